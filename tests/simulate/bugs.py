@@ -19,8 +19,8 @@ from counterfoil.flow.runs import executor
 from counterfoil.flow.runs.effects import EffectSender
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.rules.workflow import calls, steps, undo
-from counterfoil.store.memory import effects, foils, intake, people, runs, turns
-from counterfoil.store.port import head_merge
+from counterfoil.store.memory import effects, foils, intake, runs, turns
+from counterfoil.store.port.people import Decide
 from tests.simulate.plan import AtCommit, NewFact, Plan, Votes
 from tests.simulate.plan import planned as planned_seed
 
@@ -127,9 +127,9 @@ BUGS = (
     _bug("a delivery is kept and never admitted", 0, (
         intake, "receive", 'if receipt.door != "fetch":', "if False:")),
     _bug("an older version moves the head back", 3, (
-        head_merge, "merged", "newest is None or newest <= version", "True")),
+        intake, "merge_head", "newest is None or newest <= version", "True")),
     _bug("a requester may approve", 2, (
-        people, "decide", "approval.requester in (person.id, person.email)", "False")),
+        Decide, "refusal", "approval.requester in (person.id, person.email)", "False")),
     _bug("a timer is lost", 0, (turns, "write_run", "else t.due", "else None")),
     _bug("a turn has no leaf", 0, (turns, "write_run", 'db.leaf("turned"', '(lambda *a, **k: None)("turned"')),
     _bug("a break has no Case", 7, (

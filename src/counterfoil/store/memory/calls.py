@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core.call import take
 from counterfoil.store.memory.cases import open_case
@@ -44,11 +44,11 @@ def place_call(db: Tables, t: PlaceCall) -> PlaceCallResult:
         return PlaceCallResult(verdict="exists", left=left)
     no = len(db.receipts) + 1
     db.put(db.receipt_ids, (t.receipt.system, t.receipt.ext_id), no)
-    db.put(db.receipts, no, msgspec.structs.replace(t.receipt, no=no))
-    call = msgspec.structs.replace(t.call, receipt=no)
+    db.put(db.receipts, no, replace(t.receipt, no=no))
+    call = replace(t.call, receipt=no)
     db.put(db.calls, name, call)
     if t.event is not None and t.event.id not in db.events:
-        db.put(db.events, t.event.id, msgspec.structs.replace(t.event, receipt=no))
+        db.put(db.events, t.event.id, replace(t.event, receipt=no))
     body = placed_leaf(call, t.receipt, "new")
     db.leaf("operation.called", str(no), t.at, t.actor, body, run=call.run)
     return PlaceCallResult(verdict="new", call=call, left=left)
@@ -61,14 +61,12 @@ def answer_call(db: Tables, t: AnswerCall) -> bool:
     if call is None or call.holder != t.holder or call.status is not None:
         return False
     if t.status is None:
-        after = msgspec.structs.replace(call, until=t.at)
+        after = replace(call, until=t.at)
     else:
-        after = msgspec.structs.replace(
-            call, status=t.status, headers=t.headers, body=t.body, answered_at=t.at
-        )
+        after = replace(call, status=t.status, headers=t.headers, body=t.body, answered_at=t.at)
     db.put(db.calls, name, after)
     for case in t.cases:
-        open_case(db, msgspec.structs.replace(case, receipt=call.receipt), t.at, t.actor)
+        open_case(db, replace(case, receipt=call.receipt), t.at, t.actor)
     kind = "operation.freed" if t.status is None else "operation.answered"
     db.leaf(kind, str(call.receipt), t.at, t.actor, answered_leaf(t, call.receipt))
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.case import Case, CaseState
@@ -25,7 +25,7 @@ def resolve_cases_of_foil(db: Tables, foil: str, at: datetime) -> None:
     """Resolve Cases about a broken foil whose other half has arrived."""
     for case in list(db.cases.values()):
         if case.foil == foil and case.state is CaseState.OPEN:
-            done = msgspec.structs.replace(
+            done = replace(
                 case,
                 state=CaseState.RESOLVED,
                 resolved_at=at,
@@ -40,7 +40,7 @@ def resolve_cases_of_todo(db: Tables, todo: tuple[str, str], at: datetime) -> No
     for case in list(db.cases.values()):
         about = ("receipt", str(case.receipt)) if case.receipt is not None else ("event", str(case.event))
         if about == todo and case.run is None and case.state is CaseState.OPEN and case.reason != "clash":
-            done = msgspec.structs.replace(
+            done = replace(
                 case, state=CaseState.RESOLVED, resolved_at=at, resolved_by="admit", note="admitted later"
             )
             db.put(db.cases, case.id, done)

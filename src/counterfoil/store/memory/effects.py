@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
@@ -97,7 +97,7 @@ def intent(db: Tables, t: Intent) -> IntentResult:
 def drop_stale(db: Tables, effect: Effect, at: datetime) -> None:
     """Drop an effect, planned or refused, whose approvals are no longer valid, and tell its Run."""
     abandon(db, effect.id, at)
-    dropped = msgspec.structs.replace(db.effects[effect.id], state=EffectState.DROPPED, ended_at=at)
+    dropped = replace(db.effects[effect.id], state=EffectState.DROPPED, ended_at=at)
     db.put(db.effects, effect.id, dropped)
     body = wire.dumps({"effect": effect.id, "path": effect.path})
     append(db, NewInboxItem(run=effect.run, kind="stale", ref=effect.id, body=body), at)
@@ -110,11 +110,15 @@ def approved(db: Tables, effect: Effect) -> bool:
         approval = db.approvals.get(id_)
         if approval is None or approval.state is not ApprovalState.GRANTED:
             return False
-        voters = [v.person for v in db.votes.values() if v.approval == id_ and v.approve]
-        live = [p for p in voters if (person := db.persons.get(p)) is not None and person.active]
+        live = live_voters(db, id_)
         if not approval.automatic and (len(live) < approval.quorum or approval.requester in live):
             return False
     return True
+
+
+def live_voters(db: Tables, approval: str) -> set[str]:
+    voters = [v.person for v in db.votes.values() if v.approval == approval and v.approve]
+    return {p for p in voters if (person := db.persons.get(p)) is not None and person.active}
 
 
 def log_sending(db: Tables, effect: Effect, attempt: int, at: datetime, actor: str) -> None:
@@ -173,7 +177,7 @@ def record(db: Tables, t: Conclude) -> tuple[ConcludeResult, NewInboxItem | None
         if after is None or foil.state is not FoilState.PROVISIONAL:
             continue
         if after.state is FoilState.OPEN:
-            db.put(db.foils, foil.id, msgspec.structs.replace(foil, state=after.state))
+            db.put(db.foils, foil.id, replace(foil, state=after.state))
             settle_match(db, foil.rule, foil.key, t.at)
         else:
             move_foil(db, foil, after.state, after.reason, t.at)
@@ -194,7 +198,7 @@ def answer_cases(db: Tables, effect: str, at: datetime) -> None:
     for case in list(db.cases.values()):
         asks = case.effect == effect and case.reason in ANSWERED_BY_EVIDENCE
         if asks and case.state is CaseState.OPEN:
-            resolved = msgspec.structs.replace(
+            resolved = replace(
                 case,
                 state=CaseState.RESOLVED,
                 resolved_at=at,
@@ -209,6 +213,6 @@ def looked_up(db: Tables, t: LookAgain) -> bool:
     effect = db.effects.get(t.effect)
     if effect is None or effect.attempt != t.attempt or effect.state not in IN_FLIGHT:
         return False
-    moved = msgspec.structs.replace(effect, look_at=t.look_at, looks=effect.looks + 1)
+    moved = replace(effect, look_at=t.look_at, looks=effect.looks + 1)
     db.put(db.effects, effect.id, moved)
     return True

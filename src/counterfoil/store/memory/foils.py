@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.cases import case_of_break
@@ -32,7 +32,7 @@ def settle_match(db: Tables, rule: str, key: str, at: datetime) -> None:
 def move_foil(db: Tables, foil: Foil, state: FoilState, reason: str, at: datetime) -> None:
     check_move(FOIL_MOVES, foil.state, state, foil.id)
     settled = None if state in UNFINISHED_FOILS else at
-    moved = msgspec.structs.replace(foil, state=state, reason=reason, settled_at=settled)
+    moved = replace(foil, state=state, reason=reason, settled_at=settled)
     db.put(db.foils, foil.id, moved)
     db.leaf(f"foil.{state}", foil.id, at, "matching", wire.dumps({"reason": reason}), run=foil.run)
     if state is FoilState.MATCHED:
@@ -50,7 +50,7 @@ def open_foil(db: Tables, foil: Foil) -> None:
     if row is None:
         db.put(db.foils, foil.id, foil)
     elif row.state is FoilState.PROVISIONAL and foil.state is FoilState.OPEN:
-        db.put(db.foils, foil.id, msgspec.structs.replace(row, state=FoilState.OPEN, legs=foil.legs))
+        db.put(db.foils, foil.id, replace(row, state=FoilState.OPEN, legs=foil.legs))
 
 
 def foils_of_effect(db: Tables, effect: str) -> list[Foil]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.canonical import Head
@@ -11,8 +11,14 @@ from counterfoil.store.memory.foils import open_foil, settle_match
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.runs import deliver, establish, put_todo, start_run
 from counterfoil.store.memory.tables import NO_ROW, Tables
-from counterfoil.store.port.head_merge import merged
-from counterfoil.store.port.intake import Admit, AdmitResult, Receive, ReceiveResult, ReceiveVerdict
+from counterfoil.store.port.intake import (
+    Admit,
+    AdmitResult,
+    Receive,
+    ReceiveResult,
+    ReceiveVerdict,
+    merge_head,
+)
 
 
 @memory(Receive)
@@ -24,7 +30,7 @@ def receive(db: Tables, t: Receive) -> ReceiveResult:
         if no is None:
             no = len(db.receipts) + 1
             db.put(db.receipt_ids, (receipt.system, receipt.ext_id), no)
-            db.put(db.receipts, no, msgspec.structs.replace(receipt, no=no))
+            db.put(db.receipts, no, replace(receipt, no=no))
             if receipt.door != "fetch":
                 put_todo(db, "receipt", str(no))
             body = wire.dumps({"system": receipt.system, "ext_id": receipt.ext_id, "sha256": receipt.sha256})
@@ -33,7 +39,7 @@ def receive(db: Tables, t: Receive) -> ReceiveResult:
         elif db.receipts[no].identity == receipt.identity:
             verdicts.append("same")
         else:
-            open_case(db, msgspec.structs.replace(clash, receipt=no), t.at, t.actor)
+            open_case(db, replace(clash, receipt=no), t.at, t.actor)
             verdicts.append("clash")
         numbers.append(no)
     if t.cursor is not None:
@@ -82,15 +88,7 @@ def admit(db: Tables, t: Admit) -> AdmitResult:
         topic = t.wake_topic or ""
         posted = bool(topic) and any(p[0] == topic for p in db.posts)
         db.put(db.todos, t.todo, None if posted else topic)
-    what = {
-        "events": sorted(e.id for e in t.events),
-        "new": sorted(fresh),
-        "ignored": t.ignored,
-        "parked": t.park,
-    }
-    if t.release:
-        what["release"] = t.release
-    db.leaf("admitted", ":".join(t.todo), t.at, t.actor, wire.dumps(what))
+    db.leaf("admitted", ":".join(t.todo), t.at, t.actor, wire.dumps(t.leaf_body(fresh)))
     return AdmitResult(
         applied=True,
         new_events=tuple(sorted(fresh)),
@@ -102,7 +100,7 @@ def admit(db: Tables, t: Admit) -> AdmitResult:
 
 def move_head(db: Tables, fact: Head) -> bool:
     key = (fact.object, fact.key)
-    head, moves = merged(db.heads.get(key), fact)
+    head, moves = merge_head(db.heads.get(key), fact)
     history = db.head_history.get(key, ())
     if not moves:
         history = (*history, fact)

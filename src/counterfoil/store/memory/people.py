@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState, Vote
@@ -22,27 +22,15 @@ from counterfoil.store.port.people import (
     Resolve,
     ResolveResult,
 )
-from counterfoil.store.port.records import NewInboxItem
 
 
 @memory(Decide)
 def decide(db: Tables, t: Decide) -> DecideResult:
     approval = db.approvals.get(t.approval)
-    person = db.persons.get(t.person)
     if approval is None:
         return DecideResult(verdict="not_found")
-    if approval.state is not ApprovalState.OPEN:
-        return DecideResult(verdict="closed")
-    if approval.expires <= t.at:
-        return DecideResult(verdict="expired")
-    if approval.subject != t.subject:
-        return DecideResult(verdict="subject")
-    if person is None or not person.active:
-        return DecideResult(verdict="inactive")
-    if approval.requester in (person.id, person.email):
-        return DecideResult(verdict="requester")
-    if not set(approval.roles) & set(person.roles):
-        return DecideResult(verdict="role")
+    if (refusal := t.refusal(approval, db.persons.get(t.person))) is not None:
+        return DecideResult(verdict=refusal)
     if (t.approval, t.person) in db.votes:
         return DecideResult(verdict="voted")
     vote = Vote(approval=t.approval, person=t.person, approve=t.approve, comment=t.comment, at=t.at)
@@ -54,17 +42,8 @@ def decide(db: Tables, t: Decide) -> DecideResult:
     elif len(votes) >= approval.quorum:
         state = ApprovalState.GRANTED
     if state is not approval.state:
-        db.put(db.approvals, approval.id, msgspec.structs.replace(approval, state=state))
-        body = wire.dumps(
-            {
-                "approval": approval.id,
-                "path": approval.path,
-                "state": str(state),
-                "by": t.person,
-                "comment": t.comment,
-            }
-        )
-        append(db, NewInboxItem(run=approval.run, kind="approval", ref=approval.id, body=body), t.at)
+        db.put(db.approvals, approval.id, replace(approval, state=state))
+        append(db, t.stimulus(approval, state), t.at)
     body = wire.dumps({"approve": t.approve, "subject": t.subject, "comment": t.comment})
     db.leaf("decided", approval.id, t.at, f"person:{t.person}", body, run=approval.run)
     return DecideResult(verdict=VOTE_RESULTS[state])
@@ -73,18 +52,11 @@ def decide(db: Tables, t: Decide) -> DecideResult:
 @memory(Resolve)
 def resolve(db: Tables, t: Resolve) -> ResolveResult:
     case = db.cases.get(t.case)
-    person = db.persons.get(t.person)
     if case is None:
         return ResolveResult(verdict="not_found")
-    if case.state is not CaseState.OPEN:
-        return ResolveResult(verdict="closed")
-    if t.choice not in case.choices:
-        return ResolveResult(verdict="choice")
-    if person is None or not person.active:
-        return ResolveResult(verdict="inactive")
-    if case.owner not in person.roles and not t.override:
-        return ResolveResult(verdict="role")
-    resolved = msgspec.structs.replace(
+    if (refusal := t.refusal(case, db.persons.get(t.person))) is not None:
+        return ResolveResult(verdict=refusal)
+    resolved = replace(
         case, state=CaseState.RESOLVED, resolved_at=t.at, resolved_by=t.person, choice=t.choice, note=t.note
     )
     db.put(db.cases, case.id, resolved)
@@ -101,10 +73,7 @@ def resolve(db: Tables, t: Resolve) -> ResolveResult:
             if ref is not None:
                 db.drop(db.todos, (kind, str(ref)))
     if case.run is not None:
-        body = wire.dumps(
-            {"case": case.id, "path": case.path, "choice": str(t.choice), "by": t.person, "note": t.note}
-        )
-        append(db, NewInboxItem(run=case.run, kind="case", ref=case.id, body=body), t.at)
+        append(db, t.stimulus(case, case.run), t.at)
     body = wire.dumps({"choice": str(t.choice), "note": t.note})
     db.leaf("case.resolved", case.id, t.at, f"person:{t.person}", body, run=case.run)
     if t.evidence is not None:

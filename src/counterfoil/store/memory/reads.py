@@ -1,7 +1,8 @@
-"""Reads of the port over the tables in memory."""
+"""Reads of the port and of recorded traffic, over the tables in memory."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -18,7 +19,15 @@ from counterfoil.core.run import TERMINAL, Run
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.memory.workers import left_in_flight
 from counterfoil.store.port import store as port
-from counterfoil.store.port.releases import Pinned
+from counterfoil.store.port.recorded import (
+    NO_DELIVERY,
+    DeliveryFilter,
+    RecordedDelivery,
+    RecordedPage,
+    assemble,
+    spoken,
+)
+from counterfoil.store.port.releases import PinCount
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns, days_of
 from counterfoil.store.port.views import CaseRow
 
@@ -237,12 +246,12 @@ def release_steps(db: Tables, limit: int, before: int | None = None) -> list[Rel
     return sorted(rows, key=lambda step: -step.no)[:limit]
 
 
-def pinned_runs(db: Tables) -> list[Pinned]:
+def pinned_runs(db: Tables) -> list[PinCount]:
     counts: dict[tuple[str, str], int] = {}
     for run in db.runs.values():
         if run.status not in TERMINAL:
             counts[run.workflow, run.pin] = counts.get((run.workflow, run.pin), 0) + 1
-    return [Pinned(workflow=w, pin=p, count=n) for (w, p), n in sorted(counts.items())]
+    return [PinCount(workflow=w, pin=p, count=n) for (w, p), n in sorted(counts.items())]
 
 
 def active_runs(db: Tables, workflow: str, after: str, limit: int) -> list[Run]:
@@ -295,3 +304,57 @@ def waiting_runs(db: Tables, names: Sequence[str]) -> list[WaitingRuns]:
 
 def effects_of_gone_workers(db: Tables, at: datetime, limit: int) -> list[Effect]:
     return sorted(left_in_flight(db, at), key=lambda e: e.id)[:limit]
+
+
+def traffic(db: Tables, of: DeliveryFilter) -> tuple[list[RecordedDelivery], int | None]:
+    """Return a page, and the number after which the next one begins; None: it was the last."""
+    receipts = [
+        r
+        for no, r in sorted(db.receipts.items())
+        if no > (of.after or 0) and of.since <= r.received_at < of.until and r.door not in NO_DELIVERY
+    ][: of.limit]
+    if not receipts:
+        return [], None
+    names = {f"{operation}:{r.no}" for operation in of.fetches for r in receipts}
+    numbers = {r.no for r in receipts}
+    events = [e for e in db.events.values() if e.receipt in numbers]
+    ids = {e.id for e in events}
+    births = {
+        item.run: item.ref
+        for item in db.inbox.values()
+        if item.kind == "start" and item.seq == 1 and item.ref in ids
+    }
+    limits = {
+        (scope, key) for (scope, key, run, _), (_, live) in db.reservations.items() if live and run in births
+    }
+    about = spoken(events)
+    history = [
+        (object_, key, head)
+        for (object_, key), heads in db.head_history.items()
+        for head in heads
+        if (object_, key) in about or object_ in of.calendars
+    ]
+    page = RecordedPage(
+        receipts=receipts,
+        fetched=[r for r in db.receipts.values() if r.door == "fetch" and r.type in names],
+        events=events,
+        births=births,
+        runs=[r for r in db.runs.values() if r.id in births],
+        inbox=[i for _, i in sorted(db.inbox.items()) if i.run in births and i.kind == "event"],
+        effects=[e for e in db.effects.values() if e.run in births],
+        approvals=[a for a in db.approvals.values() if a.run in births],
+        reserved=[
+            (scope, key, run, db.runs[run].arrival, amount)
+            for (scope, key, run, _), (amount, live) in db.reservations.items()
+            if live and (scope, key) in limits
+        ],
+        cases=Counter(c.run for c in db.cases.values() if c.run is not None and c.run in births),
+        links=[
+            link
+            for link in db.links.values()
+            if link.status is LinkStatus.CONFIRMED and (link.object, link.canonical) in about
+        ],
+        history=[head for object_, key, head in history if (object_, key) in about],
+        calendars=[head for object_, _, head in history if object_ in of.calendars],
+    )
+    return assemble(page), receipts[-1].no if len(receipts) == of.limit else None

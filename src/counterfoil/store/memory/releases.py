@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core import wire
-from counterfoil.core.approval import Approval, ApprovalState
+from counterfoil.core.approval import ApprovalState
 from counterfoil.core.effect import IN_FLIGHT, EffectState
 from counterfoil.core.moves import check_move
 from counterfoil.core.release import PLAN_MOVES, Plan, PlanState, ReleaseStep
 from counterfoil.core.run import TERMINAL
 from counterfoil.store.memory.cases import open_case
+from counterfoil.store.memory.effects import live_voters
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.releases import (
@@ -25,7 +26,7 @@ from counterfoil.store.port.releases import (
     leaf_of_move,
     leaf_of_plan,
     leaf_of_step,
-    refused,
+    refusal_of,
 )
 
 
@@ -51,7 +52,7 @@ def put_plan(db: Tables, t: PutPlan) -> PutPlanVerdict:
     plan = db.plans.get(t.plan.digest)
     if plan is not None:
         if plan.state is PlanState.OPEN and plan.round == t.plan.round:
-            db.put(db.plans, plan.digest, msgspec.structs.replace(plan, body=t.plan.body))
+            db.put(db.plans, plan.digest, replace(plan, body=t.plan.body))
             return "same"
         if plan.round + 1 != t.plan.round:
             return "stale"
@@ -71,7 +72,7 @@ def close_approvals(db: Tables, plan: Plan, state: ApprovalState) -> None:
     for id_ in plan.approvals:
         approval = db.approvals[id_]
         if approval.state in (ApprovalState.OPEN, ApprovalState.GRANTED):
-            db.put(db.approvals, id_, msgspec.structs.replace(approval, state=state))
+            db.put(db.approvals, id_, replace(approval, state=state))
 
 
 @memory(ApplyPlan)
@@ -93,8 +94,8 @@ def apply_plan(db: Tables, t: ApplyPlan) -> ApplyPlanResult:
     else:
         for id_ in sorted(plan.approvals):
             approval = db.approvals[id_]
-            refusal = refused(approval, t)
-            live = live_voters(db, approval)
+            refusal = refusal_of(approval, t)
+            live = live_voters(db, id_)
             short = len(live) < approval.quorum or approval.requester in live
             if refusal is None and short and not approval.automatic:
                 refusal = "inactive"
@@ -107,25 +108,14 @@ def apply_plan(db: Tables, t: ApplyPlan) -> ApplyPlanResult:
     for pair in t.waits:
         db.put(db.awaited, (plan.revision, *pair), None)
     db.put(db.present_release, "present", plan.revision)
-    step = ReleaseStep(
-        no=max(db.release_steps, default=0) + 1,
-        digest=plan.revision,
-        base=plan.base,
-        plan=plan.digest,
-        at=t.at,
-        requester=plan.requester,
-        applied_by=t.person,
-        approvers=tuple(sorted(approvers)),
-        reason=t.reason,
-        emergency=bool(t.emergency),
-    )
+    step = t.step(max(db.release_steps, default=0) + 1, plan, approvers)
     db.put(db.release_steps, step.no, step)
-    db.put(db.plans, plan.digest, msgspec.structs.replace(plan, state=PlanState.APPLIED))
+    db.put(db.plans, plan.digest, replace(plan, state=PlanState.APPLIED))
     if t.emergency:
         close_approvals(db, plan, ApprovalState.VOID)
     for other in sorted(db.plans.values(), key=lambda p: p.digest):
         if other.state is PlanState.OPEN:
-            db.put(db.plans, other.digest, msgspec.structs.replace(other, state=PlanState.STALE))
+            db.put(db.plans, other.digest, replace(other, state=PlanState.STALE))
             close_approvals(db, other, ApprovalState.STALE)
     for case in t.review:
         open_case(db, case, t.at, f"person:{t.person}")
@@ -133,20 +123,15 @@ def apply_plan(db: Tables, t: ApplyPlan) -> ApplyPlanResult:
     return ApplyPlanResult(verdict="applied", no=step.no)
 
 
-def live_voters(db: Tables, approval: Approval) -> set[str]:
-    voters = [v.person for v in db.votes.values() if v.approval == approval.id and v.approve]
-    return {p for p in voters if (person := db.persons.get(p)) is not None and person.active}
-
-
 @memory(ExpirePlans)
 def expire_plans(db: Tables, t: ExpirePlans) -> int:
     over = [p for p in db.plans.values() if p.state is PlanState.OPEN and p.expires <= t.at]
     for plan in sorted(over, key=lambda p: p.digest):
-        db.put(db.plans, plan.digest, msgspec.structs.replace(plan, state=PlanState.EXPIRED))
+        db.put(db.plans, plan.digest, replace(plan, state=PlanState.EXPIRED))
         for id_ in plan.approvals:
             approval = db.approvals[id_]
             if approval.state is ApprovalState.OPEN:
-                expired = msgspec.structs.replace(approval, state=ApprovalState.EXPIRED)
+                expired = replace(approval, state=ApprovalState.EXPIRED)
                 db.put(db.approvals, id_, expired)
         close_approvals(db, plan, ApprovalState.VOID)
         db.leaf("plan.expired", plan.digest, t.at, "watch", b"{}")
@@ -166,9 +151,7 @@ def move_run(db: Tables, t: MoveRun) -> MoveRunResult:
     if run.version > 0 and run.inbox_n > run.consumed:
         return MoveRunResult(verdict="busy")
     version = run.version + 1
-    moved = msgspec.structs.replace(
-        run, pin=t.to, ctx=t.ctx, version=version, due=t.at, owner=None, lease_until=None
-    )
+    moved = replace(run, pin=t.to, ctx=t.ctx, version=version, due=t.at, owner=None, lease_until=None)
     db.put(db.runs, run.id, moved)
     body = wire.dumps(leaf_of_move(t))
     db.leaf("moved", run.id, t.at, t.actor, body, run=run.id, version=version)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
+from msgspec.structs import replace
 
-from counterfoil.core import wire
 from counterfoil.core.link import Link, LinkStatus
-from counterfoil.core.run import TERMINAL, InboxItem, Run
+from counterfoil.core.run import TERMINAL, InboxItem
 from counterfoil.store.memory.tables import Tables, least
-from counterfoil.store.port.records import NewInboxItem, RunStart, TopicPost, event_stimulus
+from counterfoil.store.port.records import NewInboxItem, RunStart, TopicPost, event_stimulus, link_post
 
 
 def append(db: Tables, s: NewInboxItem, at: datetime) -> bool:
@@ -23,7 +22,7 @@ def append(db: Tables, s: NewInboxItem, at: datetime) -> bool:
     db.put(db.inbox_refs, (s.run, s.kind, s.ref), seq)
     db.put(db.inbox, (s.run, seq), item)
     due = run.due if run.status in TERMINAL else least(run.due, at)
-    db.put(db.runs, run.id, msgspec.structs.replace(run, inbox_n=seq, due=due))
+    db.put(db.runs, run.id, replace(run, inbox_n=seq, due=due))
     return True
 
 
@@ -34,24 +33,11 @@ def start_run(db: Tables, start: RunStart, at: datetime) -> bool:
             append(db, start.stimulus, at)
         return False
     db.arrivals += 1
-    run = Run(
-        id=start.run,
-        workflow=start.workflow,
-        bkey=start.bkey,
-        generation=start.generation,
-        pin=start.pin,
-        arrival=db.arrivals,
-        state=start.state,
-        created_at=at,
-        lane=start.lane,
-        owner=start.lease.worker if start.lease is not None else None,
-        lease_until=start.lease.until if start.lease is not None else None,
-    )
+    run = start.new_run(db.arrivals, at)
     db.put(db.run_keys, key, run.id)
     db.put(db.runs, run.id, run)
     append(db, start.stimulus, at)
-    due = start.due if start.due is not None else at
-    db.put(db.runs, run.id, msgspec.structs.replace(db.runs[run.id], due=due))
+    db.put(db.runs, run.id, replace(db.runs[run.id], due=run.due))
     return True
 
 
@@ -77,13 +63,12 @@ def establish(db: Tables, link: Link, at: datetime) -> list[str]:
     if former is not None and former.canonical == link.canonical and former.status is link.status:
         return []
     if former is not None:
-        old = msgspec.structs.replace(former, status=LinkStatus.SUPERSEDED, valid_to=at)
+        old = replace(former, status=LinkStatus.SUPERSEDED, valid_to=at)
         db.put(db.old_links, len(db.old_links), old)
     db.put(db.links, key, link)
     if link.status is not LinkStatus.CONFIRMED:
         return []
-    body = wire.dumps({"object": link.object, "canonical": link.canonical, "ext_id": link.ext_id})
-    return deliver(db, TopicPost(event=f"{link.topics[0]}:{link.ext_id}", topics=link.topics, body=body), at)
+    return deliver(db, link_post(link), at)
 
 
 def put_todo(db: Tables, kind: str, ref: str) -> None:

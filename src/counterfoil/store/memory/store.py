@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from counterfoil.core.clock import utc_now
 from counterfoil.store.dump import Dump, dump_memory
-from counterfoil.store.memory import reads, recorded, stalled_reads
+from counterfoil.store.memory import reads, stalled
 from counterfoil.store.memory.registry import RULES
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.store import Store
@@ -113,9 +113,9 @@ class MemoryStore:
     version_usage = read(reads.version_usage)
     waiting_runs = read(reads.waiting_runs)
     effects_of_gone_workers = read(reads.effects_of_gone_workers)
-    stalled_work = read(stalled_reads.stalled_work)
-    stall_findings = read(stalled_reads.stall_findings)
-    traffic = read(recorded.traffic)
+    stalled_work = read(stalled.stalled_work)
+    stall_findings = read(stalled.stall_findings)
+    traffic = read(reads.traffic)
 
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core.approval import APPROVAL_MOVES
 from counterfoil.core.effect import IN_FLIGHT
@@ -45,7 +45,7 @@ def claim(db: Tables, t: Claim) -> tuple[Run, ...]:
         ),
         key=lambda r: (place[r.lane], r.due, r.arrival),
     )[: t.limit]
-    claimed = [msgspec.structs.replace(r, owner=t.worker, lease_until=t.lease_until) for r in due]
+    claimed = [replace(r, owner=t.worker, lease_until=t.lease_until) for r in due]
     for run in claimed:
         db.put(db.runs, run.id, run)
     return tuple(claimed)
@@ -73,7 +73,7 @@ def advance(db: Tables, t: ConcludeAndTurn) -> ConcludeAndTurnResult:
     due = present.due if present is not None else None
     append(db, stimulus, c.at)
     if current:
-        db.put(db.runs, u.run, msgspec.structs.replace(db.runs[u.run], due=due))
+        db.put(db.runs, u.run, replace(db.runs[u.run], due=due))
         turned = turn(db, u)
     if turned.verdict != "done":
         log_outcome(db, c, stimulus.run)
@@ -89,7 +89,7 @@ def turn(db: Tables, t: Turn) -> TurnResult:
     if blocked:
         for serial in blocked:
             db.put(db.hold_waits, (serial, t.run), run.arrival)
-        idle = msgspec.structs.replace(run, due=None, owner=None, lease_until=None)
+        idle = replace(run, due=None, owner=None, lease_until=None)
         db.put(db.runs, run.id, idle)
         return TurnResult(verdict="held", version=run.version)
     if (limited := reserve(db, t)) is not None:
@@ -140,7 +140,7 @@ def change_approvals(db: Tables, t: Turn) -> None:
     for id_, state in t.close_approvals:
         approval = db.approvals[id_]
         check_move(APPROVAL_MOVES, approval.state, state, id_)
-        db.put(db.approvals, id_, msgspec.structs.replace(approval, state=state))
+        db.put(db.approvals, id_, replace(approval, state=state))
 
 
 def change_effects(db: Tables, t: Turn) -> list[str]:
@@ -182,7 +182,7 @@ def write_run(db: Tables, t: Turn, terminal: bool) -> Run:
     run = db.runs[t.run]
     due = t.at if run.inbox_n > t.consumed else t.due
     version = t.version + 1
-    run = msgspec.structs.replace(
+    run = replace(
         run,
         status=t.status,
         direction=t.direction,
@@ -257,7 +257,7 @@ def wake_next(db: Tables, serial: str, at: datetime) -> list[str]:
     waiting = sorted((arrival, r) for (s, r), arrival in db.hold_waits.items() if s == serial)
     for _, run in waiting[:1]:
         row = db.runs[run]
-        db.put(db.runs, run, msgspec.structs.replace(row, due=least(row.due, at)))
+        db.put(db.runs, run, replace(row, due=least(row.due, at)))
     return [run for _, run in waiting[:1]]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from counterfoil.core.effect import Effect, EffectState
-from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat, grant, set_cap
+from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat, set_cap
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.workers import (
@@ -32,32 +32,17 @@ def heartbeat(db: Tables, t: Heartbeat) -> HeartbeatResult:
             account = db.accounts.get(want.account) or SystemAccount(
                 account=want.account, cap=want.cap, aim=want.cap
             )
-            request = Quota(
-                account=want.account,
-                worker=t.worker,
-                n=0,
-                wanted=want.slots_wanted,
-                cap=want.cap,
-                until=t.until,
-            )
-            present, quota, may = grant(
-                account,
-                request,
-                0 if before is None else before.n,
-                want.in_use,
-                [q for q in db.quotas.values() if q.account == want.account and q.worker != t.worker],
-                sum(e.system == account.system for e in vanished),
-            )
+            others = [q for q in db.quotas.values() if q.account == want.account and q.worker != t.worker]
+            orphaned = sum(e.system == account.system for e in vanished)
+            present, quota, answer = t.share(want, account, before, others, orphaned)
             db.put(db.accounts, want.account, present)
             db.put(db.quotas, (want.account, t.worker), quota)
-            grants.append(
-                QuotaGrant(account=want.account, n=may, counted=quota.n, cap=present.aim, until=t.until)
-            )
+            grants.append(answer)
     for worker in list(db.workers.values()):
         if worker.until <= t.at - timedelta(days=1):
             db.drop(db.workers, worker.id)
-    others = sum(w.until > t.at and w.id != t.worker for w in db.workers.values())
-    return HeartbeatResult(grants=tuple(grants), others=others)
+    alive = sum(w.until > t.at and w.id != t.worker for w in db.workers.values())
+    return HeartbeatResult(grants=tuple(grants), others=alive)
 
 
 @memory(RemoveWorker)

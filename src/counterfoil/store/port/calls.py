@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.call import CallRate, OperationCall, RateAllowance
@@ -94,7 +95,7 @@ def verdict_on_key(call: OperationCall, place: PlaceCall) -> KeyVerdict:
 
 def take_over(call: OperationCall, place: PlaceCall) -> OperationCall:
     """Return the call with the new caller as its holder."""
-    return msgspec.structs.replace(call, holder=place.call.holder, until=place.call.until)
+    return replace(call, holder=place.call.holder, until=place.call.until)
 
 
 def placed_leaf(call: OperationCall, receipt: Receipt, verdict: Literal["new", "taken"]) -> bytes:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.case import Case
@@ -40,7 +41,7 @@ class SendAttempt(msgspec.Struct, frozen=True, kw_only=True):
         check_move(EFFECT_MOVES, effect.state, EffectState.SENDING, effect.id)
         if effect.attempt + 1 != self.attempt:
             raise ValueError(f"{effect.id}: attempt {self.attempt} does not follow {effect.attempt}")
-        return msgspec.structs.replace(
+        return replace(
             effect,
             state=EffectState.SENDING,
             attempt=self.attempt,

@@ -1,11 +1,13 @@
-"""Intake: receipts stored, and todos turned into their consequences."""
+"""Intake: receipts stored, todos turned into their consequences, and facts merged into heads."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
@@ -115,7 +117,52 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
             ]
         )
 
+    def leaf_body(self, fresh: Collection[str]) -> dict[str, Any]:
+        """Return the body of its audit leaf; `fresh` has the events that were new."""
+        ids = sorted(event.id for event in self.events)
+        body = {"events": ids, "new": sorted(fresh), "ignored": self.ignored, "parked": self.park}
+        return body | ({"release": self.release} if self.release else {})
+
     def wakes(self, answer: AdmitResult) -> frozenset[WakeKind]:
         leased = {start.run for start in self.starts if start.lease is not None}
         unleased = bool(set(answer.born) - leased) or len(self.starts) > len(answer.born)
         return wake_set(turn=bool(answer.woken) or unleased, admit=bool(self.links or self.posts))
+
+
+def merge_head(head: Head | None, fact: Head) -> tuple[Head | None, bool]:
+    """Return the head after a fact (None: unchanged), and whether the fact moved it.
+
+    A fact moves the head unless the head has a newer version of the same system. An older fact fills in the fields of
+    which no newer one spoke.
+    """
+    system, version = fact.system, fact.version
+    if head is None:
+        return replace(fact, versions={system: version}), True
+    newest = head.versions.get(system)
+    if newest is None or newest <= version:
+        behind = {} if newest is None else _behind(head, fact, newest)
+        spoken = {_of(system, field) for field in fact.state}
+        versions = {key: n for key, n in head.versions.items() if key not in spoken}
+        state = {**head.state, **fact.state}
+        return replace(fact, state=state, versions={**behind, **versions, system: version}), True
+    filled = {
+        field: value
+        for field, value in fact.state.items()
+        if field not in head.state or head.versions.get(_of(system, field), newest) <= version
+    }
+    if not filled:
+        return None, False
+    versions = {**head.versions, **{_of(system, field): version for field in filled}}
+    state = {**head.state, **filled}
+    return replace(head, state=state, versions=versions, recorded_at=fact.recorded_at), False
+
+
+def _behind(head: Head, fact: Head, newest: int) -> dict[str, int]:
+    """Return the version of each field that the newer fact of its system does not name."""
+    if newest == fact.version:
+        return {}
+    return {_of(fact.system, field): newest for field in head.state if field not in fact.state}
+
+
+def _of(system: str, field: str) -> str:
+    return f"{system}/{field}"

@@ -7,10 +7,12 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from counterfoil.core.approval import ApprovalState
-from counterfoil.core.case import Choice
+from counterfoil.core import wire
+from counterfoil.core.approval import Approval, ApprovalState
+from counterfoil.core.case import Case, CaseState, Choice
 from counterfoil.core.people import Person, Token
 from counterfoil.store.port.effects import Conclude
+from counterfoil.store.port.records import NewInboxItem
 from counterfoil.store.port.transition import Transition, wake_set
 from counterfoil.store.port.wake import WakeKind
 
@@ -19,7 +21,8 @@ VoteRefusal: TypeAlias = Literal[
     "not_found", "closed", "expired", "subject", "requester", "role", "inactive", "voted"
 ]
 DecideVerdict: TypeAlias = Literal[VoteResult, VoteRefusal]
-ResolveVerdict: TypeAlias = Literal["resolved", "not_found", "closed", "choice", "role", "inactive"]
+ResolveRefusal: TypeAlias = Literal["not_found", "closed", "choice", "role", "inactive"]
+ResolveVerdict: TypeAlias = Literal["resolved", ResolveRefusal]
 
 VOTE_RESULTS: dict[ApprovalState, VoteResult] = {
     ApprovalState.OPEN: "counted",
@@ -51,6 +54,26 @@ class Decide(Transition[DecideResult], frozen=True, kw_only=True):
     def keys(self) -> frozenset[str]:
         return frozenset([self.approval])
 
+    def refusal(self, approval: Approval, person: Person | None) -> VoteRefusal | None:
+        """Return why the vote does not count, apart from an earlier vote of this person."""
+        if approval.state is not ApprovalState.OPEN:
+            return "closed"
+        if approval.expires <= self.at:
+            return "expired"
+        if approval.subject != self.subject:
+            return "subject"
+        if person is None or not person.active:
+            return "inactive"
+        if approval.requester in (person.id, person.email):
+            return "requester"
+        return None if set(approval.roles) & set(person.roles) else "role"
+
+    def stimulus(self, approval: Approval, state: ApprovalState) -> NewInboxItem:
+        """Return the item that tells the Run of its approval's new state."""
+        names = {"approval": approval.id, "path": approval.path, "state": str(state)}
+        body = wire.dumps({**names, "by": self.person, "comment": self.comment})
+        return NewInboxItem(run=approval.run, kind="approval", ref=approval.id, body=body)
+
     def wakes(self, answer: DecideResult) -> frozenset[WakeKind]:
         del answer
         return wake_set(turn=True)
@@ -80,6 +103,21 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
 
     def keys(self) -> frozenset[str]:
         return frozenset([self.case, *(self.evidence.keys() if self.evidence is not None else ())])
+
+    def refusal(self, case: Case, person: Person | None) -> ResolveRefusal | None:
+        if case.state is not CaseState.OPEN:
+            return "closed"
+        if self.choice not in case.choices:
+            return "choice"
+        if person is None or not person.active:
+            return "inactive"
+        return None if case.owner in person.roles or self.override else "role"
+
+    def stimulus(self, case: Case, run: str) -> NewInboxItem:
+        """Return the item that tells the Run of the decision."""
+        names = {"case": case.id, "path": case.path, "choice": str(self.choice)}
+        body = wire.dumps({**names, "by": self.person, "note": self.note})
+        return NewInboxItem(run=run, kind="case", ref=case.id, body=body)
 
     def effects_named(self) -> tuple[str, ...]:
         return () if self.evidence is None else (self.evidence.effect,)

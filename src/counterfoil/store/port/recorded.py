@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core.approval import Approval
 from counterfoil.core.call import DOOR
@@ -186,7 +187,7 @@ def _recorded(
         fetched=fetched,
         events=tuple(events),
         runs=tuple(
-            msgspec.structs.replace(run, heads=_when(history, names, run.run.created_at))
+            replace(run, heads=_when(history, names, run.run.created_at))
             for event in events
             for run in runs.get(event.id, ())
         ),

@@ -6,7 +6,9 @@ from datetime import datetime
 
 import msgspec
 
-from counterfoil.core.run import LIVE, InboxItem
+from counterfoil.core import wire
+from counterfoil.core.link import Link
+from counterfoil.core.run import LIVE, InboxItem, Run
 
 
 class NewInboxItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +40,12 @@ class TopicPost(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
+def link_post(link: Link) -> TopicPost:
+    """Return the post of a confirmed Link, for Runs and todos that wait for it."""
+    body = wire.dumps({"object": link.object, "canonical": link.canonical, "ext_id": link.ext_id})
+    return TopicPost(event=f"{link.topics[0]}:{link.ext_id}", topics=link.topics, body=body)
+
+
 class Lease(msgspec.Struct, frozen=True):
     """One worker's turn at a Run. It saves work and guards nothing: the version fences a late worker."""
 
@@ -63,3 +71,20 @@ class RunStart(msgspec.Struct, frozen=True, kw_only=True):
     """The priority lane of its turns and calls (core.run)."""
     lease: Lease | None = None
     """The admitting worker continues with it at once; an existing Run is not leased."""
+
+    def new_run(self, arrival: int, at: datetime) -> Run:
+        """Return the Run, without an item in its inbox."""
+        return Run(
+            id=self.run,
+            workflow=self.workflow,
+            bkey=self.bkey,
+            generation=self.generation,
+            pin=self.pin,
+            arrival=arrival,
+            state=self.state,
+            created_at=at,
+            due=self.due if self.due is not None else at,
+            lane=self.lane,
+            owner=self.lease.worker if self.lease is not None else None,
+            lease_until=self.lease.until if self.lease is not None else None,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -93,6 +94,21 @@ class ApplyPlan(Transition[ApplyPlanResult], frozen=True, kw_only=True):
     def keys(self) -> frozenset[str]:
         return _RELEASES
 
+    def step(self, no: int, plan: Plan, approvers: Collection[str]) -> ReleaseStep:
+        """Return the step of the history."""
+        return ReleaseStep(
+            no=no,
+            digest=plan.revision,
+            base=plan.base,
+            plan=plan.digest,
+            at=self.at,
+            requester=plan.requester,
+            applied_by=self.person,
+            approvers=tuple(sorted(approvers)),
+            reason=self.reason,
+            emergency=bool(self.emergency),
+        )
+
     def wakes(self, answer: ApplyPlanResult) -> frozenset[WakeKind]:
         return wake_set(release=answer.verdict == "applied")
 
@@ -136,7 +152,7 @@ class MoveRun(Transition[MoveRunResult], frozen=True, kw_only=True):
         return wake_set(turn=answer.verdict == "moved")
 
 
-class Pinned(msgspec.Struct, frozen=True, kw_only=True):
+class PinCount(msgspec.Struct, frozen=True, kw_only=True):
     """Number of Runs of a workflow that have not ended and are pinned to a Release."""
 
     workflow: str
@@ -168,7 +184,7 @@ def leaf_of_move(m: MoveRun) -> dict[str, object]:
     return {"from": m.pin, "to": m.to, "paths": [list(pair) for pair in m.paths]}
 
 
-def refused(approval: Approval, a: ApplyPlan) -> ApprovalRefusal | None:
+def refusal_of(approval: Approval, a: ApplyPlan) -> ApprovalRefusal | None:
     """Return why an approval is not valid for the change, apart from its voters; None when it is."""
     if approval.state is ApprovalState.REJECTED:
         return "rejected"

@@ -20,7 +20,7 @@ from counterfoil.core.people import Person
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
 from counterfoil.store.port.recorded import DeliveryFilter, RecordedDelivery
-from counterfoil.store.port.releases import Pinned
+from counterfoil.store.port.releases import PinCount
 from counterfoil.store.port.stalled import StalledFinding, StalledGroup, StallLimits
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns
@@ -160,7 +160,7 @@ class Store(Protocol):
         """Return the history, newest first; `before`: only steps with a lower number."""
         ...
 
-    async def pinned_runs(self) -> list[Pinned]:
+    async def pinned_runs(self) -> list[PinCount]:
         """Count Runs that have not ended, by workflow and pin, in that order."""
         ...
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.case import Case
@@ -75,7 +76,7 @@ def cases_of(keep: StoreUsage, new: Sequence[RefusedUsage]) -> list[Case]:
         about = [refused for refused in new if refused.reason == case.reason]
         if about:
             message = f"{case.message}; {examples(about)}"[:MAX_MESSAGE_CHARS]
-            cases.append(msgspec.structs.replace(case, message=message))
+            cases.append(replace(case, message=message))
     return cases
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -10,9 +10,9 @@ import msgspec
 from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
-from counterfoil.core.case import Case
+from counterfoil.core.case import Case, CaseState
 from counterfoil.core.effect import Effect
-from counterfoil.core.foil import Allocation, Foil, FoilState, Observation
+from counterfoil.core.foil import UNFINISHED_FOILS, Allocation, Foil, FoilState, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.run import InboxItem, Run
@@ -102,3 +102,32 @@ class Views(Protocol):
     async def counts(self) -> dict[str, int]:
         """Count rows by table and state, for the front page, metrics and the invariant checker."""
         ...
+
+
+def exposure(foils: Iterable[Foil], cases: Iterable[Case]) -> tuple[Money, ...]:
+    """Return the larger of both sums, per currency, in order of currency.
+
+    A foil counts as its largest leg: its legs name the same money several times. A Case about a foil names
+    that foil's money again, so the sums are compared and never added.
+    """
+    owed: dict[str, int] = {}
+    for foil in foils:
+        if foil.state in UNFINISHED_FOILS:
+            for currency, minor in _largest(foil).items():
+                owed[currency] = owed.get(currency, 0) + minor
+    named: dict[str, int] = {}
+    for case in cases:
+        if case.state is CaseState.OPEN:
+            for money in case.exposure:
+                named[money.currency] = named.get(money.currency, 0) + abs(money.minor)
+    return tuple(
+        Money(max(owed.get(currency, 0), named.get(currency, 0)), currency)
+        for currency in sorted({*owed, *named})
+    )
+
+
+def _largest(foil: Foil) -> dict[str, int]:
+    largest: dict[str, int] = {}
+    for money in foil.legs.values():
+        largest[money.currency] = max(largest.get(money.currency, 0), abs(money.minor))
+    return largest

@@ -5,10 +5,12 @@ These transitions change when something happens, never what: they carry no leaf.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
+from counterfoil.core.quota import Quota, SystemAccount, grant
 from counterfoil.store.port.transition import ALONE, Transition
 
 
@@ -56,6 +58,28 @@ class Heartbeat(Transition[HeartbeatResult], frozen=True, kw_only=True):
 
     def keys(self) -> frozenset[str]:
         return _QUOTAS
+
+    def share(
+        self,
+        want: QuotaRequest,
+        account: SystemAccount,
+        before: Quota | None,
+        others: Sequence[Quota],
+        orphaned: int,
+    ) -> tuple[SystemAccount, Quota, QuotaGrant]:
+        """Return the account, this worker's new quota and its grant; `before` is its quota until now."""
+        own = Quota(
+            account=want.account,
+            worker=self.worker,
+            n=0,
+            wanted=want.slots_wanted,
+            cap=want.cap,
+            until=self.until,
+        )
+        n = 0 if before is None else before.n
+        account, quota, may = grant(account, own, n, want.in_use, others, orphaned)
+        answer = QuotaGrant(account=want.account, n=may, counted=quota.n, cap=account.aim, until=self.until)
+        return account, quota, answer
 
 
 class RemoveWorker(Transition[bool], frozen=True, kw_only=True):

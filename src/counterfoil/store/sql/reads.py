@@ -20,12 +20,11 @@ from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import LANES, Run
 from counterfoil.store.dump import Dump, GuardRow, Reservation
 from counterfoil.store.port import store as port
-from counterfoil.store.port.releases import Pinned
+from counterfoil.store.port.releases import PinCount
 from counterfoil.store.port.views import CaseRow
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import HEADERS, SqlTable
 from counterfoil.store.sql.statements import Statement, one, record, records
-from counterfoil.store.sql.states import EFFECT_UNSETTLED, FOIL_WAITING, RUN_ACTIVE
 from counterfoil.store.sql.views import matches, targets
 
 R = TypeVar("R")
@@ -42,7 +41,7 @@ select min(due) from (
   {_OF_LANES}
   union all select min(look_at) from effect where look_at is not null
   union all select min(call_until) from effect where state = 'sending'
-  union all select min(due) from foil where state in {FOIL_WAITING}
+  union all select min(due) from foil where state in {t.FOIL_WAITING}
 ) as dues
 """
 
@@ -227,19 +226,19 @@ async def release_steps(limit: int, before: int | None = None) -> list[ReleaseSt
     return await records(t.RELEASE_STEP, "where no < $1 order by no desc limit $2", below, limit)
 
 
-async def pinned_runs() -> list[Pinned]:
+async def pinned_runs() -> list[PinCount]:
     rows = await Statement(
         f"""
-        select workflow, pin, count(*) from run where status in {RUN_ACTIVE}
+        select workflow, pin, count(*) from run where status in {t.RUN_ACTIVE}
         group by workflow, pin order by workflow, pin
         """,
         (),
     )
-    return [Pinned(workflow=workflow, pin=pin, count=count) for workflow, pin, count in rows]
+    return [PinCount(workflow=workflow, pin=pin, count=count) for workflow, pin, count in rows]
 
 
 async def active_runs(workflow: str, after: str, limit: int) -> list[Run]:
-    which = f"where workflow = $1 and id > $2 and status in {RUN_ACTIVE} order by id limit $3"
+    which = f"where workflow = $1 and id > $2 and status in {t.RUN_ACTIVE} order by id limit $3"
     return await records(t.RUN, which, workflow, after, limit)
 
 
@@ -270,12 +269,12 @@ async def effects_of_gone_workers(at: datetime, limit: int) -> list[Effect]:
 
 
 async def effects_to_look_up(at: datetime, limit: int) -> list[Effect]:
-    which = f"where state in {EFFECT_UNSETTLED} and look_at <= $1 order by look_at, id limit $2"
+    which = f"where state in {t.EFFECT_UNSETTLED} and look_at <= $1 order by look_at, id limit $2"
     return await records(t.EFFECT, which, micros(at), limit)
 
 
 async def foils_past_due(at: datetime, limit: int) -> list[Foil]:
-    which = f"where state in {FOIL_WAITING} and due <= $1 order by due, id limit $2"
+    which = f"where state in {t.FOIL_WAITING} and due <= $1 order by due, id limit $2"
     return await records(t.FOIL, which, micros(at), limit)
 
 

@@ -21,15 +21,9 @@ from counterfoil.store.port.stalled import (
     StallLimits,
     group_subjects,
 )
+from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import TEXTS
 from counterfoil.store.sql.statements import Row, Statement
-from counterfoil.store.sql.states import (
-    EFFECT_UNFINISHED,
-    EFFECT_UNSETTLED,
-    FOIL_WAITING,
-    RUN_ACTIVE,
-    RUN_ENDED,
-)
 
 DUE = """
 select workflow, id, due, owner, lease_until from run
@@ -38,12 +32,12 @@ where lane = $3 and due is not null and due < $1 order by due, arrival limit $2
 LOST = f"""
 select r.workflow, r.id, coalesce(r.now, r.created_at) from (
   select workflow, id, now, created_at from run
-  where due is null and status in {RUN_ACTIVE} order by arrival limit $3
+  where due is null and status in {t.RUN_ACTIVE} order by arrival limit $3
 ) as r
 where coalesce(r.now, r.created_at) < $1
   and not exists (select 1 from serial_wait w where w.run = r.id)
   and not exists (
-    select 1 from effect e where e.run = r.id and e.state in {EFFECT_UNFINISHED}
+    select 1 from effect e where e.run = r.id and e.state in {t.EFFECT_UNFINISHED}
   )
   and not exists (select 1 from case_ c where c.run = r.id and c.state = 'open')
 limit $2
@@ -59,7 +53,7 @@ where state = 'sending' and call_until < $1 order by call_until, id limit $2
 UNKNOWN = f"""
 select e.system, e.id, coalesce(e.conclude_at, e.created_at) from (
   select id, system, run, state, look_at, conclude_at, created_at from effect
-  where state in {EFFECT_UNSETTLED} order by conclude_at limit $3
+  where state in {t.EFFECT_UNSETTLED} order by conclude_at limit $3
 ) as e
 where coalesce(e.conclude_at, e.created_at) < $1 and (e.state = 'unknown' or e.look_at is null)
   and not exists (select 1 from case_ c where c.run = e.run and c.state = 'open')
@@ -86,11 +80,11 @@ where state = 'open' and deadline < $1 and reason not like 'stuck^_%' escape '^'
 """
 FOILS = f"""
 select rule, id, due, owner from foil
-where state in {FOIL_WAITING} and due < $1 order by due, id limit $2
+where state in {t.FOIL_WAITING} and due < $1 order by due, id limit $2
 """
 HELD_BY_ENDED = f"""
 select h.serial, coalesce(r.now, $1) from hold h left join run r on r.id = h.run
-where r.id is null or r.status in {RUN_ENDED} order by h.serial limit $2
+where r.id is null or r.status in {t.RUN_ENDED} order by h.serial limit $2
 """
 STRANDED = """
 select w.serial, min(coalesce(r.now, r.created_at, $1)) from (

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Collection
+from enum import StrEnum
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from counterfoil.core.approval import Approval, Vote
+from counterfoil.core.approval import Approval, ApprovalState, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
-from counterfoil.core.effect import Effect
+from counterfoil.core.effect import IN_FLIGHT, UNFINISHED, UNSETTLED, Effect, EffectState
 from counterfoil.core.foil import Allocation, Foil, FoilState, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
-from counterfoil.core.run import InboxItem, Run
+from counterfoil.core.run import TERMINAL, InboxItem, Run, RunStatus
 from counterfoil.store.sql.columns import (
     BOOL,
     BYTES,
@@ -175,3 +177,22 @@ STUCK = _rows(
     case_=TEXT,
 )
 WAITED = _rows("waited", release=TEXT, type=TEXT, field=TEXT)
+
+
+def sql_list(states: Collection[StrEnum]) -> str:
+    """Return `('a', 'b')` in order of declaration.
+
+    The order is part of the contract: SQLite uses a partial index only where a query repeats its condition literally.
+    """
+    order = list(type(next(iter(states))))
+    return f"({', '.join(repr(str(state)) for state in sorted(states, key=order.index))})"
+
+
+RUN_ENDED: Final = sql_list(TERMINAL)
+RUN_ACTIVE: Final = sql_list(set(RunStatus) - TERMINAL)
+EFFECT_IN_FLIGHT: Final = sql_list(IN_FLIGHT)
+EFFECT_UNSETTLED: Final = sql_list(UNSETTLED)
+EFFECT_UNFINISHED: Final = sql_list(UNFINISHED)
+EFFECT_MAY_EXIST: Final = sql_list(IN_FLIGHT | {EffectState.CONFIRMED})
+FOIL_WAITING: Final = sql_list({FoilState.OPEN, FoilState.PARTLY})
+APPROVAL_VALID: Final = sql_list({ApprovalState.OPEN, ApprovalState.GRANTED})

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from counterfoil.core import wire
 from counterfoil.core.audit import Leaf
 from counterfoil.core.case import Case
@@ -22,12 +24,10 @@ from counterfoil.core.clock import micros
 from counterfoil.core.foil import FOIL_MOVES, UNFINISHED_FOILS, Allocation, Foil, FoilState, settle
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.moves import check_move
-from counterfoil.core.run import Direction, Run, RunStatus
-from counterfoil.store.port.records import NewInboxItem, RunStart, TopicPost, event_stimulus
+from counterfoil.store.port.records import NewInboxItem, RunStart, TopicPost, event_stimulus, link_post
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import LEGS, SqlTable
 from counterfoil.store.sql.statements import Dialect, Insert, Row, Statement
-from counterfoil.store.sql.states import RUN_ENDED
 
 FOILS_OF_MATCH = f"{t.FOIL.select} where rule = $1 and key = $2 order by rowid"
 FOILS_OF_EFFECT = f"{t.FOIL.select} where effect = $1 order by rowid"
@@ -35,7 +35,7 @@ SEEN_OF_MATCH = f"{t.OBSERVATION.select} where rule = $1 and key = $2"
 APPEND = f"""
 update run set
   inbox_n = inbox_n + 1,
-  due = case when status in {RUN_ENDED} or due <= $4 then due else $4 end
+  due = case when status in {t.RUN_ENDED} or due <= $4 then due else $4 end
 where id = $1 and not exists (select 1 from inbox where run = $1 and kind = $2 and ref = $3)
 returning inbox_n
 """
@@ -51,7 +51,7 @@ with asked as (
 ), grown as (
   update run set
     inbox_n = inbox_n + more.count,
-    due = case when status in {RUN_ENDED} or due <= more.at then due else more.at end
+    due = case when status in {t.RUN_ENDED} or due <= more.at then due else more.at end
   from (select run, count(*) as count, min(at) as at from fresh group by run order by run) as more
   where run.id = more.run
   returning run.id, run.inbox_n - more.count as before
@@ -176,25 +176,9 @@ class Tx:
 
     async def start(self, start: RunStart, at: datetime) -> bool:
         """Insert a Run with its first item in its inbox; an existing Run gets the item appended."""
-        run = Run(
-            id=start.run,
-            workflow=start.workflow,
-            bkey=start.bkey,
-            generation=start.generation,
-            pin=start.pin,
-            arrival=0,
-            created_at=at,
-            status=RunStatus.READY,
-            direction=Direction.FORWARD,
-            state=start.state,
-            inbox_n=1 if start.stimulus.run == start.run else 0,
-            due=start.due if start.due is not None else at,
-            lane=start.lane,
-            owner=start.lease.worker if start.lease is not None else None,
-            lease_until=start.lease.until if start.lease is not None else None,
-        )
-        born = await self.insert(t.RUN_BIRTH, [t.RUN_BIRTH.row(run)], ignore=True, returning="id")
         s = start.stimulus
+        run = replace(start.new_run(0, at), inbox_n=1 if s.run == start.run else 0)
+        born = await self.insert(t.RUN_BIRTH, [t.RUN_BIRTH.row(run)], ignore=True, returning="id")
         if born and s.run == start.run:
             await self.insert(t.INBOX, [t.INBOX.row(s.item(1, at))])
         elif born or not start.only_birth:
@@ -330,12 +314,6 @@ async def write_leaves(leaves: Sequence[Leaf]) -> None:
     if leaves:
         await Insert(t.LEAF, [t.LEAF.row(leaf) for leaf in leaves], False, "")
         await Insert(t.PENDING, [(leaf.id, leaf.hash) for leaf in leaves], False, "")
-
-
-def link_post(link: Link) -> TopicPost:
-    """Return the post of a confirmed Link, for Runs and todos that wait for it."""
-    body = wire.dumps({"object": link.object, "canonical": link.canonical, "ext_id": link.ext_id})
-    return TopicPost(event=f"{link.topics[0]}:{link.ext_id}", topics=link.topics, body=body)
 
 
 def link_topics(links: Iterable[Link]) -> list[str]:

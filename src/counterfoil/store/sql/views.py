@@ -16,7 +16,6 @@ from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.link import Link
 from counterfoil.core.run import InboxItem
 from counterfoil.store.port import views
-from counterfoil.store.port.exposure import exposure
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import SqlTable
 from counterfoil.store.sql.statements import Statement, records
@@ -73,7 +72,7 @@ async def runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
         rows_with_totals.append(
             views.RunRow(
                 run=run,
-                exposure=exposure(own, open_),
+                exposure=views.exposure(own, open_),
                 cases=len(open_),
                 foils=tuple((state, states[state]) for state in FoilState if states[state]),
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core.call import OperationCall, RateAllowance, take
 from counterfoil.core.clock import micros
@@ -58,10 +58,10 @@ async def place_call(x: Tx, p: PlaceCall) -> PlaceCallResult:
     if p.start is not None and not await x.start(p.start, p.at):
         await x.rows(FORGET, *name)
         return PlaceCallResult(verdict="exists", left=left)
-    call = msgspec.structs.replace(p.call, receipt=await _receipt(x, p))
+    call = replace(p.call, receipt=await _receipt(x, p))
     await x.rows(STARTED, *name, call.receipt, call.run)
     if p.event is not None:
-        event = msgspec.structs.replace(p.event, receipt=call.receipt)
+        event = replace(p.event, receipt=call.receipt)
         await x.insert(t.EVENT, [t.EVENT.row(event)], ignore=True)
     body = placed_leaf(call, p.receipt, "new")
     x.leaf("operation.called", str(call.receipt), p.at, p.actor, body, run=call.run)
@@ -115,7 +115,7 @@ async def answer_call(x: Tx, a: AnswerCall) -> bool:
     if row is None:
         return False
     for case in a.cases:
-        await x.open_case(msgspec.structs.replace(case, receipt=row[0]), a.at, a.actor)
+        await x.open_case(replace(case, receipt=row[0]), a.at, a.actor)
     kind = "operation.freed" if a.status is None else "operation.answered"
     x.leaf(kind, str(row[0]), a.at, a.actor, answered_leaf(a, row[0]))
     return True

@@ -27,7 +27,6 @@ from counterfoil.store.port.records import NewInboxItem
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import micros_or_none
 from counterfoil.store.sql.registry import sql
-from counterfoil.store.sql.states import EFFECT_IN_FLIGHT, EFFECT_MAY_EXIST
 from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Tx, link_topics
 
 EFFECT = f"{t.EFFECT.select} where id = $1"
@@ -37,7 +36,7 @@ update effect set state = 'sending', attempt = $2, worker = $3, send_by = $4, ca
 where id = $1 and not exists (
   select 1 from effect other
   where other.run = effect.run and other.path = effect.path and other.item = effect.item
-    and other.id <> effect.id and other.state in {EFFECT_MAY_EXIST}
+    and other.id <> effect.id and other.state in {t.EFFECT_MAY_EXIST}
 )
 returning id
 """
@@ -223,7 +222,7 @@ async def looked_up(x: Tx, l: LookAgain) -> bool:  # noqa: E741 - as short as it
     row = await x.one(
         f"""
         update effect set look_at = $3, looks = looks + 1
-        where id = $1 and attempt = $2 and state in {EFFECT_IN_FLIGHT} returning id
+        where id = $1 and attempt = $2 and state in {t.EFFECT_IN_FLIGHT} returning id
         """,
         l.effect,
         l.attempt,
@@ -277,17 +276,19 @@ async def approved(x: Tx, effect: Effect) -> bool:
             return False
         if approval.automatic:
             continue
-        voters = await x.rows(
-            """
-            select person.id from vote join person on person.id = vote.person
-            where vote.approval = $1 and vote.approve and person.active
-            """,
-            id_,
-        )
-        live = [r[0] for r in voters]
+        live = await live_voters(x, id_)
         if len(live) < approval.quorum or approval.requester in live:
             return False
     return True
+
+
+async def live_voters(x: Tx, approval: str) -> set[str]:
+    """Return the persons who approved it and are still active."""
+    sql = """
+    select person.id from vote join person on person.id = vote.person
+    where vote.approval = $1 and vote.approve and person.active
+    """
+    return {str(row[0]) for row in await x.rows(sql, approval)}
 
 
 def _sent_leaf(x: Tx, effect: Effect, attempt: int, at: datetime, actor: str) -> None:

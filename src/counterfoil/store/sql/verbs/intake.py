@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
-import msgspec
+from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.canonical import Head
 from counterfoil.core.clock import micros
-from counterfoil.store.port.head_merge import merged
-from counterfoil.store.port.intake import Admit, AdmitResult, Receive, ReceiveResult, ReceiveVerdict
+from counterfoil.store.port.intake import (
+    Admit,
+    AdmitResult,
+    Receive,
+    ReceiveResult,
+    ReceiveVerdict,
+    merge_head,
+)
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import HEADERS
 from counterfoil.store.sql.registry import sql
@@ -62,7 +68,7 @@ async def receive(x: Tx, r: Receive) -> ReceiveResult:
             if identity == receipt.identity:
                 verdicts.append("same")
             else:
-                await x.open_case(msgspec.structs.replace(clash, receipt=no), r.at, r.actor)
+                await x.open_case(replace(clash, receipt=no), r.at, r.actor)
                 verdicts.append("clash")
         numbers.append(no)
     if "new" not in verdicts and x.dialect == "postgres":
@@ -131,15 +137,7 @@ async def admit(x: Tx, a: Admit) -> AdmitResult:
         await x.open_case(case, a.at, a.actor)
     if a.park:
         await _park(x, a)
-    what = {
-        "events": sorted(e.id for e in a.events),
-        "new": sorted(fresh),
-        "ignored": a.ignored,
-        "parked": a.park,
-    }
-    if a.release:
-        what["release"] = a.release
-    x.leaf("admitted", ":".join(a.todo), a.at, a.actor, wire.dumps(what))
+    x.leaf("admitted", ":".join(a.todo), a.at, a.actor, wire.dumps(a.leaf_body(fresh)))
     return AdmitResult(
         applied=True,
         new_events=tuple(sorted(fresh)),
@@ -161,14 +159,14 @@ async def _advance(x: Tx, fact: Head) -> bool:
     """Merge a fact into its object's head; report whether the head moved. The history gets the fact and the new head."""
     existing = await x.one(HEAD_ROW, fact.object, fact.key)
     if existing is None:
-        first, _ = merged(None, fact)
+        first, _ = merge_head(None, fact)
         assert first is not None
         if await x.insert(t.HEAD, [t.HEAD.row(first)], ignore=True, returning="key"):
             await x.insert(t.HEAD_HISTORY, [t.HEAD.row(first)])
             return True
         existing = await x.one(HEAD_ROW, fact.object, fact.key)  # another process was first
     assert existing is not None
-    head, moves = merged(t.HEAD.read(existing), fact)
+    head, moves = merge_head(t.HEAD.read(existing), fact)
     rows = [] if moves else [t.HEAD.row(fact)]
     if head is not None:
         row = t.HEAD.row(head)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState, Vote
-from counterfoil.core.case import Case, CaseState, Choice
+from counterfoil.core.case import Case, Choice
 from counterfoil.core.clock import micros
 from counterfoil.core.foil import FoilState
 from counterfoil.core.people import Person
@@ -17,7 +17,6 @@ from counterfoil.store.port.people import (
     Resolve,
     ResolveResult,
 )
-from counterfoil.store.port.records import NewInboxItem
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
@@ -44,19 +43,8 @@ async def decide(x: Tx, d: Decide) -> DecideResult:
     row = await x.one(f"{APPROVAL} for update", d.approval)
     assert row is not None
     approval = t.APPROVAL.read(row)
-    who = await person(x, d.person)
-    if approval.state is not ApprovalState.OPEN:
-        return DecideResult(verdict="closed")
-    if approval.expires <= d.at:
-        return DecideResult(verdict="expired")
-    if approval.subject != d.subject:
-        return DecideResult(verdict="subject")
-    if who is None or not who.active:
-        return DecideResult(verdict="inactive")
-    if approval.requester in (who.id, who.email):
-        return DecideResult(verdict="requester")
-    if not set(approval.roles) & set(who.roles):
-        return DecideResult(verdict="role")
+    if (refusal := d.refusal(approval, await person(x, d.person))) is not None:
+        return DecideResult(verdict=refusal)
     vote = Vote(approval=d.approval, person=d.person, approve=d.approve, comment=d.comment, at=d.at)
     if not await x.insert(t.VOTE, [t.VOTE.row(vote)], ignore=True, returning="person"):
         return DecideResult(verdict="voted")
@@ -68,17 +56,7 @@ async def decide(x: Tx, d: Decide) -> DecideResult:
         state = ApprovalState.GRANTED
     if state is not approval.state:
         await x.rows("update approval set state = $2 where id = $1", approval.id, str(state))
-        body = wire.dumps(
-            {
-                "approval": approval.id,
-                "path": approval.path,
-                "state": str(state),
-                "by": d.person,
-                "comment": d.comment,
-            }
-        )
-        s = NewInboxItem(run=approval.run, kind="approval", ref=approval.id, body=body)
-        await x.append(s, d.at)
+        await x.append(d.stimulus(approval, state), d.at)
     body = wire.dumps({"approve": d.approve, "subject": d.subject, "comment": d.comment})
     x.leaf("decided", approval.id, d.at, f"person:{d.person}", body, run=approval.run)
     return DecideResult(verdict=VOTE_RESULTS[state])
@@ -95,15 +73,8 @@ async def resolve(x: Tx, r: Resolve) -> ResolveResult:
     row = await x.one(f"{CASE} for update", r.case)
     assert row is not None
     case = t.CASE.read(row)
-    who = await person(x, r.person)
-    if case.state is not CaseState.OPEN:
-        return ResolveResult(verdict="closed")
-    if r.choice not in case.choices:
-        return ResolveResult(verdict="choice")
-    if who is None or not who.active:
-        return ResolveResult(verdict="inactive")
-    if case.owner not in who.roles and not r.override:
-        return ResolveResult(verdict="role")
+    if (refusal := r.refusal(case, await person(x, r.person))) is not None:
+        return ResolveResult(verdict=refusal)
     await x.rows(
         """
         update case_ set state = 'resolved', resolved_at = $2, resolved_by = $3, choice = $4, note = $5
@@ -136,10 +107,7 @@ async def resolve(x: Tx, r: Resolve) -> ResolveResult:
         for kind, ref in todos:
             await x.rows("delete from todo where kind = $1 and ref = $2", kind, ref)
     if case.run is not None:
-        body = wire.dumps(
-            {"case": case.id, "path": case.path, "choice": str(r.choice), "by": r.person, "note": r.note}
-        )
-        await x.append(NewInboxItem(run=case.run, kind="case", ref=case.id, body=body), r.at)
+        await x.append(r.stimulus(case, case.run), r.at)
     body = wire.dumps({"choice": str(r.choice), "note": r.note})
     x.leaf("case.resolved", case.id, r.at, f"person:{r.person}", body, run=case.run)
     if r.evidence is not None:

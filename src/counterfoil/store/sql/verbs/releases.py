@@ -21,19 +21,19 @@ from counterfoil.store.port.releases import (
     leaf_of_move,
     leaf_of_plan,
     leaf_of_step,
-    refused,
+    refusal_of,
 )
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.statements import Rollback
-from counterfoil.store.sql.states import APPROVAL_VALID, EFFECT_UNFINISHED
 from counterfoil.store.sql.transaction import Tx
+from counterfoil.store.sql.verbs.effects import live_voters
 from counterfoil.store.sql.verbs.people import person
 
 PLAN = f"{t.PLAN.select} where digest = $1"
 APPROVALS = f"{t.APPROVAL.select} where id = any($1::text[]) order by id for update"
 CLOSE_APPROVALS = f"""
-update approval set state = $2 where id = any($1::text[]) and state in {APPROVAL_VALID}
+update approval set state = $2 where id = any($1::text[]) and state in {t.APPROVAL_VALID}
 """
 RELEASE_LOCK = 0x52454C454153
 """Shared by admissions; exclusive for a transition that changes the active Release."""
@@ -117,9 +117,7 @@ async def apply_plan(x: Tx, a: ApplyPlan) -> ApplyPlanResult:
         return ApplyPlanResult(verdict="closed")
     if present != plan.base:
         return ApplyPlanResult(verdict="moved")
-    approvals: list[Approval] = [
-        t.APPROVAL.read(row) for row in await x.rows(APPROVALS, sorted(plan.approvals))
-    ]
+    approvals = [t.APPROVAL.read(row) for row in await x.rows(APPROVALS, sorted(plan.approvals))]
     approvers: set[str] = set()
     if a.emergency:
         await _check_emergency(x, a, plan)
@@ -139,18 +137,7 @@ async def apply_plan(x: Tx, a: ApplyPlan) -> ApplyPlanResult:
     await x.rows("update present_release set digest = $1 where one = 1", plan.revision)
     last = await x.one("select coalesce(max(no), 0) from release_step")
     assert last is not None
-    step = ReleaseStep(
-        no=last[0] + 1,
-        digest=plan.revision,
-        base=plan.base,
-        plan=plan.digest,
-        at=a.at,
-        requester=plan.requester,
-        applied_by=a.person,
-        approvers=tuple(sorted(approvers)),
-        reason=a.reason,
-        emergency=bool(a.emergency),
-    )
+    step = a.step(last[0] + 1, plan, approvers)
     await x.insert(t.RELEASE_STEP, [t.RELEASE_STEP.row(step)])
     await x.rows("update plan set state = 'applied' where digest = $1", plan.digest)
     if a.emergency:
@@ -172,19 +159,12 @@ async def _check_emergency(x: Tx, a: ApplyPlan, plan: Plan) -> None:
 
 async def _check_approval(x: Tx, a: ApplyPlan, approval: Approval) -> set[str]:
     """Return the voters of a valid approval. Raises Rollback with the refusal otherwise."""
-    refusal = refused(approval, a)
+    refusal = refusal_of(approval, a)
     if refusal is not None:
         raise Rollback(ApplyPlanResult(verdict=refusal, approvals=(approval.id,)))
     if approval.automatic:
         return set()
-    rows = await x.rows(
-        """
-        select person.id from vote join person on person.id = vote.person
-        where vote.approval = $1 and vote.approve and person.active
-        """,
-        approval.id,
-    )
-    live = {str(row[0]) for row in rows}
+    live = await live_voters(x, approval.id)
     if len(live) < approval.quorum or approval.requester in live:
         raise Rollback(ApplyPlanResult(verdict="inactive", approvals=(approval.id,)))
     return live
@@ -225,7 +205,7 @@ async def move_run(x: Tx, m: MoveRun) -> MoveRunResult:
     if RunStatus(row[2]) in TERMINAL:
         return MoveRunResult(verdict="ended")
     moving = await x.one(
-        f"select 1 from effect where run = $1 and state in {EFFECT_UNFINISHED} limit 1", m.run
+        f"select 1 from effect where run = $1 and state in {t.EFFECT_UNFINISHED} limit 1", m.run
     )
     unread = row[0] > 0 and row[3] > row[4]  # a Run before its first turn reads its start under any Release
     if moving is not None or unread:

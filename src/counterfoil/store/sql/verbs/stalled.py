@@ -43,10 +43,10 @@ async def record_stalled(x: Tx, s: RecordStalled) -> bool:
             case_id,
         )
         await x.insert(t.STUCK, [row])
-    for gone in former.values():
-        await x.rows("delete from stuck where kind = $1 and about = $2", gone.stuck.kind, gone.stuck.about)
-        if gone.case is not None:
-            await _resolve(x, s, gone.case)
+    for stall in former.values():
+        await x.rows("delete from stuck where kind = $1 and about = $2", stall.stuck.kind, stall.stuck.about)
+        if stall.case is not None:
+            await _resolve(x, s, stall.case)
     return True
 
 

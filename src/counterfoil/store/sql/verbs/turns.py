@@ -15,7 +15,6 @@ from counterfoil.store.port.turns import Claim, ConcludeAndTurn, ConcludeAndTurn
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import micros_or_none
 from counterfoil.store.sql.registry import sql
-from counterfoil.store.sql.states import EFFECT_MAY_EXIST
 from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Tx, link_topics
 from counterfoil.store.sql.verbs import effects
 from counterfoil.store.sql.verbs.guards import release, reserve
@@ -59,7 +58,7 @@ returning due, inbox_n,
 PRESENT = "select 1 from run where id = $1 for no key update"
 LIVE_OF_PATH = f"""
 select path, item from effect
-where run = $1 and path = $2 and state in {EFFECT_MAY_EXIST}
+where run = $1 and path = $2 and state in {t.EFFECT_MAY_EXIST}
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from counterfoil.core.clock import micros
-from counterfoil.core.quota import Quota, SystemAccount, grant, set_cap
+from counterfoil.core.quota import Quota, SystemAccount, set_cap
 from counterfoil.store.port.workers import (
     Heartbeat,
     HeartbeatResult,
@@ -75,27 +75,12 @@ async def _share(x: Tx, b: Heartbeat) -> list[QuotaGrant]:
         account = accounts[want.account]
         live = {q.worker: q for q in quotas if q.account == want.account and q.until > b.at}
         before = live.pop(b.worker, None)
-        present, quota, may = grant(
-            account,
-            Quota(
-                account=want.account,
-                worker=b.worker,
-                n=0,
-                wanted=want.slots_wanted,
-                cap=want.cap,
-                until=b.until,
-            ),
-            0 if before is None else before.n,
-            want.in_use,
-            list(live.values()),
-            orphaned.get(account.system, 0),
-        )
+        others, calls = list(live.values()), orphaned.get(account.system, 0)
+        present, quota, answer = b.share(want, account, before, others, calls)
         if present != account:
             await x.rows(SHARED, present.account, present.cap, present.aim, micros_or_none(present.tuned_at))
         own.append(t.QUOTA.row(quota))
-        grants.append(
-            QuotaGrant(account=want.account, n=may, counted=quota.n, cap=present.aim, until=b.until)
-        )
+        grants.append(answer)
     await x.insert(t.QUOTA, own)
     return grants
 
