@@ -66,10 +66,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def parse(
-    body: bytes,
-    content_type: str,
-    headers: Mapping[str, str] | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    body: bytes, content_type: str, headers: Mapping[str, str] | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> list[Event]:
     """Return the events of one HTTP message, in order: structured, batch or binary mode (HTTP protocol binding 1.0).
 

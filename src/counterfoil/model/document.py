@@ -55,14 +55,12 @@ def build(source: Source) -> tuple[Document | None, list[Finding]]:
     """Build a document from its source; return None with findings if its form is wrong."""
     data = source.data
     if not isinstance(data, dict):
-        return None, [
-            source.finding("not-a-document", "a document must be a mapping that begins with `kind:`")
-        ]
+        message = "a document must be a mapping that begins with `kind:`"
+        return None, [source.finding("not-a-document", message)]
     kind = data.get("kind")
     if kind is None:
-        return None, [
-            source.finding("unknown-kind", "`kind:` is missing", fix=f"one of {_listed(kinds.KINDS)}")
-        ]
+        message = "`kind:` is missing"
+        return None, [source.finding("unknown-kind", message, fix=f"one of {_listed(kinds.KINDS)}")]
     if not isinstance(kind, str) or kind not in kinds.KINDS:
         near = get_close_matches(str(kind), kinds.KINDS, 1)
         fix = f"did you mean `{near[0]}`?" if near else f"one of {_listed(kinds.KINDS)}"
@@ -125,13 +123,9 @@ def shape_findings(error: ValidationError, source: Source) -> list[Finding]:
 
 def _missing(source: Source, path: Path, key: str) -> Finding:
     if path and path[-1] == "failure" and source.data.get("kind") == "policy":
-        return source.finding(
-            "failure-incomplete",
-            f"the failure policy has no reaction for `{key}`",
-            path,
-            at_key=True,
-            fix=f"add `{key}:` with a reaction: retry, queue, continue, park, undo or a list of steps",
-        )
+        message = f"the failure policy has no reaction for `{key}`"
+        fix = f"add `{key}:` with a reaction: retry, queue, continue, park, undo or a list of steps"
+        return source.finding("failure-incomplete", message, path, at_key=True, fix=fix)
     return source.finding("missing-key", f"`{key}` is missing", path, at_key=True, fix=f"add `{key}:`")
 
 
@@ -140,13 +134,8 @@ def _unknown(source: Source, path: Path) -> Finding:
     parent = _at(source.data, path[:-1])
     siblings = set(parent) - {key} if isinstance(parent, dict) else set()
     near = get_close_matches(key, sorted(_candidates(siblings, source.data.get("kind", ""))), 1, 0.5)
-    return source.finding(
-        "unknown-key",
-        f"unknown key `{key}`",
-        path,
-        at_key=True,
-        fix=f"did you mean `{near[0]}`?" if near else "remove it",
-    )
+    fix = f"did you mean `{near[0]}`?" if near else "remove it"
+    return source.finding("unknown-key", f"unknown key `{key}`", path, at_key=True, fix=fix)
 
 
 def _candidates(siblings: set[str], kind: str) -> set[str]:

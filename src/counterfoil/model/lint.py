@@ -16,11 +16,7 @@ def lint_documents(documents: Iterable[Document | Source]) -> Iterator[Finding]:
         form = form_of(document.data)
         if form is not None:
             for warning in lint(document.data, form):
+                fix = warning.fix
                 yield document.finding(
-                    warning.rule,
-                    warning.message,
-                    warning.path,
-                    at_key=True,
-                    severity="warning",
-                    fix=warning.fix,
+                    warning.rule, warning.message, warning.path, at_key=True, severity="warning", fix=fix
                 )

@@ -74,12 +74,7 @@ def ordered(overlays: Iterable[Document]) -> list[Document]:
 
     def rank(document: Document) -> tuple[bool, bool, bool, str]:
         of = _overlay(document).of
-        return (
-            of.legal_entity is not None,
-            of.region is not None,
-            of.environment is not None,
-            document.name,
-        )
+        return (of.legal_entity is not None, of.region is not None, of.environment is not None, document.name)
 
     return sorted(overlays, key=rank)
 
@@ -188,12 +183,8 @@ def _target_faults(
     if change.kind not in kinds.KINDS or change.kind in _NEVER:
         near = get_close_matches(change.kind, kinds.KINDS.keys() - _NEVER, 1)
         fix = f"did you mean `{near[0]}`?" if near else ""
-        yield document.finding(
-            "overlay-form",
-            f"an overlay cannot change a document of kind `{change.kind}`",
-            (*path, "kind"),
-            fix=fix,
-        )
+        message = f"an overlay cannot change a document of kind `{change.kind}`"
+        yield document.finding("overlay-form", message, (*path, "kind"), fix=fix)
         return
     if not documents.has(change.kind, change.name):
         names = [other.name for other in documents.documents if other.kind == change.kind]
@@ -268,9 +259,8 @@ def _conflicts(overlays: Sequence[Document]) -> Iterator[Finding]:
                     if conflict is not None and conflict is not document:
                         message = f"the overlay `{conflict.name}` sets the same value for the same place"
                         path: Path = ("changes", position, "set", *at)
-                        yield document.finding(
-                            "overlay-form", message, path, at_key=True, fix="remove one of them"
-                        )
+                        fix = "remove one of them"
+                        yield document.finding("overlay-form", message, path, at_key=True, fix=fix)
                         break
                     others.append((at, document))
 

@@ -51,22 +51,19 @@ def usable_pattern(source: Source, findings: list[Finding]) -> UsablePattern | N
     body: Any = pattern.body if pattern.body is not None else pattern.steps
     kind = pattern.body.get("kind") if pattern.body is not None else None
     if pattern.body is not None and (not isinstance(kind, str) or kind not in KINDS or kind == "pattern"):
-        findings.append(
-            source.finding(RULE, "the body needs the `kind` of the document that it creates", form)
-        )
+        message = "the body needs the `kind` of the document that it creates"
+        findings.append(source.finding(RULE, message, form))
     for path in _nested(body, form):
         fix = "write out the content of the inner pattern"
-        findings.append(
-            source.finding(RULE, "a pattern cannot use another pattern", path, at_key=True, fix=fix)
-        )
+        message = "a pattern cannot use another pattern"
+        findings.append(source.finding(RULE, message, path, at_key=True, fix=fix))
     uses = dict(_parameter_uses(body, form))
     for name, path in uses.items():
         if name not in parameters:
             near = get_close_matches(name, parameters, 1)
             fix = f"did you mean `{near[0]}`?" if near else f"add `{name}` to `parameters`"
-            findings.append(
-                source.finding(RULE, f"`{name}` is not a parameter of the pattern", path, fix=fix)
-            )
+            message = f"`{name}` is not a parameter of the pattern"
+            findings.append(source.finding(RULE, message, path, fix=fix))
     for name, parameter in parameters.items():
         path = ("parameters", name)
         if name not in uses:

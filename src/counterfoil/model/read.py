@@ -156,9 +156,8 @@ def _text(name: FilePath, root: FilePath, limit: int, findings: list[Finding]) -
         elif not name.is_file():
             problem = "the file does not exist"
         elif name.stat().st_size > limit:
-            findings.append(
-                Finding("too-large", f"more than {limit // 1024} KB in one file", str(name), 1, 1)
-            )
+            message = f"more than {limit // 1024} KB in one file"
+            findings.append(Finding("too-large", message, str(name), 1, 1))
             return None
         else:
             return name.read_bytes().decode("utf-8-sig")
@@ -217,14 +216,9 @@ def _open_secrets(source: Source, system: dict[str, Any], at: Path, findings: li
         elif isinstance(value, str) and value and not _REFERENCE.fullmatch(value):
             key = next((part for part in reversed(path) if isinstance(part, str)), "")
             if (settings and _SECRET_KEY.search(key)) or _USER_IN_URL.match(value):
-                findings.append(
-                    source.finding(
-                        "secret-in-file",
-                        f"`{key}` contains a secret in plain text",
-                        path,
-                        fix="write env:NAME or file:PATH under `secrets`, and change the secret",
-                    )
-                )
+                message = f"`{key}` contains a secret in plain text"
+                fix = "write env:NAME or file:PATH under `secrets`, and change the secret"
+                findings.append(source.finding("secret-in-file", message, path, fix=fix))
 
     for key in ("settings", "url", "account"):
         if key in system:

@@ -278,20 +278,12 @@ class _DocumentReader:
     def _node(self, event: Any, path: Path, depth: int) -> Any:
         mark = self._mark(event)
         if isinstance(event, AliasEvent):
-            self._report(
-                "alias",
-                "aliases are not allowed: each value must be readable where it is",
-                mark,
-                "repeat the value, or use kind: pattern",
-            )
+            message = "aliases are not allowed: each value must be readable where it is"
+            self._report("alias", message, mark, "repeat the value, or use kind: pattern")
             return ""
         if event.anchor:
-            self._report(
-                "anchor",
-                f"the anchor &{event.anchor} is not allowed",
-                mark,
-                "remove it, or use kind: pattern",
-            )
+            message = f"the anchor &{event.anchor} is not allowed"
+            self._report("anchor", message, mark, "remove it, or use kind: pattern")
         if event.tag:
             self._report("tag", f"the tag {str(event.tag)[:60]} is not allowed", mark, "remove it")
         if isinstance(event, ScalarEvent):
@@ -339,18 +331,13 @@ class _DocumentReader:
         if event.tag or event.anchor:
             self._report("tag", "tags and anchors are not allowed", mark, "remove it")
         if key == "on":
-            self._report(
-                "key-on",
-                "a key must not be named `on`: older YAML parsers read it as true",
-                mark,
-                "choose another word",
-            )
+            message = "a key must not be named `on`: older YAML parsers read it as true"
+            self._report("key-on", message, mark, "choose another word")
         elif not event.style and (not key or key in _NULLS or key in _WORDS):
             self._report("key", f"`{key}` cannot be a key", mark, "quote it, or choose another word")
         elif key == "<<":
-            self._report(
-                "alias", "merge keys are not allowed", mark, "write the keys out, or use kind: pattern"
-            )
+            message = "merge keys are not allowed"
+            self._report("alias", message, mark, "write the keys out, or use kind: pattern")
         return key
 
     def _scalar(self, event: Any, path: Path, mark: Mark) -> Any:
@@ -362,11 +349,10 @@ class _DocumentReader:
         if text.startswith("="):
             at = unbalanced(text)
             if at is not None:
+                message = f"unbalanced `{text[at]}` in the formula {_short(text)}"
+                fix = "quote the formula: a comma or brace inside {...} ends a plain value"
                 self._report(
-                    "unbalanced",
-                    f"unbalanced `{text[at]}` in the formula {_short(text)}",
-                    Mark(mark.line, begins + at if begins else mark.column),
-                    "quote the formula: a comma or brace inside {...} ends a plain value",
+                    "unbalanced", message, Mark(mark.line, begins + at if begins else mark.column), fix
                 )
             return text
         if not plain:
@@ -377,12 +363,8 @@ class _DocumentReader:
             self._report("number", f"{text[:40]}: {error}", mark)
             return 0
         if value is None:
-            self._report(
-                "null",
-                f"`{path[-1]}` has no value" if path else "no value",
-                mark,
-                "give a value or remove the key; a formula with a comma inside {...} must be quoted",
-            )
+            fix = "give a value or remove the key; a formula with a comma inside {...} must be quoted"
+            self._report("null", f"`{path[-1]}` has no value" if path else "no value", mark, fix)
             return ""
         return value
 

@@ -149,11 +149,9 @@ class Typing:
             self.template(inner, (*path, key), names, declared.get(key, {}), rule)
         for key in schema.get("required", ()):
             if key not in value:
-                self.findings.append(
-                    self.document.finding(
-                        rule, f"the field `{key}` is missing", path, at_key=True, fix=f"add `{key}:`"
-                    )
-                )
+                message = f"the field `{key}` is missing"
+                fix = f"add `{key}:`"
+                self.findings.append(self.document.finding(rule, message, path, at_key=True, fix=fix))
 
     def _literal(self, value: Any, path: Path, schema: Schema, rule: str) -> None:
         expected = from_schema(schema)

@@ -35,9 +35,8 @@ def approval_matrix(model: Model) -> Iterator[Finding]:
             continue
         if approval.currency not in EXPONENTS:
             path: Path = ("approval", "currency")
-            yield document.finding(
-                "approval-matrix", f"{approval.currency} is not a currency of ISO 4217", path
-            )
+            message = f"{approval.currency} is not a currency of ISO 4217"
+            yield document.finding("approval-matrix", message, path)
         if not approval.matrix:
             yield document.finding("approval-matrix", "the matrix is empty", ("approval", "matrix"))
         yield from _tiers(document, approval.matrix)
@@ -49,32 +48,24 @@ def _tiers(document: Document, matrix: list[kinds.Tier]) -> Iterator[Finding]:
         path: Path = ("approval", "matrix", position)
         last = position == len(matrix) - 1
         if tier.up_to is None and not last:
-            yield document.finding(
-                "approval-matrix", "this tier covers every amount, so the tiers after it overlap", path
-            )
+            message = "this tier covers every amount, so the tiers after it overlap"
+            yield document.finding("approval-matrix", message, path)
         if last and tier.up_to is not None:
             fix = "add a last tier without `up_to`"
-            yield document.finding(
-                "approval-matrix", f"no tier covers amounts above {tier.up_to}", path, fix=fix
-            )
+            message = f"no tier covers amounts above {tier.up_to}"
+            yield document.finding("approval-matrix", message, path, fix=fix)
         if tier.up_to is not None:
             if tier.up_to < 0 or (highest is not None and tier.up_to <= highest):
                 message = f"`up_to` {tier.up_to} is not above the previous tier"
-                yield document.finding(
-                    "approval-matrix", message, (*path, "up_to"), fix="sort the tiers, each amount once"
-                )
+                fix = "sort the tiers, each amount once"
+                yield document.finding("approval-matrix", message, (*path, "up_to"), fix=fix)
             highest = tier.up_to
         if tier.automatic and tier.roles:
-            yield document.finding(
-                "approval-matrix", "an automatic tier must not have roles", (*path, "roles")
-            )
+            message = "an automatic tier must not have roles"
+            yield document.finding("approval-matrix", message, (*path, "roles"))
         if not tier.automatic and not tier.roles:
-            yield document.finding(
-                "approval-matrix",
-                "no role decides in this tier",
-                path,
-                fix="add `roles` or `automatic: true`",
-            )
+            message = "no role decides in this tier"
+            yield document.finding("approval-matrix", message, path, fix="add `roles` or `automatic: true`")
 
 
 @rule("segregation")
@@ -86,12 +77,8 @@ def segregation(model: Model) -> Iterator[Finding]:
             for at, role in enumerate(tier.roles):
                 if approval is not None and role in approval.requesters:
                     path = ("approval", "matrix", position, "roles", at)
-                    yield document.finding(
-                        "segregation",
-                        f"`{role}` can both request and approve",
-                        path,
-                        fix="give one of them another role",
-                    )
+                    message = f"`{role}` can both request and approve"
+                    yield document.finding("segregation", message, path, fix="give one of them another role")
 
 
 @rule("approval-amount")
@@ -106,16 +93,12 @@ def approval_amount(model: Model) -> Iterator[Finding]:
             approval = policy.approval if policy else None
             if approval is not None and len(approval.matrix) > 1:
                 message = f"the matrix of `{step.approve}` has {len(approval.matrix)} tiers, so the step needs an amount"
-                yield document.finding(
-                    "approval-amount", message, (*place.path, "approve"), fix="add `amount:`"
-                )
+                fix = "add `amount:`"
+                yield document.finding("approval-amount", message, (*place.path, "approve"), fix=fix)
             elif step.reserve is not None:
-                yield document.finding(
-                    "approval-amount",
-                    "`reserve` needs an amount",
-                    (*place.path, "reserve"),
-                    fix="add `amount:`",
-                )
+                message = "`reserve` needs an amount"
+                fix = "add `amount:`"
+                yield document.finding("approval-amount", message, (*place.path, "reserve"), fix=fix)
 
 
 # ------------------------------------------------------------------ covers
@@ -260,13 +243,9 @@ def change_policy(model: Model) -> Iterator[Finding]:
         d for d in model.documents if isinstance(d.value, kinds.Policy) and d.value.change is not None
     ]
     for document in policies[1:]:
-        yield document.finding(
-            "change-policy",
-            f"`{policies[0].name}` already names the approvers of changes",
-            ("change",),
-            at_key=True,
-            fix="put all rules into one policy",
-        )
+        message = f"`{policies[0].name}` already names the approvers of changes"
+        fix = "put all rules into one policy"
+        yield document.finding("change-policy", message, ("change",), at_key=True, fix=fix)
     for document in policies:
         assert isinstance(document.value, kinds.Policy)
         assert document.value.change is not None
@@ -274,9 +253,8 @@ def change_policy(model: Model) -> Iterator[Finding]:
             for at, name in enumerate(change_rule.roles):
                 role = model.roles.get(name)
                 if role is not None and "approvals:own:decide" not in role.may:
+                    message = f"`{name}` may not decide approvals"
+                    fix = f"give `{name}` the permission approvals:own:decide, or name another role"
                     yield document.finding(
-                        "change-policy",
-                        f"`{name}` may not decide approvals",
-                        ("change", "approve", position, "roles", at),
-                        fix=f"give `{name}` the permission approvals:own:decide, or name another role",
+                        "change-policy", message, ("change", "approve", position, "roles", at), fix=fix
                     )

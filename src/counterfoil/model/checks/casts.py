@@ -139,9 +139,8 @@ def cast_loss(model: Model) -> Iterator[Finding]:
                     continue
                 of = cast.to if back else cast.from_
                 fix = f"use it in the cast, or give the reason: `loses: {{{name}: ...}}`"
-                yield document.finding(
-                    "cast-loss", f"the cast loses `{name}` of {of}", ("cast",), at_key=True, fix=fix
-                )
+                message = f"the cast loses `{name}` of {of}"
+                yield document.finding("cast-loss", message, ("cast",), at_key=True, fix=fix)
         for name in named:
             message = f"`{name}` is not lost: the cast uses it, or the field does not exist"
             yield document.finding("cast-loss", message, ("loses", name), at_key=True, fix="remove it")

@@ -42,9 +42,8 @@ def event_not_produced(model: Model) -> Iterator[Finding]:
             document = model.document(kind, owner)
             assert document is not None
             fix = "write a mapping or a step that emits it, or set `produced: http` in the event"
-            yield document.finding(
-                "event-not-produced", f"nothing produces the event `{name}`", path, fix=fix
-            )
+            message = f"nothing produces the event `{name}`"
+            yield document.finding("event-not-produced", message, path, fix=fix)
 
 
 @rule("usage-fields")
@@ -86,9 +85,8 @@ def event_producer(model: Model) -> Iterator[Finding]:
             event = model.events.get(name)
             if event is not None and event.produced not in (document.kind, "http"):
                 message = f"`{name}` is declared `produced: {event.produced}`, but a {document.kind} emits it"
-                yield document.finding(
-                    "event-producer", message, path, fix=f"set `produced: {document.kind}`"
-                )
+                fix = f"set `produced: {document.kind}`"
+                yield document.finding("event-producer", message, path, fix=fix)
 
 
 @rule("mapping-emits-nothing")
@@ -144,11 +142,9 @@ def repeat_protection(model: Model) -> Iterator[Finding]:
             continue
         if operation.retention is None:
             fix = "add `retention:`, the time for which the vendor remembers an idempotency key"
-            yield document.finding(
-                "repeat-protection", "`repeat: key` needs `retention`", ("repeat",), fix=fix
-            )
+            message = "`repeat: key` needs `retention`"
+            yield document.finding("repeat-protection", message, ("repeat",), fix=fix)
         elif kinds.seconds(operation.retention) <= kinds.seconds(operation.horizon):
             message = "the vendor forgets the key before the horizon, so a repeat could be executed twice"
-            yield document.finding(
-                "repeat-protection", message, ("retention",), fix="use `repeat: find`, or a shorter horizon"
-            )
+            fix = "use `repeat: find`, or a shorter horizon"
+            yield document.finding("repeat-protection", message, ("retention",), fix=fix)

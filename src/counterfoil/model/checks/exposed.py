@@ -54,9 +54,8 @@ def _operation(model: Model, document: Document, value: kinds.Operation) -> Iter
             yield document.finding("exposed-operation", message, ("exposes", "starts"))
     policy = model.policies.get(value.rate or "")
     if policy is not None and policy.rate is None:
-        yield document.finding(
-            "exposed-operation", f"`{policy.name}` is not a policy of sort rate", ("rate",)
-        )
+        message = f"`{policy.name}` is not a policy of sort rate"
+        yield document.finding("exposed-operation", message, ("rate",))
 
 
 def _starts(document: Document, workflow: kinds.Workflow, operation: kinds.Operation) -> Iterator[Finding]:

@@ -36,9 +36,8 @@ def foil_form(model: Model) -> Iterator[Finding]:
     one of them. Both sides have the same legs."""
     for document, reconciliation in model.documents_of(kinds.Reconciliation):
         if (reconciliation.foil.event is None) == (reconciliation.foil.operation is None):
-            yield document.finding(
-                "foil-form", "a foil needs either `event` or `operation`", ("foil",), at_key=True
-            )
+            message = "a foil needs either `event` or `operation`"
+            yield document.finding("foil-form", message, ("foil",), at_key=True)
         if reconciliation.left == reconciliation.right:
             yield document.finding("foil-form", "both sides are the same system", ("right",))
         if not reconciliation.foil.legs:
@@ -47,9 +46,8 @@ def foil_form(model: Model) -> Iterator[Finding]:
         if operation is not None:
             path: Path = ("foil", "operation")
             if operation.repeat == "read":
-                yield document.finding(
-                    "foil-form", f"`{operation.name}` only reads, so it writes no foil", path
-                )
+                message = f"`{operation.name}` only reads, so it writes no foil"
+                yield document.finding("foil-form", message, path)
             if operation.system not in (reconciliation.left, reconciliation.right):
                 message = f"`{operation.name}` writes to {operation.system}, which is on neither side"
                 yield document.finding("foil-form", message, path)
@@ -81,9 +79,8 @@ def deadline_too_short(model: Model) -> Iterator[Finding]:
             message = (
                 f"the deadline ends before the queue of `{workflow.failure}` ({policy.failure.queue.until})"
             )
-            yield document.finding(
-                "deadline-too-short", message, ("deadline",), fix="lengthen it, or shorten the queue"
-            )
+            fix = "lengthen it, or shorten the queue"
+            yield document.finding("deadline-too-short", message, ("deadline",), fix=fix)
         for place in steps(workflow):
             operation = model.operations.get(place.step.call) if isinstance(place.step, kinds.Call) else None
             if operation is None or operation.repeat == "read":
@@ -91,20 +88,17 @@ def deadline_too_short(model: Model) -> Iterator[Finding]:
             span = retry_span(policy.failure.retry, seconds(operation.timeout))
             retries = f"retries of `{operation.name}` may take {round(span)} s"
             if workflow.deadline is not None and span > seconds(workflow.deadline):
-                yield document.finding(
-                    "deadline-too-short", f"{retries}, longer than the deadline", ("deadline",)
-                )
+                message = f"{retries}, longer than the deadline"
+                yield document.finding("deadline-too-short", message, ("deadline",))
             if operation.retention is not None and span > seconds(operation.retention):
                 message = f"{retries}; its system forgets the key after {operation.retention}"
-                yield document.finding(
-                    "deadline-too-short", message, (*place.path, "call"), fix="retry less, or `repeat: find`"
-                )
+                fix = "retry less, or `repeat: find`"
+                yield document.finding("deadline-too-short", message, (*place.path, "call"), fix=fix)
             for rule_ in model.reconciliations.values():
                 if rule_.foil.operation == operation.name and span > seconds(rule_.foil.due):
                     message = f"{retries}; the foil `{rule_.name}` is due after {rule_.foil.due}"
-                    yield document.finding(
-                        "deadline-too-short", message, (*place.path, "call"), fix="lengthen `due`"
-                    )
+                    fix = "lengthen `due`"
+                    yield document.finding("deadline-too-short", message, (*place.path, "call"), fix=fix)
 
 
 def _queues(failure: kinds.Failure, workflow: kinds.Workflow) -> bool:

@@ -28,12 +28,8 @@ def system_of_record(model: Model) -> Iterator[Finding]:
             if isinstance(spec, kinds.FieldSpec):
                 for path in _inner_systems(spec, ("fields", written)):
                     fix = f"name the system of record at `{name}`"
-                    yield document.finding(
-                        "system-of-record",
-                        "a field inside another field cannot have its own system",
-                        path,
-                        fix=fix,
-                    )
+                    message = "a field inside another field cannot have its own system"
+                    yield document.finding("system-of-record", message, path, fix=fix)
 
 
 def _inner_systems(spec: kinds.FieldSpec, path: Path) -> Iterator[Path]:

@@ -283,9 +283,8 @@ def operation_name(model: Model) -> Iterator[Finding]:
         allowed = {operation.system, system.role} if system else {operation.name.split(".")[0]}
         if not _OPERATION_NAME.fullmatch(operation.name):
             fix = "name it system.noun.verb, such as erp.invoice.post"
-            yield document.finding(
-                "operation-name", f"`{operation.name}` is not system.noun.verb", ("name",), fix=fix
-            )
+            message = f"`{operation.name}` is not system.noun.verb"
+            yield document.finding("operation-name", message, ("name",), fix=fix)
         elif operation.name.split(".")[0] not in allowed:
             fix = f"begin its name with {' or '.join(sorted(allowed))}"
             message = f"`{operation.name}` is not named after its system `{operation.system}`"
@@ -303,12 +302,8 @@ def event_fields(model: Model) -> Iterator[Finding]:
         if key not in fields:
             path: Path = ("key",) if event.key else ("object",)
             fix = "add it to `data`, or name the field in `key`"
-            yield document.finding(
-                "event-fields",
-                f"`data` has no field `{key}` with the id of the {event.object}",
-                path,
-                fix=fix,
-            )
+            message = f"`data` has no field `{key}` with the id of the {event.object}"
+            yield document.finding("event-fields", message, path, fix=fix)
         target = model.objects.get(event.object)
         of_object = {name for name, _, _ in each_field(target.fields)} if target else None
         for position, name in enumerate(event.sets or []):

@@ -31,9 +31,8 @@ def no_undo(model: Model) -> Iterator[Finding]:
                 fix = "add `undo:` with a call, or `irreversible:` with the reason, to the step or the operation"
                 yield document.finding("no-undo", message, (*place.path, "call"), fix=fix)
             if step.irreversible is not None and len(step.irreversible.split()) < 2:
-                yield document.finding(
-                    "no-undo", "`irreversible` needs a reason", (*place.path, "irreversible")
-                )
+                message = "`irreversible` needs a reason"
+                yield document.finding("no-undo", message, (*place.path, "irreversible"))
     for document in model.documents:
         operation = document.value if isinstance(document.value, kinds.Operation) else None
         if operation is None:
@@ -42,9 +41,8 @@ def no_undo(model: Model) -> Iterator[Finding]:
             yield document.finding("no-undo", "`irreversible` needs a reason", ("irreversible",))
         if operation.repeat == "read" and (operation.undo or operation.irreversible):
             path: Path = ("undo",) if operation.undo else ("irreversible",)
-            yield document.finding(
-                "no-undo", "an operation that reads has nothing to undo", path, at_key=True
-            )
+            message = "an operation that reads has nothing to undo"
+            yield document.finding("no-undo", message, path, at_key=True)
 
 
 def is_irreversible(model: Model, step: StepKind) -> bool:

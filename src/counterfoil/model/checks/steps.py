@@ -68,12 +68,8 @@ def wrong_reaction(model: Model) -> Iterator[Finding]:
                 reaction = place.step.outcomes.get("unknown", failure.unknown)
                 if verb_name(ending(reaction)) in ("retry", "queue"):
                     message = f"`{operation.name}` is `repeat: blind`: a call with unknown outcome must not be sent again"
-                    yield document.finding(
-                        "wrong-reaction",
-                        message,
-                        (*place.path, "call"),
-                        fix="add `outcomes: {unknown: park}`",
-                    )
+                    fix = "add `outcomes: {unknown: park}`"
+                    yield document.finding("wrong-reaction", message, (*place.path, "call"), fix=fix)
     for document in model.documents:
         if isinstance(document.value, kinds.Policy) and document.value.failure:
             for name in document.value.failure.model_fields_set - {"retry", "queue", "case_within"}:
@@ -123,9 +119,8 @@ def unreachable(model: Model) -> Iterator[Finding]:
                     and entry.when is not None
                     and text_of(entry.when).strip() == "false"
                 ):
-                    yield document.finding(
-                        "unreachable", "`when` is always false", (*path, "when"), fix="remove the step"
-                    )
+                    message = "`when` is always false"
+                    yield document.finding("unreachable", message, (*path, "when"), fix="remove the step")
                 if isinstance(entry, kinds.Choose):
                     yield from _branches(document, entry, path)
 
@@ -138,12 +133,8 @@ def _after_the_end(document: Document, block: BlockPlace) -> Iterator[Finding]:
                 if not is_step(entry)
                 else "this is never reached: every branch before it ends"
             )
-            yield document.finding(
-                "unreachable",
-                message,
-                (*block.path, position + 1),
-                fix="remove it, or move the verb to the end",
-            )
+            fix = "remove it, or move the verb to the end"
+            yield document.finding("unreachable", message, (*block.path, position + 1), fix=fix)
             return
 
 
@@ -151,14 +142,12 @@ def _branches(document: Document, step: kinds.Choose, path: Path) -> Iterator[Fi
     for position, branch in enumerate(step.choose):
         text = text_of(branch.when).strip()
         if text == "false":
-            yield document.finding(
-                "unreachable", "this branch is never taken", (*path, "choose", position, "when")
-            )
+            message = "this branch is never taken"
+            yield document.finding("unreachable", message, (*path, "choose", position, "when"))
         if text == "true" and (position + 1 < len(step.choose) or step.otherwise is not None):
             after: Path = ("choose", position + 1) if position + 1 < len(step.choose) else ("otherwise",)
-            yield document.finding(
-                "unreachable", "this is never reached: the branch before it is always taken", (*path, *after)
-            )
+            message = "this is never reached: the branch before it is always taken"
+            yield document.finding("unreachable", message, (*path, *after))
             return
 
 
@@ -191,9 +180,8 @@ def step_id(model: Model) -> Iterator[Finding]:
                 used.add(name)
         for name in workflow.let:
             if name in workflow.facts or name in ("event", "object", "input", "result", "run"):
-                yield document.finding(
-                    "step-id", f"the name `{name}` is already used", ("let", name), at_key=True
-                )
+                message = f"the name `{name}` is already used"
+                yield document.finding("step-id", message, ("let", name), at_key=True)
 
 
 @rule("again-target")
@@ -242,9 +230,8 @@ def _again(
     if target == "start" or target in before:
         return
     what = "comes later" if target in ids else "is not a step of this workflow"
-    yield document.finding(
-        "again-target", f"`again` goes to `{target}`, which {what}", (*path, "again", "from")
-    )
+    message = f"`again` goes to `{target}`, which {what}"
+    yield document.finding("again-target", message, (*path, "again", "from"))
 
 
 @rule("wait-without-until")
@@ -257,12 +244,9 @@ def wait_without_until(model: Model) -> Iterator[Finding]:
                 wait = place.step.wait
                 if wait.until is None:
                     fix = "add `until: +2d`, or a formula for a time"
+                    message = "this wait has no end"
                     yield document.finding(
-                        "wait-without-until",
-                        "this wait has no end",
-                        (*place.path, "wait"),
-                        at_key=True,
-                        fix=fix,
+                        "wait-without-until", message, (*place.path, "wait"), at_key=True, fix=fix
                     )
                 if wait.event is not None and wait.foils is not None:
                     message = "a step waits for an event or for foils, not for both"

@@ -43,12 +43,9 @@ def cast_missing(model: Model) -> Iterator[Finding]:
             reported.add((owner, name, other))
             document = model.document(kind, owner)
             assert document is not None
-            yield document.finding(
-                "cast-missing",
-                f"events sent as `{other}` do not reach this {kind}: no cast converts them to `{name}`",
-                path,
-                fix=f"add a mapping with `cast: {{from: {other}, to: {name}}}`",
-            )
+            message = f"events sent as `{other}` do not reach this {kind}: no cast converts them to `{name}`"
+            fix = f"add a mapping with `cast: {{from: {other}, to: {name}}}`"
+            yield document.finding("cast-missing", message, path, fix=fix)
     for document, operation in model.documents_of(kinds.Operation):
         if operation.exposes != "none":
             continue
@@ -147,9 +144,8 @@ def deprecated(model: Model) -> Iterator[Finding]:
         place: Path = ("deprecated",)
         if not isinstance(deprecation, kinds.Deprecated):
             fix = "write `deprecated: {since: DAY, sunset: DAY, use: NAME, why: ...}`"
-            yield document.finding(
-                "deprecated", "the deprecation has no dates", place, severity="warning", fix=fix
-            )
+            message = "the deprecation has no dates"
+            yield document.finding("deprecated", message, place, severity="warning", fix=fix)
             continue
         if deprecation.sunset is None:
             message = "the deprecation has no `sunset`"
@@ -184,13 +180,9 @@ def deprecated_used(model: Model) -> Iterator[Finding]:
             until = f", sunset {dated.sunset}" if dated and dated.sunset else ""
             since = f" since {dated.since}" if dated else f": {deprecation}"
             use = dated.use if dated else None
-            yield document.finding(
-                "deprecated-used",
-                f"`{name}` is deprecated{since}{until}",
-                path,
-                severity="warning",
-                fix=f"use `{use}`" if use else "use its successor",
-            )
+            message = f"`{name}` is deprecated{since}{until}"
+            fix = f"use `{use}`" if use else "use its successor"
+            yield document.finding("deprecated-used", message, path, severity="warning", fix=fix)
 
 
 def _versioned(model: Model, kind: str, name: str) -> kinds.Event | kinds.Operation | None:

@@ -30,11 +30,7 @@ FoilsOf = Callable[[str], list[d.FoilDefinition]]
 
 
 def compile_workflow(
-    documents: Documents,
-    versions: ContractVersions,
-    foils_of: FoilsOf,
-    workflow: kinds.Workflow,
-    digest: str,
+    documents: Documents, versions: ContractVersions, foils_of: FoilsOf, workflow: kinds.Workflow, digest: str
 ) -> d.Definition:
     """Compile a workflow with all that it uses; `foils_of` gives the foil rules of an operation.
 

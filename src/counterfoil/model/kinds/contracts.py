@@ -52,8 +52,7 @@ def _field_form(value: Any) -> str:
 
 _Item: TypeAlias = Annotated[
     Union[  # noqa: UP007 - `|` does not accept a forward reference
-        Annotated[FieldType, Tag("type")],
-        Annotated["FieldSpec", Tag("spec")],
+        Annotated[FieldType, Tag("type")], Annotated["FieldSpec", Tag("spec")]
     ],
     Discriminator(_field_form),
 ]
