@@ -20,7 +20,7 @@ from bench.peers.process import Peer
 from counterfoil.core.money import Money
 from counterfoil.expr import compile
 from counterfoil.model import Model, read
-from counterfoil.rules.mapping import Mapped, apply_inbound
+from counterfoil.rules.mapping import MappedEvents, apply_inbound
 
 COMPANY = Path(__file__).with_name("company")
 MEASURE_SECONDS = 0.5
@@ -100,7 +100,7 @@ class InvoiceMapping:
         self._received = datetime(2026, 11, 23, 12, tzinfo=UTC)
         (self._mapping,) = company().inbound("billing", "invoice.finalized")
         mapped = self._apply()
-        if not isinstance(mapped, Mapped) or mapped.events[0].data != by_hand(self._body):
+        if not isinstance(mapped, MappedEvents) or mapped.events[0].data != by_hand(self._body):
             raise ValueError(f"the mapping and its peer do not agree: {mapped}")
         self._rates: list[float] = []
         self._jsonata: list[float] = []

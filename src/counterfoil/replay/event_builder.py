@@ -16,7 +16,7 @@ from counterfoil.replay.recorded_answers import NotRecorded, RecordedAnswers, Re
 from counterfoil.rules import admission
 from counterfoil.rules.admission import HeldDelivery
 from counterfoil.rules.lookup import Answers
-from counterfoil.rules.mapping import Mapped, MappedEvent
+from counterfoil.rules.mapping import MappedEvent, MappedEvents
 from counterfoil.store.port.recorded import RecordedDelivery
 
 
@@ -88,7 +88,7 @@ class EventBuilder:
         candidates = self._mappings(receipt.system, receipt.type)
         events: list[CanonicalEvent] = []
         links: list[Link] = []
-        for m in admission.accepting(model, receipt, bodies.body, candidates):
+        for m in admission.accepting_mappings(model, receipt, bodies.body, candidates):
             if m.ignore is not None:
                 continue
             old_event = by_old.events[0] if by_old is not None and len(by_old.events) == 1 else None
@@ -127,7 +127,7 @@ class EventBuilder:
         answers: Answers,
         old_event: CanonicalEvent | None,
         incremental: IncrementalMapping | None,
-    ) -> Mapped:
+    ) -> MappedEvents:
         receipt = recorded.receipt
         fetched = None
         if m.fetch_operation is not None:

@@ -17,7 +17,7 @@ from counterfoil.model import Model
 from counterfoil.model.definition import Formula, InboundMapping, Items, Literal, Record, Repeated, Template
 from counterfoil.rules import mapping as mappings
 from counterfoil.rules.lookup import Answers
-from counterfoil.rules.mapping import Mapped, MappedEvent
+from counterfoil.rules.mapping import MappedEvent, MappedEvents
 from counterfoil.rules.templates import truth
 
 
@@ -57,7 +57,7 @@ class IncrementalMapping:
 
     def apply(
         self, then: CanonicalEvent, body: Any, fetched: Any, received: datetime, answers: Answers
-    ) -> Mapped | None:
+    ) -> MappedEvents | None:
         """Return the event, given the old model's event `then` for the same bodies. None: evaluate the whole mapping."""
         evaluated = mappings.fields_of(self._mapping, self._others, body, fetched, received, answers)
         if evaluated is None:
@@ -82,7 +82,7 @@ class IncrementalMapping:
             data={name: value for name, value in data.items() if value is not None},
             links=(),
         )
-        return Mapped((event,))
+        return MappedEvents((event,))
 
 
 def _identity_looks_up(mapping: InboundMapping) -> bool:

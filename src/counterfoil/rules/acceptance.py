@@ -5,7 +5,8 @@ Pure. `admission` decides what happens to a rejected event.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -15,7 +16,7 @@ from counterfoil.core import ids
 from counterfoil.core.canonical import CanonicalEvent, Receipt
 from counterfoil.core.clock import micros
 from counterfoil.core.event import parse
-from counterfoil.model import Model
+from counterfoil.model import Model, kinds
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules.contract import Contract
 from counterfoil.rules.json_values import typed
@@ -90,8 +91,22 @@ class EventAcceptance:
             compiled[event] = cls(model, event)
         return compiled[event]
 
+    def check(self, system: str, data: dict[str, Any], what: str) -> Rejection | None:
+        wrong = self.contract.violations(data)
+        if wrong:
+            return Rejection("contract", f"{what}: {'; '.join(wrong)}")
+        foreign = "; ".join(self.ownership.trespasses(system, data))
+        if foreign:
+            return Rejection("ownership", f"{system} may not assert by {self.kind.name}: {foreign}")
+        return None
+
 
 _COMPILED: WeakKeyDictionary[Model, dict[str, EventAcceptance]] = WeakKeyDictionary()
+
+
+def key_of_object(kind: kinds.Event, data: Mapping[str, Any], other: str) -> str:
+    """Return the key of the object that an event is about; `other` if it is about none, or its data has no key."""
+    return str(data.get(kind.key or f"{kind.object}_id", other)) if kind.object else other
 
 
 def canonical(
@@ -101,21 +116,16 @@ def canonical(
     rules = EventAcceptance.of(model, mapped.type)
     if rules is None:
         return Rejection("contract", f"mapping {mapping.name} emits {mapped.type}, which no file declares")
-    wrong = [] if trusted else rules.contract.violations(mapped.data)
-    if wrong:
-        return Rejection("contract", f"{mapped.type} by {mapping.name}: {'; '.join(wrong)}")
-    foreign = [] if trusted else rules.ownership.trespasses(mapping.system, mapped.data)
-    if foreign:
-        return Rejection(
-            "ownership", f"{mapping.system} may not assert by {mapped.type}: {'; '.join(foreign)}"
-        )
-    kind = rules.kind
+    what = f"{mapped.type} by {mapping.name}"
+    rejection = None if trusted else rules.check(mapping.system, mapped.data, what)
+    if rejection is not None:
+        return rejection
     return CanonicalEvent(
         id=mapped.id,
         type=mapped.type,
         system=mapping.system,
-        object=kind.object or "",
-        key=str(mapped.data.get(kind.key or f"{kind.object}_id", mapped.key)) if kind.object else mapped.key,
+        object=rules.kind.object or "",
+        key=key_of_object(rules.kind, mapped.data, mapped.key),
         version=mapped.version,
         data=mapped.data,
         legal_entity=mapped.legal_entity,
@@ -134,25 +144,18 @@ def declared(model: Model, receipt: Receipt) -> CanonicalEvent | Rejection:
     if rules is None:
         return Rejection("unrouted", f"no file declares the event {event.type}")
     data = typed(event.data, rules.schema)
-    wrong = rules.contract.violations(data)
-    if wrong:
-        return Rejection("contract", f"{event.type} {event.id}: {'; '.join(wrong)}")
-    foreign = rules.ownership.trespasses(receipt.system, data)
-    if foreign:
-        return Rejection(
-            "ownership", f"{receipt.system} may not assert by {event.type}: {'; '.join(foreign)}"
-        )
-    kind = rules.kind
+    rejection = rules.check(receipt.system, data, f"{event.type} {event.id}")
+    if rejection is not None:
+        return rejection
     when = event.time or receipt.received_at
     sequence = event.extensions.get("sequence")
     version = int(str(sequence)) if str(sequence or "").isdigit() else micros(when)
-    subject = event.subject or event.id
     return CanonicalEvent(
         id=ids.derive("evt", event.source, event.id, first(event.type)),
         type=event.type,
         system=receipt.system,
-        object=kind.object or "",
-        key=str(data.get(kind.key or f"{kind.object}_id", subject)) if kind.object else subject,
+        object=rules.kind.object or "",
+        key=key_of_object(rules.kind, data, event.subject or event.id),
         version=version,
         data=data,
         legal_entity=str(event.extensions.get("legalentity", "")),
@@ -170,16 +173,12 @@ def asserted_fields(model: Model, event: str) -> Collection[str]:
 
 
 def trespasses_of_call(
-    model: Model, operation: str, speaks: Collection[str], present: Collection[str]
+    model: Model, name: str, speaks: Collection[str], fields: Collection[str]
 ) -> list[str]:
     """Return the fields that a call's input asserts without the right to speak for the system that owns them."""
-    return [
-        f"{field} belongs to {system}"
-        for field, system in model.asserted_by_call(operation).items()
-        if field in present and system not in speaks
-    ]
+    owners = model.asserted_by_call(name).items()
+    return [f"{f} belongs to {system}" for f, system in owners if f in fields and system not in speaks]
 
 
 def trespasses(model: Model, event: str, system: str, present: Collection[str]) -> list[str]:
-    """Return the fields that the event asserts and another system owns. `present` are the fields of its data."""
     return Ownership.of(model, event).trespasses(system, present)

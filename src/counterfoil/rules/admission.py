@@ -20,10 +20,10 @@ from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules import acceptance, mapping, matching, routing
-from counterfoil.rules.acceptance import Rejection, asserted_fields, trespasses
+from counterfoil.rules.acceptance import Rejection, asserted_fields, key_of_object, trespasses
 from counterfoil.rules.json_values import head_names
 from counterfoil.rules.lookup import Answers, account_of
-from counterfoil.rules.mapping import Mapped, MappedEvent, MappingFailed, UnresolvedLink
+from counterfoil.rules.mapping import MappedEvent, MappedEvents, MappingFailed, UnresolvedLink
 from counterfoil.rules.matching import OwedFoil
 from counterfoil.rules.routing import NO_CASTS, Forms, RoutedStart
 from counterfoil.rules.templates import Lookup, UnusableValue
@@ -35,16 +35,13 @@ class HeldDelivery(Exception):
 
     def __init__(self, reason: str, message: str, owner: str, wake: str | None = None) -> None:
         super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.owner = owner
-        self.wake = wake
+        self.reason, self.message, self.owner, self.wake = reason, message, owner, wake
 
 
 # ------------------------------------------------------------------ from a delivery to its events
 
 
-def accepting(
+def accepting_mappings(
     model: Model, receipt: Receipt, body: Any, candidates: Sequence[InboundMapping]
 ) -> list[InboundMapping]:
     """Return the candidates whose `when` takes the delivery. Raises HeldDelivery if none does."""
@@ -63,21 +60,18 @@ def fetch_arguments(m: InboundMapping, receipt: Receipt, body: Any) -> dict[str,
         raise HeldDelivery("mapping_failed", f"mapping {m.name}, fetch: {error}", _first(m.owners)) from error
 
 
-def mapped(m: InboundMapping, receipt: Receipt, body: Any, fetched: Any, answers: Answers) -> Mapped:
+def mapped(m: InboundMapping, receipt: Receipt, body: Any, fetched: Any, answers: Answers) -> MappedEvents:
     """Apply the mapping to the delivery. Raises HeldDelivery, LookupsNeeded."""
     result = mapping.apply_inbound(m, body, fetched, receipt.received_at, answers)
     match result:
-        case Mapped():
+        case MappedEvents():
             return result
         case MappingFailed(message):
             raise HeldDelivery("mapping_failed", message, _first(m.owners))
         case UnresolvedLink(object=object_, id=id_, system=system):
-            raise HeldDelivery(
-                "unresolved",
-                f"{object_} {id_} of {system} is not linked to any known {object_}",
-                _first(m.owners),
-                wake=ext_topic(object_, system, id_),
-            )
+            message = f"{object_} {id_} of {system} is not linked to any known {object_}"
+            topic = ext_topic(object_, system, id_)
+            raise HeldDelivery("unresolved", message, _first(m.owners), wake=topic)
 
 
 def accepted(
@@ -163,7 +157,7 @@ def _check_form(model: Model, event: CanonicalEvent, type_: str, form: Canonical
     if kind is None or not kind.object:
         return
     owner = _first(model.owners_of(kind))
-    key = str(form.data.get(kind.key or f"{kind.object}_id", ""))
+    key = key_of_object(kind, form.data, "")
     if key != event.key:
         message = f"{event.type} is about {event.object} {event.key}, but as {type_} about {key or 'nothing'}"
         raise HeldDelivery("cast_failed", message, owner)
@@ -217,28 +211,19 @@ def consequences(
             head = head_of(model, event, forms, now)
         starts = routing.starts(model, event, lookup, forms)
         due = [] if head is None else routing.due_starts(model, event.object, head_names(head), lookup)
-        owed = [
-            foil
-            for rule, form in matching.writers(model, forms.values())
-            if (foil := matching.owed(rule, form, lookup))
-        ]
+        writers = matching.writers(model, forms.values())
+        owed = [foil for rule, form in writers if (foil := matching.owed(rule, form, lookup))]
     except (EvaluationError, BudgetExceeded, UnusableValue) as error:
         raise _routing_failed(model, event, error) from error
     carrier = starts[0].run if starts else None
     return AdmissionConsequences(head=head, starts=(*starts, *due), owed=tuple(owed), carrier=carrier)
 
 
-def observations(
-    model: Model, event: CanonicalEvent, forms: Forms, lookup: Lookup
-) -> tuple[Observation, ...]:
+def observations(model: Model, event: CanonicalEvent, forms: Forms, lookup: Lookup) -> list[Observation]:
     """Return what the event shows of foils that others owe. Raises HeldDelivery, LookupNeeded."""
     try:
-        return tuple(
-            observation
-            for form in forms.values()
-            for rule in model.foils_by_observation(form.type)
-            if (observation := matching.observation_of(rule, form, lookup))
-        )
+        rules = [(rule, form) for form in forms.values() for rule in model.foils_by_observation(form.type)]
+        return [o for rule, form in rules if (o := matching.observation_of(rule, form, lookup))]
     except (EvaluationError, BudgetExceeded, UnusableValue) as error:
         raise _routing_failed(model, event, error) from error
 
@@ -276,13 +261,12 @@ def asserted(model: Model, event: CanonicalEvent, forms: Forms) -> dict[str, Any
     if not types:
         return None
     newest = forms.get(model.versions.newest(types[0]), event)
-    return {
-        field: form.data[field]
-        for form in ((event,) if newest is event else (event, newest))
-        if form.type in model.events
-        for field in asserted_fields(model, form.type)
-        if field in form.data
-    }
+    state: dict[str, Any] = {}
+    for form in (event,) if newest is event else (event, newest):
+        if form.type in model.events:
+            fields = asserted_fields(model, form.type)
+            state |= {field: form.data[field] for field in fields if field in form.data}
+    return state
 
 
 def _system_owner(model: Model, system: str) -> str:

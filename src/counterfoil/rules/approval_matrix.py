@@ -23,22 +23,17 @@ def in_currency(amount: Money, currency: str, rates: str | None, lookup: Lookup)
         return amount.minor
     if rates is None:
         return None
-    rate = lookup("table", (rates, f"{amount.currency}/{currency}"))
+    pair = f"{amount.currency}/{currency}"
+    rate = lookup("table", (rates, pair))
     if rate is None:
         return None
     try:
         factor = Decimal(rate)
     except (ArithmeticError, TypeError, ValueError):
-        raise UnusableValue(
-            f"the rate {amount.currency}/{currency} in {rates} is not a number: {rate!r}"
-        ) from None
+        raise UnusableValue(f"the rate {pair} in {rates} is not a number: {rate!r}") from None
     if not factor.is_finite() or factor <= 0:
-        raise UnusableValue(
-            f"the rate {amount.currency}/{currency} in {rates} is not a positive number: {rate!r}"
-        )
-    major = amount.major() * factor
-    places = exponent(currency)
-    return int(major.scaleb(places).to_integral_value(ROUND_CEILING))
+        raise UnusableValue(f"the rate {pair} in {rates} is not a positive number: {rate!r}")
+    return int((amount.major() * factor).scaleb(exponent(currency)).to_integral_value(ROUND_CEILING))
 
 
 def tier_for(policy: ApprovalPolicy, minor: int) -> ApprovalTier | None:
@@ -53,11 +48,8 @@ def subject_of(policy: ApprovalPolicy, covers: Mapping[str, Any], target: str) -
 
 def guard_key(policy: LimitPolicy, names: Mapping[str, Any], on: date, lookup: Lookup | None) -> str:
     """Return the key of the guard row of a limit: its `per` values joined."""
-    moments = {
-        "month": f"{on:%Y-%m}",
-        "quarter": f"{on.year}-Q{(on.month - 1) // 3 + 1}",
-        "day": on.isoformat(),
-    }
+    quarter = f"{on.year}-Q{(on.month - 1) // 3 + 1}"
+    moments = {"month": f"{on:%Y-%m}", "quarter": quarter, "day": on.isoformat()}
     data = names["event"]["data"] if "event" in names else {}
     scope = {**data, **moments, **names}
     return "/".join(key(e, scope, lookup) for e in policy.per)

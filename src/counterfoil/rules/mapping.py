@@ -6,7 +6,7 @@ An unresolved Link is a third result: neither an event nor a failure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -66,7 +66,7 @@ class MappedEvent(msgspec.Struct, frozen=True, kw_only=True):
     """object, external id: for the data's `<object>_id`."""
 
 
-class Mapped(msgspec.Struct, frozen=True):
+class MappedEvents(msgspec.Struct, frozen=True):
     events: tuple[MappedEvent, ...]
 
 
@@ -97,11 +97,14 @@ class _LookupRecorder:
             raise LookupNeeded(*question) from None
         if answer is None and name in ("canon", "xref"):
             object_, id_, system = question[1]
-            self.unresolved = self.unresolved or UnresolvedLink(
-                object=str(object_), id=str(id_), system=system
-            )
+            if self.unresolved is None:
+                self.unresolved = UnresolvedLink(object=str(object_), id=str(id_), system=system)
             raise LookupNeeded(*question)
         return answer
+
+    def bind(self, let: Sequence[tuple[str, Expression]], names: dict[str, Any]) -> None:
+        for name, expression in let:
+            names[name] = expression(names, self.lookup)
 
     def value(self, expression: Expression, names: Mapping[str, Any]) -> Any:
         """Return its value, or None when an answer is missing."""
@@ -120,7 +123,11 @@ class _LookupRecorder:
             case Items(items):
                 return [self.part(inner, names) for inner in items]
             case Repeated(each, name, data, when):
-                return self._repeated(each, name, data, when, names)
+                elements = self.part(each, names)
+                if elements is None and self.incomplete:
+                    return None
+                inner = [{**names, name: element} for element in elements]
+                return [self.part(data, n) for n in inner if when is None or self.value(when, n) is True]
         return fill(template, names)
 
     def _record(self, fields: Mapping[str, Template], names: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,15 +144,6 @@ class _LookupRecorder:
                 values[name] = self.part(inner, names)
         return values
 
-    def _repeated(
-        self, each: Template, name: str, data: Template, when: Expression | None, names: Mapping[str, Any]
-    ) -> Any:
-        elements = self.part(each, names)
-        if elements is None and self.incomplete:
-            return None
-        inner = [{**names, name: element} for element in elements]
-        return [self.part(data, n) for n in inner if when is None or self.value(when, n) is True]
-
     @property
     def incomplete(self) -> bool:
         return bool(self.missing) or self.unresolved is not None
@@ -161,8 +159,7 @@ def needs_of_fetch(mapping: InboundMapping, body: Any, received: datetime) -> di
     """Return the input of the read that this mapping fetches with. None: the delivery itself is enough."""
     if mapping.fetch_operation is None or mapping.fetch_input is None:
         return None
-    value = fill(mapping.fetch_input, {"body": body, "received": received}, None)
-    return dict(value)
+    return dict(fill(mapping.fetch_input, {"body": body, "received": received}, None))
 
 
 def takes(mapping: InboundMapping, body: Any, received: datetime) -> bool:
@@ -175,19 +172,18 @@ def takes(mapping: InboundMapping, body: Any, received: datetime) -> bool:
 
 def apply_inbound(
     mapping: InboundMapping, body: Any, fetched: Any, received: datetime, answers: Answers
-) -> Mapped | UnresolvedLink | MappingFailed:
+) -> MappedEvents | UnresolvedLink | MappingFailed:
     """Return the events of a delivery. Raises LookupsNeeded."""
     recorder = _LookupRecorder(mapping.system, answers)
     names: dict[str, Any] = {"body": body, "fetched": fetched, "received": received}
     try:
-        for name, expression in mapping.let:
-            names[name] = expression(names, recorder.lookup)
+        recorder.bind(mapping.let, names)
         events = [e for emit in mapping.emits if (e := _emit(mapping, emit, names, recorder)) is not None]
     except LookupNeeded:
         return recorder.check() or MappingFailed("a look-up found nothing")
     except FAILURES as error:
         return MappingFailed(f"mapping {mapping.name}: {error}")
-    return recorder.check() or Mapped(tuple(events))
+    return recorder.check() or MappedEvents(tuple(events))
 
 
 def fields_of(
@@ -200,8 +196,7 @@ def fields_of(
     recorder = _LookupRecorder(mapping.system, answers)
     names: dict[str, Any] = {"body": body, "fetched": fetched, "received": received}
     try:
-        for name, expression in mapping.let:
-            names[name] = expression(names, recorder.lookup)
+        recorder.bind(mapping.let, names)
         data = recorder.part(fields, names)
     except (LookupNeeded, *FAILURES):
         return None
@@ -211,14 +206,15 @@ def fields_of(
 def _emit(
     mapping: InboundMapping, emit: EmitDefinition, names: Mapping[str, Any], recorder: _LookupRecorder
 ) -> MappedEvent | None:
-    if not truth(emit.when, names, recorder.lookup):
+    lookup = recorder.lookup
+    if not truth(emit.when, names, lookup):
         return None
-    type_ = str(fill(emit.type, names, recorder.lookup))
-    key = key_of(emit.key, names, recorder.lookup)
+    type_ = str(fill(emit.type, names, lookup))
+    key = key_of(emit.key, names, lookup)
     received = names["received"]
-    version = _version(emit.version, names, recorder)
+    version = None if emit.version is None else _version(emit.version(names, lookup))
     if emit.identity is not None:
-        identity = key_of(emit.identity, names, recorder.lookup)
+        identity = key_of(emit.identity, names, lookup)
     else:
         identity = str(version) if version is not None else wire.digest(wire.write_json(names["body"]))
     data = recorder.part(emit.data, names)
@@ -226,11 +222,10 @@ def _emit(
     links = tuple((o, str(ext_id)) for o, ext_id in ext_ids if ext_id is not None)
     if recorder.incomplete:
         return None
-    if mapping.assertion is not None and not truth(
-        mapping.assertion, {**names, "data": data}, recorder.lookup
-    ):
+    if mapping.assertion is not None and not truth(mapping.assertion, {**names, "data": data}, lookup):
         raise ValueError(f"its assertion does not hold: {mapping.assertion.text}")
-    occurred = _moment(emit.occurred, names, recorder) or (received if version is None else None)
+    occurred = None if emit.occurred is None else _moment(emit.occurred(names, lookup))
+    effective = None if emit.effective is None else _moment(emit.effective(names, lookup))
     when = occurred or received
     return MappedEvent(
         id=ids.event_id(mapping.system, first(type_), key, identity, mapping.source_name or mapping.name),
@@ -238,27 +233,18 @@ def _emit(
         key=key,
         version=version if version is not None else micros(received),
         occurred_at=when,
-        effective_at=_moment(emit.effective, names, recorder) or when,
-        legal_entity=_text(emit.legal_entity, names, recorder),
+        effective_at=effective or when,
+        legal_entity="" if emit.legal_entity is None else str(emit.legal_entity(names, lookup)),
         data={k: v for k, v in data.items() if v is not None},
         links=links,
     )
 
 
-def _text(expression: Expression | None, names: Mapping[str, Any], recorder: _LookupRecorder) -> str:
-    return "" if expression is None else str(expression(names, recorder.lookup))
-
-
-def _version(
-    expression: Expression | None, names: Mapping[str, Any], recorder: _LookupRecorder
-) -> int | None:
+def _version(value: Any) -> int:
     """Return the order key: a whole number as it is, a timestamp in microseconds.
 
     A vendor's seconds stay seconds: all mappings of one object use the same unit.
     """
-    if expression is None:
-        return None
-    value = expression(names, recorder.lookup)
     if isinstance(value, bool) or value is None:
         raise ValueError("the version is neither a number nor a moment")
     if isinstance(value, int):
@@ -268,13 +254,8 @@ def _version(
     raise ValueError(f"the version {value!r} is neither a number nor a moment")
 
 
-def _moment(
-    expression: Expression | None, names: Mapping[str, Any], recorder: _LookupRecorder
-) -> datetime | None:
-    if expression is None:
-        return None
-    value = expression(names, recorder.lookup)
-    if isinstance(value, datetime):
+def _moment(value: Any) -> datetime | None:
+    if value is None or isinstance(value, datetime):
         return value
     if isinstance(value, date):
         return datetime.combine(value, time(), tzinfo=UTC)
@@ -283,8 +264,6 @@ def _moment(
             return datetime.fromtimestamp(value, tz=UTC)
         except (OverflowError, OSError):
             raise ValueError(f"{value} seconds since 1970 is no moment") from None
-    if value is None:
-        return None
     raise ValueError(f"{value!r} is not a moment")
 
 
@@ -305,16 +284,13 @@ def render(
     recorder = _LookupRecorder(mapping.system, answers)
     names: dict[str, Any] = {"input": value, "dates": dict(dates), "run": dict(run), "key": key}
     try:
-        for name, expression in mapping.let:
-            names[name] = expression(names, recorder.lookup)
+        recorder.bind(mapping.let, names)
         body = recorder.part(mapping.input, names)
         unresolved = recorder.check()
         if unresolved is not None:
             return unresolved
         if mapping.assertion is not None and not truth(mapping.assertion, names, recorder.lookup):
-            return MappingFailed(
-                f"mapping {mapping.name}: its assertion does not hold: {mapping.assertion.text}"
-            )
+            raise ValueError(f"its assertion does not hold: {mapping.assertion.text}")
         return wire.write_json(plain({k: v for k, v in body.items() if v is not None}))
     except LookupNeeded:
         return recorder.check() or MappingFailed("a look-up found nothing")
@@ -343,24 +319,19 @@ def take_result(
                 links.append((object_, str(own), str(ext_id)))
             elif own is not None:
                 unlinked.append(f"{object_} {own}: the answer names no id")
-        differs = (
-            *unlinked,
-            *(
-                f"{field}: asked {_show(value.get(field))}, got {_show(canonical.get(field))}"
-                for field in mapping.compare
-                if isinstance(value, dict) and field in value and value[field] != canonical.get(field)
-            ),
-        )
+        differs = unlinked
+        for field in mapping.compare if isinstance(value, dict) else ():
+            if field in value and value[field] != canonical.get(field):
+                differs.append(f"{field}: asked {_show(value[field])}, got {_show(canonical.get(field))}")
     except LookupNeeded:
         unresolved = recorder.check()
         if unresolved is None:
             raise
-        return MappingFailed(
-            f"mapping {mapping.name}, returns: {unresolved.object} {unresolved.id} has no Link to {unresolved.system}"
-        )
+        what = f"{unresolved.object} {unresolved.id} has no Link to {unresolved.system}"
+        return MappingFailed(f"mapping {mapping.name}, returns: {what}")
     except FAILURES as error:
         return MappingFailed(f"mapping {mapping.name}, returns: {error}")
-    return MappedAnswer(result=canonical, links=tuple(links), differs=differs)
+    return MappedAnswer(result=canonical, links=tuple(links), differs=tuple(differs))
 
 
 def _show(value: Any) -> str:

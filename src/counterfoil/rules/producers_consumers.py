@@ -44,11 +44,8 @@ def implementers(model: Model, operation: str) -> list[str]:
 
 def callers(model: Model, operation: str) -> list[str]:
     """Return the users of an operation: workflows (call, read, undo), mappings (fetch) and reconciliations (foils)."""
-    names = {
-        f"workflow:{name}"
-        for name, workflow in model.workflows.items()
-        if operation in _calls(model, workflow)
-    }
+    workflows = model.workflows.items()
+    names = {f"workflow:{name}" for name, kind in workflows if operation in _calls(model, kind)}
     for name, mapping in model.mappings.items():
         if mapping.fetch is not None and mapping.fetch.call == operation:
             names.add(f"mapping:{name}")

@@ -27,5 +27,5 @@ def test_a_delivery_that_no_mapping_takes_is_held_with_an_owner(system: str) -> 
         body=b"{}",
     )
     with pytest.raises(HeldDelivery) as held:
-        admission.accepting(model_of(BASE), receipt, {}, [])
+        admission.accepting_mappings(model_of(BASE), receipt, {}, [])
     assert (held.value.reason, held.value.owner) == ("unrouted", "finance")

@@ -25,7 +25,7 @@ from counterfoil.rules.approval_matrix import in_currency
 from counterfoil.rules.contract import violations
 from counterfoil.rules.json_values import plain, typed
 from counterfoil.rules.lookup import LookupsNeeded
-from counterfoil.rules.mapping import Mapped, MappedAnswer, MappingFailed, UnresolvedLink
+from counterfoil.rules.mapping import MappedAnswer, MappedEvents, MappingFailed, UnresolvedLink
 from counterfoil.rules.posting_date import posting_date
 from counterfoil.rules.templates import UnusableValue
 from tests.companies.base import edited
@@ -93,7 +93,7 @@ def test_a_mapping_asks_for_all_that_it_lacks_at_once() -> None:
 
 def test_a_mapping_with_its_answers_gives_the_event() -> None:
     mapped = inbound({}, ANSWERS)
-    assert isinstance(mapped, Mapped)
+    assert isinstance(mapped, MappedEvents)
     (event,) = mapped.events
     assert (event.type, event.key, event.version) == ("asked.v1", "x1", 17)
     assert event.data == {"id": "inv_1", "by": "Ann", "items": [{"code": "A"}, {"code": "B"}]}

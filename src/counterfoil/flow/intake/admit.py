@@ -31,7 +31,7 @@ from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules import admission, lookup, routing
 from counterfoil.rules.admission import AdmissionConsequences, HeldDelivery
-from counterfoil.rules.mapping import Mapped
+from counterfoil.rules.mapping import MappedEvents
 from counterfoil.rules.routing import Forms
 from counterfoil.store.port.intake import Admit, AdmitResult
 from counterfoil.store.port.records import Lease, RunStart, TopicPost
@@ -120,7 +120,9 @@ class Admitter:
         if receipt.door == "events":
             return [admission.declared(model, receipt)], [], ""
         body = wire.read_json(receipt.body)
-        mappings = admission.accepting(model, receipt, body, model.inbound(receipt.system, receipt.type))
+        mappings = admission.accepting_mappings(
+            model, receipt, body, model.inbound(receipt.system, receipt.type)
+        )
         events: list[CanonicalEvent] = []
         links: list[Link] = []
         for m in mappings:
@@ -148,7 +150,7 @@ class Admitter:
 
     async def _map(
         self, model: Model, m: InboundMapping, receipt: Receipt, body: Any, lookups: Lookups, now: datetime
-    ) -> Mapped:
+    ) -> MappedEvents:
         fetched = await self._fetch(model, m, receipt, body, now)
         return await lookups.complete(partial(admission.mapped, m, receipt, body, fetched, lookups.answers))
 

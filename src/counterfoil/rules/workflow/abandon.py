@@ -6,6 +6,7 @@ Step handlers, reactions and undo all use these functions; nothing here decides 
 from __future__ import annotations
 
 from datetime import timedelta
+from types import UnionType
 
 from counterfoil.core.approval import APPROVAL_MOVES, ApprovalState
 from counterfoil.core.case_reasons import UNKNOWN_CHOICES
@@ -30,16 +31,16 @@ def drop(context: DecisionContext, effect: str) -> None:
     """Give up an effect that is planned or refused."""
     row = context.effects.get(effect)
     if effect in context.planned and row is None:
-        context.commands = [
-            c for c in context.commands if not (isinstance(c, PlanEffect | WriteFoil) and c.effect == effect)
-        ]
-        context.planned.discard(effect)
+        _remove(context, effect, PlanEffect | WriteFoil)
     elif row is not None and row.state in (EffectState.PLANNED, EffectState.REFUSED):
-        context.commands = [
-            c for c in context.commands if not (isinstance(c, SendAgain | DropEffect) and c.effect == effect)
-        ]
-        context.planned.discard(effect)
+        _remove(context, effect, SendAgain | DropEffect)
         context.commands.append(DropEffect(effect))
+
+
+def _remove(context: DecisionContext, effect: str, kinds: UnionType) -> None:
+    """Remove the commands of these kinds that this decision has given for the effect."""
+    context.commands = [c for c in context.commands if not (isinstance(c, kinds) and c.effect == effect)]
+    context.planned.discard(effect)
 
 
 def give_up_call(context: DecisionContext, st: StepState) -> None:
@@ -76,15 +77,9 @@ def ask_what_happened(context: DecisionContext) -> None:
             st.until = context.now if effect.repeat == "blind" else context.now + LOOKUP_GRACE
         if st.phase == "waiting" and st.until <= context.now:
             st.phase = "parked"
-            context.open_case(
-                key,
-                st,
-                "unknown",
-                f"The outcome of {effect.operation} is unknown",
-                {"system": effect.system, "operation": effect.operation},
-                UNKNOWN_CHOICES,
-                effect=effect.id,
-            )
+            names = {"system": effect.system, "operation": effect.operation}
+            message = f"The outcome of {effect.operation} is unknown"
+            context.open_case(key, st, "unknown", message, names, UNKNOWN_CHOICES, effect=effect.id)
 
 
 # ------------------------------------------------------------------ approvals

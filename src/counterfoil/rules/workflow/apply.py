@@ -99,9 +99,8 @@ def changes_of(
             case c.ReverseFoils(effect):
                 fields.setdefault("reverse", []).append(effect)
             case c.AskApproval():
-                fields.setdefault("approvals", []).append(
-                    approval_of(command, run, now, wire.dumps(dict(command.covers)) if with_covers else b"{}")
-                )
+                covers = wire.dumps(dict(command.covers)) if with_covers else b"{}"
+                fields.setdefault("approvals", []).append(approval_of(command, run, now, covers))
             case c.CloseApproval(approval, state):
                 fields.setdefault("close_approvals", []).append((approval, state))
     return DecidedChanges(**{field: tuple(rows) for field, rows in fields.items()})
@@ -142,14 +141,9 @@ def conclude(rows: RunRows, effect: Effect, at: datetime) -> RunRows:
 
 def drop_stale(rows: RunRows, effect: str, at: datetime) -> RunRows:
     """Return the rows without a call whose approval is not valid any more: dropped, its provisional foils void."""
-    return RunRows(
-        tuple(
-            msgspec.structs.replace(e, state=EffectState.DROPPED, ended_at=at) if e.id == effect else e
-            for e in rows.effects
-        ),
-        rows.approvals,
-        tuple(_void(foil, {effect}, at) for foil in rows.foils),
-    )
+    dropped = {"state": EffectState.DROPPED, "ended_at": at}
+    effects = tuple(msgspec.structs.replace(e, **dropped) if e.id == effect else e for e in rows.effects)
+    return RunRows(effects, rows.approvals, tuple(_void(foil, {effect}, at) for foil in rows.foils))
 
 
 def run_after(run: Run, turn: RunUpdate, now: datetime, due: datetime | None) -> Run:

@@ -21,7 +21,14 @@ from counterfoil.rules.templates import fill, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.versions import CastFailed, cast
 from counterfoil.rules.workflow import abandon, start_facts, steps
-from counterfoil.rules.workflow.commands import PlanEffect, SendAgain, StartSync, Stimulus, WriteFoil
+from counterfoil.rules.workflow.commands import (
+    PlanEffect,
+    SendAgain,
+    StartSync,
+    Stimulus,
+    Unrendered,
+    WriteFoil,
+)
 from counterfoil.rules.workflow.context import (
     DONE,
     MOVED,
@@ -58,7 +65,7 @@ def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
     granted = abandon.in_force(context)
     invalid = steps.first_invalid(context, granted)
     if invalid is not None:
-        return _stale(context, step, st, *invalid)
+        return _react_to_stale(context, st, *invalid)
     call_dates = dates(context, step)
     if isinstance(call_dates, str):
         return StepOutcome("period_closed", call_dates)
@@ -71,7 +78,7 @@ def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
     effect = ids.effect_id(context.run.id, context.effect_path(step), context.item(), st.gen)
     unrendered = context.live.unrendered.get(effect)
     if unrendered is not None and unrendered.unresolved:
-        return _unlinked(context, st, unrendered.object, unrendered.canonical, unrendered.system)
+        return _wait_for_link(context, st, unrendered)
     if unrendered is not None:
         return StepOutcome("invalid", unrendered.message)
     st.effect, st.input, st.phase, st.outcome, st.detail = effect, input_digest, "planned", "", ""
@@ -90,7 +97,7 @@ def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
             operation=step.operation,
             input=value,
             dates=call_dates,
-            approvals=steps.granted(granted),
+            approvals=steps.approval_ids(granted),
         )
     )
     _foils(context, step, effect, value)
@@ -109,9 +116,8 @@ def dates(context: DecisionContext, step: Call) -> dict[str, date | None] | str:
     policy = context.definition.postings.get(rule)
     heads = context.lookup("periods", (policy.periods if policy is not None else "period",))
     periods = [p if "name" in p else {"name": p["id"], **p} for p in heads if p.keys() >= _PERIOD_FIELDS]
-    posting = posting_date(
-        policy.rule if policy is not None else rule, document or context.today, context.today, periods
-    )
+    by = policy.rule if policy is not None else rule
+    posting = posting_date(by, document or context.today, context.today, periods)
     if posting.date is None:
         return f"The period {posting.closed} is closed"
     if policy is not None and policy.document == "posting" and document is not None:
@@ -135,14 +141,10 @@ def _date(context: DecisionContext, template: Template | None) -> date | None:
 
 def _confirmed_before(context: DecisionContext, step: Call, input_digest: str) -> ConfirmedEffect | None:
     """Return the effect of the same call in an earlier round, confirmed with the same input."""
-    return next(
-        (
-            c
-            for c in context.state.confirmed
-            if c.path.split("~")[0] == step.path and c.item == context.item() and c.digest == input_digest
-        ),
-        None,
-    )
+    for c in context.state.confirmed:
+        if c.path.split("~")[0] == step.path and c.item == context.item() and c.digest == input_digest:
+            return c
+    return None
 
 
 def _foils(context: DecisionContext, step: Call, effect: str, value: Any) -> None:
@@ -189,27 +191,24 @@ def _foils_of(context: DecisionContext, step: Call, value: Any) -> Iterator[tupl
                 raise UnusableValue(str(error)) from error
 
 
-def _unlinked(
-    context: DecisionContext, st: StepState, object_: str, canonical: str, system: str
-) -> StepResult:
+def _wait_for_link(context: DecisionContext, st: StepState, missing: Unrendered) -> StepResult:
     """Start the sync Run of a missing Link, and wait for the Link."""
-    st.phase, st.topic = "unlinked", link_topic(object_, canonical, system)
+    st.phase, st.topic = "unlinked", link_topic(missing.object, missing.canonical, missing.system)
     st.until = st.until or context.now + timedelta(seconds=context.definition.failure.queue.until)
-    context.commands.append(StartSync(object_, canonical))
+    context.commands.append(StartSync(missing.object, missing.canonical))
     return WAITING
 
 
 def absorb_link(context: DecisionContext, ref: str) -> str | None:
-    waiting = [
-        st for st in context.state.steps.values() if st.phase == "unlinked" and ref.startswith(f"{st.topic}:")
-    ]
+    steps = context.state.steps.values()
+    waiting = [st for st in steps if st.phase == "unlinked" and ref.startswith(f"{st.topic}:")]
     for st in waiting:
         st.phase = "new"
     return None if waiting else "no call waits for this link"
 
 
-def _stale(
-    context: DecisionContext, step: Call, st: StepState, approval: Approve, approval_st: StepState
+def _react_to_stale(
+    context: DecisionContext, st: StepState, approval: Approve, approval_st: StepState
 ) -> StepResult:
     """Close an approval that is not valid or does not cover the call any more, and react as that approval says.
 
@@ -217,21 +216,19 @@ def _stale(
     """
     abandon.close_approval(context, approval_st, ApprovalState.STALE)
     st.back = approval.path.split("/")[0]
-    detail = f"The approval {approval.path} is no longer valid"
-    return StepOutcome("stale", detail, reacting=approval)
+    return StepOutcome("stale", f"The approval {approval.path} is no longer valid", reacting=approval)
 
 
-def _dropped(context: DecisionContext, step: Call, st: StepState) -> StepResult:
+def _react_to_drop(context: DecisionContext, st: StepState) -> StepResult:
     """Close the approvals of a call that was dropped because one of them was not valid when it was to be sent."""
     effect = context.effects.get(st.effect or "")
-    approvals = [
-        (a, s) for a, s in abandon.in_force(context) if effect is not None and s.approval in effect.approvals
-    ]
+    ids_ = effect.approvals if effect is not None else ()
+    approvals = [(step, other) for step, other in abandon.in_force(context) if other.approval in ids_]
     if not approvals:
         return StepOutcome("stale", "An approval is no longer valid")
     for _, other in approvals[1:]:
         abandon.close_approval(context, other, ApprovalState.STALE)
-    return _stale(context, step, st, *approvals[0])
+    return _react_to_stale(context, st, *approvals[0])
 
 
 # ------------------------------------------------------------------ outcomes
@@ -268,17 +265,8 @@ def _remember(context: DecisionContext, key: str, st: StepState, effect: Effect,
         st.phase = "planned"  # it was done after all: the step continues from here
     if effect.repeat == "read" or effect.undoes is not None:
         return
-    context.state.confirmed.append(
-        ConfirmedEffect(
-            key=key,
-            path=effect.path,
-            item=effect.item,
-            effect=effect.id,
-            operation=effect.operation,
-            input="",
-            digest=st.input,
-        )
-    )
+    about = {"path": effect.path, "item": effect.item, "effect": effect.id, "operation": effect.operation}
+    context.state.confirmed.append(ConfirmedEffect(key=key, **about, input="", digest=st.input))
 
 
 def absorb_stale(context: DecisionContext, stimulus: Stimulus) -> str | None:
@@ -301,7 +289,7 @@ def _outcome(context: DecisionContext, step: Call, st: StepState) -> StepResult:
         case "absent":
             return _absent(context, step, st)
         case "dropped":
-            return _dropped(context, step, st)
+            return _react_to_drop(context, st)
         case "accepted" if "accepted" in step.outcomes:
             return StepOutcome("accepted", st.detail)
         case "unknown":
@@ -335,9 +323,7 @@ def _unknown(context: DecisionContext, step: Call, st: StepState) -> StepResult:
     if st.until is None:
         st.until = context.now + timedelta(seconds=operation.horizon) + abandon.LOOKUP_GRACE
         st.phase = "waiting"
-    if st.until <= context.now:
-        return StepOutcome("unknown", st.detail)
-    return WAITING
+    return StepOutcome("unknown", st.detail) if st.until <= context.now else WAITING
 
 
 def once_more(context: DecisionContext, step: Call, st: StepState) -> StepResult:

@@ -20,10 +20,8 @@ def absorb_case(context: DecisionContext, stimulus: Stimulus) -> str | None:
     key, st = match
     st.case = None
     if key.startswith(abandon.UNKNOWN):
-        st.phase, st.until = (
-            "waiting",
-            context.now + abandon.LOOKUP_GRACE,
-        )  # the person's answer arrives as an outcome
+        # The person's answer arrives as an outcome.
+        st.phase, st.until = "waiting", context.now + abandon.LOOKUP_GRACE
         return None
     if choice is Choice.CLOSE:
         guards.give_back_unused(context)
@@ -69,10 +67,6 @@ def _try_again(context: DecisionContext, st: StepState) -> None:
 
 def _active_steps(context: DecisionContext) -> dict[str, Step]:
     """Return the active steps by the key of their state, outermost first."""
-    places = {}
-    for depth, frame in enumerate(context.state.frames, start=1):
-        block = context.block(frame.block)
-        if frame.index < len(block.steps):
-            step = block.steps[frame.index]
-            places[context.key(step, depth)] = step
-    return places
+    frames = enumerate(context.state.frames, start=1)
+    active = ((depth, context.step_at(frame)) for depth, frame in frames)
+    return {context.key(step, depth): step for depth, step in active if step is not None}

@@ -125,6 +125,11 @@ class DecisionContext:
     def block(self, address: str) -> Block:
         return self.blocks[address]
 
+    def step_at(self, frame: BlockFrame) -> Step | None:
+        """Return the step at which a frame stands; None at the end of its block."""
+        steps = self.blocks[frame.block].steps
+        return steps[frame.index] if frame.index < len(steps) else None
+
     def key(self, step: Step, depth: int | None = None, round_: int | None = None) -> str:
         """Return the state key of a step's execution: path, item and round.
 
@@ -163,17 +168,14 @@ class DecisionContext:
 
     def effect_in_flight(self) -> bool:
         """Return True if any call is planned, possibly sent, or of unknown outcome."""
-        return bool(self.planned) or any(
-            e.state in IN_FLIGHT or (e.state is EffectState.PLANNED and e.id not in self._dropped())
-            for e in self.effects.values()
-        )
+        if self.planned or self.under_way():
+            return True
+        dropped = {c.effect for c in self.commands if isinstance(c, DropEffect)}
+        return any(e.state is EffectState.PLANNED and e.id not in dropped for e in self.effects.values())
 
     def under_way(self) -> bool:
         """Return True if any call may have been sent whose outcome is not known."""
         return any(e.state in IN_FLIGHT for e in self.effects.values())
-
-    def _dropped(self) -> set[str]:
-        return {c.effect for c in self.commands if isinstance(c, DropEffect)}
 
     def step_of_effect(self, effect: str) -> tuple[str, StepState] | None:
         return next(((k, s) for k, s in self.state.steps.items() if s.effect == effect), None)

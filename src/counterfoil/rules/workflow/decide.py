@@ -23,8 +23,6 @@ from counterfoil.model.definition import (
     Definition,
     Each,
     Emit,
-    Signal,
-    Step,
     Wait,
 )
 from counterfoil.rules.versions import CastFailed, cast, same_fact
@@ -147,7 +145,7 @@ def _event(context: DecisionContext, stimulus: Stimulus) -> str | None:
         return None if queued else "no step waits for this event"
     failed = []
     for event in concerned:
-        form = _form(context, body, sent, event)
+        form = _form(context, body, event)
         if form is None:
             failed.append(event)
             continue
@@ -157,14 +155,13 @@ def _event(context: DecisionContext, stimulus: Stimulus) -> str | None:
     return f"{sent} cannot be read as {', '.join(failed)}" if failed else None
 
 
-def _form(
-    context: DecisionContext, body: Mapping[str, Any], sent: str, awaited: str
-) -> dict[str, Any] | None:
+def _form(context: DecisionContext, body: Mapping[str, Any], awaited: str) -> dict[str, Any] | None:
     """Return the event in the awaited version; None if no cast works.
 
     The casts of the Run's Release come first, then those of the Release under which the event was admitted.
     """
     form = {name: value for name, value in body.items() if name != "as"}
+    sent = str(body.get("type"))
     if awaited == sent:
         return form
     path = context.definition.casts.get((sent, awaited))
@@ -177,7 +174,6 @@ def _form(
 
 def _foil(context: DecisionContext, stimulus: Stimulus) -> str | None:
     """Do nothing: foil states are read from the rows, and the stimulus only wakes the Run."""
-    del context, stimulus
     return None
 
 
@@ -222,10 +218,9 @@ def _move(context: DecisionContext) -> bool:
     if _interrupt(context):
         return True
     frame = context.state.frames[-1]
-    block = context.block(frame.block)
-    if frame.index >= len(block.steps):
-        return reactions.end_of_block(context, frame, block)
-    step = block.steps[frame.index]
+    step = context.step_at(frame)
+    if step is None:
+        return reactions.end_of_block(context, frame, context.block(frame.block))
     st = context.state_of(step)
     if st.phase == "done":
         frame.index += 1
@@ -265,11 +260,9 @@ def _interrupt(context: DecisionContext) -> bool:
     for n, signal in enumerate(context.definition.signals):
         for received in context.state.received:
             mark = f"{received['id']}|signal{n}"
-            if (
-                received["type"] != signal.event
-                or mark in context.state.used
-                or not _in_state(context, signal)
-            ):
+            if received["type"] != signal.event or mark in context.state.used:
+                continue
+            if signal.states and context.business not in signal.states:
                 continue
             if received.get("sent") in exact:
                 continue  # another signal uses it in its own version
@@ -280,40 +273,28 @@ def _interrupt(context: DecisionContext) -> bool:
     return False
 
 
-def _in_state(context: DecisionContext, signal: Signal) -> bool:
-    return not signal.states or context.business in signal.states
-
-
 # ------------------------------------------------------------------ result
 
 
 def _answer(context: DecisionContext, consumed: int, more: bool, stored: bool) -> Decision:
-    ctx = context.state.dump() if stored else b""
-    if context.terminal:
+    ended = context.terminal
+    if ended:
         abandon.close_open_approvals(context)
-        return Decision(
-            status=context.status,
-            direction=context.direction,
-            state=context.business,
-            consumed=consumed,
-            ctx=ctx,
-            commands=tuple(context.commands),
-            ignored=tuple(context.ignored),
-        )
-    holding = context.effect_in_flight()
-    due = context.now if more else _due(context)
+    holding = not ended and context.effect_in_flight()
+    if not ended:
+        context.status = RunStatus.READY if more or holding else RunStatus.WAITING
     return Decision(
-        status=RunStatus.READY if more or holding else RunStatus.WAITING,
+        status=context.status,
         direction=context.direction,
         state=context.business,
-        due=due,
+        due=None if ended else context.now if more else _due(context),
         consumed=consumed,
-        ctx=ctx,
+        ctx=context.state.dump() if stored else b"",
         hold=tuple(context.state.serials) if holding else (),
         commands=tuple(context.commands),
-        waits=tuple(_topics(context)) if stored else (),
+        waits=tuple(_topics(context)) if stored and not ended else (),
         ignored=tuple(context.ignored),
-        after=context.state,
+        after=None if ended else context.state,
     )
 
 
@@ -323,10 +304,9 @@ def _due(context: DecisionContext) -> datetime:
     for st in context.state.steps.values():
         if st.phase not in ("done", "paused"):
             moments += [m for m in (st.until, st.retry_at, st.queue_until) if m is not None]
-    if not context.state.started and context.state.starts_at is not None:
-        moments = (
-            [context.state.starts_at, *moments[1:]] if context.state.starts_at > context.now else moments
-        )
+    starts_at = context.state.starts_at
+    if not context.state.started and starts_at is not None and starts_at > context.now:
+        moments[0] = starts_at
     return min(m for m in moments if m > context.now)
 
 
@@ -351,8 +331,7 @@ def _topics(context: DecisionContext) -> list[WaitForTopic]:
     for signal in context.definition.signals:
         topics[_topic(context, signal.event, signal.keys)] = since
     for frame in context.state.frames:
-        block = context.block(frame.block)
-        step: Step | None = block.steps[frame.index] if frame.index < len(block.steps) else None
+        step = context.step_at(frame)
         if isinstance(step, Wait) and step.event is not None:
             topics[_topic(context, step.event, step.keys)] = since
     return [WaitForTopic(topic, moment) for topic, moment in sorted(topics.items())]

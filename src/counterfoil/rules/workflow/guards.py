@@ -23,19 +23,16 @@ def reserve(
     An existing reservation is increased if needed, never lowered: only undo gives back what was consumed.
     """
     item = context.item()
-    reserved = sum(
-        r.amount
-        for r in context.state.reserved.values()
-        if (r.scope, r.key, r.step, r.item) == (scope, key, step.path, item)
-    )
-    more = amount - reserved
+    place = (scope, key, step.path, item)
+    own = [r for r in context.state.reserved.values() if (r.scope, r.key, r.step, r.item) == place]
+    more = amount - sum(r.amount for r in own)
     if more <= 0:
         return
     path = context.key(step) + (f"#{context.state.reservations}" if context.state.reservations else "")
     context.state.reservations += 1
-    usage = others + mine(context, scope, key)
+    seen = others + mine(context, scope, key)
     context.commands.append(
-        ReserveGuard(scope=scope, key=key, path=path, amount=more, limit=limit, seen=usage)
+        ReserveGuard(scope=scope, key=key, path=path, amount=more, limit=limit, seen=seen)
     )
     context.state.reserved[path] = ReservedGuard(
         scope=scope, key=key, amount=more, step=step.path, item=item, after=len(context.state.confirmed)
@@ -61,8 +58,6 @@ def give_back_unused(context: DecisionContext, ignored: str = "") -> None:
 
     Calls of the reaction at address `ignored`, which leads to the stop, do not count.
     """
-    confirmed = [
-        n for n, c in enumerate(context.state.confirmed) if not (ignored and c.path.startswith(f"{ignored}/"))
-    ]
-    last = confirmed[-1] if confirmed else -1
+    calls = enumerate(context.state.confirmed)
+    last = max((n for n, c in calls if not (ignored and c.path.startswith(f"{ignored}/"))), default=-1)
     give_back(context, [path for path, r in context.state.reserved.items() if r.after > last])

@@ -17,6 +17,7 @@ from counterfoil.core.run import Run
 from counterfoil.model.definition import Definition, OutboundMapping
 from counterfoil.model.kinds.contracts import Event as EventKind
 from counterfoil.rules import mapping
+from counterfoil.rules.acceptance import key_of_object
 from counterfoil.rules.lookup import Answers
 from counterfoil.rules.mapping import MappingFailed, UnresolvedLink
 from counterfoil.rules.workflow import commands as c
@@ -45,14 +46,11 @@ def request_of(
     plan: c.PlanEffect, outbound: OutboundMapping | None, run: dict[str, Any], answers: Answers
 ) -> bytes | c.Unrendered:
     """Return the request of a planned call, or why it has none. `run` are the names of the Run. Raises LookupsNeeded."""
-    rendering = mapping.render(outbound, plan.input, plan.dates, run, plan.effect, answers)
-    match rendering:
-        case UnresolvedLink(object=object_, id=canonical, system=system):
-            return c.Unrendered(message=rendering.message, object=object_, canonical=canonical, system=system)
-        case MappingFailed(message):
-            return c.Unrendered(message=message)
-        case _:
-            return rendering
+    request = mapping.render(outbound, plan.input, plan.dates, run, plan.effect, answers)
+    if isinstance(request, UnresolvedLink):
+        link = {"object": request.object, "canonical": request.id, "system": request.system}
+        return c.Unrendered(message=request.message, **link)
+    return c.Unrendered(message=request.message) if isinstance(request, MappingFailed) else request
 
 
 def foil_of(f: c.WriteFoil, run: str, now: datetime) -> Foil:
@@ -120,13 +118,12 @@ def approval_of(a: c.AskApproval, run: str, now: datetime, covers: bytes) -> App
 
 def event_of(e: c.EmitEvent, run: Run, kind: EventKind, now: datetime) -> CanonicalEvent:
     """Return the event that a Run emits. Without an object, its key is the Run's."""
-    key = str(e.data.get(kind.key or f"{kind.object}_id", run.bkey)) if kind.object else run.bkey
     return CanonicalEvent(
         id=e.event,
         type=e.type,
         system="counterfoil",
         object=kind.object or "",
-        key=key,
+        key=key_of_object(kind, e.data, run.bkey),
         version=micros(now),
         data=dict(e.data),
         occurred_at=now,

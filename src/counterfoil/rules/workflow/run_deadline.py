@@ -40,44 +40,29 @@ def look(context: DecisionContext) -> None:
 
 
 def _begin(context: DecisionContext) -> StepState | None:
-    allowed = context.definition.deadline
-    is_due = (
-        context.state.started or context.state.starts_at is None or context.state.starts_at <= context.now
-    )
-    if allowed is None or not is_due:
+    seconds, starts_at = context.definition.deadline, context.state.starts_at
+    is_due = context.state.started or starts_at is None or starts_at <= context.now
+    if seconds is None or not is_due:
         return None
     # A Run that was in progress when its workflow got a deadline has the whole time ahead of it.
-    since = (
-        context.run.created_at
-        if context.run.consumed == 0 and context.state.starts_at is None
-        else context.now
-    )
-    st = context.state.steps[PLACE] = StepState(
-        phase="waiting", entered=since, until=since + timedelta(seconds=allowed)
-    )
-    return st
+    is_new = context.run.consumed == 0 and starts_at is None
+    since = context.run.created_at if is_new else context.now
+    until = since + timedelta(seconds=seconds)
+    return context.state.steps.setdefault(PLACE, StepState(phase="waiting", entered=since, until=until))
 
 
 def _open(context: DecisionContext, st: StepState) -> None:
     st.phase = "parked"
     due, st.until = st.until, None
     choices = tuple(c for c in RUN_CHOICES if not (context.undoing and c is Choice.UNDO))
-    context.open_case(
-        PLACE,
-        st,
-        "deadline",
-        f"The Run did not finish by {wire.time_text(due) if due else 'now'}",
-        {},
-        choices,
-    )
+    message = f"The Run did not finish by {wire.time_text(due) if due else 'now'}"
+    context.open_case(PLACE, st, "deadline", message, {}, choices)
 
 
 def _waits(context: DecisionContext) -> bool:
     if not context.state.frames or context.undoing or context.state.ending or context.state.back:
         return False
-    frame = context.state.frames[-1]
-    steps = context.block(frame.block).steps
-    step = steps[frame.index] if frame.index < len(steps) else None
+    step = context.step_at(context.state.frames[-1])
     if not isinstance(step, Wait):
         return False
     st = context.state.steps.get(context.key(step))

@@ -38,9 +38,8 @@ def ready(context: DecisionContext) -> bool:
             context.state.serials = _serials(context)
     except FAULTS as error:
         st.phase = "parked"
-        context.open_case(
-            PLACE, st, "invalid", f"The facts of the Run cannot be read: {error}", {}, FACT_CHOICES
-        )
+        message = f"The facts of the Run cannot be read: {error}"
+        context.open_case(PLACE, st, "invalid", message, {}, FACT_CHOICES)
         return False
     if not context.state.started:
         context.state.started = True
@@ -107,9 +106,8 @@ def read(context: DecisionContext, only_recheck: bool) -> bool:
         if fact.source == "read":
             if not _read_from_system(context, fact):
                 return False
-            context.state.names[fact.name] = context.state.results.get(
-                context.state.steps[_place(context, fact)].effect or ""
-            )
+            effect = context.state.steps[_place(context, fact)].effect
+            context.state.names[fact.name] = context.state.results.get(effect or "")
             continue
         context.state.names[fact.name] = _read_from_store(context, fact)
     for name, expression in context.definition.let:
@@ -120,12 +118,8 @@ def read(context: DecisionContext, only_recheck: bool) -> bool:
 def _read_from_store(context: DecisionContext, fact: Fact) -> Any:
     if fact.source == "limit":
         policy = context.definition.limits[fact.target]
-        used = int(
-            context.lookup(
-                "guard",
-                (policy.name, matrix.guard_key(policy, context.names(), context.today, context.lookup)),
-            )
-        )
+        row = matrix.guard_key(policy, context.names(), context.today, context.lookup)
+        used = int(context.lookup("guard", (policy.name, row)))
         try:
             return Money(used, policy.currency)
         except MoneyError as error:
@@ -151,9 +145,8 @@ def _read_from_system(context: DecisionContext, fact: Fact) -> bool:
         return True
     if st.phase == "planned" and outcome in ("refused", "absent"):
         _failed(context, fact, key, st, detail or outcome)
-    if st.phase == "new" or (
-        st.phase == "backoff" and st.retry_at is not None and st.retry_at <= context.now
-    ):
+    is_due = st.retry_at is not None and st.retry_at <= context.now
+    if st.phase == "new" or (st.phase == "backoff" and is_due):
         st.gen += 1 if st.effect is not None else 0
         _ask(context, fact, key, st)
     return False

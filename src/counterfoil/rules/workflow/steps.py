@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import ApprovalState
@@ -42,6 +42,7 @@ MAX_ITEMS = 1_000
 """Longest list of an `each`. A longer one opens a Case: it belongs into child Runs."""
 FUNCTIONAL = "functional"
 """Currency of a limit that counts in the currency of the approval matrix."""
+ActiveApproval: TypeAlias = tuple[Approve, StepState]
 SETTLED_FOILS = frozenset({FoilState.MATCHED, FoilState.WAIVED, FoilState.REVERSED, FoilState.VOID})
 
 
@@ -75,9 +76,8 @@ def approve(context: DecisionContext, step: Approve, st: StepState) -> StepResul
             return _refused(context, step, "expired", "It was not decided in time")
         if _outdated(context, step, st):
             abandon.close_approval(context, st, ApprovalState.STALE)
-            return _refused(
-                context, step, "stale", f"The values that {step.path} covers changed while it was open"
-            )
+            detail = f"The values that {step.path} covers changed while it was open"
+            return _refused(context, step, "stale", detail)
         return WAITING
     return _ask(context, step, st)
 
@@ -110,10 +110,8 @@ def _subject(context: DecisionContext, step: Approve, covers: dict[str, Any]) ->
 
 def _refused(context: DecisionContext, step: Approve, outcome: str, detail: str) -> StepResult:
     """Release the limit of a step that is not approved."""
-    guards.give_back(
-        context,
-        [p for p, r in context.state.reserved.items() if (r.step, r.item) == (step.path, context.item())],
-    )
+    own = (step.path, context.item())
+    guards.give_back(context, [p for p, r in context.state.reserved.items() if (r.step, r.item) == own])
     return StepOutcome(outcome, detail)
 
 
@@ -121,15 +119,13 @@ def _ask(context: DecisionContext, step: Approve, st: StepState) -> StepResult:
     policy = context.definition.approvals[step.policy]
     amount = context.value(step.amount) if step.amount is not None else None
     if amount is not None and not isinstance(amount, Money):
-        raise UnusableValue(
-            f"{step.amount.text if step.amount else ''} is not an amount of money but {amount!r}"
-        )
-    minor = 0
+        text = step.amount.text if step.amount is not None else ""
+        raise UnusableValue(f"{text} is not an amount of money but {amount!r}")
+    minor: int | None = 0
     if amount is not None:
-        worth = matrix.in_currency(amount, policy.currency, policy.rates, context.lookup)
-        if worth is None:
+        minor = matrix.in_currency(amount, policy.currency, policy.rates, context.lookup)
+        if minor is None:
             return _no_rate(amount.currency, policy.currency)
-        minor = worth
     limit = context.definition.limits[step.reserve] if step.reserve is not None else None
     usage = None
     if limit is not None:
@@ -216,12 +212,12 @@ def absorb_approval(context: DecisionContext, stimulus: Stimulus) -> str | None:
     return "no step waits for this approval"
 
 
-def granted(active: list[tuple[Approve, StepState]]) -> tuple[str, ...]:
+def approval_ids(active: list[ActiveApproval]) -> tuple[str, ...]:
     """Return the ids of the active approvals that the Run's next call needs."""
     return tuple(sorted({st.approval for _, st in active if st.approval is not None}))
 
 
-def invalid_approval(context: DecisionContext) -> tuple[Approve, StepState] | None:
+def invalid_approval(context: DecisionContext) -> ActiveApproval | None:
     """Return the first active approval that is no longer granted, or whose covered values have changed.
 
     Once a call is confirmed, changed values no longer count.
@@ -229,9 +225,7 @@ def invalid_approval(context: DecisionContext) -> tuple[Approve, StepState] | No
     return first_invalid(context, abandon.in_force(context))
 
 
-def first_invalid(
-    context: DecisionContext, active: list[tuple[Approve, StepState]]
-) -> tuple[Approve, StepState] | None:
+def first_invalid(context: DecisionContext, active: list[ActiveApproval]) -> ActiveApproval | None:
     """Return the same, of the given active approvals."""
     requested = {c.approval for c in context.commands if isinstance(c, AskApproval)}
     for step, st in active:
@@ -310,14 +304,11 @@ def _settled(context: DecisionContext, rules: tuple[str, ...]) -> bool:
 
 def choose(context: DecisionContext, step: Choose, st: StepState) -> StepResult:
     st.phase = "reacting"
-    for n, (when, _) in enumerate(step.branches):
-        if context.holds(when):
-            context.push(f"{step.path}/then{n}", "branch", context.key(step))
-            return MOVED
-    if step.otherwise is not None:
-        context.push(f"{step.path}/otherwise", "branch", context.key(step))
-        return MOVED
-    return DONE
+    branch = next((f"then{n}" for n, (when, _) in enumerate(step.branches) if context.holds(when)), None)
+    if branch is None and step.otherwise is None:
+        return DONE
+    context.push(f"{step.path}/{branch or 'otherwise'}", "branch", context.key(step))
+    return MOVED
 
 
 def each(context: DecisionContext, step: Each, st: StepState) -> StepResult:
@@ -328,10 +319,9 @@ def each(context: DecisionContext, step: Each, st: StepState) -> StepResult:
             raise UnusableValue(f"{step.path}: {items!r} is not a list")
         if len(items) > MAX_ITEMS:
             return StepOutcome("invalid", f"The list has {len(items)} items; at most {MAX_ITEMS} are allowed")
-        keys = [
-            context.key_of(step.key, {step.name: item}) if step.key is not None else str(n)
-            for n, item in enumerate(items)
-        ]
+        keys = [str(n) for n in range(len(items))]
+        if step.key is not None:
+            keys = [context.key_of(step.key, {step.name: item}) for item in items]
         if len(set(keys)) != len(keys):
             return StepOutcome("invalid", "Two items have the same key")
         st.items, st.item_keys, st.position = items, keys, 0

@@ -55,22 +55,21 @@ def advance(context: DecisionContext) -> bool:
     key = f"undo:{confirmed.key}"
     st = context.state.steps.setdefault(key, StepState(entered=context.now))
     try:
-        return _take_back(context, u, confirmed, key, st)
+        return _take_back(context, u, confirmed, st)
     except FAULTS as error:
         return _case(context, key, st, "invalid", str(error))
 
 
-def _take_back(
-    context: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, key: str, st: StepState
-) -> bool:
+def _take_back(context: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, st: StepState) -> bool:
+    key = f"undo:{confirmed.key}"
     outcome, _, detail = st.outcome.partition(":")
     match st.phase:
         case "new":
-            return _plan(context, u, confirmed, key, st)
+            return _plan(context, u, confirmed, st)
         case "backoff":
             if st.retry_at is not None and st.retry_at > context.now:
                 return False
-            return _again(context, confirmed, key, st)
+            return _again(context, confirmed, st)
         case "planned" if outcome == "confirmed":
             context.commands.append(ReverseFoils(confirmed.effect))
             return _next(u, st)
@@ -105,40 +104,30 @@ def _next(u: UndoState, st: StepState) -> bool:
     return True
 
 
-def _step(context: DecisionContext, confirmed: ConfirmedEffect) -> Call | None:
-    path = confirmed.path.split("~")[0]
-    for block in context.blocks.values():
-        for step in block.steps:
-            if isinstance(step, Call) and step.path == path:
-                return step
-    return None
-
-
 def _undo_call(context: DecisionContext, confirmed: ConfirmedEffect) -> tuple[str, Any] | str | None:
     """Return the undo operation of an effect and its input, chosen by present observations.
 
     None if the effect is irreversible. A text if the workflow has no undo for it: the reason.
     """
-    step = _step(context, confirmed)
+    path = confirmed.path.split("~")[0]
+    steps = (step for block in context.blocks.values() for step in block.steps)
+    step = next((step for step in steps if isinstance(step, Call) and step.path == path), None)
     if step is None:
         return f"The step {confirmed.path} is not in the workflow"
-    call_input, result = (
-        context.state.inputs.get(confirmed.effect),
-        context.state.results.get(confirmed.effect),
-    )
+    call_input = context.state.inputs.get(confirmed.effect)
+    result = context.state.results.get(confirmed.effect)
     scope = context.state.scopes.get(confirmed.effect, {})
     names = {**context.names(), **scope, "input": call_input, "result": result}
     choice = next((c for c in step.undo if truth(c.when, names, context.lookup)), None)
     if choice is not None:
-        return choice.operation, _input(context, choice, names, call_input, result)
+        return choice.operation, _input(context, choice, names)
     if step.irreversible:
         return None
     return f"The workflow has no undo for {confirmed.operation} in its present state"
 
 
-def _plan(
-    context: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, key: str, st: StepState
-) -> bool:
+def _plan(context: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, st: StepState) -> bool:
+    key = f"undo:{confirmed.key}"
     way = _undo_call(context, confirmed)
     if way is None:
         return _next(u, st)
@@ -169,14 +158,12 @@ def _plan(
     return False
 
 
-def _input(
-    context: DecisionContext, choice: UndoChoice, names: dict[str, Any], call_input: Any, result: Any
-) -> Any:
+def _input(context: DecisionContext, choice: UndoChoice, names: dict[str, Any]) -> Any:
     """Return the undo's input: as written, else the fields of its operation, from the call's result, then its input."""
     if not (isinstance(choice.input, Record) and not choice.input.fields):
         return fill(choice.input, names, context.lookup)
     fields: dict[str, Any] = {}
-    for values in (call_input, result):
+    for values in (names["input"], names["result"]):
         if isinstance(values, dict):
             fields.update(values)
     properties = context.definition.operations[choice.operation].input_schema.get("properties", {})
@@ -198,18 +185,13 @@ def _refused(context: DecisionContext, key: str, st: StepState, error_class: str
 def _case(context: DecisionContext, key: str, st: StepState, reason: str, message: str) -> bool:
     st.phase = "parked"
     effect = context.effects.get(st.effect or "")
-    context.open_case(
-        key,
-        st,
-        f"{UNDO_PREFIX}{reason}",
-        f"Undo of {key.removeprefix('undo:')}: {message}",
-        {"system": effect.system} if effect is not None else {},
-        effect=st.effect,
-    )
+    names = {"system": effect.system} if effect is not None else {}
+    message = f"Undo of {key.removeprefix('undo:')}: {message}"
+    context.open_case(key, st, f"{UNDO_PREFIX}{reason}", message, names, effect=st.effect)
     return False
 
 
-def _again(context: DecisionContext, confirmed: ConfirmedEffect, key: str, st: StepState) -> bool:
+def _again(context: DecisionContext, confirmed: ConfirmedEffect, st: StepState) -> bool:
     """Retry the undo: the same bytes again, or the next generation if another undo is needed now."""
     effect = context.effects.get(st.effect or "")
     st.retry_at = st.until = None
