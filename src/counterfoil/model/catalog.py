@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from counterfoil.model import kinds
 from counterfoil.model.checks.references import references
 from counterfoil.model.document import Document
-from counterfoil.model.fields import each_field
+from counterfoil.model.fields import each_field, field_names
 from counterfoil.model.model import Model
 
 Key: TypeAlias = tuple[str, str]
@@ -184,8 +184,7 @@ def _fields(
 
 def _record_of(model: Model, object_: str, name: str) -> str:
     subject = model.objects.get(object_)
-    names = {own for own, _, _ in each_field(subject.fields)} if subject else set()
-    return model.system_of_record(object_, name) if name in names else ""
+    return model.system_of_record(object_, name) if subject and name in field_names(subject.fields) else ""
 
 
 def _inside(spec: Any) -> tuple[Mapping[str, Any], str]:

@@ -9,7 +9,7 @@ from counterfoil.model.compile.mapping import emits_of, emitted_types, lets_of
 from counterfoil.model.compile.policy import limit_key
 from counterfoil.model.documents import Documents
 from counterfoil.model.field_usage import Contract, ContractPath, FieldUsage, Names, UsageReader
-from counterfoil.model.fields import each_field
+from counterfoil.model.fields import field_names
 from counterfoil.model.template import is_duration
 from counterfoil.model.walk import StepKind, failure_steps, steps
 
@@ -53,11 +53,7 @@ def asserted_fields(documents: Documents, event: str) -> tuple[str, frozenset[st
     definition = documents.events[event]
     if definition.object is None or definition.object not in documents.objects:
         return None
-    of_object = {name for name, _, _ in each_field(documents.objects[definition.object].fields)}
-    of_event = {name for name, _, _ in each_field(definition.data)}
-    return definition.object, frozenset(
-        definition.sets if definition.sets is not None else of_object & of_event
-    )
+    return definition.object, frozenset(documents.asserted_by_event(definition))
 
 
 # ------------------------------------------------------------------ workflows
@@ -228,10 +224,8 @@ def _cast(reader: UsageReader, cast: kinds.Cast, names: dict[str, ContractPath |
 
 
 def _copied(reader: UsageReader, contract: Contract, fields: Any, target: Any) -> None:
-    targets = {name for name, _, _ in each_field(target)}
-    for name, _, _ in each_field(fields):
-        if name in targets:
-            reader.usage.read(contract, reader.user, (name,))
+    for name in set(field_names(fields)) & set(field_names(target)):
+        reader.usage.read(contract, reader.user, (name,))
 
 
 def _reconciliation(reader: UsageReader, rule: kinds.Reconciliation) -> None:

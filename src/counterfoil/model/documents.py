@@ -16,7 +16,7 @@ from counterfoil.core import wire
 from counterfoil.core.errors import Misconfigured
 from counterfoil.model import kinds
 from counterfoil.model.document import Data, Document, build
-from counterfoil.model.fields import Schema, each_field, object_schema
+from counterfoil.model.fields import Schema, each_field, field_names, object_schema
 from counterfoil.model.source import Source
 from counterfoil.model.tables import TableRows
 
@@ -158,6 +158,14 @@ class Documents:
                 return spec.system
         return subject.system
 
+    def asserted_by_event(self, event: kinds.Event) -> list[str]:
+        """Return the fields of its object that an event asserts."""
+        if event.sets is not None:
+            return event.sets
+        subject = self.objects.get(event.object or "")
+        own = field_names(subject.fields) if subject is not None else []
+        return [name for name in field_names(event.data) if name in own]
+
     def asserted_by_call(self, operation: str) -> dict[str, str]:
         """Return the fields that an exposed operation's input asserts, with their systems of record.
 
@@ -166,7 +174,7 @@ class Documents:
         """
         definition = self.operations[operation]
         subject = self.objects.get(definition.object or "")
-        own = {name for name, _, _ in each_field(subject.fields)} if subject is not None else set()
+        own = field_names(subject.fields) if subject is not None else []
         asserted = {}
         for name, _, spec in each_field(definition.input):
             if isinstance(spec, kinds.FieldSpec) and spec.system:

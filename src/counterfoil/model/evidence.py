@@ -11,74 +11,45 @@ from counterfoil.core.case import Case
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.run import Run
-from counterfoil.model.fields import ANY, BOOLEAN, INTEGER, MONEY, STRING, TIMESTAMP, Schema
+from counterfoil.model.fields import (
+    ANY,
+    BOOLEAN,
+    INTEGER,
+    MONEY,
+    STRING,
+    TIMESTAMP,
+    Schema,
+    closed_object,
+    list_of,
+)
 
 Record: TypeAlias = Run | Effect | Approval | Foil | Case | CanonicalEvent
 
-_STRINGS: Schema = {"type": "array", "items": STRING}
+
+def _fields(texts: str, times: str, **others: Schema) -> dict[str, Schema]:
+    """Return the fields of a record by name: texts and times, separated by spaces, and fields of other types."""
+    return dict.fromkeys(texts.split(), STRING) | dict.fromkeys(times.split(), TIMESTAMP) | others
+
+
 _FIELDS: dict[str, dict[str, Schema]] = {
-    "run": {
-        "id": STRING,
-        "workflow": STRING,
-        "key": STRING,
-        "status": STRING,
-        "direction": STRING,
-        "state": STRING,
-        "created_at": TIMESTAMP,
-    },
-    "effect": {
-        "id": STRING,
-        "operation": STRING,
-        "system": STRING,
-        "state": STRING,
-        "attempt": INTEGER,
-        "approvals": _STRINGS,
-        "error_class": STRING,
-        "created_at": TIMESTAMP,
-        "ended_at": TIMESTAMP,
-    },
-    "approval": {
-        "id": STRING,
-        "policy": STRING,
-        "state": STRING,
-        "amount": MONEY,
-        "roles": _STRINGS,
-        "quorum": INTEGER,
-        "requester": STRING,
-        "approvers": _STRINGS,
-        "automatic": BOOLEAN,
-        "created_at": TIMESTAMP,
-    },
-    "foil": {
-        "id": STRING,
-        "rule": STRING,
-        "key": STRING,
-        "left": STRING,
-        "right": STRING,
-        "state": STRING,
-        "due": TIMESTAMP,
-        "created_at": TIMESTAMP,
-        "settled_at": TIMESTAMP,
-    },
-    "case": {
-        "id": STRING,
-        "reason": STRING,
-        "owner": STRING,
-        "state": STRING,
-        "choice": STRING,
-        "resolved_by": STRING,
-        "created_at": TIMESTAMP,
-        "resolved_at": TIMESTAMP,
-    },
-    "event": {
-        "id": STRING,
-        "type": STRING,
-        "system": STRING,
-        "key": STRING,
-        "legal_entity": STRING,
-        "data": ANY,
-        "received_at": TIMESTAMP,
-    },
+    "run": _fields("id workflow key status direction state", "created_at"),
+    "effect": _fields(
+        "id operation system state error_class",
+        "created_at ended_at",
+        attempt=INTEGER,
+        approvals=list_of(STRING),
+    ),
+    "approval": _fields(
+        "id policy state requester",
+        "created_at",
+        amount=MONEY,
+        quorum=INTEGER,
+        automatic=BOOLEAN,
+        **dict.fromkeys(("roles", "approvers"), list_of(STRING)),
+    ),
+    "foil": _fields("id rule key left right state", "due created_at settled_at"),
+    "case": _fields("id reason owner state choice resolved_by", "created_at resolved_at"),
+    "event": _fields("id type system key legal_entity", "received_at", data=ANY),
 }
 _RENAMED = {"key": "bkey"}  # of a Run
 
@@ -90,9 +61,7 @@ def word_of(of: str) -> str:
 
 def schema_of(of: str) -> dict[str, Schema]:
     """Return the names and schemas that a formula over these records may read."""
-    return {
-        word_of(of): {"type": "object", "properties": _FIELDS[word_of(of)], "additionalProperties": False}
-    }
+    return {word_of(of): closed_object(_FIELDS[word_of(of)])}
 
 
 def names_of(of: str, record: Record, approvers: Sequence[str] = ()) -> Mapping[str, Any]:

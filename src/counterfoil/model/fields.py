@@ -44,13 +44,18 @@ TYPES: dict[str, Schema] = {
 }
 
 
+def closed_object(properties: Mapping[str, Schema]) -> Schema:
+    """Return the schema of an object with these properties and no others."""
+    return {"type": "object", "properties": dict(properties), "additionalProperties": False}
+
+
+def list_of(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
 def object_schema(fields: Mapping[str, Any]) -> Schema:
     """Return the schema of a field map as a closed object; a field whose name ends in `?` is optional."""
-    schema: Schema = {
-        "type": "object",
-        "properties": {name: field_schema(spec) for name, _, spec in each_field(fields)},
-        "additionalProperties": False,
-    }
+    schema = closed_object({name: field_schema(spec) for name, _, spec in each_field(fields)})
     required = [name for name, optional, _ in each_field(fields) if not optional]
     if required:
         schema["required"] = required
@@ -63,14 +68,18 @@ def each_field(fields: Mapping[str, Any]) -> Iterator[tuple[str, bool, Any]]:
         yield name.removesuffix("?"), name.endswith("?"), spec
 
 
+def field_names(fields: Mapping[str, Any]) -> list[str]:
+    return [name for name, _, _ in each_field(fields)]
+
+
 def field_schema(spec: Any) -> Schema:
     """Return the schema of a field in any written form."""
     if isinstance(spec, str):
         if spec.startswith("["):
-            return {"type": "array", "items": field_schema(spec[1:-1])}
+            return list_of(field_schema(spec[1:-1]))
         return dict(TYPES[spec])
     if isinstance(spec, list):
-        return {"type": "array", "items": field_schema(spec[0])}
+        return list_of(field_schema(spec[0]))
     assert isinstance(spec, FieldSpec)
     schema = _full(spec)
     if spec.enum is not None:
@@ -92,12 +101,8 @@ def _full(spec: FieldSpec) -> Schema:
         return object_schema(spec.fields) if spec.fields is not None else {"type": "object"}
     if kind == "list":
         if spec.fields is not None:
-            return {"type": "array", "items": object_schema(spec.fields)}
-        return (
-            {"type": "array", "items": field_schema(spec.items)}
-            if spec.items is not None
-            else {"type": "array"}
-        )
+            return list_of(object_schema(spec.fields))
+        return list_of(field_schema(spec.items)) if spec.items is not None else {"type": "array"}
     return field_schema(kind)
 
 

@@ -7,66 +7,41 @@ from typing import TypeAlias
 
 from counterfoil.model import kinds
 from counterfoil.model.documents import Documents
-from counterfoil.model.fields import ANY, DATE, INTEGER, MONEY, STRING, TIMESTAMP, Schema, object_schema
+from counterfoil.model.fields import (
+    ANY,
+    BOOLEAN,
+    DATE,
+    INTEGER,
+    MONEY,
+    STRING,
+    TIMESTAMP,
+    Schema,
+    closed_object,
+    list_of,
+    object_schema,
+)
 
 Types: TypeAlias = Mapping[str, Schema]
 
-RUN: Schema = {
-    "type": "object",
-    "properties": {
-        "id": STRING,
-        "workflow": STRING,
-        "key": STRING,
-        "generation": INTEGER,
-        "state": STRING,
-        "started": TIMESTAMP,
-    },
-    "additionalProperties": False,
+_RUN = {
+    **dict.fromkeys(("id", "workflow", "key", "state"), STRING),
+    "generation": INTEGER,
+    "started": TIMESTAMP,
 }
-DATES: Schema = {
-    "type": "object",
-    "properties": {"document": DATE, "posting": DATE, "revenue": DATE},
-    "additionalProperties": False,
-}
+RUN = closed_object(_RUN)
+DATES = closed_object(dict.fromkeys(("document", "posting", "revenue"), DATE))
+_EFFECT = dict.fromkeys(("step", "item", "operation", "system", "state"), STRING)
+_APPROVAL = {"step": STRING, "state": STRING, "amount": ANY, "requester": STRING}
 _MONEY_BY_LEG: Schema = {"type": "object"}
 PROVEN: Mapping[str, Schema] = {
-    "run": RUN | {"properties": {**RUN["properties"], "status": STRING, "direction": STRING}},
-    "effects": {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "properties": {
-                "step": STRING, "item": STRING, "operation": STRING, "system": STRING, "state": STRING,
-                "done": INTEGER, "undo": {"type": "boolean"}, "input": ANY, "approvals": INTEGER,
-            },
-            "additionalProperties": False,
-        },
-    },
-    "foils": {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "properties": {"rule": STRING, "key": STRING, "state": STRING, "legs": _MONEY_BY_LEG},
-            "additionalProperties": False,
-        },
-    },
-    "cases": {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "properties": {"reason": STRING, "owner": STRING, "path": STRING},
-            "additionalProperties": False,
-        },
-    },
-    "approvals": {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "properties": {"step": STRING, "state": STRING, "amount": ANY, "requester": STRING},
-            "additionalProperties": False,
-        },
-    },
-}  # fmt: skip
+    "run": closed_object({**_RUN, "status": STRING, "direction": STRING}),
+    "effects": list_of(
+        closed_object({**_EFFECT, "done": INTEGER, "undo": BOOLEAN, "input": ANY, "approvals": INTEGER})
+    ),
+    "foils": list_of(closed_object({"rule": STRING, "key": STRING, "state": STRING, "legs": _MONEY_BY_LEG})),
+    "cases": list_of(closed_object({"reason": STRING, "owner": STRING, "path": STRING})),
+    "approvals": list_of(closed_object(_APPROVAL)),
+}
 """Names that the invariants of a workflow read, in addition to the names of its steps."""
 _TEXTS = (
     "id", "source", "type", "subject", "sequence", "legal_entity", "region", "schema_version", "system",
@@ -77,16 +52,8 @@ _TIMES = ("time", "occurred_at", "effective_at", "received_at")
 
 def event_type(documents: Documents, name: str | None) -> Schema:
     """Return the type of an event with its envelope; the data of an undeclared event may be anything."""
-    declared = name is not None and name in documents.events
-    return {
-        "type": "object",
-        "properties": {
-            **dict.fromkeys(_TEXTS, STRING),
-            **dict.fromkeys(_TIMES, TIMESTAMP),
-            "data": documents.schema_of_event(name) if declared and name is not None else ANY,
-        },
-        "additionalProperties": False,
-    }
+    data = documents.schema_of_event(name) if name is not None and name in documents.events else ANY
+    return closed_object({**dict.fromkeys(_TEXTS, STRING), **dict.fromkeys(_TIMES, TIMESTAMP), "data": data})
 
 
 def head_type(documents: Documents, name: str | None) -> Schema:
@@ -101,12 +68,9 @@ def head_type(documents: Documents, name: str | None) -> Schema:
 
 def operation_type(documents: Documents, name: str, side: str) -> Schema:
     operation = documents.operations.get(name)
-    if operation is None:
+    if operation is None or (side == "output" and not operation.output):
         return ANY
-    fields = operation.input if side == "input" else operation.output
-    if side == "output" and not fields:
-        return ANY
-    return object_schema(fields)
+    return object_schema(operation.input if side == "input" else operation.output)
 
 
 def fact_type(documents: Documents, fact: kinds.Fact) -> Schema:
@@ -116,9 +80,7 @@ def fact_type(documents: Documents, fact: kinds.Fact) -> Schema:
         return MONEY
     if fact.read:
         return operation_type(documents, fact.read, "output")
-    if fact.xref:
-        return STRING
-    return ANY
+    return STRING if fact.xref else ANY
 
 
 def start_types(documents: Documents, workflow: kinds.Workflow) -> dict[str, Schema]:

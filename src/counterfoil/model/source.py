@@ -12,15 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from yaml.events import (  # type: ignore[import-untyped]
-    AliasEvent,
-    DocumentStartEvent,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-)
+import yaml  # type: ignore[import-untyped]
 
 from counterfoil.core.finding import Finding, Severity
 from counterfoil.model.yaml_events import YamlSyntaxError, parse_events
@@ -188,16 +180,12 @@ def resolve(text: str) -> Any:
     if text in _WORDS:
         return _WORDS[text]
     if text[0] in "+-.0123456789":
-        if _INT.fullmatch(text):
-            if len(text) > MAX_DIGITS:
-                raise ValueError(f"a number has at most {MAX_DIGITS} characters")
-            return int(text)
         if _OTHER_INT.fullmatch(text):
             return int(text, 0)
         if _DECIMAL.fullmatch(text):
             if len(text) > MAX_DIGITS:
                 raise ValueError(f"a number has at most {MAX_DIGITS} characters")
-            return Decimal(text)
+            return int(text) if _INT.fullmatch(text) else Decimal(text)
         if _NOT_A_NUMBER.fullmatch(text):
             raise ValueError("infinity and not-a-number are not allowed")
     return text
@@ -264,7 +252,7 @@ class _DocumentReader:
     def _document(self) -> bool:
         """Read the next document; return False at the end."""
         for event in self.events:
-            if isinstance(event, DocumentStartEvent):
+            if isinstance(event, yaml.DocumentStartEvent):
                 self.source = Source(self.source.file)
                 if event.version or event.tags:
                     place = Mark(event.end_mark.line + self.before + 1, 1)
@@ -277,7 +265,7 @@ class _DocumentReader:
 
     def _node(self, event: Any, path: Path, depth: int) -> Any:
         mark = self._mark(event)
-        if isinstance(event, AliasEvent):
+        if isinstance(event, yaml.AliasEvent):
             message = "aliases are not allowed: each value must be readable where it is"
             self._report("alias", message, mark, "repeat the value, or use kind: pattern")
             return ""
@@ -286,21 +274,21 @@ class _DocumentReader:
             self._report("anchor", message, mark, "remove it, or use kind: pattern")
         if event.tag:
             self._report("tag", f"the tag {str(event.tag)[:60]} is not allowed", mark, "remove it")
-        if isinstance(event, ScalarEvent):
+        if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, path, mark)
         if depth >= MAX_DEPTH:
             self._report("too-deep", f"nested deeper than {MAX_DEPTH}", mark)
             raise _Refused
         self.source.marks[path] = mark
-        if isinstance(event, SequenceStartEvent):
+        if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(path, depth)
-        assert isinstance(event, MappingStartEvent)
+        assert isinstance(event, yaml.MappingStartEvent)
         return self._mapping(path, depth)
 
     def _sequence(self, path: Path, depth: int) -> list[Any]:
         items: list[Any] = []
         for event in self.events:
-            if isinstance(event, SequenceEndEvent):
+            if isinstance(event, yaml.SequenceEndEvent):
                 break
             items.append(self._node(event, (*path, len(items)), depth + 1))
         return items
@@ -308,10 +296,10 @@ class _DocumentReader:
     def _mapping(self, path: Path, depth: int) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for event in self.events:
-            if isinstance(event, MappingEndEvent):
+            if isinstance(event, yaml.MappingEndEvent):
                 break
             mark = self._mark(event)
-            if not isinstance(event, ScalarEvent):
+            if not isinstance(event, yaml.ScalarEvent):
                 self._report("key", "a key must be a plain word", mark)
                 self._node(event, (*path, "?"), depth + 1)
                 self._node(next(self.events), (*path, "?"), depth + 1)
@@ -371,7 +359,9 @@ class _DocumentReader:
 
 def _is_nothing(event: Any) -> bool:
     """Return True for an empty document, such as one with comments only."""
-    return isinstance(event, ScalarEvent) and not (event.value or event.style or event.tag or event.anchor)
+    return isinstance(event, yaml.ScalarEvent) and not (
+        event.value or event.style or event.tag or event.anchor
+    )
 
 
 def _short(text: str) -> str:

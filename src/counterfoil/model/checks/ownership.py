@@ -8,7 +8,6 @@ from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.mapping import emits_with_places, emitted_types
-from counterfoil.model.fields import each_field
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 
@@ -56,7 +55,7 @@ def not_owner(model: Model) -> Iterator[Finding]:
                 if event is None or event.object not in model.objects:
                     continue
                 assert event.object is not None
-                for field in asserted(model, event):
+                for field in model.asserted_by_event(event):
                     owner = model.system_of_record(event.object, field)
                     if field in emit.data and owner != mapping.from_.system:
                         yield document.finding(
@@ -66,15 +65,6 @@ def not_owner(model: Model) -> Iterator[Finding]:
                             at_key=True,
                             fix=f"remove it from `sets` of {name}, or change the system of record of the field",
                         )
-
-
-def asserted(model: Model, event: kinds.Event) -> list[str]:
-    """Return the fields of its object that an event asserts."""
-    if event.sets is not None:
-        return event.sets
-    target = model.objects.get(event.object or "")
-    of_object = {name for name, _, _ in each_field(target.fields)} if target else set()
-    return [name for name, _, _ in each_field(event.data) if name in of_object]
 
 
 @rule("no-owner")

@@ -13,7 +13,7 @@ from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.mapping import EVENT_NAME, emits_with_places, emitted_types
 from counterfoil.model.compile.policy import POSTING_RULES
 from counterfoil.model.document import Document
-from counterfoil.model.fields import each_field
+from counterfoil.model.fields import field_names
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 from counterfoil.model.walk import failure_steps, steps
@@ -297,7 +297,7 @@ def event_fields(model: Model) -> Iterator[Finding]:
     for document, event in model.documents_of(kinds.Event):
         if not event.object:
             continue
-        fields = {name for name, _, _ in each_field(event.data)}
+        fields = field_names(event.data)
         key = event.key or f"{event.object}_id"
         if key not in fields:
             path: Path = ("key",) if event.key else ("object",)
@@ -305,7 +305,7 @@ def event_fields(model: Model) -> Iterator[Finding]:
             message = f"`data` has no field `{key}` with the id of the {event.object}"
             yield document.finding("event-fields", message, path, fix=fix)
         target = model.objects.get(event.object)
-        of_object = {name for name, _, _ in each_field(target.fields)} if target else None
+        of_object = field_names(target.fields) if target else None
         for position, name in enumerate(event.sets or []):
             if name not in fields or (of_object is not None and name not in of_object):
                 where = "`data`" if name not in fields else f"the object `{event.object}`"

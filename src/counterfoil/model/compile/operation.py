@@ -8,7 +8,7 @@ from typing import Any
 from counterfoil.model import definition as d
 from counterfoil.model import kinds
 from counterfoil.model.documents import Documents
-from counterfoil.model.fields import each_field
+from counterfoil.model.fields import each_field, field_names
 from counterfoil.model.kinds import seconds
 from counterfoil.model.template import optional, record
 
@@ -49,5 +49,5 @@ def undo_input(documents: Documents, choice: kinds.UndoCall, undone: str) -> Map
     operation = documents.operations[undone]
     sources = {name: "input" for name, optional_, _ in each_field(operation.input) if not optional_}
     sources |= {name: "result" for name, optional_, _ in each_field(operation.output) if not optional_}
-    names = [name for name, _, _ in each_field(documents.operations[choice.call].input)]
+    names = field_names(documents.operations[choice.call].input)
     return {name: f"={sources[name]}.{name}" for name in names if name in sources}

@@ -99,17 +99,11 @@ class Mapping(Kind):
 
     def _cast(self) -> Mapping:
         """Refuse everything in a cast except formulas over its source."""
-        not_allowed = [
-            self.fetch,
-            self.emit,
-            self.assert_,
-            self.continues,
-            *self.returns.links,
-            *self.returns.compare,
-        ]
-        if any(part is not None for part in not_allowed):
-            raise ValueError("a cast may have `let`, `with`, `loses` and `returns.result`, or only `ignore`")
-        if self.ignore is not None and (self.let or self.with_ or self.loses or self.returns.result):
+        others = (self.fetch, self.emit, self.assert_, self.continues)
+        beside = self.returns.links or self.returns.compare or any(part is not None for part in others)
+        if self.ignore is not None:
+            beside = beside or self.let or self.with_ or self.loses or self.returns.result
+        if beside:
             raise ValueError("a cast may have `let`, `with`, `loses` and `returns.result`, or only `ignore`")
         return self
 

@@ -146,20 +146,9 @@ class Policy(Kind):
 
     @model_validator(mode="after")
     def _one_policy(self) -> Policy:
-        parts = (
-            self.failure,
-            self.approval,
-            self.limit,
-            self.degradation,
-            self.posting_date,
-            self.retention,
-            self.rate,
-            self.change,
-        )
-        if sum(x is not None for x in parts) != 1:
-            raise ValueError(
-                "a policy needs exactly one of failure, approval, limit, degradation, posting_date, retention, rate, change"
-            )
+        sorts = [name for name in type(self).model_fields if name not in Kind.model_fields]
+        if sum(getattr(self, sort) is not None for sort in sorts) != 1:
+            raise ValueError(f"a policy needs exactly one of {', '.join(sorts)}")
         return self
 
 

@@ -66,12 +66,15 @@ def _which(value: Any) -> str:
     return next((k for k in (*_STEPS, *_VERBS) if k in keys), "unknown")
 
 
-Verb: TypeAlias = Annotated[
+_AnyVerb: TypeAlias = (
     Annotated[Word, Tag("word")]
     | Annotated[StopVerb, Tag("stop")]
     | Annotated[AgainVerb, Tag("again")]
     | Annotated[RetryVerb, Tag("retry")]
-    | Annotated[QueueVerb, Tag("queue")],
+    | Annotated[QueueVerb, Tag("queue")]
+)
+Verb: TypeAlias = Annotated[
+    _AnyVerb,
     Discriminator(
         _which,
         custom_error_type="verb",
@@ -87,11 +90,7 @@ Entry: TypeAlias = Annotated[
         Annotated["Choose", Tag("choose")],
         Annotated["Each", Tag("each")],
         Annotated["Emit", Tag("emit")],
-        Annotated[Word, Tag("word")],
-        Annotated[StopVerb, Tag("stop")],
-        Annotated[AgainVerb, Tag("again")],
-        Annotated[RetryVerb, Tag("retry")],
-        Annotated[QueueVerb, Tag("queue")],
+        _AnyVerb,
     ],
     Discriminator(
         _which,
@@ -101,12 +100,7 @@ Entry: TypeAlias = Annotated[
 ]
 Block: TypeAlias = list[Entry]
 Reaction: TypeAlias = Annotated[
-    Annotated[Word, Tag("word")]
-    | Annotated[StopVerb, Tag("stop")]
-    | Annotated[AgainVerb, Tag("again")]
-    | Annotated[RetryVerb, Tag("retry")]
-    | Annotated[QueueVerb, Tag("queue")]
-    | Annotated[Block, Tag("block")],
+    _AnyVerb | Annotated[Block, Tag("block")],
     Discriminator(
         _which,
         custom_error_type="reaction",
