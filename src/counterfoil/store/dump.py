@@ -98,7 +98,6 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def dump_memory(db: Tables) -> Dump:
-    """Return the dump of a store in memory."""
     places = {id_: index for index, id_ in db.tree.items()}
     links = [*db.links.values(), *db.old_links.values()]
     sides: dict[tuple[str, str], tuple[list[Foil], list[Observation]]] = {}

@@ -21,26 +21,20 @@ def open_case(db: Tables, case: Case, at: datetime, actor: str) -> bool:
     return True
 
 
+def resolve_case(db: Tables, case: Case, at: datetime, by: str, note: str) -> None:
+    resolved = replace(case, state=CaseState.RESOLVED, resolved_at=at, resolved_by=by, note=note)
+    db.put(db.cases, case.id, resolved)
+
+
 def resolve_cases_of_foil(db: Tables, foil: str, at: datetime) -> None:
     """Resolve Cases about a broken foil whose other half has arrived."""
     for case in list(db.cases.values()):
         if case.foil == foil and case.state is CaseState.OPEN:
-            done = replace(
-                case,
-                state=CaseState.RESOLVED,
-                resolved_at=at,
-                resolved_by="matching",
-                note="matched by a later observation",
-            )
-            db.put(db.cases, case.id, done)
+            resolve_case(db, case, at, "matching", "matched by a later observation")
 
 
 def resolve_cases_of_todo(db: Tables, todo: tuple[str, str], at: datetime) -> None:
-    """Resolve Cases about a delivery that is admitted now."""
     for case in list(db.cases.values()):
         about = ("receipt", str(case.receipt)) if case.receipt is not None else ("event", str(case.event))
         if about == todo and case.run is None and case.state is CaseState.OPEN and case.reason != "clash":
-            done = replace(
-                case, state=CaseState.RESOLVED, resolved_at=at, resolved_by="admit", note="admitted later"
-            )
-            db.put(db.cases, case.id, done)
+            resolve_case(db, case, at, "admit", "admitted later")

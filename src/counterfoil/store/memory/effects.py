@@ -23,7 +23,7 @@ from counterfoil.core.effect import (
 )
 from counterfoil.core.foil import GIVEN_UP, FoilState, after_effect
 from counterfoil.core.moves import check_move
-from counterfoil.store.memory.cases import open_case
+from counterfoil.store.memory.cases import open_case, resolve_case
 from counterfoil.store.memory.foils import foils_of_effect, move_foil, settle_match
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.runs import append, establish
@@ -194,18 +194,10 @@ def record(db: Tables, t: Conclude) -> tuple[ConcludeResult, NewInboxItem | None
 
 
 def answer_cases(db: Tables, effect: str, at: datetime) -> None:
-    """Resolve the Cases that ask for the outcome of an effect."""
     for case in list(db.cases.values()):
         asks = case.effect == effect and case.reason in ANSWERED_BY_EVIDENCE
         if asks and case.state is CaseState.OPEN:
-            resolved = replace(
-                case,
-                state=CaseState.RESOLVED,
-                resolved_at=at,
-                resolved_by="evidence",
-                note="the outcome is known",
-            )
-            db.put(db.cases, case.id, resolved)
+            resolve_case(db, case, at, "evidence", "the outcome is known")
 
 
 @memory(LookAgain)

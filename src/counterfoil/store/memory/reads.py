@@ -307,7 +307,6 @@ def effects_of_gone_workers(db: Tables, at: datetime, limit: int) -> list[Effect
 
 
 def traffic(db: Tables, of: DeliveryFilter) -> tuple[list[RecordedDelivery], int | None]:
-    """Return a page, and the number after which the next one begins; None: it was the last."""
     receipts = [
         r
         for no, r in sorted(db.receipts.items())

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from msgspec.structs import replace
-
 from counterfoil.core import wire
 from counterfoil.core.case import CaseState
 from counterfoil.core.effect import UNFINISHED, EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import TERMINAL
-from counterfoil.store.memory.cases import open_case
+from counterfoil.store.memory.cases import open_case, resolve_case
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.stalled import (
@@ -47,16 +45,12 @@ def record_stalled(db: Tables, t: RecordStalled) -> bool:
         stuck_case = db.cases.get(row.case) if row.case else None
         if stuck_case is not None and stuck_case.state is CaseState.OPEN:
             note = "it moves again"
-            done = replace(
-                stuck_case, state=CaseState.RESOLVED, resolved_at=t.at, resolved_by="progress", note=note
-            )
-            db.put(db.cases, done.id, done)
-            db.leaf("case.resolved", done.id, t.at, t.actor, wire.dumps({"note": note}))
+            resolve_case(db, stuck_case, t.at, "progress", note)
+            db.leaf("case.resolved", stuck_case.id, t.at, t.actor, wire.dumps({"note": note}))
     return True
 
 
 def stalled_work(db: Tables, at: datetime, limits: StallLimits) -> list[StalledGroup]:
-    """Return everything that has waited for too long, by kind and class."""
     subjects = [*_of_runs(db, at, limits), *_of_effects(db, at, limits), *_of_todos(db, at, limits)]
     subjects += [*_of_serials(db, at), *_of_the_rest(db, at, limits)]
     subjects.sort(key=lambda row: (row.since, row.subject))

@@ -24,8 +24,6 @@ T = TypeVar("T")
 def read(
     function: Callable[Concatenate[Tables, P], T],
 ) -> Callable[Concatenate[MemoryStore, P], Coroutine[Any, Any, T]]:
-    """Make a method of a function over the tables."""
-
     async def method(self: MemoryStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return function(self.tables, *args, **kwargs)
 
@@ -46,7 +44,6 @@ class MemoryStore:
         return 0
 
     async def apply(self, transition: Transition[A]) -> A:
-        """Apply one transition, all or nothing."""
         self.tables.journal.clear()
         try:
             answer: A = RULES[type(transition)](self.tables, transition)
@@ -69,7 +66,6 @@ class MemoryStore:
         """Do nothing: there is nothing to release."""
 
     async def dump(self) -> Dump:
-        """Return every row as a record."""
         return dump_memory(self.tables)
 
     load = read(reads.load)

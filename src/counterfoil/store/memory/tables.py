@@ -114,7 +114,6 @@ class Tables:
                 table[key] = before
 
     def leaf(self, kind: str, subject: str, at: datetime, actor: str, body: bytes, **more: Any) -> None:
-        """Write one audit leaf."""
         parts = [kind, subject, str(more.get("version", "")), str(len(self.leaves))]
         leaf = Leaf(
             id=ids.derive("leaf", *parts), kind=kind, subject=subject, actor=actor, at=at, body=body, **more

@@ -127,7 +127,6 @@ def turn(db: Tables, t: Turn) -> TurnResult:
 
 
 def leaves_sent_call(db: Tables, t: Turn) -> bool:
-    """Report whether the turn ends its Run while a call that it drops was sent meanwhile."""
     return t.status in TERMINAL and any(
         db.effects[id_].state in IN_FLIGHT for id_ in t.drop if id_ in db.effects
     )

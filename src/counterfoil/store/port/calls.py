@@ -85,7 +85,6 @@ class AnswerCall(Transition[bool], frozen=True, kw_only=True):
 
 
 def verdict_on_key(call: OperationCall, place: PlaceCall) -> KeyVerdict:
-    """Return the verdict on a call whose key exists as `call`."""
     if call.digest != place.call.digest:
         return "changed"
     if call.status is not None:
@@ -94,12 +93,10 @@ def verdict_on_key(call: OperationCall, place: PlaceCall) -> KeyVerdict:
 
 
 def take_over(call: OperationCall, place: PlaceCall) -> OperationCall:
-    """Return the call with the new caller as its holder."""
     return replace(call, holder=place.call.holder, until=place.call.until)
 
 
 def placed_leaf(call: OperationCall, receipt: Receipt, verdict: Literal["new", "taken"]) -> bytes:
-    """Return the body of the leaf of a placed call."""
     return wire.dumps(
         {
             "operation": call.operation,

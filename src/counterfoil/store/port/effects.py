@@ -171,7 +171,6 @@ class Conclude(Transition[ConcludeResult], frozen=True, kw_only=True):
         )
 
     def leaf_body(self) -> dict[str, Any]:
-        """Return the body of its audit leaf."""
         result = None if self.result is None else hashlib.sha256(self.result).hexdigest()
         return {"effect": self.effect, "state": str(self.state), "evidence": self.evidence, "result": result}
 

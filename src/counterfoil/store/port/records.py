@@ -24,7 +24,6 @@ class NewInboxItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def event_stimulus(run: str, event: str, body: bytes) -> NewInboxItem:
-    """Return the inbox item of an event that the Run waits for."""
     return NewInboxItem(run=run, kind="event", ref=event, body=body)
 
 

@@ -95,7 +95,6 @@ class ApplyPlan(Transition[ApplyPlanResult], frozen=True, kw_only=True):
         return _RELEASES
 
     def step(self, no: int, plan: Plan, approvers: Collection[str]) -> ReleaseStep:
-        """Return the step of the history."""
         return ReleaseStep(
             no=no,
             digest=plan.revision,

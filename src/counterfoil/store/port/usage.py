@@ -47,7 +47,6 @@ class StoreUsage(Transition[StoreUsageResult], frozen=True, kw_only=True):
 
 
 def clash(row: UsageRow) -> RefusedUsage:
-    """Return the refusal of a row whose id exists with another content."""
     message = "stored before with different content; the first event stays valid"
     return RefusedUsage(reason=CLASH, message=message, source=row[0], id=row[1], body=row[7])
 
@@ -81,7 +80,6 @@ def cases_of(keep: StoreUsage, new: Sequence[RefusedUsage]) -> list[Case]:
 
 
 def leaf_of(accepted: Sequence[UsageRow], repeated: int, refused: int) -> bytes:
-    """Return the body of a batch's leaf."""
     return wire.dumps(
         {"accepted": len(accepted), "repeated": repeated, "refused": refused, "digest": digest(accepted)}
     )

@@ -71,7 +71,5 @@ async def migrate(all_: list[SchemaFile], at: int) -> None:
             continue
         for statement in migration.statements:
             await Statement(statement, ())
-        await Statement(
-            "insert into migration (number, name, digest, at) values ($1, $2, $3, $4)",
-            (migration.number, migration.name, migration.digest, at),
-        )
+        statement = "insert into migration (number, name, digest, at) values ($1, $2, $3, $4)"
+        await Statement(statement, (migration.number, migration.name, migration.digest, at))

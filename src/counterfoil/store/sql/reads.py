@@ -53,7 +53,6 @@ async def receipts(which: str, *args: Any) -> list[Receipt]:
 
 
 async def load(run: str) -> port.LoadedRun | None:
-    """Return a Run with everything that a turn reads of it."""
     row = await record(t.RUN, "where id = $1", run)
     if row is None:
         return None
@@ -111,7 +110,6 @@ async def backlog(most: int, place: int) -> port.Backlog:
 
 
 async def existing_receipts(names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, str]]:
-    """Return existing receipts, by system and external id."""
     receipts = {}
     for system in sorted({system for system, _ in names}):
         ext_ids = sorted({ext_id for s, ext_id in names if s == system})
@@ -127,7 +125,6 @@ async def next_due() -> datetime | None:
 
 
 async def head(object_: str, key: str, at: datetime | None = None) -> Head | None:
-    """Return the present head, or the head effective at a time by present knowledge."""
     if at is None:
         return await record(t.HEAD, "where object = $1 and key = $2", object_, key)
     which = """where object = $1 and key = $2 and effective_at <= $3
@@ -227,13 +224,11 @@ async def release_steps(limit: int, before: int | None = None) -> list[ReleaseSt
 
 
 async def pinned_runs() -> list[PinCount]:
-    rows = await Statement(
-        f"""
-        select workflow, pin, count(*) from run where status in {t.RUN_ACTIVE}
-        group by workflow, pin order by workflow, pin
-        """,
-        (),
-    )
+    statement = f"""
+    select workflow, pin, count(*) from run where status in {t.RUN_ACTIVE}
+    group by workflow, pin order by workflow, pin
+    """
+    rows = await Statement(statement, ())
     return [PinCount(workflow=workflow, pin=pin, count=count) for workflow, pin, count in rows]
 
 
@@ -287,19 +282,16 @@ async def persons() -> list[Person]:
 
 
 async def token(digest: str, at: datetime) -> Person | None:
-    """Return the token's person; None when it is unknown or expired, or the person is inactive."""
     which = "where active and id in (select person from token where digest = $1 and expires > $2)"
     return await record(t.PERSON, which, digest, micros(at))
 
 
 async def leaves(start: int, limit: int) -> list[tuple[int, Leaf]]:
-    rows = await Statement(
-        f"""
-        select {t.LEAF.of("l")}, tree.idx from tree join leaf l on l.id = tree.leaf
-        where tree.idx >= $1 and tree.idx < $2 order by tree.idx
-        """,
-        (start, start + limit),
-    )
+    statement = f"""
+    select {t.LEAF.of("l")}, tree.idx from tree join leaf l on l.id = tree.leaf
+    where tree.idx >= $1 and tree.idx < $2 order by tree.idx
+    """
+    rows = await Statement(statement, (start, start + limit))
     return [(row[-1], t.LEAF.read(row)) for row in rows]
 
 
@@ -310,8 +302,6 @@ async def checkpoint(size: int | None = None) -> Checkpoint | None:
 
 
 async def dump() -> Dump:
-    """Return every row as a record."""
-
     async def all_of(table: SqlTable[R], order: str) -> list[R]:
         return await records(table, f"order by {order}")
 

@@ -35,7 +35,6 @@ where o.live and (o.scope, o.key) in (
 
 
 async def traffic(of: DeliveryFilter) -> tuple[list[RecordedDelivery], int | None]:
-    """Return a page, and the number after which the next one begins; None: it was the last."""
     after = of.after
     if after is None:
         rows = await Statement("select min(no) from receipt where received_at >= $1", (micros(of.since),))

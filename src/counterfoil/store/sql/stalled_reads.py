@@ -103,7 +103,6 @@ EVENTS = "select id, system, received_at from event where id = any($1::text[])"
 
 
 async def stalled_work(at: datetime, limits: StallLimits) -> list[StalledGroup]:
-    """Return everything that has waited for too long, by kind and class."""
     now = micros(at)
     subjects: list[StalledSubject] = []
     for lane in LANES:  # the indexes of what is due and planned begin with the lane
@@ -175,7 +174,6 @@ async def _todos(kind: str, sql: str, *limits: int) -> list[StalledSubject]:
 
 
 async def stall_findings() -> list[StalledFinding]:
-    """Return the findings of the latest scan."""
     return [finding_row(row) for row in await Statement(PRESENT, ())]
 
 

@@ -109,7 +109,6 @@ _LITE = (
 
 @cache
 def to_sqlite(sql: str) -> str:
-    """Return the statement in SQLite's dialect."""
     for pattern, replacement in _LITE:
         sql = pattern.sub(replacement, sql)
     return sql

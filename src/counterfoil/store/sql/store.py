@@ -53,7 +53,6 @@ class SqlStore(ABC):
         return self._commits.depth
 
     async def apply(self, transition: Transition[A]) -> A:
-        """Return the answer once the transition is durable. Raise TryAgain when it did not happen."""
         answer: A = await self._commits.submit(transition)
         return answer
 
@@ -68,7 +67,6 @@ class SqlStore(ABC):
     async def close(self) -> None: ...
 
     async def wait_for_wake(self, what: WakeKind, timeout: float) -> None:
-        """Return when a commit may have made such work, or after `timeout` seconds."""
         await self._wakes.wait(what, timeout)
 
     def watch_run(self, run: str) -> AbstractContextManager[RunWatch]:

@@ -203,38 +203,26 @@ class Tx:
 
     async def link(self, link: Link, at: datetime) -> list[str]:
         """Keep one active canonical id per external id: the same one changes nothing, another one supersedes it."""
-        former = await self.one(
-            """
-            select canonical, status from link
-            where object = $1 and system = $2 and account = $3 and ext_id = $4 and status <> 'superseded'
-            for update
-            """,
-            link.object,
-            link.system,
-            link.account,
-            link.ext_id,
-        )
+        statement = """
+        select canonical, status from link
+        where object = $1 and system = $2 and account = $3 and ext_id = $4 and status <> 'superseded'
+        for update
+        """
+        former = await self.one(statement, link.object, link.system, link.account, link.ext_id)
         if former is not None:
             if former[0] == link.canonical and former[1] == link.status:
                 return []
-            await self.rows(
-                """
-                update link set status = 'superseded', valid_to = $5
-                where object = $1 and system = $2 and account = $3 and ext_id = $4 and status <> 'superseded'
-                """,
-                link.object,
-                link.system,
-                link.account,
-                link.ext_id,
-                micros(at),
-            )
+            statement = """
+            update link set status = 'superseded', valid_to = $5
+            where object = $1 and system = $2 and account = $3 and ext_id = $4 and status <> 'superseded'
+            """
+            await self.rows(statement, link.object, link.system, link.account, link.ext_id, micros(at))
         await self.insert(t.LINK, [t.LINK.row(link)])
         return await self.post(link_post(link), at) if link.status is LinkStatus.CONFIRMED else []
 
     # ------------------------------------------------------------------ cases and foils
 
     async def open_case(self, case: Case, at: datetime, actor: str) -> bool:
-        """Open a Case; one with this id that was resolved stays resolved."""
         if not await self.insert(t.CASE, [t.CASE.row(case)], ignore=True, returning="id"):
             return False
         body = wire.dumps({"reason": case.reason, "owner": case.owner, "message": case.message})
@@ -275,13 +263,8 @@ class Tx:
     async def move_foil(self, foil: Foil, state: FoilState, reason: str, at: datetime) -> None:
         check_move(FOIL_MOVES, foil.state, state, foil.id)
         settled = None if state in UNFINISHED_FOILS else micros(at)
-        await self.rows(
-            "update foil set state = $2, reason = $3, settled_at = $4 where id = $1",
-            foil.id,
-            str(state),
-            reason,
-            settled,
-        )
+        statement = "update foil set state = $2, reason = $3, settled_at = $4 where id = $1"
+        await self.rows(statement, foil.id, str(state), reason, settled)
         self.leaf(f"foil.{state}", foil.id, at, "matching", wire.dumps({"reason": reason}), run=foil.run)
         if state is FoilState.MATCHED:
             await self._resolve_cases_of_foil(foil.id, at)
@@ -297,16 +280,13 @@ class Tx:
 
     async def _resolve_cases_of_foil(self, foil: str, at: datetime) -> None:
         """Resolve Cases about a broken foil whose other half has arrived."""
-        await self.rows(
-            """
-            update case_ set
-              state = 'resolved', resolved_at = $2, resolved_by = 'matching',
-              note = 'matched by a later observation'
-            where foil = $1 and state = 'open'
-            """,
-            foil,
-            micros(at),
-        )
+        statement = """
+        update case_ set
+          state = 'resolved', resolved_at = $2, resolved_by = 'matching',
+          note = 'matched by a later observation'
+        where foil = $1 and state = 'open'
+        """
+        await self.rows(statement, foil, micros(at))
 
 
 async def write_leaves(leaves: Sequence[Leaf]) -> None:

@@ -13,13 +13,11 @@ from counterfoil.store.sql.statements import Statement
 
 async def awaited_events() -> list[tuple[str, str | None, str | None]]:
     """Return release, event type and narrowing field; both None for a Release that was stored without them."""
-    rows = await Statement(
-        """
-        select r.digest, w.type, w.field from release r left join waited w on w.release = r.digest
-        order by r.at, r.digest, w.type, w.field
-        """,
-        (),
-    )
+    statement = """
+    select r.digest, w.type, w.field from release r left join waited w on w.release = r.digest
+    order by r.at, r.digest, w.type, w.field
+    """
+    rows = await Statement(statement, ())
     return [(row[0], row[1], row[2]) for row in rows]
 
 
@@ -46,13 +44,11 @@ async def waiting_runs(names: Sequence[str]) -> list[WaitingRuns]:
     rows_by_name = []
     for name in sorted(set(names)):
         topic = f"event:{name}"
-        rows = await Statement(
-            f"""
-            select run.workflow, count(distinct run.id) from wait join run on run.id = wait.run
-            where wait.topic = $1 or substr(wait.topic, 1, {len(topic) + 1}) = $2
-            group by run.workflow order by run.workflow
-            """,
-            (topic, f"{topic}:"),
-        )
+        statement = f"""
+        select run.workflow, count(distinct run.id) from wait join run on run.id = wait.run
+        where wait.topic = $1 or substr(wait.topic, 1, {len(topic) + 1}) = $2
+        group by run.workflow order by run.workflow
+        """
+        rows = await Statement(statement, (topic, f"{topic}:"))
         rows_by_name += [WaitingRuns(name=name, workflow=workflow, count=count) for workflow, count in rows]
     return rows_by_name

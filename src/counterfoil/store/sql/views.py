@@ -193,7 +193,6 @@ async def leaves_of(run: str) -> list[tuple[int | None, Leaf]]:
 
 
 async def matches(limit: int = 10_000) -> list[views.MatchRow]:
-    """Return both sides of the first `limit` match rows, in order of rule and key."""
     return await _match_rows(_MATCHED, (limit,))
 
 
@@ -219,7 +218,6 @@ async def _match_rows(where: str, args: tuple[Any, ...]) -> list[views.MatchRow]
 
 
 async def counts() -> dict[str, int]:
-    """Return `run.waiting`, `foil.broken`, ... and the sizes of the tables without states."""
     numbers: dict[str, int] = {}
     for table, column in _COUNTS:
         for state, count in await Statement(f"select {column}, count(*) from {table} group by {column}", ()):

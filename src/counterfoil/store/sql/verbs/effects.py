@@ -68,7 +68,6 @@ async def write_sent(x: Tx, e: Effect) -> None:
 
 
 async def plan_again(x: Tx, id_: str) -> None:
-    """refused -> planned: proof that nothing happened allows another call."""
     effect = await locked(x, id_)
     if effect is None:
         raise KeyError(id_)
@@ -107,7 +106,6 @@ async def intent(x: Tx, i: Intent) -> IntentResult:
 
 
 async def drop_stale(x: Tx, effect: Effect, at: datetime) -> None:
-    """Drop an effect, planned or refused, whose approvals are no longer valid, and tell its Run."""
     await abandon(x, effect.id, at)
     await x.rows("update effect set state = 'dropped', ended_at = $2 where id = $1", effect.id, micros(at))
     body = wire.dumps({"effect": effect.id, "path": effect.path})
@@ -219,15 +217,11 @@ async def record(x: Tx, c: Conclude) -> RecordedOutcome:
 
 @sql(LookAgain)
 async def looked_up(x: Tx, l: LookAgain) -> bool:  # noqa: E741 - as short as its neighbours
-    row = await x.one(
-        f"""
-        update effect set look_at = $3, looks = looks + 1
-        where id = $1 and attempt = $2 and state in {t.EFFECT_IN_FLIGHT} returning id
-        """,
-        l.effect,
-        l.attempt,
-        micros(l.look_at),
-    )
+    statement = f"""
+    update effect set look_at = $3, looks = looks + 1
+    where id = $1 and attempt = $2 and state in {t.EFFECT_IN_FLIGHT} returning id
+    """
+    row = await x.one(statement, l.effect, l.attempt, micros(l.look_at))
     return row is not None
 
 
@@ -236,13 +230,11 @@ async def _lock(x: Tx, effect: str, topics: list[str] | None = None) -> None:
     if x.dialect == "sqlite":
         return
     await x.lock_topics(topics or ())
-    rows = await x.rows(
-        """
-        select effect.run, foil.rule, foil.key
-        from effect left join foil on foil.effect = effect.id where effect.id = $1
-        """,
-        effect,
-    )
+    statement = """
+    select effect.run, foil.rule, foil.key
+    from effect left join foil on foil.effect = effect.id where effect.id = $1
+    """
+    rows = await x.rows(statement, effect)
     matches = {(rule, key) for _, rule, key in rows if rule is not None}
     await x.lock_matches(matches)
     runs = {run for run, _, _ in rows}
@@ -266,7 +258,6 @@ async def _foils(x: Tx, c: Conclude) -> None:
 
 
 async def approved(x: Tx, effect: Effect) -> bool:
-    """Report whether every approval of the effect is granted by active voters other than the requester."""
     for id_ in effect.approvals:
         row = await x.one(f"{t.APPROVAL.select} where id = $1 for share", id_)
         if row is None:

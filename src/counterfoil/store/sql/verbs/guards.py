@@ -39,13 +39,8 @@ async def reserve(x: Tx, u: Turn) -> None:
     rows = [(r.scope, r.key, u.run, r.path, r.amount, True) for r in new.values()]
     await x.insert(t.RESERVATION, rows)
     for r in new.values():
-        await x.rows(
-            "update guard set used = $3, most = $4 where scope = $1 and key = $2",
-            r.scope,
-            r.key,
-            planned_use[r.scope, r.key],
-            r.limit,
-        )
+        statement = "update guard set used = $3, most = $4 where scope = $1 and key = $2"
+        await x.rows(statement, r.scope, r.key, planned_use[r.scope, r.key], r.limit)
 
 
 async def _lock(x: Tx, u: Turn) -> dict[Guard, int]:
@@ -53,11 +48,8 @@ async def _lock(x: Tx, u: Turn) -> dict[Guard, int]:
     await x.insert(t.GUARD, sorted({(r.scope, r.key, 0, None) for r in u.reserve}), ignore=True)
     guards: set[Guard] = {(r.scope, r.key) for r in u.reserve}
     if u.release:
-        back = await x.rows(
-            "select scope, key from reservation where run = $1 and path = any($2::text[])",
-            u.run,
-            sorted(u.release),
-        )
+        statement = "select scope, key from reservation where run = $1 and path = any($2::text[])"
+        back = await x.rows(statement, u.run, sorted(u.release))
         guards |= {(scope, key) for scope, key in back}
     used = {}
     for scope, key in sorted(guards):
@@ -71,14 +63,11 @@ async def release(x: Tx, u: Turn) -> None:
     """Give back the reservations of these paths. A terminal Run's other reservations stay: they were consumed."""
     if not u.release:
         return
-    back = await x.rows(
-        """
-        update reservation set live = false
-        where run = $1 and path = any($2::text[]) and live
-        returning scope, key, amount
-        """,
-        u.run,
-        sorted(u.release),
-    )
+    statement = """
+    update reservation set live = false
+    where run = $1 and path = any($2::text[]) and live
+    returning scope, key, amount
+    """
+    back = await x.rows(statement, u.run, sorted(u.release))
     for scope, key, amount in back:
         await x.rows("update guard set used = used - $3 where scope = $1 and key = $2", scope, key, amount)

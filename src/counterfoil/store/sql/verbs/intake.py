@@ -18,6 +18,7 @@ from counterfoil.store.port.intake import (
 )
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import HEADERS
+from counterfoil.store.sql.reads import existing_receipts
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY
 from counterfoil.store.sql.transaction import Tx, link_topics
@@ -49,7 +50,8 @@ async def receive(x: Tx, r: Receive) -> ReceiveResult:
     rows = [RECEIPT.row(receipt) for receipt in r.receipts]
     inserted = await x.insert(RECEIPT, rows, ignore=True, returning="system, ext_id, no")
     new = {(system, ext_id): no for system, ext_id, no in inserted}
-    existing = await _existing_receipts(x, r, set(new))
+    names = {(receipt.system, receipt.ext_id) for receipt in r.receipts}
+    existing = await existing_receipts(sorted(names - set(new)))
     numbers, bodies, todos = [], [], []
     verdicts: list[ReceiveVerdict] = []
     for receipt, clash in zip(r.receipts, r.clashes, strict=True):
@@ -76,31 +78,12 @@ async def receive(x: Tx, r: Receive) -> ReceiveResult:
     await x.insert(RECEIPT_BODY, bodies)
     await x.insert(t.TODO, todos)
     if r.cursor is not None:
-        await x.rows(
-            """
-            insert into feed_cursor (system, feed, value) values ($1, $2, $3)
-            on conflict (system, feed) do update set value = excluded.value
-            """,
-            *r.cursor,
-        )
+        statement = """
+        insert into feed_cursor (system, feed, value) values ($1, $2, $3)
+        on conflict (system, feed) do update set value = excluded.value
+        """
+        await x.rows(statement, *r.cursor)
     return ReceiveResult(numbers=tuple(numbers), verdicts=tuple(verdicts))
-
-
-async def _existing_receipts(
-    x: Tx, r: Receive, new: set[tuple[str, str]]
-) -> dict[tuple[str, str], tuple[int, str]]:
-    """Return number and identity of existing receipts, by system and external id."""
-    receipts = {}
-    names = {(receipt.system, receipt.ext_id) for receipt in r.receipts} - new
-    for system in sorted({system for system, _ in names}):
-        ext_ids = sorted(ext_id for s, ext_id in names if s == system)
-        for ext_id, no, identity in await x.rows(
-            "select ext_id, no, identity from receipt where system = $1 and ext_id = any($2::text[])",
-            system,
-            ext_ids,
-        ):
-            receipts[system, ext_id] = (no, identity)
-    return receipts
 
 
 @sql(Admit)
@@ -177,18 +160,14 @@ async def _advance(x: Tx, fact: Head) -> bool:
 
 
 async def _resolve_cases(x: Tx, a: Admit) -> None:
-    """Resolve Cases about a delivery that is admitted now."""
     kind, ref = a.todo
     about = "receipt = $1" if kind == "receipt" else "receipt is null and event = $1"
-    await x.rows(
-        f"""
-        update case_ set
-          state = 'resolved', resolved_at = $2, resolved_by = 'admit', note = 'admitted later'
-        where {about} and run is null and state = 'open' and reason <> 'clash'
-        """,
-        int(ref) if kind == "receipt" else ref,
-        micros(a.at),
-    )
+    statement = f"""
+    update case_ set
+      state = 'resolved', resolved_at = $2, resolved_by = 'admit', note = 'admitted later'
+    where {about} and run is null and state = 'open' and reason <> 'clash'
+    """
+    await x.rows(statement, int(ref) if kind == "receipt" else ref, micros(a.at))
 
 
 async def _park(x: Tx, a: Admit) -> None:

@@ -65,11 +65,9 @@ async def seal(x: Tx, s: Seal) -> SealResult:
 
 @sql(PutCheckpoint)
 async def put_checkpoint(x: Tx, p: PutCheckpoint) -> bool:
-    await x.rows(
-        """
-        insert into checkpoint (size, root, at, text) values ($1, $2, $3, $4)
-        on conflict (size) do update set root = excluded.root, at = excluded.at, text = excluded.text
-        """,
-        *t.CHECKPOINT.row(p.checkpoint),
-    )
+    statement = """
+    insert into checkpoint (size, root, at, text) values ($1, $2, $3, $4)
+    on conflict (size) do update set root = excluded.root, at = excluded.at, text = excluded.text
+    """
+    await x.rows(statement, *t.CHECKPOINT.row(p.checkpoint))
     return True

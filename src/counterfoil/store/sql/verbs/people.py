@@ -64,7 +64,6 @@ async def decide(x: Tx, d: Decide) -> DecideResult:
 
 @sql(Resolve)
 async def resolve(x: Tx, r: Resolve) -> ResolveResult:
-    """Resolve a Case; its subject continues as the person chose."""
     row = await x.one(CASE, r.case)
     if row is None:
         return ResolveResult(verdict="not_found")
@@ -75,17 +74,11 @@ async def resolve(x: Tx, r: Resolve) -> ResolveResult:
     case = t.CASE.read(row)
     if (refusal := r.refusal(case, await person(x, r.person))) is not None:
         return ResolveResult(verdict=refusal)
-    await x.rows(
-        """
-        update case_ set state = 'resolved', resolved_at = $2, resolved_by = $3, choice = $4, note = $5
-        where id = $1
-        """,
-        case.id,
-        micros(r.at),
-        r.person,
-        str(r.choice),
-        r.note,
-    )
+    statement = """
+    update case_ set state = 'resolved', resolved_at = $2, resolved_by = $3, choice = $4, note = $5
+    where id = $1
+    """
+    await x.rows(statement, case.id, micros(r.at), r.person, str(r.choice), r.note)
     if case.foil is not None and r.choice is Choice.WAIVE:
         foil = await x.one(FOIL, case.foil)
         if foil is None:
@@ -96,13 +89,11 @@ async def resolve(x: Tx, r: Resolve) -> ResolveResult:
     about = [("receipt", None if case.receipt is None else str(case.receipt)), ("event", case.event)]
     todos = [(kind, ref) for kind, ref in about if ref is not None]
     if r.choice is Choice.RETRY and todos:
-        await x.rows(
-            """
-            insert into todo (kind, ref, parked, wake_topic) values ($1, $2, false, '')
-            on conflict (kind, ref) do update set parked = false, wake_topic = ''
-            """,
-            *todos[0],
-        )
+        statement = """
+        insert into todo (kind, ref, parked, wake_topic) values ($1, $2, false, '')
+        on conflict (kind, ref) do update set parked = false, wake_topic = ''
+        """
+        await x.rows(statement, *todos[0])
     elif case.run is None:
         for kind, ref in todos:
             await x.rows("delete from todo where kind = $1 and ref = $2", kind, ref)
@@ -149,12 +140,10 @@ async def put_person(x: Tx, p: PutPerson) -> bool:
 async def put_token(x: Tx, p: PutToken) -> bool:
     if p.alone:
         await x.rows("delete from token where person = $1 and kind = $2", p.token.person, p.token.kind)
-    await x.rows(
-        """
-        insert into token (digest, person, kind, expires) values ($1, $2, $3, $4)
-        on conflict (digest) do update set
-          person = excluded.person, kind = excluded.kind, expires = excluded.expires
-        """,
-        *t.TOKEN.row(p.token),
-    )
+    statement = """
+    insert into token (digest, person, kind, expires) values ($1, $2, $3, $4)
+    on conflict (digest) do update set
+      person = excluded.person, kind = excluded.kind, expires = excluded.expires
+    """
+    await x.rows(statement, *t.TOKEN.row(p.token))
     return True

@@ -125,14 +125,11 @@ async def apply_plan(x: Tx, a: ApplyPlan) -> ApplyPlanResult:
         for approval in approvals:
             approvers |= await _check_approval(x, a, approval)
     check_move(PLAN_MOVES, plan.state, PlanState.APPLIED, plan.digest)
-    await x.rows(
-        """
-        insert into release (digest, body, at) select revision, model, $2 from plan where digest = $1
-        on conflict (digest) do nothing
-        """,
-        plan.digest,
-        micros(a.at),
-    )
+    statement = """
+    insert into release (digest, body, at) select revision, model, $2 from plan where digest = $1
+    on conflict (digest) do nothing
+    """
+    await x.rows(statement, plan.digest, micros(a.at))
     await x.insert(t.WAITED, [(plan.revision, *pair) for pair in a.waits], ignore=True)
     await x.rows("update present_release set digest = $1 where one = 1", plan.revision)
     last = await x.one("select coalesce(max(no), 0) from release_step")
@@ -186,10 +183,8 @@ async def expire_plans(x: Tx, e: ExpirePlans) -> int:
     over: list[Plan] = [t.PLAN.read(row) for row in await x.rows(sql, micros(e.at))]
     for plan in over:
         await x.rows("update plan set state = 'expired' where digest = $1", plan.digest)
-        await x.rows(
-            "update approval set state = 'expired' where id = any($1::text[]) and state = 'open'",
-            list(plan.approvals),
-        )
+        statement = "update approval set state = 'expired' where id = any($1::text[]) and state = 'open'"
+        await x.rows(statement, list(plan.approvals))
         await x.rows(CLOSE_APPROVALS, list(plan.approvals), str(ApprovalState.VOID))
         x.leaf("plan.expired", plan.digest, e.at, "watch", b"{}")
     return len(over)
@@ -211,15 +206,9 @@ async def move_run(x: Tx, m: MoveRun) -> MoveRunResult:
     if moving is not None or unread:
         return MoveRunResult(verdict="busy")
     version = m.version + 1
-    await x.rows(
-        """
-        update run set pin = $2, ctx = $3, version = $4, due = $5, owner = null, lease_until = null where id = $1
-        """,
-        m.run,
-        m.to,
-        m.ctx,
-        version,
-        micros(m.at),
-    )
+    statement = """
+    update run set pin = $2, ctx = $3, version = $4, due = $5, owner = null, lease_until = null where id = $1
+    """
+    await x.rows(statement, m.run, m.to, m.ctx, version, micros(m.at))
     x.leaf("moved", m.run, m.at, m.actor, wire.dumps(leaf_of_move(m)), run=m.run, version=version)
     return MoveRunResult(verdict="moved", version=version)

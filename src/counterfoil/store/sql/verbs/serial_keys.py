@@ -20,10 +20,8 @@ async def hold(x: Tx, u: Turn, arrival: int) -> bool:
     """
     missing, acquired = set(u.hold), list[str]()
     while missing:
-        rows = await x.rows(
-            "select serial, run from hold where serial = any($1::text[]) order by serial for update",
-            sorted(missing),
-        )
+        statement = "select serial, run from hold where serial = any($1::text[]) order by serial for update"
+        rows = await x.rows(statement, sorted(missing))
         missing -= {serial for serial, run in rows if run == u.run}
         blocked = sorted(serial for serial, run in rows if run != u.run)
         if blocked:
@@ -55,7 +53,6 @@ async def refuse_held(x: Tx, u: Turn) -> None:
 
 
 async def leave_queues(x: Tx, u: Turn) -> list[str]:
-    """Take the Run out of the queues of serials that it went on without, and wake the next Runs."""
     left = await x.rows("delete from serial_wait where run = $1 returning serial", u.run)
     serials = sorted(r[0] for r in left)
     if not serials:

@@ -63,12 +63,9 @@ async def _resolve(x: Tx, s: RecordStalled, id_: str) -> None:
     row = await x.one(f"{CASE} for update", id_)
     if row is None or t.CASE.read(row).state is not CaseState.OPEN:
         return
-    await x.rows(
-        """
-        update case_ set state = 'resolved', resolved_at = $2, resolved_by = 'progress', note = 'it moves again'
-        where id = $1
-        """,
-        id_,
-        micros(s.at),
-    )
+    statement = """
+    update case_ set state = 'resolved', resolved_at = $2, resolved_by = 'progress', note = 'it moves again'
+    where id = $1
+    """
+    await x.rows(statement, id_, micros(s.at))
     x.leaf("case.resolved", id_, s.at, s.actor, wire.dumps({"note": "it moves again"}))

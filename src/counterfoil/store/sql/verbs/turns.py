@@ -205,7 +205,6 @@ async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnResult:
 
 
 async def _emit(x: Tx, u: Turn) -> None:
-    """Insert events, with a todo for each new one."""
     new = await x.insert(t.EVENT, [t.EVENT.row(e) for e in u.events], ignore=True, returning="id")
     ids = {row[0] for row in new}
     todos = [("event", e.id, False, "") for e in u.events if e.id in ids]
@@ -226,18 +225,14 @@ async def _lock(x: Tx, u: Turn, c: Conclude | None = None) -> None:
     await x.lock_matches(matches)
     next_runs: set[str] = set()
     if u.hold or u.unhold:
-        await x.rows(
-            "select serial from hold where serial = any($1::text[]) order by serial for update",
-            sorted({*u.hold, *u.unhold}),
-        )
+        statement = "select serial from hold where serial = any($1::text[]) order by serial for update"
+        await x.rows(statement, sorted({*u.hold, *u.unhold}))
     if u.unhold:
-        waiting = await x.rows(
-            """
-            select (select w.run from serial_wait w where w.serial = given order by arrival, run limit 1)
-            from unnest($1::text[]) as given
-            """,
-            sorted(u.unhold),
-        )
+        statement = """
+        select (select w.run from serial_wait w where w.serial = given order by arrival, run limit 1)
+        from unnest($1::text[]) as given
+        """
+        waiting = await x.rows(statement, sorted(u.unhold))
         next_runs = {r[0] for r in waiting if r[0] is not None}
     await x.lock_runs({u.run, *(start.run for start in u.starts), *next_runs}, linked, matches)
     if c is not None:
@@ -327,15 +322,11 @@ async def _wait(x: Tx, u: Turn, *, had_waits: bool, terminal: bool) -> None:
     rows = [(topic, u.run, micros_or_none(since)) for topic, since in waits.items()]
     await x.insert(t.WAIT, rows)
     for topic, since in waits.items():
-        posted = await x.rows(
-            """
-            select event, body from post
-            where topic = $1 and at >= $2
-              and not exists (select 1 from inbox where run = $3 and kind = 'event' and ref = post.event)
-            order by at, rowid
-            """,
-            topic,
-            micros(since) if since is not None else 0,
-            u.run,
-        )
+        statement = """
+        select event, body from post
+        where topic = $1 and at >= $2
+          and not exists (select 1 from inbox where run = $3 and kind = 'event' and ref = post.event)
+        order by at, rowid
+        """
+        posted = await x.rows(statement, topic, micros(since) if since is not None else 0, u.run)
         await x.append_all([event_stimulus(u.run, event, body) for event, body in posted], u.at)

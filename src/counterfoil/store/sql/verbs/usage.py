@@ -53,7 +53,6 @@ async def store_usage(x: Tx, k: StoreUsage) -> StoreUsageResult:
 
 
 async def _insert(x: Tx, k: StoreUsage) -> int:
-    """Insert the rows; return how many were new."""
     if not k.rows:
         return 0
     if x.dialect == "postgres":
@@ -65,7 +64,6 @@ async def _insert(x: Tx, k: StoreUsage) -> int:
 
 
 async def _existing(x: Tx, k: StoreUsage) -> dict[tuple[str, str], bytes]:
-    """Return the bodies of existing rows, by source and id."""
     bodies: dict[tuple[str, str], bytes] = {}
     for source in sorted({row[0] for row in k.rows}):
         ids = [row[1] for row in k.rows if row[0] == source]

@@ -45,7 +45,6 @@ delete from worker where id in (select id from worker where until <= $1 for upda
 
 @sql(Heartbeat)
 async def beat(x: Tx, b: Heartbeat) -> HeartbeatResult:
-    """Record the heartbeat, and grant quotas until the next one."""
     alive = await x.one(ALIVE, b.worker, micros(b.until), micros(b.at))
     grants = await _share(x, b) if alive is not None else []
     await x.rows(FORGET, micros(b.at - DELETED_AFTER))
@@ -110,7 +109,6 @@ async def leave(x: Tx, l: RemoveWorker) -> bool:  # noqa: E741 - as short as its
 
 @sql(SetCap)
 async def tune(x: Tx, u: SetCap) -> SetCapResult:
-    """Change the cap in use, unless it differs from the one that the worker read."""
     account = (await _locked(x, [u.account])).get(u.account)
     if account is None:
         return SetCapResult(applied=False, cap=0)
