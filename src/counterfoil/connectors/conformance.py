@@ -8,49 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from counterfoil.connectors import faults
 from counterfoil.connectors.bulk_trial import try_bulk
 from counterfoil.connectors.samples import OperationSample, Result, Samples
-from counterfoil.connectors.sdk import (
-    Absent,
-    BulkConnector,
-    Confirmed,
-    Connector,
-    Delivery,
-    OperationSpec,
-    Rejected,
-    Repeat,
-    Request,
-    Unknown,
-)
-from counterfoil.connectors.trial import (
-    GRACE_SECONDS,
-    MAX_WRITES,
-    Trial,
-    has_float,
-    identity,
-    is_refused,
-    same,
-)
-from counterfoil.core.errors import CounterfoilError, ErrorClass
+from counterfoil.connectors.sdk import BulkConnector, Connector, Delivery, OperationSpec, Repeat
+from counterfoil.connectors.single_trial import has_float, try_single
+from counterfoil.connectors.trial import OperationTrial, Trial
+from counterfoil.core.errors import CounterfoilError, TryAgain
 
 __all__ = ["OperationSample", "Result", "Samples", "conform", "failures"]
 
-_T = TypeVar("_T")
-_NONSENSE = (
-    (200, b'{"half": '),
-    (200, b"{}"),
-    (200, b"null"),
-    (302, b""),
-    (500, b"{}"),
-    (502, b"<html>bad gateway</html>"),
-    (503, b""),
-)
-"""Answers that a connector must not read as a refusal, an absence or a success."""
 _PAGES = 200
 
 
@@ -60,7 +31,10 @@ async def conform(connector: Connector, samples: Samples) -> list[Result]:
     trial.check_specification()
     await trial.check_reachable()
     for name, sample in samples.operations.items():
-        await trial.check_operation(connector.operations[name], sample)
+        operation = OperationTrial(trial, connector.operations[name], sample)
+        await try_single(operation)
+        if operation.spec.bulk > 1 and isinstance(connector, BulkConnector):
+            await try_bulk(operation)
     for name, arguments in samples.reads:
         await trial.check_read(name, arguments)
     for feed in connector.feeds:
@@ -100,157 +74,20 @@ class _Suite(Trial):
             async with self.configured_for(url) as lost:
                 await self.check_raises_try_again("check", "", lost.check(self.samples.short))
                 for feed in self.connector.feeds:
-                    await self.check_raises_try_again(
-                        "poll", feed, lost.poll(feed, None, 10, self.samples.short)
-                    )
+                    call = lost.poll(feed, None, 10, self.samples.short)
+                    await self.check_raises_try_again("poll", feed, call)
                 for name, arguments in self.samples.reads:
-                    await self.check_raises_try_again(
-                        "read", name, lost.read(name, arguments, self.samples.short)
-                    )
+                    read = lost.read(name, arguments, self.samples.short)
+                    await self.check_raises_try_again("read", name, read)
 
-    async def check_operation(self, spec: OperationSpec, sample: OperationSample) -> None:
-        await self.check_repeats(spec, sample)
-        await self.check_concurrency(spec, sample)
-        await self.check_refusals(spec, sample)
-        await self.check_unsent(spec, sample)
-        await self.check_lost_answers(spec, sample)
-        await self.check_bad_answers(spec, sample)
-        if spec.bulk > 1 and isinstance(self.connector, BulkConnector):
-            await try_bulk(self, spec, sample)
-
-    async def check_repeats(self, spec: OperationSpec, sample: OperationSample) -> None:
-        """Check that a good request is confirmed and found, and that a repeat leaves one object."""
-        request = await self.request(spec, sample)
-        outcome = await self.send_settled(self.connector, request)
-        if not self.record("a good request is confirmed", spec.name, isinstance(outcome, Confirmed), outcome):
-            return
-        assert isinstance(outcome, Confirmed)
-        created = identity(outcome, sample)
-        self.record("the result names the object", spec.name, None not in created.values(), outcome)
-        self.record("the result has no floats", spec.name, not has_float(outcome.result), outcome)
-        if spec.repeat is not Repeat.BLIND:
-            finding = await self.find(self.connector, request)
-            self.record("a done request is found", spec.name, same(finding, sample, created), finding)
-        if spec.repeat in (Repeat.KEY, Repeat.UNIQUE):
-            again = await self.send_settled(self.connector, request)
-            refused = spec.repeat is Repeat.UNIQUE and is_refused(again, ErrorClass.ALREADY_DONE)
-            self.record("a repeat changes nothing", spec.name, refused or same(again, sample, created), again)
-        await self.check_count(spec, sample, request, 1)
-
-    async def check_concurrency(self, spec: OperationSpec, sample: OperationSample) -> None:
-        """Check that three concurrent requests create three objects: calls do not affect each other."""
-        requests = [await self.request(spec, sample) for _ in range(3)]
-        outcomes = await asyncio.gather(*(self.send_settled(self.connector, request) for request in requests))
-        # A system may refuse one of several concurrent writers. It must not mix them up.
-        created = [tuple(identity(o, sample).values()) for o in outcomes if isinstance(o, Confirmed)]
-        allowed = (ErrorClass.CONFLICT, ErrorClass.THROTTLED, ErrorClass.TRANSIENT)
-        fine = all(isinstance(o, Confirmed) or is_refused(o, *allowed) for o in outcomes)
-        self.record(
-            "concurrent calls stay separate",
-            spec.name,
-            fine and len(set(created)) == len(created) > 0,
-            outcomes,
-        )
-
-    async def check_refusals(self, spec: OperationSpec, sample: OperationSample) -> None:
-        """Check that an unused key is absent, and that an invalid request is refused, never unknown."""
-        if spec.repeat is not Repeat.BLIND:
-            finding = await self.find(self.connector, await self.request(spec, sample))
-            self.record("a key never sent is absent", spec.name, isinstance(finding, Absent), finding)
-        if sample.invalid is None:
-            return
-        request = Request(spec.name, self.samples.new_key(), await sample.invalid())
-        outcome = await self.send(self.connector, request)
-        final = isinstance(outcome, Rejected) and not is_refused(
-            outcome, ErrorClass.TRANSIENT, ErrorClass.THROTTLED
-        )
-        self.record("an invalid request is refused for good", spec.name, final, outcome)
-        if spec.repeat is not Repeat.BLIND:
-            finding = await self.find(self.connector, request)
-            absent = not isinstance(finding, Confirmed)
-            self.record("a refused request is not found", spec.name, absent, finding)
-        for body in (b"", b"[]", b"{", b'{"unrelated": 1.5}'):
-            outcome = await self.send(self.connector, Request(spec.name, self.samples.new_key(), body))
-            refused = isinstance(outcome, Rejected)
-            self.record("an unreadable body is refused", spec.name, refused, (body, outcome))
-
-    async def check_unsent(self, spec: OperationSpec, sample: OperationSample) -> None:
-        """Check that an unsent request is refused as transient, and that a failed look-up is unknown."""
-        request = await self.request(spec, sample)
-        with faults.closed_port() as url:
-            async with self.configured_for(url) as lost:
-                outcome = await self.send(lost, request)
-                self.record(
-                    "not sent is transient", spec.name, is_refused(outcome, ErrorClass.TRANSIENT), outcome
-                )
-                finding = await self.find(lost, request)
-                self.record("a failed look-up is unknown", spec.name, isinstance(finding, Unknown), finding)
-
-    async def check_lost_answers(self, spec: OperationSpec, sample: OperationSample) -> None:
-        """Lose the answer of each write in turn: the outcome is unknown, then found or finished, with one object."""
-        for lose in range(1, MAX_WRITES + 1):
-            request = await self.request(spec, sample)
-            losing = self.samples.lose_answer(self.samples.config.url, lose)
-            async with losing as (url, log), self.configured_for(url) as lossy:
-                outcome = await self.send(lossy, request)
-            if not log.lost:
-                self.record(
-                    "an operation writes", spec.name, lose > 1, f"no write was received: {log.methods}"
-                )
-                return
-            where = f"{spec.name}, write {lose}"
-            self.record("a lost answer is unknown", where, isinstance(outcome, Unknown), outcome)
-            if spec.repeat is Repeat.BLIND:
-                finding = await self.find(self.connector, request)
-                self.record("a blind write stays unknown", where, isinstance(finding, Unknown), finding)
-                return
-            finding = await self.find_settled(request)
-            if is_refused(finding, ErrorClass.TRANSIENT):
-                # Started and not finished: the same bytes sent again must finish it.
-                finished = await self.send_settled(self.connector, request)
-                self.record(
-                    "a started operation is finished", where, isinstance(finished, Confirmed), finished
-                )
-                finding = await self.find(self.connector, request)
-            self.record("a lost answer is found", where, isinstance(finding, Confirmed), finding)
-            await self.check_count(spec, sample, request, 1)
-        self.record("an operation ends", spec.name, False, f"more than {MAX_WRITES} writes")
-
-    async def check_bad_answers(self, spec: OperationSpec, sample: OperationSample) -> None:
-        """Check that silence and nonsense after a write are unknown, and that timeouts are respected."""
-        request = await self.request(spec, sample)
-        async with faults.silent_server() as (url, log), self.configured_for(url) as mute:
-            started = time.monotonic()
-            outcome = await self.send(mute, request, self.samples.short)
-            elapsed = time.monotonic() - started
-            self.record(
-                "a timeout is respected",
-                spec.name,
-                elapsed < self.samples.short + GRACE_SECONDS,
-                f"{elapsed:.1f} s",
-            )
-            self.record_after_write("silence is unknown", spec, log, outcome)
-            started = time.monotonic()
-            finding = await self.find(mute, request, self.samples.short)
-            elapsed = time.monotonic() - started
-            in_time = elapsed < self.samples.short + GRACE_SECONDS
-            unknown = isinstance(finding, Unknown) and in_time
-            self.record("a silent look-up is unknown", spec.name, unknown, f"{finding} after {elapsed:.1f} s")
-        for status, body in (
-            (500, b"{}"),
-            (502, b"<html>bad gateway</html>"),
-            (200, b'{"half": '),
-            (200, b"[]"),
-        ):
-            async with (
-                faults.fixed_answer_server(status, body) as (url, log),
-                self.configured_for(url) as broken,
-            ):
-                outcome = await self.send(broken, request)
-                self.record_after_write(f"answer {status} {body.decode()} is unknown", spec, log, outcome)
-                finding = await self.find(broken, request)
-                unknown = isinstance(finding, Unknown)
-                self.record(f"look-up {status} {body.decode()}", spec.name, unknown, finding)
+    async def check_raises_try_again(self, check: str, where: str, call: Awaitable[object]) -> None:
+        name = f"{check} raises TryAgain if the system is unreachable"
+        try:
+            self.record(name, where, False, f"answered {await call}")
+        except TryAgain:
+            self.record(name, where, True)
+        except Exception as error:
+            self.record(name, where, False, f"raised {error!r}")
 
     async def check_read(self, name: str, arguments: Mapping[str, Any]) -> None:
         try:
@@ -274,10 +111,8 @@ class _Suite(Trial):
             self.record("a sweep delivers nothing twice", feed, len(set(first)) == len(first), first)
             page = await self.connector.poll(feed, None, 2, self.samples.timeout)
             again = await self.connector.poll(feed, None, 2, self.samples.timeout)
-            first_page = [d.ext_id for d in page.deliveries]
-            self.record(
-                "the same cursor repeats", feed, first_page == [d.ext_id for d in again.deliveries], again
-            )
+            repeated = [d.ext_id for d in page.deliveries] == [d.ext_id for d in again.deliveries]
+            self.record("the same cursor repeats", feed, repeated, again)
             quiet, cursor = await self.sweep(feed, cursor)
             self.record("after the end nothing is new", feed, set(quiet) <= set(first), quiet)
             await touch()
