@@ -48,9 +48,8 @@ class Reach:
                     "Add the host to private_hosts for a private address, or set loopback: true for this machine"
                 )
             if not encrypted and not (address.is_loopback or host in self.private):
-                raise Misconfigured(
-                    f"host {host} must be called over https because it is neither local nor private"
-                )
+                message = f"host {host} must be called over https because it is neither local nor private"
+                raise Misconfigured(message)
 
     def _permitted(self, host: str, address: _Address) -> bool:
         if address in _METADATA or address.is_link_local or address.is_multicast or address.is_unspecified:

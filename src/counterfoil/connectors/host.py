@@ -21,9 +21,8 @@ def load(name: str) -> Connect:
     """Return the `connect` function of a connector. Raises Misconfigured if it is not installed or cannot be imported."""
     points = installed()
     if name not in points:
-        raise Misconfigured(
-            f"no connector named {name!r} is installed; installed connectors: {', '.join(points) or 'none'}"
-        )
+        names = ", ".join(points) or "none"
+        raise Misconfigured(f"no connector named {name!r} is installed; installed connectors: {names}")
     try:
         connect = points[name].load()
     except (ImportError, AttributeError) as error:

@@ -58,13 +58,11 @@ class _Message:
             return
         age = _microseconds(self.now) - sent
         if age > self.tolerance * 1_000_000:
-            raise SignatureRefused(
-                f"signed {age // 1_000_000} s ago; the limit is {self.tolerance} s", "expired"
-            )
+            message = f"signed {age // 1_000_000} s ago; the limit is {self.tolerance} s"
+            raise SignatureRefused(message, "expired")
         if future and -age > self.tolerance * 1_000_000:
-            raise SignatureRefused(
-                f"signed {-age // 1_000_000} s ahead of our clock; the limit is {self.tolerance} s", "future"
-            )
+            message = f"signed {-age // 1_000_000} s ahead of our clock; the limit is {self.tolerance} s"
+            raise SignatureRefused(message, "future")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +90,10 @@ def verify(
         raise Misconfigured(f"a signature tolerance of {tolerance} s refuses every message")
     if _name(scheme) == "none":
         if secret:
-            raise Misconfigured(
+            message = (
                 "signature scheme none has a secret. Name the scheme of the secret, or remove the secret"
             )
+            raise Misconfigured(message)
         return
     rules = _rules(scheme)
     rules.verify(_keys(rules, scheme, secret), _Message(_lower(headers), body, now, tolerance))
@@ -138,16 +137,13 @@ def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     lower: dict[str, str] = {}
     for name, value in headers.items():
         if lower.setdefault(name.lower(), value) != value:
-            raise SignatureRefused(
-                f"the header {name.lower()} appears twice with different values", "malformed"
-            )
+            message = f"the header {name.lower()} appears twice with different values"
+            raise SignatureRefused(message, "malformed")
     return lower
 
 
 def _microseconds(now: datetime | int) -> int:
-    if isinstance(now, datetime):
-        return micros(now)
-    return int(now * 1_000_000)
+    return micros(now) if isinstance(now, datetime) else int(now * 1_000_000)
 
 
 def _seconds(now: datetime | int) -> int:
@@ -158,9 +154,8 @@ def _whole_seconds(text: str) -> int:
     try:
         return int(text) if len(text) <= 20 else int("too long")
     except ValueError:
-        raise SignatureRefused(
-            "the signature's timestamp is not a whole number of seconds", "malformed"
-        ) from None
+        message = "the signature's timestamp is not a whole number of seconds"
+        raise SignatureRefused(message, "malformed") from None
 
 
 def _mac(key: bytes, signed: bytes) -> bytes:
@@ -208,9 +203,8 @@ _STANDARD_TIME = re.compile(r"[ \t]*(\d{1,12}(?:\.\d{1,9})?)[ \t]*", re.ASCII)
 def _standard(prefixes: Sequence[str]) -> _Scheme:
     def check(keys: Sequence[bytes], message: _Message) -> None:
         # Svix sends its own header names and expects receivers to accept the standard's as well.
-        complete = (
-            p for p in prefixes if all(message.headers.get(f"{p}-{part}") for part in _STANDARD_PARTS)
-        )
+        headers = message.headers
+        complete = (p for p in prefixes if all(headers.get(f"{p}-{part}") for part in _STANDARD_PARTS))
         prefix = next(complete, prefixes[0])
         message_id, timestamp, signatures = (message.header(f"{prefix}-{part}") for part in _STANDARD_PARTS)
         match = _STANDARD_TIME.fullmatch(timestamp)
@@ -223,11 +217,8 @@ def _standard(prefixes: Sequence[str]) -> _Scheme:
 
     def make(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
         signed = f"{message_id}.{_seconds(now)}.".encode() + body
-        values = (
-            message_id,
-            str(_seconds(now)),
-            " ".join(f"v1,{_base64(_mac(key, signed))}" for key in keys),
-        )
+        signatures = " ".join(f"v1,{_base64(_mac(key, signed))}" for key in keys)
+        values = (message_id, str(_seconds(now)), signatures)
         return {f"{prefixes[0]}-{part}": value for part, value in zip(_STANDARD_PARTS, values, strict=True)}
 
     return _Scheme(_base64_key, check, make)
@@ -263,10 +254,8 @@ def _verify_stripe(keys: Sequence[bytes], message: _Message) -> None:
         raise SignatureRefused("the header stripe-signature is not of the form t=...,v1=...", "malformed")
     sent = _whole_seconds(times[0])
     signed = f"{sent}.".encode() + message.body
-    _require_match(
-        [_mac(key, signed).hex() for key in keys],
-        [item[1] for item in items if item[0] == "v1" and len(item) > 1],
-    )
+    signatures = [item[1] for item in items if item[0] == "v1" and len(item) > 1]
+    _require_match([_mac(key, signed).hex() for key in keys], signatures)
     # The vendor's libraries read a tolerance of 0 as no check.
     if message.tolerance != 0:
         message.check_age(sent * 1_000_000, future=False)
@@ -274,9 +263,8 @@ def _verify_stripe(keys: Sequence[bytes], message: _Message) -> None:
 
 def _sign_stripe(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
     signed = f"{_seconds(now)}.".encode() + body
-    return {
-        "stripe-signature": ",".join([f"t={_seconds(now)}", *(f"v1={_mac(k, signed).hex()}" for k in keys)])
-    }
+    signatures = (f"v1={_mac(key, signed).hex()}" for key in keys)
+    return {"stripe-signature": ",".join([f"t={_seconds(now)}", *signatures])}
 
 
 # Slack: "v0:{timestamp}:{body}", hexadecimal.
@@ -293,10 +281,8 @@ def _verify_slack(keys: Sequence[bytes], message: _Message) -> None:
 
 def _sign_slack(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
     signed = f"v0:{_seconds(now)}:".encode() + body
-    return {
-        "x-slack-request-timestamp": str(_seconds(now)),
-        "x-slack-signature": f"v0={_mac(keys[0], signed).hex()}",
-    }
+    signature = f"v0={_mac(keys[0], signed).hex()}"
+    return {"x-slack-request-timestamp": str(_seconds(now)), "x-slack-signature": signature}
 
 
 # GitHub and its imitators: "sha256=" and the HMAC of the body in hexadecimal, without a time.
@@ -365,9 +351,8 @@ def _verify_adyen(keys: Sequence[bytes], message: _Message) -> None:
     try:
         body = read_json(message.body)
     except WireRefused as refused:
-        raise SignatureRefused(
-            f"the body that holds the signature cannot be read: {refused}", "malformed"
-        ) from None
+        message = f"the body that holds the signature cannot be read: {refused}"
+        raise SignatureRefused(message, "malformed") from None
     items = body.get("notificationItems") if isinstance(body, dict) else None
     if not isinstance(items, list) or not items:
         raise SignatureRefused("the body has no notificationItems", "missing")

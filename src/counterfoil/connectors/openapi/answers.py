@@ -46,12 +46,10 @@ def outcome_of(operation: OperationSettings, answer: Response) -> Outcome:
         document = read_json(answer.body) if answer.body else None
     except WireRefused as error:
         return Unknown(f"{operation.operation_id} answered {answer.status}, which cannot be read: {error}")
-    if (
-        answer.status == 202
-        and operation.job is not None
-        and value_at(document, operation.job) is not MISSING
-    ):
-        return Accepted(str(value_at(document, operation.job)))
+    if answer.status == 202 and operation.job is not None:
+        job = value_at(document, operation.job)
+        if job is not MISSING:
+            return Accepted(str(job))
     if 200 <= answer.status < 300:
         result = result_of(operation.result, document)
         if result is not None:
@@ -91,9 +89,8 @@ def document_of(answer: Response, rules: Sequence[ErrorRule] = ()) -> Json:
     if rejected is not None and rejected.error_class not in (ErrorClass.THROTTLED, ErrorClass.TRANSIENT):
         raise Refused(f"answered {answer.status}: {rejected.message}", rejected.error_class, rejected.code)
     if rejected is not None or not 200 <= answer.status < 300:
-        raise TryAgain(
-            f"answered {answer.status}: {answer.body[:200]!r}", retry_after(answer.headers, datetime.now(UTC))
-        )
+        wait = retry_after(answer.headers, datetime.now(UTC))
+        raise TryAgain(f"answered {answer.status}: {answer.body[:200]!r}", wait)
     try:
         return read_json(answer.body)
     except WireRefused as error:
@@ -103,11 +100,9 @@ def document_of(answer: Response, rules: Sequence[ErrorRule] = ()) -> Json:
 def find_result(pointers: Mapping[str, str], item: Json) -> Finding:
     """Return the finding for an item that a look-up found."""
     result = result_of(pointers, item)
-    return (
-        Unknown(f"the item found by the look-up lacks one of {pointers}")
-        if result is None
-        else Confirmed(result)
-    )
+    if result is None:
+        return Unknown(f"the item found by the look-up lacks one of {pointers}")
+    return Confirmed(result)
 
 
 def result_of(pointers: Mapping[str, str], document: Json) -> dict[str, Json] | None:

@@ -150,11 +150,10 @@ class HttpSystem:
                 yield item
             if find.cursor is None or not items:
                 return
-            following = (
-                value_at(page, find.next or "")
-                if find.next_item is None
-                else value_at(items[-1], find.next_item)
+            source, pointer = (
+                (page, find.next or "") if find.next_item is None else (items[-1], find.next_item)
             )
+            following = value_at(source, pointer)
             if following is MISSING or following in (None, "", False):
                 return
             more = {find.cursor: following}

@@ -115,9 +115,8 @@ def build_target(described: ApiOperation, values: Mapping[str, Json]) -> tuple[s
                     raise InputRefused(f"{plain!r} is not valid in an address")
                 path = path.replace("{" + name + "}", quote(plain, safe=""))
             case "query":
-                query += [
-                    (name, plain_text(part)) for part in (value if isinstance(value, list) else [value])
-                ]
+                parts = value if isinstance(value, list) else [value]
+                query += [(name, plain_text(part)) for part in parts]
             case "header":
                 headers[name.lower()] = _header_value(plain_text(value))
     return path + ("?" + urlencode(query, quote_via=quote) if query else ""), headers
@@ -133,11 +132,7 @@ def encode(described: ApiOperation, body: Json) -> tuple[bytes, str]:
     """Return (bytes, content type) of a body in the format that the document requires."""
     if described.form:
         return urlencode(list(_flat("", body)), quote_via=quote).encode(), "application/x-www-form-urlencoded"
-    return _plain_json(body), "application/json"
-
-
-def _plain_json(body: Json) -> bytes:
-    return msgspec.json.encode(_raw_decimals(body))
+    return msgspec.json.encode(_raw_decimals(body)), "application/json"
 
 
 def _raw_decimals(value: Json) -> Any:

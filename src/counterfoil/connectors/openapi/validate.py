@@ -19,10 +19,10 @@ from counterfoil.connectors.sdk import Repeat
 
 def find_problems(settings: HttpSettings, document: ApiDocument, secrets: Mapping[str, str]) -> list[str]:
     """Return all problems, each with its place in the settings. Empty if the connector can work."""
-    return list(_all(settings, document, secrets))
+    return list(_problems(settings, document, secrets))
 
 
-def _all(settings: HttpSettings, document: ApiDocument, secrets: Mapping[str, str]) -> Iterator[str]:
+def _problems(settings: HttpSettings, document: ApiDocument, secrets: Mapping[str, str]) -> Iterator[str]:
     for secret in settings.auth.needs():
         if not secrets.get(secret):
             yield f"auth: {settings.auth.scheme} needs the secret {secret}"

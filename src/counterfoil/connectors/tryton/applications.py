@@ -16,27 +16,17 @@ from typing import Any
 from counterfoil.connectors.http import Deadline
 from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Rejected
 from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
-from counterfoil.core.wire import Json
 
 from .documents import MODEL
 from .inputs import ApplicationInput
 from .names import Names
-from .rest import Rest, day
+from .rest import Record, Rest, day
 from .settings import TrytonSettings
 
 _DOCUMENT = (
-    "number",
-    "state",
-    "type",
-    "total_amount",
-    "amount_to_pay",
-    "currency.code",
-    "company.currency",
-    "party",
-    "account",
-    "lines_to_pay",
-    "payment_lines",
-)
+    "number", "state", "type", "total_amount", "amount_to_pay", "currency.code", "company.currency", "party",
+    "account", "lines_to_pay", "payment_lines",
+)  # fmt: skip
 _LINE = ("debit", "credit", "amount_second_currency", "second_currency", "reconciliation")
 _ENTRY = ("number", "state", "date", "description")
 
@@ -49,7 +39,7 @@ class Applications:
         self._names = names
         self._settings = settings
 
-    async def apply(self, application: ApplicationInput, key: str, by: Deadline) -> dict[str, Json]:
+    async def apply(self, application: ApplicationInput, key: str, by: Deadline) -> Record:
         """Enter, post and reconcile an application, or finish that of an earlier attempt.
 
         Raises Refused, TryAgain or Uncertain.
@@ -64,11 +54,8 @@ class Applications:
         else:
             number = int(entry["id"])
             if await self._finished(entry, application, by):
-                raise Refused(
-                    f"the credit memo is applied already, by move {entry['number']}",
-                    ErrorClass.ALREADY_DONE,
-                    "applied",
-                )
+                message = f"the credit memo is applied already, by move {entry['number']}"
+                raise Refused(message, ErrorClass.ALREADY_DONE, "applied")
         # From here on the application is in the books: after a failure only a look-up shows its state. A refused
         # posting is the exception: it deletes the entry.
         if entry is None or entry["state"] == "draft":
@@ -94,15 +81,13 @@ class Applications:
             return Rejected(ErrorClass.TRANSIENT, message, "unfinished")
         return Confirmed(await self._result(application, entry, by))
 
-    async def _entry(self, application: ApplicationInput, key: str, by: Deadline) -> dict[str, Json] | None:
+    async def _entry(self, application: ApplicationInput, key: str, by: Deadline) -> Record | None:
         domain = [["origin", "=", f"{MODEL},{application.invoice}"], ["company", "=", self._settings.company]]
         entries = await self._rest.search("account.move", domain, _ENTRY, by)
         ours = [entry for entry in entries if (entry["description"] or "").endswith(_mark(key))]
         return ours[0] if ours else None
 
-    async def _both(
-        self, application: ApplicationInput, by: Deadline
-    ) -> tuple[dict[str, Json], dict[str, Json]]:
+    async def _both(self, application: ApplicationInput, by: Deadline) -> tuple[Record, Record]:
         """Return the invoice and the credit memo."""
         try:
             return (
@@ -116,22 +101,20 @@ class Applications:
             raise
 
     async def _values(
-        self,
-        application: ApplicationInput,
-        key: str,
-        invoice: dict[str, Json],
-        credit: dict[str, Json],
-        by: Deadline,
+        self, application: ApplicationInput, key: str, invoice: Record, credit: Record, by: Deadline
     ) -> dict[str, Any]:
         _check(application, invoice, credit)
-        foreign = {}
+        amount = application.amount
+        shared = {"account": invoice["account"], "party": invoice["party"]}
+        for_invoice = {**shared, "invoice_payment": invoice["id"]}
+        for_credit = {**shared, "invoice_payment": credit["id"]}
         if invoice["currency"]["id"] != invoice["company"]["currency"]:
             foreign = {"second_currency": invoice["currency"]["id"]}
-        amount = (
-            await self._company_amount(application.amount, invoice, by) if foreign else application.amount
-        )
-        shared = {"account": invoice["account"], "party": invoice["party"], **foreign}
-        second = {"amount_second_currency": application.amount} if foreign else {}
+            for_invoice |= {**foreign, "amount_second_currency": -amount}
+            for_credit |= {**foreign, "amount_second_currency": amount}
+            amount = await self._company_amount(amount, invoice, by)
+        for_invoice |= {"debit": Decimal(0), "credit": amount}
+        for_credit |= {"debit": amount, "credit": Decimal(0)}
         return {
             "company": self._settings.company,
             "journal": await self._names.id_of("journal", self._settings.applications_journal, by),
@@ -139,30 +122,10 @@ class Applications:
             "date": application.date,
             "origin": f"{MODEL},{invoice['id']}",
             "description": f"{credit['number']} applied to {invoice['number']} {_mark(key)}",
-            "lines": [
-                [
-                    "create",
-                    [
-                        {
-                            **shared,
-                            **{name: -value for name, value in second.items()},
-                            "debit": Decimal(0),
-                            "credit": amount,
-                            "invoice_payment": invoice["id"],
-                        },
-                        {
-                            **shared,
-                            **second,
-                            "debit": amount,
-                            "credit": Decimal(0),
-                            "invoice_payment": credit["id"],
-                        },
-                    ],
-                ]
-            ],
+            "lines": [["create", [for_invoice, for_credit]]],
         }
 
-    async def _company_amount(self, amount: Decimal, invoice: dict[str, Json], by: Deadline) -> Decimal:
+    async def _company_amount(self, amount: Decimal, invoice: Record, by: Deadline) -> Decimal:
         """Return the amount in company currency at the invoice's own rate, so that the application has no gain or loss.
 
         A credit memo with another rate keeps a difference in company currency, which only the month-end revaluation
@@ -199,33 +162,31 @@ class Applications:
             try:
                 await self._rest.delete("account.move", number, by)
             except (Refused, TryAgain) as failure:
-                raise Uncertain(
-                    f"{error}; its draft entry {number} could not be deleted: {failure}"
-                ) from error
+                message = f"{error}; its draft entry {number} could not be deleted: {failure}"
+                raise Uncertain(message) from error
             raise
 
-    async def _reconcile(self, document: dict[str, Json], by: Deadline) -> None:
+    async def _reconcile(self, document: Record, by: Deadline) -> None:
         lines = await self._open_lines(document, by)
         if not lines or sum(line["debit"] - line["credit"] for line in lines):
             return
-        moves = await self._rest.search(
-            "account.move.line", [["id", "in", [line["id"] for line in lines]]], ["move.date"], by
-        )
+        numbers = [line["id"] for line in lines]
+        moves = await self._rest.search("account.move.line", [["id", "in", numbers]], ["move.date"], by)
         values = {
             "company": self._settings.company,
             "date": max(line["move"]["date"] for line in moves),
-            "lines": [["add", [line["id"] for line in lines]]],
+            "lines": [["add", numbers]],
         }
         await self._rest.create("account.move.reconciliation", values, by)
 
-    async def _open_lines(self, document: dict[str, Json], by: Deadline) -> list[dict[str, Json]]:
+    async def _open_lines(self, document: Record, by: Deadline) -> list[Record]:
         lines = await self._lines([*document["lines_to_pay"], *(document["payment_lines"])], by)
         return [line for line in lines if not line["reconciliation"]]
 
-    async def _lines(self, numbers: list[int], by: Deadline) -> list[dict[str, Json]]:
+    async def _lines(self, numbers: list[int], by: Deadline) -> list[Record]:
         return await self._rest.search("account.move.line", [["id", "in", numbers]], _LINE, by)
 
-    async def _finished(self, entry: dict[str, Json], application: ApplicationInput, by: Deadline) -> bool:
+    async def _finished(self, entry: Record, application: ApplicationInput, by: Deadline) -> bool:
         """Return whether the entry is posted and each document without an open amount is reconciled."""
         if entry["state"] != "posted":
             return False
@@ -235,9 +196,7 @@ class Applications:
                 return False
         return True
 
-    async def _result(
-        self, application: ApplicationInput, entry: dict[str, Json], by: Deadline
-    ) -> dict[str, Json]:
+    async def _result(self, application: ApplicationInput, entry: Record, by: Deadline) -> Record:
         """Return the result. `amount_to_pay_before` is the open amount of the invoice without this application."""
         invoice, credit = await self._both(application, by)
         return {
@@ -259,15 +218,12 @@ def _mark(key: str) -> str:
     return f"[{key}]"
 
 
-def _check(application: ApplicationInput, invoice: dict[str, Json], credit: dict[str, Json]) -> None:
+def _check(application: ApplicationInput, invoice: Record, credit: Record) -> None:
     """Raise Refused unless the credit memo may be applied to the invoice. The ERP would link any two lines of an account."""
     for document, sign, kind in ((invoice, 1, "invoice"), (credit, -1, "credit memo")):
         if document["type"] != "out" or document["total_amount"] * sign <= 0:
-            raise Refused(
-                f"document {document['id']} is not of type {kind}",
-                ErrorClass.INVALID,
-                f"no_{kind.replace(' ', '_')}",
-            )
+            message = f"document {document['id']} is not of type {kind}"
+            raise Refused(message, ErrorClass.INVALID, f"no_{kind.replace(' ', '_')}")
         if document["state"] in ("draft", "validated", "cancelled"):
             raise Refused(f"{kind} {document['id']} is {document['state']}", ErrorClass.INVALID, "not_posted")
         if document["amount_to_pay"] * sign < application.amount:

@@ -13,11 +13,10 @@ from typing import Any, TypeAlias
 
 from counterfoil.connectors.http import Deadline
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
-from counterfoil.core.wire import Json
 
 from .documents import FIELDS, MODEL, ErpDocuments, check, document_of, draft_of
 from .inputs import DocumentInput
-from .rest import Rest
+from .rest import Record, Rest
 from .rpc import Rpc
 
 log = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ MAX_BATCH_DOCUMENTS = 10
 alone, 205 ms in a batch of ten and 185 ms in a batch of twenty-five, and the ERP serves no other caller meanwhile."""
 
 Failure: TypeAlias = Refused | TryAgain | Uncertain | Misconfigured
-PostResult: TypeAlias = dict[str, Json] | Failure
+PostResult: TypeAlias = Record | Failure
 """Result for one document; errors as `ErpDocuments.post` raises them."""
 
 
@@ -70,7 +69,7 @@ class Batches:
         return [item.result for item in items if item.result is not None]
 
     async def _missing(
-        self, items: Sequence[_Item], existing: Mapping[str, Sequence[dict[str, Json]]], by: Deadline
+        self, items: Sequence[_Item], existing: Mapping[str, Sequence[Record]], by: Deadline
     ) -> list[_Item]:
         """Return the items to create. A draft of an earlier attempt is updated alone, later."""
         missing = []

@@ -6,14 +6,14 @@ from datetime import date
 from typing import Any
 
 from counterfoil.connectors.http import Deadline
-from counterfoil.core.wire import Json
 
-from .rest import Rest, day, version
+from .rest import Record, Rest, day, version
 
 PERIOD_FIELDS = ("name", "state", "start_date", "end_date", "fiscalyear.name", "last_modified_at")
+_SUMS = ("debit", "credit", "balance")
 
 
-def period_of(record: dict[str, Json]) -> dict[str, Json]:
+def period_of(record: Record) -> Record:
     """Return a period as the result of operations. `state` is open, closed or locked; both dates are inclusive."""
     return {
         "id": record["id"],
@@ -33,7 +33,7 @@ class Books:
         self._rest = rest
         self._company = company
 
-    async def periods(self, start: date | None, end: date | None, by: Deadline) -> list[dict[str, Json]]:
+    async def periods(self, start: date | None, end: date | None, by: Deadline) -> list[Record]:
         """Return the periods that overlap the days from `start` to `end`, oldest first. Raises TryAgain or Refused."""
         domain: list[Any] = [["company", "=", self._company], ["type", "=", "standard"]]
         if start is not None:
@@ -44,7 +44,7 @@ class Books:
         periods = await self._rest.search("account.period", domain, PERIOD_FIELDS, by, order)
         return [period_of(record) for record in periods]
 
-    async def trial_balance(self, as_of: date | None, by: Deadline) -> dict[str, Json]:
+    async def trial_balance(self, as_of: date | None, by: Deadline) -> Record:
         """Return the balance of each account from entries posted up to `as_of` inclusive (None: all), in company currency.
 
         The ERP computes the sums: balance-sheet accounts over all time, income accounts over the open fiscal years.
@@ -54,22 +54,14 @@ class Books:
         if as_of is not None:
             context["date"] = as_of
         domain = [["company", "=", self._company], ["type", "!=", None]]
-        fields = ["code", "name", "debit", "credit", "balance", "currency.code"]
+        fields = ["code", "name", *_SUMS, "currency.code"]
         order = [["code", "ASC"], ["id", "ASC"]]
-        accounts = await self._rest.search(
-            "account.account", domain, fields, by, order, limit=10_000, context=context
-        )
+        accounts = await self._rest.search("account.account", domain, fields, by, order, 10_000, context)
         return {
             "as_of": as_of.isoformat() if as_of is not None else None,
             "currency": accounts[0]["currency"]["code"] if accounts else None,
             "accounts": [
-                {
-                    "account": record["code"],
-                    "name": record["name"],
-                    "debit": record["debit"],
-                    "credit": record["credit"],
-                    "balance": record["balance"],
-                }
+                {"account": record["code"], **{name: record[name] for name in ("name", *_SUMS)}}
                 for record in accounts
             ],
         }

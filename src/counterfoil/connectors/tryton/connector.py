@@ -50,29 +50,29 @@ from .feeds import FEEDS, poll
 from .inputs import DocumentInput
 from .names import Names
 from .parties import Parties
-from .rest import Rest
+from .rest import Record, Rest
 from .rpc import Rpc
 
 HORIZON_SECONDS = 60.0
 """Time after which a sent request either was executed or never will be. A server with one thread queues requests and
 executes them even without a caller; our requests in its queue take well under a minute."""
 
+_WRITES = (
+    ("erp.party.upsert", Repeat.UNIQUE, "Create or update a customer, by its code."),
+    ("erp.invoice.post", Repeat.FIND, "Post an invoice, by its reference."),
+    ("erp.credit_memo.post", Repeat.FIND, "Post a credit memo, by its reference."),
+    ("erp.debit_memo.post", Repeat.FIND, "Undo a credit memo by a debit memo."),
+    ("erp.credit.apply", Repeat.FIND, "Apply a credit memo to an invoice."),
+)
+_READS = (
+    ("erp.invoice.get", "A document by id or reference."),
+    ("erp.party.get", "A party by id or code."),
+    ("erp.period.list", "Periods and their states."),
+    ("erp.trial_balance", "Balances of all accounts."),
+)
 _SPECS = (
-    OperationSpec(
-        "erp.party.upsert", Repeat.UNIQUE, HORIZON_SECONDS, doc="Create or update a customer, by its code."
-    ),
-    OperationSpec("erp.invoice.post", Repeat.FIND, HORIZON_SECONDS, doc="Post an invoice, by its reference."),
-    OperationSpec(
-        "erp.credit_memo.post", Repeat.FIND, HORIZON_SECONDS, doc="Post a credit memo, by its reference."
-    ),
-    OperationSpec(
-        "erp.debit_memo.post", Repeat.FIND, HORIZON_SECONDS, doc="Undo a credit memo by a debit memo."
-    ),
-    OperationSpec("erp.credit.apply", Repeat.FIND, HORIZON_SECONDS, doc="Apply a credit memo to an invoice."),
-    OperationSpec("erp.invoice.get", Repeat.READ, doc="A document by id or reference."),
-    OperationSpec("erp.party.get", Repeat.READ, doc="A party by id or code."),
-    OperationSpec("erp.period.list", Repeat.READ, doc="Periods and their states."),
-    OperationSpec("erp.trial_balance", Repeat.READ, doc="Balances of all accounts."),
+    *(OperationSpec(name, repeat, HORIZON_SECONDS, doc=doc) for name, repeat, doc in _WRITES),
+    *(OperationSpec(name, Repeat.READ, doc=doc) for name, doc in _READS),
 )
 _DOCUMENTS = {"erp.invoice.post": False, "erp.credit_memo.post": True, "erp.debit_memo.post": False}
 """Write operations for documents, with a flag for negative amounts."""
@@ -122,11 +122,10 @@ class Tryton:
 
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
         """Raise Refused(INVALID): Tryton sends no webhooks."""
-        raise Refused(
-            f"system {self._name} is a Tryton, which sends no webhooks. Poll its feeds: {', '.join(FEEDS)}",
-            ErrorClass.INVALID,
-            "no_deliveries",
+        message = (
+            f"Tryton sends no webhooks. Poll the feeds of system {self._name} instead: {', '.join(FEEDS)}"
         )
+        raise Refused(message, ErrorClass.INVALID, "no_deliveries")
 
     async def send(self, request: Request, timeout: float) -> Outcome:
         try:
@@ -195,9 +194,8 @@ class Tryton:
     async def poll(self, feed: str, cursor: str | None, limit: int, timeout: float) -> Page:
         if feed not in FEEDS:
             raise Misconfigured(f"system {self._name} has no feed {feed!r}; it has {', '.join(FEEDS)}")
-        return await self._configured(
-            poll(self._rest, self._company, FEEDS[feed], cursor, limit, Deadline(timeout))
-        )
+        page = poll(self._rest, self._company, FEEDS[feed], cursor, limit, Deadline(timeout))
+        return await self._configured(page)
 
     async def check(self, timeout: float) -> None:
         by = Deadline(timeout)
@@ -208,9 +206,9 @@ class Tryton:
     async def close(self) -> None:
         await self._http.close()
 
-    async def _do(self, request: Request, by: Deadline) -> dict[str, Json]:
+    async def _do(self, request: Request, by: Deadline) -> Record:
         if request.operation in _DOCUMENTS:
-            document = inputs.read(inputs.DocumentInput, request.body)
+            document = inputs.read(DocumentInput, request.body)
             return await self._documents.post(document, _DOCUMENTS[request.operation], by)
         if request.operation == "erp.party.upsert":
             return await self._parties.upsert(inputs.read(inputs.PartyInput, request.body), by)
@@ -221,7 +219,7 @@ class Tryton:
 
     async def _look_up(self, request: Request, by: Deadline) -> Finding:
         if request.operation in _DOCUMENTS:
-            return await self._documents.find(inputs.read(inputs.DocumentInput, request.body), by)
+            return await self._documents.find(inputs.read(DocumentInput, request.body), by)
         if request.operation == "erp.party.upsert":
             return await self._parties.find(inputs.read(inputs.PartyInput, request.body), by)
         if request.operation == "erp.credit.apply":
@@ -230,11 +228,8 @@ class Tryton:
         raise self._unknown_write(request)
 
     def _unknown_write(self, request: Request) -> Refused:
-        return Refused(
-            f"system {self._name} has no write operation {request.operation!r}",
-            ErrorClass.INVALID,
-            "operation",
-        )
+        message = f"system {self._name} has no write operation {request.operation!r}"
+        return Refused(message, ErrorClass.INVALID, "operation")
 
     async def _configured(self, call: Awaitable[_T]) -> _T:
         """Raise Misconfigured for a refusal: the call has no user input, so its cause is the configuration."""

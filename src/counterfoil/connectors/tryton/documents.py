@@ -14,13 +14,12 @@ from typing import Any
 from counterfoil.connectors.http import Deadline
 from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Rejected, Unknown
 from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
-from counterfoil.core.wire import Json
 
 from .codec import Number
 from .inputs import DocumentInput, LineInput
 from .names import Names
 from .refusals import WARNINGS
-from .rest import Rest, day, version
+from .rest import Record, Rest, day, version
 from .settings import TrytonSettings
 
 MODEL = "account.invoice"
@@ -28,32 +27,15 @@ UNPOSTED = ("draft", "validated")
 POSTED = ("posted", "paid", "cancelled")
 
 FIELDS = (
-    "number",
-    "reference",
-    "description",
-    "state",
-    "type",
-    "currency.code",
-    "untaxed_amount",
-    "tax_amount",
-    "total_amount",
-    "amount_to_pay",
-    "invoice_date",
-    "move.number",
-    "move.date",
-    "move.period.name",
-    "party.code",
-    "last_modified_at",
-    "payment_lines.debit",
-    "payment_lines.credit",
-    "payment_lines.amount_second_currency",
-    "payment_lines.second_currency.code",
-    "payment_lines.move.number",
+    "number", "reference", "description", "state", "type", "currency.code", "untaxed_amount", "tax_amount",
+    "total_amount", "amount_to_pay", "invoice_date", "move.number", "move.date", "move.period.name",
+    "party.code", "last_modified_at", "payment_lines.debit", "payment_lines.credit",
+    "payment_lines.amount_second_currency", "payment_lines.second_currency.code", "payment_lines.move.number",
     "payment_lines.move.description",
-)
+)  # fmt: skip
 
 
-def document_of(record: dict[str, Json]) -> dict[str, Json]:
+def document_of(record: Record) -> Record:
     """Return a document as the result of operations. Amounts have the sign of the document: negative for a credit memo."""
     move = record["move"] or {}
     total = record["total_amount"]
@@ -82,7 +64,7 @@ def document_of(record: dict[str, Json]) -> dict[str, Json]:
     }
 
 
-def _allocation(line: dict[str, Json]) -> dict[str, Json]:
+def _allocation(line: Record) -> Record:
     """Return a payment or an applied credit. A positive `amount` reduces an invoice, a negative one a credit memo."""
     if line["second_currency"]:
         amount = -line["amount_second_currency"]
@@ -99,7 +81,7 @@ class ErpDocuments:
         self._names = names
         self._settings = settings
 
-    async def post(self, document: DocumentInput, negative: bool, by: Deadline) -> dict[str, Json]:
+    async def post(self, document: DocumentInput, negative: bool, by: Deadline) -> Record:
         """Create the draft, or update our draft, then post it. Raises Refused, TryAgain or Uncertain.
 
         If the ERP refuses the posting, the draft is deleted, so that no unfinished document stays in the books.
@@ -116,7 +98,7 @@ class ErpDocuments:
 
     async def finish(
         self, number: int, document: DocumentInput, values: dict[str, Any], by: Deadline
-    ) -> dict[str, Json]:
+    ) -> Record:
         """Post a draft with these `values`, or delete it if the ERP refuses. Raises as `post` does."""
         try:
             await self._press_post(number, document.accept_warnings, by)
@@ -139,34 +121,28 @@ class ErpDocuments:
         if len(records) > 1:
             return Unknown(_several(document, records))
         if records[0]["state"] in UNPOSTED:
-            return Rejected(
-                ErrorClass.TRANSIENT, f"{document.reference} is a draft: created but not posted", "draft"
-            )
+            message = f"{document.reference} is a draft: created but not posted"
+            return Rejected(ErrorClass.TRANSIENT, message, "draft")
         return Confirmed(document_of(records[0]))
 
-    async def get(self, number: int | None, reference: str | None, by: Deadline) -> dict[str, Json]:
+    async def get(self, number: int | None, reference: str | None, by: Deadline) -> Record:
         """Return a document by its ERP id or its reference. Raises Refused(NOT_FOUND, CONFLICT) or TryAgain."""
         if number is not None:
             return document_of(await self._rest.get(MODEL, number, FIELDS, by))
         records = await self._by_reference(reference or "", by)
         if len(records) > 1:
-            raise Refused(
-                f"{len(records)} documents have the reference {reference!r}",
-                ErrorClass.CONFLICT,
-                "duplicate_reference",
-            )
+            message = f"{len(records)} documents have the reference {reference!r}"
+            raise Refused(message, ErrorClass.CONFLICT, "duplicate_reference")
         if not records:
             raise Refused(f"no document has the reference {reference!r}", ErrorClass.NOT_FOUND)
         return document_of(records[0])
 
-    async def _by_reference(self, reference: str, by: Deadline) -> list[dict[str, Json]]:
+    async def _by_reference(self, reference: str, by: Deadline) -> list[Record]:
         return await self._search(["reference", "=", reference], by, limit=10)
 
-    async def by_references(
-        self, references: Sequence[str], by: Deadline
-    ) -> dict[str, list[dict[str, Json]]] | None:
+    async def by_references(self, references: Sequence[str], by: Deadline) -> dict[str, list[Record]] | None:
         """Return all documents by reference; None if there are too many for one search. Raises TryAgain or Refused."""
-        documents: dict[str, list[dict[str, Json]]] = {reference: [] for reference in references}
+        documents: dict[str, list[Record]] = {reference: [] for reference in references}
         limit = 10 * len(documents)
         records = await self._search(["reference", "in", list(documents)], by, limit)
         if len(records) >= limit:
@@ -177,7 +153,7 @@ class ErpDocuments:
                 documents[record["reference"]].append(record)
         return documents
 
-    async def _search(self, references: list[Any], by: Deadline, limit: int) -> list[dict[str, Json]]:
+    async def _search(self, references: list[Any], by: Deadline, limit: int) -> list[Record]:
         domain = [
             references,
             ["type", "=", "out"],
@@ -190,9 +166,8 @@ class ErpDocuments:
     async def values(self, document: DocumentInput, by: Deadline) -> dict[str, Any]:
         """Return the values of a document for the ERP. Raises Refused or TryAgain."""
         currency = await self._names.id_of("currency", document.currency, by)
-        address = await self._rest.search(
-            "party.address", [["party", "=", document.party]], ["sequence"], by, limit=1
-        )
+        of_party = [["party", "=", document.party]]
+        address = await self._rest.search("party.address", of_party, ["sequence"], by, limit=1)
         if not address:
             message = f"the ERP has no party {document.party} with an address"
             raise Refused(message, ErrorClass.INVALID, "unknown_party")
@@ -247,22 +222,16 @@ class ErpDocuments:
             values["taxes"] = [["add", taxes]]
         return values
 
-    async def _update(self, draft: dict[str, Json], values: dict[str, Any], by: Deadline) -> None:
+    async def _update(self, draft: Record, values: dict[str, Any], by: Deadline) -> None:
         """Replace all values of our draft at once: an earlier request may have had other dates or amounts."""
         number = int(draft["id"])
         if draft["state"] == "validated":
             await self._rest.act(MODEL, number, "draft", by)
         rows = await self._rest.get(MODEL, number, ["lines", "taxes"], by)
-        await self._rest.write(
-            MODEL,
-            number,
-            values
-            | {
-                name: [*([["delete", rows[name]]] if rows[name] else []), *values[name]]
-                for name in ("lines", "taxes")
-            },
-            by,
-        )
+        for name in ("lines", "taxes"):
+            if rows[name]:
+                values = {**values, name: [["delete", rows[name]], *values[name]]}
+        await self._rest.write(MODEL, number, values, by)
 
     async def _press_post(self, number: int, accept_warnings: tuple[str, ...], by: Deadline) -> None:
         """Post, and confirm the warnings that the request accepts, for this document only, as a person would."""
@@ -315,7 +284,7 @@ def warning_key(code: str, number: int) -> str:
     return f"{hashlib.md5(f'{MODEL},{number}'.encode(), usedforsecurity=False).hexdigest()}.{code}"
 
 
-def draft_of(document: DocumentInput, records: Sequence[dict[str, Json]]) -> dict[str, Json] | None:
+def draft_of(document: DocumentInput, records: Sequence[Record]) -> Record | None:
     """Return our draft among the documents with the reference, or None. Raises Refused if there is nothing to post."""
     if len(records) > 1:
         raise Refused(_several(document, records), ErrorClass.CONFLICT, "duplicate_reference")
@@ -338,6 +307,6 @@ def check(document: DocumentInput, negative: bool) -> None:
         raise Refused(f"the sum of the lines is {net}; it must be {allowed}", ErrorClass.INVALID, "sign")
 
 
-def _several(document: DocumentInput, records: Sequence[dict[str, Json]]) -> str:
+def _several(document: DocumentInput, records: Sequence[Record]) -> str:
     numbers = ", ".join(str(record["number"] or f"draft {record['id']}") for record in records)
     return f"several documents have the reference {document.reference!r}: {numbers}"

@@ -18,10 +18,10 @@ from counterfoil.connectors.http import Deadline
 from counterfoil.connectors.sdk import Delivery, Page
 from counterfoil.core.clock import EPOCH
 from counterfoil.core.errors import Misconfigured
-from counterfoil.core.wire import Json, dumps
+from counterfoil.core.wire import dumps
 
 from . import books, documents, parties
-from .rest import Rest
+from .rest import Record, Rest
 
 OVERLAP = timedelta(seconds=60)
 """Longest transaction whose late commit a poll still finds: the horizon of the operations."""
@@ -36,8 +36,8 @@ class PolledModel:
     model: str
     fields: tuple[str, ...]
     domain: Callable[[int], list[Any]]
-    shown: Callable[[dict[str, Json]], dict[str, Json]]
-    kind: Callable[[dict[str, Json]], str]
+    shown: Callable[[Record], Record]
+    kind: Callable[[Record], str]
 
 
 FEEDS = {
@@ -88,7 +88,7 @@ async def poll(
     domain = [*feed.domain(company), _from(at)]
     batch = max(limit, _BATCH_ROWS)
     records = await rest.search(feed.model, domain, feed.fields, by, order, batch)
-    fresh: list[dict[str, Json]] = []
+    fresh: list[Record] = []
     passed = 0
     for record in records:
         if len(fresh) == limit:
@@ -105,20 +105,16 @@ async def poll(
         (last["last_modified_at"], last["id"]) if last else None,
         {number: version for number, version in versions.items() if version >= latest - OVERLAP},
     )
-    return Page(
-        [_delivery(feed, record) for record in fresh], msgspec.json.encode(next_cursor).decode(), more
-    )
+    deliveries = [_delivery(feed, record) for record in fresh]
+    return Page(deliveries, msgspec.json.encode(next_cursor).decode(), more)
 
 
 def _from(at: _Cursor) -> list[Any]:
     if at.after is None:
         return ["last_modified_at", ">=", max(at.latest - OVERLAP, EPOCH)]
     version, number = at.after
-    return [
-        "OR",
-        ["last_modified_at", ">", version],
-        [["last_modified_at", "=", version], ["id", ">", number]],
-    ]
+    same_time = [["last_modified_at", "=", version], ["id", ">", number]]
+    return ["OR", ["last_modified_at", ">", version], same_time]
 
 
 def _read_cursor(cursor: str | None) -> _Cursor:
@@ -130,7 +126,7 @@ def _read_cursor(cursor: str | None) -> _Cursor:
         raise Misconfigured(f"the stored cursor of this feed cannot be read: {error}") from error
 
 
-def _delivery(feed: PolledModel, record: dict[str, Json]) -> Delivery:
+def _delivery(feed: PolledModel, record: Record) -> Delivery:
     body = feed.shown(record)
     identity = dumps({"model": feed.model, "id": record["id"], "version": body["version"]})
     ext_id = f"{feed.model},{record['id']}@{body['version']}"

@@ -9,9 +9,8 @@ from typing import Any
 
 from counterfoil.connectors.http import Deadline
 from counterfoil.core.errors import ErrorClass, Refused
-from counterfoil.core.wire import Json
 
-from .rest import Rest
+from .rest import Record, Rest
 
 # model, field that holds the name, whether the record belongs to one company, further fields
 _KINDS: dict[str, tuple[str, str, bool, tuple[str, ...]]] = {
@@ -31,13 +30,13 @@ class Names:
     def __init__(self, rest: Rest, company: int) -> None:
         self._rest = rest
         self._company = company
-        self._cache: dict[tuple[str, str], dict[str, Json]] = {}
+        self._cache: dict[tuple[str, str], Record] = {}
 
     async def id_of(self, kind: str, name: str, by: Deadline) -> int:
         """Return the id of the only `kind` with that name. Raises Refused(INVALID) for none or several, and TryAgain."""
         return int((await self.record(kind, name, by))["id"])
 
-    async def record(self, kind: str, name: str, by: Deadline) -> dict[str, Json]:
+    async def record(self, kind: str, name: str, by: Deadline) -> Record:
         """Return the record: its id and the further fields of its kind. Raises as `id_of` does."""
         if cached := self._cache.get((kind, name)):
             return cached

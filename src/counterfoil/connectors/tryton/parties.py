@@ -7,29 +7,19 @@ from typing import Any
 from counterfoil.connectors.http import Deadline
 from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Rejected
 from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
-from counterfoil.core.wire import Json
 
 from .inputs import PartyInput
 from .names import Names
-from .rest import Rest, version
+from .rest import Record, Rest, version
 
 FIELDS = (
-    "code",
-    "name",
-    "active",
-    "last_modified_at",
-    "addresses.sequence",
-    "addresses.street",
-    "addresses.city",
-    "addresses.postal_code",
-    "addresses.country.code",
-    "identifiers.type",
-    "identifiers.code",
-)
+    "code", "name", "active", "last_modified_at", "addresses.sequence", "addresses.street", "addresses.city",
+    "addresses.postal_code", "addresses.country.code", "identifiers.type", "identifiers.code",
+)  # fmt: skip
 _ADDRESS = ("street", "city", "postal_code")
 
 
-def party_of(record: dict[str, Json]) -> dict[str, Json]:
+def party_of(record: Record) -> Record:
     """Return a party as the result of operations, with its first address and its tax id."""
     address = _address(record) or {}
     identifier = _tax_identifier(record) or {}
@@ -52,7 +42,7 @@ class Parties:
         self._rest = rest
         self._names = names
 
-    async def upsert(self, party: PartyInput, by: Deadline) -> dict[str, Json]:
+    async def upsert(self, party: PartyInput, by: Deadline) -> Record:
         """Create or update the party. Absent fields keep their values. Raises Refused, TryAgain or Uncertain."""
         if not party.code or not party.name:
             raise Refused("a party needs a code and a name", ErrorClass.INVALID, "input")
@@ -82,7 +72,7 @@ class Parties:
             return Rejected(ErrorClass.TRANSIENT, message, "differs")
         return Confirmed(party_of(record))
 
-    async def get(self, number: int | None, code: str | None, by: Deadline) -> dict[str, Json]:
+    async def get(self, number: int | None, code: str | None, by: Deadline) -> Record:
         """Return a party by its ERP id or its code. Raises Refused(NOT_FOUND) or TryAgain."""
         if number is not None:
             return party_of(await self._rest.get("party.party", number, FIELDS, by))
@@ -91,7 +81,7 @@ class Parties:
             raise Refused(f"the ERP has no party {code!r}", ErrorClass.NOT_FOUND)
         return party_of(record)
 
-    async def _by_code(self, code: str, by: Deadline) -> dict[str, Json] | None:
+    async def _by_code(self, code: str, by: Deadline) -> Record | None:
         # The code is unique among inactive parties too, so search them as well.
         domain = [["code", "=", code], ["active", "in", [True, False]]]
         records = await self._rest.search("party.party", domain, FIELDS, by, limit=2)
@@ -108,7 +98,7 @@ def _new(party: PartyInput, country: int | None) -> dict[str, Any]:
     return values
 
 
-def _changes(record: dict[str, Json], party: PartyInput, country: int | None) -> dict[str, Any]:
+def _changes(record: Record, party: PartyInput, country: int | None) -> dict[str, Any]:
     values: dict[str, Any] = {"name": party.name, "active": True}
     address = {name: value for name in _ADDRESS if (value := getattr(party, name)) is not None}
     if country is not None:
@@ -123,7 +113,7 @@ def _changes(record: dict[str, Json], party: PartyInput, country: int | None) ->
     return values
 
 
-def _differs(record: dict[str, Json], party: PartyInput) -> bool:
+def _differs(record: Record, party: PartyInput) -> bool:
     current = party_of(record)
     requested = {name: getattr(party, name) for name in ("name", *_ADDRESS, "country", "tax_id")}
     return not current["active"] or any(
@@ -131,14 +121,12 @@ def _differs(record: dict[str, Json], party: PartyInput) -> bool:
     )
 
 
-def _address(record: dict[str, Json]) -> dict[str, Json] | None:
-    addresses = sorted(
-        record["addresses"], key=lambda row: (row["sequence"] is None, row["sequence"], row["id"])
-    )
-    return addresses[0] if addresses else None
+def _address(record: Record) -> Record | None:
+    rows = sorted(record["addresses"], key=lambda row: (row["sequence"] is None, row["sequence"], row["id"]))
+    return rows[0] if rows else None
 
 
-def _tax_identifier(record: dict[str, Json]) -> dict[str, Json] | None:
+def _tax_identifier(record: Record) -> Record | None:
     """Return the identifier that this connector writes: the first one without a type, which the ERP does not check."""
     rows = sorted(record["identifiers"], key=lambda row: row["id"])
     return next((row for row in rows if row["type"] is None), None)

@@ -46,11 +46,7 @@ _MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass, str], ...] = (
     (re.compile(r'^You can ?not call "post" on'), ErrorClass.ALREADY_DONE, "posted"),
     (re.compile(r"^You are not allowed to"), ErrorClass.UNAUTHORIZED, ""),
     (re.compile(r"already reconciled line"), ErrorClass.CONFLICT, "reconciled"),
-    (
-        re.compile(r"Payment lines amount on invoice .* can not be greater"),
-        ErrorClass.CONFLICT,
-        "amount_exceeds_open",
-    ),
+    (re.compile(r"amount on invoice .* can not be greater"), ErrorClass.CONFLICT, "amount_exceeds_open"),
 )
 
 
@@ -59,11 +55,8 @@ def refusal_of(status: int, body: bytes) -> Refused | None:
     if status == 401:
         return Refused("the ERP does not accept the application key", ErrorClass.UNAUTHORIZED, "key")
     if status == 403:
-        return Refused(
-            "the user of the application key has no right to do this in the ERP",
-            ErrorClass.UNAUTHORIZED,
-            "right",
-        )
+        message = "the user of the application key has no right to do this in the ERP"
+        return Refused(message, ErrorClass.UNAUTHORIZED, "right")
     if status == 404:
         return Refused("the ERP has no such database or record", ErrorClass.NOT_FOUND)
     if status == 413:

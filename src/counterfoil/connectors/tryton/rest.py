@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from counterfoil.connectors.http import Deadline, Http, NoAnswer, Response
@@ -17,6 +17,9 @@ from counterfoil.core.wire import Json, WireRefused
 
 from .codec import base64_of, decode, encode
 from .refusals import refusal_of
+
+Record: TypeAlias = dict[str, Json]
+"""Record of the ERP, or result of an operation: values by field name."""
 
 
 class Rest:
@@ -30,7 +33,7 @@ class Rest:
             "content-type": "application/json",
             "accept": "application/json",
         }
-        self.context: dict[str, Json] = {"language": "en"}
+        self.context: Record = {"language": "en"}
 
     async def search(
         self,
@@ -41,7 +44,7 @@ class Rest:
         order: Sequence[Any] = (("id", "ASC"),),
         limit: int = 1000,
         context: Mapping[str, Any] | None = None,
-    ) -> list[dict[str, Json]]:
+    ) -> list[Record]:
         """Return the first `limit` records in a domain, with their ids. Raises TryAgain or Refused."""
         params = [("d", base64_of(domain)), ("o", base64_of(order)), *(("f", field) for field in fields)]
         # With a range in the request, the ERP states the range of its answer. An empty list without it could come from
@@ -51,7 +54,7 @@ class Rest:
             raise TryAgain("the answer to a search does not come from the ERP")
         return answer
 
-    async def get(self, model: str, number: int, fields: Sequence[str], by: Deadline) -> dict[str, Json]:
+    async def get(self, model: str, number: int, fields: Sequence[str], by: Deadline) -> Record:
         """Return one record by its id. Raises TryAgain or Refused."""
         params = [("f", field) for field in fields]
         answer, _ = await self._read(f"/{model}/{number}", params, by, None, {})

@@ -91,7 +91,6 @@ def _error(error: Json) -> Refused | None:
         case ["UserWarning", [str(), str(message), description, *_]]:
             return refusal_of_message(message, description or "")
         case ["LoginException", *_]:
-            return Refused(
-                "the ERP requires more than a password for this login", ErrorClass.UNAUTHORIZED, "login"
-            )
+            message = "the ERP requires more than a password for this login"
+            return Refused(message, ErrorClass.UNAUTHORIZED, "login")
     return None
