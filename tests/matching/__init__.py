@@ -1,0 +1,1 @@
+"""Slow oracle of the matching rules, the histories that it judges, and its own tests."""
