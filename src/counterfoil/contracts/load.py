@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 import yaml  # type: ignore[import-untyped]
 
-from counterfoil.contracts.openapi.document import escape, references
+from counterfoil.contracts.json_parts import escape
+from counterfoil.contracts.openapi.document import references
 from counterfoil.core.wire import Limits, WireRefused, read_json
 
 LIMITS = Limits(size=64 * 1024 * 1024, depth=200)

@@ -12,8 +12,9 @@ import msgspec
 from counterfoil.contracts.asyncapi import messages
 from counterfoil.contracts.asyncapi.context import AsyncApiContext
 from counterfoil.contracts.asyncapi.reading import Channel, Description, Flow, read, target
+from counterfoil.contracts.json_parts import as_list, as_map, escape
 from counterfoil.contracts.openapi import security
-from counterfoil.contracts.openapi.document import ApiDescription, escape, listed
+from counterfoil.contracts.openapi.document import ApiDescription
 from counterfoil.contracts.openapi.reads import DeclaredUse
 
 _SLOT = re.compile(r"\{([^{}]*)\}")
@@ -38,7 +39,7 @@ class AsyncApiComparison:
                 if name in pairs:
                     self._channel(channel, after.channels[pairs[name]])
                 else:
-                    self.findings.add("channel-removed", channel.where, f"channel {name} was removed")
+                    self.context.add("channel-removed", channel.where, f"channel {name} was removed")
             self._flows(before, after, pairs)
             self.context.schemas.finish()
             return
@@ -53,7 +54,7 @@ class AsyncApiComparison:
         old, new = self.old.section("info"), self.new.section("info")
         self.context.texts(old, new, "/info")
         if old.get("version") != new.get("version"):
-            self.findings.add(
+            self.context.add(
                 "info-version-changed",
                 "/info/version",
                 f"version {old.get('version')} became {new.get('version')}",
@@ -64,9 +65,9 @@ class AsyncApiComparison:
         for name in [*old, *(key for key in new if key not in old)]:
             where = f"/servers/{escape(str(name))}"
             if name not in new:
-                self.findings.add("broker-removed", where, f"server {name} was removed")
+                self.context.add("broker-removed", where, f"server {name} was removed")
             elif name not in old:
-                self.findings.add("broker-added", where, f"server {name} was added")
+                self.context.add("broker-added", where, f"server {name} was added")
             else:
                 self._server(
                     target(self.old, old[name], where)[0], target(self.new, new[name], where)[0], where
@@ -78,7 +79,7 @@ class AsyncApiComparison:
             if before == after or ("url" in old) != ("url" in new):
                 continue
             noun = "protocol" if key.startswith("protocol") else "address"
-            self.findings.add(f"broker-{noun}-changed", f"{where}/{key}", f"{key} {before} became {after}")
+            self.context.add(f"broker-{noun}-changed", f"{where}/{key}", f"{key} {before} became {after}")
         self.context.texts(old, new, where)
         self.context.bindings(old, new, where, "broker")
         self._security(old, new, where)
@@ -95,25 +96,25 @@ class AsyncApiComparison:
         matched = set(pairs.values())
         for name, channel in before.channels.items():
             if name not in pairs:
-                self.findings.add("channel-removed", channel.where, f"channel {name} was removed")
+                self.context.add("channel-removed", channel.where, f"channel {name} was removed")
             else:
                 self._channel(channel, after.channels[pairs[name]])
         for name, channel in after.channels.items():
             if name not in matched:
-                self.findings.add("channel-added", channel.where, f"channel {name} was added")
+                self.context.add("channel-added", channel.where, f"channel {name} was added")
         return pairs
 
     def _channel(self, old: Channel, new: Channel) -> None:
         if _template(old) != _template(new):
             place = new.where if new.address == new.name else f"{new.where}/address"
-            self.findings.add("channel-address-changed", place, f"address {old.address} became {new.address}")
+            self.context.add("channel-address-changed", place, f"address {old.address} became {new.address}")
         self.context.texts(old.body, new.body, new.where)
         self.context.bindings(old.body, new.body, new.where, "channel")
         self._parameters(old, new)
         before, after = _servers(old), _servers(new)
         if after and (not before or before - after):
             servers = ", ".join(sorted(before - after)) or "every server"
-            self.findings.add(
+            self.context.add(
                 "channel-servers-changed", f"{new.where}/servers", f"the channel is not on {servers} any more"
             )
 
@@ -134,30 +135,28 @@ class AsyncApiComparison:
             if other is None and flow.implied:
                 continue
             if other is None:
-                self.findings.add(
+                self.context.add(
                     "operation-removed", flow.where, f"operation {name} ({flow.action}) was removed"
                 )
                 continue
             matched.add(other.name)
             self._flow(flow, other, pairs)
             if name != other.name and _named(flow) and _named(other):
-                self.findings.add(
-                    "operation-id-changed", other.where, f"operation {name} became {other.name}"
-                )
+                self.context.add("operation-id-changed", other.where, f"operation {name} became {other.name}")
         new_channels = set(after.channels) - set(pairs.values())
         for name, flow in after.flows.items():
             ignored = flow.implied or self.context.declared is not None
             if name not in matched and flow.channel not in new_channels and not ignored:
-                self.findings.add("operation-added", flow.where, f"operation {name} was added")
+                self.context.add("operation-added", flow.where, f"operation {name} was added")
 
     def _flow(self, old: Flow, new: Flow, pairs: dict[str, str]) -> None:
         if old.side != new.side:
-            self.findings.add(
+            self.context.add(
                 "operation-action-changed", f"{new.where}/action", f"action {old.action} became {new.action}"
             )
             return
         if pairs.get(old.channel) != new.channel:
-            self.findings.add(
+            self.context.add(
                 "operation-channel-changed",
                 f"{new.where}/channel",
                 f"channel {old.channel} became {new.channel}",
@@ -167,7 +166,7 @@ class AsyncApiComparison:
         self._security(old.body, new.body, new.where)
         before, after = old.body.get("reply"), new.body.get("reply")
         if before is not None and _address(before) != _address(after):
-            self.findings.add(
+            self.context.add(
                 "operation-reply-changed",
                 f"{new.where}/reply",
                 "the address of the reply changed or was removed",
@@ -175,7 +174,7 @@ class AsyncApiComparison:
         self.context.lifecycle.compare(
             old.body,
             new.body,
-            lambda kind, text: self.findings.add(f"operation-{kind}", new.where, f"the operation {text}"),
+            lambda kind, text: self.context.add(f"operation-{kind}", new.where, f"the operation {text}"),
         )
         messages.flow(self.context, old, new)
 
@@ -193,7 +192,7 @@ def _used(description: Description, declared: Mapping[str, DeclaredUse]) -> Desc
 
 
 def _address(reply: Any) -> Any:
-    address = reply.get("address") if isinstance(reply, dict) else None
+    address = as_map(reply).get("address")
     return address.get("location", address.get("$ref")) if isinstance(address, dict) else address
 
 
@@ -201,8 +200,7 @@ def _template(channel: Channel) -> Any:
     """Return the address with its described parameters by position, so that renaming one is no change."""
     if channel.address is None:
         return None
-    described = channel.body.get("parameters")
-    names = set(map(str, described)) if isinstance(described, dict) else set()
+    names = set(map(str, as_map(channel.body.get("parameters"))))
     return _SLOT.sub(lambda slot: "{}" if slot[1] in names or not names else slot[0], channel.address)
 
 
@@ -211,9 +209,7 @@ def _slots(channel: Channel) -> list[str]:
 
 
 def _parameter(document: ApiDescription, channel: Channel, name: str) -> dict[str, Any]:
-    described = channel.body.get("parameters")
-    raw = described.get(name) if isinstance(described, dict) else None
-    return target(document, raw, "")[0]
+    return target(document, as_map(channel.body.get("parameters")).get(name), "")[0]
 
 
 def _servers(channel: Channel) -> set[str]:
@@ -221,7 +217,7 @@ def _servers(channel: Channel) -> set[str]:
         str(server["$ref"]).rsplit("/", 1)[-1]
         if isinstance(server, dict) and "$ref" in server
         else str(server)
-        for server in listed(channel.body.get("servers"))
+        for server in as_list(channel.body.get("servers"))
     }
 
 

@@ -7,7 +7,8 @@ from datetime import date
 from typing import Any
 
 from counterfoil.contracts.asyncapi.reading import target
-from counterfoil.contracts.openapi.document import ApiDescription, escape
+from counterfoil.contracts.json_parts import escape
+from counterfoil.contracts.openapi.document import ApiDescription
 from counterfoil.contracts.openapi.findings import Findings
 from counterfoil.contracts.openapi.lifecycle import Lifecycle
 from counterfoil.contracts.openapi.reads import DeclaredUse
@@ -15,15 +16,8 @@ from counterfoil.contracts.openapi.schema import SchemaComparer
 from counterfoil.contracts.report import Profile
 
 _TEXT_KEYS = (
-    "title",
-    "summary",
-    "description",
-    "tags",
-    "externalDocs",
-    "termsOfService",
-    "contact",
-    "license",
-)
+    "title", "summary", "description", "tags", "externalDocs", "termsOfService", "contact", "license",
+)  # fmt: skip
 
 
 class AsyncApiContext:
@@ -45,6 +39,7 @@ class AsyncApiContext:
         self.old = ApiDescription(old)
         self.new = ApiDescription(new)
         self.findings = Findings(profile, declared=declared is not None)
+        self.add = self.findings.add
         self.lifecycle = Lifecycle(today=today)
         self.schemas = SchemaComparer(self.old, self.new, self.findings, self.lifecycle, thorough=True)
 
@@ -57,9 +52,9 @@ class AsyncApiContext:
             if isinstance(before, dict) and isinstance(after, dict):
                 for part in sorted({*map(str, before), *map(str, after)}):
                     if before.get(part) != after.get(part):
-                        self.findings.add("text-changed", f"{where}/{key}/{escape(part)}", "the text changed")
+                        self.add("text-changed", f"{where}/{key}/{escape(part)}", "the text changed")
             else:
-                self.findings.add("text-changed", f"{where}/{key}", "the text changed")
+                self.add("text-changed", f"{where}/{key}", "the text changed")
 
     def bindings(self, old: dict[str, Any], new: dict[str, Any], where: str, noun: str) -> None:
         """Report changed protocol bindings as undecided: only the protocol defines their effect."""
@@ -67,8 +62,5 @@ class AsyncApiContext:
         after, _ = target(self.new, new.get("bindings"), where)
         for protocol in sorted({*map(str, before), *map(str, after)}):
             if before.get(protocol) != after.get(protocol):
-                self.findings.add(
-                    f"{noun}-binding-changed",
-                    f"{where}/bindings/{escape(protocol)}",
-                    f"the {protocol} binding changed; its effect is not decided",
-                )
+                message = f"the {protocol} binding changed; its effect is not decided"
+                self.add(f"{noun}-binding-changed", f"{where}/bindings/{escape(protocol)}", message)

@@ -31,14 +31,14 @@ def flow(context: AsyncApiContext, old: Flow, new: Flow) -> None:
     for before, after in pairs:
         message(context, before, after, new.side)
     for before in removed:
-        context.findings.add(
+        context.add(
             f"{new.side}-message-removed",
             before.where,
             f"message {before.name} was removed from {new.name}",
             detail=new.name,
         )
     for after in added if context.declared is None else ():
-        context.findings.add(
+        context.add(
             f"{new.side}-message-added",
             after.where,
             f"message {after.name} was added to {new.name}",
@@ -56,7 +56,7 @@ def _same_place(old: Message, new: Message) -> bool:
 
 def message(context: AsyncApiContext, old: Message, new: Message, side: Side) -> None:
     """Report changes of one kind of message."""
-    add, where = context.findings.add, new.where
+    add, where = context.add, new.where
     before = old.body.get("contentType", context.old.root.get("defaultContentType"))
     after = new.body.get("contentType", context.new.root.get("defaultContentType"))
     if before != after and (before or "application/json") != (after or "application/json"):
@@ -95,14 +95,12 @@ def _schema(
     if before is None and after is None:
         return
     if old_format.split(";")[0] != new_format.split(";")[0]:
-        context.findings.add(
+        context.add(
             "message-schema-format-changed", place.where, f"schema format {old_format} became {new_format}"
         )
     elif old_format and not old_format.startswith(_JSON):
         if before != after:
-            context.findings.add(
-                "message-payload-undecided", place.where, f"schemas in {old_format} are not compared"
-            )
+            context.add("message-payload-undecided", place.where, f"schemas in {old_format} are not compared")
     else:
         context.schemas.compare(
             True if before is None else before,
@@ -132,5 +130,5 @@ def parameter(context: AsyncApiContext, old: dict[str, Any], new: dict[str, Any]
 
 def _values(node: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a parameter of version 3, which lists its values directly."""
-    listed = node.get("enum")
-    return {"type": "string", "enum": listed} if isinstance(listed, list) else {"type": "string"}
+    enum = node.get("enum")
+    return {"type": "string", "enum": enum} if isinstance(enum, list) else {"type": "string"}

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.openapi.document import ApiDescription, UnresolvedReference, escape, listed
+from counterfoil.contracts.json_parts import as_list, as_map, escape, unescape
+from counterfoil.contracts.openapi.document import ApiDescription, UnresolvedReference
 from counterfoil.contracts.openapi.rules import Side
 
 ACTIONS: dict[str, Side] = {
@@ -76,14 +77,14 @@ def target(document: ApiDescription, node: Any, where: str) -> tuple[dict[str, A
         except UnresolvedReference:
             return {}, where
         where = reference.removeprefix("#")
-    return (node if isinstance(node, dict) else {}), where
+    return as_map(node), where
 
 
 def message(document: ApiDescription, name: str, raw: Any, where: str) -> Message:
     """Return a message merged with its traits; what the message states itself wins."""
     body, where = target(document, raw, where)
     merged: dict[str, Any] = {}
-    for trait in listed(body.get("traits")):
+    for trait in as_list(body.get("traits")):
         merged |= target(document, trait, where)[0]
     merged |= body
     return Message(str(body.get("name") or body.get("messageId") or name), where, merged)
@@ -102,8 +103,8 @@ def _read_version_2(document: ApiDescription) -> Description:
             operation = body[action]
             there = f"{where}/{action}"
             resolved, place = target(document, operation.get("message"), f"{there}/message")
-            alternatives = resolved.get("oneOf") if isinstance(resolved.get("oneOf"), list) else None
-            if alternatives is not None:
+            alternatives = resolved.get("oneOf")
+            if isinstance(alternatives, list):
                 messages = [
                     message(document, _last(variant, str(position)), variant, f"{place}/oneOf/{position}")
                     for position, variant in enumerate(alternatives)
@@ -171,7 +172,7 @@ def _read_version_3(document: ApiDescription) -> Description:
 
 def _with_traits(document: ApiDescription, body: dict[str, Any], where: str) -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for trait in listed(body.get("traits")):
+    for trait in as_list(body.get("traits")):
         merged |= target(document, trait, where)[0]
     return merged | body
 
@@ -187,23 +188,21 @@ def _channel(document: ApiDescription, body: dict[str, Any]) -> str:
 def _messages(
     document: ApiDescription, body: dict[str, Any], channel: Channel | None, where: str
 ) -> list[Message]:
-    listed = body.get("messages")
-    if isinstance(listed, list):
+    entries = body.get("messages")
+    if isinstance(entries, list):
         return [
             message(document, _last(raw, str(position)), raw, f"{where}/messages/{position}")
-            for position, raw in enumerate(listed)
+            for position, raw in enumerate(entries)
         ]
-    if channel is None or not isinstance(channel.body.get("messages"), dict):
+    if channel is None:
         return []
     return [
         message(document, str(name), raw, f"{channel.where}/messages/{escape(str(name))}")
-        for name, raw in channel.body["messages"].items()
+        for name, raw in as_map(channel.body.get("messages")).items()
     ]
 
 
 def _last(node: Any, otherwise: str) -> str:
     """Return the last part of a reference as a name, or `otherwise`."""
     reference = node.get("$ref") if isinstance(node, dict) else None
-    if not isinstance(reference, str):
-        return otherwise
-    return reference.rsplit("/", 1)[-1].replace("~1", "/").replace("~0", "~")
+    return unescape(reference.rsplit("/", 1)[-1]) if isinstance(reference, str) else otherwise

@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from counterfoil.contracts.jsonschema import values as v
 from counterfoil.contracts.jsonschema.formula import Formula, Literal
-from counterfoil.contracts.jsonschema.values import (
-    IMPOSSIBLE,
-    TOO_LARGE,
-    UNDECIDED,
-    Existence,
-    SearchResult,
-    grouped,
-    instance,
-    perhaps,
-)
 
 if TYPE_CHECKING:
     from counterfoil.contracts.jsonschema.search import Search
@@ -27,9 +18,9 @@ MAX_UNIFORM_LENGTH = 5000
 MAX_PLACEMENTS = 400
 
 
-def solve_array(search: Search, atoms: Iterable[Formula]) -> SearchResult:
+def solve_array(search: Search, atoms: Iterable[Formula]) -> v.SearchResult:
     """Return an array that meets the statements, or that none exists."""
-    return _Arrays(search, grouped(atoms)).answer()
+    return _Arrays(search, v.grouped(atoms)).answer()
 
 
 class _Arrays:
@@ -50,30 +41,27 @@ class _Arrays:
         self.head = max([0, *starts, *(index + 1 for index in self.items)])
         """From this position on, all items have the same statements."""
 
-    def answer(self) -> SearchResult:
+    def answer(self) -> v.SearchResult:
         if self.unique and self.repeats:
-            return IMPOSSIBLE
+            return v.IMPOSSIBLE
         slots = sum(low for _, low, _ in self.contained) + len(self.somewhere) + 2 * self.repeats
         longest = max(self.min_items, self.head + slots)
         if self.max_items is not None:
             longest = min(longest, self.max_items)
         if longest < self.min_items:
-            return IMPOSSIBLE
+            return v.IMPOSSIBLE
         if self.max_items is not None and any(low > self.max_items for _, low, _ in self.contained):
-            return IMPOSSIBLE
+            return v.IMPOSSIBLE
         uniform = not (slots or self.unique or self.contained)
         if self.min_items > (MAX_UNIFORM_LENGTH if uniform else MAX_LENGTH) or slots > 2 * MAX_LENGTH:
-            return UNDECIDED
+            return v.UNDECIDED
         bound = max(MAX_LENGTH, self.min_items)
-        best = IMPOSSIBLE if longest <= bound else UNDECIDED
+        best = v.IMPOSSIBLE if longest <= bound else v.UNDECIDED
         for size in range(self.min_items, min(longest, bound) + 1):
             answer = self.solve_size(size)
-            if answer.existence is Existence.ONE:
-                return perhaps(answer.instance) if self.opaque else answer
-            if answer.existence is Existence.PERHAPS and (
-                best.existence is Existence.NONE or not best.has_instance
-            ):
-                best = answer
+            if answer.existence is v.Existence.ONE:
+                return v.perhaps(answer.instance) if self.opaque else answer
+            best = v.better(best, answer)
         return best
 
     def goal(self, index: int) -> frozenset[Literal]:
@@ -81,18 +69,15 @@ class _Arrays:
             self.items.get(index, set()) | {literal for start, literal in self.rests if start <= index}
         )
 
-    def solve_size(self, size: int) -> SearchResult:
-        best = IMPOSSIBLE
+    def solve_size(self, size: int) -> v.SearchResult:
+        best = v.IMPOSSIBLE
         for count, goals in enumerate(self.placements(size)):
             if count >= MAX_PLACEMENTS:
-                return best if best.existence is Existence.PERHAPS else UNDECIDED
+                return best if best.existence is v.Existence.PERHAPS else v.UNDECIDED
             answer = self.fill(goals)
-            if answer.existence is Existence.ONE:
+            if answer.existence is v.Existence.ONE:
                 return answer
-            if answer.existence is Existence.PERHAPS and (
-                best.existence is Existence.NONE or not best.has_instance
-            ):
-                best = answer
+            best = v.better(best, answer)
         return best
 
     def placements(self, size: int) -> Iterator[list[frozenset[Literal]]]:
@@ -132,7 +117,7 @@ class _Arrays:
             if index < start or (distinct and literal in goals[index]):
                 continue
             goal = goals[index] | {literal}
-            if self.search.instance(goal).existence is Existence.NONE:
+            if self.search.instance(goal).existence is v.Existence.NONE:
                 continue
             affected = same if index in same else (index,)
             yield from self._place(
@@ -142,7 +127,7 @@ class _Arrays:
                 same,
             )
 
-    def fill(self, goals: list[frozenset[Literal]]) -> SearchResult:
+    def fill(self, goals: list[frozenset[Literal]]) -> v.SearchResult:
         limited = [(literal, high) for literal, _, high in self.contained if high is not None]
         certain = True
         for literal, high in limited:
@@ -153,15 +138,15 @@ class _Arrays:
                     continue
                 without = goal | {(not literal[0], literal[1])}
                 existence = self.search.instance(without).existence
-                if existence is Existence.NONE:
+                if existence is v.Existence.NONE:
                     forced += 1
                 else:
-                    certain &= existence is Existence.ONE
+                    certain &= existence is v.Existence.ONE
                     goals = [*goals[:index], without, *goals[index + 1 :]]
             if forced > high:
-                return IMPOSSIBLE if len(limited) == 1 else UNDECIDED
+                return v.IMPOSSIBLE if len(limited) == 1 else v.UNDECIDED
         items: list[Any] = []
-        answers: dict[frozenset[Literal], SearchResult] = {}
+        answers: dict[frozenset[Literal], v.SearchResult] = {}
         for goal in goals:
             if self.unique:
                 others = [(False, self.search.nodes.own_key({"const": value})) for value in items]
@@ -169,11 +154,11 @@ class _Arrays:
             else:
                 answer = answers.get(goal) or self.search.instance(goal)
                 answers[goal] = answer
-            if answer.existence is Existence.NONE:
+            if answer.existence is v.Existence.NONE:
                 uniform = len(set(goals)) == 1 or not self.unique or not items
-                return IMPOSSIBLE if uniform and certain else UNDECIDED
-            certain &= answer.existence is Existence.ONE
+                return v.IMPOSSIBLE if uniform and certain else v.UNDECIDED
+            certain &= answer.existence is v.Existence.ONE
             if not answer.has_instance:
-                return TOO_LARGE if certain and not self.unique else UNDECIDED
+                return v.TOO_LARGE if certain and not self.unique else v.UNDECIDED
             items.append(answer.instance)
-        return instance(items) if certain else perhaps(items)
+        return v.instance(items) if certain else v.perhaps(items)

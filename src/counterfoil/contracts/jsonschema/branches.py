@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from counterfoil.contracts.json_parts import as_map
 from counterfoil.contracts.jsonschema.document import SchemaDocument
 
 
@@ -29,8 +30,7 @@ def _marks(document: SchemaDocument, branch: Any) -> set[str]:
     if isinstance(branch.get("$ref"), str):
         return {"$ref " + branch["$ref"]}
     marks = {f"title {branch['title']}"} if isinstance(branch.get("title"), str) else set()
-    properties = branch.get("properties")
-    for name, part in properties.items() if isinstance(properties, dict) else ():
+    for name, part in as_map(branch.get("properties")).items():
         part, _ = document.follow(part, "")
         if isinstance(part, dict):
             tag = (

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
+from counterfoil.contracts.json_parts import pointer, unescape
 from counterfoil.contracts.jsonschema.differences import DifferenceWalk, Path, SchemaDifference
 from counterfoil.contracts.jsonschema.document import Dialect, SchemaDocument, stated_dialect
-from counterfoil.contracts.jsonschema.inclusion import Formats, Inclusion, SchemaPair, Verdict, pointer
+from counterfoil.contracts.jsonschema.inclusion import Formats, Inclusion, SchemaPair, Verdict
 from counterfoil.contracts.jsonschema.nodes import PartCondition, Step
 from counterfoil.contracts.jsonschema.reads import reads_place, split
 from counterfoil.contracts.jsonschema.values import SAMPLES, Existence
@@ -96,7 +97,7 @@ class _SchemaComparison:
         """Yield a change for an instance that breaks without a single difference to explain it."""
         if self.reads is not None and inclusion.where:
             steps = inclusion.where.split("/")[1:]
-            path = tuple(Step("property", step.replace("~1", "/").replace("~0", "~")) for step in steps)
+            path = tuple(Step("property", unescape(step)) for step in steps)
             if not any(reads_place(read, path) for read in self.reads):
                 return
         yield Change(

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from counterfoil.contracts.json_parts import as_map, part_at, pointer
 from counterfoil.contracts.jsonschema.branches import match_branches
 from counterfoil.contracts.jsonschema.document import SchemaDocument
 from counterfoil.contracts.jsonschema.nodes import Nodes, Step
@@ -100,11 +101,6 @@ class DifferenceWalk:
         return SchemaDifference(subject, path, DifferenceSide(*old, True), DifferenceSide(*new, True), detail)
 
 
-def escaped(name: str) -> str:
-    """Escape one part of a JSON Pointer."""
-    return name.replace("~", "~0").replace("/", "~1")
-
-
 def types_of(schema: dict[str, Any]) -> set[str]:
     """Return the JSON types that a schema allows, without regard to integers."""
     stated = schema.get("type")
@@ -148,9 +144,8 @@ class _SchemaPair:
             if isinstance(part, dict):
                 document.adopt(part, schema)
             steps = keys if keys is not None else tuple(key for key in keywords if key in schema)[:1]
-            present = _reaches(schema, steps) and bool(steps)
-            place = "".join("/" + escaped(step) for step in steps) if present else ""
-            sides.append(DifferenceSide(schema, part, where + place, present))
+            present = bool(steps) and _reaches(schema, steps)
+            sides.append(DifferenceSide(schema, part, where + (pointer(steps) if present else ""), present))
         return SchemaDifference(subject, self.path if path is None else path, sides[0], sides[1], detail)
 
     def differs(self, keywords: tuple[str, ...]) -> bool:
@@ -207,7 +202,7 @@ class _SchemaPair:
                 yield self.difference(subject, keywords, changed_keywords(old, new))
 
     def properties(self) -> Iterator[SchemaDifference]:
-        old, new = _map(self.old, "properties"), _map(self.new, "properties")
+        old, new = as_map(self.old.get("properties")), as_map(self.new.get("properties"))
         for name in [*old, *(name for name in new if name not in old)]:
             path = (*self.path, Step("property", name))
             keys = ("properties", name)
@@ -246,7 +241,10 @@ class _SchemaPair:
         yield from self._other_properties(old, new)
 
     def _other_properties(self, old: dict[str, Any], new: dict[str, Any]) -> Iterator[SchemaDifference]:
-        old_patterns, new_patterns = _map(self.old, "patternProperties"), _map(self.new, "patternProperties")
+        old_patterns, new_patterns = (
+            as_map(self.old.get("patternProperties")),
+            as_map(self.new.get("patternProperties")),
+        )
         for pattern in [*old_patterns, *(pattern for pattern in new_patterns if pattern not in old_patterns)]:
             path = (*self.path, Step("other", must=(pattern,)))
             keys = ("patternProperties", pattern)
@@ -281,7 +279,7 @@ class _SchemaPair:
         schema = self.old if from_old else self.new
         matching = [
             part
-            for pattern, part in _map(schema, "patternProperties").items()
+            for pattern, part in as_map(schema.get("patternProperties")).items()
             if pattern_matches(pattern, name)
         ]
         if matching:
@@ -357,7 +355,7 @@ class _SchemaPair:
 
     def _pointer(self, is_old: bool, steps: tuple[str, ...]) -> str:
         where = self.old_where if is_old else self.new_where
-        return where + "".join("/" + escaped(step) for step in steps)
+        return where + pointer(steps)
 
 
 def _sequence(
@@ -373,19 +371,11 @@ def _sequence(
     return [], items, (("items",), ("items",))
 
 
-def _map(schema: dict[str, Any], name: str) -> dict[str, Any]:
-    value = schema.get(name)
-    return value if isinstance(value, dict) else {}
-
-
 def _reaches(schema: Any, steps: tuple[str, ...]) -> bool:
-    for step in steps:
-        if isinstance(schema, dict) and step in schema:
-            schema = schema[step]
-        elif isinstance(schema, list) and step.isdigit() and int(step) < len(schema):
-            schema = schema[int(step)]
-        else:
-            return False
+    try:
+        part_at(schema, steps)
+    except LookupError:
+        return False
     return True
 
 

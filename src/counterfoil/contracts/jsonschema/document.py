@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote, urljoin
 
+from counterfoil.contracts.json_parts import part_at, unescape
 from counterfoil.contracts.jsonschema.subjects import ANNOTATIONS
 
 Dialect: TypeAlias = Literal["4", "6", "7", "2019-09", "2020-12", "openapi-3.0"]
@@ -153,15 +154,10 @@ class SchemaDocument:
             return target
         if not fragment.startswith("/"):
             return None
-        for step in fragment[1:].split("/"):
-            name = unquote(step).replace("~1", "/").replace("~0", "~")
-            if isinstance(target, dict) and name in target:
-                target = target[name]
-            elif isinstance(target, list) and name.isdigit() and int(name) < len(target):
-                target = target[int(name)]
-            else:
-                return None
-        return target
+        try:
+            return part_at(target, (unescape(unquote(step)) for step in fragment[1:].split("/")))
+        except LookupError:
+            return None
 
     def follow(self, schema: Any, where: str) -> tuple[Any, str]:
         """Return the target of references without other keywords, and its place."""

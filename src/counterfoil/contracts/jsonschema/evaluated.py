@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any, NamedTuple
 
+from counterfoil.contracts.json_parts import as_list, as_map
 from counterfoil.contracts.jsonschema.document import SchemaDocument
 from counterfoil.contracts.jsonschema.formula import Formula, all_of, negate
 
@@ -47,7 +48,7 @@ def evaluated(
     if "$dynamicRef" in schema or "$recursiveRef" in schema:
         raise UndecidedEvaluation
     factors = [[_own_names(schema) if type_ == "object" else _own_items(document, schema)]]
-    conjuncts = list(_list(schema, "allOf"))
+    conjuncts = list(as_list(schema.get("allOf")))
     if "$ref" in schema:
         target = document.resolve(document.absolute(str(schema["$ref"]), schema))
         if target is None:
@@ -55,7 +56,7 @@ def evaluated(
         conjuncts.append(target)
     factors += [_closed(part, evaluated(document, part, lit, type_, ancestors), type_) for part in conjuncts]
     for name in ("anyOf", "oneOf"):
-        for part in _list(schema, name):
+        for part in as_list(schema.get(name)):
             inner = _closed(part, evaluated(document, part, lit, type_, ancestors), type_)
             factors.append(_when(lit(part), inner))
     if "if" in schema and isinstance(schema["if"], dict | bool):
@@ -68,26 +69,16 @@ def evaluated(
                 [_with(condition, part) for part in _product([condition_answers, then])]
                 + [_with(negate(condition), part) for part in other]
             )
-    if type_ == "object" and isinstance(schema.get("dependentSchemas"), dict):
-        for name, part in schema["dependentSchemas"].items():
+    if type_ == "object":
+        for name, part in as_map(schema.get("dependentSchemas")).items():
             factors.append(_when(("required", name), evaluated(document, part, lit, type_, ancestors)))
     return _product(factors)
 
 
-def _list(schema: dict[str, Any], name: str) -> list[Any]:
-    value = schema.get(name)
-    return value if isinstance(value, list) else []
-
-
-def _map(schema: dict[str, Any], name: str) -> dict[str, Any]:
-    value = schema.get(name)
-    return value if isinstance(value, dict) else {}
-
-
 def _own_names(schema: dict[str, Any]) -> Evaluated:
     return Evaluated(
-        names=frozenset(_map(schema, "properties")),
-        patterns=frozenset(_map(schema, "patternProperties")),
+        names=frozenset(as_map(schema.get("properties"))),
+        patterns=frozenset(as_map(schema.get("patternProperties"))),
         everything="additionalProperties" in schema,
     )
 
@@ -97,7 +88,7 @@ def _own_items(document: SchemaDocument, schema: dict[str, Any]) -> Evaluated:
     if document.draft >= 2020:
         if "contains" in schema:
             raise UndecidedEvaluation
-        return Evaluated(items=len(_list(schema, "prefixItems")), everything="items" in schema)
+        return Evaluated(items=len(as_list(schema.get("prefixItems"))), everything="items" in schema)
     if isinstance(items, list):
         return Evaluated(items=len(items), everything="additionalItems" in schema)
     return Evaluated(everything="items" in schema)

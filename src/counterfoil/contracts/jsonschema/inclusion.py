@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from counterfoil.contracts.json_parts import pointer
 from counterfoil.contracts.jsonschema.document import Dialect, SchemaDocument, dialect_of
 from counterfoil.contracts.jsonschema.examples import ExampleValidator, candidates
 from counterfoil.contracts.jsonschema.nodes import Nodes
@@ -106,11 +107,6 @@ def _rejection(validator: ExampleValidator, schema: Any, instance: Any) -> Inclu
         keyword=pointer(keyword),
         example=instance,
     )
-
-
-def pointer(path: list[str | int]) -> str:
-    """Return the JSON Pointer of a path."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
 def included(

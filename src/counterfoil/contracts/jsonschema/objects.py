@@ -6,18 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from counterfoil.contracts.jsonschema import values as v
 from counterfoil.contracts.jsonschema.formula import Formula, Literal
-from counterfoil.contracts.jsonschema.values import (
-    IMPOSSIBLE,
-    TOO_LARGE,
-    UNDECIDED,
-    Existence,
-    SearchResult,
-    grouped,
-    instance,
-    pattern_matches,
-    perhaps,
-)
 
 if TYPE_CHECKING:
     from counterfoil.contracts.jsonschema.search import Search
@@ -38,8 +28,8 @@ class NameRule(NamedTuple):
     def applies(self, name: str) -> bool:
         return (
             name not in self.excluded
-            and all(pattern_matches(pattern, name) is True for pattern in self.must)
-            and not any(pattern_matches(pattern, name) is not False for pattern in self.must_not)
+            and all(v.pattern_matches(pattern, name) is True for pattern in self.must)
+            and not any(v.pattern_matches(pattern, name) is not False for pattern in self.must_not)
         )
 
 
@@ -52,9 +42,9 @@ class UnnamedProperty(NamedTuple):
     value: frozenset[Literal] = frozenset()
 
 
-def solve_object(search: Search, atoms: Iterable[Formula]) -> SearchResult:
+def solve_object(search: Search, atoms: Iterable[Formula]) -> v.SearchResult:
     """Return an object that meets the statements, or that none exists."""
-    return _Objects(search, grouped(atoms)).answer()
+    return _Objects(search, v.grouped(atoms)).answer()
 
 
 class _Objects:
@@ -76,40 +66,37 @@ class _Objects:
         for rule in [*self.rules, *self.some]:
             self.mentioned |= rule.excluded
         self.patterns = sorted({pattern for rule in self.rules for pattern in rule.must + rule.must_not})
-        self.has_unreadable_pattern = any(pattern_matches(pattern, "") is None for pattern in self.patterns)
+        self.has_unreadable_pattern = any(v.pattern_matches(pattern, "") is None for pattern in self.patterns)
 
-    def answer(self) -> SearchResult:
+    def answer(self) -> v.SearchResult:
         if self.required & self.absent or (
             self.max_properties is not None
             and self.max_properties < max(self.min_properties, len(self.required))
         ):
-            return IMPOSSIBLE
+            return v.IMPOSSIBLE
         if self.min_properties > MAX_PROPERTIES:
-            return UNDECIDED
+            return v.UNDECIDED
         # Required properties first: without them nothing else matters.
         for name in sorted(self.required):
-            if self.value(name).existence is Existence.NONE or not self.allows_name(name):
-                return IMPOSSIBLE
-        best = IMPOSSIBLE
+            if self.value(name).existence is v.Existence.NONE or not self.allows_name(name):
+                return v.IMPOSSIBLE
+        best = v.IMPOSSIBLE
         for slots, unnamed in self.placements():
             answer = self.fill(slots, unnamed)
-            if answer.existence is Existence.ONE:
+            if answer.existence is v.Existence.ONE:
                 break
-            if answer.existence is Existence.PERHAPS and (
-                best.existence is Existence.NONE or not best.has_instance
-            ):
-                best = answer
+            best = v.better(best, answer)
         else:
             answer = best
-        if answer.existence is Existence.ONE and (self.opaque or self.has_unreadable_pattern):
-            return perhaps(answer.instance)
-        return UNDECIDED if answer.existence is Existence.NONE and self.has_unreadable_pattern else answer
+        if answer.existence is v.Existence.ONE and (self.opaque or self.has_unreadable_pattern):
+            return v.perhaps(answer.instance)
+        return v.UNDECIDED if answer.existence is v.Existence.NONE and self.has_unreadable_pattern else answer
 
     def goal(self, name: str, more: frozenset[Literal] = frozenset()) -> frozenset[Literal]:
         rules = {rule.literal for rule in self.rules if rule.applies(name)}
         return frozenset(self.props.get(name, set()) | rules | more)
 
-    def value(self, name: str, more: frozenset[Literal] = frozenset()) -> SearchResult:
+    def value(self, name: str, more: frozenset[Literal] = frozenset()) -> v.SearchResult:
         return self.search.instance(self.goal(name, more))
 
     def allows_name(self, name: str, more: frozenset[Literal] = frozenset()) -> bool:
@@ -120,7 +107,7 @@ class _Objects:
         this_name = (True, self.search.nodes.own_key({"const": name}))
         return (
             self.search.instance(frozenset([*literals, this_name]), ("string",)).existence
-            is not Existence.NONE
+            is not v.Existence.NONE
         )
 
     def placements(self) -> Iterator[tuple[dict[str, frozenset[Literal]], list[UnnamedProperty]]]:
@@ -145,7 +132,7 @@ class _Objects:
         for candidate in sorted(self.mentioned - self.absent):
             if rule.applies(candidate) and self.allows_name(candidate, name):
                 more = slots.get(candidate, frozenset()) | {rule.literal}
-                if self.value(candidate, more).existence is not Existence.NONE:
+                if self.value(candidate, more).existence is not v.Existence.NONE:
                     yield from self._place(others, {**slots, candidate: more}, unnamed)
         for index in range(len(unnamed) + 1):
             old = unnamed[index] if index < len(unnamed) else UnnamedProperty()
@@ -157,64 +144,64 @@ class _Objects:
             )
             yield from self._place(others, slots, [*unnamed[:index], new, *unnamed[index + 1 :]])
 
-    def fill(self, slots: dict[str, frozenset[Literal]], unnamed: list[UnnamedProperty]) -> SearchResult:
+    def fill(self, slots: dict[str, frozenset[Literal]], unnamed: list[UnnamedProperty]) -> v.SearchResult:
         size = len(slots) + len(unnamed)
         if self.max_properties is not None and size > self.max_properties:
-            return IMPOSSIBLE
+            return v.IMPOSSIBLE
         properties: dict[str, Any] = {}
         certain = complete = True
         for name, more in slots.items():
             answer = self.value(name, more)
-            if answer.existence is Existence.NONE:
-                return IMPOSSIBLE
-            certain &= answer.existence is Existence.ONE
+            if answer.existence is v.Existence.NONE:
+                return v.IMPOSSIBLE
+            certain &= answer.existence is v.Existence.ONE
             complete &= answer.has_instance
             properties[name] = answer.instance
         for property_ in unnamed:
             name_, answer = self.invent_property(property_, set(properties))
-            if answer.existence is Existence.NONE:
-                return IMPOSSIBLE
-            certain &= answer.existence is Existence.ONE
+            if answer.existence is v.Existence.NONE:
+                return v.IMPOSSIBLE
+            certain &= answer.existence is v.Existence.ONE
             complete &= answer.has_instance
             if name_ is None:
-                return UNDECIDED
+                return v.UNDECIDED
             properties[name_] = answer.instance
         if len(properties) < self.min_properties:
             padding = self.add_properties(properties)
-            if padding.existence is not Existence.ONE:
-                return padding if certain else UNDECIDED
+            if padding.existence is not v.Existence.ONE:
+                return padding if certain else v.UNDECIDED
         if certain and not complete:
-            return TOO_LARGE
-        return instance(properties) if certain else perhaps(properties)
+            return v.TOO_LARGE
+        return v.instance(properties) if certain else v.perhaps(properties)
 
-    def add_properties(self, properties: dict[str, Any]) -> SearchResult:
+    def add_properties(self, properties: dict[str, Any]) -> v.SearchResult:
         """Add properties until there are enough; ONE if there are."""
         certain = True
         for name in sorted(self.mentioned - self.absent - set(properties)):
             if len(properties) >= self.min_properties:
-                return instance(None)
+                return v.instance(None)
             answer = self.value(name)
-            if answer.existence is Existence.ONE and self.allows_name(name):
+            if answer.existence is v.Existence.ONE and self.allows_name(name):
                 properties[name] = answer.instance
-            certain &= answer.existence is not Existence.PERHAPS
+            certain &= answer.existence is not v.Existence.PERHAPS
         while len(properties) < self.min_properties:
             self.search.step()
             if len(properties) > (40 if self.patterns or self.names else MAX_PROPERTIES):
-                return UNDECIDED
+                return v.UNDECIDED
             name_, answer = self.invent_property(UnnamedProperty(), set(properties))
-            if answer.existence is not Existence.ONE or name_ is None:
-                return IMPOSSIBLE if certain and answer.existence is Existence.NONE else UNDECIDED
+            if answer.existence is not v.Existence.ONE or name_ is None:
+                return v.IMPOSSIBLE if certain and answer.existence is v.Existence.NONE else v.UNDECIDED
             properties[name_] = answer.instance
-        return instance(None)
+        return v.instance(None)
 
-    def invent_property(self, unnamed: UnnamedProperty, used: set[str]) -> tuple[str | None, SearchResult]:
+    def invent_property(self, unnamed: UnnamedProperty, used: set[str]) -> tuple[str | None, v.SearchResult]:
         """Return a name that no statement mentions, and a value for it."""
         free = [pattern for pattern in self.patterns if pattern not in unnamed.must | unnamed.must_not]
         if unnamed.must & unnamed.must_not:
-            return None, IMPOSSIBLE
+            return None, v.IMPOSSIBLE
         few = free[:MAX_PATTERNS]
         undecided = len(free) > MAX_PATTERNS
-        hint: SearchResult = IMPOSSIBLE
+        hint: v.SearchResult = v.IMPOSSIBLE
         for signs in sorted(product([False, True], repeat=len(few)), key=sum):
             must = unnamed.must | {pattern for pattern, sign in zip(few, signs, strict=True) if sign}
             must_not = unnamed.must_not | {
@@ -231,32 +218,32 @@ class _Objects:
                     | unnamed.value
                 )
             )
-            if value.existence is Existence.NONE:
+            if value.existence is v.Existence.NONE:
                 continue
             name = self.name(must, must_not, unnamed.name, self.mentioned | used)
-            if name.existence is Existence.ONE and value.existence is Existence.ONE:
+            if name.existence is v.Existence.ONE and value.existence is v.Existence.ONE:
                 return name.instance, value
-            if name.existence is not Existence.NONE:
+            if name.existence is not v.Existence.NONE:
                 undecided = True
                 if name.has_instance:
-                    hint = SearchResult(Existence.PERHAPS, value.instance, value.has_instance)
+                    hint = v.SearchResult(v.Existence.PERHAPS, value.instance, value.has_instance)
                     return name.instance, hint
-        return None, UNDECIDED if undecided else IMPOSSIBLE
+        return None, v.UNDECIDED if undecided else v.IMPOSSIBLE
 
     def name(
         self, must: Iterable[str], must_not: Iterable[str], more: frozenset[Literal], used_names: set[str]
-    ) -> SearchResult:
+    ) -> v.SearchResult:
         literals = self.names | more
         if not literals and not list(must) and not list(must_not):
-            return instance(next(name for name in _plain_names() if name not in used_names))
+            return v.instance(next(name for name in _plain_names() if name not in used_names))
         shape: list[Any] = [{"type": "string"}, {"not": {"enum": sorted(used_names)}}]
         shape += [{"pattern": pattern} for pattern in sorted(must)]
         shape += [{"not": {"pattern": pattern}} for pattern in sorted(must_not)]
-        answer = IMPOSSIBLE
+        answer = v.IMPOSSIBLE
         for shortest in (1, 0):
             candidate = (True, self.search.nodes.own_key({"allOf": [*shape, {"minLength": shortest}]}))
             answer = self.search.instance(frozenset([*literals, candidate]), ("string",))
-            if answer.existence is Existence.ONE:
+            if answer.existence is v.Existence.ONE:
                 break
         return answer
 

@@ -10,19 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TypeAlias
 
-from counterfoil.contracts.jsonschema.regular import (
-    ALL,
-    ANY,
-    EMPTY,
-    NOTHING,
-    Ranges,
-    Term,
-    cat,
-    either,
-    outside,
-    ranges,
-    repeat,
-)
+from counterfoil.contracts.jsonschema import regular
+from counterfoil.contracts.jsonschema.regular import Ranges, Term, outside, ranges
 
 DIGIT: Ranges = ((48, 57),)
 WORD: Ranges = ranges([(48, 57), (65, 90), (95, 95), (97, 122)])
@@ -88,12 +77,12 @@ def _search_term(alternatives: list[list[Item]], depth: int = 0) -> Term:
                 )
             )
             continue
-        term = EMPTY if not right else ALL
+        term = regular.EMPTY if not right else regular.ALL
         for item in reversed(items):
             assert isinstance(item, tuple)
-            term = cat(item, term)
-        terms.append(cat(ALL, term) if left else term)
-    return either(terms)
+            term = regular.cat(item, term)
+        terms.append(regular.cat(regular.ALL, term) if left else term)
+    return regular.either(terms)
 
 
 class _PatternReader:
@@ -153,12 +142,12 @@ class _PatternReader:
             return inner
         terms = []
         for sequence in inner:
-            term = EMPTY
+            term = regular.EMPTY
             for item in reversed(sequence):
                 assert isinstance(item, tuple)
-                term = cat(item, term)
+                term = regular.cat(item, term)
             terms.append(term)
-        return either(terms)
+        return regular.either(terms)
 
     def quantified(self, item: Item) -> Item:
         char = self.peek()
@@ -187,7 +176,7 @@ class _PatternReader:
             raise UnsupportedPattern("a repeated anchor")
         if high is not None and high < low:
             raise UnsupportedPattern("a repetition with crossed bounds")
-        return repeat(item, low, high)
+        return regular.repeat(item, low, high)
 
     def escape(self, inside: bool = False) -> Ranges:
         char = self.take()
@@ -241,6 +230,3 @@ class _PatternReader:
                 part = ((part[0][0], end[0][0]),)
             pairs.extend(part)
         return outside(ranges(pairs)) if negated else ranges(pairs)
-
-
-__all__ = ["ALL", "ANY", "NOTHING", "UnsupportedPattern", "language"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from counterfoil.contracts.json_parts import as_map
 from counterfoil.contracts.jsonschema.document import SchemaDocument
 from counterfoil.contracts.jsonschema.evaluated import UndecidedEvaluation, evaluated
 from counterfoil.contracts.jsonschema.formula import Formula, Literal, all_of, any_of, count, negate, number
@@ -210,10 +211,7 @@ def _numeric(schema: dict[str, Any]) -> Iterator[Formula]:
 
 
 def _objects(document: SchemaDocument, schema: dict[str, Any], lit: _Literals) -> Iterator[Formula]:
-    properties = schema.get("properties")
-    properties = properties if isinstance(properties, dict) else {}
-    patterns = schema.get("patternProperties")
-    patterns = patterns if isinstance(patterns, dict) else {}
+    properties, patterns = as_map(schema.get("properties")), as_map(schema.get("patternProperties"))
     for name, part in properties.items():
         if part is not True and part != {}:
             yield ("prop", name, lit.pair(part))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from counterfoil.contracts.json_parts import unescape
 from counterfoil.contracts.jsonschema.nodes import Step
 from counterfoil.contracts.jsonschema.values import pattern_matches
 
@@ -11,7 +12,7 @@ from counterfoil.contracts.jsonschema.values import pattern_matches
 def split(read: str) -> list[str]:
     """Split `customer.address` or `/customer/address`; items of a list are `*`, `[]`, a number, or omitted."""
     if read.startswith("/"):
-        return [step.replace("~1", "/").replace("~0", "~") for step in read[1:].split("/")]
+        return [unescape(step) for step in read[1:].split("/")]
     return [step for step in read.replace("[", ".").replace("]", "").removeprefix("$.").split(".") if step]
 
 

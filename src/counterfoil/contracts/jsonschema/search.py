@@ -10,19 +10,10 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from counterfoil.contracts.jsonschema import arrays, objects
+from counterfoil.contracts.jsonschema import values as v
 from counterfoil.contracts.jsonschema.formula import TYPES, Formula, Literal, all_of, any_of, negate
 from counterfoil.contracts.jsonschema.nodes import Nodes
 from counterfoil.contracts.jsonschema.reading import FormulaReader
-from counterfoil.contracts.jsonschema.values import (
-    IMPOSSIBLE,
-    UNDECIDED,
-    Existence,
-    SearchResult,
-    instance,
-    perhaps,
-    solve_number,
-    solve_string,
-)
 
 Goal: TypeAlias = frozenset[Literal]
 MAX_STEPS = 60_000
@@ -51,15 +42,15 @@ class Search:
         self.reader = FormulaReader(nodes, assert_formats=assert_formats)
         self.steps = steps
         self.left = steps
-        self._memo: dict[tuple[Goal, str], SearchResult] = {}
-        self._waiting: dict[tuple[Goal, str], tuple[SearchResult, int]] = {}
+        self._memo: dict[tuple[Goal, str], v.SearchResult] = {}
+        self._waiting: dict[tuple[Goal, str], tuple[v.SearchResult, int]] = {}
         self._open: dict[tuple[Goal, str], tuple[int, int]] = {}
         """Open questions: number of questions opened before, and nesting level of the instance."""
         self._level = 0
         self._tags: dict[int, frozenset[str] | None] = {}
         self._lowest = NO_DEPTH
 
-    def ask(self, goal: Goal) -> SearchResult:
+    def ask(self, goal: Goal) -> v.SearchResult:
         """Search an instance of the goal with a new allowance of steps.
 
         A question nested too deep for one descent is asked on its own first; its answer is then cached.
@@ -78,30 +69,27 @@ class Search:
                 deferred.pop()
             except TooDeep as stop:
                 if stop.question in deferred:
-                    return UNDECIDED
+                    return v.UNDECIDED
                 deferred.append(stop.question)
             except (StepsExceeded, RecursionError):
-                return UNDECIDED
+                return v.UNDECIDED
 
-    def instance(self, goal: Goal, types: tuple[str, ...] = TYPES) -> SearchResult:
+    def instance(self, goal: Goal, types: tuple[str, ...] = TYPES) -> v.SearchResult:
         """Search an instance of the goal, of one of the types."""
         if any((not positive, key) in goal for positive, key in goal if positive):
-            return IMPOSSIBLE
-        best = IMPOSSIBLE
+            return v.IMPOSSIBLE
+        best = v.IMPOSSIBLE
         self._level += 1
         for type_ in types:
             answer = self._of_type(goal, type_)
-            if answer.existence is Existence.ONE:
+            if answer.existence is v.Existence.ONE:
                 best = answer
                 break
-            if answer.existence is Existence.PERHAPS and (
-                best.existence is Existence.NONE or not best.has_instance
-            ):
-                best = answer
+            best = v.better(best, answer)
         self._level -= 1
         return best
 
-    def _of_type(self, goal: Goal, type_: str) -> SearchResult:
+    def _of_type(self, goal: Goal, type_: str) -> v.SearchResult:
         question = (goal, type_)
         cached = self._memo.get(question)
         if cached is not None:
@@ -112,7 +100,7 @@ class Search:
             return answer
         if question in self._open:
             self._lowest = min(self._lowest, self._open[question][0])
-            return IMPOSSIBLE
+            return v.IMPOSSIBLE
         depth = len(self._open)
         if depth >= MAX_OPEN_QUESTIONS:
             raise TooDeep(question)
@@ -124,15 +112,15 @@ class Search:
             self._open.pop(question, None)
         lowest = self._lowest
         self._lowest = min(outer, lowest if lowest < depth else outer)
-        if answer.existence is Existence.NONE and lowest < depth:
+        if answer.existence is v.Existence.NONE and lowest < depth:
             self._waiting[question] = (answer, lowest)
             return answer
         independent = [other for other, (_, level) in self._waiting.items() if level >= depth]
         for other in independent:
             waiting, _ = self._waiting.pop(other)
-            if answer.existence is Existence.NONE:
+            if answer.existence is v.Existence.NONE:
                 self._memo[other] = waiting
-        if answer.existence is not Existence.PERHAPS or lowest >= depth:
+        if answer.existence is not v.Existence.PERHAPS or lowest >= depth:
             self._memo[question] = answer
         return answer
 
@@ -149,7 +137,7 @@ class Search:
         """
         if (goal, type_) in self._open and self._open[goal, type_][1] == self._level:
             return False
-        return self._of_type(goal, type_).existence is Existence.NONE
+        return self._of_type(goal, type_).existence is v.Existence.NONE
 
     def _branch(
         self,
@@ -158,7 +146,7 @@ class Search:
         choices: list[tuple[tuple[Formula, ...], int | None]],
         decided: dict[int, bool],
         type_: str,
-    ) -> SearchResult:
+    ) -> v.SearchResult:
         self.step()
         while True:
             while agenda:
@@ -166,7 +154,7 @@ class Search:
                 if formula is True:
                     continue
                 if formula is False:
-                    return IMPOSSIBLE
+                    return v.IMPOSSIBLE
                 kind = formula[0]
                 if kind == "and":
                     agenda.extend(formula[1])
@@ -178,7 +166,7 @@ class Search:
                     _, positive, key = formula
                     if key in decided:
                         if decided[key] is not positive:
-                            return IMPOSSIBLE
+                            return v.IMPOSSIBLE
                         continue
                     decided[key] = positive
                     inner = self.reader.formula(key, type_)
@@ -189,14 +177,14 @@ class Search:
                         agenda.append(inner)
                 else:
                     if negate(formula) in atoms or _contradicts(formula, atoms):
-                        return IMPOSSIBLE
+                        return v.IMPOSSIBLE
                     atoms.add(formula)
             remaining = []
             tags = self._tagged(atoms) if choices and type_ == "object" else {}
             for alternatives, source in choices:
                 left = tuple(part for part in alternatives if not self._excluded(part, atoms, decided, tags))
                 if not left:
-                    return IMPOSSIBLE
+                    return v.IMPOSSIBLE
                 if any(self._holds(part, atoms, decided, tags) for part in left):
                     continue
                 if len(left) == 1:
@@ -212,21 +200,23 @@ class Search:
 
     def _try(
         self, atoms: set[Formula], choices: list[Any], decided: dict[int, bool], type_: str
-    ) -> SearchResult:
+    ) -> v.SearchResult:
         property_literals = _property_literals(atoms)
         for name, literals in property_literals.items():
-            if ("required", name) in atoms and self.instance(frozenset(literals)).existence is Existence.NONE:
-                return IMPOSSIBLE
+            if ("required", name) in atoms and self.instance(
+                frozenset(literals)
+            ).existence is v.Existence.NONE:
+                return v.IMPOSSIBLE
         sources = {source for _, source in choices if source is not None}
         if len(choices) > 1 and sources:
             certain = [(True, key) for key, positive in decided.items() if positive]
             for source in sorted(sources):
                 if self._impossible(frozenset([*certain, (False, source)]), type_):
-                    return IMPOSSIBLE
+                    return v.IMPOSSIBLE
             narrowed = [(self._possible(parts, property_literals), source) for parts, source in choices]
             if any(len(parts) <= 1 for parts, _ in narrowed):
                 if not all(parts for parts, _ in narrowed):
-                    return IMPOSSIBLE
+                    return v.IMPOSSIBLE
                 agenda = [parts[0] for parts, _ in narrowed if len(parts) == 1]
                 others = [choice for choice in narrowed if len(choice[0]) > 1]
                 return self._branch(agenda, atoms, others, decided, type_)
@@ -236,15 +226,12 @@ class Search:
             range(len(choices)), key=lambda index: (choices[index][1] is not None, len(choices[index][0]))
         )
         others = [choice for index, choice in enumerate(choices) if index != chosen]
-        best = IMPOSSIBLE
+        best = v.IMPOSSIBLE
         for part in sorted(choices[chosen][0], key=lambda part: part[0] in {"lit", "and"}):
             answer = self._branch([part], set(atoms), list(others), dict(decided), type_)
-            if answer.existence is Existence.ONE:
+            if answer.existence is v.Existence.ONE:
                 return answer
-            if answer.existence is Existence.PERHAPS and (
-                best.existence is Existence.NONE or not best.has_instance
-            ):
-                best = answer
+            best = v.better(best, answer)
         return best
 
     def _possible(
@@ -256,7 +243,7 @@ class Search:
             required = [inner for inner in part[1] if inner[0] == "prop"] if part[0] == "and" else []
             if len(required) == 1 and ("required", required[0][1]) in part[1]:
                 goal = frozenset(property_literals.get(required[0][1], set()) | {required[0][2]})
-                if self.instance(goal).existence is Existence.NONE:
+                if self.instance(goal).existence is v.Existence.NONE:
                     continue
             possible.append(part)
         return tuple(possible)
@@ -368,12 +355,12 @@ class Search:
             return all(self._holds(inner, atoms, decided, tags) for inner in part[1])
         return part in atoms or (part[0] == "prop" and self._tag_decides(part, tags) is True)
 
-    def _parts(self, atoms: set[Formula], type_: str) -> SearchResult:
+    def _parts(self, atoms: set[Formula], type_: str) -> v.SearchResult:
         match type_:
             case "number":
-                return solve_number(atoms)
+                return v.solve_number(atoms)
             case "string":
-                return solve_string(atoms)
+                return v.solve_string(atoms)
             case "object":
                 return objects.solve_object(self, atoms)
             case "array":
@@ -389,15 +376,15 @@ def _property_literals(atoms: set[Formula]) -> dict[str, set[Literal]]:
     return literals
 
 
-def _solve_plain(atoms: set[Formula], values: list[Any]) -> SearchResult:
+def _solve_plain(atoms: set[Formula], values: list[Any]) -> v.SearchResult:
     for value in values:
         if all(
             value in atom[1] if atom[0] == "oneof" else value not in atom[1] if atom[0] == "noneof" else True
             for atom in atoms
         ):
             undecided = any(atom[0] in {"opaque", "noopaque"} for atom in atoms)
-            return perhaps(value) if undecided else instance(value)
-    return IMPOSSIBLE
+            return v.perhaps(value) if undecided else v.instance(value)
+    return v.IMPOSSIBLE
 
 
 def _contradicts(atom: Formula, atoms: set[Formula]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from fractions import Fraction
 from functools import lru_cache
+from itertools import product
 from typing import Any, NamedTuple
 
 import jsonschema_rs
@@ -52,6 +53,12 @@ def perhaps(value: Any) -> SearchResult:
     return SearchResult(Existence.PERHAPS, value, True)
 
 
+def better(best: SearchResult, answer: SearchResult) -> SearchResult:
+    """Return the answer if it is undecided and the best so far is impossible or has no instance, else the best."""
+    useful = best.existence is Existence.NONE or not best.has_instance
+    return answer if answer.existence is Existence.PERHAPS and useful else best
+
+
 def grouped(atoms: Iterable[Formula]) -> dict[str, list[Any]]:
     """Group statements by name."""
     groups: dict[str, list[Any]] = {}
@@ -65,11 +72,8 @@ def solve_number(atoms: Iterable[Formula]) -> SearchResult:
     statements = grouped(atoms)
     low = max(statements.get("min", []), key=lambda bound: (bound[0], bound[1]), default=None)
     high = min(statements.get("max", []), key=lambda bound: (bound[0], not bound[1]), default=None)
-    steps = [*statements.get("multiple", []), *([Fraction(1)] if ("integer" in statements) else [])]
-    excluded_steps = [
-        *statements.get("nomultiple", []),
-        *([Fraction(1)] if ("fraction" in statements) else []),
-    ]
+    steps = statements.get("multiple", []) + [Fraction(1)] * ("integer" in statements)
+    excluded_steps = statements.get("nomultiple", []) + [Fraction(1)] * ("fraction" in statements)
     denied = frozenset[Fraction]().union(*statements.get("noneof", []))
 
     def fits(value: Fraction) -> bool:
@@ -106,10 +110,7 @@ def _numbers(
         if low is not None:
             first = math.ceil(low[0] / grid)
             last = math.floor(high[0] / grid) if high is not None else first + needed
-            if first <= 0 <= last:
-                near_zero = [Fraction(0), grid, -grid]
-            else:
-                near_zero = []
+            near_zero = [Fraction(0), grid, -grid] if first <= 0 <= last else []
             spread = range(first, min(last, first + needed) + 1)
         elif high is not None:
             first = math.floor(high[0] / grid)
@@ -136,20 +137,17 @@ def _dense(low: Any, high: Any, denied: int) -> Iterator[Fraction]:
         digits = 10 ** max(1, math.ceil(-math.log10(float(end - start))) + 1)
         for extra in range(denied + 3):
             scale = digits * (10 if extra else 1)
-            yield Fraction(
-                math.floor((start + (end - start) * (extra + 1) / (denied + 4)) * scale) + 1, scale
-            )
-            yield start + (end - start) * (extra + 1) / (denied + 4) + Fraction(1, 7 * digits * 1000)
+            point = start + (end - start) * (extra + 1) / (denied + 4)
+            yield Fraction(math.floor(point * scale) + 1, scale)
+            yield point + Fraction(1, 7 * digits * 1000)
 
 
 def _common(steps: list[Fraction]) -> Fraction:
     """Return the least number that is a multiple of each step."""
     common = steps[0]
     for step in steps[1:]:
-        common = Fraction(
-            math.lcm(common.numerator * step.denominator, step.numerator * common.denominator),
-            common.denominator * step.denominator,
-        )
+        whole = math.lcm(common.numerator * step.denominator, step.numerator * common.denominator)
+        common = Fraction(whole, common.denominator * step.denominator)
     return common
 
 
@@ -205,19 +203,8 @@ FORMAT_SUBSETS = frozenset(
 )  # fmt: skip
 """Pairs of formats: by its grammar, every string of the first matches the second."""
 _OTHER_CANDIDATES = (
-    "a",
-    "",
-    "b",
-    "1",
-    "not a format",
-    "aaaaaaaaaaaaaaaaaaaa",
-    "((",
-    "\\",
-    "{",
-    "%",
-    "é",
-    "-1",
-)
+    "a", "", "b", "1", "not a format", "aaaaaaaaaaaaaaaaaaaa", "((", "\\", "{", "%", "é", "-1",
+)  # fmt: skip
 
 
 @lru_cache(maxsize=256)
@@ -260,9 +247,8 @@ def solve_string(atoms: Iterable[Formula]) -> SearchResult:
     formats_off = statements.get("noformat", [])
     if any(name not in SAMPLES for name in formats_off):
         return IMPOSSIBLE  # an unknown format rejects nothing
-    if any(
-        name == excluded or (name, excluded) in FORMAT_SUBSETS for name in formats for excluded in formats_off
-    ):
+    pairs = product(formats, formats_off)
+    if any(name == excluded or (name, excluded) in FORMAT_SUBSETS for name, excluded in pairs):
         return IMPOSSIBLE
     if longest is not None and longest < shortest:
         return IMPOSSIBLE
@@ -297,10 +283,8 @@ def solve_string(atoms: Iterable[Formula]) -> SearchResult:
     candidates = [sample for name in formats for sample in SAMPLES[name]]
     candidates += [text] if text is not None else []
     candidates += [sample for samples in SAMPLES.values() for sample in samples] if formats_off else []
-    candidates += [
-        *_OTHER_CANDIDATES,
-        *(sample + "a" * max(0, padded - len(sample)) for sample in _OTHER_CANDIDATES),
-    ]
+    candidates += _OTHER_CANDIDATES
+    candidates += [sample.ljust(padded, "a") for sample in _OTHER_CANDIDATES]
     for candidate in candidates:
         if fits(candidate):
             return _with_opaque(statements, candidate)

@@ -9,9 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from counterfoil.contracts.lint.fields import Path, fields
 from counterfoil.contracts.lint.rules import RULES
-from counterfoil.contracts.lint.subject import GOVERNANCE, WITH_FIELDS, Form, LintSubject
+from counterfoil.contracts.lint.subject import GOVERNANCE, WITH_FIELDS, Form, LintSubject, Path, fields
+
+_SCHEMA_MARKS = (
+    "$schema",
+    "$id",
+    "$defs",
+    "definitions",
+    "properties",
+    "type",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "$ref",
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,19 +49,7 @@ def form_of(data: Any) -> Form | None:
         return "openapi"
     if "asyncapi" in data:
         return "asyncapi"
-    marks = (
-        "$schema",
-        "$id",
-        "$defs",
-        "definitions",
-        "properties",
-        "type",
-        "allOf",
-        "anyOf",
-        "oneOf",
-        "$ref",
-    )
-    return "jsonschema" if kind is None and any(mark in data for mark in marks) else None
+    return "jsonschema" if kind is None and any(mark in data for mark in _SCHEMA_MARKS) else None
 
 
 def lint(data: Any, form: Form | None = None) -> list[LintFinding]:

@@ -7,9 +7,17 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any
 
+from counterfoil.contracts.json_parts import as_list, as_map
 from counterfoil.contracts.lint import vocabulary as v
-from counterfoil.contracts.lint.fields import Field, Path
-from counterfoil.contracts.lint.subject import OUTSIDE, WITH_FIELDS, LintRule, LintSubject, RuleHit
+from counterfoil.contracts.lint.subject import (
+    OUTSIDE,
+    WITH_FIELDS,
+    Field,
+    LintRule,
+    LintSubject,
+    Path,
+    RuleHit,
+)
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
@@ -23,8 +31,8 @@ def one_convention(subject: LintSubject) -> Iterator[RuleHit]:
 
 
 def component_names(subject: LintSubject) -> Iterator[RuleHit]:
-    for kind, components in _map(subject.data.get("components")).items():
-        names: list[tuple[str, Path]] = [(name, ("components", kind, name)) for name in _map(components)]
+    for kind, components in as_map(subject.data.get("components")).items():
+        names: list[tuple[str, Path]] = [(name, ("components", kind, name)) for name in as_map(components)]
         yield from _inconsistent_names(names, kind.rstrip("s"))
 
 
@@ -34,11 +42,8 @@ def operation_ids(subject: LintSubject) -> Iterator[RuleHit]:
     for path, operation in _operations(subject):
         name = operation.get("operationId")
         if not isinstance(name, str) or not name:
-            yield (
-                path,
-                "the operation has no operationId",
-                "add one; generated clients use it as the name of the operation",
-            )
+            fix = "add one; generated clients use it as the name of the operation"
+            yield path, "the operation has no operationId", fix
         elif name in paths:
             yield (*path, "operationId"), f"the operationId `{name}` is used twice", "choose another name"
         else:
@@ -48,22 +53,17 @@ def operation_ids(subject: LintSubject) -> Iterator[RuleHit]:
 
 
 def path_names(subject: LintSubject) -> Iterator[RuleHit]:
-    for path in _map(subject.data.get("paths")):
+    for path in as_map(subject.data.get("paths")):
         key_path: Path = ("paths", path)
         parts = [part for part in path.split("/") if part and not part.startswith("{")]
         if path != "/" and path.endswith("/"):
-            yield (
-                key_path,
-                "the path ends with a slash",
-                "remove the slash: with and without it are two addresses",
-            )
+            fix = "remove the slash: with and without it are two addresses"
+            yield key_path, "the path ends with a slash", fix
         if any(part != part.lower() for part in parts):
             yield key_path, "the path has capital letters", "write it in lower case"
-        verbs = [
-            part for part in parts if (words := v.words(part)) and words[0] in v.VERBS and len(words) > 1
-        ]
-        if verbs:
-            yield key_path, f"`{verbs[0]}` repeats the HTTP method", "use a noun; the method is the verb"
+        verb = next((part for part in parts if len(v.words(part)) > 1 and v.words(part)[0] in v.VERBS), None)
+        if verb is not None:
+            yield key_path, f"`{verb}` repeats the HTTP method", "use a noun; the method is the verb"
 
 
 def enum_values(subject: LintSubject) -> Iterator[RuleHit]:
@@ -105,7 +105,7 @@ def state_names(subject: LintSubject) -> Iterator[RuleHit]:
 
 
 def described_version(subject: LintSubject) -> Iterator[RuleHit]:
-    info = _map(subject.data.get("info"))
+    info = as_map(subject.data.get("info"))
     version = info.get("version")
     if not isinstance(version, str) or not v.VERSION.fullmatch(version):
         path: Path = ("info", "version") if "version" in info else ("info",)
@@ -144,7 +144,7 @@ def lifecycle(subject: LintSubject) -> Iterator[RuleHit]:
 
 
 def described(subject: LintSubject) -> Iterator[RuleHit]:
-    info = _map(subject.data.get("info"))
+    info = as_map(subject.data.get("info"))
     for key in ("title", "description"):
         if not info.get(key):
             yield ("info",), f"the description has no {key}", f"add `info.{key}`"
@@ -160,13 +160,10 @@ def explained(subject: LintSubject) -> Iterator[RuleHit]:
 
 def error_answers(subject: LintSubject) -> Iterator[RuleHit]:
     for path, operation in _operations(subject):
-        responses = _map(operation.get("responses"))
+        responses = as_map(operation.get("responses"))
         if responses and not any(str(code)[:1] in "45" or code == "default" for code in responses):
-            yield (
-                (*path, "responses"),
-                "no response describes a failure",
-                "describe `default`, or 4XX and 5XX",
-            )
+            fix = "describe `default`, or 4XX and 5XX"
+            yield (*path, "responses"), "no response describes a failure", fix
 
 
 def secured(subject: LintSubject) -> Iterator[RuleHit]:
@@ -196,7 +193,7 @@ def owned(subject: LintSubject) -> Iterator[RuleHit]:
 
 
 def envelope_repeated(subject: LintSubject) -> Iterator[RuleHit]:
-    for name in _map(subject.data.get("data")):
+    for name in as_map(subject.data.get("data")):
         if str(name).removesuffix("?") in v.ENVELOPE:
             fix = "remove it, or choose a more specific name"
             yield ("data", name), f"`{name}` is already part of the envelope of every event", fix
@@ -204,7 +201,7 @@ def envelope_repeated(subject: LintSubject) -> Iterator[RuleHit]:
 
 def envelope_whole(subject: LintSubject) -> Iterator[RuleHit]:
     for path, node in _dicts(subject.data, ()):
-        properties = _map(node.get("properties"))
+        properties = as_map(node.get("properties"))
         if path[-1:] == ("properties",) or "specversion" not in properties:
             continue
         required = node.get("required") if isinstance(node.get("required"), list) else []
@@ -229,12 +226,12 @@ def messages_enveloped(subject: LintSubject) -> Iterator[RuleHit]:
 
 
 def retry_safe(subject: LintSubject) -> Iterator[RuleHit]:
-    shared = _map(_map(subject.data.get("components")).get("parameters"))
+    shared = as_map(as_map(subject.data.get("components")).get("parameters"))
     for path, operation in _operations(subject):
         if path[-1] != "post":
             continue
-        path_parameters = _map(_map(subject.data.get("paths")).get(str(path[1]))).get("parameters")
-        parameters = [*_list(operation.get("parameters")), *_list(path_parameters)]
+        path_parameters = as_map(as_map(subject.data.get("paths")).get(str(path[1]))).get("parameters")
+        parameters = [*as_list(operation.get("parameters")), *as_list(path_parameters)]
         names = {_parameter(parameter, shared) for parameter in parameters}
         if not any("idempotency" in name for name in names):
             fix = "accept an `Idempotency-Key` header"
@@ -280,26 +277,17 @@ def moments(subject: LintSubject) -> Iterator[RuleHit]:
             continue
         if governed:
             if field.type not in ("timestamp", "date"):
-                yield (
-                    field.path,
-                    f"`{field.name}` is a time but has the type {field.type}",
-                    f"use the type `{expected}`",
-                )
+                problem = f"`{field.name}` is a time but has the type {field.type}"
+                yield field.path, problem, f"use the type `{expected}`"
             elif field.type != expected and last in ("at", "on"):
                 suffix = "on" if expected == "timestamp" else "at"
                 fix = f"use the type `{expected}`, or end the name with `_{suffix}`"
-                yield (
-                    field.path,
-                    f"`{field.name}` has the name of a {expected} but the type {field.type}",
-                    fix,
-                )
+                problem = f"`{field.name}` has the name of a {expected} but the type {field.type}"
+                yield field.path, problem, fix
         elif field.type in ("integer", "number"):
             fix = "use an RFC 3339 text (`format: date-time`)"
-            yield (
-                field.path,
-                f"`{field.name}` is a time, but its type is a number without a unit and a start",
-                fix,
-            )
+            problem = f"`{field.name}` is a time, but its type is a number without a unit and a start"
+            yield field.path, problem, fix
         elif field.type == "string" and not (field.format or field.pattern):
             fix = f"add `format: {'date-time' if expected == 'timestamp' else 'date'}`"
             yield field.path, f"`{field.name}` is a time but allows any text", fix
@@ -357,14 +345,6 @@ RULES: tuple[LintRule, ...] = (
 # ------------------------------------------------------------------ reading documents
 
 
-def _map(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _inconsistent_names(names: Iterable[tuple[str, Path]], noun: str) -> Iterator[RuleHit]:
     """Yield names outside the most common convention.
 
@@ -384,29 +364,29 @@ def _inconsistent_names(names: Iterable[tuple[str, Path]], noun: str) -> Iterato
 
 
 def _operations(subject: LintSubject) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for path, item in _map(subject.data.get("paths")).items():
-        for method, operation in _map(item).items():
+    for path, item in as_map(subject.data.get("paths")).items():
+        for method, operation in as_map(item).items():
             if method in METHODS and isinstance(operation, dict):
                 yield ("paths", path, method), operation
 
 
 def _messages(data: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    components = _map(_map(data.get("components")).get("messages"))
+    components = as_map(as_map(data.get("components")).get("messages"))
     for name, message in components.items():
-        yield ("components", "messages", name), _map(message)
-    for channel, item in _map(data.get("channels")).items():
-        for name, message in _map(_map(item).get("messages")).items():
-            yield ("channels", channel, "messages", name), _map(message)
+        yield ("components", "messages", name), as_map(message)
+    for channel, item in as_map(data.get("channels")).items():
+        for name, message in as_map(as_map(item).get("messages")).items():
+            yield ("channels", channel, "messages", name), as_map(message)
         for verb in ("publish", "subscribe"):
-            message = _map(_map(_map(item).get(verb)).get("message"))
+            message = as_map(as_map(as_map(item).get(verb)).get("message"))
             if message and "oneOf" not in message:
                 yield ("channels", channel, verb, "message"), message
 
 
 def _parameter(parameter: Any, shared: dict[str, Any]) -> str:
-    node = _map(parameter)
+    node = as_map(parameter)
     if "$ref" in node:
-        node = _map(shared.get(str(node["$ref"]).rsplit("/", 1)[-1]))
+        node = as_map(shared.get(str(node["$ref"]).rsplit("/", 1)[-1]))
     return str(node.get("name", "")).lower()
 
 
@@ -427,12 +407,9 @@ def _keyed(node: Any, key: str) -> Iterator[tuple[Path, Any]]:
 
 
 def _is_amount(field: Field) -> bool:
-    words = v.words(field.name)
-    return (
-        bool(words)
-        and words[-1] in v.MONEY
-        and field.type not in ("money", "", "any", "object", "array", "boolean")
-    )
+    if field.type in ("money", "", "any", "object", "array", "boolean"):
+        return False
+    return any(word in v.MONEY for word in v.words(field.name)[-1:])
 
 
 def _is_date(value: Any) -> bool:

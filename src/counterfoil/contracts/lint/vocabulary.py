@@ -19,23 +19,10 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 MONEY = frozenset(
     [
-        "amount",
-        "price",
-        "total",
-        "subtotal",
-        "fee",
-        "fees",
-        "net",
-        "gross",
-        "balance",
-        "cost",
-        "tax",
-        "vat",
-        "discount",
-        "refund",
-        "revenue",
+        "amount", "price", "total", "subtotal", "fee", "fees", "net", "gross", "balance", "cost", "tax", "vat",
+        "discount", "refund", "revenue",
     ]
-)
+)  # fmt: skip
 """Last words of names of amounts."""
 MOMENTS: dict[str, Literal["timestamp", "date"]] = {
     "at": "timestamp", "timestamp": "timestamp", "datetime": "timestamp", "on": "date", "date": "date",
@@ -45,67 +32,22 @@ MOMENTS: dict[str, Literal["timestamp", "date"]] = {
 PERSONAL: tuple[tuple[str, ...], ...] = tuple(
     tuple(phrase.split())
     for phrase in [
-        "email",
-        "phone",
-        "mobile",
-        "fax",
-        "first name",
-        "last name",
-        "full name",
-        "given name",
-        "family name",
-        "middle name",
-        "maiden name",
-        "birth date",
-        "birth day",
-        "birthday",
-        "date of birth",
-        "dob",
-        "ssn",
-        "social security",
-        "passport",
-        "national id",
-        "iban",
-        "bank account",
-        "account holder",
-        "card number",
-        "street",
-        "address line",
-        "line1",
-        "line2",
-        "ip address",
-        "gender",
-        "salary",
-        "religion",
+        "email", "phone", "mobile", "fax", "first name", "last name", "full name", "given name", "family name",
+        "middle name", "maiden name", "birth date", "birth day", "birthday", "date of birth", "dob", "ssn",
+        "social security", "passport", "national id", "iban", "bank account", "account holder", "card number",
+        "street", "address line", "line1", "line2", "ip address", "gender", "salary", "religion",
         "signature image",
     ]
-)
+)  # fmt: skip
 """Consecutive words in names of personal data."""
 
 ENVELOPE = frozenset(
     [
-        "id",
-        "source",
-        "type",
-        "subject",
-        "time",
-        "specversion",
-        "datacontenttype",
-        "dataschema",
-        "sequence",
-        "legal_entity",
-        "region",
-        "schema_version",
-        "occurred_at",
-        "effective_at",
-        "received_at",
-        "correlation_id",
-        "causation_id",
-        "business_txn_id",
-        "idempotency_key",
-        "payload_hash",
+        "id", "source", "type", "subject", "time", "specversion", "datacontenttype", "dataschema", "sequence",
+        "legal_entity", "region", "schema_version", "occurred_at", "effective_at", "received_at",
+        "correlation_id", "causation_id", "business_txn_id", "idempotency_key", "payload_hash",
     ]
-)
+)  # fmt: skip
 """Fields of the envelope of every event, apart from its data."""
 REQUIRED_ENVELOPE = ("id", "source", "specversion", "type")
 """Fields that CloudEvents 1.0 requires."""
@@ -114,62 +56,18 @@ IMPERSONAL = frozenset(["type", "kind", "status", "state", "count", "id", "code"
 """Last words of names that describe such data and are not the data: `account_holder_type`."""
 IRREGULAR = frozenset(
     [
-        "paid",
-        "sent",
-        "won",
-        "lost",
-        "made",
-        "met",
-        "held",
-        "read",
-        "set",
-        "put",
-        "cut",
-        "begun",
-        "withdrawn",
-        "written",
-        "built",
-        "done",
-        "late",
-        "due",
-        "overdue",
-        "ready",
-        "left",
-        "kept",
-        "told",
-        "sold",
-        "bought",
-        "brought",
-        "taken",
-        "given",
-        "shown",
-        "known",
-        "run",
-        "reset",
-        "split",
-        "born",
+        "paid", "sent", "won", "lost", "made", "met", "held", "read", "set", "put", "cut", "begun", "withdrawn",
+        "written", "built", "done", "late", "due", "overdue", "ready", "left", "kept", "told", "sold", "bought",
+        "brought", "taken", "given", "shown", "known", "run", "reset", "split", "born",
     ]
-)
+)  # fmt: skip
 """Past participles and states at the end of event names that do not end in `ed`."""
 VERBS = frozenset(
     [
-        "get",
-        "list",
-        "fetch",
-        "create",
-        "add",
-        "update",
-        "set",
-        "edit",
-        "delete",
-        "remove",
-        "post",
-        "put",
-        "do",
-        "make",
-        "send",
+        "get", "list", "fetch", "create", "add", "update", "set", "edit", "delete", "remove", "post", "put",
+        "do", "make", "send",
     ]
-)
+)  # fmt: skip
 """Verbs at the start of a path segment, which repeat the HTTP method."""
 VERSION = re.compile(r"v?\d+(\.\d+)*([.+-][0-9A-Za-z.+-]*)?|\d{4}-\d{2}(-\d{2})?([.-].*)?")
 """Semantic version or a date."""

@@ -15,7 +15,7 @@ def request(context: ComparisonContext, old: Any, new: Any, where: str, side: Si
     if old is None and new is None:
         return
     where = f"{where} /requestBody"
-    add = context.findings.add
+    add = context.add
     if old is None:
         needed = context.new.follow(new).get("required") is True
         if side == "response":
@@ -37,11 +37,7 @@ def body(
     before, after = old.get("required") is True, new.get("required") is True
     if before != after:
         word = "required" if after else "optional"
-        context.findings.add(
-            f"{side}-body-became-{word}",
-            where,
-            f"the body is {word} now",
-        )
+        context.add(f"{side}-body-became-{word}", where, f"the body is {word} now")
     media_types(context, old.get("content"), new.get("content"), where, side)
 
 
@@ -60,13 +56,13 @@ def responses(context: ComparisonContext, old: Any, new: Any, where: str, side: 
         if match is None:
             kind = "success" if status.startswith("2") else "other"
             if side == "response":
-                context.findings.add(f"response-{kind}-status-removed", there, f"status {status} was removed")
+                context.add(f"response-{kind}-status-removed", there, f"status {status} was removed")
         elif not context.same_component(node, after[match]):
             response(context, context.old.follow(node), context.new.follow(after[match]), there, side)
     for status in after:
         if not status.startswith("x-") and _status(status, before) is None and side == "response":
             kind = "success" if status.startswith("2") else "other"
-            context.findings.add(
+            context.add(
                 f"response-{kind}-status-added", f"{where} /responses/{status}", f"status {status} was added"
             )
 
@@ -90,10 +86,10 @@ def response(
     before, after = old.get("content"), new.get("content")
     if before and not after:
         if side == "response":
-            context.findings.add("response-body-removed", where, "the response has no body any more")
+            context.add("response-body-removed", where, "the response has no body any more")
         return
     if after and not before:
         if side == "response":
-            context.findings.add("response-body-added", where, "the response has a body now")
+            context.add("response-body-added", where, "the response has a body now")
         return
     media_types(context, before, after, where, side)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from counterfoil.contracts.json_parts import as_list, as_map, escape
 from counterfoil.contracts.openapi import bodies, parameters, paths, security
 from counterfoil.contracts.openapi.context import ComparisonContext
-from counterfoil.contracts.openapi.document import ComponentUsage, UnresolvedReference, escape
+from counterfoil.contracts.openapi.document import ComponentUsage, UnresolvedReference
 from counterfoil.contracts.openapi.rules import Side
 from counterfoil.contracts.openapi.schema import SchemaComparer, SchemaPlace
 
@@ -39,9 +40,9 @@ class OpenApiComparison:
     def _servers(self) -> None:
         old, new = _urls(self.old.root), _urls(self.new.root)
         for url in sorted(old - new):
-            self.findings.add("server-removed", "/servers", f"server {url} was removed", detail=url)
+            self.context.add("server-removed", "/servers", f"server {url} was removed", detail=url)
         for url in sorted(new - old):
-            self.findings.add("server-added", "/servers", f"server {url} was added", detail=url)
+            self.context.add("server-added", "/servers", f"server {url} was added", detail=url)
 
     def _components(self) -> None:
         """Compare each changed component once, for each side on which operations use it."""
@@ -49,14 +50,14 @@ class OpenApiComparison:
         changed = [
             (section, str(name))
             for section in SECTIONS
-            for name, node in _entries(old, section).items()
-            if node != _entries(new, section).get(name)
+            for name, node in as_map(old.get(section)).items()
+            if node != as_map(new.get(section)).get(name)
         ]
-        old_schemas = _entries(old, "schemas")
-        for name in map(str, _entries(new, "schemas")):
+        old_schemas = as_map(old.get("schemas"))
+        for name in map(str, as_map(new.get("schemas"))):
             if name not in old_schemas:
                 where = f"/components/schemas/{escape(name)}"
-                self.findings.add("schema-added", where, f"schema {name} was added")
+                self.context.add("schema-added", where, f"schema {name} was added")
         outside = [
             reference
             for reference in self.old.reference_counts()
@@ -68,7 +69,7 @@ class OpenApiComparison:
         for section, name in changed:
             reference = f"#/components/{section}/{escape(name)}"
             sides = [side for side in SIDES if reference in before.by_side[side]]
-            if name not in _entries(new, section):
+            if name not in as_map(new.get(section)):
                 if section == "schemas":
                     self._removed(name, old["schemas"][name], sides)
                 continue
@@ -115,8 +116,8 @@ class OpenApiComparison:
         """Report a removed schema; as `resource-removed` if clients recognise its values by a tag property."""
         where = f"/components/schemas/{escape(name)}"
         tag = _tag(self.schemas, schema, fresh=False)
-        others = _entries(self.new.section("components"), "schemas")
-        old_schemas = _entries(self.old.section("components"), "schemas")
+        others = self.new.section("components", "schemas")
+        old_schemas = self.old.section("components", "schemas")
         renamed = tag and any(
             _tag(self.schemas, other, fresh=True) == tag
             for other_name, other in others.items()
@@ -124,13 +125,13 @@ class OpenApiComparison:
             or _tag(self.schemas, old_schemas[other_name], fresh=False) == tag
         )
         if tag and not renamed and "response" in sides:
-            self.findings.add(
+            self.context.add(
                 "resource-removed",
                 where,
                 f"schema {name}, identified by its {tag[0]}, is not delivered any more",
             )
         else:
-            self.findings.add("schema-removed", where, f"schema {name} was removed")
+            self.context.add("schema-removed", where, f"schema {name} was removed")
 
 
 def _tag(schemas: SchemaComparer, schema: Any, *, fresh: bool) -> tuple[str, str] | None:
@@ -144,13 +145,6 @@ def _tag(schemas: SchemaComparer, schema: Any, *, fresh: bool) -> tuple[str, str
     return None
 
 
-def _entries(components: dict[str, Any], section: str) -> dict[str, Any]:
-    entries = components.get(section)
-    return entries if isinstance(entries, dict) else {}
-
-
 def _urls(root: dict[str, Any]) -> set[str]:
-    servers = root.get("servers")
-    if not isinstance(servers, list):
-        return set()
+    servers = as_list(root.get("servers"))
     return {str(server["url"]) for server in servers if isinstance(server, dict) and "url" in server}

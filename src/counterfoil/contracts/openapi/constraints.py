@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from counterfoil.contracts.json_parts import as_list
 from counterfoil.contracts.openapi import variants
-from counterfoil.contracts.openapi.document import listed
 from counterfoil.contracts.openapi.lifecycle import STABILITY
 from counterfoil.contracts.openapi.sample import number, sample_of, text
 from counterfoil.contracts.openapi.view import View, has, json_type, tighter
@@ -72,23 +72,18 @@ def _types(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) ->
     lost = missing(old, new, place.form and place.side == "request")
     gained = missing(new, old, place.form and place.side == "response")
     message = f"type {_types_text(old.types)} became {_types_text(new.types)}"
+    lost_sample = sample_of(old, schemas.old, kind=lost[0]) if lost and old.types is not None else ABSENT
+    gained_sample = (
+        sample_of(new, schemas.new, kind=gained[0]) if gained and new.types is not None else ABSENT
+    )
     if lost and gained:
-        example = _of_type(schemas, old, new, lost, gained, place)
-        schemas.findings.schema(place.side, "type-changed", place.where, message, example)
+        schemas.report(
+            place, "type-changed", message, lost_sample if place.side == "request" else gained_sample
+        )
     elif lost:
-        example = sample_of(old, schemas.old, kind=lost[0]) if old.types is not None else ABSENT
-        schemas.findings.schema(place.side, "type-narrowed", place.where, message, example)
+        schemas.report(place, "type-narrowed", message, lost_sample)
     elif gained:
-        example = sample_of(new, schemas.new, kind=gained[0]) if new.types is not None else ABSENT
-        schemas.findings.schema(place.side, "type-widened", place.where, message, example)
-
-
-def _of_type(
-    schemas: SchemaComparer, old: View, new: View, lost: list[str], gained: list[str], place: SchemaPlace
-) -> Any:
-    if place.side == "request":
-        return sample_of(old, schemas.old, kind=lost[0])
-    return sample_of(new, schemas.new, kind=gained[0])
+        schemas.report(place, "type-widened", message, gained_sample)
 
 
 def missing(view: View, other: View, as_text: bool) -> list[str]:
@@ -115,7 +110,7 @@ def _items_accept(view: View, other: View) -> bool:
     if not isinstance(items, dict) or set(items) - {"type", "title", "description", "example", "format"}:
         return False
     kinds = items.get("type")
-    kinds = {kinds} if isinstance(kinds, str) else set(map(str, listed(kinds)))
+    kinds = {kinds} if isinstance(kinds, str) else set(map(str, as_list(kinds)))
     return "string" in kinds or (view.types is not None and view.types <= kinds)
 
 
@@ -124,47 +119,35 @@ def _null(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> 
     if before is None or after is None or before == after:
         return
     if after:
-        schemas.findings.schema(place.side, "became-nullable", place.where, "null is allowed now", None)
+        schemas.report(place, "became-nullable", "null is allowed now", None)
     else:
-        schemas.findings.schema(
-            place.side, "became-not-nullable", place.where, "null is not allowed any more", None
-        )
+        schemas.report(place, "became-not-nullable", "null is not allowed any more", None)
 
 
 def _enum(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
-    findings, side, where = schemas.findings, place.side, place.where
     _extensible_enum(schemas, old, new, place)
     if old.enum is None and new.enum is None:
         return
     if old.enum is None:
         values = ", ".join(str(value) for value in (new.enum or ())[:5])
-        findings.schema(
-            side, "became-enum", where, f"only {values} are allowed now", _outside(old, new, schemas)
-        )
+        schemas.report(place, "became-enum", f"only {values} are allowed now", _outside(old, new, schemas))
         return
     if new.enum is None:
         if new.extensible is not None and all(has(new.extensible, value) for value in old.enum):
-            findings.schema(side, "enum-became-extensible", where, "the list of values may grow now")
+            schemas.report(place, "enum-became-extensible", "the list of values may grow now")
         elif missing(new, old, place.form):
             return  # the change of type reports it
         else:
-            findings.schema(
-                side,
-                "enum-removed",
-                where,
-                "the values are not limited to a list any more",
-                _outside(new, old, schemas),
-            )
+            message = "the values are not limited to a list any more"
+            schemas.report(place, "enum-removed", message, _outside(new, old, schemas))
         return
     for value in old.enum:
         if not has(new.enum, value) and new.admits(json_type(value)):
-            findings.schema(
-                side, "enum-value-removed", where, f"value {value!r} was removed", value, detail=repr(value)
-            )
+            _report_value(schemas, place, "enum-value-removed", value)
     for value in new.enum:
         if not has(old.enum, value) and old.admits(json_type(value)):
             kind = "enum-value-added" if new.extensible is None else "extensible-enum-value-added"
-            findings.schema(side, kind, where, f"value {value!r} was added", value, detail=repr(value))
+            _report_value(schemas, place, kind, value)
 
 
 def _extensible_enum(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
@@ -172,16 +155,15 @@ def _extensible_enum(schemas: SchemaComparer, old: View, new: View, place: Schem
         return
     for value in old.extensible:
         if not has(new.extensible, value):
-            schemas.findings.schema(
-                place.side, "extensible-enum-value-removed", place.where, f"value {value!r} was removed", value,
-                detail=repr(value),
-            )  # fmt: skip
+            _report_value(schemas, place, "extensible-enum-value-removed", value)
     for value in new.extensible:
         if not has(old.extensible, value):
-            schemas.findings.schema(
-                place.side, "extensible-enum-value-added", place.where, f"value {value!r} was added", value,
-                detail=repr(value),
-            )  # fmt: skip
+            _report_value(schemas, place, "extensible-enum-value-added", value)
+
+
+def _report_value(schemas: SchemaComparer, place: SchemaPlace, kind: str, value: Any) -> None:
+    verb = kind.rpartition("-")[2]
+    schemas.report(place, kind, f"value {value!r} was {verb}", value, detail=repr(value))
 
 
 def _outside(wide: View, narrow: View, schemas: SchemaComparer) -> Any:
@@ -228,13 +210,9 @@ def _range(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) ->
             example = other[0] if other[1] else other[0] - 1 if low else other[0] + 1
             if bound is not None and tighter((example, False), bound, not low):
                 example = bound[0] if not bound[1] else number(view)
-        schemas.findings.schema(
-            place.side,
-            f"{name}-{words[0] if narrower else words[1]}",
-            place.where,
-            f"{'minimum' if low else 'maximum'} {_bound(before)} became {_bound(after)}",
-            example,
-        )
+        kind = f"{name}-{words[0] if narrower else words[1]}"
+        message = f"{'minimum' if low else 'maximum'} {_bound(before)} became {_bound(after)}"
+        schemas.report(place, kind, message, example)
 
 
 def _bound(bound: tuple[float, bool] | None) -> str:
@@ -252,9 +230,7 @@ def _multiples(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace
         kind = "multiple-of-added"
     elif after is None or _divides(after, before):
         kind = "multiple-of-removed"
-    schemas.findings.schema(
-        place.side, kind, place.where, f"multipleOf {before or 'none'} became {after or 'none'}"
-    )
+    schemas.report(place, kind, f"multipleOf {before or 'none'} became {after or 'none'}")
 
 
 def _divides(part: Any, whole: Any) -> bool:
@@ -272,23 +248,14 @@ def _patterns(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace)
     if not removed:
         if all(pattern in (".*", "^.*$") for pattern in added):
             return
-        schemas.findings.schema(place.side, "pattern-added", place.where, f"the text must match {after} now")
+        schemas.report(place, "pattern-added", f"the text must match {after} now")
     elif not added:
-        schemas.findings.schema(
-            place.side, "pattern-removed", place.where, f"the text need not match {before} any more"
-        )
+        schemas.report(place, "pattern-removed", f"the text need not match {before} any more")
     elif added <= {".*", "^.*$"}:
-        schemas.findings.schema(
-            place.side,
-            "pattern-removed",
-            place.where,
-            f"pattern {before} became {after}, which allows any text",
-        )
+        schemas.report(place, "pattern-removed", f"pattern {before} became {after}, which allows any text")
     else:
-        schemas.findings.schema(
-            place.side, "pattern-changed", place.where,
-            f"pattern {before} became {after}; whether both mean the same is not decided",
-        )  # fmt: skip
+        message = f"pattern {before} became {after}; whether both mean the same is not decided"
+        schemas.report(place, "pattern-changed", message)
 
 
 def _format(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
@@ -307,7 +274,7 @@ def _format(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -
         kind = "format-widened"
     else:
         kind = "format-changed"
-    schemas.findings.schema(place.side, kind, place.where, message)
+    schemas.report(place, kind, message)
 
 
 _SIZES = (
@@ -319,23 +286,19 @@ _SIZES = (
 
 
 def _sizes(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
-    for keyword, name, kind in _SIZES:
+    for keyword, name, type_ in _SIZES:
         minimum = keyword.startswith("min")
         default = (1 if keyword == "minContains" else 0) if minimum else None
         before, after = old.sizes.get(keyword, default), new.sizes.get(keyword, default)
-        if before == after or not share(old, new, kind):
+        if before == after or not share(old, new, type_):
             continue
         if name.endswith("contains") and not ("contains" in old.carried and "contains" in new.carried):
             continue
-        grew = (before is not None and after is not None and after > before) if before is not None else False
-        if not minimum and after is None:
-            grew = True
-        word = "increased" if grew else "decreased"
-        schemas.findings.schema(
-            place.side, f"{name}-{word}", place.where,
-            f"{keyword}: {'none' if before is None else before} became {'none' if after is None else after}",
-            _sized(keyword, old, new, grew == minimum),
-        )  # fmt: skip
+        grew = not minimum if after is None else before is not None and after > before
+        kind = f"{name}-{'increased' if grew else 'decreased'}"
+        texts = ["none" if limit is None else str(limit) for limit in (before, after)]
+        example = _sized(keyword, old, new, grew == minimum)
+        schemas.report(place, kind, f"{keyword}: {texts[0]} became {texts[1]}", example)
 
 
 def _sized(keyword: str, old: View, new: View, narrower: bool) -> Any:
@@ -349,14 +312,11 @@ def _sized(keyword: str, old: View, new: View, narrower: bool) -> Any:
 
 
 def _content(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
-    for keyword, kind in (
-        ("contentEncoding", "content-encoding-changed"),
-        ("contentMediaType", "content-media-type-changed"),
-    ):
+    for keyword, name in (("contentEncoding", "encoding"), ("contentMediaType", "media-type")):
         before, after = old.carried.get(keyword), new.carried.get(keyword)
         if before != after:
-            schemas.findings.schema(
-                place.side, kind, place.where, f"{keyword} {before or 'none'} became {after or 'none'}"
+            schemas.report(
+                place, f"content-{name}-changed", f"{keyword} {before or 'none'} became {after or 'none'}"
             )
     part(schemas, old, new, place, "contentSchema", "content-schema")
 
@@ -365,21 +325,12 @@ def _annotations(schemas: SchemaComparer, old: View, new: View, place: SchemaPla
     before, after = old.carried.get("default", ABSENT), new.carried.get("default", ABSENT)
     if before != after and place.side == "request":
         texts = ["none" if value is ABSENT else repr(value) for value in (before, after)]
-        schemas.findings.schema(
-            place.side, "default-changed", place.where, f"default {texts[0]} became {texts[1]}"
-        )
+        schemas.report(place, "default-changed", f"default {texts[0]} became {texts[1]}")
     levels = [carried.get("x-stability-level") for carried in (old.carried, new.carried)]
-    if all(level in STABILITY for level in levels) and STABILITY.index(levels[1]) < STABILITY.index(
-        levels[0]
-    ):
-        schemas.findings.schema(
-            place.side, "stability-decreased", place.where, f"stability: {levels[0]} became {levels[1]}"
-        )
-    schemas.lifecycle.compare(
-        old.carried,
-        new.carried,
-        lambda kind, message: schemas.findings.schema(place.side, kind, place.where, message),
-    )
+    ranks = [STABILITY.index(level) if level in STABILITY else None for level in levels]
+    if ranks[0] is not None and ranks[1] is not None and ranks[1] < ranks[0]:
+        schemas.report(place, "stability-decreased", f"stability: {levels[0]} became {levels[1]}")
+    schemas.lifecycle.compare(old.carried, new.carried, lambda kind, text: schemas.report(place, kind, text))
 
 
 def _conditions(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
@@ -388,13 +339,11 @@ def _conditions(schemas: SchemaComparer, old: View, new: View, place: SchemaPlac
         _negation(schemas, old, new, place)
     if any(before.get(word) != after.get(word) for word in ("if", "then", "else")):
         if "if" not in before:
-            schemas.findings.schema(place.side, "condition-added", place.where, "a condition was added")
+            schemas.report(place, "condition-added", "a condition was added")
         elif "if" not in after:
-            schemas.findings.schema(place.side, "condition-removed", place.where, "a condition was removed")
+            schemas.report(place, "condition-removed", "a condition was removed")
         elif before["if"] != after["if"]:
-            schemas.findings.schema(
-                place.side, "condition-changed", place.where, "a condition changed; its effect is not decided"
-            )
+            schemas.report(place, "condition-changed", "a condition changed; its effect is not decided")
         else:
             for word in ("then", "else"):
                 schemas.compare(before.get(word, True), after.get(word, True), place.into(word))
@@ -403,14 +352,14 @@ def _conditions(schemas: SchemaComparer, old: View, new: View, place: SchemaPlac
 def _negation(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     before, after = old.carried.get("not"), new.carried.get("not")
     if before is None:
-        schemas.findings.schema(place.side, "not-added", place.where, "some values are excluded now")
+        schemas.report(place, "not-added", "some values are excluded now")
     elif after is None:
-        schemas.findings.schema(place.side, "not-removed", place.where, "no values are excluded any more")
+        schemas.report(place, "not-removed", "no values are excluded any more")
     elif not schemas.fits(before, after, place.turned()):
         # Exclusion reverses the direction: excluding more values leaves fewer.
         decided = schemas.fits(before, after, place)
         kind = "not-changed" if not decided else "not-added" if place.side == "request" else "not-removed"
-        schemas.findings.schema(place.side, kind, place.where, "other values are excluded")
+        schemas.report(place, kind, "other values are excluded")
 
 
 def part(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace, keyword: str, kind: str) -> None:
@@ -419,8 +368,8 @@ def part(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace, keyw
     if before == after:
         return
     if before is None or before is True:
-        schemas.findings.schema(place.side, f"{kind}-added", place.where, f"{keyword} was added")
+        schemas.report(place, f"{kind}-added", f"{keyword} was added")
     elif after is None or after is True:
-        schemas.findings.schema(place.side, f"{kind}-removed", place.where, f"{keyword} was removed")
+        schemas.report(place, f"{kind}-removed", f"{keyword} was removed")
     else:
         schemas.compare(before, after, place.into(keyword))

@@ -32,6 +32,7 @@ class ComparisonContext:
         self.old = ApiDescription(old)
         self.new = ApiDescription(new)
         self.findings = Findings(profile, declared=declared is not None)
+        self.add = self.findings.add
         self.lifecycle = Lifecycle(today=today)
         self.declared = declared
         self.thorough = declared is not None

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from counterfoil.contracts.json_parts import as_map, part_at, unescape
 from counterfoil.contracts.openapi.rules import Side
 
 _REFERENCE = re.compile(rb'"\$ref":"((?:[^"\\]|\\.)*)"')
@@ -24,29 +25,10 @@ class UnresolvedReference(Exception):
     """A reference that has no target, or a target outside the document."""
 
 
-def escape(part: str) -> str:
-    """Escape one part of a JSON Pointer."""
-    return part.replace("~", "~0").replace("/", "~1")
-
-
-def listed(value: Any) -> list[Any]:
-    """Return the value if it is a list, else an empty list: a malformed part is ignored."""
-    return value if isinstance(value, list) else []
-
-
-def keyed(value: Any) -> dict[str, Any]:
-    """Return the value if it is an object, else an empty object."""
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> str:
-    return str(value)
-
-
 def json_bytes(node: Any) -> bytes | None:
     """Return a branch as JSON; None if its keys cannot be encoded. Values that only YAML has become text."""
     try:
-        return msgspec.json.encode(node, enc_hook=_text)
+        return msgspec.json.encode(node, enc_hook=str)
     except (TypeError, ValueError, RecursionError):
         return None
 
@@ -98,19 +80,12 @@ class ApiDescription:
         if not reference.startswith("#"):
             raise UnresolvedReference(f"{reference} refers outside the document")
         if reference[1:2] not in ("", "/"):
-            raise UnresolvedReference(
-                f"{reference} is an anchor, not a JSON Pointer; anchors are not resolved"
-            )
-        node: Any = self.root
-        for part in reference[1:].split("/")[1:]:
-            part = unquote(part).replace("~1", "/").replace("~0", "~")
-            if isinstance(node, dict) and part in node:
-                node = node[part]
-            elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
-                node = node[int(part)]
-            else:
-                raise UnresolvedReference(f"{reference} has no target")
-        return node
+            message = f"{reference} is an anchor, not a JSON Pointer; anchors are not resolved"
+            raise UnresolvedReference(message)
+        try:
+            return part_at(self.root, (unescape(unquote(part)) for part in reference[1:].split("/")[1:]))
+        except LookupError:
+            raise UnresolvedReference(f"{reference} has no target") from None
 
     def follow(self, node: Any) -> dict[str, Any]:
         """Return the object itself or the target of its reference; an empty object if there is none."""
@@ -119,14 +94,14 @@ class ApiDescription:
                 node = self.resolve(node["$ref"])
             except UnresolvedReference:
                 return {}
-        return node if isinstance(node, dict) else {}
+        return as_map(node)
 
     def section(self, *names: str) -> dict[str, Any]:
         """Return the object at a path of keys; an empty one if there is none."""
         node: Any = self.root
         for name in names:
-            node = node.get(name) if isinstance(node, dict) else None
-        return node if isinstance(node, dict) else {}
+            node = as_map(node).get(name)
+        return as_map(node)
 
     def reference_counts(self) -> Counter[str]:
         """Return the number of places that refer to each target."""
@@ -189,8 +164,6 @@ class ComponentUsage:
                     self._starts[sent].update(references(operation[part]))
             if "responses" in operation:
                 self._starts[got].update(references(operation["responses"]))
-            callbacks = operation.get("callbacks")
-            if isinstance(callbacks, dict):
-                for callback in callbacks.values():
-                    for inner in self._document.follow(callback).values():
-                        self._path_item(inner, not flipped, path)
+            for callback in as_map(operation.get("callbacks")).values():
+                for inner in self._document.follow(callback).values():
+                    self._path_item(inner, not flipped, path)

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from counterfoil.contracts.json_parts import unescape
 from counterfoil.contracts.openapi.rules import RULES, Side, counts
 from counterfoil.contracts.report import Change, Profile
 
@@ -42,7 +43,7 @@ def subject(where: str) -> str:
             names[-1] += "[]"
         elif word in ("oneOf", "anyOf", "prefixItems") and rest:
             rest.pop(0)
-    return ".".join(names).replace("~1", "/").replace("~0", "~")
+    return unescape(".".join(names))
 
 
 class Findings:

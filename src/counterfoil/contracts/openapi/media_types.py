@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from counterfoil.contracts.json_parts import as_map, escape
 from counterfoil.contracts.openapi.context import ComparisonContext
-from counterfoil.contracts.openapi.document import escape, keyed
 from counterfoil.contracts.openapi.rules import Side
 from counterfoil.contracts.openapi.schema import SchemaPlace
 
@@ -23,7 +23,7 @@ def media_types(context: ComparisonContext, old: Any, new: Any, where: str, side
             matched.add(other)
             _media_type(context, node, after[other], f"{where}/content/{escape(other)}", name, side)
         elif side == "request" or not _has_narrower(name, after):
-            context.findings.add(
+            context.add(
                 f"{side}-media-type-removed", f"{where}/content/{escape(name)}", f"{name} was removed"
             )
     for name, node in after.items():
@@ -33,9 +33,7 @@ def media_types(context: ComparisonContext, old: Any, new: Any, where: str, side
         if wider is not None and side == "response":
             _media_type(context, before[wider], node, f"{where}/content/{escape(name)}", name, side)
         else:
-            context.findings.add(
-                f"{side}-media-type-added", f"{where}/content/{escape(name)}", f"{name} was added"
-            )
+            context.add(f"{side}-media-type-added", f"{where}/content/{escape(name)}", f"{name} was added")
 
 
 def _without_charset(name: str) -> str:
@@ -63,14 +61,14 @@ def _has_narrower(name: str, others: dict[str, Any]) -> bool:
 
 
 def _media_type(context: ComparisonContext, old: Any, new: Any, where: str, name: str, side: Side) -> None:
-    old, new = old if isinstance(old, dict) else {}, new if isinstance(new, dict) else {}
+    old, new = as_map(old), as_map(new)
     if old == new and not context.thorough:
         return
     form = name.split(";")[0] in _FORMS
     fields = context.fields_sent if side == "request" else context.fields_read
     place = SchemaPlace(where=f"{where}/schema", side=side, form=form, fields=fields)
     context.schemas.compare(old.get("schema", True), new.get("schema", True), place)
-    before, after = keyed(old.get("encoding")), keyed(new.get("encoding"))
+    before, after = as_map(old.get("encoding")), as_map(new.get("encoding"))
     if any(before[name] != after[name] for name in before if name in after):
         # Encodings of added and removed fields are not compared: the field itself is reported.
-        context.findings.add(f"{side}-encoding-changed", where, "the encoding of a part of the body changed")
+        context.add(f"{side}-encoding-changed", where, "the encoding of a part of the body changed")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from counterfoil.contracts.json_parts import as_list, escape
 from counterfoil.contracts.openapi.constraints import part, share
-from counterfoil.contracts.openapi.document import escape, listed
 from counterfoil.contracts.openapi.sample import sample_of
 from counterfoil.contracts.openapi.view import View
 
@@ -59,22 +59,18 @@ def _added_property(schemas: SchemaComparer, old: View, new: View, name: str, th
     if _hidden(new, name, schemas, there, fresh=True):
         return
     if there.side == "request" and name in new.required and name not in new.properties:
-        schemas.findings.schema(
-            there.side, "required-property-undescribed", there.where,
-            "the property must be sent now but is not in `properties`",
-        )  # fmt: skip
+        message = "the property must be sent now but is not in `properties`"
+        schemas.report(there, "required-property-undescribed", message)
     elif there.side == "request" and name in new.required:
         with_default = _default(new, name, schemas)
         kind = "required-property-with-default-added" if with_default else "required-property-added"
         example = sample_of(old, schemas.old, kind="object")
-        schemas.findings.schema(there.side, kind, there.where, "the property must be sent now", example)
+        schemas.report(there, kind, "the property must be sent now", example)
     elif there.side == "response" and old.additional is False:
-        schemas.findings.schema(
-            there.side, "property-added-to-closed", there.where,
-            "the property was added; only listed properties were allowed before",
-        )  # fmt: skip
+        message = "the property was added; only listed properties were allowed before"
+        schemas.report(there, "property-added-to-closed", message)
     else:
-        schemas.findings.schema(there.side, "property-added", there.where, "the property was added")
+        schemas.report(there, "property-added", "the property was added")
 
 
 def _removed_property(schemas: SchemaComparer, old: View, new: View, name: str, there: SchemaPlace) -> None:
@@ -101,7 +97,7 @@ def _removed_property(schemas: SchemaComparer, old: View, new: View, name: str, 
             example = value
         elif property_value is not msgspec.UNSET:
             example = {**value, name: property_value}
-    schemas.findings.schema(there.side, kind, there.where, f"the property {text}", example)
+    schemas.report(there, kind, f"the property {text}", example)
 
 
 def _common_property(schemas: SchemaComparer, old: View, new: View, name: str, there: SchemaPlace) -> None:
@@ -111,16 +107,14 @@ def _common_property(schemas: SchemaComparer, old: View, new: View, name: str, t
     if was_hidden and is_hidden:
         return
     if is_hidden:
-        schemas.findings.schema(
-            there.side, f"property-became-{word}", there.where, f"the property became {word}"
-        )
+        schemas.report(there, f"property-became-{word}", f"the property became {word}")
         return
     if was_hidden:
         needed = there.side == "request" and name in new.required
-        schemas.findings.schema(
-            there.side, f"{'required-' if needed else ''}property-became-not-{word}", there.where,
-            f"the property is not {word} any more" + (" and must be sent" if needed else ""),
-        )  # fmt: skip
+        kind = f"{'required-' if needed else ''}property-became-not-{word}"
+        schemas.report(
+            there, kind, f"the property is not {word} any more{' and must be sent' if needed else ''}"
+        )
         return
     _required(schemas, old, new, name, there)
     if name in old.properties and name in new.properties:
@@ -138,16 +132,10 @@ def _required(schemas: SchemaComparer, old: View, new: View, name: str, there: S
         if there.side == "request" and _default(new, name, schemas):
             kind = "property-with-default-became-required"
         example = sample_of(old, schemas.old, kind="object")
-        schemas.findings.schema(there.side, kind, there.where, "the property is required now", example)
+        schemas.report(there, kind, "the property is required now", example)
     else:
         example = sample_of(new, schemas.new, kind="object")
-        schemas.findings.schema(
-            there.side,
-            "property-became-optional",
-            there.where,
-            "the property is optional now",
-            example,
-        )
+        schemas.report(there, "property-became-optional", "the property is optional now", example)
 
 
 def _additional(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
@@ -158,25 +146,14 @@ def _additional(schemas: SchemaComparer, old: View, new: View, place: SchemaPlac
     if open_before and open_after:
         return
     if after is False and before is not False:
-        schemas.findings.schema(
-            place.side,
-            "additional-properties-refused",
-            place.where,
-            "only listed properties are accepted now",
-        )
+        schemas.report(place, "additional-properties-refused", "only listed properties are accepted now")
     elif before is False and after is not False:
-        schemas.findings.schema(
-            place.side,
-            "additional-properties-allowed",
-            place.where,
-            "properties that are not listed are allowed now",
+        schemas.report(
+            place, "additional-properties-allowed", "properties that are not listed are allowed now"
         )
     else:
-        schemas.compare(
-            True if open_before else before,
-            True if open_after else after,
-            place.into("additionalProperties"),
-        )
+        before, after = True if open_before else before, True if open_after else after
+        schemas.compare(before, after, place.into("additionalProperties"))
 
 
 def _names(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
@@ -189,33 +166,31 @@ def _names(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) ->
     ):
         before, after = old.maps.get(keyword, {}), new.maps.get(keyword, {})
         for name in sorted({*before, *after}):
-            where = f"{place.where}/{keyword}/{escape(str(name))}"
+            there = place.into(f"{keyword}/{escape(str(name))}")
             if before.get(name) == after.get(name):
                 continue
             if keyword == "dependentRequired":
-                was, now = (set(map(str, listed(entries.get(name)))) for entries in (before, after))
+                was, now = (set(map(str, as_list(entries.get(name)))) for entries in (before, after))
                 for word, names in (("added", now - was), ("removed", was - now)):
                     if names:
-                        schemas.findings.schema(
-                            place.side, f"{kind}-{word}", where,
-                            f"the requirement that {name} needs {', '.join(sorted(names))} was {word}",
-                        )  # fmt: skip
+                        message = f"the requirement that {name} needs {', '.join(sorted(names))} was {word}"
+                        schemas.report(there, f"{kind}-{word}", message)
             elif name not in before:
-                schemas.findings.schema(place.side, f"{kind}-added", where, f"{keyword} {name} was added")
+                schemas.report(there, f"{kind}-added", f"{keyword} {name} was added")
             elif name not in after:
-                schemas.findings.schema(place.side, f"{kind}-removed", where, f"{keyword} {name} was removed")
+                schemas.report(there, f"{kind}-removed", f"{keyword} {name} was removed")
             else:
-                schemas.compare(before[name], after[name], place.into(f"{keyword}/{escape(str(name))}"))
+                schemas.compare(before[name], after[name], there)
 
 
 def _items(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     before, after = old.carried, new.carried
     if before.get("uniqueItems", False) != after.get("uniqueItems", False):
         word = "added" if after.get("uniqueItems") else "removed"
-        schemas.findings.schema(place.side, f"unique-items-{word}", place.where, f"uniqueItems was {word}")
+        schemas.report(place, f"unique-items-{word}", f"uniqueItems was {word}")
     part(schemas, old, new, place, "contains", "contains")
     part(schemas, old, new, place, "unevaluatedItems", "unevaluated-items")
-    old_prefix, new_prefix = _prefix(before), _prefix(after)
+    old_prefix, new_prefix = as_list(before.get("prefixItems")), as_list(after.get("prefixItems"))
     for index in range(max(len(old_prefix), len(new_prefix))):
         schemas.compare(
             old_prefix[index] if index < len(old_prefix) else before.get("items", True),
@@ -225,7 +200,3 @@ def _items(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) ->
     old_items, new_items = before.get("items", True), after.get("items", True)
     if old_items != new_items or schemas.thorough:
         schemas.compare(old_items, new_items, place.into("items"))
-
-
-def _prefix(carried: dict[str, Any]) -> list[Any]:
-    return listed(carried.get("prefixItems"))

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from counterfoil.contracts.json_parts import as_list, escape
 from counterfoil.contracts.openapi.context import ComparisonContext
-from counterfoil.contracts.openapi.document import escape, listed
 from counterfoil.contracts.openapi.media_types import media_types
 from counterfoil.contracts.openapi.rules import Side
 from counterfoil.contracts.openapi.schema import SchemaPlace
@@ -36,7 +36,7 @@ def collect(
     slots = _slots(path)
     collected = Parameters({}, {})
     for source in (item, operation):
-        for raw in listed(source.get("parameters")):
+        for raw in as_list(source.get("parameters")):
             node = document.follow(raw)
             place, name = str(node.get("in", "")), str(node.get("name", ""))
             if place == "header":
@@ -75,7 +75,7 @@ def compare(
             needed = (node.get("required") is True or key[0] == "path") and not flipped
             rule = "required-parameter-added" if needed else "parameter-added"
             verb = "must be sent now" if needed else "was added"
-            context.findings.add(rule, there, f"{key[0]} parameter {_name(node)} {verb}")
+            context.add(rule, there, f"{key[0]} parameter {_name(node)} {verb}")
 
 
 def _name(node: dict[str, Any]) -> str:
@@ -85,7 +85,7 @@ def _name(node: dict[str, Any]) -> str:
 def _removed(context: ComparisonContext, node: dict[str, Any], there: str, *, flipped: bool) -> None:
     end, notice = context.lifecycle.removed(node)
     verb = "sent" if flipped else "read"
-    context.findings.add(
+    context.add(
         f"parameter-{end}",
         there,
         f"{node.get('in')} parameter {_name(node)} is not {verb} any more, {notice}",
@@ -98,7 +98,7 @@ def single(
     """Report changes of one parameter."""
     if old == new and not context.thorough:
         return
-    add = context.findings.add
+    add = context.add
     in_path = old.get("in") == "path"
     before = old.get("required") is True or in_path
     after = new.get("required") is True or in_path
@@ -128,7 +128,7 @@ def _default(
     after = context.schemas.view(new["schema"], fresh=True).carried.get("default", absent)
     if before != after:
         texts = ["none" if value is absent else repr(value) for value in (before, after)]
-        context.findings.add(
+        context.add(
             "parameter-default-changed", where, f"default of {_name(new)}: {texts[0]} became {texts[1]}"
         )
 
@@ -144,7 +144,7 @@ def _style(context: ComparisonContext, old: dict[str, Any], new: dict[str, Any],
     plain = any(view.only("string", "integer", "number", "boolean") for view in views)
     if plain and before[0] == after[0]:
         return  # `explode` applies to lists and objects only
-    context.findings.add(
+    context.add(
         "parameter-style-changed", where,
         f"parameter {_name(new)} is serialized as {_style_text(after)} instead of {_style_text(before)}",
     )  # fmt: skip
@@ -179,7 +179,7 @@ def _values(
     elif "content" in old and "content" in new:
         media_types(context, old["content"], new["content"], where, side)
     elif ("schema" in old) != ("schema" in new):
-        context.findings.add(
+        context.add(
             "parameter-style-changed",
             where,
             f"parameter {_name(new)} is described by a media type on one side and by a schema on the other",
@@ -200,9 +200,9 @@ def headers(context: ComparisonContext, old: Any, new: Any, where: str) -> None:
         if name not in after:
             needed = context.old.follow(before[name]).get("required") is True
             rule = "required-response-header-removed" if needed else "response-header-removed"
-            context.findings.add(rule, there, f"header {name} was removed")
+            context.add(rule, there, f"header {name} was removed")
         elif name not in before:
-            context.findings.add("response-header-added", there, f"header {name} was added")
+            context.add("response-header-added", there, f"header {name} was added")
         elif not context.same_component(before[name], after[name]):
             header(context, context.old.follow(before[name]), context.new.follow(after[name]), there)
 
@@ -213,16 +213,16 @@ def header(context: ComparisonContext, old: dict[str, Any], new: dict[str, Any],
         return
     was, now = old.get("required") is True, new.get("required") is True
     if was and not now:
-        context.findings.add("response-header-became-optional", where, "the header is optional now")
+        context.add("response-header-became-optional", where, "the header is optional now")
     elif now and not was:
-        context.findings.add("response-header-became-required", where, "the header is always sent now")
+        context.add("response-header-became-required", where, "the header is always sent now")
     if (old.get("explode") is True) != (new.get("explode") is True):
         views = [
             context.schemas.view(node.get("schema", True), fresh=fresh)
             for node, fresh in ((old, False), (new, True))
         ]
         if not all(view.only("string", "integer", "number", "boolean") for view in views):
-            context.findings.add(
+            context.add(
                 "response-header-style-changed",
                 where,
                 "lists or objects in the header are serialized differently",

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from counterfoil.contracts.json_parts import escape
 from counterfoil.contracts.openapi import bodies, parameters, security
 from counterfoil.contracts.openapi.context import ComparisonContext
-from counterfoil.contracts.openapi.document import METHODS, escape
+from counterfoil.contracts.openapi.document import METHODS
 from counterfoil.contracts.openapi.lifecycle import STABILITY, unstable
 from counterfoil.contracts.openapi.reads import DeclaredUse
 from counterfoil.contracts.openapi.rules import Side
@@ -26,7 +27,7 @@ def paths(context: ComparisonContext) -> None:
         _path_removed(context, path, context.old.follow(old[path]))
     for path in added:
         if context.declared is None:
-            context.findings.add("path-added", path, f"path {path} was added")
+            context.add("path-added", path, f"path {path} was added")
     for before, after in pairs:
         old_item, new_item = context.old.follow(old[before]), context.new.follow(new[after])
         if old_item == new_item and not context.thorough and before == after:
@@ -73,7 +74,7 @@ def _path_removed(context: ComparisonContext, path: str, item: dict[str, Any]) -
         names = ", ".join(method.upper() for method in operations)
         end = "removed" if "removed" in ends else "removed-without-date"
         notice = next(notice for kind, notice in outcomes.values() if kind == end)
-        context.findings.add(f"path-{end}", path, f"path {path} ({names}) was removed, {notice}")
+        context.add(f"path-{end}", path, f"path {path} ({names}) was removed, {notice}")
         context.findings.excused = ""
         return
     for method, operation in operations.items():
@@ -83,7 +84,7 @@ def _path_removed(context: ComparisonContext, path: str, item: dict[str, Any]) -
 def _operation_removed(context: ComparisonContext, operation: dict[str, Any], where: str) -> None:
     end, notice = context.lifecycle.removed(operation)
     context.findings.excused = "no stability was promised" if unstable(operation) else ""
-    context.findings.add(f"operation-{end}", where, f"the operation was removed, {notice}")
+    context.add(f"operation-{end}", where, f"the operation was removed, {notice}")
     context.findings.excused = ""
 
 
@@ -119,7 +120,7 @@ def path_item(
         context.select_fields(DeclaredUse())
     for method in new_operations:
         if method not in old_operations and context.declared is None:
-            context.findings.add("operation-added", f"{method.upper()} {after}", "the operation was added")
+            context.add("operation-added", f"{method.upper()} {after}", "the operation was added")
 
 
 def operation(
@@ -132,7 +133,7 @@ def operation(
 ) -> None:
     """Report changes of one operation. Each side is (path, path item, operation)."""
     before, after = old[2], new[2]
-    add = context.findings.add
+    add = context.add
     parameters.compare(
         context,
         parameters.collect(context, old[1], before, old[0], fresh=False),
@@ -169,9 +170,7 @@ def _stability(context: ComparisonContext, old: dict[str, Any], new: dict[str, A
         return
     unknown = [level for level in (before, after) if level is not None and level not in STABILITY]
     if unknown:
-        context.findings.add(
-            "operation-stability-unknown", where, f"the stability level {unknown[0]!r} is unknown"
-        )
+        context.add("operation-stability-unknown", where, f"the stability level {unknown[0]!r} is unknown")
         return
     # Without a level before, no promise is withdrawn. Without one now, the operation counts as stable.
     if before is None:
@@ -180,7 +179,7 @@ def _stability(context: ComparisonContext, old: dict[str, Any], new: dict[str, A
     if was == now:
         return
     word = "decreased" if now < was else "increased"
-    context.findings.add(
+    context.add(
         f"operation-stability-{word}", where, f"stability: {before or 'stable'} became {after or 'stable'}"
     )
 
@@ -190,10 +189,10 @@ def _callbacks(context: ComparisonContext, old: Any, new: Any, where: str, *, fl
     for name in sorted({*map(str, before), *map(str, after)}):
         there = f"{where} /callbacks/{escape(name)}"
         if name not in after:
-            context.findings.add("callback-removed", there, f"callback {name} was removed")
+            context.add("callback-removed", there, f"callback {name} was removed")
             continue
         if name not in before:
-            context.findings.add("callback-added", there, f"callback {name} was added")
+            context.add("callback-added", there, f"callback {name} was added")
             continue
         if not context.same_component(before[name], after[name]):
             old_node, new_node = context.old.follow(before[name]), context.new.follow(after[name])
@@ -208,9 +207,7 @@ def callback(
         if expression.startswith("x-"):
             continue
         if expression not in new:
-            context.findings.add(
-                "callback-removed", where, f"{expression} is not called any more", detail=expression
-            )
+            context.add("callback-removed", where, f"{expression} is not called any more", detail=expression)
         elif expression in old and old[expression] != new[expression]:
             path_item(
                 context,
@@ -228,8 +225,8 @@ def webhooks(context: ComparisonContext) -> None:
     for name in sorted({*map(str, old), *map(str, new)}):
         where = f"/webhooks/{escape(name)}"
         if name not in new:
-            context.findings.add("webhook-removed", where, f"webhook {name} was removed")
+            context.add("webhook-removed", where, f"webhook {name} was removed")
         elif name not in old:
-            context.findings.add("webhook-added", where, f"webhook {name} was added")
+            context.add("webhook-added", where, f"webhook {name} was added")
         elif context.old.follow(old[name]) != context.new.follow(new[name]) or context.thorough:
             path_item(context, name, f"webhook {name}", old[name], new[name], flipped=True)

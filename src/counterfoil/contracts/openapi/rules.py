@@ -99,10 +99,7 @@ SCHEMA_KINDS: dict[str, tuple[tuple[Verdict, Verdict], str]] = {
     "property-not-described": (("strict", "never"), "a property is accepted but not described any more"),
     "form-field-removed": (("relied", "breaks"), "a form field is not read any more"),
     "property-became-required": (_NARROWS, "the property is required now"),
-    "property-with-default-became-required": (
-        ("strict", "never"),
-        "the property is required now and has a default",
-    ),
+    "property-with-default-became-required": (("strict", "never"), "the property is required now and has a default"),
     "property-became-optional": (_WIDENS, "the property is optional now"),
     "property-became-read-only": (("strict", "never"), "clients cannot set the property any more"),
     "property-became-not-read-only": (_ALIKE, "clients can set the property"),
@@ -160,6 +157,15 @@ SCHEMA_KINDS: dict[str, tuple[tuple[Verdict, Verdict], str]] = {
     "reference-unresolved": (_UNKNOWN, "a reference has no target"),
 }  # fmt: skip
 
+_LIFECYCLE = ("deprecated", "deprecated-without-sunset", "reactivated", "sunset-invalid", "sunset-too-soon",
+              "sunset-removed", "sunset-moved-earlier")  # fmt: skip
+"""Kinds that operations and parameters share with schemas; their verdict does not depend on the side."""
+
+
+def _lifecycle(name: str) -> dict[str, tuple[Verdict, str]]:
+    return {f"{name}-{kind}": (SCHEMA_KINDS[kind][0][0], SCHEMA_KINDS[kind][1]) for kind in _LIFECYCLE}
+
+
 _OTHER: dict[str, tuple[Verdict, str]] = {
     "path-added": ("never", "a path was added"),
     "path-removed": ("breaks", "all operations of a path were removed, and some were not deprecated"),
@@ -170,13 +176,7 @@ _OTHER: dict[str, tuple[Verdict, str]] = {
     "operation-removed-before-sunset": ("breaks", "the operation was removed before its removal date"),
     "operation-removed-after-sunset": ("never", "the operation was removed after its removal date"),
     "operation-id-changed": ("strict", "generated clients use another name for the operation"),
-    "operation-deprecated": ("never", "deprecated with a removal date"),
-    "operation-deprecated-without-sunset": ("strict", "deprecated without a removal date"),
-    "operation-reactivated": ("never", "not deprecated any more"),
-    "operation-sunset-invalid": ("breaks", "the removal date is not a date"),
-    "operation-sunset-too-soon": ("breaks", "the removal date is in the past"),
-    "operation-sunset-removed": ("breaks", "the removal date was removed"),
-    "operation-sunset-moved-earlier": ("breaks", "the removal date is earlier"),
+    **_lifecycle("operation"),
     "operation-stability-decreased": ("breaks", "the stability level was lowered"),
     "operation-stability-increased": ("never", "the stability level was raised"),
     "operation-stability-unknown": ("breaks", "the stability level is unknown"),
@@ -184,10 +184,7 @@ _OTHER: dict[str, tuple[Verdict, str]] = {
     "required-parameter-added": ("breaks", "a required parameter was added"),
     "parameter-removed": ("relied", "a parameter is not read any more"),
     "parameter-removed-without-date": ("relied", "a parameter was removed, deprecated but without a removal date"),
-    "parameter-removed-before-sunset": (
-        "breaks",
-        "a parameter was removed before its removal date",
-    ),
+    "parameter-removed-before-sunset": ("breaks", "a parameter was removed before its removal date"),
     "parameter-removed-after-sunset": ("never", "a parameter was removed after its removal date"),
     "parameter-became-required": ("breaks", "the parameter is required now"),
     "parameter-became-optional": ("never", "the parameter is optional now"),
@@ -195,13 +192,7 @@ _OTHER: dict[str, tuple[Verdict, str]] = {
     "parameter-style-changed": ("breaks", "the serialization of the parameter changed"),
     "parameter-empty-refused": ("breaks", "the parameter cannot be empty any more"),
     "parameter-reserved-refused": ("strict", "reserved characters must be encoded now"),
-    "parameter-deprecated": ("never", "deprecated with a removal date"),
-    "parameter-deprecated-without-sunset": ("strict", "deprecated without a removal date"),
-    "parameter-reactivated": ("never", "not deprecated any more"),
-    "parameter-sunset-invalid": ("breaks", "the removal date is not a date"),
-    "parameter-sunset-too-soon": ("breaks", "the removal date is in the past"),
-    "parameter-sunset-removed": ("breaks", "the removal date was removed"),
-    "parameter-sunset-moved-earlier": ("breaks", "the removal date is earlier"),
+    **_lifecycle("parameter"),
     "request-body-added": ("never", "a body may be sent"),
     "required-request-body-added": ("breaks", "a body must be sent"),
     "request-body-removed": ("breaks", "the body is not read any more"),

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
+from counterfoil.contracts.json_parts import as_list, reference_of
 from counterfoil.contracts.openapi import constraints, objects, proof, variants
-from counterfoil.contracts.openapi.document import ApiDescription, listed
+from counterfoil.contracts.openapi.document import ApiDescription
 from counterfoil.contracts.openapi.findings import Findings
 from counterfoil.contracts.openapi.lifecycle import Lifecycle
 from counterfoil.contracts.openapi.reads import EVERYTHING, FieldSelection
@@ -87,11 +88,17 @@ class SchemaComparer:
                 return
             if _same_reference(old, new):
                 return
-        elif not self._probing and (name := _reference(old)) and name == _reference(new):
+        elif not self._probing and (name := reference_of(old)) and name == reference_of(new):
             # A component is reported at its own place, not at the place that refers to it.
             self._queue.append((old, new, msgspec.structs.replace(place, where=name.removeprefix("#"))))
             return
         self._compare_pair(old, new, place)
+
+    def report(
+        self, place: SchemaPlace, kind: str, message: str, example: Any = msgspec.UNSET, *, detail: str = ""
+    ) -> None:
+        """Add a finding at a place; `kind` is the name of the rule without its side."""
+        self.findings.schema(place.side, kind, place.where, message, example, detail=detail)
 
     def finish(self) -> None:
         """Compare the components that a thorough comparison has queued."""
@@ -100,9 +107,9 @@ class SchemaComparer:
 
     def _compare_pair(self, old: Any, new: Any, place: SchemaPlace) -> None:
         key_place = msgspec.structs.replace(place, where="") if self._probing else place
-        name = _reference(old)
+        name = reference_of(old)
         key = (id(old), id(new), key_place)
-        if name and name == _reference(new):
+        if name and name == reference_of(new):
             key = (hash(name), hash(name), key_place)
         open_key = (id(old), id(new), place.side)
         if key in self._done or open_key in self._open:
@@ -111,7 +118,7 @@ class SchemaComparer:
         self._alive.append((old, new))
         if len(self._open) >= MAX_OPEN_SCHEMAS:
             message = f"schemas nested deeper than {MAX_OPEN_SCHEMAS} are not compared"
-            self.findings.schema(place.side, "too-deep", place.where, message)
+            self.report(place, "too-deep", message)
             return
         self._open.add(open_key)
         try:
@@ -120,7 +127,7 @@ class SchemaComparer:
             if len(self._open) > 1:
                 raise
             message = "alternatives nested too deep are not compared"
-            self.findings.schema(place.side, "too-deep", place.where, message)
+            self.report(place, "too-deep", message)
         finally:
             self._open.discard(open_key)
 
@@ -174,7 +181,7 @@ class SchemaComparer:
 
     def _fields(self, old: View, new: View, place: SchemaPlace) -> None:
         for problem in (*old.unresolved, *new.unresolved):
-            self.findings.schema(place.side, "reference-unresolved", place.where, problem, detail=problem)
+            self.report(place, "reference-unresolved", problem, detail=problem)
         if old.unresolved or new.unresolved:
             return
         constraints.compare(self, old, new, place)
@@ -226,14 +233,9 @@ def _needs_proof(view: View) -> bool:
     return bool(view.unions) or "not" in view.carried or "if" in view.carried
 
 
-def _reference(schema: Any) -> str:
-    reference = schema.get("$ref") if isinstance(schema, dict) else None
-    return reference if isinstance(reference, str) else ""
-
-
 def _same_reference(old: Any, new: Any) -> bool:
-    reference = _reference(old)
-    if not reference or reference != _reference(new):
+    reference = reference_of(old)
+    if not reference or reference != reference_of(new):
         return False
     return {k: v for k, v in old.items() if k not in _ANNOTATIONS} == {
         k: v for k, v in new.items() if k not in _ANNOTATIONS
@@ -247,7 +249,7 @@ def _parts(schema: Any) -> set[str]:
     """Return the components of a schema: its reference and the parts of its `allOf`."""
     if not isinstance(schema, dict):
         return set()
-    references = {_reference(schema)}
-    for part in listed(schema.get("allOf")):
+    references = {reference_of(schema)}
+    for part in as_list(schema.get("allOf")):
         references |= _parts(part)
     return references - {""}

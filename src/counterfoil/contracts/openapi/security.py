@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterfoil.contracts.openapi.document import ApiDescription, escape, keyed, listed
+from counterfoil.contracts.json_parts import as_list, as_map, escape
+from counterfoil.contracts.openapi.document import ApiDescription
 from counterfoil.contracts.openapi.findings import Findings
 
 _SCHEME_KEYS = ("type", "in", "name", "scheme", "bearerFormat", "openIdConnectUrl")
@@ -21,21 +22,18 @@ def requirements(findings: Findings, old: Any, new: Any, where: str) -> None:
     before, after = _combinations(old), _combinations(new)
     for combination in before:
         if not any(_is_weaker(other, combination) for other in after):
-            findings.add(
-                "security-narrowed", where, f"{_text(combination)} is not accepted any more",
-                detail=_text(combination),
-            )  # fmt: skip
+            text = _text(combination)
+            findings.add("security-narrowed", where, f"{text} is not accepted any more", detail=text)
     for combination in after:
         if not any(_is_weaker(other, combination) for other in before):
-            findings.add(
-                "security-widened", where, f"{_text(combination)} is accepted now", detail=_text(combination)
-            )
+            text = _text(combination)
+            findings.add("security-widened", where, f"{text} is accepted now", detail=text)
 
 
 def _combinations(requirements: Any) -> list[dict[str, frozenset[str]]]:
     combinations = [
-        {str(name): frozenset(map(str, listed(scopes))) for name, scopes in requirement.items()}
-        for requirement in listed(requirements)
+        {str(name): frozenset(map(str, as_list(scopes))) for name, scopes in requirement.items()}
+        for requirement in as_list(requirements)
         if isinstance(requirement, dict)
     ]
     return combinations or [{}]
@@ -46,10 +44,8 @@ def _is_weaker(first: dict[str, frozenset[str]], second: dict[str, frozenset[str
 
 
 def _text(combination: dict[str, frozenset[str]]) -> str:
-    parts = [
-        name + (f" ({', '.join(sorted(scopes))})" if scopes else "")
-        for name, scopes in sorted(combination.items())
-    ]
+    items = sorted(combination.items())
+    parts = [name + (f" ({', '.join(sorted(scopes))})" if scopes else "") for name, scopes in items]
     return " with ".join(parts) or "no credential"
 
 
@@ -68,32 +64,32 @@ def schemes(findings: Findings, before: ApiDescription, after: ApiDescription) -
 
 
 def _scheme(findings: Findings, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
-    changed = [key for key in _SCHEME_KEYS if old.get(key) != new.get(key)]
-    if changed:
-        text = "; ".join(f"{key} {old.get(key)} became {new.get(key)}" for key in changed)
-        findings.add("security-scheme-changed", where, text)
-    before, after = keyed(old.get("flows")), keyed(new.get("flows"))
+    _keys(findings, old, new, where, _SCHEME_KEYS)
+    before, after = as_map(old.get("flows")), as_map(new.get("flows"))
     for flow in sorted({*map(str, before), *map(str, after)}):
         there = f"{where}/flows/{flow}"
         if flow not in after:
             findings.add("security-scheme-changed", there, f"flow {flow} was removed")
         elif flow in before:
-            _flow(findings, keyed(before[flow]), keyed(after[flow]), there)
+            _flow(findings, as_map(before[flow]), as_map(after[flow]), there)
 
 
 def _flow(findings: Findings, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
-    changed = [key for key in _URL_KEYS if old.get(key) != new.get(key)]
+    _keys(findings, old, new, where, _URL_KEYS)
+    scopes = "availableScopes" if "availableScopes" in old else "scopes"
+    before, after = as_map(old.get(scopes)), as_map(new.get(scopes))
+    for scope in sorted({*map(str, before), *map(str, after)}):
+        there = f"{where}/scopes/{escape(scope)}"
+        if scope not in after:
+            findings.add("security-scope-removed", there, f"scope {scope} was removed")
+        elif scope not in before:
+            findings.add("security-scope-added", there, f"scope {scope} was added")
+
+
+def _keys(
+    findings: Findings, old: dict[str, Any], new: dict[str, Any], where: str, keys: tuple[str, ...]
+) -> None:
+    changed = [key for key in keys if old.get(key) != new.get(key)]
     if changed:
         text = "; ".join(f"{key} {old.get(key)} became {new.get(key)}" for key in changed)
         findings.add("security-scheme-changed", where, text)
-    scopes = "availableScopes" if "availableScopes" in old else "scopes"
-    before, after = keyed(old.get(scopes)), keyed(new.get(scopes))
-    for scope in sorted({*map(str, before), *map(str, after)}):
-        if scope not in after:
-            findings.add(
-                "security-scope-removed", f"{where}/scopes/{escape(scope)}", f"scope {scope} was removed"
-            )
-        elif scope not in before:
-            findings.add(
-                "security-scope-added", f"{where}/scopes/{escape(scope)}", f"scope {scope} was added"
-            )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterfoil.contracts.openapi.document import METHODS, keyed, listed
+from counterfoil.contracts.json_parts import as_list, as_map, reference_of
+from counterfoil.contracts.openapi.document import METHODS
 
 _SECTIONS = {
     "#/definitions/": "#/components/schemas/",
@@ -27,28 +28,28 @@ def upgraded(root: dict[str, Any]) -> dict[str, Any]:
     root = _with_new_references(root)
     description: dict[str, Any] = {"openapi": "3.0.3", "info": root.get("info", {})}
     if root.get("host"):
-        schemes = listed(root.get("schemes")) or ["https"]
+        schemes = as_list(root.get("schemes")) or ["https"]
         description["servers"] = [
             {"url": f"{scheme}://{root['host']}{root.get('basePath', '')}"} for scheme in schemes
         ]
     description["paths"] = {
         path: _path_item(item, root) if isinstance(item, dict) else item
-        for path, item in keyed(root.get("paths")).items()
+        for path, item in as_map(root.get("paths")).items()
     }
     description["components"] = {
-        "schemas": keyed(root.get("definitions")),
+        "schemas": as_map(root.get("definitions")),
         "parameters": {
             name: _parameter(node)
-            for name, node in keyed(root.get("parameters")).items()
+            for name, node in as_map(root.get("parameters")).items()
             if isinstance(node, dict) and node.get("in") not in ("body", "formData")
         },
         "responses": {
-            name: _response(node, listed(root.get("produces")) or ["application/json"])
-            for name, node in keyed(root.get("responses")).items()
+            name: _response(node, as_list(root.get("produces")) or ["application/json"])
+            for name, node in as_map(root.get("responses")).items()
         },
         "securitySchemes": {
             name: _scheme(node)
-            for name, node in keyed(root.get("securityDefinitions")).items()
+            for name, node in as_map(root.get("securityDefinitions")).items()
             if isinstance(node, dict)
         },
     }
@@ -78,7 +79,7 @@ def _reference(reference: str) -> str:
 
 
 def _path_item(item: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
-    shared = listed(item.get("parameters"))
+    shared = as_list(item.get("parameters"))
     path_item = {key: value for key, value in item.items() if key not in METHODS and key != "parameters"}
     for method in METHODS:
         if isinstance(item.get(method), dict):
@@ -87,32 +88,32 @@ def _path_item(item: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
 
 
 def _operation(operation: dict[str, Any], shared: list[Any], root: dict[str, Any]) -> dict[str, Any]:
-    consumes = listed(operation.get("consumes", root.get("consumes"))) or ["application/json"]
-    produces = listed(operation.get("produces", root.get("produces"))) or ["application/json"]
+    consumes = as_list(operation.get("consumes", root.get("consumes"))) or ["application/json"]
+    produces = as_list(operation.get("produces", root.get("produces"))) or ["application/json"]
     converted = {
         key: value
         for key, value in operation.items()
         if key not in ("consumes", "produces", "parameters", "responses", "schemes")
     }
     parameters: dict[tuple[Any, Any], tuple[Any, dict[str, Any]]] = {}
-    for raw in (*shared, *listed(operation.get("parameters"))):
+    for raw in (*shared, *as_list(operation.get("parameters"))):
         node = _parameter_node(raw, root)
         parameters[str(node.get("in")), str(node.get("name"))] = (raw, node)
     plain = [(raw, node) for raw, node in parameters.values() if node.get("in") not in ("body", "formData")]
-    converted["parameters"] = [raw if "$ref" in keyed(raw) else _parameter(node) for raw, node in plain]
+    converted["parameters"] = [raw if "$ref" in as_map(raw) else _parameter(node) for raw, node in plain]
     body = _body([node for _, node in parameters.values()], consumes)
     if body:
         converted["requestBody"] = body
     converted["responses"] = {
-        status: _response(node, produces) for status, node in keyed(operation.get("responses")).items()
+        status: _response(node, produces) for status, node in as_map(operation.get("responses")).items()
     }
     return converted
 
 
 def _parameter_node(raw: Any, root: dict[str, Any]) -> dict[str, Any]:
-    if isinstance(raw, dict) and isinstance(raw.get("$ref"), str):
-        raw = keyed(root.get("parameters")).get(raw["$ref"].rsplit("/", 1)[-1], {})
-    return raw if isinstance(raw, dict) else {}
+    if reference := reference_of(raw):
+        raw = as_map(root.get("parameters")).get(reference.rsplit("/", 1)[-1])
+    return as_map(raw)
 
 
 def _body(nodes: list[dict[str, Any]], consumes: list[str]) -> dict[str, Any]:

@@ -7,12 +7,12 @@ narrower side needs one of the wider side that accepts it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from counterfoil.contracts.openapi.document import keyed
+from counterfoil.contracts.json_parts import as_map, reference_of
 from counterfoil.contracts.openapi.sample import sample, sample_of
 from counterfoil.contracts.openapi.view import Union, View, join, view_of
 
@@ -39,28 +39,18 @@ def compare_matched(
     for old_variant, new_variant, position in pairs:
         schemas.compare(old_variant, new_variant, place.into(f"{after.keyword}/{position}"))
     for variant in removed:
-        if (
-            not _ref(variant)
-            and place.side == "request"
-            and any(schemas.fits(variant, other, place) for other in after.variants)
-        ):
+        others = after.variants if place.side == "request" and not reference_of(variant) else ()
+        if any(schemas.fits(variant, other, place) for other in others):
             continue
-        schemas.findings.schema(
-            place.side, "variant-removed", place.where, f"alternative {_name(variant)} was removed",
-            sample(variant, schemas.old), detail=_name(variant),
-        )  # fmt: skip
+        example, name = sample(variant, schemas.old), _name(variant)
+        schemas.report(place, "variant-removed", f"alternative {name} was removed", example, detail=name)
     for variant in added:
-        if (
-            not _ref(variant)
-            and place.side == "response"
-            and any(schemas.fits(other, variant, place) for other in before.variants)
-        ):
+        others = before.variants if place.side == "response" and not reference_of(variant) else ()
+        if any(schemas.fits(other, variant, place) for other in others):
             continue
-        schemas.findings.schema(
-            place.side, "variant-added", place.where, f"alternative {_name(variant)} was added",
-            sample(variant, schemas.new), detail=_name(variant),
-        )  # fmt: skip
-    if any(_ref(variant) for variant in (*removed, *added)):
+        example, name = sample(variant, schemas.new), _name(variant)
+        schemas.report(place, "variant-added", f"alternative {name} was added", example, detail=name)
+    if any(reference_of(variant) for variant in (*removed, *added)):
         return "named"
     return "some" if removed or added else "none"
 
@@ -69,60 +59,48 @@ def _match(
     schemas: SchemaComparer, old: list[Any], new: list[Any], place: SchemaPlace
 ) -> tuple[list[Any], list[Any], list[tuple[Any, Any, int]]]:
     """Match alternatives. Return the unmatched ones of both sides, and pairs to compare with the new position."""
-    left = list(old)
-    right = list(enumerate(new))
-    pairs: list[tuple[Any, Any, int]] = []
-    for same in (_same_name, _equal):
-        for variant in list(left):
-            for at, other in right:
-                if same(variant, other):
-                    left.remove(variant)
-                    right.remove((at, other))
-                    if schemas.thorough:
-                        pairs.append((variant, other, at))
-                    break
+    left, right = list(old), list(enumerate(new))
+
+    def similar(variant: Any, other: Any) -> bool:
+        if reference_of(variant) or reference_of(other):
+            return False
+        return len(left) == len(right) == 1 or _kind(variant) == _kind(other) is not None
+
+    equal = [*_take(left, right, _same_name), *_take(left, right, _equal)]
+    pairs = equal if schemas.thorough else []
     if len(left) * len(right) <= MAX_ALTERNATIVES * MAX_ALTERNATIVES:
-        for variant in list(left):
-            for at, other in right:
-                if schemas.fits(variant, other, place):
-                    left.remove(variant)
-                    right.remove((at, other))
-                    pairs.append((variant, other, at))
-                    break
-    for variant in list(left):
-        tag = _tag(variant, schemas.old)
-        for at, other in right:
-            if tag and tag == _tag(other, schemas.new):
-                left.remove(variant)
-                right.remove((at, other))
-                pairs.append((variant, other, at))
-                break
-    for variant in list(left):
-        for at, other in right:
-            alone = len(left) == len(right) == 1
-            if (
-                not _ref(variant)
-                and not _ref(other)
-                and (alone or _kind(variant) == _kind(other) is not None)
-            ):
-                left.remove(variant)
-                right.remove((at, other))
-                pairs.append((variant, other, at))
-                break
+        pairs += _take(left, right, lambda variant, other: schemas.fits(variant, other, place) is True)
+    tags = {id(variant): tag for variant in left if (tag := _tag(variant, schemas.old))}
+    pairs += _take(
+        left,
+        right,
+        lambda variant, other: id(variant) in tags and tags[id(variant)] == _tag(other, schemas.new),
+    )
+    pairs += _take(left, right, similar)
     return left, [variant for _, variant in right], pairs
 
 
-def _ref(variant: Any) -> str:
-    reference = variant.get("$ref") if isinstance(variant, dict) else None
-    return reference if isinstance(reference, str) else ""
+def _take(
+    left: list[Any], right: list[tuple[int, Any]], same: Callable[[Any, Any], bool]
+) -> list[tuple[Any, Any, int]]:
+    """Remove the alternatives that match from both lists, and return them with the new position."""
+    pairs = []
+    for variant in list(left):
+        for at, other in right:
+            if same(variant, other):
+                left.remove(variant)
+                right.remove((at, other))
+                pairs.append((variant, other, at))
+                break
+    return pairs
 
 
 def _kind(variant: Any) -> Any:
-    return variant.get("type") if isinstance(variant, dict) else None
+    return as_map(variant).get("type")
 
 
 def _same_name(old: Any, new: Any) -> bool:
-    return bool(_ref(old)) and _ref(old) == _ref(new)
+    return bool(reference_of(old)) and reference_of(old) == reference_of(new)
 
 
 def _equal(old: Any, new: Any) -> bool:
@@ -136,13 +114,12 @@ def _tag(variant: Any, document: ApiDescription) -> Any:
         inner = view_of(view.properties.get(name, True), document)
         if inner.enum is not None and len(inner.enum) == 1:
             return (name, str(inner.enum[0]))
-    title = variant.get("title") if isinstance(variant, dict) else None
-    return title or None
+    return as_map(variant).get("title") or None
 
 
 def _name(variant: Any) -> str:
-    if _ref(variant):
-        return _ref(variant).rsplit("/", 1)[-1]
+    if reference_of(variant):
+        return reference_of(variant).rsplit("/", 1)[-1]
     if isinstance(variant, dict):
         return str(variant.get("title") or variant.get("type") or "without a name")
     return str(variant)
@@ -151,11 +128,9 @@ def _name(variant: Any) -> str:
 def covered(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> bool | None:
     """Return whether the wider side accepts all values of the narrower one; None if undecided or too large."""
     old_views, new_views = alternatives(old, schemas.old), alternatives(new, schemas.new)
-    if (
-        old_views is None
-        or new_views is None
-        or len(old_views) * len(new_views) > MAX_ALTERNATIVES * MAX_ALTERNATIVES
-    ):
+    if old_views is None or new_views is None:
+        return None
+    if len(old_views) * len(new_views) > MAX_ALTERNATIVES * MAX_ALTERNATIVES:
         return None
     if place.side == "request":
         rows = [[schemas.views_fit(before, after, place) for after in new_views] for before in old_views]
@@ -182,10 +157,8 @@ def alternatives(view: View, document: ApiDescription, depth: int = 0) -> list[V
                 return None
             split += inner
         elif partial.types is not None and len(partial.types) > 1:
-            split += [
-                msgspec.structs.replace(partial, types=frozenset((kind,)), split=True)
-                for kind in sorted(partial.types)
-            ]
+            kinds = sorted(partial.types)
+            split += [msgspec.structs.replace(partial, types=frozenset((k,)), split=True) for k in kinds]
         else:
             split.append(partial)
     return split if len(split) <= MAX_ALTERNATIVES else None
@@ -206,29 +179,21 @@ def compare_rearranged(schemas: SchemaComparer, old: View, new: View, place: Sch
     turned = covered(schemas, old, new, place.turned())
     discriminator(schemas, old, new, place)
     if verdict is None or turned is None:
-        schemas.findings.schema(
-            place.side,
-            "union-unclear",
-            place.where,
-            "the alternatives changed their form; whether they mean the same is not decided",
-        )
+        message = "the alternatives changed their form; whether they mean the same is not decided"
+        schemas.report(place, "union-unclear", message)
         return
     if verdict:
         kind = "union-widened" if place.side == "request" else "union-narrowed"
-        message = "the alternatives changed their form and cover all earlier values"
         if not turned:
-            schemas.findings.schema(place.side, kind, place.where, message)
+            schemas.report(place, kind, "the alternatives changed their form and cover all earlier values")
         return
-    if turned:
-        kind = "union-narrowed" if place.side == "request" else "union-widened"
-        message = (
-            "the alternatives do not cover all earlier values"
-            if place.side == "request"
-            else "the alternatives allow values that were not allowed before"
-        )
-    else:
+    if not turned:
         kind, message = "union-changed", "the alternatives before and after do not cover each other"
-    schemas.findings.schema(place.side, kind, place.where, message, _uncovered(schemas, old, new, place))
+    elif place.side == "request":
+        kind, message = "union-narrowed", "the alternatives do not cover all earlier values"
+    else:
+        kind, message = "union-widened", "the alternatives allow values that were not allowed before"
+    schemas.report(place, kind, message, _uncovered(schemas, old, new, place))
 
 
 def discriminator(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
@@ -236,32 +201,23 @@ def discriminator(schemas: SchemaComparer, old: View, new: View, place: SchemaPl
     before, after = old.carried.get("discriminator"), new.carried.get("discriminator")
     if before == after:
         return
-    report = schemas.findings.schema
+    report = schemas.report
     if not isinstance(before, dict):
-        report(place.side, "discriminator-added", place.where, "a property identifies the alternatives now")
+        report(place, "discriminator-added", "a property identifies the alternatives now")
         return
     if not isinstance(after, dict):
-        report(
-            place.side,
-            "discriminator-removed",
-            place.where,
-            "no property identifies the alternatives any more",
-        )
+        report(place, "discriminator-removed", "no property identifies the alternatives any more")
         return
     if before.get("propertyName") != after.get("propertyName"):
-        report(
-            place.side, "discriminator-property-changed", place.where,
-            f"discriminator property {before.get('propertyName')} became {after.get('propertyName')}",
-        )  # fmt: skip
-    was, now = keyed(before.get("mapping")), keyed(after.get("mapping"))
+        message = f"discriminator property {before.get('propertyName')} became {after.get('propertyName')}"
+        report(place, "discriminator-property-changed", message)
+    was, now = as_map(before.get("mapping")), as_map(after.get("mapping"))
     for name in sorted({*was, *now}):
         if was.get(name) == now.get(name):
             continue
         word = "added" if name not in was else "removed" if name not in now else "changed"
-        report(
-            place.side, f"discriminator-mapping-{word}", place.where, f"discriminator value {name} was {word}",
-            detail=str(name),
-        )  # fmt: skip
+        message = f"discriminator value {name} was {word}"
+        report(place, f"discriminator-mapping-{word}", message, detail=str(name))
 
 
 def _report_named(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> bool:
@@ -272,19 +228,17 @@ def _report_named(schemas: SchemaComparer, old: View, new: View, place: SchemaPl
     before, after = _named(old), _named(new)
     changed, verb = (before - after, "removed") if place.side == "request" else (after - before, "added")
     new_choice = place.side == "response" and not old.unions and len(new.unions) == 1 and not before
-    whole = new_choice and all(_ref(variant) for variant in new.unions[0].variants)
+    whole = new_choice and all(reference_of(variant) for variant in new.unions[0].variants)
     if not changed or not (before & after or whole):
         return False
     for name in sorted(changed):
-        schemas.findings.schema(
-            place.side, f"variant-{verb}", place.where, f"alternative {name.rsplit('/', 1)[-1]} was {verb}",
-            detail=name,
-        )  # fmt: skip
+        message = f"alternative {name.rsplit('/', 1)[-1]} was {verb}"
+        schemas.report(place, f"variant-{verb}", message, detail=name)
     return True
 
 
 def _named(view: View) -> set[str]:
-    return view.names | {_ref(variant) for union in view.unions for variant in union.variants} - {""}
+    return view.names | {reference_of(variant) for union in view.unions for variant in union.variants} - {""}
 
 
 def _uncovered(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> Any:

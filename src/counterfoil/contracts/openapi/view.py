@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from counterfoil.contracts.json_parts import as_list
 from counterfoil.contracts.openapi.document import ApiDescription, UnresolvedReference
 
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
@@ -122,13 +123,13 @@ def _read(
     for keyword in ("oneOf", "anyOf"):
         if isinstance(schema.get(keyword), list):
             _union(view, keyword, schema[keyword], document, borrowed, depth)
-    for part in _list(schema.get("allOf")):
+    for part in as_list(schema.get("allOf")):
         _read(view, part, document, borrowed, depth + 1)
 
 
 def _types(view: View, schema: dict[str, Any]) -> None:
     stated = schema.get("type")
-    names = [stated] if isinstance(stated, str) else _list(stated)
+    names = [stated] if isinstance(stated, str) else as_list(stated)
     types = frozenset(str(name) for name in names) if names else None
     null: bool | None = None
     if types is not None:
@@ -207,7 +208,7 @@ def _object(view: View, schema: dict[str, Any]) -> None:
             view.properties[name] = (
                 value if current is None or current == value else {"allOf": [current, value]}
             )
-    view.required.update(str(name) for name in _list(schema.get("required")))
+    view.required.update(str(name) for name in as_list(schema.get("required")))
     additional = schema.get("additionalProperties", True)
     if additional is not True:
         if view.additional is True or additional is False:
@@ -334,10 +335,6 @@ def _is_null(variant: Any) -> bool:
     return isinstance(variant, dict) and (
         variant.get("type") in ("null", ["null"]) or variant.get("enum") == [None]
     )
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _number(value: Any) -> bool:
