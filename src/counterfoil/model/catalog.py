@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from counterfoil.model import kinds
 from counterfoil.model.checks.references import references
 from counterfoil.model.document import Document
-from counterfoil.model.fields import each_field, field_names
+from counterfoil.model.fields import each_field, field_names, inner_fields
 from counterfoil.model.model import Model
 
 Key: TypeAlias = tuple[str, str]
@@ -70,23 +70,16 @@ class Catalog:
     """Entries sorted by kind and name, and the edges between them."""
 
     def __init__(self, model: Model) -> None:
-        documents = [
-            model.document(kind, name) for kind, name in sorted((d.kind, d.name) for d in model.documents)
-        ]
-        self.entries: dict[Key, Entry] = {
-            (d.kind, d.name): _entry(model, d) for d in documents if d is not None
-        }
+        documents = sorted(model.documents, key=lambda d: (d.kind, d.name))
+        self.entries: dict[Key, Entry] = {(d.kind, d.name): _entry(model, d) for d in documents}
         edges = dict.fromkeys(edge for document in model.documents for edge in _edges(model, document))
         self.edges = tuple(e for e in edges if e.source in self.entries and e.target in self.entries)
 
     def search(self, text: str = "", kind: str = "") -> list[Entry]:
         """Return the entries that contain every word of the text; matches in the name first."""
         words = text.casefold().split()
-        matches = [
-            entry
-            for entry in self.entries.values()
-            if (not kind or entry.kind == kind) and all(word in entry.search_text() for word in words)
-        ]
+        entries = [entry for entry in self.entries.values() if not kind or entry.kind == kind]
+        matches = [entry for entry in entries if all(word in entry.search_text() for word in words)]
         return sorted(matches, key=lambda e: not all(word in e.name for word in words)) if words else matches
 
     def of(self, key: Key) -> list[Edge]:
@@ -132,7 +125,7 @@ def _entry(model: Model, document: Document) -> Entry:
         owners=_owners(model, value),
         digest=model.digest_of(document.kind, document.name),
         system=system if isinstance(system, str) else "",
-        fields={part: tuple(_fields(model, document, spec)) for part, spec in _maps(value)},
+        fields={part: tuple(_fields(model, value, spec)) for part, spec in _maps(value)},
     )
 
 
@@ -157,9 +150,8 @@ def _maps(value: kinds.Kind) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _fields(
-    model: Model, document: Document, specs: Mapping[str, Any], path: str = ""
+    model: Model, value: kinds.Kind, specs: Mapping[str, Any], path: str = ""
 ) -> Iterator[FieldEntry]:
-    value = document.value
     for name, optional, spec in each_field(specs):
         system = ""
         if isinstance(value, kinds.Object):
@@ -177,25 +169,14 @@ def _fields(
             owners=tuple(model.owners_of(owner)) if owner else (),
             doc=full.doc if full else "",
         )
-        inner, mark = _inside(spec)
+        inner, is_list = inner_fields(spec)
         if inner:
-            yield from _fields(model, document, inner, f"{path}{name}{mark}.")
+            yield from _fields(model, value, inner, f"{path}{name}{'[]' if is_list else ''}.")
 
 
 def _record_of(model: Model, object_: str, name: str) -> str:
     subject = model.objects.get(object_)
     return model.system_of_record(object_, name) if subject and name in field_names(subject.fields) else ""
-
-
-def _inside(spec: Any) -> tuple[Mapping[str, Any], str]:
-    """Return the fields within a field, and `[]` if they are fields of list items."""
-    if isinstance(spec, list):
-        return _inside(spec[0])[0], "[]"
-    if not isinstance(spec, kinds.FieldSpec):
-        return {}, ""
-    if spec.items is not None:
-        return _inside(spec.items)[0], "[]"
-    return spec.fields or {}, "[]" if spec.type == "list" else ""
 
 
 def _type(spec: Any) -> str:

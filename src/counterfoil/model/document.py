@@ -88,10 +88,8 @@ _TYPES = {
     "string_type": "text",
     "int_type": "a whole number",
     "bool_type": "true or false",
-    "dict_type": "a mapping",
     "list_type": "a list",
-    "model_type": "a mapping",
-    "dict_attributes_type": "a mapping",
+    **dict.fromkeys(("dict_type", "model_type", "dict_attributes_type"), "a mapping"),
 }
 
 
@@ -182,10 +180,8 @@ def locate(data: Any, loc: tuple[Any, ...]) -> Path:
         best: Path = ()
         for position in range(at, len(loc)):
             part = loc[position]
-            inside = (isinstance(node, dict) and part in node) or (
-                isinstance(node, list) and isinstance(part, int) and part < len(node)
-            )
-            if inside:
+            in_list = isinstance(node, list) and isinstance(part, int) and part < len(node)
+            if in_list or (isinstance(node, dict) and part in node):
                 candidate: Path = (part, *follow(node[part], position + 1))
                 if len(candidate) >= len(best):
                     best = candidate

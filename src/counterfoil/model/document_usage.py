@@ -63,7 +63,7 @@ def _workflow(reader: UsageReader, workflow: kinds.Workflow) -> None:
     start = workflow.start
     names: dict[str, ContractPath | None] = {}
     if start.event:
-        names["event"] = ContractPath(("event", start.event), (), True)
+        names["event"] = _event_path(start.event)
     elif start.due:
         names["object"] = ContractPath(("object", start.due.object))
     elif start.operation:
@@ -71,8 +71,7 @@ def _workflow(reader: UsageReader, workflow: kinds.Workflow) -> None:
     for text in (start.key, start.when, start.due.at if start.due else None):
         reader.formula(text, names)
     if isinstance(start.generation, kinds.GenerationEvent):
-        arrived = ContractPath(("event", start.generation.event), (), True)
-        reader.formula(start.generation.where, {**names, "event": arrived})
+        reader.formula(start.generation.where, {**names, "event": _event_path(start.generation.event)})
     else:
         reader.formula(start.generation, names)
     for name, fact in workflow.facts.items():
@@ -80,17 +79,11 @@ def _workflow(reader: UsageReader, workflow: kinds.Workflow) -> None:
         if fact.read:
             reader.template(fact.with_, names)
             reader.usage.give(("input", fact.read), reader.user, fact.with_)
-        names[name] = (
-            ContractPath(("object", fact.head))
-            if fact.head
-            else ContractPath(("output", fact.read))
-            if fact.read
-            else None
-        )
+        read = ContractPath(("output", fact.read)) if fact.read else None
+        names[name] = ContractPath(("object", fact.head)) if fact.head else read
     for name, text in workflow.let.items():
         names[name] = reader.bind(text, names)
-    keys = workflow.serial.key if workflow.serial else []
-    for text in keys if isinstance(keys, list) else [keys]:
+    for text in workflow.serial_keys:
         reader.formula(text, names)
     policy = reader.documents.policies.get(workflow.failure)
     places = [*steps(workflow)]
@@ -100,8 +93,7 @@ def _workflow(reader: UsageReader, workflow: kinds.Workflow) -> None:
         names |= _result(place.step)
     for signal in workflow.signals:
         reader.formula(
-            signal.where,
-            {**names, "event": ContractPath(("event", signal.event), (), True), "start": names.get("event")},
+            signal.where, {**names, "event": _event_path(signal.event), "start": names.get("event")}
         )
     variables: dict[str, ContractPath | None] = {}  # of `each`; distinguished by name only
     for place in places:
@@ -114,13 +106,17 @@ def _workflow(reader: UsageReader, workflow: kinds.Workflow) -> None:
         reader.usage.give(("output", start.operation), reader.user, workflow.returns)
 
 
+def _event_path(event: str) -> ContractPath:
+    return ContractPath(("event", event), envelope=True)
+
+
 def _result(step: StepKind) -> dict[str, ContractPath | None]:
     if step.id is None:
         return {}
     if isinstance(step, kinds.Call):
         return {step.id: ContractPath(("output", step.call))}
     if isinstance(step, kinds.Wait) and step.wait.event:
-        return {step.id: ContractPath(("event", step.wait.event), (), True)}
+        return {step.id: _event_path(step.wait.event)}
     return {step.id: None}
 
 
@@ -141,8 +137,8 @@ def _step(reader: UsageReader, workflow: kinds.Workflow, step: StepKind, names: 
             _approve(reader, workflow, step, names)
         case kinds.Wait():
             if step.wait.event:
-                arrived = ContractPath(("event", step.wait.event), (), True)
-                reader.formula(step.wait.where, {**names, "event": arrived, "start": names.get("event")})
+                names_of = {**names, "event": _event_path(step.wait.event), "start": names.get("event")}
+                reader.formula(step.wait.where, names_of)
             if step.wait.until is not None and not is_duration(step.wait.until):
                 reader.formula(str(step.wait.until), names)
         case kinds.Choose():
@@ -161,9 +157,8 @@ def _approve(reader: UsageReader, workflow: kinds.Workflow, step: kinds.Approve,
         reader.formula(text, names)
     policy = reader.documents.policies.get(step.approve)
     if policy is not None and policy.approval is not None and step.requester is None:
-        UsageReader(reader.documents, reader.usage, ("policy", policy.name)).formula(
-            policy.approval.requester, names
-        )
+        of_policy = UsageReader(reader.documents, reader.usage, ("policy", policy.name))
+        of_policy.formula(policy.approval.requester, names)
     limit = reader.documents.policies.get(step.reserve or "")
     if limit is not None and limit.limit is not None:
         of_limit = UsageReader(reader.documents, reader.usage, ("policy", limit.name))
@@ -213,9 +208,8 @@ def _cast(reader: UsageReader, cast: kinds.Cast, names: dict[str, ContractPath |
     documents = reader.documents
     if cast.from_ in documents.events and cast.to in documents.events:
         names["data"] = ContractPath(("event", cast.from_))
-        _copied(
-            reader, ("event", cast.from_), documents.events[cast.from_].data, documents.events[cast.to].data
-        )
+        old_event, new_event = documents.events[cast.from_], documents.events[cast.to]
+        _copied(reader, ("event", cast.from_), old_event.data, new_event.data)
     if cast.from_ in documents.operations and cast.to in documents.operations:
         old, new = documents.operations[cast.from_], documents.operations[cast.to]
         names |= {"input": ContractPath(("input", cast.from_)), "result": ContractPath(("output", cast.to))}
@@ -231,11 +225,11 @@ def _copied(reader: UsageReader, contract: Contract, fields: Any, target: Any) -
 def _reconciliation(reader: UsageReader, rule: kinds.Reconciliation) -> None:
     asserted: dict[str, ContractPath | None] = {}
     if rule.foil.event:
-        asserted["event"] = ContractPath(("event", rule.foil.event), (), True)
+        asserted["event"] = _event_path(rule.foil.event)
     if rule.foil.operation:
         asserted["input"] = ContractPath(("input", rule.foil.operation))
         asserted["result"] = ContractPath(("output", rule.foil.operation))
-    observed = {"event": ContractPath(("event", rule.observe.event), (), True)}
+    observed = {"event": _event_path(rule.observe.event)}
     for part, names in ((rule.foil, asserted), (rule.observe, observed)):
         for text in (part.when, part.key, *part.legs.values()):
             reader.formula(text, names)

@@ -42,15 +42,13 @@ def explain(text: str, sample: Mapping[str, Any] | None = None) -> Explanation:
     try:
         expression = expr.compile(source)
     except ExpressionError as error:
-        findings = tuple(
-            Finding("formula", fault.message, "EXPR", fault.line, fault.column) for fault in error.findings
-        )
+        faults = error.findings
+        findings = tuple(Finding("formula", f.message, "EXPR", f.line, f.column) for f in faults)
         return Explanation(source, problem="the expression does not parse", findings=findings)
     lookups = tuple(sorted(expression.lookup_calls))
     if sample is None:
-        return Explanation(
-            source, expression.type, reads=dict.fromkeys(sorted(expression.paths)), lookups=lookups
-        )
+        unread = dict.fromkeys(sorted(expression.paths))
+        return Explanation(source, expression.type, reads=unread, lookups=lookups)
     bindings = {name: values(value) for name, value in sample.items()}
     reads = {path: _at(bindings, path) for path in sorted(expression.paths)}
     value, problem = None, ""

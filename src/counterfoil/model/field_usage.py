@@ -85,9 +85,7 @@ class FieldUsage:
 
 
 def _touches(read: str, field: str) -> bool:
-    return (
-        not read or not field or read == field or read.startswith(field + ".") or field.startswith(read + ".")
-    )
+    return not read or not field or f"{read}.".startswith(f"{field}.") or f"{field}.".startswith(f"{read}.")
 
 
 class UsageReader:
@@ -196,11 +194,8 @@ class UsageReader:
     # -------------------------------------------------------------- parts of documents
 
     def undo(self, choice: kinds.UndoCall, undone: str, names: Names) -> None:
-        names = {
-            **names,
-            "input": ContractPath(("input", undone)),
-            "result": ContractPath(("output", undone)),
-        }
+        call_input, result = ContractPath(("input", undone)), ContractPath(("output", undone))
+        names = {**names, "input": call_input, "result": result}
         self.formula(choice.when, names)
         if undone in self.documents.operations and choice.call in self.documents.operations:
             fields = undo_input(self.documents, choice, undone)

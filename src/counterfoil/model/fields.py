@@ -106,6 +106,17 @@ def _full(spec: FieldSpec) -> Schema:
     return field_schema(kind)
 
 
+def inner_fields(spec: Any) -> tuple[Mapping[str, Any], bool]:
+    """Return the fields inside a field, and True if they are fields of list items."""
+    if isinstance(spec, list):
+        return inner_fields(spec[0])[0], True
+    if not isinstance(spec, FieldSpec):
+        return {}, False
+    if spec.items is not None:
+        return inner_fields(spec.items)[0], True
+    return spec.fields or {}, spec.type == "list"
+
+
 def is_identity(spec: Any) -> bool:
     """Return True for a field that contains a canonical id, or a list of them."""
     if isinstance(spec, list):

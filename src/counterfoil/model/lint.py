@@ -14,9 +14,5 @@ def lint_documents(documents: Iterable[Document | Source]) -> Iterator[Finding]:
     """Yield lint warnings with their places. They predict later problems and forbid nothing."""
     for document in documents:
         form = form_of(document.data)
-        if form is not None:
-            for warning in lint(document.data, form):
-                fix = warning.fix
-                yield document.finding(
-                    warning.rule, warning.message, warning.path, at_key=True, severity="warning", fix=fix
-                )
+        for w in lint(document.data, form) if form is not None else ():
+            yield document.finding(w.rule, w.message, w.path, at_key=True, severity="warning", fix=w.fix)

@@ -89,10 +89,8 @@ class Model(Documents):
         """
         if name not in self._definitions:
             workflow = self.workflows[name]
-            digest = wire.digest(self.closure(name))
-            self._definitions[name] = compile_workflow(
-                self, self.versions, self.foils_by_operation, workflow, digest
-            )
+            digest, foils_of = wire.digest(self.closure(name)), self.foils_by_operation
+            self._definitions[name] = compile_workflow(self, self.versions, foils_of, workflow, digest)
         return self._definitions[name]
 
     def starts_by_event(self, event: str) -> list[Definition]:
@@ -100,7 +98,6 @@ class Model(Documents):
 
     @cached_property
     def _workflows_by_event(self) -> dict[str, list[str]]:
-        """Names of workflows by their start event."""
         return _grouped((w.start.event, name) for name, w in self.workflows.items())
 
     def starts_by_object(self, name: str) -> list[Definition]:
@@ -109,7 +106,6 @@ class Model(Documents):
 
     @cached_property
     def _workflows_by_object(self) -> dict[str, list[str]]:
-        """Names of workflows by the object whose date starts them."""
         return _grouped((w.start.due and w.start.due.object, name) for name, w in self.workflows.items())
 
     def generations_by_event(self, event: str) -> list[Definition]:
@@ -118,7 +114,6 @@ class Model(Documents):
 
     @cached_property
     def _workflows_by_generation(self) -> dict[str, list[str]]:
-        """Names of workflows by the event that starts a successor Run."""
         return _grouped((w.start.successor_event, name) for name, w in self.workflows.items())
 
     @cached_property
@@ -153,25 +148,14 @@ class Model(Documents):
 
     def inbound(self, system: str, delivery_type: str) -> list[InboundMapping]:
         """Return the mappings that accept a delivery type of a system; `invoice.*` accepts every type with this prefix."""
-        return [
-            m
-            for m in self._inbound
-            if m.system == system and any(_accepts(t, delivery_type) for t in m.types)
-        ]
+        of_system = (m for m in self._inbound if m.system == system)
+        return [m for m in of_system if _accept(m.types, delivery_type)]
 
     def events_of(self, system: str, delivery_type: str) -> list[str]:
         """Return the events that a system's deliveries of a type may become."""
-        events = [
-            event
-            for m in self.mappings.values()
-            if m.from_ is not None and m.from_.system == system
-            if any(
-                _accepts(t, delivery_type)
-                for t in ([m.from_.type] if isinstance(m.from_.type, str) else m.from_.type)
-            )
-            for event in events_of(m)
-        ]
-        return list(dict.fromkeys(events))
+        of_system = [m for m in self.mappings.values() if m.from_ is not None and m.from_.system == system]
+        accepting = (m for m in of_system if m.from_ and _accept(m.from_.types, delivery_type))
+        return list(dict.fromkeys(event for mapping in accepting for event in events_of(mapping)))
 
     @cached_property
     def _outbound(self) -> dict[str, OutboundMapping]:
@@ -196,18 +180,14 @@ class Model(Documents):
 
     @cached_property
     def _producers(self) -> dict[str, list[kinds.Mapping]]:
-        return _grouped(
-            (event, mapping) for mapping in self.mappings.values() for event in events_of(mapping)
-        )
+        return _grouped((event, m) for m in self.mappings.values() for event in events_of(m))
 
     # -------------------------------------------------------------- foils
 
     @cached_property
     def foils(self) -> Mapping[str, FoilDefinition]:
-        return {
-            name: compile_foil(rule, tuple(self.owners_of(rule)))
-            for name, rule in self.reconciliations.items()
-        }
+        rules = self.reconciliations
+        return {name: compile_foil(rule, tuple(self.owners_of(rule))) for name, rule in rules.items()}
 
     def foils_by_event(self, event: str) -> list[FoilDefinition]:
         """Return the foil rules by which this event writes foils."""
@@ -215,7 +195,6 @@ class Model(Documents):
 
     @cached_property
     def _foils_by_event(self) -> dict[str, list[FoilDefinition]]:
-        """Foil rules by the event that writes their foils."""
         return _grouped((foil.event, foil) for foil in self.foils.values())
 
     def foils_by_operation(self, operation: str) -> list[FoilDefinition]:
@@ -236,7 +215,7 @@ def _grouped(pairs: Iterable[tuple[str | None, T]]) -> dict[str, list[T]]:
     return groups
 
 
-def _accepts(pattern: str, delivery_type: str) -> bool:
-    if pattern == "*" or pattern == delivery_type:
-        return True
-    return pattern.endswith(".*") and delivery_type.startswith(pattern[:-1])
+def _accept(patterns: Collection[str], delivery_type: str) -> bool:
+    """Return whether one of the patterns accepts a delivery type: its name, `invoice.*`, or `*` for every type."""
+    prefixes = tuple(p[:-1] for p in patterns if p == "*" or p.endswith(".*"))
+    return delivery_type in patterns or delivery_type.startswith(prefixes)

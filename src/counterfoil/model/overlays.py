@@ -48,12 +48,8 @@ class Where:
     legal_entity: str = ""
 
     def __str__(self) -> str:
-        named = (
-            ("environment", self.environment),
-            ("region", self.region),
-            ("legal entity", self.legal_entity),
-        )
-        return ", ".join(f"{what} {name}" for what, name in named if name)
+        places = {"environment": self.environment, "region": self.region, "legal entity": self.legal_entity}
+        return ", ".join(f"{what} {name}" for what, name in places.items() if name)
 
 
 def applicable(overlays: Iterable[Document], where: Where) -> list[Document]:
@@ -189,11 +185,8 @@ def _target_faults(
     if not documents.has(change.kind, change.name):
         names = [other.name for other in documents.documents if other.kind == change.kind]
         near = get_close_matches(change.name, names, 1)
-        fix = (
-            f"did you mean `{near[0]}`?"
-            if near
-            else "an overlay changes existing documents; it cannot add one"
-        )
+        other = "an overlay changes existing documents; it cannot add one"
+        fix = f"did you mean `{near[0]}`?" if near else other
         message = f"there is no {change.kind} `{change.name}` to change"
         yield document.finding("overlay-form", message, (*path, "name"), fix=fix)
         return

@@ -73,11 +73,10 @@ def _overlaid(
 ) -> tuple[Model, list[Finding]]:
     """Return the Model of an environment, and the findings of all its places."""
     all_overlays = written.overlays
-    environments = {d.value.of.environment for d in all_overlays if isinstance(d.value, kinds.Overlay)} - {
-        None
-    }
+    places = [overlay.of for _, overlay in written.documents_of(kinds.Overlay)]
+    environments = {of.environment for of in places if of.environment is not None}
     if environment and environments and environment not in environments:
-        listed = ", ".join(sorted(map(str, environments)))
+        listed = ", ".join(sorted(environments))
         message = f"no overlay is for the environment `{environment}`; there are overlays for: {listed}"
         findings.append(Finding("overlay-form", message, folder, 0, 0))
     of_environment = [d for d in all_overlays if isinstance(d.value, kinds.Overlay) and not d.value.of.by_run]
@@ -135,9 +134,8 @@ def _files(folder: FilePath, findings: list[Finding]) -> Iterator[tuple[str, str
     names = []
     for place, below, files in os.walk(folder):
         below[:] = sorted(d for d in below if not d.startswith("."))
-        names += [
-            FilePath(place) / f for f in files if f.endswith((".yaml", ".yml")) and not f.startswith(".")
-        ]
+        texts = (f for f in files if f.endswith((".yaml", ".yml")) and not f.startswith("."))
+        names += [FilePath(place) / f for f in texts]
     if len(names) > MAX_FILES:
         findings.append(Finding("too-large", f"more than {MAX_FILES} files", str(folder), 0, 0))
         return
@@ -197,11 +195,8 @@ def _secrets(source: Source, findings: list[Finding]) -> None:
         _open_secrets(source, data, (), findings)
     elif data.get("kind") == "overlay" and isinstance(data.get("changes"), list):
         for position, change in enumerate(data["changes"]):
-            if (
-                isinstance(change, dict)
-                and change.get("kind") == "system"
-                and isinstance(change.get("set"), dict)
-            ):
+            of_system = isinstance(change, dict) and change.get("kind") == "system"
+            if of_system and isinstance(change.get("set"), dict):
                 _open_secrets(source, change["set"], ("changes", position, "set"), findings)
 
 

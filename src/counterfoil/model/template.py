@@ -50,12 +50,8 @@ def compile_template(value: Any) -> Template:
     if is_formula(value):
         return Formula(formula(value))
     if is_repeated(value):
-        return Repeated(
-            compile_each(value["each"]),
-            value["as"],
-            compile_template(value["data"]),
-            optional(value.get("when")),
-        )
+        items, data = compile_each(value["each"]), compile_template(value["data"])
+        return Repeated(items, value["as"], data, optional(value.get("when")))
     if isinstance(value, dict):
         return record(value)
     if isinstance(value, list):
@@ -72,17 +68,17 @@ def compile_each(value: Any) -> Template:
     return Formula(formula(value)) if isinstance(value, str) else compile_template(value)
 
 
+def is_duration(value: object) -> bool:
+    return isinstance(value, str) and _DURATION.fullmatch(value) is not None
+
+
 def until(value: Any) -> Until | None:
     """Compile the value of `until`: `+2d` counts from the start of the wait, every other text is a formula."""
     if value is None:
         return None
-    if isinstance(value, str) and _DURATION.fullmatch(value):
+    if is_duration(value):
         return Until(after=seconds(value))
     return Until(at=formula(str(value)))
-
-
-def is_duration(value: object) -> bool:
-    return isinstance(value, str) and _DURATION.fullmatch(value) is not None
 
 
 def formulas(value: Any, path: Path = ()) -> Iterator[tuple[str, Path]]:

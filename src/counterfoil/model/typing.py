@@ -83,6 +83,9 @@ class Typing:
     def report(self, rule: str, message: str, path: Path, offset: int | None = None, fix: str = "") -> None:
         self.findings.append(self.document.finding(rule, message, path, offset=offset, fix=fix))
 
+    def _report_key(self, rule: str, message: str, path: Path, fix: str) -> None:
+        self.findings.append(self.document.finding(rule, message, path, at_key=True, fix=fix))
+
     def template(self, value: Any, path: Path, names: Roots, schema: Schema, rule: str) -> None:
         """Check that a template produces what `schema` describes; report misfits under `rule`."""
         if is_formula(value):
@@ -142,16 +145,11 @@ class Typing:
             if closed and key not in declared:
                 near = get_close_matches(key, declared, 1)
                 fix = f"did you mean `{near[0]}`?" if near else "remove it, or declare it"
-                where = self.document.finding(
-                    rule, f"there is no field `{key}`", (*path, key), at_key=True, fix=fix
-                )
-                self.findings.append(where)
+                self._report_key(rule, f"there is no field `{key}`", (*path, key), fix)
             self.template(inner, (*path, key), names, declared.get(key, {}), rule)
         for key in schema.get("required", ()):
             if key not in value:
-                message = f"the field `{key}` is missing"
-                fix = f"add `{key}:`"
-                self.findings.append(self.document.finding(rule, message, path, at_key=True, fix=fix))
+                self._report_key(rule, f"the field `{key}` is missing", path, f"add `{key}:`")
 
     def _literal(self, value: Any, path: Path, schema: Schema, rule: str) -> None:
         expected = from_schema(schema)

@@ -95,9 +95,7 @@ class ContractVersions:
             return []
         reached = {source: [list[tuple[str, str]]()]}
         while reached and target not in reached:
-            visited = {step[0] for paths in reached.values() for path in paths for step in path} | set(
-                reached
-            )
+            visited = {step[0] for paths in reached.values() for path in paths for step in path} | {*reached}
             further: dict[str, list[list[tuple[str, str]]]] = {}
             for at, paths in sorted(reached.items()):
                 for step in sorted(pair for pair in self.casts if pair[0] == at and pair[1] not in visited):

@@ -14,7 +14,7 @@ from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.cast import CastSide, cast_sides
 from counterfoil.model.compile.order import lets_in_order
 from counterfoil.model.document import Document
-from counterfoil.model.fields import each_field, object_schema
+from counterfoil.model.fields import each_field, inner_fields, object_schema
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 from counterfoil.model.template import is_formula, is_repeated, text_of
@@ -93,13 +93,8 @@ def cast_mismatch(model: Model) -> Iterator[Finding]:
                 if not back:
                     names = names | {name: typing.formula(text, ("let", name), names)}
             place: Path = ("returns", "result") if back else ("with",)
-            at = (
-                place
-                if side.templates
-                else ("returns",)
-                if back and "returns" in document.data
-                else ("cast",)
-            )
+            without: Path = ("returns",) if back and "returns" in document.data else ("cast",)
+            at = place if side.templates else without
             typing.record(side.fields, at, names, object_schema(side.target), "cast-mismatch")
             _required(typing, side, place)
         yield from typing.findings
@@ -195,18 +190,7 @@ def _unread(fields: Mapping[str, Any], used: set[Read], above: Read) -> Iterator
         if not into:
             yield plain
             continue
-        inner, listed = _inner(spec)
+        inner, is_list = inner_fields(spec)
         if inner:
-            below = (*here, "[]") if listed else here
+            below = (*here, "[]") if is_list else here
             yield from _unread(inner, used, below)
-
-
-def _inner(spec: Any) -> tuple[Mapping[str, Any], bool]:
-    """Return the fields inside a field, and True if they are fields of list items."""
-    if isinstance(spec, list):
-        return (_inner(spec[0])[0], True)
-    if not isinstance(spec, kinds.FieldSpec):
-        return {}, False
-    if spec.items is not None:
-        return (_inner(spec.items)[0], True)
-    return spec.fields or {}, spec.type == "list"

@@ -22,12 +22,11 @@ def compile_inbound(
 ) -> d.InboundMapping:
     assert mapping.from_ is not None
     source = mapping.from_
-    types = source.type if isinstance(source.type, list) else [source.type]
     emits = emits_of(mapping)
     return d.InboundMapping(
         name=mapping.name,
         system=source.system,
-        types=tuple(types),
+        types=tuple(source.types),
         when=optional(source.when),
         ignore=mapping.ignore,
         fetch_operation=mapping.fetch.call if mapping.fetch else None,

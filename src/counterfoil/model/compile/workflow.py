@@ -46,11 +46,8 @@ def keys_of(where: Expression | None, root: str = "event") -> tuple[tuple[str, E
     """Return the fields of the event's data that `where` equates with a value which does not read the event."""
     if where is None:
         return ()
-    return tuple(
-        (path.removeprefix("data."), value)
-        for path, value in where.equalities(root)
-        if path.startswith("data.")
-    )
+    values = where.equalities(root)
+    return tuple((path.removeprefix("data."), v) for path, v in values if path.startswith("data."))
 
 
 class _WorkflowCompiler:
@@ -78,16 +75,13 @@ class _WorkflowCompiler:
         steps = self.block(w.steps, "")
         signals = tuple(self.signal(signal, position) for position, signal in enumerate(w.signals))
         failure = self.failure()
-        serial = (
-            [] if w.serial is None else w.serial.key if isinstance(w.serial.key, list) else [w.serial.key]
-        )
         names = {n for name in self.operations for n in (name, *self.reached(name))}
         foils = [f for name in sorted(names) for f in self.foils_of(name)]
         return d.Definition(
             name=w.name,
             digest=digest,
             start=self.start(),
-            serial=tuple(formula(key) for key in serial),
+            serial=tuple(map(formula, w.serial_keys)),
             facts=facts,
             let=compile_lets(w.let.items()),
             signals=signals,
@@ -271,12 +265,10 @@ class _WorkflowCompiler:
 
     def failure(self) -> d.FailurePolicy:
         policy = self.failure_kind
-        reactions = {
-            name: self.reaction(getattr(policy, name), f"failure/{name}") for name in FAILURE_OUTCOMES
-        }
-        return d.FailurePolicy(
-            self.workflow.failure, reactions, self.retry, self.queue, seconds(policy.case_within)
-        )
+        written = {name: getattr(policy, name) for name in FAILURE_OUTCOMES}
+        reactions = {name: self.reaction(part, f"failure/{name}") for name, part in written.items()}
+        within = seconds(policy.case_within)
+        return d.FailurePolicy(self.workflow.failure, reactions, self.retry, self.queue, within)
 
     def operation(self, name: str) -> d.OperationDefinition:
         if name not in self.operations:
@@ -291,9 +283,8 @@ class _WorkflowCompiler:
             policy = self.documents.policies[name]
             if policy.approval is None:
                 raise KeyError(name)
-            self.approvals[name] = compile_approval(
-                policy, policy.approval, self.documents.digest_of("policy", name)
-            )
+            digest = self.documents.digest_of("policy", name)
+            self.approvals[name] = compile_approval(policy, policy.approval, digest)
         return self.approvals[name]
 
     def limit(self, name: str) -> None:

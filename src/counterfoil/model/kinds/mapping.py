@@ -23,6 +23,10 @@ class MappingFrom(Part):
     when: Formula | None = None
     api_version: str | None = None
 
+    @property
+    def types(self) -> list[str]:
+        return [self.type] if isinstance(self.type, str) else self.type
+
 
 class MappingTo(Part):
     operation: Name

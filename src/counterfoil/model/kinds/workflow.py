@@ -283,6 +283,11 @@ class Workflow(Kind):
     returns: dict[str, Template] = {}
     """The output of the operation that starts the workflow, at the end of the Run."""
 
+    @property
+    def serial_keys(self) -> list[str]:
+        key = self.serial.key if self.serial is not None else []
+        return key if isinstance(key, list) else [key]
+
 
 for _model in (StepBase, Check, Call, Approve, Wait, Branch, Choose, Each, Emit, Signal):
     _model.model_rebuild()
