@@ -16,10 +16,10 @@ from pathlib import Path
 from statistics import median
 
 from counterfoil.core import wire
+from counterfoil.core.impact import Impact
 from counterfoil.model import Model
 from counterfoil.replay.impact import impact, recorded
 from counterfoil.replay.paths import Paths
-from counterfoil.replay.report import Impact
 from counterfoil.store.port.recorded import RecordedDelivery
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.companies.recorded import Company, acme, changed

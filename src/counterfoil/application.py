@@ -16,6 +16,7 @@ from counterfoil.connectors.sdk import Connector
 from counterfoil.core.case import Choice
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.event import Event
+from counterfoil.core.impact import Impact
 from counterfoil.core.people import Person
 from counterfoil.flow.context.deprecations import in_use
 from counterfoil.flow.context.releases import Releases
@@ -96,7 +97,7 @@ class Application:
         for connector in self._build_connectors(model, names).values():
             await connector.close()
 
-    async def _impact(self, old: Model, new: Model, since: datetime, until: datetime) -> dict[str, Any]:
+    async def _impact(self, old: Model, new: Model, since: datetime, until: datetime) -> Impact:
         """Return the impact of a change on the recorded traffic, replayed in a thread."""
         return await replay_traffic(self.store, old, new, since, until)
 

@@ -14,6 +14,7 @@ from counterfoil.change.reviewers import Review
 from counterfoil.change.stages import Stage
 from counterfoil.change.verdicts import AffectedRuns
 from counterfoil.core.errors import ErrorClass, Refused
+from counterfoil.core.impact import Impact
 from counterfoil.core.release import Plan
 
 
@@ -32,8 +33,8 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[DocumentChange]
     reviewers: list[Review]
     runs: list[AffectedRuns]
-    impact: dict[str, Any] | None
-    """`replay.report.Impact` as plain JSON values. None: no traffic was replayed."""
+    impact: Impact | None
+    """None: no traffic was replayed."""
     calendar: list[CalendarNotice]
     policy: str
     approvals: list[RequiredApproval]

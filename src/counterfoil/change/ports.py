@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+from counterfoil.core.impact import Impact
 from counterfoil.model import Model
 
 
@@ -19,7 +19,7 @@ class ChangePorts:
 
     model: Callable[[str], Awaitable[Model]]
     """Return the model of a Release by its digest. Raises Misconfigured if the store does not have it."""
-    impact: Callable[[Model, Model, datetime, datetime], Awaitable[dict[str, Any] | None]]
+    impact: Callable[[Model, Model, datetime, datetime], Awaitable[Impact | None]]
     """Replay recorded traffic: old and new model, start and end of the time range. None: nothing to replay."""
     try_connectors: Callable[[Model, Sequence[str]], Awaitable[None]]
     """Build the connectors of the named systems and close them again. Raises Misconfigured."""

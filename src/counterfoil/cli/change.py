@@ -93,7 +93,8 @@ def _plan(
         write_json(answer)
     else:
         report = msgspec.convert(answer["plan"], PlanReport | None)
-        plan_text.show(report, answer["approvals"], places)
+        approvals = msgspec.convert(answer["approvals"], list[plan_text.PlanApproval])
+        plan_text.show(report, approvals, places)
         if out is not None and answer["changes"]:
             say(f"\nPlan written to {out}. Next: counterfoil apply {out}")
     if answer["changes"]:

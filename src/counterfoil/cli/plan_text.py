@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+
+import msgspec
 
 from counterfoil.change import stages
 from counterfoil.change.difference import DocumentChange
 from counterfoil.change.plan_report import PlanReport
 from counterfoil.change.verdicts import AffectedRuns
 from counterfoil.cli.output import say
+from counterfoil.core.impact import Impact, MoneyDifference, PostingDifference
 
 MAX_DETAILS = 12
 """Printed details, and printed rows, of one document."""
 
 
+class PlanApproval(msgspec.Struct, frozen=True, kw_only=True):
+    """An approval of a plan, in the part of the server's answer that is printed."""
+
+    id: str
+    path: str
+    state: str
+
+
 def show(
-    report: PlanReport | None, approvals: list[dict[str, Any]], places: dict[tuple[str, str], str]
+    report: PlanReport | None, approvals: list[PlanApproval], places: dict[tuple[str, str], str]
 ) -> None:
-    """Print a plan. `approvals`: as the server answers them. `places`: `file:line` of documents by kind and name."""
+    """Print a plan. `places`: `file:line` of documents by kind and name."""
     if report is None:
         say("Nothing changes: this is the active Release.")
         return
@@ -67,40 +77,42 @@ def _runs(groups: list[AffectedRuns]) -> None:
         say(f"  {group.count:>6} {group.workflow} {group.verdict}{why}")
 
 
-def _impact(impact: dict[str, Any] | None) -> None:
+def _impact(impact: Impact | None) -> None:
     if impact is None:
         say("\nNo recorded traffic was replayed.")
         return
-    counts = impact["counts"]
-    say(f"\nReplayed {counts['receipts']} deliveries: {counts['same']} the same, {counts['changed']} changed, "
-        f"{counts['only_old']} only before, {counts['only_new']} only after, "
-        f"{counts['not_comparable']} not comparable")  # fmt: skip
-    for part in ("events", "effects", "foils"):
-        for group in impact[part]:
-            fields = ", ".join(group["fields"])
-            say(f"  {part[:-1]} {group['name']}: {group['changed']} changed, {group['only_old']} removed, "
-                f"{group['only_new']} new" + (f" ({fields})" if fields else ""))  # fmt: skip
-    for tier in impact["approvals"]:
-        say(
-            f"  approval {tier['policy']}: {tier['old'] or 'none'} -> {tier['new'] or 'none'}, {tier['count']} times"
-        )
-    for money in (*impact["postings"], *impact["totals"]):
-        what = money.get("operation") or money.get("source")
-        where = money.get("period") or money.get("legal_entity") or ""
-        say(f"  money {what} {money['leg']} {where}: {money['old']} -> {money['new']} minor units "
-            f"{money['currency']} ({money['delta']:+})")  # fmt: skip
+    counts = impact.counts
+    say(f"\nReplayed {counts.receipts} deliveries: {counts.same} the same, {counts.changed} changed, "
+        f"{counts.only_old} only before, {counts.only_new} only after, "
+        f"{counts.not_comparable} not comparable")  # fmt: skip
+    for word, groups in (("event", impact.events), ("effect", impact.effects), ("foil", impact.foils)):
+        for group in groups:
+            fields = ", ".join(group.fields)
+            say(f"  {word} {group.name}: {group.changed} changed, {group.only_old} removed, "
+                f"{group.only_new} new" + (f" ({fields})" if fields else ""))  # fmt: skip
+    for tier in impact.approvals:
+        say(f"  approval {tier.policy}: {tier.old or 'none'} -> {tier.new or 'none'}, {tier.count} times")
+    for posting in impact.postings:
+        _money(posting, posting.operation, posting.period)
+    for total in impact.totals:
+        _money(total, total.source, total.legal_entity)
 
 
-def _approvals(report: PlanReport, approvals: list[dict[str, Any]]) -> None:
+def _money(money: PostingDifference | MoneyDifference, what: str, where: str) -> None:
+    say(f"  money {what} {money.leg} {where}: {money.old} -> {money.new} minor units "
+        f"{money.currency} ({money.delta:+})")  # fmt: skip
+
+
+def _approvals(report: PlanReport, approvals: list[PlanApproval]) -> None:
     if not report.approvals:
         say("\nNo approval is required.")
         return
     say(f"\nApprovals required by `{report.policy}`, until {report.expires:%Y-%m-%d %H:%M} UTC, not from "
         f"{report.requester}:")  # fmt: skip
-    states = {(approval["path"], approval["state"] == "open"): approval for approval in approvals}
+    states = {(approval.path, approval.state == "open"): approval for approval in approvals}
     for required in report.approvals:
         approval = states.get((required.name, True)) or states.get((required.name, False))
-        state = f" {approval['state']} {approval['id']}" if approval else ""
+        state = f" {approval.state} {approval.id}" if approval else ""
         could = f" (eligible: {', '.join(required.could)})" if required.could else " (no person is eligible)"
         say(f"  {required.quorum} of {' or '.join(required.roles)}{could}:{state}")
         for reason in required.because:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from counterfoil.core import impact as d
 from counterfoil.core import wire
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.money import Money
 from counterfoil.model import Model
-from counterfoil.replay import report as d
 from counterfoil.replay.event_builder import MappedDelivery
 from counterfoil.replay.json_diff import accounts, amounts, differing_fields, first_fields, without_positions
 from counterfoil.replay.recorded_answers import ReplaySide
@@ -71,8 +71,10 @@ class DifferenceTotals:
 
     def add_delivery(self, recorded: RecordedDelivery) -> None:
         at = recorded.receipt.received_at
-        self.since = at if self.since is None else min(self.since, at)
-        self.until = at if self.until is None else max(self.until, at)
+        if self.since is None or at < self.since:
+            self.since = at
+        if self.until is None or at > self.until:
+            self.until = at
         self.counts["receipts"] += 1
         self.counts["events"] += len(recorded.events)
 

@@ -62,13 +62,9 @@ class ConsequenceReplayer:
         self._divergence = divergence
         self._every = every
         self._replayers = (RunReplayer(divergence.sides[OLD]), RunReplayer(divergence.sides[NEW]))
-        self._waiting: dict[str, list[ReplayJob]] = {}
+        self.waiting: dict[str, list[ReplayJob]] = {}
         """Jobs by the id of a later event that they need."""
         self._recorded_runs = cache(lambda workflow: RecordedRuns(paths.old.workflow(workflow)))
-
-    @property
-    def has_waiting(self) -> bool:
-        return bool(self._waiting)
 
     def replay(
         self, recorded: RecordedDelivery, difference: DeliveryDifference, pair: EventPair, depth: int = 0
@@ -139,25 +135,25 @@ class ConsequenceReplayer:
     def events_replayed(self, recorded: RecordedDelivery) -> None:
         """Replay the Runs that waited for this delivery's events only."""
         for event in recorded.events:
-            for job in self._waiting.pop(event.id, ()):
+            for job in self.waiting.pop(event.id, ()):
                 job.pending_events -= 1
                 if not job.pending_events:
                     self._replay_waiting(job)
 
     def finish(self) -> None:
         """Replay all waiting Runs with the events as recorded."""
-        for jobs in list(self._waiting.values()):
+        for jobs in list(self.waiting.values()):
             for job in jobs:
                 if job.pending_events:
                     job.pending_events = 0
                     self._replay_waiting(job)
-        self._waiting.clear()
+        self.waiting.clear()
 
     def _wait(self, job: ReplayJob, events: Iterable[str]) -> None:
         job.difference.pending += 1
         for event in events:
             job.pending_events += 1
-            self._waiting.setdefault(event, []).append(job)
+            self.waiting.setdefault(event, []).append(job)
 
     def _replay_waiting(self, job: ReplayJob) -> None:
         self._divergence.guarded(job.difference, job.recorded, lambda: self._replay_run(job))

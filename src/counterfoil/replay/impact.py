@@ -12,6 +12,7 @@ from functools import cache
 
 import msgspec
 
+from counterfoil.core.impact import Impact
 from counterfoil.model import Model
 from counterfoil.replay.aggregation import DeliveryDifference, DifferenceTotals
 from counterfoil.replay.consequences import ConsequenceReplayer
@@ -28,7 +29,6 @@ from counterfoil.replay.event_builder import DeliveryBodies, EventBuilder, Mappe
 from counterfoil.replay.incremental_mapping import IncrementalMapping
 from counterfoil.replay.paths import Paths
 from counterfoil.replay.recorded_answers import ReplaySide
-from counterfoil.replay.report import Impact
 from counterfoil.rules import admission
 from counterfoil.rules.admission import HeldDelivery
 from counterfoil.store.port.recorded import DeliveryFilter, RecordedDelivery
@@ -55,7 +55,7 @@ class Replay:
     def take(self, recorded: RecordedDelivery) -> None:
         """Replay one delivery with everything that was recorded for it."""
         self._totals.add_delivery(recorded)
-        if not self._consequences.has_waiting and self._is_same(recorded):
+        if not self._consequences.waiting and self._is_same(recorded):
             self._totals.add_same(len(recorded.runs))
             self._divergence.count_limits(recorded)
             return
@@ -63,7 +63,7 @@ class Replay:
         self._divergence.guarded(difference, recorded, lambda: self._replay(recorded, difference))
         self._divergence.count_limits(recorded)
         difference.done()
-        if self._consequences.has_waiting:
+        if self._consequences.waiting:
             self._consequences.events_replayed(recorded)
 
     def result(self) -> Impact:
@@ -75,15 +75,16 @@ class Replay:
 
     def _is_same(self, recorded: RecordedDelivery) -> bool:
         """Return True if the documents show that nothing differs for this delivery."""
-        if self._every or not self._maps_as_recorded(recorded):
+        if not self._maps_as_recorded(recorded):
             return False
         diverged = self._divergence.keys()
         for event in recorded.events:
             path = self.paths.event(event.type)
             if not path.same or not path.is_untouched(diverged):
                 return False
-        if any(self._consequences.later_events(recorded, run) for run in recorded.runs):
-            return False
+        for run in recorded.runs:
+            if self._consequences.later_events(recorded, run):
+                return False
         self._divergence.settle_events(recorded)
         return True
 

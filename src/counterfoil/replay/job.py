@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
+from counterfoil.core.impact import Impact
 from counterfoil.model import Model
 from counterfoil.replay.impact import Replay, recorded
-from counterfoil.replay.report import to_dict
 from counterfoil.store.port.recorded import RecordedDelivery
 from counterfoil.store.port.store import Store
 
@@ -17,10 +16,8 @@ BATCH_DELIVERIES = 50
 """Deliveries replayed in one thread call. Between two calls, other tasks of the process can run."""
 
 
-async def replay_traffic(
-    store: Store, old: Model, new: Model, since: datetime, until: datetime
-) -> dict[str, Any]:
-    """Return the differences between the results of both models for the traffic, as JSON values."""
+async def replay_traffic(store: Store, old: Model, new: Model, since: datetime, until: datetime) -> Impact:
+    """Return the differences between the results of both models for the traffic."""
     replay = Replay(old, new)
     waiting: list[RecordedDelivery] = []
 
@@ -34,4 +31,4 @@ async def replay_traffic(
             await asyncio.to_thread(take, waiting)
             waiting = []
     await asyncio.to_thread(take, waiting)
-    return to_dict(await asyncio.to_thread(replay.result))
+    return await asyncio.to_thread(replay.result)

@@ -51,7 +51,6 @@ class ReplaySide:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.waited = waited_fields(model)
-        self.accounts = {name: system.account for name, system in model.systems.items()}
         self.heads: dict[str, dict[str, dict[str, Any]]] = {}
         """Fields of heads that differ from the recording, by object and key."""
         self.links: dict[tuple[str, str, str], str | None] = {}
@@ -167,6 +166,8 @@ class RecordedAnswers(Mapping[Question, Any]):
         read = lookup.single_read(*question)
         if read is not None:
             answer = _SOURCES[type(read)](self, read)
+        elif (link := self._linked(*question)) is not None:
+            answer = link.canonical
         else:
             work = lookup.resolve(self._side.model, self.system, *question)
             answer = lookup.run_sync(work, self._read)
@@ -185,6 +186,21 @@ class RecordedAnswers(Mapping[Question, Any]):
             del self._answers[question]
 
     # ------------------------------------------------------------------ reads
+
+    def _linked(self, name: str, args: tuple[Any, ...]) -> LinkAnswer | None:
+        """Answer `canon` without the resolver if there is a Link: it is the most frequent look-up of mappings."""
+        return self._link(*map(str, args)) if name == "canon" and len(args) == 3 else None
+
+    def _link(self, object_: str, ext_id: str, system: str) -> LinkAnswer | None:
+        link = (object_, system, ext_id)
+        if link in self._side.links:
+            return LinkAnswer(self._side.links[link])
+        for recorded in self._recorded.links:
+            if (recorded.object, recorded.system, recorded.ext_id) == link and (
+                recorded.account == lookup.account_of(self._side.model, system)
+            ):
+                return LinkAnswer(recorded.canonical)
+        return None
 
     def _read(self, read: Read[Any]) -> Any:
         """Answer one read. Raises NotRecorded."""
@@ -239,15 +255,10 @@ class RecordedAnswers(Mapping[Question, Any]):
         return None
 
     def _canon(self, read: CanonicalIdRead) -> LinkAnswer | None:
-        link = (read.object, read.system, read.ext_id)
-        if link in self._side.links:
-            return LinkAnswer(self._side.links[link])
-        for recorded in self._recorded.links:
-            if (recorded.account, recorded.object, recorded.system, recorded.ext_id) == (read.account, *link):
-                return LinkAnswer(recorded.canonical)
-        if not lookup.mints(self._side.model, read.object, read.system, self.system):
+        link = self._link(read.object, read.ext_id, read.system)
+        if link is None and not lookup.mints(self._side.model, read.object, read.system, self.system):
             raise NotRecorded(f"the {read.object} with an id of {read.system}")
-        return None
+        return link
 
     def _guard(self, read: GuardRead) -> int:
         scope, key = read.scope, read.key

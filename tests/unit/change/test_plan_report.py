@@ -15,6 +15,7 @@ from counterfoil.change.required_approvals import RequiredApproval
 from counterfoil.change.reviewers import reviewers
 from counterfoil.change.verdicts import AffectedRuns
 from counterfoil.core.errors import Refused
+from counterfoil.core.impact import Impact, ImpactCounts
 from counterfoil.core.release import Plan
 from tests.companies.base import edited
 from tests.companies.changing import COMPANY
@@ -44,7 +45,7 @@ def report(**changed: Any) -> PlanReport:
         "created_at": NOW, "expires": NOW, "breaking": False, "classes": ("money",), "differences": differences,
         "reviewers": reviewers(old, new, differences),
         "runs": [AffectedRuns(workflow="w", pin="p", verdict="pinned", why="", count=2, examples=("run_1",))],
-        "impact": {"counts": {"receipts": 1}, "money": []},
+        "impact": Impact(old=old.digest, new=new.digest, since=NOW, counts=ImpactCounts(receipts=1)),
         "calendar": [
             CalendarNotice(calendar="c", what="close", effect="warn", begins=NOW, ends=None, message="close")
         ],

@@ -11,12 +11,12 @@ import msgspec
 import pytest
 
 from counterfoil.core import wire
+from counterfoil.core.impact import Impact, MoneyDifference
 from counterfoil.model import Model
 from counterfoil.replay.event_builder import DeliveryBodies, EventBuilder
 from counterfoil.replay.impact import Paths, impact, recorded
 from counterfoil.replay.incremental_mapping import IncrementalMapping
 from counterfoil.replay.recorded_answers import RecordedAnswers, ReplaySide
-from counterfoil.replay.report import Impact, MoneyDifference, to_dict
 from counterfoil.replay.run_replayer import RunReplayer
 from counterfoil.rules import routing
 from counterfoil.rules.lookup import lookup_in
@@ -331,7 +331,7 @@ def test_a_lookup_without_a_recorded_answer_is_not_comparable_and_not_guessed(
 
 def test_the_report_is_plain_json(traffic: list[RecordedDelivery]) -> None:
     report = impact(acme(), changed(TAX, TOTAL, UNCHECKED), traffic)
-    assert msgspec.json.decode(msgspec.json.encode(to_dict(report)), type=Impact) == report
+    assert msgspec.json.decode(msgspec.json.encode(report), type=Impact) == report
     assert len(report.events[0].examples) == 5
     (example, *_) = report.events[0].examples
     assert set(example.new or {}) == {"data.tax", "data.total"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from litestar import get, post
@@ -10,7 +10,7 @@ from litestar.params import FromPath, QueryParameter
 
 from counterfoil.application import Application
 from counterfoil.change.plan import REPLAY_DAYS, approvals_of
-from counterfoil.change.plan_report import PlanReport
+from counterfoil.change.plan_report import PlanReport, StartupReport, read_report
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.release import Plan
 from counterfoil.core.wire import WireRefused, read_json
@@ -30,11 +30,11 @@ class PlanDetail(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     state: str
     round: int
-    plan: dict[str, Any]
+    plan: PlanReport | StartupReport
     approvals: list[shapes.ApprovalShape]
 
 
-class Planned(msgspec.Struct, frozen=True, kw_only=True):
+class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A plan. `plan` is null if nothing would change."""
 
     changes: bool
@@ -67,14 +67,14 @@ async def plan(
     to: Annotated[
         str | None, QueryParameter(max_length=64, description="A former Release to put back.")
     ] = None,
-) -> Planned:
+) -> PlanAnswer:
     app, person = application(request), trusted_caller(request).person.id
     model = await _former_model(app, to) if to else _posted_model(await request.body())
     report = await app.changes.planner.plan(model, person, days, migrate)
     if not report.changes:
-        return Planned(changes=False, plan=None, approvals=[])
+        return PlanAnswer(changes=False, plan=None, approvals=[])
     stored = await app.store.plan(report.digest)
-    return Planned(
+    return PlanAnswer(
         changes=True,
         plan=PlanReport.from_json(report.to_json()),
         approvals=[] if stored is None else await plan_approvals(app, stored),
@@ -118,7 +118,7 @@ async def get_plan(request: WebRequest, digest: FromPath[str]) -> PlanDetail:
         digest=stored.digest,
         state=str(stored.state),
         round=stored.round,
-        plan=msgspec.json.decode(stored.body),
+        plan=read_report(stored),
         approvals=await plan_approvals(app, stored),
     )
 

@@ -1,7 +1,7 @@
-"""The report of a replay through two models: counts, and the differences in groups with examples.
+"""The impact of a change: differences between two models over the same recorded traffic, as `replay` reports them.
 
-`to_dict` converts it to JSON values. Money is in integer minor units; `delta` is always new minus old. A group counts
-only differences. What both models do alike is counted in `ImpactCounts.same` only.
+Money is in integer minor units; `delta` is always new minus old. A group counts only differences. What both models do
+alike is counted in `ImpactCounts.same` only.
 """
 
 from __future__ import annotations
@@ -170,10 +170,3 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
         """True if nothing differs and everything was comparable."""
         c = self.counts
         return c.same == c.receipts
-
-
-def to_dict(impact: Impact) -> dict[str, Any]:
-    """Return the report as plain JSON values."""
-    values = msgspec.to_builtins(impact)
-    assert isinstance(values, dict)
-    return values
