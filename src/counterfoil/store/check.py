@@ -312,9 +312,7 @@ def _unfinished(dump: Dump) -> Iterator[str]:
         if effect.state in IN_FLIGHT and next_check is None and not looked_for:
             yield f"11: {effect.id} is {effect.state} and no look-up is planned for it"
     yield from _held_back(dump, {case.foil for case in dump.cases})
-    about = {("receipt", str(case.receipt)) for case in open_cases} | {
-        ("event", case.event) for case in open_cases
-    }
+    about = {("receipt", str(c.receipt)) for c in open_cases} | {("event", c.event) for c in open_cases}
     for kind, ref, topic in dump.todos:
         if topic == "" and (kind, ref) not in about:
             yield f"11: {kind} {ref} is set aside and no Case owns it"

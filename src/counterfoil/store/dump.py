@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +25,9 @@ from counterfoil.store.port import views
 
 if TYPE_CHECKING:
     from counterfoil.store.memory.tables import Tables
+
+
+_LINK_ORDER = ("object", "system", "account", "ext_id", "valid_from", "canonical", "status")
 
 
 class GuardRow(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -111,7 +115,7 @@ def dump_memory(db: Tables) -> Dump:
         events=[db.events[id_] for id_ in sorted(db.events)],
         heads=[db.heads[key] for key in sorted(db.heads)],
         history=[head for key in sorted(db.head_history) for head in db.head_history[key]],
-        links=sorted(links, key=_link_order),
+        links=sorted(links, key=attrgetter(*_LINK_ORDER)),
         runs=[db.runs[id_] for id_ in sorted(db.runs)],
         inbox=[db.inbox[key] for key in sorted(db.inbox)],
         effects=[db.effects[id_] for id_ in sorted(db.effects)],
@@ -156,16 +160,4 @@ def dump_memory(db: Tables) -> Dump:
         plans=[db.plans[digest] for digest in sorted(db.plans)],
         releases=[db.release_steps[no] for no in sorted(db.release_steps)],
         present=db.present_release.get("present"),
-    )
-
-
-def _link_order(link: Link) -> tuple[Any, ...]:
-    return (
-        link.object,
-        link.system,
-        link.account,
-        link.ext_id,
-        link.valid_from,
-        link.canonical,
-        str(link.status),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from counterfoil.store.memory import MemoryStore
 from counterfoil.store.sql.postgres import PostgresStore
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests import postgres as real_postgres
+from tests.contract.store import samples as s
 
 _DATABASES: dict[int, str] = {}
 """The database with the schema in it, by the port of its server; tests of one process share it in turn."""
@@ -47,9 +48,7 @@ async def empty_database(cluster: real_postgres.Cluster) -> str:
 
 
 @pytest.fixture
-async def places(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncIterator[Callable[[str], Awaitable[Any]]]:
+async def places(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[s.Places]:
     """Opens stores by kind; all on one file or database each, closed after the test."""
     stack = AsyncExitStack()
     dsn: list[str] = []
@@ -71,12 +70,12 @@ async def places(
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
-async def store(request: pytest.FixtureRequest, places: Callable[[str], Awaitable[Any]]) -> Any:
+async def store(request: pytest.FixtureRequest, places: s.Places) -> Any:
     return await places(request.param)
 
 
 @pytest.fixture
-async def two(places: Callable[[str], Awaitable[Any]]) -> tuple[Any, Any]:
+async def two(places: s.Places) -> tuple[Any, Any]:
     """Two processes' worth of connections to one PostgreSQL."""
     return await places("postgres"), await places("postgres")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval
@@ -24,6 +25,8 @@ from counterfoil.store.port.turns import Turn
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 DAY = timedelta(days=1)
+Places: TypeAlias = Callable[[str], Awaitable[Any]]
+"""Opens one more store of a kind on the same database; see conftest."""
 
 
 def at(seconds: float) -> datetime:

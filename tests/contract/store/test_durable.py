@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 async def test_acknowledged_transitions_survive_a_kill(
-    places: Callable[[str], Awaitable[Any]], request: pytest.FixtureRequest, tmp_path: Path, kind: str
+    places: s.Places, request: pytest.FixtureRequest, tmp_path: Path, kind: str
 ) -> None:
     if kind == "sqlite":
         place = str(tmp_path / "store.db")
@@ -99,7 +98,7 @@ async def test_a_missing_database_is_reported(dsn: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_the_file_syncs_each_commit(places: Callable[[str], Awaitable[Any]], kind: str) -> None:
+async def test_the_file_syncs_each_commit(places: s.Places, kind: str) -> None:
     store = await places(kind)
     if kind == "sqlite":
         settings = [await asyncio.wrap_future(store._writer.submit(_pragma, store, p)) for p in PRAGMAS]
@@ -128,7 +127,7 @@ where datname = current_database() and pid <> pg_backend_pid() and xact_start is
 
 
 async def test_a_connection_lost_before_the_commit_leaves_nothing(
-    dsn: str, places: Callable[[str], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
+    dsn: str, places: s.Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await places("postgres")
     run = await s.born(store)
@@ -155,9 +154,7 @@ async def test_a_connection_lost_before_the_commit_leaves_nothing(
     assert len(killed) == 1
 
 
-async def test_killing_sessions_under_load_loses_and_doubles_nothing(
-    dsn: str, places: Callable[[str], Awaitable[Any]]
-) -> None:
+async def test_killing_sessions_under_load_loses_and_doubles_nothing(dsn: str, places: s.Places) -> None:
     store = await places("postgres")
     acknowledged: set[str] = set()
 
@@ -203,7 +200,7 @@ def test_each_dialect_has_one_file_for_each_number(dialect: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 async def test_a_changed_or_unknown_migration_is_refused(
-    places: Callable[[str], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch, kind: str
+    places: s.Places, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     store = await places(kind)
     await store.apply(s.receive(s.receipt()))
@@ -229,7 +226,7 @@ async def test_two_processes_that_start_at_once_migrate_once(postgres: Any) -> N
     await postgres.drop(name)
 
 
-async def test_the_clock_is_the_database_s(places: Callable[[str], Awaitable[Any]]) -> None:
+async def test_the_clock_is_the_database_s(places: s.Places) -> None:
     store = await places("postgres")
     first, second = await store.now(), await store.now()
     assert first < second

@@ -74,9 +74,7 @@ def settled(dump: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_runs_in_parallel_end_as_runs_one_by_one(
-    places: Callable[[str], Awaitable[Any]], kind: str
-) -> None:
+async def test_runs_in_parallel_end_as_runs_one_by_one(places: s.Places, kind: str) -> None:
     single, store = MemoryStore(), await places(kind)
 
     async def one_by_one(transitions: list[Transition[Any]]) -> list[Any]:
@@ -96,9 +94,7 @@ async def test_runs_in_parallel_end_as_runs_one_by_one(
     assert [v for v in await check(store, s.at(1)) if not v.startswith("11")] == []
 
 
-async def test_a_batch_on_postgres_is_not_split(
-    places: Callable[[str], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_batch_on_postgres_is_not_split(places: s.Places, monkeypatch: pytest.MonkeyPatch) -> None:
     store = await places("postgres")
     singly: list[str] = []
     alone = store._singly
@@ -167,7 +163,7 @@ def test_a_statement_over_many_sets_of_parameters(
     assert (found and " ".join(found.split())) == merged
 
 
-async def test_runs_that_end_at_once_leave_nothing_in_flight(places: Callable[[str], Awaitable[Any]]) -> None:
+async def test_runs_that_end_at_once_leave_nothing_in_flight(places: s.Places) -> None:
     store = await places("postgres")
     runs = [await s.born(store, f"k{i}") for i in range(10)]
     asked = [store.apply(s.turn(run, status=RunStatus.DONE, ctx=wire.dumps({}))) for run in runs]

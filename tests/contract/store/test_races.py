@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any
 
@@ -320,7 +320,7 @@ async def test_a_claim_wakes_no_worker(two: Two) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_a_poisoned_transition_fails_alone(places: Callable[[str], Awaitable[Any]], kind: str) -> None:
+async def test_a_poisoned_transition_fails_alone(places: s.Places, kind: str) -> None:
     store = await places(kind)
     run = await s.born(store)
     e = s.effect(run=run)
@@ -335,9 +335,7 @@ async def test_a_poisoned_transition_fails_alone(places: Callable[[str], Awaitab
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_closing_answers_everything_in_the_queue(
-    places: Callable[[str], Awaitable[Any]], kind: str
-) -> None:
+async def test_closing_answers_everything_in_the_queue(places: s.Places, kind: str) -> None:
     store = await places(kind)
     asked = [asyncio.create_task(store.apply(s.receive(s.receipt(f"r{i}")))) for i in range(50)]
     await asyncio.sleep(0)
@@ -346,9 +344,7 @@ async def test_closing_answers_everything_in_the_queue(
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_a_cancelled_caller_does_not_affect_others(
-    places: Callable[[str], Awaitable[Any]], kind: str
-) -> None:
+async def test_a_cancelled_caller_does_not_affect_others(places: s.Places, kind: str) -> None:
     store = await places(kind)
     asked = [asyncio.create_task(store.apply(s.receive(s.receipt(f"r{i}")))) for i in range(30)]
     await asyncio.sleep(0)

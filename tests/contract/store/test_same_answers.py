@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -550,9 +550,7 @@ def test_any_story_reads_the_same_in_memory_and_on_sqlite(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_any_story_reads_the_same_in_memory_and_on_postgres(
-    places: Callable[[str], Awaitable[Any]], seed: int
-) -> None:
+async def test_any_story_reads_the_same_in_memory_and_on_postgres(places: s.Places, seed: int) -> None:
     await compare([MemoryStore(), await places("postgres")], seed, 60, repeats=False)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import apsw
@@ -22,7 +22,7 @@ from tests.contract.store import samples as s
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-async def store(request: pytest.FixtureRequest, places: Callable[[str], Awaitable[Any]]) -> Any:
+async def store(request: pytest.FixtureRequest, places: s.Places) -> Any:
     return await places(request.param)
 
 
@@ -161,7 +161,7 @@ async def test_links_of_an_object_include_superseded_ones(store: Any) -> None:
     ids=["one", "many"],
 )
 async def test_a_link_is_found_by_its_id_through_an_index(
-    places: Callable[[str], Awaitable[Any]], read: Callable[[], Work[Any]]
+    places: s.Places, read: Callable[[], Work[Any]]
 ) -> None:
     store = await places("sqlite")
     work = read()

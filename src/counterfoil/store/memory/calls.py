@@ -9,15 +9,7 @@ from counterfoil.store.memory.cases import open_case
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.runs import start_run
 from counterfoil.store.memory.tables import Tables
-from counterfoil.store.port.calls import (
-    AnswerCall,
-    PlaceCall,
-    PlaceCallResult,
-    answered_leaf,
-    placed_leaf,
-    take_over,
-    verdict_on_key,
-)
+from counterfoil.store.port.calls import AnswerCall, PlaceCall, PlaceCallResult, verdict_on_key
 
 
 @memory(PlaceCall)
@@ -27,9 +19,9 @@ def place_call(db: Tables, t: PlaceCall) -> PlaceCallResult:
     if call is not None:
         verdict = verdict_on_key(call, t)
         if verdict == "taken":
-            call = take_over(call, t)
+            call = t.take_over(call)
             db.put(db.calls, name, call)
-            body = placed_leaf(call, t.receipt, "taken")
+            body = t.leaf_body(call, "taken")
             db.leaf("operation.called", str(call.receipt), t.at, t.actor, body, run=call.run)
         return PlaceCallResult(verdict=verdict, call=call)
     if t.release and db.present_release.get("present", t.release) != t.release:
@@ -49,7 +41,7 @@ def place_call(db: Tables, t: PlaceCall) -> PlaceCallResult:
     db.put(db.calls, name, call)
     if t.event is not None and t.event.id not in db.events:
         db.put(db.events, t.event.id, replace(t.event, receipt=no))
-    body = placed_leaf(call, t.receipt, "new")
+    body = t.leaf_body(call, "new")
     db.leaf("operation.called", str(no), t.at, t.actor, body, run=call.run)
     return PlaceCallResult(verdict="new", call=call, left=left)
 
@@ -68,5 +60,5 @@ def answer_call(db: Tables, t: AnswerCall) -> bool:
     for case in t.cases:
         open_case(db, replace(case, receipt=call.receipt), t.at, t.actor)
     kind = "operation.freed" if t.status is None else "operation.answered"
-    db.leaf(kind, str(call.receipt), t.at, t.actor, answered_leaf(t, call.receipt))
+    db.leaf(kind, str(call.receipt), t.at, t.actor, t.leaf_body(call.receipt))
     return True

@@ -31,7 +31,6 @@ from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.effects import (
     Conclude,
     ConcludeResult,
-    ConcludeVerdict,
     Intent,
     IntentResult,
     LookAgain,
@@ -189,8 +188,8 @@ def record(db: Tables, t: Conclude) -> tuple[ConcludeResult, NewInboxItem | None
         open_case(db, case, t.at, t.actor)
     if contradiction and t.contradiction is not None:
         open_case(db, t.contradiction, t.at, t.actor)
-    verdict: ConcludeVerdict = "contradiction" if contradiction else "won"
-    return ConcludeResult(verdict=verdict), t.stimulus(effect.run, effect.path, effect.item)
+    answer = ConcludeResult(verdict="contradiction" if contradiction else "won")
+    return answer, t.stimulus(effect.run, effect.path, effect.item)
 
 
 def answer_cases(db: Tables, effect: str, at: datetime) -> None:

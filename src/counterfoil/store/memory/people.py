@@ -5,9 +5,10 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from counterfoil.core import wire
-from counterfoil.core.approval import ApprovalState, Vote
-from counterfoil.core.case import CaseState, Choice
+from counterfoil.core.approval import Vote
+from counterfoil.core.case import Choice
 from counterfoil.core.foil import FoilState
+from counterfoil.store.memory.cases import resolve_case
 from counterfoil.store.memory.effects import conclude
 from counterfoil.store.memory.foils import move_foil, settle_match
 from counterfoil.store.memory.registry import memory
@@ -36,11 +37,7 @@ def decide(db: Tables, t: Decide) -> DecideResult:
     vote = Vote(approval=t.approval, person=t.person, approve=t.approve, comment=t.comment, at=t.at)
     db.put(db.votes, (t.approval, t.person), vote)
     votes = [v for v in db.votes.values() if v.approval == t.approval and v.approve]
-    state: ApprovalState = approval.state
-    if not t.approve:
-        state = ApprovalState.REJECTED
-    elif len(votes) >= approval.quorum:
-        state = ApprovalState.GRANTED
+    state = t.state_after(approval, len(votes))
     if state is not approval.state:
         db.put(db.approvals, approval.id, replace(approval, state=state))
         append(db, t.stimulus(approval, state), t.at)
@@ -56,10 +53,7 @@ def resolve(db: Tables, t: Resolve) -> ResolveResult:
         return ResolveResult(verdict="not_found")
     if (refusal := t.refusal(case, db.persons.get(t.person))) is not None:
         return ResolveResult(verdict=refusal)
-    resolved = replace(
-        case, state=CaseState.RESOLVED, resolved_at=t.at, resolved_by=t.person, choice=t.choice, note=t.note
-    )
-    db.put(db.cases, case.id, resolved)
+    resolve_case(db, replace(case, choice=t.choice), t.at, t.person, t.note)
     if case.foil is not None and t.choice is Choice.WAIVE:
         foil = db.foils[case.foil]
         move_foil(db, foil, FoilState.WAIVED, t.note, t.at)

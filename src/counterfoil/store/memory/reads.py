@@ -28,7 +28,7 @@ from counterfoil.store.port.recorded import (
     spoken,
 )
 from counterfoil.store.port.releases import PinCount
-from counterfoil.store.port.versions import VersionUsage, WaitingRuns, days_of
+from counterfoil.store.port.versions import UseCount, VersionUsage, WaitingRuns, usage_by_user
 from counterfoil.store.port.views import CaseRow
 
 
@@ -76,11 +76,7 @@ def existing_receipts(db: Tables, names: Sequence[tuple[str, str]]) -> dict[tupl
 def next_due(db: Tables) -> datetime | None:
     dues = [r.due for r in db.runs.values() if r.due is not None]
     dues += [e.look_at for e in db.effects.values() if e.look_at is not None]
-    dues += [
-        e.call_until
-        for e in db.effects.values()
-        if e.state is EffectState.SENDING and e.call_until is not None
-    ]
+    dues += [e.call_until for e in _effects(db, EffectState.SENDING) if e.call_until is not None]
     dues += [f.due for f in db.foils.values() if f.state in (FoilState.OPEN, FoilState.PARTLY)]
     return min(dues, default=None)
 
@@ -165,33 +161,28 @@ def effect(db: Tables, id_: str) -> Effect | None:
     return db.effects.get(id_)
 
 
+def _effects(db: Tables, *states: EffectState) -> list[Effect]:
+    return [e for e in db.effects.values() if e.state in states]
+
+
 def effects_planned(db: Tables, limit: int) -> list[Effect]:
-    rows = [e for e in db.effects.values() if e.state is EffectState.PLANNED]
-    return sorted(rows, key=lambda e: (e.lane, e.created_at, e.id))[:limit]
+    return sorted(_effects(db, EffectState.PLANNED), key=lambda e: (e.lane, e.created_at, e.id))[:limit]
 
 
 def effects_overdue(db: Tables, at: datetime, limit: int) -> list[Effect]:
-    rows = [
-        e
-        for e in db.effects.values()
-        if e.state is EffectState.SENDING and e.call_until is not None and e.call_until < at
-    ]
+    sending = _effects(db, EffectState.SENDING)
+    rows = [e for e in sending if e.call_until is not None and e.call_until < at]
     return sorted(rows, key=lambda e: (e.call_until, e.id))[:limit]
 
 
 def effects_sending(db: Tables, worker_prefix: str, limit: int) -> list[Effect]:
-    rows = [
-        e
-        for e in db.effects.values()
-        if e.state is EffectState.SENDING and (e.worker or "").startswith(worker_prefix)
-    ]
+    sending = _effects(db, EffectState.SENDING)
+    rows = [e for e in sending if (e.worker or "").startswith(worker_prefix)]
     return sorted(rows, key=lambda e: e.id)[:limit]
 
 
 def effects_to_look_up(db: Tables, at: datetime, limit: int) -> list[Effect]:
-    rows = [
-        e for e in db.effects.values() if e.state in UNSETTLED and e.look_at is not None and e.look_at <= at
-    ]
+    rows = [e for e in _effects(db, *UNSETTLED) if e.look_at is not None and e.look_at <= at]
     return sorted(rows, key=lambda e: (e.look_at, e.id))[:limit]
 
 
@@ -255,11 +246,8 @@ def pinned_runs(db: Tables) -> list[PinCount]:
 
 
 def active_runs(db: Tables, workflow: str, after: str, limit: int) -> list[Run]:
-    rows = [
-        run
-        for run in db.runs.values()
-        if run.workflow == workflow and run.id > after and run.status not in TERMINAL
-    ]
+    active = [r for r in db.runs.values() if r.status not in TERMINAL]
+    rows = [r for r in active if r.workflow == workflow and r.id > after]
     return sorted(rows, key=lambda run: run.id)[:limit]
 
 
@@ -272,21 +260,11 @@ def awaited_events(db: Tables) -> list[tuple[str, str | None, str | None]]:
 
 
 def version_usage(db: Tables, at: datetime) -> list[VersionUsage]:
-    by_user: dict[tuple[str, str, str], list[tuple[int, int, datetime, datetime]]] = {}
-    for (name, side, who, day), row in db.version_uses.items():
-        by_user.setdefault((name, side, who), []).append((day, *row))
-    return [
-        VersionUsage(
-            name=name,
-            side=side,
-            who=who,
-            count=sum(count for _, count, _, _ in days),
-            first_at=min(first for _, _, first, _ in days),
-            last_at=max(last for _, _, _, last in days),
-            days=days_of([(day, count) for day, count, _, _ in days], at),
-        )
-        for (name, side, who), days in sorted(by_user.items())
+    rows = [
+        UseCount(name=name, side=side, who=who, count=count, first_at=first, last_at=last)
+        for (name, side, who, _), (count, first, last) in db.version_uses.items()
     ]
+    return usage_by_user(rows, at)
 
 
 def waiting_runs(db: Tables, names: Sequence[str]) -> list[WaitingRuns]:
@@ -318,14 +296,10 @@ def traffic(db: Tables, of: DeliveryFilter) -> tuple[list[RecordedDelivery], int
     numbers = {r.no for r in receipts}
     events = [e for e in db.events.values() if e.receipt in numbers]
     ids = {e.id for e in events}
-    births = {
-        item.run: item.ref
-        for item in db.inbox.values()
-        if item.kind == "start" and item.seq == 1 and item.ref in ids
-    }
-    limits = {
-        (scope, key) for (scope, key, run, _), (_, live) in db.reservations.items() if live and run in births
-    }
+    starts = [item for item in db.inbox.values() if item.kind == "start" and item.seq == 1]
+    births = {item.run: item.ref for item in starts if item.ref in ids}
+    reserved = [(*key[:3], amount) for key, (amount, live) in db.reservations.items() if live]
+    limits = {(scope, key) for scope, key, run, _ in reserved if run in births}
     about = spoken(events)
     history = [
         (object_, key, head)
@@ -344,8 +318,8 @@ def traffic(db: Tables, of: DeliveryFilter) -> tuple[list[RecordedDelivery], int
         approvals=[a for a in db.approvals.values() if a.run in births],
         reserved=[
             (scope, key, run, db.runs[run].arrival, amount)
-            for (scope, key, run, _), (amount, live) in db.reservations.items()
-            if live and (scope, key) in limits
+            for scope, key, run, amount in reserved
+            if (scope, key) in limits
         ],
         cases=Counter(c.run for c in db.cases.values() if c.run is not None and c.run in births),
         links=[

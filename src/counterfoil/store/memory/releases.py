@@ -23,10 +23,6 @@ from counterfoil.store.port.releases import (
     PutFirstRelease,
     PutPlan,
     PutPlanVerdict,
-    leaf_of_move,
-    leaf_of_plan,
-    leaf_of_step,
-    refusal_of,
 )
 
 
@@ -64,7 +60,7 @@ def put_plan(db: Tables, t: PutPlan) -> PutPlanVerdict:
     db.put(db.plan_models, t.plan.digest, t.model)
     for approval in t.approvals:
         db.put(db.approvals, approval.id, approval)
-    db.leaf("planned", t.plan.digest, t.at, t.actor, wire.dumps(leaf_of_plan(t)))
+    db.leaf("planned", t.plan.digest, t.at, t.actor, wire.dumps(t.leaf_body()))
     return "new"
 
 
@@ -94,7 +90,7 @@ def apply_plan(db: Tables, t: ApplyPlan) -> ApplyPlanResult:
     else:
         for id_ in sorted(plan.approvals):
             approval = db.approvals[id_]
-            refusal = refusal_of(approval, t)
+            refusal = t.refusal(approval)
             live = live_voters(db, id_)
             short = len(live) < approval.quorum or approval.requester in live
             if refusal is None and short and not approval.automatic:
@@ -119,7 +115,7 @@ def apply_plan(db: Tables, t: ApplyPlan) -> ApplyPlanResult:
             close_approvals(db, other, ApprovalState.STALE)
     for case in t.review:
         open_case(db, case, t.at, f"person:{t.person}")
-    db.leaf("released", plan.revision, t.at, f"person:{t.person}", wire.dumps(leaf_of_step(step)))
+    db.leaf("released", plan.revision, t.at, f"person:{t.person}", wire.dumps(t.leaf_body(step)))
     return ApplyPlanResult(verdict="applied", no=step.no)
 
 
@@ -153,6 +149,6 @@ def move_run(db: Tables, t: MoveRun) -> MoveRunResult:
     version = run.version + 1
     moved = replace(run, pin=t.to, ctx=t.ctx, version=version, due=t.at, owner=None, lease_until=None)
     db.put(db.runs, run.id, moved)
-    body = wire.dumps(leaf_of_move(t))
+    body = wire.dumps(t.leaf_body())
     db.leaf("moved", run.id, t.at, t.actor, body, run=run.id, version=version)
     return MoveRunResult(verdict="moved", version=version)

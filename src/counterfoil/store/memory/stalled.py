@@ -99,9 +99,8 @@ def _of_todos(db: Tables, at: datetime, p: StallLimits) -> Iterator[StalledSubje
         stall = "todo_waiting" if topic is None else "todo_parked"
         late = about.received_at < at - p.todo if topic is None else topic == "" and (kind, ref) not in owned
         if late:
-            yield StalledSubject(
-                kind=stall, about=about.system, subject=f"{kind} {ref}", since=about.received_at
-            )
+            since = about.received_at
+            yield StalledSubject(kind=stall, about=about.system, subject=f"{kind} {ref}", since=since)
 
 
 def _of_serials(db: Tables, at: datetime) -> Iterator[StalledSubject]:

@@ -127,9 +127,8 @@ def turn(db: Tables, t: Turn) -> TurnResult:
 
 
 def leaves_sent_call(db: Tables, t: Turn) -> bool:
-    return t.status in TERMINAL and any(
-        db.effects[id_].state in IN_FLIGHT for id_ in t.drop if id_ in db.effects
-    )
+    dropped = [db.effects[id_] for id_ in t.drop if id_ in db.effects]
+    return t.status in TERMINAL and any(effect.state in IN_FLIGHT for effect in dropped)
 
 
 def change_approvals(db: Tables, t: Turn) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from counterfoil.core.effect import Effect, EffectState
-from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat, set_cap
+from counterfoil.core.quota import Quota, WorkerHeartbeat, set_cap
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.workers import (
@@ -29,9 +29,7 @@ def heartbeat(db: Tables, t: Heartbeat) -> HeartbeatResult:
         for want in t.wants:
             end_quotas(db, lambda q, a=want.account: q.account == a and q.until <= t.at)  # type: ignore[misc]
             before = db.quotas.get((want.account, t.worker))
-            account = db.accounts.get(want.account) or SystemAccount(
-                account=want.account, cap=want.cap, aim=want.cap
-            )
+            account = db.accounts.get(want.account) or want.new_account()
             others = [q for q in db.quotas.values() if q.account == want.account and q.worker != t.worker]
             orphaned = sum(e.system == account.system for e in vanished)
             present, quota, answer = t.share(want, account, before, others, orphaned)

@@ -58,6 +58,24 @@ class PlaceCall(Transition[PlaceCallResult], frozen=True, kw_only=True):
             ]
         )
 
+    def take_over(self, call: OperationCall) -> OperationCall:
+        """Return the call with the new caller as its holder."""
+        return replace(call, holder=self.call.holder, until=self.call.until)
+
+    def leaf_body(self, call: OperationCall, verdict: Literal["new", "taken"]) -> bytes:
+        return wire.dumps(
+            {
+                "operation": call.operation,
+                "version": call.version,
+                "key": call.key,
+                "digest": call.digest,
+                "sha256": self.receipt.sha256,
+                "run": call.run,
+                "correlation": call.correlation,
+                "verdict": verdict,
+            }
+        )
+
     def wakes(self, answer: PlaceCallResult) -> frozenset[WakeKind]:
         return wake_set(turn=self.start is not None and answer.verdict == "new")
 
@@ -83,6 +101,10 @@ class AnswerCall(Transition[bool], frozen=True, kw_only=True):
     def keys(self) -> frozenset[str]:
         return frozenset([f"call/{self.consumer}/{self.operation}/{self.key}"])
 
+    def leaf_body(self, receipt: int) -> bytes:
+        about = {"operation": self.operation, "key": self.key, "receipt": receipt}
+        return wire.dumps({**about, "status": self.status, "sha256": wire.digest(self.body)})
+
 
 def verdict_on_key(call: OperationCall, place: PlaceCall) -> KeyVerdict:
     if call.digest != place.call.digest:
@@ -90,34 +112,3 @@ def verdict_on_key(call: OperationCall, place: PlaceCall) -> KeyVerdict:
     if call.status is not None:
         return "answered"
     return "busy" if place.at < call.until else "taken"
-
-
-def take_over(call: OperationCall, place: PlaceCall) -> OperationCall:
-    return replace(call, holder=place.call.holder, until=place.call.until)
-
-
-def placed_leaf(call: OperationCall, receipt: Receipt, verdict: Literal["new", "taken"]) -> bytes:
-    return wire.dumps(
-        {
-            "operation": call.operation,
-            "version": call.version,
-            "key": call.key,
-            "digest": call.digest,
-            "sha256": receipt.sha256,
-            "run": call.run,
-            "correlation": call.correlation,
-            "verdict": verdict,
-        }
-    )
-
-
-def answered_leaf(answer: AnswerCall, receipt: int) -> bytes:
-    return wire.dumps(
-        {
-            "operation": answer.operation,
-            "key": answer.key,
-            "receipt": receipt,
-            "status": answer.status,
-            "sha256": wire.digest(answer.body),
-        }
-    )

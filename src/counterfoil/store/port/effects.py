@@ -166,9 +166,8 @@ class Conclude(Transition[ConcludeResult], frozen=True, kw_only=True):
     def stimulus(self, run: str, path: str, item: str) -> NewInboxItem:
         """Return the same as an item for the Run's inbox."""
         result = None if self.result is None else msgspec.Raw(self.result)
-        return NewInboxItem(
-            run=run, kind="outcome", ref=self.ref, body=wire.dumps(self.words(path, item, result))
-        )
+        body = wire.dumps(self.words(path, item, result))
+        return NewInboxItem(run=run, kind="outcome", ref=self.ref, body=body)
 
     def leaf_body(self) -> dict[str, Any]:
         result = None if self.result is None else hashlib.sha256(self.result).hexdigest()

@@ -68,6 +68,12 @@ class Decide(Transition[DecideResult], frozen=True, kw_only=True):
             return "requester"
         return None if set(approval.roles) & set(person.roles) else "role"
 
+    def state_after(self, approval: Approval, approvers: int) -> ApprovalState:
+        """Return the approval's state after the vote; `approvers` is their number, with this one."""
+        if not self.approve:
+            return ApprovalState.REJECTED
+        return ApprovalState.GRANTED if approvers >= approval.quorum else approval.state
+
     def stimulus(self, approval: Approval, state: ApprovalState) -> NewInboxItem:
         """Return the item that tells the Run of its approval's new state."""
         names = {"approval": approval.id, "path": approval.path, "state": str(state)}

@@ -151,9 +151,7 @@ def assemble(rows: RecordedPage) -> list[RecordedDelivery]:
         if event.receipt is not None:
             events[event.receipt].append(event)
     fetched: dict[int, dict[str, bytes]] = defaultdict(dict)
-    for receipt in sorted(
-        rows.fetched, key=lambda r: r.no
-    ):  # fetched again after it was held: the last counts
+    for receipt in sorted(rows.fetched, key=lambda r: r.no):  # fetched again while held: the last counts
         operation, _, no = receipt.type.rpartition(":")
         fetched[int(no)][operation] = receipt.body
     links: dict[tuple[str, str], list[Link]] = defaultdict(list)
@@ -216,9 +214,8 @@ def _before(
 def _when(
     history: Mapping[tuple[str, str], Sequence[Head]], names: Sequence[tuple[str, str]], at: datetime
 ) -> tuple[Head, ...]:
-    return tuple(
-        head for name in names for head in [h for h in history.get(name, ()) if h.recorded_at <= at][-1:]
-    )
+    earlier = [[h for h in history.get(name, ()) if h.recorded_at <= at] for name in names]
+    return tuple(heads[-1] for heads in earlier if heads)
 
 
 def _runs(rows: RecordedPage) -> dict[str, list[RecordedRun]]:

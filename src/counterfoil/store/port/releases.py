@@ -61,6 +61,10 @@ class PutPlan(Transition[PutPlanVerdict], frozen=True, kw_only=True):
     def keys(self) -> frozenset[str]:
         return _RELEASES
 
+    def leaf_body(self) -> dict[str, object]:
+        plan, approvals = self.plan, {a.id: list(a.roles) for a in self.approvals}
+        return {"base": plan.base, "revision": plan.revision, "round": plan.round, "approvals": approvals}
+
 
 class ApplyPlanResult(msgspec.Struct, frozen=True, kw_only=True):
     verdict: ApplyVerdict
@@ -93,6 +97,24 @@ class ApplyPlan(Transition[ApplyPlanResult], frozen=True, kw_only=True):
 
     def keys(self) -> frozenset[str]:
         return _RELEASES
+
+    def refusal(self, approval: Approval) -> ApprovalRefusal | None:
+        """Return why an approval is not valid for the change, apart from its voters; None when it is."""
+        if approval.state is ApprovalState.REJECTED:
+            return "rejected"
+        if approval.expires <= self.at or approval.state is ApprovalState.EXPIRED:
+            return "expired"
+        return None if approval.state is ApprovalState.GRANTED else "missing"
+
+    def leaf_body(self, step: ReleaseStep) -> dict[str, object]:
+        return {
+            "base": step.base,
+            "plan": step.plan,
+            "requester": step.requester,
+            "approvers": list(step.approvers),
+            "reason": step.reason,
+            "emergency": step.emergency,
+        }
 
     def step(self, no: int, plan: Plan, approvers: Collection[str]) -> ReleaseStep:
         return ReleaseStep(
@@ -147,6 +169,9 @@ class MoveRun(Transition[MoveRunResult], frozen=True, kw_only=True):
     def keys(self) -> frozenset[str]:
         return frozenset([self.run])
 
+    def leaf_body(self) -> dict[str, object]:
+        return {"from": self.pin, "to": self.to, "paths": [list(pair) for pair in self.paths]}
+
     def wakes(self, answer: MoveRunResult) -> frozenset[WakeKind]:
         return wake_set(turn=answer.verdict == "moved")
 
@@ -157,36 +182,3 @@ class PinCount(msgspec.Struct, frozen=True, kw_only=True):
     workflow: str
     pin: str
     count: int
-
-
-def leaf_of_plan(p: PutPlan) -> dict[str, object]:
-    return {
-        "base": p.plan.base,
-        "revision": p.plan.revision,
-        "round": p.plan.round,
-        "approvals": {a.id: list(a.roles) for a in p.approvals},
-    }
-
-
-def leaf_of_step(step: ReleaseStep) -> dict[str, object]:
-    return {
-        "base": step.base,
-        "plan": step.plan,
-        "requester": step.requester,
-        "approvers": list(step.approvers),
-        "reason": step.reason,
-        "emergency": step.emergency,
-    }
-
-
-def leaf_of_move(m: MoveRun) -> dict[str, object]:
-    return {"from": m.pin, "to": m.to, "paths": [list(pair) for pair in m.paths]}
-
-
-def refusal_of(approval: Approval, a: ApplyPlan) -> ApprovalRefusal | None:
-    """Return why an approval is not valid for the change, apart from its voters; None when it is."""
-    if approval.state is ApprovalState.REJECTED:
-        return "rejected"
-    if approval.expires <= a.at or approval.state is ApprovalState.EXPIRED:
-        return "expired"
-    return None if approval.state is ApprovalState.GRANTED else "missing"

@@ -56,16 +56,8 @@ def quarantine_row(
 ) -> tuple[str, str, int, str, str, str, str, bytes]:
     """Return the row of a refused event, in the order of the table's columns."""
     at = micros(keep.at)
-    return (
-        refused.key,
-        keep.batch,
-        at,
-        refused.reason,
-        refused.message,
-        refused.source,
-        refused.id,
-        refused.body,
-    )
+    r = refused
+    return (r.key, keep.batch, at, r.reason, r.message, r.source, r.id, r.body)
 
 
 def cases_of(keep: StoreUsage, new: Sequence[RefusedUsage]) -> list[Case]:
@@ -80,6 +72,5 @@ def cases_of(keep: StoreUsage, new: Sequence[RefusedUsage]) -> list[Case]:
 
 
 def leaf_of(accepted: Sequence[UsageRow], repeated: int, refused: int) -> bytes:
-    return wire.dumps(
-        {"accepted": len(accepted), "repeated": repeated, "refused": refused, "digest": digest(accepted)}
-    )
+    counts = {"accepted": len(accepted), "repeated": repeated, "refused": refused}
+    return wire.dumps({**counts, "digest": digest(accepted)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -59,10 +59,24 @@ class WaitingRuns(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-def days_of(counts: Sequence[tuple[int, int]], at: datetime) -> dict[str, int]:
-    """Return counts by date, without days outside of the period."""
+def usage_by_user(rows: Iterable[UseCount], at: datetime) -> list[VersionUsage]:
+    """Return the usage of each version by each user, of one row for each day of use."""
     oldest = (at - DAYS_SHOWN - EPOCH).days
-    return {day_text(day): count for day, count in sorted(counts) if day > oldest}
+    by_user: dict[tuple[str, str, str], list[UseCount]] = {}
+    for row in sorted(rows, key=lambda row: (row.name, row.side, row.who, row.day)):
+        by_user.setdefault((row.name, row.side, row.who), []).append(row)
+    return [
+        VersionUsage(
+            name=name,
+            side=side,
+            who=who,
+            count=sum(row.count for row in days),
+            first_at=min(row.first_at for row in days),
+            last_at=max(row.last_at for row in days),
+            days={day_text(row.day): row.count for row in days if row.day > oldest},
+        )
+        for (name, side, who), days in by_user.items()
+    ]
 
 
 def day_text(day: int) -> str:

@@ -24,6 +24,9 @@ class QuotaRequest(msgspec.Struct, frozen=True, kw_only=True):
     in_use: int
     """Slots in use before the answer arrives: calls in flight, or granted slots if more."""
 
+    def new_account(self) -> SystemAccount:
+        return SystemAccount(account=self.account, cap=self.cap, aim=self.cap)
+
 
 class QuotaGrant(msgspec.Struct, frozen=True, kw_only=True):
     account: str
@@ -68,18 +71,13 @@ class Heartbeat(Transition[HeartbeatResult], frozen=True, kw_only=True):
         orphaned: int,
     ) -> tuple[SystemAccount, Quota, QuotaGrant]:
         """Return the account, this worker's new quota and its grant; `before` is its quota until now."""
+        name, until = want.account, self.until
         own = Quota(
-            account=want.account,
-            worker=self.worker,
-            n=0,
-            wanted=want.slots_wanted,
-            cap=want.cap,
-            until=self.until,
+            account=name, worker=self.worker, n=0, wanted=want.slots_wanted, cap=want.cap, until=until
         )
         n = 0 if before is None else before.n
         account, quota, may = grant(account, own, n, want.in_use, others, orphaned)
-        answer = QuotaGrant(account=want.account, n=may, counted=quota.n, cap=account.aim, until=self.until)
-        return account, quota, answer
+        return account, quota, QuotaGrant(account=name, n=may, counted=quota.n, cap=account.aim, until=until)
 
 
 class RemoveWorker(Transition[bool], frozen=True, kw_only=True):

@@ -26,14 +26,15 @@ def _same(value: Any) -> Any:
     return value
 
 
+Conversion = Callable[[Any], Any]
+
+
 class ColumnType:
     """Mapping of one kind of value: the type of its column, and its conversions."""
 
     __slots__ = ("load", "save", "type")
 
-    def __init__(
-        self, type_: str, save: Callable[[Any], Any] = _same, load: Callable[[Any], Any] = _same
-    ) -> None:
+    def __init__(self, type_: str, save: Conversion = _same, load: Conversion = _same) -> None:
         self.type = type_
         self.save = save
         self.load = load
@@ -117,9 +118,8 @@ class SqlTable(Generic[R]):
         self.types = tuple(kind.type for kind in columns.values())
         self._values = attrgetter(*self.fields)
         self._saved = [(n, kind.save) for n, kind in enumerate(columns.values()) if kind.save is not _same]
-        self._load = tuple(
-            (field, kind.load) for field, kind in zip(self.fields, columns.values(), strict=True)
-        )
+        loads = [kind.load for kind in columns.values()]
+        self._load = tuple(zip(self.fields, loads, strict=True))
 
     def row(self, record: R) -> tuple[Any, ...]:
         values = list(self._values(record))

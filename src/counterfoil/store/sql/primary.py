@@ -32,9 +32,8 @@ async def time_limit(connection: Connection, seconds: float | None = None) -> As
     The session is cut instead of cancelled: a COMMIT that is cancelled while it waits for a replica has happened on
     the primary alone, and others would see it.
     """
-    timer = asyncio.get_running_loop().call_later(
-        TRANSACTION_SECONDS if seconds is None else seconds, connection.terminate
-    )
+    delay = TRANSACTION_SECONDS if seconds is None else seconds
+    timer = asyncio.get_running_loop().call_later(delay, connection.terminate)
     try:
         yield
     finally:
@@ -116,9 +115,8 @@ async def _try(dsn: str, settings: dict[str, Any]) -> _Attempt:
     connection = None
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            connection = await asyncpg.connect(
-                dsn, target_session_attrs=SessionAttribute.read_write, **settings
-            )
+            writes = SessionAttribute.read_write
+            connection = await asyncpg.connect(dsn, target_session_attrs=writes, **settings)
             return _Attempt(dsn, connection, await _timeline(connection))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         if connection is not None:

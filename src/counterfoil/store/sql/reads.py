@@ -32,6 +32,8 @@ R = TypeVar("R")
 _RECEIPT = f"""
 select {t.RECEIPT.of("r")}, r.no, b.headers, b.body from receipt r join receipt_body b on b.no = r.no
 """
+_DUE_TODOS = "select kind, ref from todo where parked = false order by rowid"
+_COUNT_TODOS = "select count(*) from (select 1 from todo where parked = false limit $1) as waiting"
 _EVENT_RECEIVED = "select received_at from event where id = $1"
 _OF_LANES = " union all ".join(
     f"select min(due) as due from run where lane = {lane} and due is not null" for lane in LANES
@@ -73,9 +75,7 @@ async def load(run: str) -> port.LoadedRun | None:
 
 async def todos(limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.AdmissionTodo]:
     """Return todos, oldest first, with their receipt or event."""
-    rows = await Statement(
-        "select kind, ref from todo where parked = false order by rowid limit $1", (limit + len(skip),)
-    )
+    rows = await Statement(f"{_DUE_TODOS} limit $1", (limit + len(skip),))
     skipped = set(skip)
     chosen = [(kind, ref) for kind, ref in rows if (kind, ref) not in skipped][:limit]
     numbers = [int(ref) for kind, ref in chosen if kind == "receipt"]
@@ -95,12 +95,8 @@ async def todos(limit: int, skip: Sequence[tuple[str, str]] = ()) -> list[port.A
 
 async def backlog(most: int, place: int) -> port.Backlog:
     """Count the backlog by its index, never past `most` entries."""
-    counted = await Statement(
-        "select count(*) from (select 1 from todo where parked = false limit $1) as waiting", (most,)
-    )
-    chosen = await Statement(
-        "select kind, ref from todo where parked = false order by rowid limit 1 offset $1", (place,)
-    )
+    counted = await Statement(_COUNT_TODOS, (most,))
+    chosen = await Statement(f"{_DUE_TODOS} limit 1 offset $1", (place,))
     since = None
     for kind, ref in chosen:
         sql = "select received_at from receipt where no = $1" if kind == "receipt" else _EVENT_RECEIVED

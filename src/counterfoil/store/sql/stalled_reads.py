@@ -108,22 +108,12 @@ async def stalled_work(at: datetime, limits: StallLimits) -> list[StalledGroup]:
     for lane in LANES:  # the indexes of what is due and planned begin with the lane
         due = await Statement(DUE, (micros(at - min(limits.due, limits.lease)), MAX_SUBJECTS, lane))
         subjects += _due(due, micros(at - limits.due), micros(at - limits.lease))
-        subjects += _subjects(
-            "effect_planned", await Statement(PLANNED, (micros(at - limits.planned), MAX_SUBJECTS, lane))
-        )
-    subjects += _subjects(
-        "run_lost", await Statement(LOST, (micros(at - limits.due), MAX_SUBJECTS, MAX_SCANNED_ROWS))
-    )
-    subjects += _subjects(
-        "effect_sending", await Statement(SENDING, (micros(at - limits.sending), MAX_SUBJECTS))
-    )
-    subjects += _subjects(
-        "effect_unknown",
-        await Statement(UNKNOWN, (micros(at - limits.unknown), MAX_SUBJECTS, MAX_SCANNED_ROWS)),
-    )
-    subjects += [
-        each for each in await _todos("todo_waiting", WAITING, MAX_SUBJECTS) if each.since < at - limits.todo
-    ]
+        subjects += await _subjects("effect_planned", PLANNED, at - limits.planned, lane)
+    subjects += await _subjects("run_lost", LOST, at - limits.due, MAX_SCANNED_ROWS)
+    subjects += await _subjects("effect_sending", SENDING, at - limits.sending)
+    subjects += await _subjects("effect_unknown", UNKNOWN, at - limits.unknown, MAX_SCANNED_ROWS)
+    waiting = await _todos("todo_waiting", WAITING, MAX_SUBJECTS)
+    subjects += [each for each in waiting if each.since < at - limits.todo]
     subjects += await _todos("todo_parked", PARKED, MAX_SUBJECTS, MAX_SCANNED_ROWS)
     for owner, id_, since in await Statement(OVERDUE, (now, MAX_SUBJECTS)):
         subjects.append(_subject("case_overdue", owner, id_, since, owner))
@@ -148,7 +138,8 @@ def _due(rows: list[Row], due_before: int, lease_before: int) -> Iterator[Stalle
             yield _subject("run_not_turned", workflow, id_, due)
 
 
-def _subjects(kind: str, rows: list[Row]) -> list[StalledSubject]:
+async def _subjects(kind: str, sql: str, before: datetime, *more: int) -> list[StalledSubject]:
+    rows = await Statement(sql, (micros(before), MAX_SUBJECTS, *more))
     return [_subject(kind, about, subject, since) for about, subject, since in rows]
 
 
@@ -179,14 +170,6 @@ async def stall_findings() -> list[StalledFinding]:
 
 def finding_row(row: Row) -> StalledFinding:
     kind, about, count, since, subjects, owner, first_at, seen_at, case = row
-    finding = StalledGroup(
-        kind=kind,
-        about=about,
-        count=count,
-        since=from_micros(since),
-        subjects=TEXTS.load(subjects),
-        owner=owner,
-    )
-    return StalledFinding(
-        stuck=finding, first_at=from_micros(first_at), seen_at=from_micros(seen_at), case=case
-    )
+    ids, times = TEXTS.load(subjects), [from_micros(at) for at in (since, first_at, seen_at)]
+    group = StalledGroup(kind=kind, about=about, count=count, since=times[0], subjects=ids, owner=owner)
+    return StalledFinding(stuck=group, first_at=times[1], seen_at=times[2], case=case)

@@ -21,6 +21,7 @@ from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import TERMINAL, InboxItem, Run, RunStatus
+from counterfoil.store.port.versions import UseCount
 from counterfoil.store.sql.columns import (
     BOOL,
     BYTES,
@@ -176,6 +177,7 @@ STUCK = _rows(
     seen_at=INT,
     case_=TEXT,
 )
+VERSION_USE = _table("version_use", UseCount)
 WAITED = _rows("waited", release=TEXT, type=TEXT, field=TEXT)
 
 

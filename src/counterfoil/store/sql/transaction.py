@@ -121,9 +121,8 @@ class Tx:
         ids = set(runs)
         names = sorted(set(topics))
         if names:
-            ids |= {
-                r[0] for r in await self.rows("select run from wait where topic = any($1::text[])", names)
-            }
+            waiting = await self.rows("select run from wait where topic = any($1::text[])", names)
+            ids |= {row[0] for row in waiting}
         for rule, key in set(matches):
             ids |= {r[0] for r in await self.rows(RUNS_OF_MATCH, rule, key)}
         if len(ids) > 1:

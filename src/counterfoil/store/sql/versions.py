@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from counterfoil.core.clock import from_micros
-from counterfoil.store.port.versions import VersionUsage, WaitingRuns, days_of
-from counterfoil.store.sql.statements import Statement
+from counterfoil.store.port.versions import VersionUsage, WaitingRuns, usage_by_user
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.statements import Statement, records
 
 
 async def awaited_events() -> list[tuple[str, str | None, str | None]]:
@@ -22,22 +22,7 @@ async def awaited_events() -> list[tuple[str, str | None, str | None]]:
 
 
 async def version_usage(at: datetime) -> list[VersionUsage]:
-    rows = await Statement("select name, side, who, day, count, first_at, last_at from version_use", ())
-    by_user: dict[tuple[str, str, str], list[tuple[int, int, int, int]]] = {}
-    for name, side, who, *rest in rows:
-        by_user.setdefault((name, side, who), []).append(tuple(rest))
-    return [
-        VersionUsage(
-            name=name,
-            side=side,
-            who=who,
-            count=sum(count for _, count, _, _ in days),
-            first_at=from_micros(min(first for _, _, first, _ in days)),
-            last_at=from_micros(max(last for _, _, _, last in days)),
-            days=days_of([(day, count) for day, count, _, _ in days], at),
-        )
-        for (name, side, who), days in sorted(by_user.items())
-    ]
+    return usage_by_user(await records(t.VERSION_USE, ""), at)
 
 
 async def waiting_runs(names: Sequence[str]) -> list[WaitingRuns]:

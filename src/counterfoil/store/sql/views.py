@@ -176,11 +176,8 @@ async def targets(cases: Sequence[Case]) -> list[views.CaseRow]:
     ids = sorted({case.run for case in cases if case.run is not None})
     rows = await Statement("select id, workflow, bkey from run where id = any($1::text[])", (ids,))
     about = {id_: (workflow, bkey) for id_, workflow, bkey in rows}
-    runs = [about.get(case.run, (None, None)) for case in cases]
-    return [
-        views.CaseRow(case=case, workflow=workflow, bkey=bkey)
-        for case, (workflow, bkey) in zip(cases, runs, strict=True)
-    ]
+    runs = [(case, *about.get(case.run, (None, None))) for case in cases]
+    return [views.CaseRow(case=case, workflow=workflow, bkey=bkey) for case, workflow, bkey in runs]
 
 
 async def leaves_of(run: str) -> list[tuple[int | None, Leaf]]:

@@ -6,15 +6,7 @@ from msgspec.structs import replace
 
 from counterfoil.core.call import OperationCall, RateAllowance, take
 from counterfoil.core.clock import micros
-from counterfoil.store.port.calls import (
-    AnswerCall,
-    PlaceCall,
-    PlaceCallResult,
-    answered_leaf,
-    placed_leaf,
-    take_over,
-    verdict_on_key,
-)
+from counterfoil.store.port.calls import AnswerCall, PlaceCall, PlaceCallResult, verdict_on_key
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import HEADERS
 from counterfoil.store.sql.registry import sql
@@ -63,7 +55,7 @@ async def place_call(x: Tx, p: PlaceCall) -> PlaceCallResult:
     if p.event is not None:
         event = replace(p.event, receipt=call.receipt)
         await x.insert(t.EVENT, [t.EVENT.row(event)], ignore=True)
-    body = placed_leaf(call, p.receipt, "new")
+    body = p.leaf_body(call, "new")
     x.leaf("operation.called", str(call.receipt), p.at, p.actor, body, run=call.run)
     return PlaceCallResult(verdict="new", call=call, left=left)
 
@@ -76,9 +68,9 @@ async def _existing(x: Tx, name: tuple[str, str, str]) -> OperationCall | None:
 async def _existing_key(x: Tx, p: PlaceCall, call: OperationCall) -> PlaceCallResult:
     verdict = verdict_on_key(call, p)
     if verdict == "taken":
-        call = take_over(call, p)
+        call = p.take_over(call)
         await x.rows(TAKE_OVER, call.consumer, call.operation, call.key, call.holder, micros(call.until))
-        body = placed_leaf(call, p.receipt, "taken")
+        body = p.leaf_body(call, "taken")
         x.leaf("operation.called", str(call.receipt), p.at, p.actor, body, run=call.run)
     return PlaceCallResult(verdict=verdict, call=call)
 
@@ -117,5 +109,5 @@ async def answer_call(x: Tx, a: AnswerCall) -> bool:
     for case in a.cases:
         await x.open_case(replace(case, receipt=row[0]), a.at, a.actor)
     kind = "operation.freed" if a.status is None else "operation.answered"
-    x.leaf(kind, str(row[0]), a.at, a.actor, answered_leaf(a, row[0]))
+    x.leaf(kind, str(row[0]), a.at, a.actor, a.leaf_body(row[0]))
     return True

@@ -17,7 +17,6 @@ from counterfoil.core.moves import check_move
 from counterfoil.store.port.effects import (
     Conclude,
     ConcludeResult,
-    ConcludeVerdict,
     Intent,
     IntentResult,
     LookAgain,
@@ -211,8 +210,8 @@ async def record(x: Tx, c: Conclude) -> RecordedOutcome:
         await x.open_case(case, c.at, c.actor)
     if contradiction and c.contradiction is not None:
         await x.open_case(c.contradiction, c.at, c.actor)
-    verdict: ConcludeVerdict = "contradiction" if contradiction else "won"
-    return RecordedOutcome(ConcludeResult(verdict=verdict), c.stimulus(run, path, item), (version, inbox_n))
+    answer = ConcludeResult(verdict="contradiction" if contradiction else "won")
+    return RecordedOutcome(answer, c.stimulus(run, path, item), (version, inbox_n))
 
 
 @sql(LookAgain)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from counterfoil.core import wire
-from counterfoil.core.approval import ApprovalState, Vote
+from counterfoil.core.approval import Vote
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.clock import micros
 from counterfoil.core.foil import FoilState
@@ -49,11 +49,7 @@ async def decide(x: Tx, d: Decide) -> DecideResult:
     if not await x.insert(t.VOTE, [t.VOTE.row(vote)], ignore=True, returning="person"):
         return DecideResult(verdict="voted")
     votes = await x.rows("select count(*) from vote where approval = $1 and approve", d.approval)
-    state: ApprovalState = approval.state
-    if not d.approve:
-        state = ApprovalState.REJECTED
-    elif votes[0][0] >= approval.quorum:
-        state = ApprovalState.GRANTED
+    state = d.state_after(approval, votes[0][0])
     if state is not approval.state:
         await x.rows("update approval set state = $2 where id = $1", approval.id, str(state))
         await x.append(d.stimulus(approval, state), d.at)
@@ -127,10 +123,10 @@ async def put_person(x: Tx, p: PutPerson) -> bool:
     row = t.PERSON.row(p.person)
     new = await x.insert(t.PERSON, [row], ignore=True, returning="id")
     if not new:
-        await x.rows(
-            "update person set name = $2, email = $3, roles = $4, secret = $5, active = $6 where id = $1",
-            *row,
+        statement = (
+            "update person set name = $2, email = $3, roles = $4, secret = $5, active = $6 where id = $1"
         )
+        await x.rows(statement, *row)
     body = wire.dumps({"roles": list(p.person.roles), "active": p.person.active})
     x.leaf("person", p.person.id, p.at, p.actor, body)
     return bool(new)

@@ -18,10 +18,6 @@ from counterfoil.store.port.releases import (
     PutFirstRelease,
     PutPlan,
     PutPlanVerdict,
-    leaf_of_move,
-    leaf_of_plan,
-    leaf_of_step,
-    refusal_of,
 )
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.registry import sql
@@ -101,7 +97,7 @@ async def put_plan(x: Tx, p: PutPlan) -> PutPlanVerdict:
         return "stale"
     await x.insert(t.PLAN_WITH_MODEL, [(*t.PLAN.row(p.plan), p.model)])
     await x.insert(t.APPROVAL, [t.APPROVAL.row(approval) for approval in p.approvals])
-    x.leaf("planned", p.plan.digest, p.at, p.actor, wire.dumps(leaf_of_plan(p)))
+    x.leaf("planned", p.plan.digest, p.at, p.actor, wire.dumps(p.leaf_body()))
     return "new"
 
 
@@ -142,7 +138,7 @@ async def apply_plan(x: Tx, a: ApplyPlan) -> ApplyPlanResult:
     await _outdate(x, plan)
     for case in a.review:
         await x.open_case(case, a.at, f"person:{a.person}")
-    x.leaf("released", plan.revision, a.at, f"person:{a.person}", wire.dumps(leaf_of_step(step)))
+    x.leaf("released", plan.revision, a.at, f"person:{a.person}", wire.dumps(a.leaf_body(step)))
     return ApplyPlanResult(verdict="applied", no=step.no)
 
 
@@ -156,7 +152,7 @@ async def _check_emergency(x: Tx, a: ApplyPlan, plan: Plan) -> None:
 
 async def _check_approval(x: Tx, a: ApplyPlan, approval: Approval) -> set[str]:
     """Return the voters of a valid approval. Raises Rollback with the refusal otherwise."""
-    refusal = refusal_of(approval, a)
+    refusal = a.refusal(approval)
     if refusal is not None:
         raise Rollback(ApplyPlanResult(verdict=refusal, approvals=(approval.id,)))
     if approval.automatic:
@@ -192,16 +188,14 @@ async def expire_plans(x: Tx, e: ExpirePlans) -> int:
 
 @sql(MoveRun)
 async def move_run(x: Tx, m: MoveRun) -> MoveRunResult:
-    row = await x.one(
-        "select version, pin, status, inbox_n, consumed from run where id = $1 for update", m.run
-    )
+    columns = "version, pin, status, inbox_n, consumed"
+    row = await x.one(f"select {columns} from run where id = $1 for update", m.run)
     if row is None or (row[0], row[1]) != (m.version, m.pin):
         return MoveRunResult(verdict="changed")
     if RunStatus(row[2]) in TERMINAL:
         return MoveRunResult(verdict="ended")
-    moving = await x.one(
-        f"select 1 from effect where run = $1 and state in {t.EFFECT_UNFINISHED} limit 1", m.run
-    )
+    states = t.EFFECT_UNFINISHED
+    moving = await x.one(f"select 1 from effect where run = $1 and state in {states} limit 1", m.run)
     unread = row[0] > 0 and row[3] > row[4]  # a Run before its first turn reads its start under any Release
     if moving is not None or unread:
         return MoveRunResult(verdict="busy")
@@ -210,5 +204,5 @@ async def move_run(x: Tx, m: MoveRun) -> MoveRunResult:
     update run set pin = $2, ctx = $3, version = $4, due = $5, owner = null, lease_until = null where id = $1
     """
     await x.rows(statement, m.run, m.to, m.ctx, version, micros(m.at))
-    x.leaf("moved", m.run, m.at, m.actor, wire.dumps(leaf_of_move(m)), run=m.run, version=version)
+    x.leaf("moved", m.run, m.at, m.actor, wire.dumps(m.leaf_body()), run=m.run, version=version)
     return MoveRunResult(verdict="moved", version=version)

@@ -60,9 +60,7 @@ async def _share(x: Tx, b: Heartbeat) -> list[QuotaGrant]:
     accounts: dict[str, SystemAccount] = await _locked(x, names)
     new = [name for name in names if name not in accounts]
     if new:
-        fresh = {
-            want.account: SystemAccount(account=want.account, cap=want.cap, aim=want.cap) for want in b.wants
-        }
+        fresh = {want.account: want.new_account() for want in b.wants}
         await x.insert(t.ACCOUNT, [t.ACCOUNT.row(fresh[name]) for name in new], ignore=True)
         accounts = await _locked(x, names)
     quotas: list[Quota] = [t.QUOTA.read(row) for row in await x.rows(QUOTAS, names)]
