@@ -9,7 +9,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,11 @@ MAPPED_FLOORS = ("application", "web/http", "web/api", "flow", "rules", "change"
 """Floors of which every module on a path must stand on the map."""
 BACKGROUND = "in the background"
 """The stage whose modules depend on timing: they may be passed."""
+ALONGSIDE = ("alongside", BACKGROUND)
+"""Stages that run at the same time as the others, so their modules have no order."""
+PACKAGE = f"{SOURCE}/"
+ENTRIES = (f"{SOURCE}/web/", f"{SOURCE}/flow/worker/keyed_tasks.py")
+"""Files through which requests and the tasks of the worker come."""
 WAIT_SECONDS = 60.0
 PERMISSION = '"cases:any:resolve"'
 """The administrator of the house gets the permissions of changes after this one."""
@@ -42,10 +47,15 @@ def stages(heading: str) -> dict[str, list[str]]:
 
 
 class Visits:
-    """Modules of the package in the order of their first call, over all threads of the process."""
+    """Modules of the package that were called, over all threads of the process.
+
+    `path` has the order of first entry by a request, by a task of the worker or in a thread that computes for them. The
+    worker's loops call modules at any time.
+    """
 
     def __init__(self) -> None:
-        self.modules: dict[str, int] = {}
+        self.modules: set[str] = set()
+        self.path: dict[str, None] = {}
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[None]:
@@ -57,30 +67,65 @@ class Visits:
             sys.setprofile(None)
             threading.setprofile(None)  # type: ignore[arg-type]
 
+    def clear(self) -> None:
+        self.modules.clear()
+        self.path.clear()
+
     def _note(self, frame: Any, event: str, _: object) -> None:
         name, function = frame.f_code.co_filename, frame.f_code.co_name
-        new = event == "call" and name not in self.modules and name.startswith(str(SOURCE))
-        if new and function != "<module>":
-            self.modules[name] = len(self.modules)
+        if event != "call" or name in self.path or not name.startswith(PACKAGE) or function == "<module>":
+            return
+        self.modules.add(_module(name))
+        entered = threading.current_thread() is not threading.main_thread()
+        while frame is not None and not entered:
+            entered = frame.f_code.co_filename.startswith(ENTRIES)
+            frame = frame.f_back
+        if entered:
+            self.path[name] = None
 
-    def names(self) -> list[str]:
-        return [Path(name).relative_to(SOURCE).with_suffix("").as_posix() for name in self.modules]
+    def order(self) -> list[str]:
+        return [_module(name) for name in self.path]
 
 
-def unlike(mapped: dict[str, list[str]], visited: list[str]) -> list[str]:
+def _module(file: str) -> str:
+    return file.removeprefix(PACKAGE).removesuffix(".py")
+
+
+def unlike(mapped: dict[str, list[str]], visited: Collection[str]) -> list[str]:
     """Modules on the map that nothing passed, and modules passed that are not on the map."""
     listed = [module for modules in mapped.values() for module in modules]
     required = [module for stage, modules in mapped.items() if stage != BACKGROUND for module in modules]
     return [f"{module} is on the map and was not passed" for module in required if module not in visited] + [
         f"{module} was passed and is not on the map"
-        for module in visited
+        for module in sorted(visited)
         if module not in listed and module.startswith(MAPPED_FLOORS) and not module.endswith("__init__")
     ]
 
 
+def misplaced(mapped: dict[str, list[str]], visited: list[str]) -> list[str]:
+    """Modules that the map has in another place than the path."""
+    listed = [module for stage, modules in mapped.items() if stage not in ALONGSIDE for module in modules]
+    expected = [module for module in visited if module in listed]
+    on_map = [module for module in listed if module in visited]
+    return [
+        f"{module} is on the map where the path has {passed}"
+        for module, passed in zip(on_map, expected, strict=True)
+        if module != passed
+    ]
+
+
 def assert_alike(mapped: dict[str, list[str]], visits: Visits) -> None:
-    differences = unlike(mapped, visits.names())
-    assert not differences, "\n".join(differences)
+    differences = unlike(mapped, visits.modules) or misplaced(mapped, visits.order())
+    assert not differences, "\n".join([*differences, "The path:", *visits.order()])
+
+
+def test_a_wrong_map_is_found() -> None:
+    mapped = {"first": ["flow/a", "flow/b"], "alongside": ["flow/z", "flow/y"], BACKGROUND: ["flow/x"]}
+    visited = ["flow/y", "flow/a", "flow/z", "core/c", "flow/b"]
+    assert unlike(mapped, visited) == misplaced(mapped, visited) == []
+    assert unlike(mapped, [*visited, "flow/new"]) == ["flow/new was passed and is not on the map"]
+    assert unlike(mapped, visited[:-1]) == ["flow/b is on the map and was not passed"]
+    assert misplaced(mapped, ["flow/b", "flow/a"])[0] == "flow/a is on the map where the path has flow/b"
 
 
 @contextlib.asynccontextmanager
@@ -118,10 +163,14 @@ async def test_a_webhook_passes_the_modules_of_the_map(
 ) -> None:
     visits = Visits()
     shutil.copytree(GOVERNANCE, tmp_path / "governance")
+    # The feed shows the same request, and would bring its receipt before the webhook does.
+    file = tmp_path / "governance" / "house.yaml"
+    file.write_text(file.read_text().replace("requests: {every: 1s}", "requests: {every: 1h}"))
     with house() as systems, visits.recorded():
         async with serving(systems, tmp_path, monkeypatch) as (app, http):
             credit = Credit("C-1", "K-1", AUTOMATIC, letter=True)
             await systems.ask(http, credit)
+            visits.clear()
             headers, body = systems.callback(credit)
             answer = await http.post("/v1/receipts/desk", headers=headers, content=body)
             assert answer.status_code == 202, answer.text
@@ -153,7 +202,7 @@ async def test_a_plan_passes_the_modules_of_the_map(tmp_path: Path, monkeypatch:
             file.write_text(file.read_text().replace("timeout: 2s", "timeout: 3s", 1))
             changed, findings = read(tmp_path / "governance")
             assert not [finding for finding in findings if finding.severity == "error"]
-            visits.modules.clear()
+            visits.clear()
             answer = await http.post("/v1/plans", content=changed.to_json())
             assert answer.status_code in (200, 201), answer.text
             plan = answer.json()

@@ -11,9 +11,9 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from counterfoil.web.api import contracts, decisions, shapes, trace
-from counterfoil.web.http.access import REQUIRES
 from counterfoil.web.http.permissions import COVERS, Open, Permission
 from counterfoil.web.http.problems import _TITLES
+from counterfoil.web.http.request import REQUIRES
 from counterfoil.web.http.server import routes
 from tests.source import ROOT
 

@@ -15,12 +15,11 @@ from counterfoil.core.release import ReleaseStep
 from counterfoil.model.catalog import ORDER, Catalog, Entry, Key
 from counterfoil.model.model import Model
 from counterfoil.web.api.contracts import ContractShape, contract_of
-from counterfoil.web.api.paging import Text
+from counterfoil.web.api.queries import Text
 from counterfoil.web.api.releases import ReleaseShape, release_shape
-from counterfoil.web.http.access import application, requires
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import WebRequest
+from counterfoil.web.http.request import WebRequest, application, requires
 
 MAX_ENTRIES = 2000
 """Of one response; a governance folder holds fewer."""

@@ -15,11 +15,10 @@ from counterfoil.contracts.versions import number
 from counterfoil.flow.context.deprecations import DeprecatedVersion, in_use
 from counterfoil.model import Model, kinds
 from counterfoil.rules import producers_consumers
-from counterfoil.web.api.paging import Cursor, Limit, Text, invalid_cursor
-from counterfoil.web.http.access import application, requires
+from counterfoil.web.api.queries import Cursor, Limit, Text, invalid_cursor
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import WebRequest
+from counterfoil.web.http.request import WebRequest, application, requires
 
 KINDS = ("event", "operation")
 

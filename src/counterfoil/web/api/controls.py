@@ -14,9 +14,8 @@ from counterfoil.model.evidence import Record, names_of
 from counterfoil.model.template import formula
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import EventFilter, ListFilter, Views
-from counterfoil.web.http.access import application, requires
 from counterfoil.web.http.permissions import Permission
-from counterfoil.web.http.request import WebRequest
+from counterfoil.web.http.request import WebRequest, application, requires
 
 MAX_RECORDS = 200
 """Newest records of a kind that are searched for a control's evidence."""

@@ -10,10 +10,18 @@ from litestar.params import FromPath
 
 from counterfoil.core.case import Choice
 from counterfoil.store.port.people import DecideVerdict, ResolveVerdict, VoteRefusal, VoteResult
-from counterfoil.web.http.access import RequestBody, application, requires
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import JSON, WebRequest, decode_json, require_json, trusted_caller
+from counterfoil.web.http.request import (
+    JSON,
+    RequestBody,
+    WebRequest,
+    application,
+    decode_json,
+    require_json,
+    requires,
+    trusted_caller,
+)
 
 MAX_NOTE_CHARS = 2000
 _DECIDE: dict[VoteRefusal, tuple[int, str, str]] = {

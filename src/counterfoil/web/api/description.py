@@ -13,9 +13,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.response import Response
 
 from counterfoil import __version__
-from counterfoil.web.api import (
-    asyncapi as asyncapi_document,
-)
+from counterfoil.web.api import asyncapi as asyncapi_document
 from counterfoil.web.api import (
     catalog,
     contracts,
@@ -28,13 +26,10 @@ from counterfoil.web.api import (
     plans,
     releases,
 )
-from counterfoil.web.api import (
-    operations_openapi as operations_document,
-)
-from counterfoil.web.http.access import BODY, REQUIRES, RequestBody, application, requires
+from counterfoil.web.api import operations_openapi as operations_document
 from counterfoil.web.http.permissions import Open
 from counterfoil.web.http.problems import PROBLEM_JSON
-from counterfoil.web.http.request import JSON, WebRequest
+from counterfoil.web.http.request import BODY, JSON, REQUIRES, RequestBody, WebRequest, application, requires
 
 API_ROUTES: list[Any] = [
     *intake.ROUTES,

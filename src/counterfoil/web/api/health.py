@@ -17,9 +17,8 @@ from counterfoil.application import Application
 from counterfoil.flow.context.deprecations import RECENT_USE, DeprecatedVersion, in_use
 from counterfoil.flow.intake.load_shedding import RETRY_AFTER_SECONDS, Intake
 from counterfoil.store.port.stalled import KINDS, StalledFinding
-from counterfoil.web.http.access import application, requires
 from counterfoil.web.http.permissions import Open, Permission
-from counterfoil.web.http.request import WebRequest
+from counterfoil.web.http.request import WebRequest, application, requires
 
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 _STATES = {

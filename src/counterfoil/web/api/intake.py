@@ -10,11 +10,10 @@ from litestar.response import Response
 from counterfoil.core import event as cloudevents
 from counterfoil.flow.intake.usage import UsageAnswer
 from counterfoil.store.port.intake import ReceiveVerdict
-from counterfoil.web.http.access import RequestBody, application, requires
 from counterfoil.web.http.deprecation_headers import headers_for
 from counterfoil.web.http.permissions import Open, Permission
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import WebRequest, trusted_caller
+from counterfoil.web.http.request import RequestBody, WebRequest, application, requires, trusted_caller
 
 
 class ReceiptResponse(msgspec.Struct, frozen=True):

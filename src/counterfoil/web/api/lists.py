@@ -9,13 +9,20 @@ from litestar import get
 from litestar.params import FromPath, QueryParameter
 
 from counterfoil.web.api import shapes
-from counterfoil.web.api.paging import Cursor, Limit, State, Text, event_filter, list_filter
-from counterfoil.web.api.queries import search_runs, with_votes
+from counterfoil.web.api.queries import (
+    Cursor,
+    Limit,
+    State,
+    Text,
+    event_filter,
+    list_filter,
+    search_runs,
+    with_votes,
+)
 from counterfoil.web.api.trace import Trace, load_trace
-from counterfoil.web.http.access import application, requires
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import WebRequest
+from counterfoil.web.http.request import WebRequest, application, requires
 
 
 class RunList(msgspec.Struct, frozen=True):

@@ -31,11 +31,20 @@ from counterfoil.flow.gateway.calls import (
 from counterfoil.model import Model
 from counterfoil.rules.json_values import plain
 from counterfoil.web.api import operation_headers
-from counterfoil.web.http.access import RequestBody, application, caller, requires
 from counterfoil.web.http.deprecation_headers import lifecycle_headers
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import PROBLEM_JSON, Problem
-from counterfoil.web.http.request import JSON, WebRequest, media_type, require_json, trusted_caller
+from counterfoil.web.http.request import (
+    JSON,
+    RequestBody,
+    WebRequest,
+    application,
+    caller,
+    media_type,
+    require_json,
+    requires,
+    trusted_caller,
+)
 
 _RUN = re.compile(r"run_[0-9a-z]{26}")
 RETRY_AFTER_SECONDS = 2

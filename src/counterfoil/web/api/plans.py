@@ -16,12 +16,10 @@ from counterfoil.core.release import Plan
 from counterfoil.core.wire import WireRefused, read_json
 from counterfoil.model import Model
 from counterfoil.web.api import shapes
-from counterfoil.web.api.paging import DIGEST
-from counterfoil.web.api.queries import with_votes
-from counterfoil.web.http.access import RequestBody, application, requires
+from counterfoil.web.api.queries import DIGEST, with_votes
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import JSON, WebRequest, trusted_caller
+from counterfoil.web.http.request import JSON, RequestBody, WebRequest, application, requires, trusted_caller
 
 
 class PlanDetail(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,17 +1,57 @@
-"""Reads behind API and pages: Runs by any system's id, approvals with their votes, names of objects."""
+"""Query parameters of lists, and reads behind API and pages: Runs by any system's id, votes, names of objects."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Annotated
+
+from litestar.params import QueryParameter
 
 from counterfoil.application import Application
 from counterfoil.core.approval import Approval
 from counterfoil.store.port.store import Store
-from counterfoil.store.port.views import ListFilter, RunRow
+from counterfoil.store.port.views import EventFilter, ListFilter, RunRow
 from counterfoil.web.api import shapes
+from counterfoil.web.http.problems import Problem
 
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="Rows on one page.")]
+Text = Annotated[str | None, QueryParameter(max_length=500)]
+State = Annotated[str | None, QueryParameter(name="state", max_length=100)]
+Cursor = Annotated[
+    str | None,
+    QueryParameter(max_length=200, description="`next` of the previous page; empty for the first page."),
+]
+DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_CURSOR = re.compile(r"\d{1,20}\.[\w:.\-]{1,180}", re.ASCII)
 NAME_FIELDS = ("number", "legal_name", "name", "title")
 """Fields by which people know an object, in order of preference."""
+
+
+def invalid_cursor() -> Problem:
+    return Problem(
+        400, "Invalid cursor. Use the `next` value from the previous page unchanged.", kind="cursor"
+    )
+
+
+def list_filter(limit: int = 50, cursor: str | None = None, **filters: str | None) -> ListFilter:
+    """Return the filter of a list. An empty text filters nothing. Raises Problem for an invalid cursor."""
+    return ListFilter(
+        limit=limit, cursor=_checked(cursor), **{name: text or None for name, text in filters.items()}
+    )
+
+
+def event_filter(limit: int = 50, cursor: str | None = None, **filters: str | None) -> EventFilter:
+    """Return the filter of the list of events. Raises Problem for an invalid cursor."""
+    return EventFilter(
+        limit=limit, cursor=_checked(cursor), **{name: text or None for name, text in filters.items()}
+    )
+
+
+def _checked(cursor: str | None) -> str | None:
+    if cursor and not _CURSOR.fullmatch(cursor):
+        raise invalid_cursor()
+    return cursor or None
 
 
 async def search_runs(app: Application, page: ListFilter) -> tuple[list[RunRow], str | None]:

@@ -16,12 +16,19 @@ from counterfoil.change.difference import DocumentChange
 from counterfoil.change.migrate import RunMove
 from counterfoil.core.release import ReleaseStep
 from counterfoil.web.api import shapes
-from counterfoil.web.api.paging import DIGEST, Limit, invalid_cursor
 from counterfoil.web.api.plans import plan_approvals
-from counterfoil.web.http.access import RequestBody, application, requires
+from counterfoil.web.api.queries import DIGEST, Limit, invalid_cursor
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import JSON, WebRequest, decode_json, trusted_caller
+from counterfoil.web.http.request import (
+    JSON,
+    RequestBody,
+    WebRequest,
+    application,
+    decode_json,
+    requires,
+    trusted_caller,
+)
 
 MAX_REASON_CHARS = 2000
 

@@ -10,9 +10,9 @@ from litestar import get
 from litestar.params import FromPath, FromQuery
 from litestar.response import Response
 
-from counterfoil.web.http.access import requires
 from counterfoil.web.http.permissions import Open
 from counterfoil.web.http.problems import Problem
+from counterfoil.web.http.request import requires
 
 _MEDIA_TYPES = {
     "css": "text/css; charset=utf-8",

@@ -15,12 +15,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from counterfoil.application import Application
 from counterfoil.web.api import description
 from counterfoil.web.http import assets
-from counterfoil.web.http.access import guard
 from counterfoil.web.http.identity import Passwords
 from counterfoil.web.http.limits import Asgi, RequestLimits
 from counterfoil.web.http.problems import problem_response
-from counterfoil.web.http.request import WebRequest
-from counterfoil.web.pages import approvals, cases, catalog, foils, overview, releases, runs, sign_in
+from counterfoil.web.http.request import WebRequest, guard
+from counterfoil.web.pages import approvals, cases, catalog, foils, overview, runs, sign_in
 from counterfoil.web.pages.rendering import PageTemplates, error_page, is_page
 
 PAGE_ROUTES: list[Any] = [
@@ -31,7 +30,6 @@ PAGE_ROUTES: list[Any] = [
     *cases.ROUTES,
     *foils.ROUTES,
     *catalog.ROUTES,
-    *releases.ROUTES,
 ]
 HEAD_SECONDS = 15.0
 """Timeout for the first request head of a connection."""

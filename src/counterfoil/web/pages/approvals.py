@@ -14,16 +14,13 @@ from counterfoil.application import Application
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.decisions import MAX_NOTE_CHARS, vote_result
-from counterfoil.web.api.paging import list_filter
-from counterfoil.web.api.queries import with_votes
-from counterfoil.web.http.access import application, caller, requires
+from counterfoil.web.api.queries import list_filter, with_votes
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import WebRequest
+from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages import filters
-from counterfoil.web.pages.forms import posted_form, safe_path
-from counterfoil.web.pages.rendering import redirect, render_page
+from counterfoil.web.pages.rendering import posted_form, redirect, render_page, safe_path
 
 
 async def approval_rows(

@@ -13,15 +13,13 @@ from counterfoil.core.case import Choice
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.decisions import MAX_NOTE_CHARS, resolution_result
-from counterfoil.web.api.paging import list_filter
-from counterfoil.web.http.access import application, caller, requires
+from counterfoil.web.api.queries import list_filter
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import WebRequest
+from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages import filters
-from counterfoil.web.pages.forms import posted_form, safe_path
-from counterfoil.web.pages.rendering import redirect, render_page
+from counterfoil.web.pages.rendering import posted_form, redirect, render_page, safe_path
 
 
 def case_row(identity: Identity, case: shapes.CaseShape) -> dict[str, Any]:

@@ -12,12 +12,10 @@ from counterfoil.application import Application
 from counterfoil.core.money import Money
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
-from counterfoil.web.api.paging import list_filter
-from counterfoil.web.http.access import application, requires
+from counterfoil.web.api.queries import list_filter
 from counterfoil.web.http.permissions import Permission
-from counterfoil.web.http.request import WebRequest
-from counterfoil.web.pages.forms import query_text
-from counterfoil.web.pages.rendering import render_page
+from counterfoil.web.http.request import WebRequest, application, requires
+from counterfoil.web.pages.rendering import query_text, render_page
 
 MAX_SUMMED_FOILS = 2000
 """Counterfoils that the overview sums per state; it marks a sum that stops there."""

@@ -8,9 +8,8 @@ from typing import Any
 from litestar import get
 from litestar.response import Response
 
-from counterfoil.web.http.access import application, caller, requires
 from counterfoil.web.http.permissions import Open, Permission
-from counterfoil.web.http.request import WebRequest
+from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages.approvals import open_for
 from counterfoil.web.pages.cases import open_cases
 from counterfoil.web.pages.foils import exposures

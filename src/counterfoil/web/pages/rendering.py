@@ -1,4 +1,4 @@
-"""Rendering of pages: templates, notes after an action, redirects and error pages."""
+"""Pages over HTTP: rendered templates, error pages, forms from our own pages, redirects and notes after an action."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from litestar.response import Response
 from counterfoil.core.case_reasons import LABELS
 from counterfoil.core.clock import utc_now
 from counterfoil.web.http import assets
-from counterfoil.web.http.access import application
-from counterfoil.web.http.identity import Identity
+from counterfoil.web.http.identity import Identity, check_same_origin, read_form
 from counterfoil.web.http.problems import problem_of, problem_response
-from counterfoil.web.http.request import WebRequest
+from counterfoil.web.http.request import WebRequest, application, caller
 from counterfoil.web.pages import filters
 
 HTML = "text/html; charset=utf-8"
@@ -86,3 +85,22 @@ def error_page(request: WebRequest, error: Exception) -> Response[Any]:
 
 def redirect(location: str, cookies: list[Cookie] | None = None) -> Response[None]:
     return Response(None, status_code=303, headers={"location": location}, cookies=cookies or [])
+
+
+async def posted_form(request: WebRequest) -> tuple[Identity, dict[str, str]]:
+    """Return the caller and the fields of a form from our own pages. Raises Problem."""
+    form = read_form(await request.body(), request.headers.get("content-type", ""))
+    identity = caller(request)
+    check_same_origin(request.headers, form, identity)
+    return identity, form
+
+
+def safe_path(path: str) -> str:
+    """Return a path on this site for a redirect; `/` for any other address."""
+    own = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if own and "\\" not in path else "/"
+
+
+def query_text(request: WebRequest, *names: str) -> dict[str, str]:
+    """Return query parameters as filter texts; empty for an absent one."""
+    return {name: request.query_params.get(name, "").strip() for name in names}

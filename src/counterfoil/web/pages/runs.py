@@ -9,17 +9,14 @@ from litestar.params import FromPath
 from litestar.response import Response
 
 from counterfoil.web.api import shapes
-from counterfoil.web.api.paging import list_filter
-from counterfoil.web.api.queries import object_name, search_runs
+from counterfoil.web.api.queries import list_filter, object_name, search_runs
 from counterfoil.web.api.trace import load_trace
-from counterfoil.web.http.access import application, caller, requires
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import WebRequest
+from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages.approvals import approval_rows
 from counterfoil.web.pages.cases import case_row
-from counterfoil.web.pages.forms import query_text
-from counterfoil.web.pages.rendering import render_page
+from counterfoil.web.pages.rendering import query_text, render_page
 
 
 @get("/runs", opt=requires(Permission.RUNS_ANY_READ), include_in_schema=False)

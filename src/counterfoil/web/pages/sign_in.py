@@ -8,13 +8,11 @@ from litestar import get, post
 from litestar.datastructures import Cookie
 from litestar.response import Response
 
-from counterfoil.web.http.access import application, requires
 from counterfoil.web.http.identity import COOKIE, SESSION, Passwords, check_same_origin, read_form
 from counterfoil.web.http.permissions import Open
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import WebRequest
-from counterfoil.web.pages.forms import posted_form, safe_path
-from counterfoil.web.pages.rendering import redirect, render_page
+from counterfoil.web.http.request import WebRequest, application, requires
+from counterfoil.web.pages.rendering import posted_form, redirect, render_page, safe_path
 
 
 @get("/sign-in", opt=requires(Open.PUBLIC), include_in_schema=False)
