@@ -85,10 +85,8 @@ def _workflow(reader: UsageReader, workflow: kinds.Workflow) -> None:
         names[name] = reader.bind(text, names)
     for text in workflow.serial_keys:
         reader.formula(text, names)
-    policy = reader.documents.policies.get(workflow.failure)
-    places = [*steps(workflow)]
-    if policy is not None and policy.failure is not None:
-        places += failure_steps(policy.failure)
+    failure = reader.documents.failure_of(workflow)
+    places = [*steps(workflow), *(failure_steps(failure) if failure is not None else ())]
     for place in places:
         names |= _result(place.step)
     for signal in workflow.signals:

@@ -99,6 +99,11 @@ class Documents:
     def tables(self) -> Mapping[str, TableRows]:
         return {name: TableRows(table, table.rows or []) for name, table in self.of_kind(kinds.Table).items()}
 
+    def failure_of(self, workflow: kinds.Workflow) -> kinds.Failure | None:
+        """Return the failure policy of a workflow; None if it is missing or of another sort."""
+        policy = self.policies.get(workflow.failure)
+        return policy.failure if policy is not None else None
+
     # -------------------------------------------------------------- canonical form
 
     @classmethod

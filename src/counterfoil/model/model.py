@@ -170,6 +170,10 @@ class Model(Documents):
         """Return the compiled mapping of an operation for the system that implements it."""
         return self._outbound.get(operation)
 
+    def operation_of(self, step: object) -> kinds.Operation | None:
+        """Return the operation that a step calls."""
+        return self.operations.get(step.call) if isinstance(step, kinds.Call) else None
+
     def mapping_to(self, operation: str) -> kinds.Mapping | None:
         """Return the mapping of an operation as written."""
         return next((m for m in self.mappings.values() if m.to and m.to.operation == operation), None)

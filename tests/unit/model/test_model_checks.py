@@ -380,6 +380,12 @@ PLANTED: list[tuple[str, ...]] = [
     ),
     ("again-target", "{from: checked, at_most: 3}", "{from: post, at_most: 3}", "{from: post,"),
     ("again-target", "{from: checked, at_most: 3}", "{from: nowhere, at_most: 3}", "{from: nowhere,"),
+    (
+        "again-target",
+        "    do: [park]",
+        "    do:\n      - choose:\n"
+        "          - {when: true, then: [{again: {from: nowhere, at_most: 1}}]}  #!",
+    ),
     ("wait-without-until", "wait: {foils: all, until: +2d}", "wait: {foils: all}  #!"),
     (
         "wait-without-until",

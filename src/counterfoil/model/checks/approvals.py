@@ -23,14 +23,12 @@ from counterfoil.model.walk import STEPS, BlockPlace, StepKind, inner_blocks, st
 def approval_matrix(model: Model) -> Iterator[Finding]:
     """An approval matrix has no gap and no overlap: its tiers rise, only the last has no `up_to`, and each is
     either automatic or names the roles that decide. Its currency is a code of ISO 4217."""
-    for document in model.documents:
-        if not isinstance(document.value, kinds.Policy):
-            continue
-        limit = document.value.limit
+    for document, policy in model.documents_of(kinds.Policy):
+        limit = policy.limit
         if limit is not None and limit.at_most is not None and not isinstance(limit.currency, str):
             message = "`at_most` needs one currency, such as `currency: USD`"
             yield document.finding("approval-matrix", message, ("limit", "at_most"))
-        approval = document.value.approval
+        approval = policy.approval
         if approval is None:
             continue
         if approval.currency not in EXPONENTS:
@@ -71,11 +69,10 @@ def _tiers(document: Document, matrix: list[kinds.Tier]) -> Iterator[Finding]:
 @rule("segregation")
 def segregation(model: Model) -> Iterator[Finding]:
     """No role can both request and approve."""
-    for document in model.documents:
-        approval = document.value.approval if isinstance(document.value, kinds.Policy) else None
-        for position, tier in enumerate(approval.matrix if approval else []):
+    for document, policy in model.documents_of(kinds.Policy):
+        for position, tier in enumerate(policy.approval.matrix if policy.approval else []):
             for at, role in enumerate(tier.roles):
-                if approval is not None and role in approval.requesters:
+                if policy.approval is not None and role in policy.approval.requesters:
                     path = ("approval", "matrix", position, "roles", at)
                     message = f"`{role}` can both request and approve"
                     yield document.finding("segregation", message, path, fix="give one of them another role")
@@ -177,9 +174,8 @@ class _CoverCheck:
         self.guarded = False
         self.findings: list[Finding] = []
         rechecked = frozenset(name for name, fact in workflow.facts.items() if fact.recheck)
-        self.covered = _CoveredValues(
-            lets=workflow.let, rechecked=rechecked, key=text_of(workflow.start.key).strip()
-        )
+        key = text_of(workflow.start.key).strip()
+        self.covered = _CoveredValues(lets=workflow.let, rechecked=rechecked, key=key)
 
     def block(self, block: BlockPlace, variables: Mapping[str, str]) -> None:
         for position, entry in enumerate(block.entries):
@@ -239,22 +235,17 @@ class _CoverCheck:
 @rule("change-policy")
 def change_policy(model: Model) -> Iterator[Finding]:
     """One policy names the approvers of changes, and only roles that may decide approvals."""
-    policies = [
-        d for d in model.documents if isinstance(d.value, kinds.Policy) and d.value.change is not None
-    ]
-    for document in policies[1:]:
-        message = f"`{policies[0].name}` already names the approvers of changes"
+    policies = [(d, policy.change) for d, policy in model.documents_of(kinds.Policy) if policy.change]
+    for document, _ in policies[1:]:
+        message = f"`{policies[0][0].name}` already names the approvers of changes"
         fix = "put all rules into one policy"
         yield document.finding("change-policy", message, ("change",), at_key=True, fix=fix)
-    for document in policies:
-        assert isinstance(document.value, kinds.Policy)
-        assert document.value.change is not None
-        for position, change_rule in enumerate(document.value.change.approve):
+    for document, change in policies:
+        for position, change_rule in enumerate(change.approve):
             for at, name in enumerate(change_rule.roles):
                 role = model.roles.get(name)
                 if role is not None and "approvals:own:decide" not in role.may:
                     message = f"`{name}` may not decide approvals"
                     fix = f"give `{name}` the permission approvals:own:decide, or name another role"
-                    yield document.finding(
-                        "change-policy", message, ("change", "approve", position, "roles", at), fix=fix
-                    )
+                    path = ("change", "approve", position, "roles", at)
+                    yield document.finding("change-policy", message, path, fix=fix)

@@ -81,16 +81,15 @@ def caller(model: Model) -> Iterator[Finding]:
             if not isinstance(step, kinds.Approve):
                 continue
             policy = model.policies.get(step.approve)
-            approval = policy.approval if policy is not None else None
+            approval = policy.approval if policy else None
             requester = step.requester or (approval.requester if approval is not None else CALLER)
             if set(paths_of(text_of(requester)) or ()) != {CALLER}:
                 message = f"the requester is `{text_of(requester)}`, which may differ from the caller"
                 where = "requester" if step.requester else "approve"
                 fix = f"use `requester: {CALLER}`"
                 yield document.finding("caller", message, (*place.path, where), fix=fix)
-            for role in sorted(
-                calling & {r for tier in (approval.matrix if approval else []) for r in tier.roles}
-            ):
+            deciding = {role for tier in (approval.matrix if approval else []) for role in tier.roles}
+            for role in sorted(calling & deciding):
                 message = f"`{role}` calls {workflow.start.operation} and also decides in `{step.approve}`"
                 fix = "give one of them another role"
                 yield document.finding("caller", message, (*place.path, "approve"), fix=fix)
@@ -114,8 +113,7 @@ def role_calls(model: Model) -> Iterator[Finding]:
             optional = {field for field, may_lack, _ in each_field(operation.input) if may_lack}
             for field, system in model.asserted_by_call(name).items():
                 if field not in optional and system not in role.speaks:
-                    message = (
-                        f"`{field}` of {name} belongs to {system}, for which `{role.name}` does not speak"
-                    )
+                    owner = f"`{field}` of {name} belongs to {system}"
+                    message = f"{owner}, for which `{role.name}` does not speak"
                     fix = f"add `speaks: [{system}]`, or make the field optional"
                     yield document.finding("role-calls", message, ("calls", position), fix=fix)

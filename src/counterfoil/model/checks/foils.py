@@ -71,21 +71,20 @@ def deadline_too_short(model: Model) -> Iterator[Finding]:
     not end while the failure policy still retries or queues the call. The vendor remembers an idempotency key
     (`retention`) until the last retry."""
     for document, workflow in model.documents_of(kinds.Workflow):
-        policy = model.policies.get(workflow.failure)
-        if policy is None or policy.failure is None:
+        failure = model.failure_of(workflow)
+        if failure is None:
             continue
-        queued = seconds(policy.failure.queue.until) if _queues(policy.failure, workflow) else 0.0
+        queued = seconds(failure.queue.until) if _queues(failure, workflow) else 0.0
         if workflow.deadline is not None and queued > seconds(workflow.deadline):
-            message = (
-                f"the deadline ends before the queue of `{workflow.failure}` ({policy.failure.queue.until})"
-            )
+            until = failure.queue.until
+            message = f"the deadline ends before the queue of `{workflow.failure}` ({until})"
             fix = "lengthen it, or shorten the queue"
             yield document.finding("deadline-too-short", message, ("deadline",), fix=fix)
         for place in steps(workflow):
-            operation = model.operations.get(place.step.call) if isinstance(place.step, kinds.Call) else None
+            operation = model.operation_of(place.step)
             if operation is None or operation.repeat == "read":
                 continue
-            span = retry_span(policy.failure.retry, seconds(operation.timeout))
+            span = retry_span(failure.retry, seconds(operation.timeout))
             retries = f"retries of `{operation.name}` may take {round(span)} s"
             if workflow.deadline is not None and span > seconds(workflow.deadline):
                 message = f"{retries}, longer than the deadline"

@@ -18,7 +18,7 @@ from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 from counterfoil.model.template import is_duration, is_formula
 from counterfoil.model.typing import BOOL, MOMENT, MONEY, STRING, Roots, Typing, roots
-from counterfoil.model.walk import STEPS, BlockPlace, StepKind, failure_steps, root_blocks
+from counterfoil.model.walk import STEPS, StepKind, failure_steps
 
 _KEY = type_of("string", "int")
 _DATE = type_of("date", "timestamp")
@@ -88,21 +88,17 @@ class _WorkflowFormulas:
             self._fact(name, fact)
         for name, text in lets_in_order(w.let.items()):
             self.names[name] = self.t.formula(text, ("let", name), self.names)
-        if w.serial is not None:
-            keys = w.serial.key if isinstance(w.serial.key, list) else [w.serial.key]
-            for position, text in enumerate(keys):
-                path: Path = (
-                    ("serial", "key", position) if isinstance(w.serial.key, list) else ("serial", "key")
-                )
-                self.t.formula(text, path, self.names, type_of("string", "int", "list"))
-        for block in root_blocks(w):
-            if block.role == "steps":  # blocks of signals read the results of every step
-                self._block(block, {})
+        many = w.serial is not None and isinstance(w.serial.key, list)
+        for position, text in enumerate(w.serial_keys):
+            path: Path = ("serial", "key", position) if many else ("serial", "key")
+            self.t.formula(text, path, self.names, type_of("string", "int", "list"))
+        self._block(w.steps, ("steps",), {})
+        # Signals read the results of every step.
         for position, signal in enumerate(w.signals):
             if signal.where is not None:
                 names = self.names | {"event": self._event(signal.event), "start": self.start_event}
                 self.t.formula(signal.where, ("signals", position, "where"), names, BOOL)
-            self._block(BlockPlace(signal.do, ("signals", position, "do"), "", "signal"), {})
+            self._block(signal.do, ("signals", position, "do"), {})
         self._returns()
         names = self.names | roots(scope.PROVEN)
         for position, invariant in enumerate(w.invariants):
@@ -148,10 +144,10 @@ class _WorkflowFormulas:
 
     # -------------------------------------------------------------- steps
 
-    def _block(self, block: BlockPlace, variables: Roots) -> None:
-        for position, entry in enumerate(block.entries):
+    def _block(self, entries: kinds.Block, path: Path, variables: Roots) -> None:
+        for position, entry in enumerate(entries):
             if isinstance(entry, STEPS):
-                self._step(entry, (*block.path, position), variables)
+                self._step(entry, (*path, position), variables)
 
     def _step(self, step: StepKind, path: Path, variables: Roots) -> None:
         names = self.names | variables
@@ -171,22 +167,19 @@ class _WorkflowFormulas:
             case kinds.Choose():
                 for position, branch in enumerate(step.choose):
                     self.t.formula(branch.when, (*path, "choose", position, "when"), names, BOOL)
-                    self._block(
-                        BlockPlace(branch.then, (*path, "choose", position, "then"), "", ""), variables
-                    )
+                    self._block(branch.then, (*path, "choose", position, "then"), variables)
                 if step.otherwise is not None:
-                    self._block(BlockPlace(step.otherwise, (*path, "otherwise"), "", ""), variables)
+                    self._block(step.otherwise, (*path, "otherwise"), variables)
             case kinds.Each():
                 self._each(step, path, names, variables)
             case kinds.Emit():
                 event = self.model.events.get(step.emit)
                 schema = object_schema(event.data) if event is not None else {}
-                self.t.record(
-                    step.data, (*path, "data") if step.data else path, names, schema, "event-mismatch"
-                )
+                place = (*path, "data") if step.data else path
+                self.t.record(step.data, place, names, schema, "event-mismatch")
         for outcome, reaction in step.outcomes.items():
             if isinstance(reaction, list):
-                self._block(BlockPlace(reaction, (*path, "outcomes", outcome), "", ""), variables)
+                self._block(reaction, (*path, "outcomes", outcome), variables)
         if step.id is not None:
             self.names[step.id] = self._result(step)
 
@@ -249,7 +242,7 @@ class _WorkflowFormulas:
         for text, which, expect in ((step.key, "key", _KEY), (step.until, "until", BOOL)):
             if text is not None:
                 self.t.formula(text, (*path, which), self.names | inner, expect)
-        self._block(BlockPlace(step.do, (*path, "do"), "", ""), inner)
+        self._block(step.do, (*path, "do"), inner)
 
 
 def _undo(
@@ -326,17 +319,11 @@ def _inbound(model: Model, typing: Typing, mapping: kinds.Mapping, source: kinds
 def _emit(model: Model, typing: Typing, emit: kinds.EmitMapping, path: Path, names: Roots) -> None:
     if is_formula(emit.type):
         typing.formula(emit.type, (*path, "type"), names, STRING)
-    for which, expect in (
-        ("when", BOOL),
-        ("key", DYN),
-        ("version", DYN),
-        ("occurred", DYN),
-        ("effective", DYN),
-        ("legal_entity", STRING),
-    ):
+    expected = {"when": BOOL, "legal_entity": STRING}
+    for which in ("when", "key", "version", "occurred", "effective", "legal_entity"):
         text = getattr(emit, which)
         if text is not None:
-            typing.formula(text, (*path, which), names, expect)
+            typing.formula(text, (*path, which), names, expected.get(which, DYN))
     for name, text in emit.links.items():
         typing.formula(text, (*path, "links", name), names)
     events = [model.events[name] for name in emitted_types(emit.type) if name in model.events]

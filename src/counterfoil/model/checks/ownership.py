@@ -58,13 +58,15 @@ def not_owner(model: Model) -> Iterator[Finding]:
                 for field in model.asserted_by_event(event):
                     owner = model.system_of_record(event.object, field)
                     if field in emit.data and owner != mapping.from_.system:
-                        yield document.finding(
-                            "not-owner",
-                            f"`{event.object}.{field}` belongs to {owner}, not to {mapping.from_.system}",
-                            (*path, "data", field),
-                            at_key=True,
-                            fix=f"remove it from `sets` of {name}, or change the system of record of the field",
+                        message = (
+                            f"`{event.object}.{field}` belongs to {owner}, not to {mapping.from_.system}"
                         )
+                        fix = f"remove it from `sets` of {name}, or change the system of record of the field"
+                        at = (*path, "data", field)
+                        yield document.finding("not-owner", message, at, at_key=True, fix=fix)
+
+
+_ANSWERING = (kinds.Workflow, kinds.System, kinds.Reconciliation, kinds.Table, kinds.Control)
 
 
 @rule("no-owner")
@@ -73,9 +75,8 @@ def no_owner(model: Model) -> Iterator[Finding]:
     owner of their own, or that of their system or object."""
     for document in model.documents:
         value = document.value
-        answers = isinstance(
-            value, kinds.Workflow | kinds.System | kinds.Reconciliation | kinds.Table | kinds.Control
-        ) or (isinstance(value, kinds.Mapping) and value.from_ is not None)
+        inbound = isinstance(value, kinds.Mapping) and value.from_ is not None
+        answers = inbound or isinstance(value, _ANSWERING)
         # A broken system or object may have an owner.
         complete = not model.has_broken("system", "object")
         if answers and complete and not model.owners_of(value):

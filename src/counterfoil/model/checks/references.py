@@ -23,6 +23,7 @@ _LOOKUP = re.compile(r"\b(table|xref|canon|head)\(\s*(?:'([^'\\]*)'|\"([^\"\\]*)
 _PAST = re.compile(
     r".*(ed|sent|paid|made|won|lost|due|begun|met|done|put|set|held|given|taken|left|late|built|sold|bought|found|split|known|written|drawn|gone)"
 )
+_FACT_SOURCES = {"head": "object", "xref": "object", "limit": "policy", "read": "operation"}
 Reference = tuple[str, str, Path]
 
 
@@ -151,12 +152,7 @@ def _workflow(value: kinds.Workflow) -> Iterator[Reference]:
     if isinstance(start.generation, kinds.GenerationEvent):
         yield "event", start.generation.event, ("start", "generation", "event")
     for name, fact in value.facts.items():
-        for source, kind in (
-            ("head", "object"),
-            ("xref", "object"),
-            ("limit", "policy"),
-            ("read", "operation"),
-        ):
+        for source, kind in _FACT_SOURCES.items():
             target = getattr(fact, source)
             if target:
                 yield kind, target, ("facts", name, source)

@@ -22,7 +22,7 @@ def no_undo(model: Model) -> Iterator[Finding]:
     for document, workflow in model.documents_of(kinds.Workflow):
         for place in steps(workflow):
             step = place.step
-            operation = model.operations.get(step.call) if isinstance(step, kinds.Call) else None
+            operation = model.operation_of(step)
             if operation is None or operation.repeat == "read":
                 continue
             assert isinstance(step, kinds.Call)
@@ -33,10 +33,7 @@ def no_undo(model: Model) -> Iterator[Finding]:
             if step.irreversible is not None and len(step.irreversible.split()) < 2:
                 message = "`irreversible` needs a reason"
                 yield document.finding("no-undo", message, (*place.path, "irreversible"))
-    for document in model.documents:
-        operation = document.value if isinstance(document.value, kinds.Operation) else None
-        if operation is None:
-            continue
+    for document, operation in model.documents_of(kinds.Operation):
         if operation.irreversible is not None and len(operation.irreversible.split()) < 2:
             yield document.finding("no-undo", "`irreversible` needs a reason", ("irreversible",))
         if operation.repeat == "read" and (operation.undo or operation.irreversible):
@@ -47,7 +44,7 @@ def no_undo(model: Model) -> Iterator[Finding]:
 
 def is_irreversible(model: Model, step: StepKind) -> bool:
     """Return True if a confirmed step cannot be undone."""
-    operation = model.operations.get(step.call) if isinstance(step, kinds.Call) else None
+    operation = model.operation_of(step)
     if operation is None or operation.repeat == "read" or not isinstance(step, kinds.Call):
         return False
     return bool(step.irreversible or (not step.undo and not operation.undo and operation.irreversible))
@@ -58,9 +55,9 @@ def undo_after_irreversible(model: Model) -> Iterator[Finding]:
     """After an irreversible step, every later step has a reaction other than `undo` for each of its outcomes, its own or that
     of the failure policy."""
     for document, workflow in model.documents_of(kinds.Workflow):
-        policy = model.policies.get(workflow.failure)
-        if policy is not None and policy.failure is not None:
-            scan = _IrreversibleScan(model, document, policy.failure)
+        failure = model.failure_of(workflow)
+        if failure is not None:
+            scan = _IrreversibleScan(model, document, failure)
             scan.block(BlockPlace(workflow.steps, ("steps",), "", "steps"), "")
             yield from scan.findings
 

@@ -9,11 +9,22 @@ from counterfoil.core.errors import REFUSAL_CLASSES, ErrorClass
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
+from counterfoil.model.compile.policy import FAILURE_OUTCOMES
 from counterfoil.model.document import Document
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 from counterfoil.model.template import text_of
-from counterfoil.model.walk import STEPS, BlockPlace, blocks, is_step, kind_of, steps, steps_of
+from counterfoil.model.walk import (
+    STEPS,
+    BlockPlace,
+    StepPlace,
+    blocks,
+    inner_blocks,
+    is_step,
+    kind_of,
+    root_blocks,
+    steps,
+)
 
 ERROR_CLASSES = tuple(str(error) for error in ErrorClass)
 OUTCOMES: dict[str, frozenset[str]] = {
@@ -28,12 +39,6 @@ OUTCOMES: dict[str, frozenset[str]] = {
 """Outcomes of a step other than success, by its kind."""
 SENT_AGAIN = frozenset({*map(str, REFUSAL_CLASSES), "stale", "unknown"})
 """Outcomes of a call after which the call may be sent again."""
-
-
-def workflows(model: Model) -> Iterator[tuple[Document, kinds.Workflow]]:
-    for document in model.documents:
-        if isinstance(document.value, kinds.Workflow):
-            yield document, document.value
 
 
 @rule("unknown-outcome")
@@ -57,24 +62,22 @@ def wrong_reaction(model: Model) -> Iterator[Finding]:
     call that was done or accepted is never sent again, and a failed check or a rejection is never retried. `continue` and
     `stop` do not fit an unknown outcome, and an unknown call with `repeat: blind` is never sent again."""
     for document, workflow in model.documents_of(kinds.Workflow):
-        policy = model.policies.get(workflow.failure)
-        failure = policy.failure if policy else None
+        failure = model.failure_of(workflow)
         for place in steps(workflow):
             for outcome, reaction in place.step.outcomes.items():
                 path = (*place.path, "outcomes", outcome)
                 yield from _unfit(document, outcome, reaction, path, kind_of(place.step))
-            operation = model.operations.get(place.step.call) if isinstance(place.step, kinds.Call) else None
+            operation = model.operation_of(place.step)
             if operation is not None and operation.repeat == "blind" and failure is not None:
                 reaction = place.step.outcomes.get("unknown", failure.unknown)
                 if verb_name(ending(reaction)) in ("retry", "queue"):
                     message = f"`{operation.name}` is `repeat: blind`: a call with unknown outcome must not be sent again"
                     fix = "add `outcomes: {unknown: park}`"
                     yield document.finding("wrong-reaction", message, (*place.path, "call"), fix=fix)
-    for document in model.documents:
-        if isinstance(document.value, kinds.Policy) and document.value.failure:
-            for name in document.value.failure.model_fields_set - {"retry", "queue", "case_within"}:
-                reaction = getattr(document.value.failure, name)
-                yield from _unfit(document, name, reaction, ("failure", name), "call")
+    for document, policy in model.documents_of(kinds.Policy):
+        for name in policy.failure.model_fields_set & {*FAILURE_OUTCOMES} if policy.failure else ():
+            reaction = getattr(policy.failure, name)
+            yield from _unfit(document, name, reaction, ("failure", name), "call")
 
 
 def _unfit(document: Document, outcome: str, reaction: Any, path: Path, kind: str) -> Iterator[Finding]:
@@ -114,11 +117,8 @@ def unreachable(model: Model) -> Iterator[Finding]:
             yield from _after_the_end(document, block)
             for position, entry in enumerate(block.entries):
                 path = (*block.path, position)
-                if (
-                    isinstance(entry, STEPS)
-                    and entry.when is not None
-                    and text_of(entry.when).strip() == "false"
-                ):
+                when = entry.when if isinstance(entry, STEPS) else None
+                if when is not None and text_of(when).strip() == "false":
                     message = "`when` is always false"
                     yield document.finding("unreachable", message, (*path, "when"), fix="remove the step")
                 if isinstance(entry, kinds.Choose):
@@ -128,11 +128,8 @@ def unreachable(model: Model) -> Iterator[Finding]:
 def _after_the_end(document: Document, block: BlockPlace) -> Iterator[Finding]:
     for position, entry in enumerate(block.entries[:-1]):
         if ends(entry):
-            message = (
-                "this is never reached: a verb comes before it"
-                if not is_step(entry)
-                else "this is never reached: every branch before it ends"
-            )
+            before = "every branch before it ends" if is_step(entry) else "a verb comes before it"
+            message = f"this is never reached: {before}"
             fix = "remove it, or move the verb to the end"
             yield document.finding("unreachable", message, (*block.path, position + 1), fix=fix)
             return
@@ -188,34 +185,24 @@ def step_id(model: Model) -> Iterator[Finding]:
 def again_target(model: Model) -> Iterator[Finding]:
     """`again` goes back to `start`, or to the id of an earlier or enclosing step: a loop has one entry and a bound."""
     for document, workflow in model.documents_of(kinds.Workflow):
-        earlier: set[str] = set()
         ids = {place.step.id for place in steps(workflow) if place.step.id}
-        for block in (BlockPlace(workflow.steps, ("steps",), "", "steps"),):
-            for place in steps_of(block):
-                if place.step.id:
-                    earlier.add(place.step.id)
-                for outcome, reaction in place.step.outcomes.items():
-                    yield from _again(
-                        document, reaction, (*place.path, "outcomes", outcome), set(earlier), ids
-                    )
-                for inner in _own_blocks(place.step, place.path):
-                    yield from _again(document, inner[0], inner[1], set(earlier), ids)
-        yield from _again(document, workflow.steps, ("steps",), ids, ids)
-        for position, signal in enumerate(workflow.signals):
-            yield from _again(document, signal.do, ("signals", position, "do"), ids, ids)
-            for place in steps_of(BlockPlace(signal.do, ("signals", position, "do"), "signal", "signal")):
-                for outcome, reaction in place.step.outcomes.items():
-                    yield from _again(document, reaction, (*place.path, "outcomes", outcome), ids, ids)
+        earlier: set[str] = set()
+        for place in steps(workflow):
+            if place.step.id:
+                earlier.add(place.step.id)
+            before = ids if place.path[0] == "signals" else earlier
+            for reaction, path in _reactions(place):
+                yield from _again(document, reaction, path, before, ids)
+        for block in root_blocks(workflow):
+            yield from _again(document, block.entries, block.path, ids, ids)
 
 
-def _own_blocks(step: Any, path: Path) -> Iterator[tuple[Any, Path]]:
-    if isinstance(step, kinds.Choose):
-        for position, branch in enumerate(step.choose):
-            yield branch.then, (*path, "choose", position, "then")
-        if step.otherwise is not None:
-            yield step.otherwise, (*path, "otherwise")
-    if isinstance(step, kinds.Each):
-        yield step.do, (*path, "do")
+def _reactions(place: StepPlace) -> Iterator[tuple[Any, Path]]:
+    """Yield all that may end in a verb: the reactions of a step and the blocks inside it."""
+    for outcome, reaction in place.step.outcomes.items():
+        if not isinstance(reaction, list):
+            yield reaction, (*place.path, "outcomes", outcome)
+    yield from ((block.entries, block.path) for block in inner_blocks(place.step, "", place.path))
 
 
 def _again(
@@ -245,9 +232,8 @@ def wait_without_until(model: Model) -> Iterator[Finding]:
                 if wait.until is None:
                     fix = "add `until: +2d`, or a formula for a time"
                     message = "this wait has no end"
-                    yield document.finding(
-                        "wait-without-until", message, (*place.path, "wait"), at_key=True, fix=fix
-                    )
+                    path = (*place.path, "wait")
+                    yield document.finding("wait-without-until", message, path, at_key=True, fix=fix)
                 if wait.event is not None and wait.foils is not None:
                     message = "a step waits for an event or for foils, not for both"
                     yield document.finding("wait-without-until", message, (*place.path, "wait", "foils"))
@@ -263,9 +249,7 @@ def no_serial(model: Model) -> Iterator[Finding]:
     for document, workflow in model.documents_of(kinds.Workflow):
         if workflow.serial is None:
             for place in steps(workflow):
-                operation = (
-                    model.operations.get(place.step.call) if isinstance(place.step, kinds.Call) else None
-                )
+                operation = model.operation_of(place.step)
                 if operation is not None and operation.repeat != "read":
                     fix = "add `serial: {key: ..., hold: effects}`, such as the customer's id"
                     message = f"the workflow writes (`{operation.name}`) but has no serial key"

@@ -33,12 +33,8 @@ def cast_missing(model: Model) -> Iterator[Finding]:
         for other in model.versions.of(name, "event"):
             if other in consumed_by[kind, owner] or not _produced(model, other, emitted):
                 continue
-            without_cast = (other, name) in model.versions.without_cast
-            if (
-                without_cast
-                or model.versions.path(other, name) is not None
-                or (owner, name, other) in reported
-            ):
+            reached = model.versions.path(other, name) is not None
+            if reached or (other, name) in model.versions.without_cast or (owner, name, other) in reported:
                 continue
             reported.add((owner, name, other))
             document = model.document(kind, owner)
@@ -49,11 +45,8 @@ def cast_missing(model: Model) -> Iterator[Finding]:
     for document, operation in model.documents_of(kinds.Operation):
         if operation.exposes != "none":
             continue
-        served = [
-            other
-            for other in model.versions.of(operation.name, "operation")
-            if model.operations[other].exposes != "none"
-        ]
+        others = model.versions.of(operation.name, "operation")
+        served = [other for other in others if model.operations[other].exposes != "none"]
         if operation.deprecated is None or not served:
             continue
         if any((operation.name, other) in model.versions.without_cast for other in served):
@@ -82,9 +75,8 @@ def cast_ambiguous(model: Model) -> Iterator[Finding]:
                 through = " or ".join(sorted({path[0][1] for path in paths}))
                 document = model.document("mapping", model.versions.casts[paths[0][0]].name)
                 assert document is not None
-                message = (
-                    f"there are {len(paths)} shortest paths from `{source}` to `{target}`: through {through}"
-                )
+                ends = f"from `{source}` to `{target}`"
+                message = f"there are {len(paths)} shortest paths {ends}: through {through}"
                 fix = f"add a mapping with `cast: {{from: {source}, to: {target}}}`"
                 yield document.finding("cast-ambiguous", message, ("cast",), at_key=True, fix=fix)
 
@@ -97,13 +89,9 @@ def continues(model: Model) -> Iterator[Finding]:
         if mapping.from_ is None:
             continue
         if mapping.continues is not None:
-            earlier_mapping = model.mappings.get(mapping.continues)
-            wrong = earlier_mapping is not None and (
-                earlier_mapping.from_ is None
-                or earlier_mapping.from_.system != mapping.from_.system
-                or earlier_mapping is mapping
-            )
-            if wrong:
+            former = model.mappings.get(mapping.continues)
+            system = former.from_.system if former is not None and former.from_ is not None else None
+            if former is not None and (former is mapping or system != mapping.from_.system):
                 message = f"`{mapping.continues}` is not another mapping of {mapping.from_.system}"
                 yield document.finding("continues", message, ("continues",))
             continue
@@ -123,11 +111,8 @@ def _older(model: Model, other: str, name: str) -> bool:
 def _of_system(model: Model, event: str, except_for: kinds.Mapping) -> str | None:
     assert except_for.from_ is not None
     for mapping in model.producers(event):
-        if (
-            mapping is not except_for
-            and mapping.from_ is not None
-            and mapping.from_.system == except_for.from_.system
-        ):
+        of_system = mapping.from_ is not None and mapping.from_.system == except_for.from_.system
+        if of_system and mapping is not except_for:
             return mapping.name
     return None
 
@@ -153,10 +138,9 @@ def deprecated(model: Model) -> Iterator[Finding]:
         elif deprecation.sunset <= deprecation.since:
             message = f"the sunset {deprecation.sunset} is not after {deprecation.since}"
             yield document.finding("deprecated", message, (*place, "sunset"))
-        if deprecation.use is not None and (
-            deprecation.use == value.name or not model.has(document.kind, deprecation.use)
-        ):
-            message = f"`{deprecation.use}` is not another {document.kind}"
+        use = deprecation.use
+        if use is not None and (use == value.name or not model.has(document.kind, use)):
+            message = f"`{use}` is not another {document.kind}"
             others = [name for name in model.versions.of(value.name) if name != value.name]
             fix = f"name its successor, such as {others[-1]}" if others else "declare it, or remove `use`"
             yield document.finding("deprecated", message, (*place, "use"), fix=fix)
@@ -193,9 +177,8 @@ def _versioned(model: Model, kind: str, name: str) -> kinds.Event | kinds.Operat
 
 def _uses(document: Document) -> bool:
     value = document.value
-    return isinstance(value, kinds.Workflow | kinds.Reconciliation | kinds.Policy) or (
-        isinstance(value, kinds.Mapping) and value.from_ is not None
-    )
+    inbound = isinstance(value, kinds.Mapping) and value.from_ is not None
+    return inbound or isinstance(value, kinds.Workflow | kinds.Reconciliation | kinds.Policy)
 
 
 @rule("versions-apart")
