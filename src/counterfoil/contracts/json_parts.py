@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
+
+Node: TypeAlias = dict[str, Any]
+"""Object of a JSON document."""
 
 
 def as_list(value: Any) -> list[Any]:
@@ -11,7 +14,7 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def as_map(value: Any) -> dict[str, Any]:
+def as_map(value: Any) -> Node:
     """Return the value if it is an object, else an empty object."""
     return value if isinstance(value, dict) else {}
 

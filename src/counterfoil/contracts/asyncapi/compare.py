@@ -12,7 +12,7 @@ import msgspec
 from counterfoil.contracts.asyncapi import messages
 from counterfoil.contracts.asyncapi.context import AsyncApiContext
 from counterfoil.contracts.asyncapi.reading import Channel, Description, Flow, read, target
-from counterfoil.contracts.json_parts import as_list, as_map, escape
+from counterfoil.contracts.json_parts import Node, as_list, as_map, escape
 from counterfoil.contracts.openapi import security
 from counterfoil.contracts.openapi.document import ApiDescription
 from counterfoil.contracts.openapi.reads import DeclaredUse
@@ -69,11 +69,10 @@ class AsyncApiComparison:
             elif name not in old:
                 self.context.add("broker-added", where, f"server {name} was added")
             else:
-                self._server(
-                    target(self.old, old[name], where)[0], target(self.new, new[name], where)[0], where
-                )
+                before, after = target(self.old, old[name], where)[0], target(self.new, new[name], where)[0]
+                self._server(before, after, where)
 
-    def _server(self, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
+    def _server(self, old: Node, new: Node, where: str) -> None:
         for key in ("url", "host", "pathname", "protocol", "protocolVersion"):
             before, after = old.get(key), new.get(key)
             if before == after or ("url" in old) != ("url" in new):
@@ -84,7 +83,7 @@ class AsyncApiComparison:
         self.context.bindings(old, new, where, "broker")
         self._security(old, new, where)
 
-    def _security(self, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
+    def _security(self, old: Node, new: Node, where: str) -> None:
         if old.get("security") != new.get("security"):
             security.requirements(
                 self.findings, _requirements(self.old, old), _requirements(self.new, new), f"{where}/security"
@@ -208,7 +207,7 @@ def _slots(channel: Channel) -> list[str]:
     return _SLOT.findall(channel.address or "")
 
 
-def _parameter(document: ApiDescription, channel: Channel, name: str) -> dict[str, Any]:
+def _parameter(document: ApiDescription, channel: Channel, name: str) -> Node:
     return target(document, as_map(channel.body.get("parameters")).get(name), "")[0]
 
 
@@ -249,12 +248,12 @@ def _same_flow(flow: Flow, after: Description, pairs: dict[str, str]) -> Flow | 
     return None
 
 
-def _requirements(document: ApiDescription, node: dict[str, Any]) -> list[dict[str, Any]] | None:
+def _requirements(document: ApiDescription, node: Node) -> list[Node] | None:
     """Return the security requirements by scheme name; version 3 lists the schemes themselves."""
     listed_schemes = node.get("security")
     if not isinstance(listed_schemes, list):
         return None
-    requirements: list[dict[str, Any]] = []
+    requirements: list[Node] = []
     for entry in listed_schemes:
         if not isinstance(entry, dict):
             continue

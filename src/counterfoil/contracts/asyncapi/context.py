@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
 
 from counterfoil.contracts.asyncapi.reading import target
-from counterfoil.contracts.json_parts import escape
+from counterfoil.contracts.json_parts import Node, escape
 from counterfoil.contracts.openapi.document import ApiDescription
 from counterfoil.contracts.openapi.findings import Findings
 from counterfoil.contracts.openapi.lifecycle import Lifecycle
@@ -29,8 +28,8 @@ class AsyncApiContext:
 
     def __init__(
         self,
-        old: dict[str, Any],
-        new: dict[str, Any],
+        old: Node,
+        new: Node,
         profile: Profile,
         today: date,
         declared: Mapping[str, DeclaredUse] | None = None,
@@ -43,7 +42,7 @@ class AsyncApiContext:
         self.lifecycle = Lifecycle(today=today)
         self.schemas = SchemaComparer(self.old, self.new, self.findings, self.lifecycle, thorough=True)
 
-    def texts(self, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
+    def texts(self, old: Node, new: Node, where: str) -> None:
         """Report changed texts for people, each at its place. They never matter to a program."""
         for key in _TEXT_KEYS:
             before, after = old.get(key), new.get(key)
@@ -56,7 +55,7 @@ class AsyncApiContext:
             else:
                 self.add("text-changed", f"{where}/{key}", "the text changed")
 
-    def bindings(self, old: dict[str, Any], new: dict[str, Any], where: str, noun: str) -> None:
+    def bindings(self, old: Node, new: Node, where: str, noun: str) -> None:
         """Report changed protocol bindings as undecided: only the protocol defines their effect."""
         before, _ = target(self.old, old.get("bindings"), where)
         after, _ = target(self.new, new.get("bindings"), where)

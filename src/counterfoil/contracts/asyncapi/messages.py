@@ -6,6 +6,7 @@ from typing import Any
 
 from counterfoil.contracts.asyncapi.context import AsyncApiContext
 from counterfoil.contracts.asyncapi.reading import Flow, Message, target
+from counterfoil.contracts.json_parts import Node
 from counterfoil.contracts.openapi.reads import EVERYTHING, DeclaredUse
 from counterfoil.contracts.openapi.rules import Side
 from counterfoil.contracts.openapi.schema import SchemaPlace
@@ -87,9 +88,7 @@ def message(context: AsyncApiContext, old: Message, new: Message, side: Side) ->
         _schema(context, old.body, new.body, part, place)
 
 
-def _schema(
-    context: AsyncApiContext, old: dict[str, Any], new: dict[str, Any], part: str, place: SchemaPlace
-) -> None:
+def _schema(context: AsyncApiContext, old: Node, new: Node, part: str, place: SchemaPlace) -> None:
     before, old_format = _payload_schema(context, old, part, fresh=False)
     after, new_format = _payload_schema(context, new, part, fresh=True)
     if before is None and after is None:
@@ -102,16 +101,10 @@ def _schema(
         if before != after:
             context.add("message-payload-undecided", place.where, f"schemas in {old_format} are not compared")
     else:
-        context.schemas.compare(
-            True if before is None else before,
-            True if after is None else after,
-            place,
-        )
+        context.schemas.compare(True if before is None else before, True if after is None else after, place)
 
 
-def _payload_schema(
-    context: AsyncApiContext, body: dict[str, Any], part: str, *, fresh: bool
-) -> tuple[Any, str]:
+def _payload_schema(context: AsyncApiContext, body: Node, part: str, *, fresh: bool) -> tuple[Any, str]:
     """Return a schema and its schema format; empty for the schemas of AsyncAPI itself."""
     node = body.get(part)
     document = context.new if fresh else context.old
@@ -121,14 +114,14 @@ def _payload_schema(
     return node, str(body.get("schemaFormat", "")) if part == "payload" else ""
 
 
-def parameter(context: AsyncApiContext, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
+def parameter(context: AsyncApiContext, old: Node, new: Node, where: str) -> None:
     """Report changes of a parameter of a channel address. Clients fill it in, so it counts as a request."""
     before = old.get("schema", _values(old))
     after = new.get("schema", _values(new))
     context.schemas.compare(before, after, SchemaPlace(where=where, side="request", form=True))
 
 
-def _values(node: dict[str, Any]) -> dict[str, Any]:
+def _values(node: Node) -> Node:
     """Return the schema of a parameter of version 3, which lists its values directly."""
     enum = node.get("enum")
     return {"type": "string", "enum": enum} if isinstance(enum, list) else {"type": "string"}

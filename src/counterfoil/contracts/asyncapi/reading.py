@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.json_parts import as_list, as_map, escape, unescape
+from counterfoil.contracts.json_parts import Node, as_list, as_map, escape, unescape
 from counterfoil.contracts.openapi.document import ApiDescription, UnresolvedReference
 from counterfoil.contracts.openapi.rules import Side
 
@@ -24,7 +24,7 @@ class Message(msgspec.Struct):
 
     name: str
     where: str
-    body: dict[str, Any]
+    body: Node
 
 
 class Channel(msgspec.Struct):
@@ -33,7 +33,7 @@ class Channel(msgspec.Struct):
     name: str
     address: str | None
     where: str
-    body: dict[str, Any]
+    body: Node
 
 
 class Flow(msgspec.Struct):
@@ -44,7 +44,7 @@ class Flow(msgspec.Struct):
     side: Side
     where: str
     channel: str
-    body: dict[str, Any]
+    body: Node
     messages: list[Message]
     implied: bool = False
     """No operation describes it: it stands for a channel that no operation uses."""
@@ -64,7 +64,7 @@ def read(document: ApiDescription) -> Description:
     return _read_version_3(document)
 
 
-def target(document: ApiDescription, node: Any, where: str) -> tuple[dict[str, Any], str]:
+def target(document: ApiDescription, node: Any, where: str) -> tuple[Node, str]:
     """Follow all references. Return the object, empty if there is none, and the place where it is described."""
     visited = set()
     while isinstance(node, dict) and isinstance(node.get("$ref"), str):
@@ -83,7 +83,7 @@ def target(document: ApiDescription, node: Any, where: str) -> tuple[dict[str, A
 def message(document: ApiDescription, name: str, raw: Any, where: str) -> Message:
     """Return a message merged with its traits; what the message states itself wins."""
     body, where = target(document, raw, where)
-    merged: dict[str, Any] = {}
+    merged: Node = {}
     for trait in as_list(body.get("traits")):
         merged |= target(document, trait, where)[0]
     merged |= body
@@ -170,14 +170,14 @@ def _read_version_3(document: ApiDescription) -> Description:
     return description
 
 
-def _with_traits(document: ApiDescription, body: dict[str, Any], where: str) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
+def _with_traits(document: ApiDescription, body: Node, where: str) -> Node:
+    merged: Node = {}
     for trait in as_list(body.get("traits")):
         merged |= target(document, trait, where)[0]
     return merged | body
 
 
-def _channel(document: ApiDescription, body: dict[str, Any]) -> str:
+def _channel(document: ApiDescription, body: Node) -> str:
     reference = body.get("channel")
     name = _last(reference, "")
     if isinstance(reference, dict) and name and f"#/channels/{escape(name)}" != reference["$ref"]:
@@ -185,9 +185,7 @@ def _channel(document: ApiDescription, body: dict[str, Any]) -> str:
     return name
 
 
-def _messages(
-    document: ApiDescription, body: dict[str, Any], channel: Channel | None, where: str
-) -> list[Message]:
+def _messages(document: ApiDescription, body: Node, channel: Channel | None, where: str) -> list[Message]:
     entries = body.get("messages")
     if isinstance(entries, list):
         return [

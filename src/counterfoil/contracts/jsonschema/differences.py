@@ -91,12 +91,7 @@ class DifferenceWalk:
             yield from pair.branches(name)
 
     def _whole(
-        self,
-        subject: str,
-        path: Path,
-        old: tuple[Any, Any, str],
-        new: tuple[Any, Any, str],
-        detail: str = "",
+        self, subject: str, path: Path, old: tuple[Any, Any, str], new: tuple[Any, Any, str], detail: str = ""
     ) -> SchemaDifference:
         return SchemaDifference(subject, path, DifferenceSide(*old, True), DifferenceSide(*new, True), detail)
 
@@ -171,18 +166,11 @@ class _SchemaPair:
             return
         targets = [
             document.resolve(document.absolute(ref, schema)) if isinstance(ref, str) else None
-            for document, schema, ref in (
-                (self.walk.old, self.old, old),
-                (self.walk.new, self.new, new),
-            )
+            for document, schema, ref in ((self.walk.old, self.old, old), (self.walk.new, self.new, new))
         ]
         if all(target is not None for target in targets):
             self.walk.enqueue(
-                self.path,
-                targets[0],
-                str(old).partition("#")[2],
-                targets[1],
-                str(new).partition("#")[2],
+                self.path, targets[0], str(old).partition("#")[2], targets[1], str(new).partition("#")[2]
             )
         elif old != new and self.differs(("$ref",)):
             yield self.difference("reference", ("$ref",))
@@ -214,12 +202,7 @@ class _SchemaPair:
                 implied = self._implied(name, from_old=name not in old)
                 parts = (old[name], implied) if name in old else (implied, new[name])
                 yield self.difference(
-                    "property-removed" if name in old else "property-added",
-                    (),
-                    name,
-                    path,
-                    parts,
-                    keys,
+                    "property-removed" if name in old else "property-added", (), name, path, parts, keys
                 )
         old_required, new_required = (
             [name for name in side.get("required", []) if isinstance(name, str)]

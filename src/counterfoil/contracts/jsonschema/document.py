@@ -67,8 +67,7 @@ def _guess(schema: Any) -> Dialect | None:
     if isinstance(schema.get("definitions"), dict) or isinstance(schema.get("dependencies"), dict):
         return "7"
     return next(
-        (dialect for key, part in schema.items() if key not in DATA and (dialect := _guess(part))),
-        None,
+        (dialect for key, part in schema.items() if key not in DATA and (dialect := _guess(part))), None
     )
 
 

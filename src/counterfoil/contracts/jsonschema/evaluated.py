@@ -105,10 +105,7 @@ def _closed(part: Any, answers: list[Evaluated], type_: str) -> list[Evaluated]:
 def _when(condition: Formula, answers: list[Evaluated]) -> list[Evaluated]:
     if all(part.empty() for part in answers):
         return [Evaluated()]
-    return [
-        *(_with(condition, part) for part in answers),
-        Evaluated(condition=negate(condition)),
-    ]
+    return [*(_with(condition, part) for part in answers), Evaluated(condition=negate(condition))]
 
 
 def _with(condition: Formula, part: Evaluated) -> Evaluated:

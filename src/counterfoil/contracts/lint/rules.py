@@ -94,11 +94,7 @@ def state_names(subject: LintSubject) -> Iterator[RuleHit]:
             and not state.startswith("=")
             and "snake_case" not in v.conventions_of(state)
         ):
-            yield (
-                path,
-                f"the state `{state}` is not in snake_case",
-                "use lower-case words joined by `_`",
-            )
+            yield (path, f"the state `{state}` is not in snake_case", "use lower-case words joined by `_`")
 
 
 # ------------------------------------------------------------------ versions
@@ -127,11 +123,7 @@ def lifecycle(subject: LintSubject) -> Iterator[RuleHit]:
         deprecated = operation.get("deprecated") is True
         sunset = next((operation[key] for key in ("x-sunset", "sunset") if key in operation), None)
         if deprecated and sunset is None:
-            yield (
-                (*path, "deprecated"),
-                "deprecated without a removal date",
-                "add `x-sunset: YYYY-MM-DD`",
-            )
+            yield ((*path, "deprecated"), "deprecated without a removal date", "add `x-sunset: YYYY-MM-DD`")
         if sunset is not None:
             key = "x-sunset" if "x-sunset" in operation else "sunset"
             if not _is_date(sunset):

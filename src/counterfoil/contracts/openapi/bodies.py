@@ -1,13 +1,15 @@
-"""Bodies of requests and responses: presence, response statuses, headers and media types."""
+"""Bodies of requests and responses: presence, response statuses, headers, media types and their schemas."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from counterfoil.contracts.openapi import parameters
+from counterfoil.contracts.json_parts import Node, as_map, escape
 from counterfoil.contracts.openapi.context import ComparisonContext
-from counterfoil.contracts.openapi.media_types import media_types
 from counterfoil.contracts.openapi.rules import Side
+from counterfoil.contracts.openapi.schema import SchemaPlace
+
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 def request(context: ComparisonContext, old: Any, new: Any, where: str, side: Side) -> None:
@@ -30,9 +32,7 @@ def request(context: ComparisonContext, old: Any, new: Any, where: str, side: Si
         body(context, context.old.follow(old), context.new.follow(new), where, side)
 
 
-def body(
-    context: ComparisonContext, old: dict[str, Any], new: dict[str, Any], where: str, side: Side
-) -> None:
+def body(context: ComparisonContext, old: Node, new: Node, where: str, side: Side) -> None:
     """Report changes of one body."""
     before, after = old.get("required") is True, new.get("required") is True
     if before != after:
@@ -62,12 +62,11 @@ def responses(context: ComparisonContext, old: Any, new: Any, where: str, side: 
     for status in after:
         if not status.startswith("x-") and _status(status, before) is None and side == "response":
             kind = "success" if status.startswith("2") else "other"
-            context.add(
-                f"response-{kind}-status-added", f"{where} /responses/{status}", f"status {status} was added"
-            )
+            there = f"{where} /responses/{status}"
+            context.add(f"response-{kind}-status-added", there, f"status {status} was added")
 
 
-def _status(status: str, responses: dict[str, Any]) -> str | None:
+def _status(status: str, responses: Node) -> str | None:
     """Return the key of the response for a status: the status or its range, but not `default`."""
     for candidate in (status, f"{status[:1]}XX", f"{status[:1]}xx"):
         if candidate in responses:
@@ -75,21 +74,111 @@ def _status(status: str, responses: dict[str, Any]) -> str | None:
     return None
 
 
-def response(
-    context: ComparisonContext, old: dict[str, Any], new: dict[str, Any], where: str, side: Side
-) -> None:
+def response(context: ComparisonContext, old: Node, new: Node, where: str, side: Side) -> None:
     """Report changes of one response."""
     if old == new and not context.thorough:
         return
     if side == "response":
-        parameters.headers(context, old.get("headers"), new.get("headers"), where)
+        headers(context, old.get("headers"), new.get("headers"), where)
     before, after = old.get("content"), new.get("content")
-    if before and not after:
-        if side == "response":
-            context.add("response-body-removed", where, "the response has no body any more")
+    if bool(before) == bool(after):
+        media_types(context, before, after, where, side)
+    elif side == "response" and before:
+        context.add("response-body-removed", where, "the response has no body any more")
+    elif side == "response":
+        context.add("response-body-added", where, "the response has a body now")
+
+
+def headers(context: ComparisonContext, old: Any, new: Any, where: str) -> None:
+    """Report changes of the headers of a response."""
+    before = {str(name).lower(): node for name, node in context.mapping(old, where).items()}
+    after = {str(name).lower(): node for name, node in context.mapping(new, where).items()}
+    for name in sorted({*before, *after} - {"content-type"}):
+        there = f"{where}/headers/{escape(name)}"
+        if name not in after:
+            needed = context.old.follow(before[name]).get("required") is True
+            rule = "required-response-header-removed" if needed else "response-header-removed"
+            context.add(rule, there, f"header {name} was removed")
+        elif name not in before:
+            context.add("response-header-added", there, f"header {name} was added")
+        elif not context.same_component(before[name], after[name]):
+            header(context, context.old.follow(before[name]), context.new.follow(after[name]), there)
+
+
+def header(context: ComparisonContext, old: Node, new: Node, where: str) -> None:
+    """Report changes of one header of a response."""
+    if old == new:
         return
-    if after and not before:
-        if side == "response":
-            context.add("response-body-added", where, "the response has a body now")
+    was, now = old.get("required") is True, new.get("required") is True
+    if was and not now:
+        context.add("response-header-became-optional", where, "the header is optional now")
+    elif now and not was:
+        context.add("response-header-became-required", where, "the header is always sent now")
+    if (old.get("explode") is True) != (new.get("explode") is True):
+        views = context.schemas.view_pair(old.get("schema", True), new.get("schema", True))
+        if not all(view.only("string", "integer", "number", "boolean") for view in views):
+            message = "lists or objects in the header are serialized differently"
+            context.add("response-header-style-changed", where, message)
+    if "schema" in old and "schema" in new:
+        place = SchemaPlace(where=f"{where}/schema", side="response", form=True)
+        context.schemas.compare(old["schema"], new["schema"], place)
+    elif "content" in old and "content" in new:
+        media_types(context, old["content"], new["content"], where, "response")
+
+
+def media_types(context: ComparisonContext, old: Any, new: Any, where: str, side: Side) -> None:
+    """Report changes of the media types of a body or a parameter, and of their schemas."""
+    before = {_without_charset(str(name)): node for name, node in context.mapping(old, where).items()}
+    after = {_without_charset(str(name)): node for name, node in context.mapping(new, where).items()}
+    matched = set()
+    for name, node in before.items():
+        other = _covering(name, after)
+        there = f"{where}/content/{escape(other or name)}"
+        if other is not None:
+            matched.add(other)
+            _media_type(context, node, after[other], there, name, side)
+        elif side == "request" or not _has_narrower(name, after):
+            context.add(f"{side}-media-type-removed", there, f"{name} was removed")
+    for name, node in after.items():
+        if name in matched:
+            continue
+        wider, there = _covering(name, before), f"{where}/content/{escape(name)}"
+        if wider is not None and side == "response":
+            _media_type(context, before[wider], node, there, name, side)
+        else:
+            context.add(f"{side}-media-type-added", there, f"{name} was added")
+
+
+def _without_charset(name: str) -> str:
+    """Return a media type without its character set, which JSON and forms do not have."""
+    kind, *parameters = (part.strip() for part in name.lower().split(";"))
+    return ";".join([kind, *(part for part in parameters if part and not part.startswith("charset"))])
+
+
+def _covering(name: str, ranges: Node) -> str | None:
+    kind = name.split("/")[0]
+    for candidate in (name, name.split(";")[0], f"{kind}/*", "*/*"):
+        if candidate in ranges:
+            return candidate
+    return None
+
+
+def _has_narrower(name: str, others: Node) -> bool:
+    """Return true if another media type falls under this range, so that fewer are delivered."""
+    if name == "*/*":
+        return bool(others)
+    return name.endswith("/*") and any(other.startswith(name[:-1]) for other in others)
+
+
+def _media_type(context: ComparisonContext, old: Any, new: Any, where: str, name: str, side: Side) -> None:
+    old, new = as_map(old), as_map(new)
+    if old == new and not context.thorough:
         return
-    media_types(context, before, after, where, side)
+    form = name.split(";")[0] in _FORMS
+    fields = context.fields_sent if side == "request" else context.fields_read
+    place = SchemaPlace(where=f"{where}/schema", side=side, form=form, fields=fields)
+    context.schemas.compare(old.get("schema", True), new.get("schema", True), place)
+    before, after = as_map(old.get("encoding")), as_map(new.get("encoding"))
+    if any(before[name] != after[name] for name in before if name in after):
+        # Encodings of added and removed fields are not compared: the field itself is reported.
+        context.add(f"{side}-encoding-changed", where, "the encoding of a part of the body changed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from counterfoil.contracts.json_parts import as_list, as_map, escape
+from counterfoil.contracts.json_parts import Node, as_list, as_map, escape
 from counterfoil.contracts.openapi import bodies, parameters, paths, security
 from counterfoil.contracts.openapi.context import ComparisonContext
 from counterfoil.contracts.openapi.document import ComponentUsage, UnresolvedReference
@@ -31,9 +31,8 @@ class OpenApiComparison:
         if self.context.declared is None:
             paths.webhooks(self.context)
             security.schemes(self.findings, self.old, self.new)
-            security.requirements(
-                self.findings, self.old.root.get("security"), self.new.root.get("security"), "/security"
-            )
+            before, after = self.old.root.get("security"), self.new.root.get("security")
+            security.requirements(self.findings, before, after, "/security")
             self._servers()
             self._components()
 
@@ -58,11 +57,7 @@ class OpenApiComparison:
             if name not in old_schemas:
                 where = f"/components/schemas/{escape(name)}"
                 self.context.add("schema-added", where, f"schema {name} was added")
-        outside = [
-            reference
-            for reference in self.old.reference_counts()
-            if not _COMPONENT_REFERENCE.match(reference)
-        ]
+        outside = [name for name in self.old.reference_counts() if not _COMPONENT_REFERENCE.match(name)]
         if not changed and not outside:
             return
         before, after = ComponentUsage(self.old), ComponentUsage(self.new)
@@ -104,7 +99,7 @@ class OpenApiComparison:
         if section == "parameters":
             parameters.single(self.context, old_node, new_node, where, flipped=side == "response")
         elif section == "headers":
-            parameters.header(self.context, old_node, new_node, where)
+            bodies.header(self.context, old_node, new_node, where)
         elif section == "callbacks":
             paths.callback(self.context, old_node, new_node, where, flipped=True)
         elif section == "requestBodies":
@@ -125,11 +120,8 @@ class OpenApiComparison:
             or _tag(self.schemas, old_schemas[other_name], fresh=False) == tag
         )
         if tag and not renamed and "response" in sides:
-            self.context.add(
-                "resource-removed",
-                where,
-                f"schema {name}, identified by its {tag[0]}, is not delivered any more",
-            )
+            message = f"schema {name}, identified by its {tag[0]}, is not delivered any more"
+            self.context.add("resource-removed", where, message)
         else:
             self.context.add("schema-removed", where, f"schema {name} was removed")
 
@@ -145,6 +137,6 @@ def _tag(schemas: SchemaComparer, schema: Any, *, fresh: bool) -> tuple[str, str
     return None
 
 
-def _urls(root: dict[str, Any]) -> set[str]:
+def _urls(root: Node) -> set[str]:
     servers = as_list(root.get("servers"))
     return {str(server["url"]) for server in servers if isinstance(server, dict) and "url" in server}

@@ -194,10 +194,7 @@ def _within(value: Any, view: View) -> bool:
 
 
 def _range(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
-    for name, low, before, after in (
-        ("min", True, old.low, new.low),
-        ("max", False, old.high, new.high),
-    ):
+    for name, low, before, after in (("min", True, old.low, new.low), ("max", False, old.high, new.high)):
         if before == after:
             continue
         narrower = after is not None and (before is None or tighter(after, before, low))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from counterfoil.contracts.json_parts import Node, as_map
 from counterfoil.contracts.openapi.document import ApiDescription
 from counterfoil.contracts.openapi.findings import Findings
 from counterfoil.contracts.openapi.lifecycle import Lifecycle
@@ -23,8 +24,8 @@ class ComparisonContext:
 
     def __init__(
         self,
-        old: dict[str, Any],
-        new: dict[str, Any],
+        old: Node,
+        new: Node,
         profile: Profile,
         today: date,
         declared: Mapping[str, DeclaredUse] | None = None,
@@ -36,9 +37,8 @@ class ComparisonContext:
         self.lifecycle = Lifecycle(today=today)
         self.declared = declared
         self.thorough = declared is not None
-        self.schemas = SchemaComparer(
-            self.old, self.new, self.findings, self.lifecycle, thorough=self.thorough
-        )
+        documents = self.old, self.new
+        self.schemas = SchemaComparer(*documents, self.findings, self.lifecycle, thorough=self.thorough)
         self.fields_read: FieldSelection = EVERYTHING
         self.fields_sent: FieldSelection = EVERYTHING
 
@@ -48,21 +48,14 @@ class ComparisonContext:
 
     def use(self, method: str, path: str) -> DeclaredUse | None:
         """Return the declared use of an operation; None if the consumer does not use it."""
-        if self.declared is None:
-            return DeclaredUse()
-        return self.declared.get(f"{method.upper()} {path}")
+        return DeclaredUse() if self.declared is None else self.declared.get(f"{method.upper()} {path}")
 
     def same_component(self, old: Any, new: Any) -> bool:
         """Return true if both refer to one component, which is compared at its own place."""
-        if self.thorough or not isinstance(old, dict) or not isinstance(new, dict):
-            return False
-        return "$ref" in old and old.get("$ref") == new.get("$ref")
+        return not self.thorough and "$ref" in as_map(old) and old["$ref"] == as_map(new).get("$ref")
 
-    def mapping(self, node: Any, where: str) -> dict[str, Any]:
+    def mapping(self, node: Any, where: str) -> Node:
         """Return the node if it is an object; otherwise report it and return an empty one."""
-        if node is None:
-            return {}
-        if isinstance(node, dict):
-            return node
-        self.findings.add("description-unreadable", where, f"expected an object, found {type(node).__name__}")
-        return {}
+        if node is not None and not isinstance(node, dict):
+            self.add("description-unreadable", where, f"expected an object, found {type(node).__name__}")
+        return as_map(node)

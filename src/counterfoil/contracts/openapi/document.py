@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from counterfoil.contracts.json_parts import as_map, part_at, unescape
+from counterfoil.contracts.json_parts import Node, as_map, part_at, unescape
 from counterfoil.contracts.openapi.rules import Side
 
 _REFERENCE = re.compile(rb'"\$ref":"((?:[^"\\]|\\.)*)"')
@@ -54,9 +54,9 @@ def references(node: Any) -> list[str]:
 class ApiDescription:
     """One read-only description with its resolved references."""
 
-    def __init__(self, root: dict[str, Any]) -> None:
+    def __init__(self, root: Node) -> None:
         self.root = root
-        self._resolved: dict[str, Any] = {}
+        self._resolved: Node = {}
         self._inside: dict[str, list[str]] = {}
         self._reference_counts: Counter[str] | None = None
 
@@ -87,7 +87,7 @@ class ApiDescription:
         except LookupError:
             raise UnresolvedReference(f"{reference} has no target") from None
 
-    def follow(self, node: Any) -> dict[str, Any]:
+    def follow(self, node: Any) -> Node:
         """Return the object itself or the target of its reference; an empty object if there is none."""
         if isinstance(node, dict) and isinstance(node.get("$ref"), str):
             try:
@@ -96,7 +96,7 @@ class ApiDescription:
                 return {}
         return as_map(node)
 
-    def section(self, *names: str) -> dict[str, Any]:
+    def section(self, *names: str) -> Node:
         """Return the object at a path of keys; an empty one if there is none."""
         node: Any = self.root
         for name in names:
@@ -127,7 +127,7 @@ class ApiDescription:
         return reachable
 
 
-def _is_bare_reference(node: dict[str, Any]) -> bool:
+def _is_bare_reference(node: Node) -> bool:
     return all(key in ("$ref", "description", "summary", "title") or key.startswith("x-") for key in node)
 
 
@@ -141,10 +141,7 @@ class ComponentUsage:
             self._path_item(item, False, set())
         for item in document.section("webhooks").values():
             self._path_item(item, True, set())
-        self.by_side: dict[Side, set[str]] = {
-            "request": document.reached(self._starts["request"]),
-            "response": document.reached(self._starts["response"]),
-        }
+        self.by_side = {side: document.reached(starts) for side, starts in self._starts.items()}
 
     def _path_item(self, item: Any, flipped: bool, path: set[int]) -> None:
         item = self._document.follow(item)

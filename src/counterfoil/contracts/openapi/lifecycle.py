@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime
-from typing import Any
 
 import msgspec
+
+from counterfoil.contracts.json_parts import Node
 
 STABILITY = ("draft", "alpha", "beta", "stable")
 Report = Callable[[str, str], None]
@@ -22,7 +23,7 @@ class Lifecycle(msgspec.Struct, frozen=True):
 
     today: date
 
-    def compare(self, old: dict[str, Any], new: dict[str, Any], report: Report) -> None:
+    def compare(self, old: Node, new: Node, report: Report) -> None:
         """Report changes of deprecation and removal date."""
         was, now = _deprecated(old), _deprecated(new)
         if was and not now:
@@ -46,7 +47,7 @@ class Lifecycle(msgspec.Struct, frozen=True):
         elif before is not None and after is not None and after < before:
             report("sunset-moved-earlier", f"will be removed on {after}, earlier than {before}")
 
-    def _deprecated_now(self, new: dict[str, Any], report: Report) -> None:
+    def _deprecated_now(self, new: Node, report: Report) -> None:
         end = sunset(new)
         if isinstance(end, str):
             report("sunset-invalid", f"is deprecated with the removal date {end!r}, which is not a date")
@@ -57,7 +58,7 @@ class Lifecycle(msgspec.Struct, frozen=True):
         else:
             report("deprecated", f"is deprecated and stays available until {end}")
 
-    def removed(self, old: dict[str, Any]) -> tuple[str, str]:
+    def removed(self, old: Node) -> tuple[str, str]:
         """Compare a removal with its announcement. Return the suffix of the rule name and the text."""
         if not _deprecated(old):
             return "removed", "without having been deprecated"
@@ -71,11 +72,11 @@ class Lifecycle(msgspec.Struct, frozen=True):
         return "removed-after-sunset", f"after the announced date {end}"
 
 
-def _deprecated(node: dict[str, Any]) -> bool:
+def _deprecated(node: Node) -> bool:
     return node.get("deprecated") is True
 
 
-def sunset(node: dict[str, Any]) -> date | str | None:
+def sunset(node: Node) -> date | str | None:
     """Return the removal date, the text if it is not a date, or None."""
     value = node.get("x-sunset", node.get("sunset"))
     if value is None:
@@ -91,6 +92,6 @@ def sunset(node: dict[str, Any]) -> date | str | None:
         return text
 
 
-def unstable(node: dict[str, Any]) -> bool:
+def unstable(node: Node) -> bool:
     """Return true if the stability level promises nothing yet."""
     return node.get("x-stability-level") in ("draft", "alpha")

@@ -1,4 +1,4 @@
-"""Parameters of operations and headers of responses: presence, serialization and values."""
+"""Parameters of operations: presence, serialization and values."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.json_parts import as_list, escape
+from counterfoil.contracts.json_parts import Node, as_list, escape
+from counterfoil.contracts.openapi.bodies import media_types
 from counterfoil.contracts.openapi.context import ComparisonContext
-from counterfoil.contracts.openapi.media_types import media_types
+from counterfoil.contracts.openapi.reads import EVERYTHING
 from counterfoil.contracts.openapi.rules import Side
 from counterfoil.contracts.openapi.schema import SchemaPlace
-from counterfoil.contracts.openapi.view import View
 
 _STYLES = {"query": "form", "cookie": "form", "path": "simple", "header": "simple"}
 _NOT_PARAMETERS = ("accept", "content-type", "authorization")
@@ -21,19 +21,17 @@ _NOT_PARAMETERS = ("accept", "content-type", "authorization")
 class Parameters(msgspec.Struct):
     """Parameters of an operation by place and name: resolved nodes, and raw nodes with their references."""
 
-    nodes: dict[tuple[str, str], dict[str, Any]]
+    nodes: dict[tuple[str, str], Node]
     raw: dict[tuple[str, str], Any]
 
 
-def collect(
-    context: ComparisonContext, item: dict[str, Any], operation: dict[str, Any], path: str, *, fresh: bool
-) -> Parameters:
+def collect(context: ComparisonContext, item: Node, operation: Node, path: str, *, fresh: bool) -> Parameters:
     """Return the parameters of the path, overridden by those of the operation.
 
     A path parameter is identified by its position, so renaming it is no change.
     """
     document = context.new if fresh else context.old
-    slots = _slots(path)
+    slots = [part.split("}")[0] for part in path.split("{")[1:]]
     collected = Parameters({}, {})
     for source in (item, operation):
         for raw in as_list(source.get("parameters")):
@@ -51,10 +49,6 @@ def collect(
     return collected
 
 
-def _slots(path: str) -> list[str]:
-    return [part.split("}")[0] for part in path.split("{")[1:]]
-
-
 def compare(
     context: ComparisonContext, old: Parameters, new: Parameters, where: str, *, flipped: bool
 ) -> None:
@@ -63,12 +57,10 @@ def compare(
         there = f"{where} /parameters/{key[0]}/{escape(_name(node))}"
         if not context.fields_sent.of(_name(node)):
             continue
-        if key in new.nodes:
-            if context.same_component(old.raw[key], new.raw[key]):
-                continue
-            single(context, node, new.nodes[key], there, flipped=flipped)
-        else:
+        if key not in new.nodes:
             _removed(context, node, there, flipped=flipped)
+        elif not context.same_component(old.raw[key], new.raw[key]):
+            single(context, node, new.nodes[key], there, flipped=flipped)
     for key, node in new.nodes.items():
         if key not in old.nodes:
             there = f"{where} /parameters/{key[0]}/{escape(_name(node))}"
@@ -78,23 +70,18 @@ def compare(
             context.add(rule, there, f"{key[0]} parameter {_name(node)} {verb}")
 
 
-def _name(node: dict[str, Any]) -> str:
+def _name(node: Node) -> str:
     return str(node.get("name", ""))
 
 
-def _removed(context: ComparisonContext, node: dict[str, Any], there: str, *, flipped: bool) -> None:
+def _removed(context: ComparisonContext, node: Node, there: str, *, flipped: bool) -> None:
     end, notice = context.lifecycle.removed(node)
     verb = "sent" if flipped else "read"
-    context.add(
-        f"parameter-{end}",
-        there,
-        f"{node.get('in')} parameter {_name(node)} is not {verb} any more, {notice}",
-    )
+    message = f"{node.get('in')} parameter {_name(node)} is not {verb} any more, {notice}"
+    context.add(f"parameter-{end}", there, message)
 
 
-def single(
-    context: ComparisonContext, old: dict[str, Any], new: dict[str, Any], where: str, *, flipped: bool
-) -> None:
+def single(context: ComparisonContext, old: Node, new: Node, where: str, *, flipped: bool) -> None:
     """Report changes of one parameter."""
     if old == new and not context.thorough:
         return
@@ -111,46 +98,39 @@ def single(
         add("parameter-empty-refused", where, f"parameter {_name(new)} cannot be empty any more")
     if old.get("allowReserved") is True and new.get("allowReserved") is not True:
         add("parameter-reserved-refused", where, f"reserved characters in {_name(new)} must be encoded now")
+    subject = f"parameter {_name(new)}"
     context.lifecycle.compare(
-        old, new, lambda kind, message: add(f"parameter-{kind}", where, f"parameter {_name(new)} {message}")
+        old, new, lambda kind, text: add(f"parameter-{kind}", where, f"{subject} {text}")
     )
     _default(context, old, new, where, flipped=flipped)
     _values(context, old, new, where, flipped=flipped)
 
 
-def _default(
-    context: ComparisonContext, old: dict[str, Any], new: dict[str, Any], where: str, *, flipped: bool
-) -> None:
+def _default(context: ComparisonContext, old: Node, new: Node, where: str, *, flipped: bool) -> None:
     if flipped or old.get("required") is True or "schema" not in old or "schema" not in new:
         return  # a required parameter never uses its default
     absent = msgspec.UNSET
-    before = context.schemas.view(old["schema"], fresh=False).carried.get("default", absent)
-    after = context.schemas.view(new["schema"], fresh=True).carried.get("default", absent)
+    views = context.schemas.view_pair(old["schema"], new["schema"])
+    before, after = (view.carried.get("default", absent) for view in views)
     if before != after:
         texts = ["none" if value is absent else repr(value) for value in (before, after)]
-        context.add(
-            "parameter-default-changed", where, f"default of {_name(new)}: {texts[0]} became {texts[1]}"
-        )
+        message = f"default of {_name(new)}: {texts[0]} became {texts[1]}"
+        context.add("parameter-default-changed", where, message)
 
 
-def _style(context: ComparisonContext, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
+def _style(context: ComparisonContext, old: Node, new: Node, where: str) -> None:
     before, after = _serialization(old), _serialization(new)
     if before == after or "schema" not in old or "schema" not in new:
         return
-    views = (
-        context.schemas.view(old["schema"], fresh=False),
-        context.schemas.view(new["schema"], fresh=True),
-    )
+    views = context.schemas.view_pair(old["schema"], new["schema"])
     plain = any(view.only("string", "integer", "number", "boolean") for view in views)
     if plain and before[0] == after[0]:
         return  # `explode` applies to lists and objects only
-    context.add(
-        "parameter-style-changed", where,
-        f"parameter {_name(new)} is serialized as {_style_text(after)} instead of {_style_text(before)}",
-    )  # fmt: skip
+    message = f"parameter {_name(new)} is serialized as {_style_text(after)} instead of {_style_text(before)}"
+    context.add("parameter-style-changed", where, message)
 
 
-def _serialization(node: dict[str, Any]) -> tuple[str, bool]:
+def _serialization(node: Node) -> tuple[str, bool]:
     style = str(node.get("style") or _STYLES.get(str(node.get("in")), "simple"))
     explode = node.get("explode")
     return style, explode is True if explode is not None else style == "form"
@@ -160,76 +140,25 @@ def _style_text(style: tuple[str, bool]) -> str:
     return f"{style[0]}{', exploded' if style[1] else ''}"
 
 
-def _values(
-    context: ComparisonContext, old: dict[str, Any], new: dict[str, Any], where: str, *, flipped: bool
-) -> None:
+def _values(context: ComparisonContext, old: Node, new: Node, where: str, *, flipped: bool) -> None:
     side: Side = "response" if flipped else "request"
     if "schema" in old and "schema" in new:
-        fields = context.fields_sent.of(_name(old))
-        place = SchemaPlace(where=f"{where}/schema", side=side, form=True)
-        if fields is not None:
-            place = msgspec.structs.replace(place, fields=fields)
-        old_schema, new_schema = old["schema"], new["schema"]
-        if _joins(new) and not _joins(old, context.schemas.view(old_schema, fresh=False)):
-            # A list in one text would split a single value at its commas.
-            place = msgspec.structs.replace(place, form=False)
-            if context.schemas.view(new_schema, fresh=True).admits("string"):
-                place = msgspec.structs.replace(place, form=True)
-        context.schemas.compare(old_schema, new_schema, place)
+        fields = context.fields_sent.of(_name(old)) or EVERYTHING
+        old_view, new_view = context.schemas.view_pair(old["schema"], new["schema"])
+        # A list in one text would split a single value at its commas.
+        splits = (
+            _joins(new) and not (_joins(old) and old_view.admits("array")) and not new_view.admits("string")
+        )
+        place = SchemaPlace(where=f"{where}/schema", side=side, form=not splits, fields=fields)
+        context.schemas.compare(old["schema"], new["schema"], place)
     elif "content" in old and "content" in new:
         media_types(context, old["content"], new["content"], where, side)
     elif ("schema" in old) != ("schema" in new):
-        context.add(
-            "parameter-style-changed",
-            where,
-            f"parameter {_name(new)} is described by a media type on one side and by a schema on the other",
+        message = (
+            f"parameter {_name(new)} is described by a media type on one side and by a schema on the other"
         )
+        context.add("parameter-style-changed", where, message)
 
 
-def _joins(node: dict[str, Any], view: View | None = None) -> bool:
-    style, explode = _serialization(node)
-    return not (style == "form" and explode) and (view is None or view.admits("array"))
-
-
-def headers(context: ComparisonContext, old: Any, new: Any, where: str) -> None:
-    """Report changes of the headers of a response."""
-    before = {str(name).lower(): node for name, node in context.mapping(old, where).items()}
-    after = {str(name).lower(): node for name, node in context.mapping(new, where).items()}
-    for name in sorted({*before, *after} - {"content-type"}):
-        there = f"{where}/headers/{escape(name)}"
-        if name not in after:
-            needed = context.old.follow(before[name]).get("required") is True
-            rule = "required-response-header-removed" if needed else "response-header-removed"
-            context.add(rule, there, f"header {name} was removed")
-        elif name not in before:
-            context.add("response-header-added", there, f"header {name} was added")
-        elif not context.same_component(before[name], after[name]):
-            header(context, context.old.follow(before[name]), context.new.follow(after[name]), there)
-
-
-def header(context: ComparisonContext, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
-    """Report changes of one header of a response."""
-    if old == new:
-        return
-    was, now = old.get("required") is True, new.get("required") is True
-    if was and not now:
-        context.add("response-header-became-optional", where, "the header is optional now")
-    elif now and not was:
-        context.add("response-header-became-required", where, "the header is always sent now")
-    if (old.get("explode") is True) != (new.get("explode") is True):
-        views = [
-            context.schemas.view(node.get("schema", True), fresh=fresh)
-            for node, fresh in ((old, False), (new, True))
-        ]
-        if not all(view.only("string", "integer", "number", "boolean") for view in views):
-            context.add(
-                "response-header-style-changed",
-                where,
-                "lists or objects in the header are serialized differently",
-            )
-    if "schema" in old and "schema" in new:
-        context.schemas.compare(
-            old["schema"], new["schema"], SchemaPlace(where=f"{where}/schema", side="response", form=True)
-        )
-    elif "content" in old and "content" in new:
-        media_types(context, old["content"], new["content"], where, "response")
+def _joins(node: Node) -> bool:
+    return _serialization(node) != ("form", True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from counterfoil.contracts.json_parts import escape
+from counterfoil.contracts.json_parts import Node, escape
 from counterfoil.contracts.openapi import bodies, parameters, security
 from counterfoil.contracts.openapi.context import ComparisonContext
 from counterfoil.contracts.openapi.document import METHODS
@@ -35,7 +35,7 @@ def paths(context: ComparisonContext) -> None:
         path_item(context, before, after, old_item, new_item)
 
 
-def _match(old: dict[str, Any], new: dict[str, Any]) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+def _match(old: Node, new: Node) -> tuple[list[tuple[str, str]], list[str], list[str]]:
     """Match paths by text, then by text without parameter names. Return pairs, removed and added paths."""
     old_paths = [str(path) for path in old if str(path).startswith("/")]
     new_paths = [str(path) for path in new if str(path).startswith("/")]
@@ -56,16 +56,12 @@ def _match(old: dict[str, Any], new: dict[str, Any]) -> tuple[list[tuple[str, st
     return pairs, removed, [path for unmatched in free.values() for path in unmatched]
 
 
-def _operations(item: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _operations(item: Node) -> dict[str, Node]:
     return {method: item[method] for method in METHODS if isinstance(item.get(method), dict)}
 
 
-def _path_removed(context: ComparisonContext, path: str, item: dict[str, Any]) -> None:
-    operations = {
-        method: operation
-        for method, operation in _operations(item).items()
-        if context.use(method, path) is not None
-    }
+def _path_removed(context: ComparisonContext, path: str, item: Node) -> None:
+    operations = {key: node for key, node in _operations(item).items() if context.use(key, path) is not None}
     outcomes = {method: context.lifecycle.removed(operation) for method, operation in operations.items()}
     ends = {end for end, _ in outcomes.values()}
     if operations and ends <= {"removed", "removed-without-date"}:
@@ -81,7 +77,7 @@ def _path_removed(context: ComparisonContext, path: str, item: dict[str, Any]) -
         _operation_removed(context, operation, f"{method.upper()} {path}")
 
 
-def _operation_removed(context: ComparisonContext, operation: dict[str, Any], where: str) -> None:
+def _operation_removed(context: ComparisonContext, operation: Node, where: str) -> None:
     end, notice = context.lifecycle.removed(operation)
     context.findings.excused = "no stability was promised" if unstable(operation) else ""
     context.add(f"operation-{end}", where, f"the operation was removed, {notice}")
@@ -108,13 +104,8 @@ def path_item(
             continue
         context.select_fields(use or DeclaredUse())
         context.findings.excused = "no stability was promised" if unstable(before_operation) else ""
-        operation(
-            context,
-            (before, old_item, before_operation),
-            (after, new_item, after_operation),
-            where,
-            flipped=flipped,
-        )
+        sides = (before, old_item, before_operation), (after, new_item, after_operation)
+        operation(context, *sides, where, flipped=flipped)
         context.schemas.finish()
         context.findings.excused = ""
         context.select_fields(DeclaredUse())
@@ -125,8 +116,8 @@ def path_item(
 
 def operation(
     context: ComparisonContext,
-    old: tuple[str, dict[str, Any], dict[str, Any]],
-    new: tuple[str, dict[str, Any], dict[str, Any]],
+    old: tuple[str, Node, Node],
+    new: tuple[str, Node, Node],
     where: str,
     *,
     flipped: bool,
@@ -134,37 +125,27 @@ def operation(
     """Report changes of one operation. Each side is (path, path item, operation)."""
     before, after = old[2], new[2]
     add = context.add
-    parameters.compare(
-        context,
-        parameters.collect(context, old[1], before, old[0], fresh=False),
-        parameters.collect(context, new[1], after, new[0], fresh=True),
-        where,
-        flipped=flipped,
-    )
+    old_parameters = parameters.collect(context, old[1], before, old[0], fresh=False)
+    new_parameters = parameters.collect(context, new[1], after, new[0], fresh=True)
+    parameters.compare(context, old_parameters, new_parameters, where, flipped=flipped)
     sides: tuple[Side, Side] = ("response", "request") if flipped else ("request", "response")
     bodies.request(context, before.get("requestBody"), after.get("requestBody"), where, sides[0])
     bodies.responses(context, before.get("responses"), after.get("responses"), where, sides[1])
     if before.get("operationId") != after.get("operationId") and "operationId" in before:
-        add(
-            "operation-id-changed",
-            where,
-            f"the operationId {before['operationId']} became {after.get('operationId', 'undefined')}",
-        )
+        message = f"the operationId {before['operationId']} became {after.get('operationId', 'undefined')}"
+        add("operation-id-changed", where, message)
     context.lifecycle.compare(
-        before, after, lambda kind, message: add(f"operation-{kind}", where, f"the operation {message}")
+        before, after, lambda kind, text: add(f"operation-{kind}", where, f"the operation {text}")
     )
     _stability(context, before, after, where)
     if not flipped and ("security" in before or "security" in after):
-        security.requirements(
-            context.findings,
-            before.get("security", context.old.root.get("security")),
-            after.get("security", context.new.root.get("security")),
-            f"{where} /security",
-        )
+        old_security = before.get("security", context.old.root.get("security"))
+        new_security = after.get("security", context.new.root.get("security"))
+        security.requirements(context.findings, old_security, new_security, f"{where} /security")
     _callbacks(context, before.get("callbacks"), after.get("callbacks"), where, flipped=flipped)
 
 
-def _stability(context: ComparisonContext, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
+def _stability(context: ComparisonContext, old: Node, new: Node, where: str) -> None:
     before, after = old.get("x-stability-level"), new.get("x-stability-level")
     if before == after:
         return
@@ -176,12 +157,9 @@ def _stability(context: ComparisonContext, old: dict[str, Any], new: dict[str, A
     if before is None:
         return
     was, now = (STABILITY.index(level or "stable") for level in (before, after))
-    if was == now:
-        return
-    word = "decreased" if now < was else "increased"
-    context.add(
-        f"operation-stability-{word}", where, f"stability: {before or 'stable'} became {after or 'stable'}"
-    )
+    if was != now:
+        rule = f"operation-stability-{'decreased' if now < was else 'increased'}"
+        context.add(rule, where, f"stability: {before or 'stable'} became {after or 'stable'}")
 
 
 def _callbacks(context: ComparisonContext, old: Any, new: Any, where: str, *, flipped: bool) -> None:
@@ -190,18 +168,14 @@ def _callbacks(context: ComparisonContext, old: Any, new: Any, where: str, *, fl
         there = f"{where} /callbacks/{escape(name)}"
         if name not in after:
             context.add("callback-removed", there, f"callback {name} was removed")
-            continue
-        if name not in before:
+        elif name not in before:
             context.add("callback-added", there, f"callback {name} was added")
-            continue
-        if not context.same_component(before[name], after[name]):
+        elif not context.same_component(before[name], after[name]):
             old_node, new_node = context.old.follow(before[name]), context.new.follow(after[name])
             callback(context, old_node, new_node, there, flipped=not flipped)
 
 
-def callback(
-    context: ComparisonContext, old: dict[str, Any], new: dict[str, Any], where: str, *, flipped: bool
-) -> None:
+def callback(context: ComparisonContext, old: Node, new: Node, where: str, *, flipped: bool) -> None:
     """Report changes of one callback: a path item for each expression of its URL."""
     for expression in sorted({*map(str, old), *map(str, new)}):
         if expression.startswith("x-"):
@@ -209,14 +183,8 @@ def callback(
         if expression not in new:
             context.add("callback-removed", where, f"{expression} is not called any more", detail=expression)
         elif expression in old and old[expression] != new[expression]:
-            path_item(
-                context,
-                expression,
-                f"{expression} of {where}",
-                old[expression],
-                new[expression],
-                flipped=flipped,
-            )
+            nodes = old[expression], new[expression]
+            path_item(context, expression, f"{expression} of {where}", *nodes, flipped=flipped)
 
 
 def webhooks(context: ComparisonContext) -> None:

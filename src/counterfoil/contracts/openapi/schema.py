@@ -19,6 +19,7 @@ from counterfoil.contracts.openapi.reads import EVERYTHING, FieldSelection
 from counterfoil.contracts.openapi.rules import Side
 from counterfoil.contracts.openapi.view import View, view_of
 
+_ANNOTATIONS = ("description", "summary", "title")
 MAX_PROBE_DEPTH = 6
 """Limit of nested `views_fit` questions; beyond it, recursive schemas count as fitting."""
 
@@ -38,12 +39,8 @@ class SchemaPlace(msgspec.Struct, frozen=True):
 
     def into(self, part: str, fields: FieldSelection | None = None) -> SchemaPlace:
         """Return the place of a part of the schema."""
-        return SchemaPlace(
-            where=f"{self.where}/{part}",
-            side=self.side,
-            form=self.form,
-            fields=self.fields if fields is None else fields,
-        )
+        where = f"{self.where}/{part}"
+        return SchemaPlace(where, self.side, self.form, self.fields if fields is None else fields)
 
     def turned(self) -> SchemaPlace:
         """Return the same place with the other direction."""
@@ -84,9 +81,7 @@ class SchemaComparer:
     def compare(self, old: Any, new: Any, place: SchemaPlace) -> None:
         """Report changes between two schemas at a place."""
         if not self.thorough:
-            if old is new or old == new:
-                return
-            if _same_reference(old, new):
+            if old is new or old == new or _same_reference(old, new):
                 return
         elif not self._probing and (name := reference_of(old)) and name == reference_of(new):
             # A component is reported at its own place, not at the place that refers to it.
@@ -151,7 +146,7 @@ class SchemaComparer:
         shared = set() if self.thorough else _parts(old) & _parts(new)
         if shared:
             return view_of(old, self.old), view_of(new, self.new, dict.fromkeys(shared, self.old))
-        return self.view(old, fresh=False), self.view(new, fresh=True)
+        return self.view_pair(old, new)
 
     def view(self, schema: Any, *, fresh: bool) -> View:
         """Return the view of a schema of the new document (`fresh`) or of the old one."""
@@ -160,6 +155,10 @@ class SchemaComparer:
             self._alive.append(schema)
             self._views[key] = view_of(schema, self.new if fresh else self.old)
         return self._views[key]
+
+    def view_pair(self, old: Any, new: Any) -> tuple[View, View]:
+        """Return the views of a schema of the old document and of one of the new document."""
+        return self.view(old, fresh=False), self.view(new, fresh=True)
 
     def views(self, old: View, new: View, place: SchemaPlace) -> None:
         """Report changes between two views. Rearranged alternatives are compared as a whole."""
@@ -188,10 +187,7 @@ class SchemaComparer:
         objects.compare(self, old, new, place)
 
     def fits(self, old: Any, new: Any, place: SchemaPlace) -> bool | None:
-        """Return whether the change from one schema to the other breaks nothing; None if undecided.
-
-        Reports no findings.
-        """
+        """Return whether the change between two schemas breaks nothing; None if undecided. Reports no findings."""
         key = (id(old), id(new), place.side, place.form)
         if key not in self._fits:
             self._alive.append((old, new))
@@ -218,9 +214,8 @@ class SchemaComparer:
 
     def _with_findings(self, findings: Findings, *, thorough: bool, probing: bool) -> SchemaComparer:
         """Return a comparer with its own findings. Pairs that are being compared count as equal, so recursion ends."""
-        copy = SchemaComparer(
-            self.old, self.new, findings, self.lifecycle, thorough=thorough, probing=probing
-        )
+        documents = self.old, self.new
+        copy = SchemaComparer(*documents, findings, self.lifecycle, thorough=thorough, probing=probing)
         copy._views, copy._alive, copy._fits = self._views, self._alive, self._fits
         copy._depth, copy._open = self._depth, self._open
         if self._probing:
@@ -237,12 +232,8 @@ def _same_reference(old: Any, new: Any) -> bool:
     reference = reference_of(old)
     if not reference or reference != reference_of(new):
         return False
-    return {k: v for k, v in old.items() if k not in _ANNOTATIONS} == {
-        k: v for k, v in new.items() if k not in _ANNOTATIONS
-    }
-
-
-_ANNOTATIONS = ("description", "summary", "title")
+    plain = ({k: v for k, v in side.items() if k not in _ANNOTATIONS} for side in (old, new))
+    return next(plain) == next(plain)
 
 
 def _parts(schema: Any) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterfoil.contracts.json_parts import as_list, as_map, escape
+from counterfoil.contracts.json_parts import Node, as_list, as_map, escape
 from counterfoil.contracts.openapi.document import ApiDescription
 from counterfoil.contracts.openapi.findings import Findings
 
@@ -63,7 +63,7 @@ def schemes(findings: Findings, before: ApiDescription, after: ApiDescription) -
             _scheme(findings, before.follow(old[name]), after.follow(new[name]), where)
 
 
-def _scheme(findings: Findings, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
+def _scheme(findings: Findings, old: Node, new: Node, where: str) -> None:
     _keys(findings, old, new, where, _SCHEME_KEYS)
     before, after = as_map(old.get("flows")), as_map(new.get("flows"))
     for flow in sorted({*map(str, before), *map(str, after)}):
@@ -74,7 +74,7 @@ def _scheme(findings: Findings, old: dict[str, Any], new: dict[str, Any], where:
             _flow(findings, as_map(before[flow]), as_map(after[flow]), there)
 
 
-def _flow(findings: Findings, old: dict[str, Any], new: dict[str, Any], where: str) -> None:
+def _flow(findings: Findings, old: Node, new: Node, where: str) -> None:
     _keys(findings, old, new, where, _URL_KEYS)
     scopes = "availableScopes" if "availableScopes" in old else "scopes"
     before, after = as_map(old.get(scopes)), as_map(new.get(scopes))
@@ -86,9 +86,7 @@ def _flow(findings: Findings, old: dict[str, Any], new: dict[str, Any], where: s
             findings.add("security-scope-added", there, f"scope {scope} was added")
 
 
-def _keys(
-    findings: Findings, old: dict[str, Any], new: dict[str, Any], where: str, keys: tuple[str, ...]
-) -> None:
+def _keys(findings: Findings, old: Node, new: Node, where: str, keys: tuple[str, ...]) -> None:
     changed = [key for key in keys if old.get(key) != new.get(key)]
     if changed:
         text = "; ".join(f"{key} {old.get(key)} became {new.get(key)}" for key in changed)

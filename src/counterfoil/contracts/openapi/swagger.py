@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterfoil.contracts.json_parts import as_list, as_map, reference_of
+from counterfoil.contracts.json_parts import Node, as_list, as_map, reference_of
 from counterfoil.contracts.openapi.document import METHODS
 
 _SECTIONS = {
@@ -21,12 +21,12 @@ _FLOWS = {"accessCode": "authorizationCode", "application": "clientCredentials"}
 _FORM = "application/x-www-form-urlencoded"
 
 
-def upgraded(root: dict[str, Any]) -> dict[str, Any]:
+def upgraded(root: Node) -> Node:
     """Return the description as OpenAPI 3.0; unchanged unless it is Swagger 2.0."""
     if not str(root.get("swagger", "")).startswith("2"):
         return root
     root = _with_new_references(root)
-    description: dict[str, Any] = {"openapi": "3.0.3", "info": root.get("info", {})}
+    description: Node = {"openapi": "3.0.3", "info": root.get("info", {})}
     if root.get("host"):
         schemes = as_list(root.get("schemes")) or ["https"]
         description["servers"] = [
@@ -78,7 +78,7 @@ def _reference(reference: str) -> str:
     return reference
 
 
-def _path_item(item: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+def _path_item(item: Node, root: Node) -> Node:
     shared = as_list(item.get("parameters"))
     path_item = {key: value for key, value in item.items() if key not in METHODS and key != "parameters"}
     for method in METHODS:
@@ -87,7 +87,7 @@ def _path_item(item: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
     return path_item
 
 
-def _operation(operation: dict[str, Any], shared: list[Any], root: dict[str, Any]) -> dict[str, Any]:
+def _operation(operation: Node, shared: list[Any], root: Node) -> Node:
     consumes = as_list(operation.get("consumes", root.get("consumes"))) or ["application/json"]
     produces = as_list(operation.get("produces", root.get("produces"))) or ["application/json"]
     converted = {
@@ -95,7 +95,7 @@ def _operation(operation: dict[str, Any], shared: list[Any], root: dict[str, Any
         for key, value in operation.items()
         if key not in ("consumes", "produces", "parameters", "responses", "schemes")
     }
-    parameters: dict[tuple[Any, Any], tuple[Any, dict[str, Any]]] = {}
+    parameters: dict[tuple[Any, Any], tuple[Any, Node]] = {}
     for raw in (*shared, *as_list(operation.get("parameters"))):
         node = _parameter_node(raw, root)
         parameters[str(node.get("in")), str(node.get("name"))] = (raw, node)
@@ -110,13 +110,13 @@ def _operation(operation: dict[str, Any], shared: list[Any], root: dict[str, Any
     return converted
 
 
-def _parameter_node(raw: Any, root: dict[str, Any]) -> dict[str, Any]:
+def _parameter_node(raw: Any, root: Node) -> Node:
     if reference := reference_of(raw):
         raw = as_map(root.get("parameters")).get(reference.rsplit("/", 1)[-1])
     return as_map(raw)
 
 
-def _body(nodes: list[dict[str, Any]], consumes: list[str]) -> dict[str, Any]:
+def _body(nodes: list[Node], consumes: list[str]) -> Node:
     for node in nodes:
         if node.get("in") == "body":
             content = {str(kind): {"schema": node.get("schema", {})} for kind in consumes}
@@ -134,7 +134,7 @@ def _body(nodes: list[dict[str, Any]], consumes: list[str]) -> dict[str, Any]:
     return {"required": required, "content": {str(kind): {"schema": schema} for kind in kinds}}
 
 
-def _schema(node: dict[str, Any]) -> dict[str, Any]:
+def _schema(node: Node) -> Node:
     return {
         key: value
         for key, value in node.items()
@@ -142,7 +142,7 @@ def _schema(node: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parameter(node: dict[str, Any]) -> dict[str, Any]:
+def _parameter(node: Node) -> Node:
     parameter = {
         key: value for key, value in node.items() if key not in _SCHEMA_KEYS and key != "collectionFormat"
     }
@@ -170,7 +170,7 @@ def _response(node: Any, produces: list[str]) -> Any:
     return response
 
 
-def _scheme(node: dict[str, Any]) -> dict[str, Any]:
+def _scheme(node: Node) -> Node:
     if node.get("type") == "basic":
         return {"type": "http", "scheme": "basic"}
     if node.get("type") == "oauth2":

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.json_parts import as_list
+from counterfoil.contracts.json_parts import Node, as_list
 from counterfoil.contracts.openapi.document import ApiDescription, UnresolvedReference
 
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
@@ -45,7 +45,7 @@ class View(msgspec.Struct):
     """True if null is valid; None if neither `type` nor `nullable` decides it."""
     enum: list[Any] | None = None
     extensible: list[Any] | None = None
-    properties: dict[str, Any] = msgspec.field(default_factory=dict)
+    properties: Node = msgspec.field(default_factory=dict)
     required: set[str] = msgspec.field(default_factory=set)
     additional: Any = True
     low: tuple[float, bool] | None = None
@@ -53,8 +53,8 @@ class View(msgspec.Struct):
     high: tuple[float, bool] | None = None
     sizes: dict[str, int] = msgspec.field(default_factory=dict)
     patterns: set[str] = msgspec.field(default_factory=set)
-    maps: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
-    carried: dict[str, Any] = msgspec.field(default_factory=dict)
+    maps: dict[str, Node] = msgspec.field(default_factory=dict)
+    carried: Node = msgspec.field(default_factory=dict)
     unions: list[Union] = msgspec.field(default_factory=list)
     unresolved: list[str] = msgspec.field(default_factory=list)
     names: set[str] = msgspec.field(default_factory=set)
@@ -127,7 +127,7 @@ def _read(
         _read(view, part, document, borrowed, depth + 1)
 
 
-def _types(view: View, schema: dict[str, Any]) -> None:
+def _types(view: View, schema: Node) -> None:
     stated = schema.get("type")
     names = [stated] if isinstance(stated, str) else as_list(stated)
     types = frozenset(str(name) for name in names) if names else None
@@ -151,7 +151,7 @@ def _common_types(first: frozenset[str], second: frozenset[str]) -> frozenset[st
     return common
 
 
-def _values(view: View, schema: dict[str, Any]) -> None:
+def _values(view: View, schema: Node) -> None:
     values = schema["enum"] if isinstance(schema.get("enum"), list) else None
     if "const" in schema:
         values = [schema["const"]]
@@ -166,7 +166,7 @@ def _values(view: View, schema: dict[str, Any]) -> None:
         view.patterns.add(schema["pattern"])
 
 
-def _bounds(view: View, schema: dict[str, Any]) -> None:
+def _bounds(view: View, schema: Node) -> None:
     for plain, excluded, low in (
         ("minimum", "exclusiveMinimum", True),
         ("maximum", "exclusiveMaximum", False),
@@ -199,7 +199,7 @@ def tighter(first: tuple[float, bool], second: tuple[float, bool], low: bool) ->
     return first[0] > second[0] if low else first[0] < second[0]
 
 
-def _object(view: View, schema: dict[str, Any]) -> None:
+def _object(view: View, schema: Node) -> None:
     properties = schema.get("properties")
     if isinstance(properties, dict):
         for name, value in properties.items():
