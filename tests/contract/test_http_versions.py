@@ -156,7 +156,7 @@ async def test_a_version_in_use_after_its_sunset_is_one_case_for_each_user(tmp_p
         await run_of(http, "c1", "waiting")
         await app.uses.flush()
         for _ in range(2):
-            await deprecations.overdue(app.store, app.model, await app.now(), set())
+            await deprecations.open_overdue_cases(app.store, app.model, await app.now(), set())
         cases = [c for c in (await http.get("/v1/cases")).json()["items"] if c["reason"] == "sunset_in_use"]
         told = {c["message"].split(";")[0].split(" had")[0]: c for c in cases}
         assert set(told) == {"credit.asked.v1", "credit.granted.v1"}

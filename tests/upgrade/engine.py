@@ -136,7 +136,7 @@ def build(
 async def recover(parts: Parts, at: datetime) -> None:
     """Start: take up the Release in force and the calls that the worker's former process left."""
     await parts.releases.publish(at, "up")
-    await parts.worker._left_behind()
+    await parts.worker._clean_up()
 
 
 async def run_once(parts: Parts, kind: str) -> int:

@@ -142,7 +142,7 @@ def _asserted(side: ReplaySide, event: CanonicalEvent) -> Mapping[str, Any]:
     """Return the fields that an event asserts of its object."""
     try:
         forms = routing.forms(side.model, event, side.waited)
-        return admission.asserted(side.model, event, forms) or {}
+        return admission.asserted_state(side.model, event, forms) or {}
     except CastFailed:
         return {}
 

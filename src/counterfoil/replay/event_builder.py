@@ -96,12 +96,12 @@ class EventBuilder:
                 old_event = None  # an earlier delivery brought the event
             mapped = self._map(m, recorded, bodies, answers, old_event, incremental)
             for e in mapped.events:
-                events.append(admission.accepted(model, m, receipt, e, self._is_trusted(recorded, e)))
+                events.append(admission.accept(model, m, receipt, e, self._is_trusted(recorded, e)))
                 links += admission.links_of(model, m.system, e, receipt.received_at)
-        return MappedDelivery(events=tuple(admission.once(events)), links=tuple(links))
+        return MappedDelivery(events=tuple(admission.drop_repeats(events)), links=tuple(links))
 
     def _is_trusted(self, recorded: RecordedDelivery, event: MappedEvent) -> bool:
-        """Return True if admission accepted the same event under the same contract."""
+        """Return True if admission.accept the same event under the same contract."""
         return event.type in self._trusted and any(
             other.id == event.id and other.data == event.data for other in recorded.events
         )
@@ -109,7 +109,7 @@ class EventBuilder:
     def declared(self, recorded: RecordedDelivery) -> MappedDelivery:
         """Return the event of a delivery that came in canonical form."""
         try:
-            return MappedDelivery(events=(admission.declared(self._model, recorded.receipt),))
+            return MappedDelivery(events=(admission.accept_declared(self._model, recorded.receipt),))
         except HeldDelivery as held:
             return MappedDelivery(held=held.reason, message=held.message)
 
@@ -137,4 +137,4 @@ class EventBuilder:
             mapped = incremental.apply(old_event, bodies.body, fetched, receipt.received_at, answers)
             if mapped is not None:
                 return mapped
-        return admission.mapped(m, receipt, bodies.body, fetched, answers)
+        return admission.map_delivery(m, receipt, bodies.body, fetched, answers)

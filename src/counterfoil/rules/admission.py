@@ -60,7 +60,9 @@ def fetch_arguments(m: InboundMapping, receipt: Receipt, body: Any) -> dict[str,
         raise HeldDelivery("mapping_failed", f"mapping {m.name}, fetch: {error}", _first(m.owners)) from error
 
 
-def mapped(m: InboundMapping, receipt: Receipt, body: Any, fetched: Any, answers: Answers) -> MappedEvents:
+def map_delivery(
+    m: InboundMapping, receipt: Receipt, body: Any, fetched: Any, answers: Answers
+) -> MappedEvents:
     """Apply the mapping to the delivery. Raises HeldDelivery, LookupsNeeded."""
     result = mapping.apply_inbound(m, body, fetched, receipt.received_at, answers)
     match result:
@@ -74,7 +76,7 @@ def mapped(m: InboundMapping, receipt: Receipt, body: Any, fetched: Any, answers
             raise HeldDelivery("unresolved", message, _first(m.owners), wake=topic)
 
 
-def accepted(
+def accept(
     model: Model, m: InboundMapping, receipt: Receipt, event: MappedEvent, trusted: bool = False
 ) -> CanonicalEvent:
     """Return the mapped event in canonical form. Raises HeldDelivery for a broken contract or foreign fields.
@@ -87,7 +89,7 @@ def accepted(
     return canonical
 
 
-def declared(model: Model, receipt: Receipt) -> CanonicalEvent:
+def accept_declared(model: Model, receipt: Receipt) -> CanonicalEvent:
     """Return the event of a delivery that came in canonical form. Raises HeldDelivery."""
     event = acceptance.declared(model, receipt)
     if isinstance(event, Rejection):
@@ -112,7 +114,7 @@ def links_of(model: Model, system: str, event: MappedEvent, now: datetime) -> li
     ]
 
 
-def once(events: Iterable[CanonicalEvent]) -> list[CanonicalEvent]:
+def drop_repeats(events: Iterable[CanonicalEvent]) -> list[CanonicalEvent]:
     """Return each fact once: of two versions in one delivery, the newer. Repeats of one version stay."""
     newest: dict[str, CanonicalEvent] = {}
     repeats: list[CanonicalEvent] = []
@@ -235,7 +237,7 @@ def _routing_failed(model: Model, event: CanonicalEvent, error: Exception) -> He
 
 def head_of(model: Model, event: CanonicalEvent, forms: Forms, now: datetime) -> Head | None:
     """Return the head that the event gives its object; None if it has no object."""
-    state = asserted(model, event, forms)
+    state = asserted_state(model, event, forms)
     if state is None:
         return None
     return Head(
@@ -250,7 +252,7 @@ def head_of(model: Model, event: CanonicalEvent, forms: Forms, now: datetime) ->
     )
 
 
-def asserted(model: Model, event: CanonicalEvent, forms: Forms) -> dict[str, Any] | None:
+def asserted_state(model: Model, event: CanonicalEvent, forms: Forms) -> dict[str, Any] | None:
     """Return the object's fields that the event asserts; None if it has no object.
 
     The newest version wins over the sent one, because the object has the newest version's shape.

@@ -49,7 +49,7 @@ async def settle(worker: Worker) -> None:
             + await worker.send_once()
             + await worker.watch_once()
         )
-        while worker.busy:
+        while worker.tasks.busy:
             await worker.wait_for_work()
         if not did:
             return

@@ -11,7 +11,7 @@ from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.release import Plan
 from counterfoil.core.run import RunStatus
-from counterfoil.flow.context.deprecations import DeprecationUsage, overdue
+from counterfoil.flow.context.deprecations import DeprecationUsage, open_overdue_cases
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.intake.receive import receive_events
@@ -416,9 +416,9 @@ async def test_who_takes_a_deprecated_version_is_counted_with_who_sends_it() -> 
         ("invoice.closed.v1", "takes", "workflow:booking", 2),
     ]
     opened: set[str] = set()
-    assert await overdue(play.store, model, play.now, opened) == 2
-    assert await overdue(play.store, model, play.now, opened) == 0
-    assert await overdue(play.store, model, play.now, set()) == 2
+    assert await open_overdue_cases(play.store, model, play.now, opened) == 2
+    assert await open_overdue_cases(play.store, model, play.now, opened) == 0
+    assert await open_overdue_cases(play.store, model, play.now, set()) == 2
     messages = sorted(case.message for case in play.cases("sunset_in_use"))
     assert len(messages) == 2
     assert messages[1].startswith(

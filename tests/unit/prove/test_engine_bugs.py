@@ -28,7 +28,7 @@ BUGS = [
     ("a limit is passed", "over-limit", 0, Edit(
         steps, "_ask", "if limit.at_most is not None and used + share > limit.at_most:", "if False:")),
     ("a call whose approval fell may be passed over", "unapproved", 1, Edit(
-        reactions, "park", 'isinstance(step, Approve) or st.outcome == "stale"', "isinstance(step, Approve)")),
+        reactions, "park", 'isinstance(step, d.Approve) or st.outcome == "stale"', "isinstance(step, d.Approve)")),
     ("a run ends while a call is under way", "unfinished", 2, Edit(
         reactions, "ending", "if context.under_way():", "if False:")),
 ]  # fmt: skip

@@ -338,7 +338,7 @@ class Play:
                 await self.sender.send_planned(effect)
                 did = True
         for effect in await self.store.effects_overdue(self.now, 100):
-            await self.reconciler.overdue(effect)
+            await self.reconciler.mark_overdue(effect)
             did = True
         for effect in await self.store.effects_to_look_up(self.now, 100):
             await self.reconciler.look_up(effect)

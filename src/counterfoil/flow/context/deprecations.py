@@ -52,15 +52,12 @@ class DeprecationUsage:
         """Count a use if the version is deprecated. Return its notice then, else None."""
         notice = self.deprecated(now).get(name)
         if notice is not None:
-            key = (name, side, who, now.date())
-            earlier = self._counts.get(key)
-            use = UseCount(name=name, side=side, who=who, count=count, first_at=now, last_at=now)
-            if earlier is not None:
-                use = msgspec.structs.replace(use, count=earlier.count + count, first_at=earlier.first_at)
-            self._counts[key] = use
+            self._add(UseCount(name=name, side=side, who=who, count=count, first_at=now, last_at=now))
         return notice
 
-    def admitted(self, model: Model, admit: Admit, new: Sequence[str], door: str, now: datetime) -> None:
+    def note_admission(
+        self, model: Model, admit: Admit, new: Sequence[str], door: str, now: datetime
+    ) -> None:
         """Count the senders and consumers of deprecated versions in an admission.
 
         The endpoint for CloudEvents counts its own senders, by person.
@@ -92,13 +89,15 @@ class DeprecationUsage:
             await self._store.apply(CountUse(uses=tuple(counts.values())))
         except TryAgain:
             for use in counts.values():
-                self._restore(use)
+                self._add(use)
 
-    def _restore(self, use: UseCount) -> None:
+    def _add(self, use: UseCount) -> None:
         key = (use.name, use.side, use.who, use.last_at.date())
-        later = self._counts.get(key)
-        if later is not None:
-            use = msgspec.structs.replace(later, count=later.count + use.count, first_at=use.first_at)
+        other = self._counts.get(key)
+        if other is not None:
+            first_at, last_at = min(use.first_at, other.first_at), max(use.last_at, other.last_at)
+            count = use.count + other.count
+            use = msgspec.structs.replace(use, count=count, first_at=first_at, last_at=last_at)
         self._counts[key] = use
 
 
@@ -108,8 +107,9 @@ def _takers(model: Model, admit: Admit, event: CanonicalEvent) -> list[tuple[str
     for start in admit.starts:
         if start.stimulus.ref == event.id:
             begins = model.workflows[start.workflow].start
-            later = begins.generation if isinstance(begins.generation, kinds.GenerationEvent) else None
-            names = [begins.event, later.event if later is not None else None]
+            names = [begins.event]
+            if isinstance(begins.generation, kinds.GenerationEvent):
+                names.append(begins.generation.event)
             users += [(name, f"workflow:{start.workflow}") for name in names if name is not None]
     for foil in admit.foils:
         if foil.cause == event.id:
@@ -168,7 +168,7 @@ async def in_use(store: Store, model: Model, now: datetime) -> list[DeprecatedVe
     ]
 
 
-async def overdue(store: Store, model: Model, now: datetime, opened: set[str]) -> int:
+async def open_overdue_cases(store: Store, model: Model, now: datetime, opened: set[str]) -> int:
     """Open a Case for each user of a version that is past its sunset. Return their number.
 
     `opened` holds the Cases that this process has opened; the store would ignore a repeat as well.
@@ -195,9 +195,8 @@ def _cases(model: Model, version: DeprecatedVersion, now: datetime) -> list[Case
     for use in version.used:
         if use.last_at >= sunset:
             last = use.last_at.isoformat(timespec="seconds")
-            uses.setdefault(use.who, []).append(
-                f"{VERBS[use.side]} it ({use.count} times in all, last at {last})"
-            )
+            text = f"{VERBS[use.side]} it ({use.count} times in all, last at {last})"
+            uses.setdefault(use.who, []).append(text)
     for runs in version.waiting:
         uses.setdefault(f"workflow:{runs.workflow}", []).append(f"has {runs.count} runs that wait for it")
     kind = model.events.get(notice.name) or model.operations[notice.name]

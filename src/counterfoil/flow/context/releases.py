@@ -36,15 +36,9 @@ class Releases:
 
         False if the store has an active Release already; that one becomes `present`.
         """
-        present = self.present
+        present, waits = self.present, routing.waits(self.present) or (("", ""),)
         first = await self._store.apply(
-            PutFirstRelease(
-                digest=present.digest,
-                body=present.to_json(),
-                waits=routing.waits(present) or (("", ""),),
-                at=at,
-                actor=actor,
-            )
+            PutFirstRelease(digest=present.digest, body=present.to_json(), waits=waits, at=at, actor=actor)
         )
         digest = None if first else await self._store.active_release()
         await self.take_up(present if digest is None else await self.model(digest))
@@ -67,11 +61,7 @@ class Releases:
         try:
             return await self.model(digest)
         except Misconfigured as error:
-            log.error(
-                "release %s cannot be read, so events for its waiting runs are not delivered: %s",
-                digest,
-                error,
-            )
+            log.error("release %s is unreadable; events for its waiting runs wait: %s", digest, error)
             self._unreadable.add(digest)
             return None
 
@@ -160,9 +150,8 @@ class Releases:
                 model = await self._former(release)
                 if model is None or event not in model.events:
                     continue
-                paths = [
-                    model.versions.path(event, o) for o in reversed(self.present.versions.of(event, "event"))
-                ]
+                others = reversed(self.present.versions.of(event, "event"))
+                paths = [model.versions.path(event, other) for other in others]
                 self._onward[event] = next((path for path in paths if path), ())
                 if self._onward[event]:
                     break

@@ -209,9 +209,8 @@ class ConcurrencyLimiter:
             new = queue.new_cap
             if new is not None:
                 quiet = timedelta(seconds=0.0 if new.lowers else RAISE_AFTER_SECONDS)
-                await store.apply(
-                    SetCap(account=queue.account, expected_cap=new.before, cap=new.cap, quiet=quiet, at=now)
-                )
+                caps = {"expected_cap": new.before, "cap": new.cap}
+                await store.apply(SetCap(account=queue.account, **caps, quiet=quiet, at=now))
                 if queue.new_cap is new:
                     queue.new_cap = None
 
@@ -222,9 +221,8 @@ class ConcurrencyLimiter:
         """
         queues = list(self._queues.values())
         wants = tuple(self._want(queue, self._clock()) for queue in queues)
-        answer = await store.apply(
-            Heartbeat(worker=self.worker, until=now + HEARTBEAT_LIFETIME, wants=wants, at=now)
-        )
+        until = now + HEARTBEAT_LIFETIME
+        answer = await store.apply(Heartbeat(worker=self.worker, until=until, wants=wants, at=now))
         now_alone = self._others > 0 and answer.others == 0
         self._others = answer.others
         for queue, grant in zip(queues, answer.grants, strict=False):
@@ -237,13 +235,11 @@ class ConcurrencyLimiter:
 
     def _want(self, queue: SystemQueue, now: float) -> QuotaRequest:
         queue.asked_at = now
-        requested = (
-            0 if self._closed else queue.slots_to_request(now, self._others == 0, self._others >= queue.cap)
-        )
+        alone, crowded = self._others == 0, self._others >= queue.cap
+        slots = 0 if self._closed else queue.slots_to_request(now, alone, crowded)
         queue.missed = 0
-        return QuotaRequest(
-            account=queue.account, cap=queue.cap, slots_wanted=requested, in_use=queue.in_use(now)
-        )
+        in_use = queue.in_use(now)
+        return QuotaRequest(account=queue.account, cap=queue.cap, slots_wanted=slots, in_use=in_use)
 
     def _take_grant(self, queue: SystemQueue, grant: QuotaGrant, started_at: float) -> None:
         if started_at >= queue.good_until:

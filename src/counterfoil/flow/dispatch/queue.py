@@ -217,11 +217,8 @@ class SystemQueue:
         if self.aim >= self.cap or self.in_flight + 1 < self.slots:
             return
         self._answered += 1
-        if (
-            self._answered >= self.aim
-            and now >= self._changed_at + RAISE_AFTER_SECONDS
-            and self.new_cap is None
-        ):
+        is_quiet = now >= self._changed_at + RAISE_AFTER_SECONDS
+        if self._answered >= self.aim and is_quiet and self.new_cap is None:
             self._answered = 0
             self._changed_at = now
             self.new_cap = LearnedCap(self.aim, self.aim + 1)

@@ -63,12 +63,9 @@ class LimiterSlotRequest:
 
 def most_significant(outcomes: Sequence[Outcome]) -> Outcome | None:
     """Return the outcome that says most about the system: throttled, else answered, else failed."""
-    by_kind = {classify(outcome): outcome for outcome in outcomes}
-    return (
-        by_kind.get(CallHealth.THROTTLED)
-        or by_kind.get(CallHealth.ANSWERED)
-        or by_kind.get(CallHealth.FAILED)
-    )
+    by_health = {classify(outcome): outcome for outcome in outcomes}
+    order = (CallHealth.THROTTLED, CallHealth.ANSWERED, CallHealth.FAILED)
+    return next((by_health[health] for health in order if health in by_health), None)
 
 
 @dataclass(slots=True, eq=False)

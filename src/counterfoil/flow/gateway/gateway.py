@@ -62,9 +62,7 @@ class Gateway:
         note_use: NoteUse = lambda *_: None,
     ) -> None:
         """`stopping` returns True when this process is about to end; waiting calls then return at once."""
-        self._store = store
-        self._releases = releases
-        self._intake = intake
+        self._store, self._releases, self._intake = store, releases, intake
         self._note_use = note_use
         self._results = RunResults(store, releases, stopping)
         self._reader = SystemReader(store, connectors, limiter)
@@ -98,7 +96,7 @@ class Gateway:
         digest = wire.digest([request.operation, request.input])
         earlier = await self._store.call(request.consumer, request.family, request.key)
         if earlier is not None and earlier.digest == digest and earlier.status is not None:
-            return _repeated(earlier), "repeated"
+            return _repeat_reply(earlier), "repeated"
         model, rate = self._releases.present, None  # one Release for the whole call
         if earlier is None:
             served = placement.served_version(model, request.operation)
@@ -111,7 +109,7 @@ class Gateway:
         placed = await self._store.apply(place)
         if placed.verdict == "answered":
             assert placed.call is not None
-            return _repeated(placed.call), "repeated"
+            return _repeat_reply(placed.call), "repeated"
         if placed.verdict == "outdated":
             raise TryAgain(f"release {model.digest[:12]} is no longer active", after=1.0)
         if placed.verdict not in ("new", "taken"):
@@ -129,7 +127,7 @@ class Gateway:
         grants = Grants.of(model, request.roles)
         if not grants.allow(served):
             raise CallRefused("unknown", placement.UNKNOWN)
-        value = placement.checked_input(model, served, grants, request)
+        value = placement.check_input(model, served, grants, request)
         operation = model.operations[served.by]
         rate = placement.rate_of(model, served)
         if isinstance(operation.exposes, dict):
@@ -137,7 +135,7 @@ class Gateway:
             if excess:
                 self._intake.refuse(excess)
             place = placement.claim(request, digest, now, request.seconds)
-            place = await placement.started(self._store, model, served, request, value, place)
+            place = await placement.add_start(self._store, model, served, request, value, place)
         else:
             place = placement.claim(request, digest, now, kinds.seconds(operation.timeout))
         return msgspec.structs.replace(place, rate=rate, release=model.digest), rate
@@ -157,7 +155,7 @@ class Gateway:
             current = await self._store.call(call.consumer, call.operation, call.key)
             if current is None or current.status is None:
                 raise CallRefused("busy", "Another process answers this call. Retry.", after=1.0)
-            return _repeated(current).reply, "repeated"
+            return _repeat_reply(current).reply, "repeated"
         return reply, outcome.word
 
     async def _outcome(
@@ -217,8 +215,7 @@ def _context(model: Model, operation: str, value: Any, receipt: int, now: dateti
     return CallInProgress(model=model, served=served, input=typed(value, schema), receipt=receipt, at=now)
 
 
-def _repeated(call: OperationCall) -> CallResponse:
+def _repeat_reply(call: OperationCall) -> CallResponse:
     assert call.status is not None
-    return CallResponse(
-        reply=StoredReply(status=call.status, headers=call.headers, body=call.body), repeated=True
-    )
+    reply = StoredReply(status=call.status, headers=call.headers, body=call.body)
+    return CallResponse(reply=reply, repeated=True)

@@ -70,7 +70,7 @@ def claim(request: OperationRequest, digest: str, now: datetime, seconds: float)
     return PlaceCall(call=call, receipt=receipt, at=now, actor=f"person:{request.consumer}")
 
 
-async def started(
+async def add_start(
     store: Store,
     model: Model,
     served: ServingOperation,
@@ -105,9 +105,8 @@ async def _start(
     if start is None:
         raise CallRefused("not-taken", f"{workflow} does not accept this input: its `start.when` is false.")
     if len(start.key) > MAX_BUSINESS_KEY_CHARS or not start.key.isprintable():
-        raise CallRefused(
-            "not-taken", f"A business key is 1 to {MAX_BUSINESS_KEY_CHARS} printable characters."
-        )
+        message = f"A business key is 1 to {MAX_BUSINESS_KEY_CHARS} printable characters."
+        raise CallRefused("not-taken", message)
     return start
 
 
@@ -145,7 +144,7 @@ def served_version(model: Model, name: str) -> ServingOperation:
     return served
 
 
-def checked_input(
+def check_input(
     model: Model, served: ServingOperation, grants: Grants, request: OperationRequest
 ) -> dict[str, Any]:
     """Return the input in the version of the serving operation. Raises CallRefused."""
@@ -153,9 +152,8 @@ def checked_input(
     value = typed(request.input, schema)
     violations = faults(value, schema)
     if violations:
-        raise CallRefused(
-            "contract", f"The input breaks the contract of {served.requested}.", faults=violations
-        )
+        message = f"The input breaks the contract of {served.requested}."
+        raise CallRefused("contract", message, faults=violations)
     foreign = trespasses_of_call(model, served.requested, grants.speaks, set(value))
     if value.get(REQUESTED_BY, request.consumer) != request.consumer:
         foreign.append(f"{REQUESTED_BY} must be you, {request.consumer}")
@@ -192,21 +190,14 @@ def refusal(
     call = placed.call
     match placed.verdict:
         case "changed":
-            return CallRefused(
-                "changed",
-                f"The key {request.key} belongs to another call of {request.operation}. Use a new key.",
-            )
+            message = f"The key {request.key} belongs to another call of {request.operation}. Use a new key."
+            return CallRefused("changed", message)
         case "busy":
-            after = max(1.0, (call.until - now).total_seconds()) if call is not None else 1.0
-            return CallRefused(
-                "busy", "The first call with this key is still in progress.", after=min(after, 2.0)
-            )
+            left = (call.until - now).total_seconds() if call is not None else 1.0
+            message = "The first call with this key is still in progress."
+            return CallRefused("busy", message, after=min(max(left, 1.0), 2.0))
         case "limited":
-            return CallRefused(
-                "limited",
-                f"You have exceeded the rate of {request.operation}.",
-                after=placed.left.wait if placed.left is not None else 1.0,
-                rate=rate,
-                left=placed.left,
-            )
+            message = f"You have exceeded the rate of {request.operation}."
+            after = placed.left.wait if placed.left is not None else 1.0
+            return CallRefused("limited", message, after=after, rate=rate, left=placed.left)
     return CallRefused("exists", "Another call has started this already. A new key does not start it again.")

@@ -71,7 +71,7 @@ class RunResults:
                     if loaded is None:
                         raise Misconfigured(f"{run} is not in this store")
                     if loaded.run.status in TERMINAL:
-                        return await self.ended(loaded.run, context)
+                        return await self.outcome_of(loaded.run, context)
                     pending = _pending(loaded)
                     left = until - loop.time()
                     needs_person = pending.waiting_for == "approval" and not patient
@@ -82,21 +82,21 @@ class RunResults:
         finally:
             self._watches -= 1
 
-    async def ended(self, run: Run, context: CallInProgress) -> Outcome:
+    async def outcome_of(self, run: Run, context: CallInProgress) -> Outcome:
         """Return the end of a Run, with its output in the version that the caller requested."""
         model = await self._releases.model(run.pin)
         definition = model.workflow(run.workflow)
         if run.status is not RunStatus.DONE or run.state in stop_states(definition):
             return RunEnded(run=run.id, status=str(run.status), state=run.state)
         try:
-            output = await self._returned(model, definition, run)
+            output = await self._output(model, definition, run)
             output = conform(model, definition.start.operation or context.served.by, output)
             output = downcast(model, context, output)
         except BadOutput as error:
             return bad_output(model, context, f"{run.id} has ended; {error}", run.id)
         return RunEnded(run=run.id, status=str(run.status), state=run.state, output=output)
 
-    async def _returned(self, model: Model, definition: Definition, run: Run) -> Any:
+    async def _output(self, model: Model, definition: Definition, run: Run) -> Any:
         names = {**load(run.ctx).names, "run": run_names(run, run.state, run.direction)}
         lookups = Lookups(self._store, model, await self._store.now())
         lookup = lookup_in(lookups.answers)

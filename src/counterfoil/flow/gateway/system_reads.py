@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -19,9 +18,9 @@ from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane
 from counterfoil.flow.gateway.calls import CallInProgress, Outcome, ReadAnswer, Unanswerable
 from counterfoil.flow.gateway.results import BadOutput, bad_output, conform, downcast
 from counterfoil.flow.runs.effects import read_outcome
-from counterfoil.model import Model, kinds
+from counterfoil.model import kinds
 from counterfoil.rules import mapping
-from counterfoil.rules.mapping import MappedAnswer, MappingFailed, UnresolvedLink
+from counterfoil.rules.mapping import MappingFailed, UnresolvedLink
 from counterfoil.rules.versions import CastFailed, upcast_input
 from counterfoil.store.port.store import Store
 
@@ -35,9 +34,7 @@ class SystemReader:
     def __init__(
         self, store: Store, connectors: Mapping[str, Connector], limiter: ConcurrencyLimiter
     ) -> None:
-        self._store = store
-        self._connectors = connectors
-        self._limiter = limiter
+        self._store, self._connectors, self._limiter = store, connectors, limiter
 
     async def read(self, context: CallInProgress) -> Outcome:
         """Return a system's answer. Raises TryAgain if the system cannot answer now."""
@@ -47,7 +44,7 @@ class SystemReader:
             raise Misconfigured(f"{operation.name} is not exposed to be read")
         try:
             value = upcast_input(served, context.input)
-            request = await self._rendered(model, operation.name, value, context.at)
+            request = await self._render(context, value)
         except (CastFailed, BadOutput) as error:
             return bad_output(model, context, str(error))
         if isinstance(request, UnresolvedLink):
@@ -57,19 +54,17 @@ class SystemReader:
             return _rejected(operation, answer)
         assert isinstance(answer, Confirmed)
         try:
-            output = await self._canonical(model, operation.name, value, dict(answer.result), context.at)
+            output = await self._take_result(context, value, dict(answer.result))
             output = downcast(model, context, conform(model, operation.name, output))
         except BadOutput as error:
             return bad_output(model, context, str(error))
         return ReadAnswer(output=output)
 
-    async def _rendered(
-        self, model: Model, operation: str, value: Any, at: datetime
-    ) -> bytes | UnresolvedLink:
-        outbound, lookups = model.outbound(operation), Lookups(self._store, model, at)
-        request = await lookups.complete(
-            partial(mapping.render, outbound, value, {}, {}, "", lookups.answers)
-        )
+    async def _render(self, context: CallInProgress, value: Any) -> bytes | UnresolvedLink:
+        outbound = context.model.outbound(context.served.by)
+        lookups = Lookups(self._store, context.model, context.at)
+        answers = lookups.answers
+        request = await lookups.complete(partial(mapping.render, outbound, value, {}, {}, "", answers))
         if isinstance(request, MappingFailed):
             raise BadOutput(request.message)
         return request
@@ -98,21 +93,16 @@ class SystemReader:
             self._limiter.leave(slot, answer)
         return answer
 
-    async def _canonical(
-        self, model: Model, operation: str, value: Any, result: dict[str, Any], at: datetime
-    ) -> Any:
-        lookups = Lookups(self._store, model, at)
-        outbound = model.outbound(operation)
-        answer = await lookups.complete(
-            partial(mapping.take_result, outbound, value, result, lookups.answers)
-        )
-        match answer:
-            case MappingFailed(message):
-                raise BadOutput(message)
-            case MappedAnswer(differs=differs) if differs:
-                raise BadOutput("; ".join(differs))
-            case _:
-                return {name: part for name, part in answer.result.items() if part is not None}
+    async def _take_result(self, context: CallInProgress, value: Any, result: dict[str, Any]) -> Any:
+        outbound = context.model.outbound(context.served.by)
+        lookups = Lookups(self._store, context.model, context.at)
+        answers = lookups.answers
+        answer = await lookups.complete(partial(mapping.take_result, outbound, value, result, answers))
+        if isinstance(answer, MappingFailed):
+            raise BadOutput(answer.message)
+        if answer.differs:
+            raise BadOutput("; ".join(answer.differs))
+        return {name: part for name, part in answer.result.items() if part is not None}
 
 
 def _rejected(operation: kinds.Operation, answer: Rejected) -> Outcome:

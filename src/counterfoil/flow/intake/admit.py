@@ -30,8 +30,7 @@ from counterfoil.flow.runs.snapshot import LEASE, RunSnapshot, run_start
 from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules import admission, lookup, routing
-from counterfoil.rules.admission import AdmissionConsequences, HeldDelivery
-from counterfoil.rules.mapping import MappedEvents
+from counterfoil.rules.admission import HeldDelivery
 from counterfoil.rules.routing import Forms
 from counterfoil.store.port.intake import Admit, AdmitResult
 from counterfoil.store.port.records import Lease, RunStart, TopicPost
@@ -68,23 +67,15 @@ class Admitter:
         try:
             admit = await self._admission(model, todo, lookups, now)
         except HeldDelivery as hold:
-            await self._apply(
-                Admit(
-                    todo=(todo.kind, todo.ref),
-                    cases=(_case(todo, hold, now),),
-                    park=True,
-                    wake_topic=hold.wake,
-                    release=model.digest,
-                    at=now,
-                    actor="admit",
-                )
-            )
+            about = {"todo": (todo.kind, todo.ref), "release": model.digest, "at": now, "actor": "admit"}
+            case = _case(todo, hold, now)
+            await self._apply(Admit(**about, cases=(case,), park=True, wake_topic=hold.wake))
             return []
         admitted = await self._store.apply(admit)
         if admit.ignored:
             return []
         door = todo.receipt.door if todo.receipt is not None else ""
-        self._uses.admitted(model, admit, admitted.new_events, door, now)
+        self._uses.note_admission(model, admit, admitted.new_events, door, now)
         return [
             snapshot.from_start(s, now, tuple(f for f in admit.foils if f.run == s.run))
             for s in admit.starts
@@ -118,7 +109,7 @@ class Admitter:
     ) -> tuple[list[CanonicalEvent], list[Link], str]:
         """Return the receipt's events and Links, or the reason why nothing follows from it."""
         if receipt.door == "events":
-            return [admission.declared(model, receipt)], [], ""
+            return [admission.accept_declared(model, receipt)], [], ""
         body = wire.read_json(receipt.body)
         mappings = admission.accepting_mappings(
             model, receipt, body, model.inbound(receipt.system, receipt.type)
@@ -127,8 +118,10 @@ class Admitter:
         links: list[Link] = []
         for m in mappings:
             if m.ignore is None:
-                mapped = await self._map(model, m, receipt, body, lookups, now)
-                events += [admission.accepted(model, m, receipt, event) for event in mapped.events]
+                fetched = await self._fetch(model, m, receipt, body, now)
+                work = partial(admission.map_delivery, m, receipt, body, fetched, lookups.answers)
+                mapped = await lookups.complete(work)
+                events += [admission.accept(model, m, receipt, event) for event in mapped.events]
                 for event in mapped.events:
                     links += admission.links_of(model, m.system, event, now)
         links += [
@@ -147,12 +140,6 @@ class Admitter:
             reasons = [m.ignore for m in mappings if m.ignore is not None]
             return [], links, "; ".join(reasons) or "the conditions of its mappings exclude all of it"
         return events, links, ""
-
-    async def _map(
-        self, model: Model, m: InboundMapping, receipt: Receipt, body: Any, lookups: Lookups, now: datetime
-    ) -> MappedEvents:
-        fetched = await self._fetch(model, m, receipt, body, now)
-        return await lookups.complete(partial(admission.mapped, m, receipt, body, fetched, lookups.answers))
 
     async def _fetch(
         self, model: Model, m: InboundMapping, receipt: Receipt, body: Any, now: datetime
@@ -183,25 +170,22 @@ class Admitter:
         lookups: Lookups,
         now: datetime,
     ) -> Admit:
-        events = admission.once(events)
+        events = admission.drop_repeats(events)
         all_forms = [await self._forms(model, event) for event in events]
         for event, forms in zip(events, all_forms, strict=True):
             admission.check_taken(model, event, forms, self._releases.waited)
+        lease = Lease(self._worker, now + LEASE) if self._worker else None
         heads: list[Head] = []
         posts: list[TopicPost] = []
         starts: list[RunStart] = []
         foils: list[Foil] = []
         observations: list[Observation] = []
         for event, forms in zip(events, all_forms, strict=True):
-            answer = lookup.lookup_in(lookups.answers, event.system)
-            follows = await lookups.complete(
-                partial(admission.consequences, model, event, forms, now, answer)
-            )
-            observations += await lookups.complete(
-                partial(admission.observations, model, event, forms, answer)
-            )
+            ask = lookup.lookup_in(lookups.answers, event.system)
+            follows = await lookups.complete(partial(admission.consequences, model, event, forms, now, ask))
+            observations += await lookups.complete(partial(admission.observations, model, event, forms, ask))
             heads += [follows.head] if follows.head is not None else []
-            starts += self._starts(model, event, follows, now)
+            starts += [run_start(model, start, event.id, lease=lease) for start in follows.starts]
             foils += follows.foils()
             posts += self._posts(model, event, forms)
         return Admit(
@@ -223,22 +207,13 @@ class Admitter:
         onward = await self._releases.onward(event.type)
         return admission.forms_of(model, event, self._releases.waited, bridges, onward)
 
-    def _starts(
-        self, model: Model, event: CanonicalEvent, follows: AdmissionConsequences, now: datetime
-    ) -> list[RunStart]:
-        lease = Lease(self._worker, now + LEASE) if self._worker else None
-        return [run_start(model, start, event.id, lease=lease) for start in follows.starts]
-
     def _posts(self, model: Model, event: CanonicalEvent, forms: Forms) -> list[TopicPost]:
         waited = self._releases.waited
         topics = routing.topics(model, event, forms, waited)
         if not topics:
             return []
-        return [
-            TopicPost(
-                event=event.id, topics=topics, body=wire.dumps(routing.event_body(event, forms, waited))
-            )
-        ]
+        body = wire.dumps(routing.event_body(event, forms, waited))
+        return [TopicPost(event=event.id, topics=topics, body=body)]
 
 
 def _case(todo: AdmissionTodo, hold: HeldDelivery, now: datetime) -> Case:

@@ -98,9 +98,8 @@ class Intake:
 
     def _offer_new(self, receive: Receive, received: ReceiveResult) -> ReceiveResult:
         if self._offer is not None:
-            for receipt, no, verdict in zip(
-                receive.receipts, received.numbers, received.verdicts, strict=True
-            ):
+            stored_as = zip(received.numbers, received.verdicts, strict=True)
+            for receipt, (no, verdict) in zip(receive.receipts, stored_as, strict=True):
                 if verdict == "new" and receipt.door != "fetch":
                     stored = msgspec.structs.replace(receipt, no=no)
                     self._offer(AdmissionTodo(kind="receipt", ref=str(no), receipt=stored))
@@ -144,6 +143,5 @@ class Intake:
             "backlog": f"more than {self.bounds.backlog} deliveries wait for admission",
             "age": f"deliveries have waited longer than {self.bounds.age:g} s for admission",
         }
-        raise TryAgain(
-            f"Nothing was stored: {reasons[over]}. Send it again later.", after=RETRY_AFTER_SECONDS[over]
-        )
+        message = f"Nothing was stored: {reasons[over]}. Send it again later."
+        raise TryAgain(message, after=RETRY_AFTER_SECONDS[over])

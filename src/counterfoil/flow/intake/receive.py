@@ -70,24 +70,17 @@ async def receive_events(
     for event in events:
         system = event.source.removeprefix("/").split("/")[0]
         if system not in model.systems:
-            systems = ", ".join(sorted(model.systems))
-            raise Refused(
-                f"event {event.id}: unknown system {event.source!r}; a source begins with one of {systems}",
-                ErrorClass.NOT_FOUND,
-            )
+            systems = f"a source begins with one of {', '.join(sorted(model.systems))}"
+            message = f"event {event.id}: unknown system {event.source!r}; {systems}"
+            raise Refused(message, ErrorClass.NOT_FOUND)
         body = render(event)
-        identity = wire.digest(
-            {"id": event.id, "source": event.source, "type": event.type, "body": body.decode()}
-        )
+        about = {"id": event.id, "source": event.source, "type": event.type}
+        identity = wire.digest({**about, "body": body.decode()})
         # A fact that is sent in two versions is stored twice, as it came; its id makes one event of it.
         version = number(event.type)
         suffix = f":v{version}" if version > 1 else ""
-        delivery = Delivery(
-            ext_id=f"ce:{event.source}:{event.id}{suffix}",
-            type=event.type,
-            identity=identity.encode(),
-            body=None,
-        )
+        ext_id = f"ce:{event.source}:{event.id}{suffix}"
+        delivery = Delivery(ext_id=ext_id, type=event.type, identity=identity.encode(), body=None)
         receipts.append(_receipt(system, delivery, "events", {}, body, now))
     if not receipts:
         return []
@@ -143,14 +136,12 @@ async def _store(
     actor: str,
     cursor: tuple[str, str, str] | None = None,
 ) -> ReceiveResult:
-    clashes = tuple(_clash(model, r, now) for r in receipts)
-    return await store.apply(
-        Receive(receipts=tuple(receipts), clashes=clashes, cursor=cursor, at=now, actor=f"system:{actor}")
-    )
+    rows, clashes = tuple(receipts), tuple(_clash(model, r, now) for r in receipts)
+    actor = f"system:{actor}"
+    return await store.apply(Receive(receipts=rows, clashes=clashes, cursor=cursor, at=now, actor=actor))
 
 
 def _clash(model: Model, receipt: Receipt, now: datetime) -> Case:
-    owners = model.owners_of(model.systems[receipt.system])
     return open_case(
         "clash",
         id=ids.derive("case", "clash", receipt.system, receipt.ext_id, receipt.identity),
@@ -158,6 +149,6 @@ def _clash(model: Model, receipt: Receipt, now: datetime) -> Case:
             f"{receipt.system} sent {receipt.ext_id} again with different content. The first delivery stays valid; "
             f"the second has SHA-256 {receipt.sha256}"
         ),
-        owners=owners,
+        owners=model.owners_of(model.systems[receipt.system]),
         at=now,
     )

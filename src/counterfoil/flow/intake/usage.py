@@ -6,6 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -76,14 +77,8 @@ class UsageIntake:
             )
         )
         answers = [RefusedEvent(place, refusal.reason, refusal.message) for place, refusal in checked.refused]
-        answers += [
-            RefusedEvent(
-                checked.places[place],
-                CLASH,
-                "stored before with different content; the first event stays valid",
-            )
-            for place in result.clashes
-        ]
+        detail = "stored before with different content; the first event stays valid"
+        answers += [RefusedEvent(checked.places[place], CLASH, detail) for place in result.clashes]
         return UsageAnswer(
             batch,
             result.accepted,
@@ -99,10 +94,8 @@ class UsageIntake:
         if not self._uses.deprecated(now).keys() & self._meters.types.keys():
             return []
         counts = Counter(row[2] for row in rows)
-        who = f"person:{sender}"
-        return sorted(
-            name for name, count in counts.items() if self._uses.note(name, "sends", who, now, count)
-        )
+        note = partial(self._uses.note, side="sends", who=f"person:{sender}", now=now)
+        return sorted(name for name, count in counts.items() if note(name, count=count))
 
     def _compiled(self, model: Model) -> Meters:
         if self._meters is None or self._model is not model:

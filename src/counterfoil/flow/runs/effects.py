@@ -45,12 +45,9 @@ class EffectSender:
         limiter: ConcurrencyLimiter,
         recorder: OutcomeRecorder,
     ) -> None:
-        self._store = store
-        self._releases = releases
-        self._connectors = connectors
-        self._worker = worker
-        self._limiter = limiter
-        self._recorder = recorder
+        self._store, self._releases, self._connectors = store, releases, connectors
+        self._actor, self._worker = f"worker:{worker}", worker
+        self._limiter, self._recorder = limiter, recorder
         self._batcher = RequestBatcher(store.now)
         self._places: dict[tuple[str, str], asyncio.Semaphore] = {}
         """Bound on intents that wait for a batch, by system and operation."""
@@ -97,29 +94,22 @@ class EffectSender:
             send = await self._commit_intent(context, effect)
             if send is None:
                 return None
-            connector = self._connectors[effect.system]
+            connector, timeout = self._connectors[effect.system], context.operation.timeout
+            request = request_of(connector, effect)
             outcome = await self._batcher.send(
-                effect.system,
-                connector,
-                spec,
-                request_of(connector, effect),
-                context.operation.timeout,
-                send.send_by,
-                slot,
+                effect.system, connector, spec, request, timeout, send.send_by, slot
             )
             return send, outcome
 
     async def _commit_intent(self, context: EffectContext, effect: Effect) -> SendAttempt | None:
         now = await self._store.now()
         send = self._next_send(context, effect, now)
-        intended = await self._store.apply(Intent(send=send, at=now, actor=f"worker:{self._worker}"))
+        intended = await self._store.apply(Intent(send=send, at=now, actor=self._actor))
         return send if intended.verdict == "sending" else None
 
     def _next_send(self, context: EffectContext, effect: Effect, now: datetime) -> SendAttempt:
-        operation = context.operation
-        return next_send(
-            effect.id, effect.attempt + 1, self._worker, now, operation.timeout, operation.horizon
-        )
+        attempt, op = effect.attempt + 1, context.operation
+        return next_send(effect.id, attempt, self._worker, now, op.timeout, op.horizon)
 
     async def send_planned(self, effect: Effect) -> None:
         """Send a planned effect and record the outcome."""
@@ -136,9 +126,7 @@ class EffectSender:
         try:
             now = await self._store.now()
             send = self._next_send(context, effect, now)
-            intended = await self._store.apply(
-                ResendUnknown(send=send, at=now, actor=f"worker:{self._worker}")
-            )
+            intended = await self._store.apply(ResendUnknown(send=send, at=now, actor=self._actor))
             if intended.verdict == "sending":
                 outcome = await self.call(context, effect, send, slot)
         finally:
@@ -176,9 +164,8 @@ class EffectSender:
 
 
 def request_of(connector: Connector, effect: Effect) -> Request:
-    return Request(
-        operation=known_as(effect.operation, connector.operations), key=effect.id, body=effect.request
-    )
+    operation = known_as(effect.operation, connector.operations)
+    return Request(operation=operation, key=effect.id, body=effect.request)
 
 
 async def read_outcome(connector: Connector, operation: str, request: bytes, timeout: float) -> Outcome:
@@ -187,9 +174,8 @@ async def read_outcome(connector: Connector, operation: str, request: bytes, tim
     `request` holds the rendered arguments. A list is returned under `items`.
     """
     try:
-        result = await connector.read(
-            known_as(operation, connector.operations), wire.read_json(request), timeout
-        )
+        name = known_as(operation, connector.operations)
+        result = await connector.read(name, wire.read_json(request), timeout)
     except TryAgain as error:
         return Rejected(ErrorClass.TRANSIENT, str(error), retry_after=error.after)
     except Refused as error:

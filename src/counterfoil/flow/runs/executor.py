@@ -56,11 +56,8 @@ class RunExecutor:
         limiter: ConcurrencyLimiter,
         begin: Begin,
     ) -> None:
-        self._store = store
-        self._planner = planner
-        self._sender = sender
-        self._recorder = recorder
-        self._limiter = limiter
+        self._store, self._limiter = store, limiter
+        self._planner, self._sender, self._recorder = planner, sender, recorder
         self._begin = begin
         self.calling = 0
         """Runs executed here whose call is in progress: they cost only memory."""
@@ -144,9 +141,8 @@ class RunExecutor:
 
     async def _advance(self, outcome: Conclude, planned: PlannedTurn) -> TurnResult:
         try:
-            return (
-                await self._store.apply(ConcludeAndTurn(conclude=outcome, turn=planned.transition))
-            ).turned
+            both = ConcludeAndTurn(conclude=outcome, turn=planned.transition)
+            return (await self._store.apply(both)).turned
         except TryAgain:
             await self._recorder.commit(outcome)
             return TurnResult(verdict="stale")
@@ -185,7 +181,6 @@ class RunExecutor:
         return None if sent is None else _CallOutcome(effect, context, *sent)
 
     async def _call(self, call: _Call) -> _CallOutcome:
-        """Make the call in its slot."""
         outcome = None
         self.calling += 1
         try:
@@ -196,9 +191,8 @@ class RunExecutor:
         return _CallOutcome(call.effect, call.context, call.send, outcome)
 
     async def _evidence(self, sent: _CallOutcome) -> tuple[Conclude, Any]:
-        return await self._recorder.conclude(
-            sent.context, sent.effect, sent.send.attempt, sent.outcome, "answer"
-        )
+        attempt = sent.send.attempt
+        return await self._recorder.conclude(sent.context, sent.effect, attempt, sent.outcome, "answer")
 
     def _start_all(self, calls: list[_Call], waiting: list[Effect]) -> None:
         """Start each call as a task of its own: several at once, or of a Run with new stimuli."""

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+import msgspec
+
 from counterfoil.connectors.sdk import Absent, Accepted, Confirmed, Outcome, Rejected, Unknown
 from counterfoil.core import ids, wire
 from counterfoil.core.case import Case
@@ -112,15 +114,8 @@ class OutcomeRecorder:
                 wait = timedelta(seconds=min(MAX_LOOK_INTERVAL_SECONDS, 2.0 ** min(attempt - 1, 12)))
                 parts = {"state": EffectState.UNKNOWN, "error": message, "look_at": now + wait}
                 evidence = "time-out" if outcome is NOT_SENT or outcome is LATE else evidence
-        conclude = Conclude(
-            effect=effect.id,
-            attempt=attempt,
-            at=now,
-            actor=f"worker:{self._worker}",
-            evidence=evidence,
-            **parts,
-        )
-        return conclude, result
+        parts |= {"attempt": attempt, "at": now, "actor": f"worker:{self._worker}", "evidence": evidence}
+        return Conclude(effect=effect.id, **parts), result
 
     async def _confirmed(
         self, context: EffectContext, effect: Effect, result: dict[str, Any], now: datetime
@@ -145,19 +140,13 @@ class OutcomeRecorder:
         cases: tuple[Case, ...] = ()
         if answer.differs:
             cases = (self._case(context, effect, "mismatch", "; ".join(answer.differs), now),)
-        contradiction = self._case(
-            context,
-            effect,
-            "contradiction",
-            "it was done after all, although it was recorded as not done",
-            now,
-        )
+        message = "it was done after all, although it was recorded as not done"
         parts: dict[str, Any] = {
             "state": EffectState.CONFIRMED,
             "result": wire.dumps(answer.result),
             "links": links,
             "cases": cases,
-            "contradiction": contradiction,
+            "contradiction": self._case(context, effect, "contradiction", message, now),
         }
         return parts, answer.result
 
@@ -171,18 +160,15 @@ class OutcomeRecorder:
         if isinstance(returned, MappedAnswer) and effect.operation in model.operations:
             schema = model.schema_of_operation(effect.operation, "output")
             if schema.get("properties"):
-                return MappedAnswer(
-                    result=typed(returned.result, schema), links=returned.links, differs=returned.differs
-                )
+                return msgspec.structs.replace(returned, result=typed(returned.result, schema))
         return returned
 
     def _case(self, context: EffectContext, effect: Effect, reason: str, message: str, now: datetime) -> Case:
-        owners = context.definition.exception_owners or context.definition.owners
         return open_case(
             reason,
             id=ids.derive("case", reason, effect.id),
             message=f"{effect.operation}: {message}",
-            owners=owners,
+            owners=context.definition.exception_owners or context.definition.owners,
             at=now,
             names={"system": effect.system},
             run=effect.run,

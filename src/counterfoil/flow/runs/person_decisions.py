@@ -14,17 +14,8 @@ async def decide_approval(
     store: Store, approval: str, subject: str, person: str, approve: bool, comment: str
 ) -> DecideVerdict:
     """Record a person's vote and return the store's verdict."""
-    decided = await store.apply(
-        Decide(
-            approval=approval,
-            subject=subject,
-            person=person,
-            approve=approve,
-            comment=comment,
-            at=await store.now(),
-        )
-    )
-    return decided.verdict
+    vote = {"approval": approval, "subject": subject, "person": person, "comment": comment}
+    return (await store.apply(Decide(**vote, approve=approve, at=await store.now()))).verdict
 
 
 async def resolve_case(

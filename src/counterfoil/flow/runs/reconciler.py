@@ -34,12 +34,8 @@ class OutcomeReconciler:
         recorder: OutcomeRecorder,
         jump_detector: JumpDetector | None = None,
     ) -> None:
-        self._store = store
-        self._releases = releases
-        self._connectors = connectors
-        self._limiter = limiter
-        self._sender = sender
-        self._recorder = recorder
+        self._store, self._releases, self._connectors = store, releases, connectors
+        self._limiter, self._sender, self._recorder = limiter, sender, recorder
         self.jump_detector = jump_detector or JumpDetector(_max_seconds_to_effect(releases.present))
         """Tells whether the clock may be trusted when it says that a horizon has passed."""
 
@@ -48,7 +44,7 @@ class OutcomeReconciler:
         detector = self.jump_detector
         detector.settle = max(detector.settle, _max_seconds_to_effect(model))
 
-    async def overdue(self, effect: Effect) -> None:
+    async def mark_overdue(self, effect: Effect) -> None:
         """Record a call that never returned, or whose process has ended, as unknown."""
         context = await load_context(self._store, self._releases, effect)
         outcome = Unknown("no outcome was recorded")
@@ -84,10 +80,8 @@ class OutcomeReconciler:
         """Return the outcome that a person states for an unknown effect, ready to be committed."""
         context = await load_context(self._store, self._releases, effect)
         outcome: Outcome | Absent = Confirmed({}) if done else Absent()
-        conclude, _ = await self._recorder.conclude(
-            context, effect, effect.attempt, outcome, f"person:{person}"
-        )
-        return conclude
+        evidence = f"person:{person}"
+        return (await self._recorder.conclude(context, effect, effect.attempt, outcome, evidence))[0]
 
     def _is_final(self, effect: Effect, now: datetime) -> bool:
         """Return True if a call that a look-up at `now` did not find can no longer take effect."""
@@ -145,9 +139,5 @@ def _look_interval(effect: Effect, now: datetime) -> timedelta:
 
 def _max_seconds_to_effect(model: Model) -> float:
     """Return the time after which no request in flight can take effect, for any operation of the model."""
-    spans = [
-        operation.horizon + 2 * operation.timeout
-        for name in model.workflows
-        for operation in model.workflow(name).operations.values()
-    ]
-    return max(spans, default=0.0)
+    operations = (op for name in model.workflows for op in model.workflow(name).operations.values())
+    return max((op.horizon + 2 * op.timeout for op in operations), default=0.0)

@@ -68,11 +68,12 @@ class RunSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 def from_rows(rows: LoadedRun) -> RunSnapshot:
     """Return the snapshot of a Run that was loaded from the store."""
+    stimuli = (
+        Stimulus(kind=i.kind, ref=i.ref, seq=i.seq, at=i.at, body=wire.loads(i.body)) for i in rows.inbox
+    )
     return RunSnapshot(
         run=rows.run,
-        stimuli=tuple(
-            Stimulus(kind=i.kind, ref=i.ref, seq=i.seq, at=i.at, body=wire.loads(i.body)) for i in rows.inbox
-        ),
+        stimuli=tuple(stimuli),
         effects=rows.effects,
         approvals=rows.approvals,
         foils=rows.foils,

@@ -64,10 +64,8 @@ class TurnPlanner:
     def __init__(
         self, store: Store, releases: Releases, worker: str, uses: DeprecationUsage | None = None
     ) -> None:
-        self._store = store
+        self._store, self._releases, self._worker = store, releases, worker
         self._uses = uses if uses is not None else DeprecationUsage(store, lambda: releases.present)
-        self._releases = releases
-        self._worker = worker
 
     async def turn(self, run_id: str, now: datetime) -> Turn | None:
         """Plan and commit one turn without starting its calls; return what was committed.
@@ -172,12 +170,9 @@ class TurnPlanner:
         run, scope = snapshot.run, snapshot.scope
         assert scope is not None
         rows = TurnRows(scope.model, snapshot, decision, now, self._worker, requests)
-        starts = [
-            s
-            for command in decision.commands
-            if isinstance(command, c.StartSync) and (s := await self._sync(command)) is not None
-        ]
+        starts = [await self._sync(command) for command in rows.commands.get(c.StartSync, ())]
         slots = rows.take_slots(take_slot) if take_slot is not None else {}
+        again = [x.effect for x in rows.commands.get(c.SendAgain, ()) if x.effect not in slots]
         leaf: dict[str, Any] = {
             "stimuli": [f"{i.kind}:{i.ref}" for i in snapshot.stimuli],
             "commands": [command_name(command) for command in decision.commands],
@@ -205,12 +200,10 @@ class TurnPlanner:
             hold=tuple(s for s in decision.hold if s not in snapshot.holds),
             unhold=() if decision.hold else snapshot.holds,
             reserve=rows.of(c.ReserveGuard, rows.reserve),
-            release=tuple(p for x in decision.commands if isinstance(x, c.ReleaseGuards) for p in x.paths),
+            release=tuple(path for x in rows.commands.get(c.ReleaseGuards, ()) for path in x.paths),
             plan=rows.of(c.PlanEffect, rows.effect),
             send=rows.sends(slots),
-            again=tuple(
-                x.effect for x in decision.commands if isinstance(x, c.SendAgain) and x.effect not in slots
-            ),
+            again=tuple(again),
             drop=rows.of(c.DropEffect, lambda x: x.effect),
             foils=rows.of(c.WriteFoil, rows.foil),
             reverse=rows.of(c.ReverseFoils, lambda x: x.effect),
@@ -219,7 +212,7 @@ class TurnPlanner:
             waits=tuple(WaitOn(topic=w.topic, since=w.since) for w in decision.waits),
             cases=rows.of(c.OpenCase, rows.case),
             events=rows.of(c.EmitEvent, rows.event),
-            starts=tuple(starts),
+            starts=tuple(start for start in starts if start is not None),
             leaf=wire.dumps(leaf),
             actor=f"worker:{self._worker}",
         )

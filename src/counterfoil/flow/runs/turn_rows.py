@@ -43,13 +43,10 @@ class TurnRows:
         worker: str,
         requests: Mapping[str, bytes],
     ) -> None:
-        self.model = model
-        self.definition = model.workflow(snapshot.run.workflow)
-        self.run = snapshot.run
-        self.decision = decision
-        self.now = now
-        self.worker = worker
-        self.requests = requests
+        self.model, self.run = model, snapshot.run
+        self.definition = model.workflow(self.run.workflow)
+        self.decision, self.requests = decision, requests
+        self.now, self.worker = now, worker
         self.effects = {e.id: e for e in snapshot.effects}
         self.commands: dict[type[Any], list[Any]] = {}
         for command in decision.commands:
@@ -102,9 +99,8 @@ class TurnRows:
         return next_send(effect_id, attempt, self.worker, self.now, operation.timeout, operation.horizon)
 
     def reserve(self, r: c.ReserveGuard) -> Reserve:
-        return Reserve(
-            scope=r.scope, key=r.key, path=r.path, amount=r.amount, limit=r.limit, expected_use=r.seen
-        )
+        row = {"scope": r.scope, "key": r.key, "path": r.path}
+        return Reserve(**row, amount=r.amount, limit=r.limit, expected_use=r.seen)
 
     def foil(self, f: c.WriteFoil) -> Foil:
         return foil_of(f, self.run.id, self.now)
@@ -130,13 +126,12 @@ def next_send(
 ) -> SendAttempt:
     """Return the intent of an attempt: when its call may begin and end, and when a look-up may prove it absent."""
     send_by = now + timedelta(seconds=min(timeout, MAX_SEND_DELAY_SECONDS))
-    call_until = send_by + timedelta(seconds=timeout)
     return SendAttempt(
         effect=effect,
         attempt=attempt,
         worker=worker,
         send_by=send_by,
-        call_until=call_until,
+        call_until=send_by + timedelta(seconds=timeout),
         conclude_at=send_by + timedelta(seconds=horizon),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from datetime import datetime
@@ -46,10 +47,8 @@ async def poll(
         cursor = await store.cursor(system, feed)
         page = await connectors[system].poll(feed, cursor, MAX_PAGE_DELIVERIES, PAGE_TIMEOUT_SECONDS)
         if page.cursor != cursor or page.deliveries:
-            now = await store.now()
-            received = await receive_page(
-                store, releases.present, system, feed, page.deliveries, page.cursor, now
-            )
+            now, model = await store.now(), releases.present
+            received = await receive_page(store, model, system, feed, page.deliveries, page.cursor, now)
             new += received.verdicts.count("new")
         if not page.more:
             return new
@@ -61,9 +60,7 @@ class FeedPoller:
     def __init__(
         self, store: Store, releases: Releases, connectors: Mapping[str, Connector], stopping: asyncio.Event
     ) -> None:
-        self._store = store
-        self._releases = releases
-        self._connectors = connectors
+        self._store, self._releases, self._connectors = store, releases, connectors
         self._stopping = stopping
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self.states: dict[tuple[str, str], FeedHealth] = {}
@@ -95,12 +92,9 @@ class FeedPoller:
                 del self.states[system, feed]
                 return
             await self._poll(system, feed, state)
-            try:
-                await asyncio.wait_for(
-                    self._stopping.wait(), interval * min(SLOWDOWN_MAX_FACTOR, 1 + state.failures)
-                )
-            except TimeoutError:
-                continue
+            seconds_ = interval * min(SLOWDOWN_MAX_FACTOR, 1 + state.failures)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), seconds_)
 
     async def _poll(self, system: str, feed: str, state: FeedHealth) -> None:
         try:
@@ -108,18 +102,18 @@ class FeedPoller:
             state.last, state.failures, state.error = await self._store.now(), 0, ""
         except CounterfoilError as error:
             log.warning("poll of %s.%s: %s", system, feed, error)
-            await self._failed(system, state, str(error))
+            await self._count_failure(system, state, str(error))
         except Exception as error:
             state.failures += 1
             state.error = repr(error)
             log.exception("poll of %s.%s failed", system, feed)
 
-    async def _failed(self, system: str, state: FeedHealth, error: str) -> None:
+    async def _count_failure(self, system: str, state: FeedHealth, error: str) -> None:
         """Count a failure against the system, unless the store is away."""
         try:
             now = await self._store.now()
             if state.failures + 1 == MAX_FAILURES:
-                await worker_cases.unreachable(self._store, self._releases, system, error, now)
+                await worker_cases.open_unreachable(self._store, self._releases, system, error, now)
         except TryAgain as away:
             log.warning("poll of %s: %s", system, away)
             return

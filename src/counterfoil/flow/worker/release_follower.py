@@ -50,11 +50,8 @@ class ReleaseFollower:
     def __init__(
         self, store: Store, releases: Releases, connectors: dict[str, Connector], worker: Worker, build: Build
     ) -> None:
-        self._store = store
-        self._releases = releases
-        self._connectors = connectors
-        self._worker = worker
-        self._build = build
+        self._store, self._releases, self._connectors = store, releases, connectors
+        self._worker, self._build = worker, build
         self._lock = asyncio.Lock()
         self._old: list[_FormerRelease] = []
         self._cleaned_at: float | None = None

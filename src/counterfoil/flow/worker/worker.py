@@ -73,25 +73,21 @@ class Worker:
         sign: Sign | None = None,
         publish: Publish | None = None,
     ) -> None:
-        self.store = store
-        self.releases = releases
-        self.connectors = connectors
+        self.store, self.releases, self.connectors = store, releases, connectors
         self.worker = worker
         self.limiter = ConcurrencyLimiter(worker, caps_of(releases.present.systems), _loop_time)
-        self.tasks = KeyedTasks(self._poisoned)
+        self.tasks = KeyedTasks(self._report_defect)
         recorder = OutcomeRecorder(store, worker)
         self.sender = EffectSender(store, releases, connectors, worker, self.limiter, recorder)
         self.reconciler = OutcomeReconciler(store, releases, connectors, self.limiter, self.sender, recorder)
         self.uses = DeprecationUsage(store, lambda: releases.present)
         self.admitter = Admitter(store, releases, connectors, worker, self.uses)
         self.planner = TurnPlanner(store, releases, worker, self.uses)
-        self.executor = RunExecutor(
-            store, self.planner, self.sender, recorder, self.limiter, self.tasks.start
-        )
+        begin = self.tasks.start
+        self.executor = RunExecutor(store, self.planner, self.sender, recorder, self.limiter, begin)
         self._stopping = asyncio.Event()
         self.feeds = FeedPoller(store, releases, connectors, self._stopping)
-        self._sign = sign
-        self._publish = publish
+        self._sign, self._publish = sign, publish
         self._claims = 0
         self._sunsets_checked: datetime | None = None
         self._sunset_cases: set[str] = set()
@@ -162,10 +158,6 @@ class Worker:
     def stopping(self) -> bool:
         return self._stopping.is_set()
 
-    @property
-    def busy(self) -> bool:
-        return self.tasks.busy
-
     async def wait_for_work(self) -> None:
         """Return when no task is left."""
         await self.tasks.wait()
@@ -211,13 +203,13 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
-    async def _poisoned(self, key: str, error: str) -> None:
+    async def _report_defect(self, key: str, error: str) -> None:
         """Open a Case for a defect: the next try would fail in the same way."""
         what, ref = key.split(":", 1)
         try:
             now = await self.store.now()
             self._delayed[key] = now + DEFECT_DELAY
-            await worker_cases.poisoned(self.store, self.releases, what, ref, error, now)
+            await worker_cases.open_poisoned(self.store, self.releases, what, ref, error, now)
         except Exception:
             log.exception("no Case could be opened for %s", key)
 
@@ -230,12 +222,8 @@ class Worker:
         """Admit received deliveries. Return the number of admissions started."""
         now = await self.store.now()
         self._delayed = {key: at for key, at in self._delayed.items() if at > now}
-        skip = [
-            (kind, ref)
-            for key in (*self.tasks.keys, *self._delayed)
-            if key.startswith("todo:")
-            for kind, ref in [tuple(key.removeprefix("todo:").split(":", 1))]
-        ]
+        keys = [key for key in (*self.tasks.keys, *self._delayed) if key.startswith("todo:")]
+        skip = [(kind, ref) for _, kind, ref in (key.split(":", 2) for key in keys)]
         if len(skip) >= MAX_TASKS:
             return 0
         todos = await self.store.todos(MAX_BATCH_ROWS, skip)
@@ -270,9 +258,8 @@ class Worker:
         now = await self.store.now()
         self._claims += 1
         lanes = LANES if self._claims % LOW_LANE_CLAIMS else LANES[::-1]
-        claim = Claim(
-            worker=self.worker, limit=min(MAX_BATCH_ROWS, room), lanes=lanes, lease_until=now + LEASE, at=now
-        )
+        limit, until = min(MAX_BATCH_ROWS, room), now + LEASE
+        claim = Claim(worker=self.worker, limit=limit, lanes=lanes, lease_until=until, at=now)
         runs = await self.store.apply(claim)
         for run in runs:
             self._execute(run.id, self.executor.execute_claimed(run.id, now))
@@ -296,9 +283,9 @@ class Worker:
                     raise
                 log.warning("run %s: %s", run, error)
                 await self._sleep(error.after or IDLE_SECONDS)
-            work = self._claimed(run)
+            work = self._execute_claimed(run)
 
-    async def _claimed(self, run: str) -> None:
+    async def _execute_claimed(self, run: str) -> None:
         await self.executor.execute_claimed(run, await self.store.now())
 
     async def send_once(self) -> int:
@@ -318,14 +305,14 @@ class Worker:
         now = await self.store.now()
         jump = self.reconciler.jump_detector.take_jump(now)
         if jump is not None:
-            await worker_cases.clock_jumped(self.store, self.releases, jump, now)
+            await worker_cases.open_clock_jumped(self.store, self.releases, jump, now)
             log.warning("the clock jumped by %.1f s; expiries wait for the next round", jump)
             return 0
         await self.uses.settle(now)
         count = 0
         overdue = await self.store.effects_overdue(now, MAX_BATCH_ROWS)
         for effect in (*overdue, *await self.store.effects_of_gone_workers(now, MAX_BATCH_ROWS)):
-            count += self._start_effect(effect, self.reconciler.overdue)
+            count += self._start_effect(effect, self.reconciler.mark_overdue)
         for effect in await self.store.effects_to_look_up(now, MAX_BATCH_ROWS):
             count += self._start_effect(effect, self.reconciler.look_up)
         return count + await worker_cases.expire_foils(self.store, now)
@@ -339,14 +326,14 @@ class Worker:
             state = self.limiter.state(system)
             if state.open_for > UNREACHABLE_SECONDS:
                 error = f"calls have failed for {state.open_for:.0f} s"
-                await worker_cases.unreachable(self.store, self.releases, system, error, now)
+                await worker_cases.open_unreachable(self.store, self.releases, system, error, now)
         return len(await worker_cases.scan_stalls(self.store, self.releases, now))
 
     async def _check_sunsets(self, now: datetime) -> None:
         # Seldom: waiting Runs are counted by reading their topics.
         if self._sunsets_checked is None or now - self._sunsets_checked >= SUNSET_INTERVAL:
             self._sunsets_checked = now
-            await deprecations.overdue(self.store, self.releases.present, now, self._sunset_cases)
+            await deprecations.open_overdue_cases(self.store, self.releases.present, now, self._sunset_cases)
 
     async def seal_once(self) -> int:
         return await seal(self.store, self._sign, await self.store.now(), self._publish)
@@ -357,18 +344,18 @@ class Worker:
         """Clean up after this worker's former process, as soon as the store answers."""
         while not self.stopping:
             try:
-                await self._left_behind()
+                await self._clean_up()
                 return
             except TryAgain as error:
                 log.warning("the worker cannot start yet: %s", error)
                 await self._sleep(error.after or 1.0)
 
-    async def _left_behind(self) -> None:
+    async def _clean_up(self) -> None:
         """Mark calls that the former process had in progress as unknown, and free its slots."""
         prefix = self.worker.rsplit("/", 1)[0] + "/"
         effects = await self.store.effects_sending(prefix, MAX_LEFT_EFFECTS)
         for effect in effects:
-            await self.reconciler.overdue(effect)
+            await self.reconciler.mark_overdue(effect)
         if await self.store.apply(RemoveWorker(worker=self.worker, at=await self.store.now(), lives=True)):
             self.limiter.heartbeat_due.set()
         if effects:

@@ -24,7 +24,7 @@ from counterfoil.store.port.store import Store
 MAX_EXPIRED_FOILS = 500
 
 
-async def unreachable(store: Store, releases: Releases, system: str, error: str, now: datetime) -> None:
+async def open_unreachable(store: Store, releases: Releases, system: str, error: str, now: datetime) -> None:
     """Open a Case for the owner of a system that cannot be reached, at most one a day."""
     case = open_case(
         "unreachable",
@@ -37,7 +37,9 @@ async def unreachable(store: Store, releases: Releases, system: str, error: str,
     await _open(store, case, now)
 
 
-async def poisoned(store: Store, releases: Releases, what: str, ref: str, error: str, now: datetime) -> None:
+async def open_poisoned(
+    store: Store, releases: Releases, what: str, ref: str, error: str, now: datetime
+) -> None:
     """Open one Case for each defect by which work on a `run`, `effect` or `todo` failed.
 
     The row stays as it is and is tried again.
@@ -68,7 +70,7 @@ async def poisoned(store: Store, releases: Releases, what: str, ref: str, error:
     await _open(store, case, now)
 
 
-async def clock_jumped(store: Store, releases: Releases, seconds: float, now: datetime) -> None:
+async def open_clock_jumped(store: Store, releases: Releases, seconds: float, now: datetime) -> None:
     """Open a Case for a jump of the clock, at most one an hour: approvals and counterfoils could expire wrongly."""
     case = open_case(
         "clock_jumped",

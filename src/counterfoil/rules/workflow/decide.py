@@ -15,16 +15,7 @@ from typing import Any
 from counterfoil.core.link import event_topic
 from counterfoil.core.run import TERMINAL, Direction, Run, RunStatus
 from counterfoil.expr import LookupNeeded
-from counterfoil.model.definition import (
-    Approve,
-    Call,
-    Check,
-    Choose,
-    Definition,
-    Each,
-    Emit,
-    Wait,
-)
+from counterfoil.model import definition as d
 from counterfoil.rules.versions import CastFailed, cast, same_fact
 from counterfoil.rules.workflow import (
     abandon,
@@ -55,7 +46,7 @@ IDLE_HEARTBEAT = timedelta(days=30)
 
 
 def decide(
-    definition: Definition,
+    definition: d.Definition,
     run: Run,
     stimuli: Sequence[Stimulus],
     now: datetime,
@@ -136,11 +127,13 @@ def _event(context: DecisionContext, stimulus: Stimulus) -> str | None:
     if str(stimulus.ref).startswith("link:"):
         return calls.absorb_link(context, stimulus.ref)
     sent = str(body.get("type"))
-    awaited = {w.event for w in _waits(context)} | {s.event for s in context.definition.signals}
+    steps_ = (step for block in context.blocks.values() for step in block.steps)
+    awaited = {step.event for step in steps_ if isinstance(step, d.Wait) and step.event is not None}
+    awaited |= {signal.event for signal in context.definition.signals}
     queued = [st for st in context.state.steps.values() if st.phase == "queued" and same_fact(st.topic, sent)]
     for st in queued:
         st.retry_at = context.now
-    concerned = [event for event in sorted(filter(None, awaited)) if same_fact(event, sent)]
+    concerned = [event for event in sorted(awaited) if same_fact(event, sent)]
     if not concerned:
         return None if queued else "no step waits for this event"
     failed = []
@@ -175,10 +168,6 @@ def _form(context: DecisionContext, body: Mapping[str, Any], awaited: str) -> di
 def _foil(context: DecisionContext, stimulus: Stimulus) -> str | None:
     """Do nothing: foil states are read from the rows, and the stimulus only wakes the Run."""
     return None
-
-
-def _waits(context: DecisionContext) -> list[Wait]:
-    return [s for block in context.blocks.values() for s in block.steps if isinstance(s, Wait)]
 
 
 # ------------------------------------------------------------------ moves
@@ -233,19 +222,19 @@ def _move(context: DecisionContext) -> bool:
     if st.entered is None:
         st.entered = context.now
     moved = reactions.handle(context, step, st, _HANDLERS[type(step)](context, step, st))
-    if moved and frame.kind == "item" and isinstance(step, Wait) and st.phase == "done":
+    if moved and frame.kind == "item" and isinstance(step, d.Wait) and st.phase == "done":
         reactions.leave_if_over(context, frame)
     return moved
 
 
 _HANDLERS: dict[type, Callable[[DecisionContext, Any, Any], StepResult]] = {
-    Check: steps.check,
-    Call: calls.call,
-    Approve: steps.approve,
-    Wait: steps.wait,
-    Choose: steps.choose,
-    Each: steps.each,
-    Emit: steps.emit,
+    d.Check: steps.check,
+    d.Call: calls.call,
+    d.Approve: steps.approve,
+    d.Wait: steps.wait,
+    d.Choose: steps.choose,
+    d.Each: steps.each,
+    d.Emit: steps.emit,
 }
 
 
@@ -332,7 +321,7 @@ def _topics(context: DecisionContext) -> list[WaitForTopic]:
         topics[_topic(context, signal.event, signal.keys)] = since
     for frame in context.state.frames:
         step = context.step_at(frame)
-        if isinstance(step, Wait) and step.event is not None:
+        if isinstance(step, d.Wait) and step.event is not None:
             topics[_topic(context, step.event, step.keys)] = since
     return [WaitForTopic(topic, moment) for topic, moment in sorted(topics.items())]
 

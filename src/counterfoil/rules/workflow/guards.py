@@ -30,9 +30,9 @@ def reserve(
         return
     path = context.key(step) + (f"#{context.state.reservations}" if context.state.reservations else "")
     context.state.reservations += 1
-    seen = others + mine(context, scope, key)
+    usage = others + mine(context, scope, key)
     context.commands.append(
-        ReserveGuard(scope=scope, key=key, path=path, amount=more, limit=limit, seen=seen)
+        ReserveGuard(scope=scope, key=key, path=path, amount=more, limit=limit, seen=usage)
     )
     context.state.reserved[path] = ReservedGuard(
         scope=scope, key=key, amount=more, step=step.path, item=item, after=len(context.state.confirmed)

@@ -16,20 +16,9 @@ import msgspec
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.run import Direction, Run
 from counterfoil.model import Model
+from counterfoil.model import definition as d
 from counterfoil.model.blocks import blocks_of
-from counterfoil.model.definition import (
-    Approve,
-    Block,
-    Call,
-    Check,
-    Choose,
-    Definition,
-    Each,
-    Emit,
-    Step,
-    Wait,
-)
-from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState, load
+from counterfoil.rules.workflow.state import BlockFrame, RunState, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +55,7 @@ class Alignment:
     """Steps that do something else in the other workflow, with the difference."""
 
 
-def align(old: Definition, new: Definition, moved: Mapping[str, str]) -> Alignment:
+def align(old: d.Definition, new: d.Definition, moved: Mapping[str, str]) -> Alignment:
     """Align two workflows. `moved` maps a former path (or id, at the root) to the present one."""
     alignment = Alignment()
     before, after = blocks_of(old), blocks_of(new)
@@ -84,7 +73,7 @@ def align(old: Definition, new: Definition, moved: Mapping[str, str]) -> Alignme
     return alignment
 
 
-def _signals(old: Definition, new: Definition) -> Iterator[tuple[str, str]]:
+def _signals(old: d.Definition, new: d.Definition) -> Iterator[tuple[str, str]]:
     free = list(enumerate(new.signals))
     for n, signal in enumerate(old.signals):
         same = next((place for place in free if place[1].event == signal.event), None)
@@ -93,20 +82,20 @@ def _signals(old: Definition, new: Definition) -> Iterator[tuple[str, str]]:
             yield f"signal{n}", f"signal{same[0]}"
 
 
-def _pairs(old: Sequence[Step], new: Sequence[Step], moved: Mapping[str, str]) -> list[tuple[Step, Step]]:
+def _pairs(
+    old: Sequence[d.Step], new: Sequence[d.Step], moved: Mapping[str, str]
+) -> list[tuple[d.Step, d.Step]]:
     by_path = {step.path: step for step in new}
     by_id = {step.id: step for step in new if step.id is not None}
-    pairs: list[tuple[Step, Step]] = []
+    pairs: list[tuple[d.Step, d.Step]] = []
     for step in old:
         named = by_path.get(moved[step.path]) if step.path in moved else by_id.get(step.id or "")
         if named is not None and (step.path in moved or step.id is not None):
             pairs.append((step, named))
     old_left = [step for step in old if step.path not in {one.path for one, _ in pairs}]
     new_left = [step for step in new if step.path not in {another.path for _, another in pairs}]
-    matcher = SequenceMatcher(
-        None, [_mark(s) for s in old_left], [_mark(s) for s in new_left], autojunk=False
-    )
-    for block in matcher.get_matching_blocks():
+    marks = [_mark(step) for step in old_left], [_mark(step) for step in new_left]
+    for block in SequenceMatcher(None, *marks, autojunk=False).get_matching_blocks():
         for n in range(block.size):
             one, another = old_left[block.a + n], new_left[block.b + n]
             if one.id is None or another.id is None:
@@ -114,58 +103,58 @@ def _pairs(old: Sequence[Step], new: Sequence[Step], moved: Mapping[str, str]) -
     return pairs
 
 
-def _mark(step: Step) -> tuple[object, ...]:
+def _mark(step: d.Step) -> tuple[object, ...]:
     """Return what identifies a step without an id."""
     match step:
-        case Call():
+        case d.Call():
             return "call", step.operation
-        case Approve():
+        case d.Approve():
             return "approve", step.policy
-        case Check():
+        case d.Check():
             return "check", step.check.text, None if step.once is None else step.once.text
-        case Wait():
+        case d.Wait():
             return "wait", step.event, step.foils
-        case Choose():
+        case d.Choose():
             return "choose", tuple(when.text for when, _ in step.branches)
-        case Each():
+        case d.Each():
             return "each", step.name
-        case Emit():
+        case d.Emit():
             return "emit", step.type
 
 
-def _difference(one: Step, another: Step) -> str:
+def _difference(one: d.Step, another: d.Step) -> str:
     """Return what another step does differently; empty if nothing."""
     if type(one) is not type(another):
         return f"is a {type(another).__name__.lower()} now"
     match one, another:
-        case Call(), Call() if one.operation != another.operation:
+        case d.Call(), d.Call() if one.operation != another.operation:
             return f"calls {another.operation} instead of {one.operation}"
-        case Approve(), Approve() if one.policy != another.policy:
+        case d.Approve(), d.Approve() if one.policy != another.policy:
             return f"asks for approval by {another.policy} instead of {one.policy}"
-        case Check(), Check() if _mark(one) != _mark(another):
+        case d.Check(), d.Check() if _mark(one) != _mark(another):
             return "checks something else"
-        case Wait(), Wait() if _mark(one) != _mark(another):
+        case d.Wait(), d.Wait() if _mark(one) != _mark(another):
             return "waits for something else"
-        case Each(), Each() if one.name != another.name:
+        case d.Each(), d.Each() if one.name != another.name:
             return f"goes through {another.name} instead of {one.name}"
-        case Emit(), Emit() if one.type != another.type:
+        case d.Emit(), d.Emit() if one.type != another.type:
             return f"emits {another.type} instead of {one.type}"
     return ""
 
 
-def _inner(one: Step, another: Step) -> Iterator[tuple[str, str]]:
+def _inner(one: d.Step, another: d.Step) -> Iterator[tuple[str, str]]:
     """Yield the addresses of the blocks inside of two matching steps."""
-    if isinstance(one, Choose) and isinstance(another, Choose):
+    if isinstance(one, d.Choose) and isinstance(another, d.Choose):
         places = {when.text: n for n, (when, _) in reversed(list(enumerate(another.branches)))}
         for n, (when, _) in enumerate(one.branches):
             if when.text in places:
                 yield f"{one.path}/then{n}", f"{another.path}/then{places[when.text]}"
         if one.otherwise is not None and another.otherwise is not None:
             yield f"{one.path}/otherwise", f"{another.path}/otherwise"
-    if isinstance(one, Each) and isinstance(another, Each):
+    if isinstance(one, d.Each) and isinstance(another, d.Each):
         yield f"{one.path}/do", f"{another.path}/do"
     for outcome, reaction in one.outcomes.items():
-        if isinstance(reaction, Block) and isinstance(another.outcomes.get(outcome), Block):
+        if isinstance(reaction, d.Block) and isinstance(another.outcomes.get(outcome), d.Block):
             yield f"{one.path}/{outcome}", f"{another.path}/{outcome}"
 
 
@@ -188,12 +177,11 @@ def move(old: Model, new: Model, run: Run, effects: Sequence[Effect] | None = No
 class _Move:
     def __init__(self, old: Model, new: Model, run: Run, effects: Sequence[Effect] | None) -> None:
         self.kinds = old.workflows[run.workflow], new.workflows[run.workflow]
-        self.old, self.new = old.workflow(run.workflow), new.workflow(run.workflow)
-        self.run = run
-        self.effects = effects
+        before, after = old.workflow(run.workflow), new.workflow(run.workflow)
+        self.run, self.effects = run, effects
         self.state: RunState = load(run.ctx)
-        self.aligned = align(self.old, self.new, self.kinds[1].moved)
-        self.before, self.after = blocks_of(self.old), blocks_of(self.new)
+        self.aligned = align(before, after, self.kinds[1].moved)
+        self.before, self.after = blocks_of(before), blocks_of(after)
 
     def result(self) -> Movable:
         self._check_nothing_in_flight()
@@ -215,10 +203,8 @@ class _Move:
         if s.ending or s.back:
             raise _NotAligned("it is about to end or to start a new round")
         if self.effects is None:
-            moving = any(
-                st.effect and (st.phase in ("planned", "waiting") or st.outcome == "unknown")
-                for st in s.steps.values()
-            )
+            calls = [st for st in s.steps.values() if st.effect]
+            moving = any(st.phase in ("planned", "waiting") or st.outcome == "unknown" for st in calls)
         else:
             moving = any(e.state in IN_FLIGHT or e.state is EffectState.PLANNED for e in self.effects)
         if moving:
@@ -245,33 +231,29 @@ class _Move:
         if frame.index < len(steps):
             index = self._standing(steps[frame.index], places, innermost=at == len(self.state.frames) - 1)
         else:
-            index = 1 + max(
-                (places[self.aligned.paths[s.path]] for s in passed if self._there(s)), default=-1
-            )
+            present = [self.aligned.paths[s.path] for s in passed if s.path in self.aligned.paths]
+            index = 1 + max((places[path] for path in present), default=-1)
         self._check_passed(passed, others, index, places)
         return msgspec.structs.replace(frame, block=address, index=index, step=self._key(frame.step))
 
-    def _there(self, step: Step) -> bool:
-        return step.path in self.aligned.paths
-
-    def _standing(self, step: Step, places: Mapping[str, int], innermost: bool) -> int:
-        states = [
-            st for key, st in self.state.steps.items() if _base(key) == step.path and st.phase != "done"
-        ]
+    def _standing(self, step: d.Step, places: Mapping[str, int], innermost: bool) -> int:
+        own = [st for key, st in self.state.steps.items() if _base(key) == step.path]
+        states = [st for st in own if st.phase != "done"]
         parked = any(st.phase in ("parked", "reacting") for st in states)
         path = self.aligned.paths.get(step.path)
         if path is None or path not in places:
             raise _NotAligned(f"it is at `{step.path}`, which no longer exists", parked)
         differs = self.aligned.differs.get(step.path)
-        if differs and (not innermost or any(_has_started(st) for st in states)):
+        has_begun = any(st.phase != "new" or st.gen > 0 or st.effect is not None for st in states)
+        if differs and (not innermost or has_begun):
             raise _NotAligned(f"it is at `{step.path}`, which {differs}", parked)
         return places[path]
 
     def _check_passed(
-        self, passed: Sequence[Step], others: Sequence[Step], index: int, places: Mapping[str, int]
+        self, passed: Sequence[d.Step], others: Sequence[d.Step], index: int, places: Mapping[str, int]
     ) -> None:
         """Check that all steps before the position are done, and none after it."""
-        done = {self.aligned.paths[step.path]: step for step in passed if self._there(step)}
+        done = {self.aligned.paths[step.path]: step for step in passed if step.path in self.aligned.paths}
         for step in others[:index]:
             if step.path not in done:
                 raise _NotAligned(f"it would skip `{step.path}`")
@@ -282,9 +264,9 @@ class _Move:
                 raise _NotAligned(f"it has passed `{step.path}`, which {self.aligned.differs[step.path]}")
             self._check_inside(step, path)
 
-    def _check_inside(self, step: Step, path: str) -> None:
+    def _check_inside(self, step: d.Step, path: str) -> None:
         """Check that nothing was added inside of a choice or list that the Run has passed."""
-        if not isinstance(step, Choose | Each):
+        if not isinstance(step, d.Choose | d.Each):
             return
         images = set(self.aligned.paths.values())
         for address, block in self.after.items():
@@ -304,17 +286,15 @@ class _Move:
                 raise _NotAligned(f"it has done `{path}`, which {self.aligned.differs[path]}")
         used = {_base(key) for key, st in self.state.steps.items() if st.effect is not None or st.gen}
         used |= {_base(effect.path) for effect in self.effects or () if effect.undoes is None}
-        for path in used:
-            if self.aligned.paths.get(path) != path and path in there:
+        for path in used & there:
+            if self.aligned.paths.get(path) != path:
                 raise _NotAligned(f"it has made a call as `{path}`, which is another step now")
 
     def _check_names(self) -> None:
         """Check that no state key names a renamed step in its brackets: those are not rewritten."""
-        renamed = {a for a, b in self.aligned.paths.items() if a != b}
-        for key in self.state.steps:
-            inside = key.partition("[")[2]
-            for path in renamed:
-                if path in inside:
+        for path in (a for a, b in self.aligned.paths.items() if a != b):
+            for key in self.state.steps:
+                if path in key.partition("[")[2]:
                     raise _NotAligned(f"it is in a reaction to `{path}`, which has another name now")
 
     # -------------------------------------------------------------- the state in the other workflow
@@ -331,16 +311,15 @@ class _Move:
         s = self.state
         self._bind_names()
         s.frames = frames
-        s.steps = {self._key(key): self._step(st) for key, st in s.steps.items()}
+        s.steps = {self._key(key): st for key, st in s.steps.items()}
+        for st in s.steps.values():
+            st.back = self._path(st.back) if st.back else ""
         for confirmed in s.confirmed:
             confirmed.key, confirmed.path = self._key(confirmed.key), self._key(confirmed.path)
         for reserved in s.reserved.values():
             reserved.step = self._key(reserved.step)
         s.used = [f"{event}|{self._key(who)}" for event, _, who in (mark.partition("|") for mark in s.used)]
         s.agains = {self._again(key): count for key, count in s.agains.items()}
-
-    def _step(self, st: StepState) -> StepState:
-        return msgspec.structs.replace(st, back=self._path(st.back)) if st.back else st
 
     def _again(self, counted: str) -> str:
         address, _, target = counted.partition(">")
@@ -355,7 +334,7 @@ class _Move:
         for block in self.before.values():
             for step in block.steps:
                 other = others.get(self.aligned.paths.get(step.path, ""))
-                if other is None or other.id is None or other.id == step.id or not isinstance(step, Call):
+                if other is None or other.id is None or other.id == step.id or not isinstance(step, d.Call):
                     continue
                 if step.id is not None and step.id in self.state.names:
                     results[other.id] = self.state.names.pop(step.id)
@@ -363,10 +342,6 @@ class _Move:
                     if step.id is None and _base(key) == step.path and st.effect in self.state.results:
                         results[other.id] = self.state.results[st.effect]
         self.state.names.update(results)
-
-
-def _has_started(st: StepState) -> bool:
-    return st.phase != "new" or st.gen > 0 or st.effect is not None
 
 
 def _base(key: str) -> str:

@@ -9,19 +9,7 @@ from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import Choice
 from counterfoil.core.case_reasons import STEP_CHOICES
 from counterfoil.core.run import RunStatus
-from counterfoil.model.definition import (
-    Approve,
-    Block,
-    Call,
-    Check,
-    Choose,
-    Each,
-    QueuePolicy,
-    Reaction,
-    RetryPolicy,
-    Step,
-    Verb,
-)
+from counterfoil.model import definition as d
 from counterfoil.rules.workflow import abandon, calls, guards, start_facts, steps, undo
 from counterfoil.rules.workflow.context import (
     DONE,
@@ -35,7 +23,7 @@ from counterfoil.rules.workflow.context import (
 from counterfoil.rules.workflow.state import BlockFrame, StepState
 
 
-def done(context: DecisionContext, step: Step, st: StepState) -> bool:
+def done(context: DecisionContext, step: d.Step, st: StepState) -> bool:
     """Complete the step: set its business state and go on with the next one."""
     st.phase = "done"
     st.until = st.retry_at = st.queue_until = None
@@ -44,7 +32,7 @@ def done(context: DecisionContext, step: Step, st: StepState) -> bool:
     return True
 
 
-def handle(context: DecisionContext, step: Step, st: StepState, result: StepResult) -> bool:
+def handle(context: DecisionContext, step: d.Step, st: StepState, result: StepResult) -> bool:
     """Carry out the result of a step's handler. False: the Run must wait."""
     match result:
         case StepProgress():
@@ -58,7 +46,7 @@ def handle(context: DecisionContext, step: Step, st: StepState, result: StepResu
             return park(context, step, st)
 
 
-def _react(context: DecisionContext, step: Step, st: StepState, outcome: StepOutcome) -> bool:
+def _react(context: DecisionContext, step: d.Step, st: StepState, outcome: StepOutcome) -> bool:
     """Apply the step's own reaction to an outcome; else that of the failure policy; else park."""
     name, detail, other = outcome
     st.outcome, st.detail = name, detail[:2000]
@@ -66,14 +54,13 @@ def _react(context: DecisionContext, step: Step, st: StepState, outcome: StepOut
         reaction = owner.outcomes.get(name)
         if reaction is not None:
             return apply(context, step, st, reaction, f"{owner.path}/{name}")
-    return apply(
-        context, step, st, context.definition.failure.reactions.get(name, Verb("park")), f"failure/{name}"
-    )
+    reaction = context.definition.failure.reactions.get(name, d.Verb("park"))
+    return apply(context, step, st, reaction, f"failure/{name}")
 
 
-def apply(context: DecisionContext, step: Step, st: StepState, reaction: Reaction, address: str) -> bool:
+def apply(context: DecisionContext, step: d.Step, st: StepState, reaction: d.Reaction, address: str) -> bool:
     """Apply a reaction. `address` is its place in the workflow: `again` counts by it, and its block is found by it."""
-    if not isinstance(reaction, Block):
+    if not isinstance(reaction, d.Block):
         return verb(context, step, st, reaction, address)
     st.phase = "reacting"
     st.reactions += 1
@@ -83,7 +70,7 @@ def apply(context: DecisionContext, step: Step, st: StepState, reaction: Reactio
     return True
 
 
-def verb(context: DecisionContext, step: Step, st: StepState, v: Verb, address: str) -> bool:
+def verb(context: DecisionContext, step: d.Step, st: StepState, v: d.Verb, address: str) -> bool:
     failure = context.definition.failure
     match v.name:
         case "retry":
@@ -125,49 +112,50 @@ def ending(context: DecisionContext) -> bool:
 # ------------------------------------------------------------------ retry, queue, park, again
 
 
-def _retry(context: DecisionContext, step: Step, st: StepState, policy: RetryPolicy, address: str) -> bool:
+def _retry(
+    context: DecisionContext, step: d.Step, st: StepState, policy: d.RetryPolicy, address: str
+) -> bool:
     st.tries += 1
     at = context.next_try(policy, st, context.key(step))
     if at is None:
-        return verb(context, step, st, Verb(policy.then), address)
+        return verb(context, step, st, d.Verb(policy.then), address)
     st.phase, st.retry_at = "backoff", at
     return True
 
 
-def _queue(context: DecisionContext, step: Step, st: StepState, policy: QueuePolicy) -> bool:
+def _queue(context: DecisionContext, step: d.Step, st: StepState, policy: d.QueuePolicy) -> bool:
     """Queue the step: retry at every interval and when the wake event arrives, until the queue time is over."""
     if st.queue_until is None:
         st.queue_until = context.now + timedelta(seconds=policy.until)
     if st.queue_until <= context.now:
-        return verb(context, step, st, Verb(policy.then), step.path)
+        return verb(context, step, st, d.Verb(policy.then), step.path)
     st.phase, st.topic, st.then = "queued", policy.wake or "", policy.then
     st.retry_at = min(context.now + timedelta(seconds=policy.every), st.queue_until)
     return True
 
 
-def park(context: DecisionContext, step: Step, st: StepState) -> bool:
+def park(context: DecisionContext, step: d.Step, st: StepState) -> bool:
     """Open a Case and wait for a person's decision. A list item may be left, or everything undone, instead."""
     each = _item_of(context)
     if each is not None and each[1].on_item == "stop":
         return _leave_loop(context, *each)
     if each is not None and each[1].on_item == "undo_all":
         return undo.begin(context, f"{step.path}: {st.outcome}")
-    name = step.operation if isinstance(step, Call) else step.path
+    name = step.operation if isinstance(step, d.Call) else step.path
     message = f"{name}: {st.outcome}" + (f": {st.detail}" if st.detail else "")
     effect = context.effects.get(st.effect or "")
     names = {"operation": name} | ({"system": effect.system} if effect is not None else {})
     st.phase, st.retry_at, st.until = "parked", None, None
     choices: tuple[Choice, ...] = STEP_CHOICES
-    if isinstance(step, Approve) or st.outcome == "stale" or _bypasses_approval(context, step, st):
+    if isinstance(step, d.Approve) or st.outcome == "stale" or _bypasses_approval(context, step, st):
         # A Case must not replace an approval: later calls that need the approval would be sent without it.
         choices = tuple(c for c in choices if c is not Choice.CONTINUE)
-    context.open_case(
-        context.key(step), st, st.outcome or "parked", message, names, choices, effect=st.effect
-    )
+    reason = st.outcome or "parked"
+    context.open_case(context.key(step), st, reason, message, names, choices, effect=st.effect)
     return True
 
 
-def _bypasses_approval(context: DecisionContext, step: Step, st: StepState) -> bool:
+def _bypasses_approval(context: DecisionContext, step: d.Step, st: StepState) -> bool:
     """Return True if skipping this step would bypass an approval.
 
     The step decides whether an approval is asked for, or it belongs to the reaction to a refused approval after which
@@ -175,16 +163,16 @@ def _bypasses_approval(context: DecisionContext, step: Step, st: StepState) -> b
     """
     if st.outcome == "unknown":
         return False
-    if isinstance(step, Check | Choose | Each):
+    if isinstance(step, d.Check | d.Choose | d.Each):
         inside = (block for at, block in context.blocks.items() if at.startswith(f"{step.path}/"))
-        if any(isinstance(other, Approve) for block in inside for other in block.steps):
+        if any(isinstance(other, d.Approve) for block in inside for other in block.steps):
             return True
     for below, frame in reversed(list(pairwise(context.state.frames))):
         if frame.kind == "signal":
             return False
         if frame.kind != "outcome":
             continue
-        refused = isinstance(context.block(below.block).steps[below.index], Approve)
+        refused = isinstance(context.step_at(below), d.Approve)
         verb_ = context.block(frame.block).verb
         goes_on = verb_ is None or verb_.name == "continue"
         if goes_on and (refused or context.state.steps[frame.step].outcome == "stale"):
@@ -195,9 +183,8 @@ def _bypasses_approval(context: DecisionContext, step: Step, st: StepState) -> b
 def expression_failed(context: DecisionContext, message: str) -> bool:
     """Park the Run at the active step, because a formula cannot be evaluated."""
     for frame in reversed(context.state.frames):
-        block = context.block(frame.block)
-        if frame.index < len(block.steps):
-            step = block.steps[frame.index]
+        step = context.step_at(frame)
+        if step is not None:
             st = context.state_of(step)
             if st.phase == "parked":
                 return False
@@ -206,7 +193,7 @@ def expression_failed(context: DecisionContext, message: str) -> bool:
     raise AssertionError("a formula was evaluated while no step is active")
 
 
-def _again(context: DecisionContext, step: Step, st: StepState, v: Verb, address: str) -> bool:
+def _again(context: DecisionContext, step: d.Step, st: StepState, v: d.Verb, address: str) -> bool:
     """Go back to a step or to the start, at most as often as the reaction allows. No other reaction goes back."""
     target = v.target or "start"
     if not _may_repeat(context, address, target, v.at_most):
@@ -253,56 +240,49 @@ def go_back(context: DecisionContext) -> bool:
     return True
 
 
-def resume(context: DecisionContext, step: Step, st: StepState) -> bool:
+def resume(context: DecisionContext, step: d.Step, st: StepState) -> bool:
     """Continue a step that waits for a retry, for its queue or for its reaction."""
     match st.phase:
         case "queued" if st.queue_until is not None and st.queue_until <= context.now:
-            return verb(context, step, st, Verb(st.then), step.path)
+            return verb(context, step, st, d.Verb(st.then), step.path)
         case "backoff" | "queued":
             if st.retry_at is not None and st.retry_at > context.now:
                 return False
             st.retry_at = None
-            return _once_more(context, step, st)
+            if isinstance(step, d.Call):
+                return handle(context, step, st, calls.once_more(context, step, st))
+            st.phase, st.outcome, st.retry_after, st.entered = "new", "", None, context.now
+            return True
         case "reacting":
             return done(context, step, st)
         case _:
             return False
 
 
-def _once_more(context: DecisionContext, step: Step, st: StepState) -> bool:
-    if isinstance(step, Call):
-        return handle(context, step, st, calls.once_more(context, step, st))
-    st.phase, st.outcome, st.retry_after, st.entered = "new", "", None, context.now
-    return True
-
-
 # ------------------------------------------------------------------ ends of blocks
 
 
-def end_of_block(context: DecisionContext, frame: BlockFrame, block: Block) -> bool:
+def end_of_block(context: DecisionContext, frame: BlockFrame, block: d.Block) -> bool:
     """Finish a block: apply its verb to the step that entered it, or complete that step."""
     if frame.kind == "main":
-        verb_ = block.verb
-        return end(
-            context,
-            RunStatus.DONE,
-            (verb_.state if verb_ and verb_.name == "stop" else None) or context.business,
-        )
+        state = block.verb.state if block.verb is not None and block.verb.name == "stop" else None
+        return end(context, RunStatus.DONE, state or context.business)
     if frame.kind == "signal":
         return _end_of_signal(context, frame, block)
     context.state.frames.pop()
-    step = _entered_by(context)
+    step = context.step_at(context.state.frames[-1])  # its reaction, branch or list has just ended
+    assert step is not None
     st = context.state.steps[frame.step]
     if block.verb is not None:
         return verb(context, step, st, block.verb, frame.block)
     if frame.kind == "item":
         st.position += 1
-        assert isinstance(step, Each)
+        assert isinstance(step, d.Each)
         return handle(context, step, st, steps.next_item(context, step, st))
     return done(context, step, st)
 
 
-def _end_of_signal(context: DecisionContext, frame: BlockFrame, block: Block) -> bool:
+def _end_of_signal(context: DecisionContext, frame: BlockFrame, block: d.Block) -> bool:
     """Return to where the signal interrupted the Run, unless the block's verb leads elsewhere."""
     name = block.verb.name if block.verb is not None else "continue"
     st = context.state.steps.setdefault(f"{frame.block}[{frame.tag}]", StepState(entered=context.now))
@@ -322,9 +302,8 @@ def _end_of_signal(context: DecisionContext, frame: BlockFrame, block: Block) ->
         if name in ("park", "again"):
             st.phase = "parked"
             event = context.definition.signals[int(frame.block.removeprefix("signal"))].event
-            message = f"{event} interrupted the Run" + (
-                " and has already restarted it as often as allowed" if name == "again" else ""
-            )
+            repeated = " and has already restarted it as often as allowed" if name == "again" else ""
+            message = f"{event} interrupted the Run{repeated}"
             context.open_case(f"{frame.block}[{frame.tag}]", st, "signal", message, {})
             return False
     st.phase = "done"
@@ -332,21 +311,15 @@ def _end_of_signal(context: DecisionContext, frame: BlockFrame, block: Block) ->
     return True
 
 
-def _entered_by(context: DecisionContext) -> Step:
-    """Return the step whose reaction, branch or list has just ended."""
-    below = context.state.frames[-1]
-    return context.block(below.block).steps[below.index]
-
-
-def _item_of(context: DecisionContext) -> tuple[BlockFrame, Each] | None:
+def _item_of(context: DecisionContext) -> tuple[BlockFrame, d.Each] | None:
     """Return the innermost list item that the Run is in. The steps of a signal are in none."""
     for at in range(len(context.state.frames) - 1, 0, -1):
         frame, below = context.state.frames[at], context.state.frames[at - 1]
         if frame.kind == "signal":
             return None
         if frame.kind == "item":
-            each = context.block(below.block).steps[below.index]
-            assert isinstance(each, Each)
+            each = context.step_at(below)
+            assert isinstance(each, d.Each)
             return frame, each
     return None
 
@@ -358,7 +331,7 @@ def leave_if_over(context: DecisionContext, frame: BlockFrame) -> None:
         _leave_loop(context, *item)
 
 
-def _leave_loop(context: DecisionContext, frame: BlockFrame, each: Each) -> bool:
+def _leave_loop(context: DecisionContext, frame: BlockFrame, each: d.Each) -> bool:
     """Leave the list at the current item: none of its calls is sent any more."""
     at = context.state.frames.index(frame)
     item = context.item()

@@ -151,12 +151,10 @@ class RunState(msgspec.Struct, kw_only=True):
             if st.items is not None:
                 lists[key] = st.items
                 steps = {**steps, key: msgspec.structs.replace(st, items=None)}
-        plain: dict[str, Any] = {field: getattr(self, field) for field in _PLAIN}
-        values: dict[str, Any] = {field: self._stored(field, getattr(self, field)) for field in _VALUES}
-        received = [self._stored("received", {r["id"]: r})[r["id"]] for r in self.received]
-        return _ENCODER.encode(
-            _Stored(**plain, **values, steps=steps, received=received, lists=self._stored("lists", lists))
-        )
+        fields: dict[str, Any] = {field: getattr(self, field) for field in _PLAIN}
+        fields |= {field: self._stored(field, getattr(self, field)) for field in _VALUES}
+        fields["received"] = [self._stored("received", {r["id"]: r})[r["id"]] for r in self.received]
+        return _ENCODER.encode(_Stored(**fields, steps=steps, lists=self._stored("lists", lists)))
 
     def _stored(self, field: str, values: dict[str, Any]) -> dict[str, msgspec.Raw]:
         if not values:
@@ -205,11 +203,8 @@ class _Stored(msgspec.Struct, kw_only=True, omit_defaults=True):
     reservations: int = 0
 
 
-_PLAIN = tuple(
-    field
-    for field in _Stored.__struct_fields__
-    if field not in _VALUES and field not in ("steps", "received", "lists")
-)
+_ENCODED = {*_VALUES, "steps", "received", "lists"}
+_PLAIN = tuple(field for field in _Stored.__struct_fields__ if field not in _ENCODED)
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(_Stored)
 
@@ -225,15 +220,10 @@ def load(ctx: bytes) -> RunState:
             memo[field] = decoded
         return {key: value for key, (value, _) in decoded.items()}
 
-    plain: dict[str, Any] = {field: getattr(stored, field) for field in _PLAIN}
-    by_name: dict[str, Any] = {field: values(field, getattr(stored, field)) for field in _VALUES}
-    state = RunState(
-        **plain,
-        **by_name,
-        steps=stored.steps,
-        received=[wire.loads(bytes(raw)) for raw in stored.received],
-        memo=memo,
-    )
+    fields: dict[str, Any] = {field: getattr(stored, field) for field in _PLAIN}
+    fields |= {field: values(field, getattr(stored, field)) for field in _VALUES}
+    received = [wire.loads(bytes(raw)) for raw in stored.received]
+    state = RunState(**fields, steps=stored.steps, received=received, memo=memo)
     for key, items in values("lists", stored.lists).items():
         state.steps[key].items = items
     return state

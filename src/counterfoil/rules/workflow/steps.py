@@ -10,17 +10,7 @@ from counterfoil.core.approval import ApprovalState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.money import Money
 from counterfoil.expr import Expression
-from counterfoil.model.definition import (
-    ApprovalPolicy,
-    Approve,
-    Check,
-    Choose,
-    Each,
-    Emit,
-    LimitPolicy,
-    Until,
-    Wait,
-)
+from counterfoil.model import definition as d
 from counterfoil.rules import approval_matrix as matrix
 from counterfoil.rules.templates import fill
 from counterfoil.rules.workflow import abandon, guards, start_facts
@@ -42,14 +32,14 @@ MAX_ITEMS = 1_000
 """Longest list of an `each`. A longer one opens a Case: it belongs into child Runs."""
 FUNCTIONAL = "functional"
 """Currency of a limit that counts in the currency of the approval matrix."""
-ActiveApproval: TypeAlias = tuple[Approve, StepState]
+ActiveApproval: TypeAlias = tuple[d.Approve, StepState]
 SETTLED_FOILS = frozenset({FoilState.MATCHED, FoilState.WAIVED, FoilState.REVERSED, FoilState.VOID})
 
 
 # ------------------------------------------------------------------ check
 
 
-def check(context: DecisionContext, step: Check, st: StepState) -> StepResult:
+def check(context: DecisionContext, step: d.Check, st: StepState) -> StepResult:
     if not context.holds(step.check):
         return StepOutcome("failed", f"The check {step.check.text} is not met")
     if step.once is not None:
@@ -64,7 +54,7 @@ def check(context: DecisionContext, step: Check, st: StepState) -> StepResult:
 # ------------------------------------------------------------------ approve
 
 
-def approve(context: DecisionContext, step: Approve, st: StepState) -> StepResult:
+def approve(context: DecisionContext, step: d.Approve, st: StepState) -> StepResult:
     if st.outcome == "granted":
         return DONE
     if st.outcome in ("rejected", "expired", "stale"):
@@ -82,7 +72,7 @@ def approve(context: DecisionContext, step: Approve, st: StepState) -> StepResul
     return _ask(context, step, st)
 
 
-def _outdated(context: DecisionContext, step: Approve, st: StepState) -> bool:
+def _outdated(context: DecisionContext, step: d.Approve, st: StepState) -> bool:
     """Return True if the open approval covers outdated values: approvers must see today's."""
     if context.state.confirmed or not any(fact.recheck for fact in context.definition.facts):
         return False
@@ -92,7 +82,7 @@ def _outdated(context: DecisionContext, step: Approve, st: StepState) -> bool:
     return _subject(context, step, covered(context, step)) != st.subject
 
 
-def _subject(context: DecisionContext, step: Approve, covers: dict[str, Any]) -> str:
+def _subject(context: DecisionContext, step: d.Approve, covers: dict[str, Any]) -> str:
     """Return the digest that the approval is bound to. Values are never changed in place, so it is cached by identity."""
     policy = context.definition.approvals[step.policy]
     cached = context.state.subjects.get(step.path)
@@ -108,14 +98,14 @@ def _subject(context: DecisionContext, step: Approve, covers: dict[str, Any]) ->
     return subject
 
 
-def _refused(context: DecisionContext, step: Approve, outcome: str, detail: str) -> StepResult:
+def _refused(context: DecisionContext, step: d.Approve, outcome: str, detail: str) -> StepResult:
     """Release the limit of a step that is not approved."""
     own = (step.path, context.item())
     guards.give_back(context, [p for p, r in context.state.reserved.items() if (r.step, r.item) == own])
     return StepOutcome(outcome, detail)
 
 
-def _ask(context: DecisionContext, step: Approve, st: StepState) -> StepResult:
+def _ask(context: DecisionContext, step: d.Approve, st: StepState) -> StepResult:
     policy = context.definition.approvals[step.policy]
     amount = context.value(step.amount) if step.amount is not None else None
     if amount is not None and not isinstance(amount, Money):
@@ -174,13 +164,13 @@ def _no_rate(have: str, want: str) -> NeedsPerson:
     return NeedsPerson("invalid", f"No exchange rate from {have} to {want} is on file")
 
 
-def covered(context: DecisionContext, step: Approve) -> dict[str, Any]:
+def covered(context: DecisionContext, step: d.Approve) -> dict[str, Any]:
     """Return the values that the approval covers, by the text of their formula."""
     return {e.text: context.value(e) for e in step.covers}
 
 
 def _limit_usage(
-    context: DecisionContext, limit: LimitPolicy, policy: ApprovalPolicy, amount: Money | None
+    context: DecisionContext, limit: d.LimitPolicy, policy: d.ApprovalPolicy, amount: Money | None
 ) -> tuple[str, int, int, int] | str:
     """Return the guard's key, other Runs' usage and this share in the limit's minor units, and their usage in the matrix's.
 
@@ -240,7 +230,7 @@ def first_invalid(context: DecisionContext, active: list[ActiveApproval]) -> Act
 # ------------------------------------------------------------------ wait
 
 
-def wait(context: DecisionContext, step: Wait, st: StepState) -> StepResult:
+def wait(context: DecisionContext, step: d.Wait, st: StepState) -> StepResult:
     if st.phase == "new":
         st.phase = "waiting"
         st.until = _until(context, step.until, st)
@@ -260,7 +250,7 @@ def wait(context: DecisionContext, step: Wait, st: StepState) -> StepResult:
     return WAITING
 
 
-def _until(context: DecisionContext, until: Until | None, st: StepState) -> datetime | None:
+def _until(context: DecisionContext, until: d.Until | None, st: StepState) -> datetime | None:
     if until is None:
         return None
     if until.after is not None:
@@ -268,7 +258,7 @@ def _until(context: DecisionContext, until: Until | None, st: StepState) -> date
     return start_facts.moment(context.value(until.at))
 
 
-def _arrived(context: DecisionContext, step: Wait) -> Any:
+def _arrived(context: DecisionContext, step: d.Wait) -> Any:
     """Return the first event that fits and that no other wait used, and mark it as used by this wait.
 
     In a later round the same wait may use it again.
@@ -302,7 +292,7 @@ def _settled(context: DecisionContext, rules: tuple[str, ...]) -> bool:
 # ------------------------------------------------------------------ choose, each, emit
 
 
-def choose(context: DecisionContext, step: Choose, st: StepState) -> StepResult:
+def choose(context: DecisionContext, step: d.Choose, st: StepState) -> StepResult:
     st.phase = "reacting"
     branch = next((f"then{n}" for n, (when, _) in enumerate(step.branches) if context.holds(when)), None)
     if branch is None and step.otherwise is None:
@@ -311,7 +301,7 @@ def choose(context: DecisionContext, step: Choose, st: StepState) -> StepResult:
     return MOVED
 
 
-def each(context: DecisionContext, step: Each, st: StepState) -> StepResult:
+def each(context: DecisionContext, step: d.Each, st: StepState) -> StepResult:
     """Freeze the list on entry, then take the items in order."""
     if st.items is None:
         items = fill(step.items, context.names(), context.lookup)
@@ -328,7 +318,7 @@ def each(context: DecisionContext, step: Each, st: StepState) -> StepResult:
     return next_item(context, step, st)
 
 
-def next_item(context: DecisionContext, step: Each, st: StepState) -> StepResult:
+def next_item(context: DecisionContext, step: d.Each, st: StepState) -> StepResult:
     items = st.items or []
     if st.position >= len(items) or (step.until is not None and context.holds(step.until)):
         context.state.items.pop(step.name, None)
@@ -339,7 +329,7 @@ def next_item(context: DecisionContext, step: Each, st: StepState) -> StepResult
     return MOVED
 
 
-def emit(context: DecisionContext, step: Emit, st: StepState) -> StepResult:
+def emit(context: DecisionContext, step: d.Emit, st: StepState) -> StepResult:
     """Emit an event, unless an earlier round emitted the same one at this step and item."""
     data = fill(step.data, context.names(), context.lookup)
     st.input = wire.digest({"type": step.type, "data": data})
