@@ -291,11 +291,8 @@ class Stripe:
     ) -> dict[str, Json]:
         id = arguments.get("id")
         if not is_id(id) or set(arguments) != {"id"}:
-            raise Refused(
-                f"the only argument must be the id of a {kind}, not {dict(arguments)!r}",
-                ErrorClass.INVALID,
-                "id",
-            )
+            message = f"the only argument must be the id of a {kind}, not {dict(arguments)!r}"
+            raise Refused(message, ErrorClass.INVALID, "id")
         return await self._client.get(f"/v1/{folder}/{id}", kind, {}, by)
 
     async def _find_by_key(

@@ -45,9 +45,8 @@ TAX_RATE: Shape = {
     "display_name!": "str", "inclusive!": "bool", "percentage!": "dec", "active": "bool", "country": "str",
     "description": "str", "jurisdiction": "str", "metadata": "meta", "state": "str", "tax_type": "str",
 }  # fmt: skip
-TAX_RATE_UPDATE: Shape = {
-    name.rstrip("!"): kind for name, kind in TAX_RATE.items() if name not in ("inclusive!", "percentage!")
-}
+_FIXED = ("inclusive!", "percentage!")
+TAX_RATE_UPDATE: Shape = {name.rstrip("!"): kind for name, kind in TAX_RATE.items() if name not in _FIXED}
 LIST: Shape = {**PAGING, "active": "bool"}
 LIST_PRICES: Shape = {**LIST, "product": "str", "currency": "str", "lookup_keys": ["str"], "type": "str"}
 
@@ -112,11 +111,8 @@ def create_price(account: StripeAccount, params: Obj, id: str | None = None) -> 
     account.get("product", params["product"], "product")
     unit, exact = params.get("unit_amount"), params.get("unit_amount_decimal")
     if (unit is None) == (exact is None):
-        raise invalid(
-            "You must specify one of `unit_amount` or `unit_amount_decimal`.",
-            "unit_amount",
-            "parameter_missing",
-        )
+        message = "You must specify one of `unit_amount` or `unit_amount_decimal`."
+        raise invalid(message, "unit_amount", "parameter_missing")
     exact = exact if exact is not None else Decimal(unit or 0)
     recurring = params.get("recurring")
     price = account.create("price", {

@@ -16,6 +16,7 @@ from counterfoil.twins.stripe.customers import move_balance
 from counterfoil.twins.stripe.errors import Obj, invalid, missing_parameter, refusal
 from counterfoil.twins.stripe.forms import Shape, merged
 from counterfoil.twins.stripe.invoices import settle
+from counterfoil.twins.stripe.lines import split_tax, sum_taxes
 from counterfoil.twins.stripe.listing import PAGING, inline, page
 from counterfoil.twins.stripe.payments import lower_intent, refund
 
@@ -51,10 +52,8 @@ def create(account: StripeAccount, params: Obj) -> Obj:
     lines = _lines(account, invoice, params)
     amount = sum(line["amount"] + _outside(line) for line in lines)
     if params.get("amount") is not None and params["amount"] != amount:
-        raise refusal(
-            f"The credit note amount ({params['amount']}) must equal the total of its lines ({amount}).",
-            "amount",
-        )
+        message = f"The credit note amount ({params['amount']}) must equal the total of its lines ({amount})."
+        raise refusal(message, "amount")
     if amount < 1:
         raise refusal("The credit note total must be greater than zero.", "amount")
     before_invoice = account.view(invoice)
@@ -72,12 +71,6 @@ def create(account: StripeAccount, params: Obj) -> Obj:
 
 def _write(account: StripeAccount, invoice: Obj, params: Obj, lines: list[Obj], amount: int) -> Obj:
     invoice["_notes"] = invoice.get("_notes", 0) + 1
-    tax_totals: dict[str, Obj] = {}
-    for line in lines:
-        for tax in line["tax_amounts"]:
-            rate_total = tax_totals.setdefault(tax["tax_rate"], {**tax, "amount": 0, "taxable_amount": 0})
-            rate_total["amount"] += tax["amount"]
-            rate_total["taxable_amount"] += tax["taxable_amount"]
     subtotal, net = sum(line["amount"] for line in lines), sum(line["amount_excluding_tax"] for line in lines)
     number = f"{invoice['number']}-CN-{invoice['_notes']:02d}"
     note = account.create("credit_note", {
@@ -87,7 +80,7 @@ def _write(account: StripeAccount, invoice: Obj, params: Obj, lines: list[Obj], 
         "memo": params.get("memo"), "metadata": merged({}, params.get("metadata") or {}), "number": number,
         "out_of_band_amount": None, "pdf": f"https://invoice.twin.invalid/{number}/pdf",
         "reason": params.get("reason"), "refund": None, "shipping_cost": None, "status": "issued",
-        "subtotal": subtotal, "subtotal_excluding_tax": net, "tax_amounts": list(tax_totals.values()), "total": amount,
+        "subtotal": subtotal, "subtotal_excluding_tax": net, "tax_amounts": sum_taxes(lines), "total": amount,
         "total_excluding_tax": net, "type": "post_payment" if invoice["status"] == "paid" else "pre_payment",
         "voided_at": None,
     }, parent=invoice["id"])  # fmt: skip
@@ -120,11 +113,8 @@ def _lower_remaining(account: StripeAccount, invoice: Obj, note: Obj, params: Ob
 
 def _return_amount(account: StripeAccount, invoice: Obj, note: Obj, params: Obj) -> None:
     amount = note["amount"]
-    creditable = (
-        invoice["total"]
-        - invoice["pre_payment_credit_notes_amount"]
-        - invoice["post_payment_credit_notes_amount"]
-    )
+    credited = invoice["pre_payment_credit_notes_amount"] + invoice["post_payment_credit_notes_amount"]
+    creditable = invoice["total"] - credited
     if amount > creditable:
         raise refusal(
             f"The credit note total ({amount}) is greater than the creditable amount of the invoice ({creditable}).",
@@ -134,9 +124,8 @@ def _return_amount(account: StripeAccount, invoice: Obj, note: Obj, params: Obj)
     if params.get("refund"):
         refund_object = account.get("refund", params["refund"], "refund")
         if refund_object["charge"] != invoice["charge"] or refund_object.get("_note"):
-            raise refusal(
-                "The refund does not belong to this invoice, or another credit note has it.", "refund"
-            )
+            message = "The refund does not belong to this invoice, or another credit note has it."
+            raise refusal(message, "refund")
         if params.get("refund_amount"):
             raise refusal("You may only specify one of `refund` or `refund_amount`.", "refund")
     credit, outside = params.get("credit_amount") or 0, params.get("out_of_band_amount") or 0
@@ -150,9 +139,8 @@ def _return_amount(account: StripeAccount, invoice: Obj, note: Obj, params: Obj)
     if returned and refund_object is None:
         if invoice["charge"] is None:
             raise refusal("You cannot refund an invoice that has no charge.", "refund_amount")
-        refund_object = refund(
-            account, account.get("charge", invoice["charge"]), returned, "requested_by_customer"
-        )
+        charge = account.get("charge", invoice["charge"])
+        refund_object = refund(account, charge, returned, "requested_by_customer")
     if refund_object:
         note["refund"] = refund_object["id"]
         account.save({**refund_object, "_note": note["id"]})
@@ -170,11 +158,8 @@ def _lines(account: StripeAccount, invoice: Obj, params: Obj) -> list[Obj]:
     line_params = params.get("lines")
     if not line_params:
         if params.get("amount") is None:
-            raise invalid(
-                "You must specify one of `amount`, `lines`, or `shipping_cost`.",
-                "amount",
-                "parameter_missing",
-            )
+            message = "You must specify one of `amount`, `lines`, or `shipping_cost`."
+            raise invalid(message, "amount", "parameter_missing")
         return [_line(params["amount"], 1, Decimal(params["amount"]), None, [], [])]
     note_lines: list[Obj] = []
     for position, line in enumerate(line_params):
@@ -190,17 +175,10 @@ def _line(
     amount: int, quantity: int | None, unit: Decimal | None, description: str | None, rates: list[Obj],
     tax_figures: list[int],
 ) -> Obj:  # fmt: skip
-    inclusive = sum(
-        tax_amount for tax_amount, rate in zip(tax_figures, rates, strict=True) if rate["inclusive"]
-    )
+    net, tax_amounts = split_tax(amount, tax_figures, rates, None)
     return {
-        "amount": amount, "amount_excluding_tax": amount - inclusive, "description": description,
-        "discount_amount": 0, "discount_amounts": [], "quantity": quantity,
-        "tax_amounts": [
-            {"amount": tax_amount, "inclusive": rate["inclusive"], "tax_rate": rate["id"], "taxability_reason": None,
-             "taxable_amount": amount - inclusive}
-            for tax_amount, rate in zip(tax_figures, rates, strict=True)],
-        "tax_rates": rates, "type": "custom_line_item",
+        "amount": amount, "amount_excluding_tax": net, "description": description, "discount_amount": 0,
+        "discount_amounts": [], "quantity": quantity, "tax_amounts": tax_amounts, "tax_rates": rates, "type": "custom_line_item",
         "unit_amount": int(unit) if unit is not None and unit == int(unit) else None,
         "unit_amount_decimal": None if unit is None else decimal_text(unit), "unit_amount_excluding_tax": None,
     }  # fmt: skip
@@ -210,11 +188,8 @@ def _free(account: StripeAccount, params: Obj, name: str) -> Obj:
     unit = params.get("unit_amount_decimal")
     unit = params.get("unit_amount") if unit is None else unit
     if unit is None or not params.get("description"):
-        raise invalid(
-            "A custom line item needs `description` and `unit_amount` or `unit_amount_decimal`.",
-            f"{name}[unit_amount]",
-            "parameter_missing",
-        )
+        message = "A custom line item needs `description` and `unit_amount` or `unit_amount_decimal`."
+        raise invalid(message, f"{name}[unit_amount]", "parameter_missing")
     quantity = 1 if params.get("quantity") is None else params["quantity"]
     amount = line_amount(str(unit), quantity)
     rates = tax_rates(account, params.get("tax_rates"), f"{name}[tax_rates]")
@@ -229,26 +204,21 @@ def _of_invoice(account: StripeAccount, invoice: Obj, params: Obj, name: str, no
     line = account.get("line_item", params["invoice_line_item"], f"{name}[invoice_line_item]")
     position = account.store.place(line["id"])
     if position is None or position[1] != invoice["id"]:
-        raise refusal(
-            f"The line item {line['id']} is not on invoice {invoice['id']}.", f"{name}[invoice_line_item]"
-        )
+        message = f"The line item {line['id']} is not on invoice {invoice['id']}."
+        raise refusal(message, f"{name}[invoice_line_item]")
     quantity: int | None = params.get("quantity")
     amount: int | None = params.get("amount")
     if (quantity is None) == (amount is None):
-        raise invalid(
-            "You must specify one of `quantity` or `amount`.", f"{name}[quantity]", "parameter_missing"
-        )
+        message = "You must specify one of `quantity` or `amount`."
+        raise invalid(message, f"{name}[quantity]", "parameter_missing")
     if quantity is not None:
         if quantity > (line["quantity"] or 1):
-            raise refusal(
-                "The quantity is greater than the quantity of the invoice line item.", f"{name}[quantity]"
-            )
+            message = "The quantity is greater than the quantity of the invoice line item."
+            raise refusal(message, f"{name}[quantity]")
         amount = share(line["amount"], quantity, line["quantity"] or 1)
     assert amount is not None
-    credited = [
-        *(part for part in _credited(account, invoice) if part.get("invoice_line_item") == line["id"]),
-        *(part for part in note_lines if part.get("invoice_line_item") == line["id"]),
-    ]
+    parts = [*_credited(account, invoice), *note_lines]
+    credited = [part for part in parts if part.get("invoice_line_item") == line["id"]]
     before = sum(part["amount"] for part in credited)
     if amount > line["amount"] - before:
         raise refusal(
@@ -259,15 +229,13 @@ def _of_invoice(account: StripeAccount, invoice: Obj, params: Obj, name: str, no
     tax_figures = []
     for number, tax in enumerate(line["tax_amounts"]):
         if before + amount == line["amount"]:
-            tax_figures.append(
-                tax["amount"] - sum(part["tax_amounts"][number]["amount"] for part in credited)
-            )
+            former = sum(part["tax_amounts"][number]["amount"] for part in credited)
+            tax_figures.append(tax["amount"] - former)
         else:
             tax_figures.append(share(tax["amount"], amount, line["amount"]))
     rates = [account.get("tax_rate", tax["tax_rate"]) for tax in line["tax_amounts"]]
-    unit = (
-        None if quantity is None or line["price"] is None else Decimal(line["price"]["unit_amount_decimal"])
-    )
+    priced = quantity is not None and line["price"] is not None
+    unit = Decimal(line["price"]["unit_amount_decimal"]) if priced else None
     part = _line(amount, quantity, unit, line["description"], rates, tax_figures)
     return {**part, "type": "invoice_line_item", "invoice_line_item": line["id"]}
 

@@ -166,14 +166,8 @@ def create_transaction(account: StripeAccount, params: Obj, id: str) -> Obj:
     if params["amount"] == 0:
         raise invalid("Amount must be non-zero.", "amount", "parameter_invalid_integer")
     same_currency(account, customer, currency(params["currency"]))
-    entry = move_balance(
-        account,
-        customer,
-        params["amount"],
-        "adjustment",
-        params.get("description"),
-        metadata=merged({}, params.get("metadata") or {}),
-    )
+    metadata, description = merged({}, params.get("metadata") or {}), params.get("description")
+    entry = move_balance(account, customer, params["amount"], "adjustment", description, metadata=metadata)
     account.emit("customer.updated", customer, before)
     return entry
 
@@ -252,9 +246,8 @@ def attach(account: StripeAccount, params: Obj, id: str) -> Obj:
 def detach(account: StripeAccount, params: Obj, id: str) -> Obj:
     method = account.get("payment_method", id)
     if method["customer"] is None:
-        raise refusal(
-            "The payment method you provided is not attached to a customer so detachment is impossible."
-        )
+        message = "The payment method you provided is not attached to a customer so detachment is impossible."
+        raise refusal(message)
     before = dict(method)
     method["customer"] = None
     account.publish("payment_method.detached", method, before)

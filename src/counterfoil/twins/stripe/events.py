@@ -80,9 +80,8 @@ def _require_loopback(url: str) -> str:
     except ValueError:
         local = False
     if parts.scheme != "http" or not local:
-        raise invalid(
-            f"Invalid URL: {url}. The twin delivers to http on loopback only.", "url", "url_invalid"
-        )
+        message = f"Invalid URL: {url}. The twin delivers to http on loopback only."
+        raise invalid(message, "url", "url_invalid")
     return url
 
 

@@ -59,9 +59,8 @@ def read(form: Mapping[str, Any], shape: Shape, path: str = "") -> Obj:
     values: Obj = {}
     for name, value in form.items():
         if name not in kinds:
-            raise invalid(
-                f"Received unknown parameter: {_join(path, name)}", _join(path, name), "parameter_unknown"
-            )
+            message = f"Received unknown parameter: {_join(path, name)}"
+            raise invalid(message, _join(path, name), "parameter_unknown")
         values[name] = _typed(value, kinds[name], _join(path, name))
     for name in shape:
         if name.endswith("!") and values.get(name[:-1]) is None:

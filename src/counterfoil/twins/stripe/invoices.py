@@ -53,9 +53,8 @@ def create(account: StripeAccount, params: Obj) -> Obj:
     items = []
     if params.get("pending_invoice_items_behavior") == "include":
         items = pending(account, customer["id"], code, subscription)
-    invoice = begin(
-        account, customer, code, "manual", {**params, "auto_advance": params.get("auto_advance", False)}
-    )
+    values = {**params, "auto_advance": params.get("auto_advance", False)}
+    invoice = begin(account, customer, code, "manual", values)
     for item in items:
         place_item(account, invoice, item)
     total(account, invoice)
@@ -69,12 +68,11 @@ def begin(account: StripeAccount, customer: Obj, code: str, reason: str, params:
     method = params.get("collection_method") or "charge_automatically"
     if method == "send_invoice":
         if params.get("days_until_due") is None and params.get("due_date") is None:
-            raise invalid(
+            message = (
                 "If invoice collection method is `send_invoice`, you must specify `due_date` or "
-                "`days_until_due`.",
-                "days_until_due",
-                "parameter_missing",
+                "`days_until_due`."
             )
+            raise invalid(message, "days_until_due", "parameter_missing")
     elif params.get("days_until_due") is not None or params.get("due_date") is not None:
         raise refusal(
             "You can only specify `days_until_due` or `due_date` if the invoice's collection_method is "
@@ -153,10 +151,8 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
 def delete(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["status"] != "draft" or invoice["subscription"]:
-        raise refusal(
-            "You can only delete one-off invoices in the draft state; void or credit this one instead.",
-            code="invoice_not_editable",
-        )
+        message = "You can only delete one-off invoices in the draft state; void or credit this one instead."
+        raise refusal(message, code="invoice_not_editable")
     for line in account.of("line_item", id):
         item = account.find("invoiceitem", line.get("invoice_item", ""))
         if item:
@@ -170,10 +166,8 @@ def delete(account: StripeAccount, params: Obj, id: str) -> Obj:
 def finalize(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["status"] != "draft":
-        raise refusal(
-            "This invoice is already finalized, you can't re-finalize a non-draft invoice.",
-            code="invoice_not_editable",
-        )
+        message = "This invoice is already finalized, you can't re-finalize a non-draft invoice."
+        raise refusal(message, code="invoice_not_editable")
     if params.get("auto_advance") is not None:
         invoice["auto_advance"] = params["auto_advance"]
     return close_draft(account, invoice)
@@ -235,10 +229,8 @@ def pay(account: StripeAccount, params: Obj, id: str) -> Obj:
         if invoice["status"] == "paid":
             return invoice
     if params.get("paid_out_of_band"):
-        invoice.update(
-            paid_out_of_band=True, amount_paid=invoice["amount_paid"] + invoice["amount_remaining"],
-            amount_remaining=0,
-        )  # fmt: skip
+        paid = invoice["amount_paid"] + invoice["amount_remaining"]
+        invoice.update(paid_out_of_band=True, amount_paid=paid, amount_remaining=0)
         cancel_intent(account, invoice["payment_intent"], "abandoned")
         return settle(account, invoice)
     failure = attempt(account, invoice, params.get("payment_method"))
@@ -252,21 +244,25 @@ def attempt(account: StripeAccount, invoice: Obj, method: str | None) -> StripeE
     customer = account.get("customer", invoice["customer"])
     card = payable_with(account, customer, method or invoice["default_payment_method"])
     charge_object = charge(account, invoice, card)
-    invoice.update(
-        attempted=True,
-        attempt_count=invoice["attempt_count"] + 1,
-        charge=charge_object["id"],
-        next_payment_attempt=None,
-    )
+    _count_attempt(invoice)
+    invoice["charge"] = charge_object["id"]
     if charge_object["status"] == "succeeded":
         invoice.update(amount_paid=invoice["amount_paid"] + charge_object["amount"], amount_remaining=0)
         settle(account, invoice)
         return None
+    _fail(account, invoice)
+    return declined(charge_object, card["_declines"])
+
+
+def _count_attempt(invoice: Obj) -> None:
+    invoice.update(attempted=True, attempt_count=invoice["attempt_count"] + 1, next_payment_attempt=None)
+
+
+def _fail(account: StripeAccount, invoice: Obj) -> None:
     plan_retry(account, invoice)
     account.publish("invoice.payment_failed", invoice)
     if invoice["subscription"]:
         subscription_status.payment_failed(account, invoice)
-    return declined(charge_object, card["_declines"])
 
 
 def plan_retry(account: StripeAccount, invoice: Obj) -> None:
@@ -279,9 +275,8 @@ def plan_retry(account: StripeAccount, invoice: Obj) -> None:
 def void(account: StripeAccount, params: Obj, id: str) -> Obj:
     invoice = account.get("invoice", id)
     if invoice["status"] not in ("open", "uncollectible"):
-        raise refusal(
-            "You can only pass in open or uncollectible invoices. This invoice isn't open.", "invoice"
-        )
+        message = "You can only pass in open or uncollectible invoices. This invoice isn't open."
+        raise refusal(message, "invoice")
     before = dict(invoice)
     if used := invoice["ending_balance"] - invoice["starting_balance"]:
         customer = account.get("customer", invoice["customer"])
@@ -346,8 +341,5 @@ def collect(account: StripeAccount, invoice: Obj) -> None:
     try:
         attempt(account, invoice, None)
     except StripeError:
-        invoice.update(attempted=True, attempt_count=invoice["attempt_count"] + 1, next_payment_attempt=None)
-        plan_retry(account, invoice)
-        account.publish("invoice.payment_failed", invoice)
-        if invoice["subscription"]:
-            subscription_status.payment_failed(account, invoice)
+        _count_attempt(invoice)
+        _fail(account, invoice)

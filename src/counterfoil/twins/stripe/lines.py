@@ -19,11 +19,8 @@ ITEM: Shape = {
     "invoice": "str", "metadata": "meta", "period": PERIOD, "price": "str", "quantity": "uint",
     "subscription": "str", "tax_rates": ["str"], "unit_amount": "int", "unit_amount_decimal": "dec",
 }  # fmt: skip
-ITEM_UPDATE: Shape = {
-    name: kind
-    for name, kind in ITEM.items()
-    if name not in ("customer!", "currency", "invoice", "subscription")
-}
+_FIXED = ("customer!", "currency", "invoice", "subscription")
+ITEM_UPDATE: Shape = {name: kind for name, kind in ITEM.items() if name not in _FIXED}
 LIST_ITEMS: Shape = {**PAGING, "customer": "str", "invoice": "str", "pending": "bool"}
 ADD_LINES: Shape = {
     "invoice_metadata": "meta",
@@ -32,6 +29,8 @@ ADD_LINES: Shape = {
         "period": PERIOD, "price": "str", "quantity": "uint", "tax_rates": ["str"],
     }],
 }  # fmt: skip
+_AMOUNTS = ("amount", "price", "unit_amount", "unit_amount_decimal")
+_EXEMPTIONS = {"exempt": "customer_exempt", "reverse": "reverse_charge"}
 PAGE: Shape = {name: kind for name, kind in PAGING.items() if name != "created"}
 
 
@@ -42,17 +41,10 @@ def draft_only(invoice: Obj) -> None:
 
 def _item_amounts(account: StripeAccount, params: Obj, fallback: str | None) -> Obj:
     """Return amount, unit amount, quantity, price and currency of an item, from any of the accepted parameters."""
-    amount_keys = [
-        name
-        for name in ("amount", "price", "unit_amount", "unit_amount_decimal")
-        if params.get(name) is not None
-    ]
+    amount_keys = [name for name in _AMOUNTS if params.get(name) is not None]
     if len(amount_keys) != 1:
-        raise invalid(
-            "You must specify exactly one of `amount`, `price`, `unit_amount` or `unit_amount_decimal`.",
-            "amount",
-            "parameter_missing",
-        )
+        message = "You must specify exactly one of `amount`, `price`, `unit_amount` or `unit_amount_decimal`."
+        raise invalid(message, "amount", "parameter_missing")
     quantity = 1 if params.get("quantity") is None else params["quantity"]
     price: Obj | None = None
     if amount_keys == ["amount"]:
@@ -111,9 +103,9 @@ def update_item(account: StripeAccount, params: Obj, id: str) -> Obj:
     if invoice:
         draft_only(invoice)
     before = dict(item)
-    if {"amount", "price", "unit_amount", "unit_amount_decimal", "quantity"} & params.keys():
+    if {*_AMOUNTS, "quantity"} & params.keys():
         item_params = {"currency": item["currency"], **params}
-        if item_params.keys().isdisjoint({"amount", "price", "unit_amount", "unit_amount_decimal"}):
+        if item_params.keys().isdisjoint(_AMOUNTS):
             item_params["unit_amount_decimal"] = Decimal(item["unit_amount_decimal"])
         item.update(_item_amounts(account, item_params, item["currency"]))
     for name in ("description", "discountable", "period"):
@@ -155,12 +147,11 @@ def list_items(account: StripeAccount, params: Obj) -> Obj:
 
 def pending(account: StripeAccount, customer: str, code: str, subscription: str | None = None) -> list[Obj]:
     """Return the items for the next invoice of the customer in this currency."""
-    return account.where(
-        "invoiceitem",
+    message = (
         "customer = ? and json_extract(body, '$.invoice') is null and json_extract(body, '$.currency') = ? "
-        "and (json_extract(body, '$.subscription') is null or json_extract(body, '$.subscription') = ?)",
-        (customer, code, subscription),
+        "and (json_extract(body, '$.subscription') is null or json_extract(body, '$.subscription') = ?)"
     )
+    return account.where("invoiceitem", message, (customer, code, subscription))
 
 
 def _from_item(item: Obj) -> Obj:
@@ -173,9 +164,8 @@ def _from_item(item: Obj) -> Obj:
 def place_item(account: StripeAccount, invoice: Obj, item: Obj) -> Obj:
     item["invoice"] = invoice["id"]
     account.save(item)
-    return place_line(
-        account, invoice, {**_from_item(item), "invoice_item": item["id"], "type": "invoiceitem"}
-    )
+    values = {**_from_item(item), "invoice_item": item["id"], "type": "invoiceitem"}
+    return place_line(account, invoice, values)
 
 
 def place_line(account: StripeAccount, invoice: Obj, fields: Obj) -> Obj:
@@ -191,45 +181,53 @@ def place_line(account: StripeAccount, invoice: Obj, fields: Obj) -> Obj:
 def tax_line(invoice: Obj, line: Obj) -> Obj:
     """Compute the tax of one line from its own rates, or else from the default rates of the document."""
     rates = line["tax_rates"] or invoice["default_tax_rates"]
-    exempt = {"exempt": "customer_exempt", "reverse": "reverse_charge"}.get(
-        invoice["customer_tax_exempt"] or ""
-    )
-    tax_figures = taxes(line["amount"], [(Decimal(0) if exempt else Decimal(str(rate["percentage"])), rate["inclusive"])
-                                     for rate in rates])  # fmt: skip
-    inclusive = sum(
-        tax_amount for tax_amount, rate in zip(tax_figures, rates, strict=True) if rate["inclusive"]
-    )
-    line["amount_excluding_tax"] = line["amount"] - inclusive
-    line["tax_amounts"] = [
-        {"amount": tax_amount, "inclusive": rate["inclusive"], "tax_rate": rate["id"], "taxability_reason": exempt,
-         "taxable_amount": line["amount"] - inclusive}
-        for tax_amount, rate in zip(tax_figures, rates, strict=True)
-    ]  # fmt: skip
-    quantity = line["quantity"] or 1
-    line["unit_amount_excluding_tax"] = decimal_text(
-        (Decimal(line["amount_excluding_tax"]) / quantity).quantize(Decimal("0.000000000001"))
-    )
+    exempt = _EXEMPTIONS.get(invoice["customer_tax_exempt"] or "")
+    percentages = [Decimal(0) if exempt else Decimal(str(rate["percentage"])) for rate in rates]
+    inclusive = [rate["inclusive"] for rate in rates]
+    tax_figures = taxes(line["amount"], list(zip(percentages, inclusive, strict=True)))
+    net, line["tax_amounts"] = split_tax(line["amount"], tax_figures, rates, exempt)
+    line["amount_excluding_tax"] = net
+    unit = (Decimal(net) / (line["quantity"] or 1)).quantize(Decimal("0.000000000001"))
+    line["unit_amount_excluding_tax"] = decimal_text(unit)
     return line
+
+
+def split_tax(
+    amount: int, tax_figures: list[int], rates: list[Obj], exempt: str | None
+) -> tuple[int, list[Obj]]:
+    """Return the amount without inclusive tax, and the tax of each rate as documents show it."""
+    pairs = list(zip(tax_figures, rates, strict=True))
+    net = amount - sum(figure for figure, rate in pairs if rate["inclusive"])
+    return net, [
+        {"amount": figure, "inclusive": rate["inclusive"], "tax_rate": rate["id"], "taxability_reason": exempt,
+         "taxable_amount": net}
+        for figure, rate in pairs
+    ]  # fmt: skip
+
+
+def sum_taxes(document_lines: list[Obj]) -> list[Obj]:
+    """Return the tax of a document by rate."""
+    totals: dict[str, Obj] = {}
+    for tax in (tax for line in document_lines for tax in line["tax_amounts"]):
+        rate_total = totals.setdefault(tax["tax_rate"], {**tax, "amount": 0, "taxable_amount": 0})
+        rate_total["amount"] += tax["amount"]
+        rate_total["taxable_amount"] += tax["taxable_amount"]
+    return list(totals.values())
 
 
 def total(account: StripeAccount, invoice: Obj) -> Obj:
     """Add up the lines of a draft."""
-    tax_totals: dict[str, Obj] = {}
-    subtotal = net = exclusive_tax = 0
-    for line in account.of("line_item", invoice["id"]):
-        subtotal += line["amount"]
-        net += line["amount_excluding_tax"]
-        for tax in line["tax_amounts"]:
-            exclusive_tax += 0 if tax["inclusive"] else tax["amount"]
-            rate_total = tax_totals.setdefault(tax["tax_rate"], {**tax, "amount": 0, "taxable_amount": 0})
-            rate_total["amount"] += tax["amount"]
-            rate_total["taxable_amount"] += tax["taxable_amount"]
+    invoice_lines = account.of("line_item", invoice["id"])
+    subtotal = sum(line["amount"] for line in invoice_lines)
+    net = sum(line["amount_excluding_tax"] for line in invoice_lines)
+    tax_totals = sum_taxes(invoice_lines)
+    exclusive_tax = sum(tax["amount"] for tax in tax_totals if not tax["inclusive"])
     balance = account.get("customer", invoice["customer"])["balance"]
     due = max(0, subtotal + exclusive_tax + balance)
     invoice.update({
         "subtotal": subtotal, "subtotal_excluding_tax": net, "total": subtotal + exclusive_tax,
-        "total_excluding_tax": net, "total_tax_amounts": list(tax_totals.values()),
-        "tax": sum(tax["amount"] for tax in tax_totals.values()) if tax_totals else None,
+        "total_excluding_tax": net, "total_tax_amounts": tax_totals,
+        "tax": sum(tax["amount"] for tax in tax_totals) if tax_totals else None,
         "starting_balance": balance, "amount_due": due, "amount_remaining": due,
     })  # fmt: skip
     return account.save(invoice)
@@ -245,9 +243,8 @@ def add_lines(account: StripeAccount, params: Obj, id: str) -> Obj:
             if item["invoice"] or item["customer"] != invoice["customer"]:
                 raise refusal("The invoice item is already on an invoice, or of another customer.", "lines")
         else:
-            item = create_item(
-                account, {"currency": invoice["currency"], **line_params, "customer": invoice["customer"]}
-            )
+            values = {"currency": invoice["currency"], **line_params, "customer": invoice["customer"]}
+            item = create_item(account, values)
         place_item(account, invoice, item)
     if "invoice_metadata" in params:
         invoice["metadata"] = merged(invoice["metadata"], params["invoice_metadata"])
@@ -258,8 +255,5 @@ def add_lines(account: StripeAccount, params: Obj, id: str) -> Obj:
 
 def line_arguments(price: Obj, quantity: int) -> dict[str, Any]:
     """Return the amounts of a subscription line."""
-    return {
-        "amount": line_amount(price["unit_amount_decimal"], quantity),
-        "price": price,
-        "quantity": quantity,
-    }
+    amount = line_amount(price["unit_amount_decimal"], quantity)
+    return {"amount": amount, "price": price, "quantity": quantity}

@@ -16,12 +16,6 @@ DEFAULT_PAGE_ROWS = 10
 _COMPARE = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
-def created_conditions(params: Obj) -> tuple[list[str], list[Any]]:
-    """Return the conditions of a `created` range."""
-    span = params.get("created") or {}
-    return [f"created {_COMPARE[word]} ?" for word in span], list(span.values())
-
-
 def page(
     account: StripeAccount, type: str, params: Obj, url: str, conditions: Sequence[str] = (), arguments: Sequence[Any] = (),
     oldest_first: bool = False,
@@ -30,11 +24,11 @@ def page(
     limit = params.get("limit") or DEFAULT_PAGE_ROWS
     if not 1 <= limit <= 100:
         word, edge = ("greater", 1) if limit < 1 else ("less", 100)
-        raise invalid(
-            f"This value must be {word} than or equal to {edge}.", "limit", "parameter_invalid_integer"
-        )
-    spans, values = created_conditions(params)
-    where, bound = [*conditions, *spans], [*arguments, *values]
+        message = f"This value must be {word} than or equal to {edge}."
+        raise invalid(message, "limit", "parameter_invalid_integer")
+    span = params.get("created") or {}
+    where = [*conditions, *(f"created {_COMPARE[word]} ?" for word in span)]
+    bound = [*arguments, *span.values()]
     after, before = params.get("starting_after"), params.get("ending_before")
     if after and before:
         raise refusal("You may not specify both starting_after and ending_before.", "starting_after")
@@ -47,9 +41,8 @@ def page(
         forward = oldest_first if after else not oldest_first
         where.append("seq > ?" if forward else "seq < ?")
         bound.append(position[0])
-    matches = account.where(
-        type, " and ".join(where) or "1", bound, "seq" if forward else "seq desc", limit + 1
-    )
+    order = "seq" if forward else "seq desc"
+    matches = account.where(type, " and ".join(where) or "1", bound, order, limit + 1)
     rows = matches[:limit]
     if before:
         rows.reverse()
@@ -128,11 +121,8 @@ def expand(account: StripeAccount, body: Obj, paths: Sequence[str]) -> Obj:
     for path in paths:
         steps = path.split(".")
         if len(steps) > 4:
-            raise invalid(
-                f"You cannot expand more than 4 levels of a property. Property: {path}",
-                "expand",
-                "property_expansion_max_depth",
-            )
+            message = f"You cannot expand more than 4 levels of a property. Property: {path}"
+            raise invalid(message, "expand", "property_expansion_max_depth")
         _expand(account, body, steps, path)
     return body
 
@@ -147,9 +137,9 @@ def _expand(account: StripeAccount, node: Any, steps: Sequence[str], path: str) 
     name, rest = steps[0], steps[1:]
     lazy = _LAZY.get((node.get("object", ""), name))
     if name not in node and lazy is not None:
-        node[name] = page(
-            account, lazy[0], {}, lazy[1].format(id=node["id"]), ["customer = ?", lazy[2]], [node["id"]]
-        )
+        kind, url, condition = lazy
+        url = url.format(id=node["id"])
+        node[name] = page(account, kind, {}, url, ["customer = ?", condition], [node["id"]])
     if name not in node:
         raise invalid(f"This property cannot be expanded ({path}).", "expand")
     value = node[name]

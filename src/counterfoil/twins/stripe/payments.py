@@ -78,12 +78,8 @@ def charge(account: StripeAccount, invoice: Obj, method: Obj) -> Obj:
     if decline:
         intent["last_payment_error"] = declined(charge_object, decline).error
     else:
-        intent.update(
-            status="succeeded",
-            amount_received=charge_object["amount"],
-            payment_method=method["id"],
-            last_payment_error=None,
-        )
+        intent.update(status="succeeded", amount_received=charge_object["amount"])
+        intent.update(payment_method=method["id"], last_payment_error=None)
     account.save(intent)
     outcome = "failed" if decline else "succeeded"
     account.emit(f"charge.{outcome}", charge_object)
@@ -94,32 +90,22 @@ def charge(account: StripeAccount, invoice: Obj, method: Obj) -> Obj:
 def declined(charge_object: Obj, code: str) -> StripeError:
     """Return the vendor's 402 error."""
     return StripeError(
-        402,
-        "Your card was declined.",
-        type="card_error",
-        code="card_declined",
-        commit=True,
+        402, "Your card was declined.", type="card_error", code="card_declined", commit=True,
         more={"charge": charge_object["id"], "decline_code": code},
-    )
+    )  # fmt: skip
 
 
 def refund(
-    account: StripeAccount,
-    charge_object: Obj,
-    amount: int,
-    reason: str | None,
-    metadata: dict[str, str] | None = None,
+    account: StripeAccount, charge_object: Obj, amount: int, reason: str | None, metadata: Obj | None = None
 ) -> Obj:
     """Refund part of a charge; rejects more than the refundable amount."""
     refundable = charge_object["amount_captured"] - charge_object["amount_refunded"]
     if refundable == 0:
-        raise refusal(
-            f"Charge {charge_object['id']} has already been refunded.", code="charge_already_refunded"
-        )
+        message = f"Charge {charge_object['id']} has already been refunded."
+        raise refusal(message, code="charge_already_refunded")
     if amount > refundable:
-        raise refusal(
-            f"Refund amount ({amount}) is greater than unrefunded amount on charge ({refundable})", "amount"
-        )
+        message = f"Refund amount ({amount}) is greater than unrefunded amount on charge ({refundable})"
+        raise refusal(message, "amount")
     before = account.view(charge_object)
     charge_object["amount_refunded"] += amount
     charge_object["refunded"] = charge_object["amount_refunded"] == charge_object["amount"]
@@ -151,9 +137,8 @@ def create_refund(account: StripeAccount, params: Obj) -> Obj:
     if charge_object["status"] != "succeeded":
         raise refusal(f"Charge {id} is not in a state that can be refunded.", "charge")
     amount = params.get("amount") or charge_object["amount_captured"] - charge_object["amount_refunded"]
-    return refund(
-        account, charge_object, amount, params.get("reason"), merged({}, params.get("metadata") or {})
-    )
+    metadata = merged({}, params.get("metadata") or {})
+    return refund(account, charge_object, amount, params.get("reason"), metadata)
 
 
 def update_refund(account: StripeAccount, params: Obj, id: str) -> Obj:

@@ -53,9 +53,8 @@ def _list(kind: str, path: str, *fields: str) -> Answer:
 def _lines(kind: str, line_kind: str, path: str) -> Answer:
     def answer(account: StripeAccount, params: Obj, id: str) -> Obj:
         account.get(kind, id)
-        return page(
-            account, line_kind, params, f"/v1/{path}/{id}/lines", ["parent = ?"], [id], oldest_first=True
-        )
+        message = f"/v1/{path}/{id}/lines"
+        return page(account, line_kind, params, message, ["parent = ?"], [id], oldest_first=True)
 
     return answer
 
@@ -174,12 +173,11 @@ def find(method: str, path: str) -> tuple[Route, tuple[str, ...]]:
     for route in ROUTES:
         if route.method == method and (match := route.pattern.match(path)):
             return route, match.groups()
-    raise StripeError(
-        404,
+    message = (
         f"Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can "
-        "help at https://support.stripe.com/.",
-        replayable=False,
+        "help at https://support.stripe.com/."
     )
+    raise StripeError(404, message, replayable=False)
 
 
 def views() -> dict[str, Any]:

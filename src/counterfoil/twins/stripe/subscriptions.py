@@ -33,11 +33,8 @@ CREATE: Shape = {
     **UPDATE, "customer!": "str", "items!": [_ITEM], "trial_period_days": "uint", "currency": "str",
     "billing_cycle_anchor": "time",
 }  # fmt: skip
-CANCEL: Shape = {
-    "invoice_now": "bool",
-    "prorate": "bool",
-    "cancellation_details": {"comment": "str", "feedback": "str"},
-}
+_DETAILS: Shape = {"comment": "str", "feedback": "str"}
+CANCEL: Shape = {"invoice_now": "bool", "prorate": "bool", "cancellation_details": _DETAILS}
 LIST: Shape = {
     **PAGING, "customer": "str", "price": "str", "collection_method": COLLECTION,
     "status": ("active", "all", "canceled", "ended", "incomplete", "incomplete_expired", "past_due", "trialing",
@@ -79,11 +76,8 @@ def create(account: StripeAccount, params: Obj) -> Obj:
         raise refusal("All prices on a subscription must have the same currency and interval.", "items")
     method = params.get("collection_method") or "charge_automatically"
     if method == "send_invoice" and params.get("days_until_due") is None:
-        raise invalid(
-            "You must pass `days_until_due` when `collection_method` is `send_invoice`.",
-            "days_until_due",
-            "parameter_missing",
-        )
+        message = "You must pass `days_until_due` when `collection_method` is `send_invoice`."
+        raise invalid(message, "days_until_due", "parameter_missing")
     behavior = params.get("payment_behavior") or "allow_incomplete"
     trial = _trial(account, params)
     if method == "charge_automatically" and trial is None and behavior != "default_incomplete" and any(
@@ -152,10 +146,8 @@ def _price(account: StripeAccount, item: Obj, position: int) -> Obj:
             f"items[{position}][price]",
         )
     if not price["active"]:
-        raise refusal(
-            "The price specified is inactive. This field only accepts active prices.",
-            f"items[{position}][price]",
-        )
+        message = "The price specified is inactive. This field only accepts active prices."
+        raise refusal(message, f"items[{position}][price]")
     return price
 
 
@@ -234,9 +226,8 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
     if "metadata" in params:
         subscription["metadata"] = merged(subscription["metadata"], params["metadata"])
     if "default_tax_rates" in params:
-        subscription["default_tax_rates"] = tax_rates(
-            account, params["default_tax_rates"], "default_tax_rates"
-        )
+        rates = tax_rates(account, params["default_tax_rates"], "default_tax_rates")
+        subscription["default_tax_rates"] = rates
     if params.get("cancel_at_period_end") is not None:
         ending = params["cancel_at_period_end"]
         subscription.update(
@@ -338,9 +329,8 @@ def cancel(account: StripeAccount, params: Obj, id: str) -> Obj:
 def list_items(account: StripeAccount, params: Obj) -> Obj:
     account.get("subscription", params["subscription"], "subscription")
     url = "/v1/subscription_items"
-    return page(
-        account, "subscription_item", params, url, ["parent = ?"], [params["subscription"]], oldest_first=True
-    )
+    message = "subscription_item"
+    return page(account, message, params, url, ["parent = ?"], [params["subscription"]], oldest_first=True)
 
 
 def update_item(account: StripeAccount, params: Obj, id: str) -> Obj:
@@ -388,9 +378,8 @@ def advance(account: StripeAccount) -> bool:
         subscription["_was"] = subscription["current_period_start"]
         subscription["_periods"] += 1
         subscription["current_period_start"] = subscription["current_period_end"]
-        subscription["current_period_end"] = step(
-            subscription["billing_cycle_anchor"], item["price"], subscription["_periods"]
-        )
+        anchor, periods = subscription["billing_cycle_anchor"], subscription["_periods"]
+        subscription["current_period_end"] = step(anchor, item["price"], periods)
         if subscription["status"] == "trialing":
             subscription["status"] = "active"
         account.save(subscription)

@@ -90,10 +90,9 @@ class WebhookSender:
         now = self.account.exact_now
         state, due = "delivered", now
         if status is None or not 200 <= status < 300:
-            wait = _RETRY_DELAYS_SECONDS[min(tries, len(_RETRY_DELAYS_SECONDS) - 1)]
-            state, due = (
-                ("waiting", now + wait) if now + wait <= first + RETRY_LIMIT_SECONDS else ("failed", now)
-            )
+            retry_at = now + _RETRY_DELAYS_SECONDS[min(tries, len(_RETRY_DELAYS_SECONDS) - 1)]
+            in_time = retry_at <= first + RETRY_LIMIT_SECONDS
+            state, due = ("waiting", retry_at) if in_time else ("failed", now)
         self.account.store.record_attempt(no, int(now), status, message, state, due)
 
     async def _post(self, endpoint: Obj, event: Obj) -> tuple[int | None, str]:
