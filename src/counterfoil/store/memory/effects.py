@@ -85,7 +85,7 @@ def intent(db: Tables, t: Intent) -> IntentResult:
     effect = db.effects.get(t.send.effect)
     if effect is None or effect.state is not EffectState.PLANNED or effect.attempt + 1 != t.send.attempt:
         return IntentResult(verdict="lost")
-    if not approved(db, effect):
+    if not is_approved(db, effect):
         drop_stale(db, effect, t.at)
         return IntentResult(verdict="stale")
     mark_sending(db, t.send)
@@ -103,7 +103,7 @@ def drop_stale(db: Tables, effect: Effect, at: datetime) -> None:
     db.leaf("stale", effect.id, at, "approvals", body, run=effect.run)
 
 
-def approved(db: Tables, effect: Effect) -> bool:
+def is_approved(db: Tables, effect: Effect) -> bool:
     """Report whether every approval of the effect is granted by active voters other than the requester."""
     for id_ in effect.approvals:
         approval = db.approvals.get(id_)
@@ -132,7 +132,7 @@ def resend(db: Tables, t: ResendUnknown) -> IntentResult:
         return IntentResult(verdict="lost")
     if effect.repeat not in ("key", "unique", "read"):
         raise ValueError(f"{effect.id}: repeat {effect.repeat} may not be sent again from unknown")
-    if not approved(db, effect):
+    if not is_approved(db, effect):
         return IntentResult(verdict="stale")
     mark_sending(db, t.send)
     log_sending(db, effect, t.send.attempt, t.at, t.actor)
@@ -200,7 +200,7 @@ def answer_cases(db: Tables, effect: str, at: datetime) -> None:
 
 
 @memory(LookAgain)
-def looked_up(db: Tables, t: LookAgain) -> bool:
+def look_again(db: Tables, t: LookAgain) -> bool:
     effect = db.effects.get(t.effect)
     if effect is None or effect.attempt != t.attempt or effect.state not in IN_FLIGHT:
         return False

@@ -1,4 +1,4 @@
-"""Specification of expiries, Cases outside of Runs, and the audit tree."""
+"""Specification of expiries, Cases outside of Runs, the audit tree, and counted use of versions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from counterfoil.store.memory.foils import settle_match
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.maintenance import ExpireFoils, OpenCases, PutCheckpoint, Seal, SealResult
+from counterfoil.store.port.versions import CountUse
 
 
 @memory(ExpireFoils)
@@ -42,4 +43,14 @@ def seal(db: Tables, t: Seal) -> SealResult:
 @memory(PutCheckpoint)
 def put_checkpoint(db: Tables, t: PutCheckpoint) -> bool:
     db.put(db.checkpoints, t.checkpoint.size, t.checkpoint)
+    return True
+
+
+@memory(CountUse)
+def count_use(db: Tables, t: CountUse) -> bool:
+    for use in t.uses:
+        key = (use.name, use.side, use.who, use.day)
+        count, first, last = db.version_uses.get(key, (0, use.first_at, use.last_at))
+        row = (count + use.count, min(first, use.first_at), max(last, use.last_at))
+        db.put(db.version_uses, key, row)
     return True

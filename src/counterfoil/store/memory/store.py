@@ -50,7 +50,7 @@ class MemoryStore:
         except BaseException:
             self.tables.roll_back()
             raise
-        self._wakes.set(self._wakes.committed(transition, answer))
+        self._wakes.set(self._wakes.note_commit(transition, answer))
         return answer
 
     async def now(self) -> datetime:

@@ -15,9 +15,9 @@ from counterfoil.core.run import TERMINAL, Run
 from counterfoil.store.memory.cases import open_case
 from counterfoil.store.memory.effects import (
     abandon,
-    approved,
     drop_stale,
     insert_effect,
+    is_approved,
     log_outcome,
     mark_sending,
     plan_again,
@@ -148,7 +148,7 @@ def change_effects(db: Tables, t: Turn) -> list[str]:
     started, new = [], {effect.id for effect in t.plan}
     for send in t.send:
         effect = db.effects[send.effect]
-        if approved(db, effect):
+        if is_approved(db, effect):
             mark_sending(db, send)
             started.append(send.effect)
         elif send.effect not in new:

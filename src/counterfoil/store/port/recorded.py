@@ -164,12 +164,12 @@ def assemble(rows: RecordedPage) -> list[RecordedDelivery]:
     runs = _runs(rows)
     calendars = AccountingPeriods(h for h in rows.calendars if h.versions)
     return [
-        _recorded(r, events[r.no], fetched.get(r.no, {}), runs, links, history, calendars)
+        _delivery(r, events[r.no], fetched.get(r.no, {}), runs, links, history, calendars)
         for r in rows.receipts
     ]
 
 
-def _recorded(
+def _delivery(
     receipt: Receipt,
     events: Sequence[CanonicalEvent],
     fetched: dict[str, bytes],
@@ -185,17 +185,17 @@ def _recorded(
         fetched=fetched,
         events=tuple(events),
         runs=tuple(
-            replace(run, heads=_when(history, names, run.run.created_at))
+            replace(run, heads=_heads_at(history, names, run.run.created_at))
             for event in events
             for run in runs.get(event.id, ())
         ),
         links=tuple(link for name in names for link in links.get(name, ())),
-        heads=_before(history, names, own, receipt.received_at),
+        heads=_heads_before(history, names, own, receipt.received_at),
         calendars=calendars,
     )
 
 
-def _before(
+def _heads_before(
     history: Mapping[tuple[str, str], Sequence[Head]],
     names: Sequence[tuple[str, str]],
     own: set[str],
@@ -211,7 +211,7 @@ def _before(
     return tuple(heads)
 
 
-def _when(
+def _heads_at(
     history: Mapping[tuple[str, str], Sequence[Head]], names: Sequence[tuple[str, str]], at: datetime
 ) -> tuple[Head, ...]:
     earlier = [[h for h in history.get(name, ()) if h.recorded_at <= at] for name in names]

@@ -61,7 +61,7 @@ class Wakes:
         self._events = {what: asyncio.Event() for what in WakeKind}
         self._watches: dict[str, set[RunWatch]] = {}
 
-    def committed(self, transition: WakingTransition, answer: Any) -> frozenset[WakeKind]:
+    def note_commit(self, transition: WakingTransition, answer: Any) -> frozenset[WakeKind]:
         """Wake the watches of the Run that a commit halted; return the kinds of work that the commit makes."""
         if self._watches and (run := transition.halts(answer)) is not None:
             for watch in self._watches.get(run, ()):

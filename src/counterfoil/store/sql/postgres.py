@@ -146,7 +146,7 @@ class PostgresStore(SqlStore):
         for transition, outcome in zip(batch, outcomes, strict=True):
             if isinstance(transition, PutCheckpoint) and outcome.error is None:
                 self._sessions.published = max(self._sessions.published, transition.checkpoint.size)
-        woken = self._committed(batch, outcomes)
+        woken = self._wake_waiters(batch, outcomes)
         if woken:
             self._to_notify |= woken
             self._notify_due.set()
@@ -205,7 +205,7 @@ class PostgresStore(SqlStore):
                 return ItemResult(nothing.answer)
             except _CONTENDED as error:
                 if attempt == ATTEMPTS:
-                    return ItemResult(error=error if _is_defect(error) else _contended(error))
+                    return ItemResult(error=error if _is_defect(error) else _lock_conflict(error))
                 await asyncio.sleep(0.01 * attempt**2)
             except ValueError as error:
                 return ItemResult(error=error)
@@ -353,7 +353,7 @@ def _is_defect(error: BaseException) -> bool:
     return isinstance(error, asyncpg.UniqueViolationError)
 
 
-def _contended(error: BaseException) -> TryAgain:
+def _lock_conflict(error: BaseException) -> TryAgain:
     return TryAgain(
         f"PostgreSQL rolled the transaction back because of a lock conflict; nothing was changed: {error}",
         after=0.5,

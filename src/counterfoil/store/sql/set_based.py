@@ -149,12 +149,12 @@ async def _answer(requests: list[Request], ask: Ask, types: Types) -> list[list[
 def _distinct(sql: str, queries: list[Statement]) -> bool:
     if sql == APPEND or sql.lstrip().startswith("select"):
         return True
-    named = _named(sql)
+    named = _row_places(sql)
     return len({tuple(query.args[place] for place in named) for query in queries}) == len(queries)
 
 
 @cache
-def _named(sql: str) -> tuple[int, ...]:
+def _row_places(sql: str) -> tuple[int, ...]:
     """Return the positions of the parameters by which a statement names its rows."""
     condition = sql.partition("where")[2]
     return tuple(sorted({int(number) - 1 for number in re.findall(r"= \$(\d+)", condition)}))

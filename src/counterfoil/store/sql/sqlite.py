@@ -149,7 +149,7 @@ class SqliteStore(SqlStore):
 
     async def _commit(self, batch: Sequence[Transition[Any]]) -> list[ItemResult]:
         outcomes = await asyncio.get_running_loop().run_in_executor(self._writer, self._write, batch)
-        self._committed(batch, outcomes)
+        self._wake_waiters(batch, outcomes)
         return outcomes
 
     def _write(self, batch: Sequence[Transition[Any]]) -> list[ItemResult]:

@@ -13,7 +13,7 @@ from counterfoil.store.port.store import Store
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.views import Views
 from counterfoil.store.port.wake import RunWatch, WakeKind, Wakes
-from counterfoil.store.sql import reads, recorded, stalled_reads, versions, views
+from counterfoil.store.sql import reads, recorded, stalled_reads, views
 from counterfoil.store.sql.group_commit import GroupCommit, ItemResult
 from counterfoil.store.sql.statements import Work
 
@@ -72,14 +72,14 @@ class SqlStore(ABC):
     def watch_run(self, run: str) -> AbstractContextManager[RunWatch]:
         return self._wakes.watch_run(run)
 
-    def _committed(
+    def _wake_waiters(
         self, batch: Sequence[Transition[Any]], results: Sequence[ItemResult]
     ) -> frozenset[WakeKind]:
         """Wake the waiters of this process; return the kinds of work that the batch made."""
         woken: frozenset[WakeKind] = frozenset()
         for transition, result in zip(batch, results, strict=True):
             if result.error is None:
-                woken |= self._wakes.committed(transition, result.answer)
+                woken |= self._wakes.note_commit(transition, result.answer)
         self._wakes.set(woken)
         return woken
 
@@ -120,9 +120,9 @@ class SqlStore(ABC):
     token = short_read(reads.token)
     leaves = short_read(reads.leaves)
     checkpoint = short_read(reads.checkpoint)
-    awaited_events = short_read(versions.awaited_events)
-    version_usage = short_read(versions.version_usage)
-    waiting_runs = short_read(versions.waiting_runs)
+    awaited_events = short_read(reads.awaited_events)
+    version_usage = short_read(reads.version_usage)
+    waiting_runs = short_read(reads.waiting_runs)
     stall_findings = short_read(stalled_reads.stall_findings)
 
     pinned_runs = long_read(reads.pinned_runs)

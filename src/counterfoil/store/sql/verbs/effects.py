@@ -45,7 +45,7 @@ where id = $1
 """
 
 
-async def locked(x: Tx, id_: str) -> Effect | None:
+async def lock_effect(x: Tx, id_: str) -> Effect | None:
     row = await x.one(f"{EFFECT} for update", id_)
     return None if row is None else t.EFFECT.read(row)
 
@@ -67,7 +67,7 @@ async def write_sent(x: Tx, e: Effect) -> None:
 
 
 async def plan_again(x: Tx, id_: str) -> None:
-    effect = await locked(x, id_)
+    effect = await lock_effect(x, id_)
     if effect is None:
         raise KeyError(id_)
     check_move(EFFECT_MOVES, effect.state, EffectState.PLANNED, id_)
@@ -76,7 +76,7 @@ async def plan_again(x: Tx, id_: str) -> None:
 
 async def abandon(x: Tx, id_: str, at: datetime) -> None:
     """planned -> dropped; a refused effect stays refused. Either way its provisional foils are void."""
-    effect = await locked(x, id_)
+    effect = await lock_effect(x, id_)
     if effect is None:
         raise KeyError(id_)
     if effect.state is EffectState.PLANNED:
@@ -93,10 +93,10 @@ async def abandon(x: Tx, id_: str, at: datetime) -> None:
 async def intent(x: Tx, i: Intent) -> IntentResult:
     """planned -> sending. Its approvals are read again with the effect locked."""
     await _lock(x, i.send.effect)
-    effect = await locked(x, i.send.effect)
+    effect = await lock_effect(x, i.send.effect)
     if effect is None or effect.state is not EffectState.PLANNED or effect.attempt + 1 != i.send.attempt:
         return IntentResult(verdict="lost")
-    if not await approved(x, effect):
+    if not await is_approved(x, effect):
         await drop_stale(x, effect, i.at)
         return IntentResult(verdict="stale")
     await write_sent(x, i.send.applied(effect))
@@ -115,12 +115,12 @@ async def drop_stale(x: Tx, effect: Effect, at: datetime) -> None:
 @sql(ResendUnknown)
 async def resend(x: Tx, r: ResendUnknown) -> IntentResult:
     """unknown -> sending, where the vendor recognises a repeat."""
-    effect = await locked(x, r.send.effect)
+    effect = await lock_effect(x, r.send.effect)
     if effect is None or effect.state is not EffectState.UNKNOWN or effect.attempt + 1 != r.send.attempt:
         return IntentResult(verdict="lost")
     if effect.repeat not in ("key", "unique", "read"):
         raise ValueError(f"{effect.id}: repeat {effect.repeat} may not be sent again from unknown")
-    if not await approved(x, effect):
+    if not await is_approved(x, effect):
         return IntentResult(verdict="stale")
     await write_sent(x, r.send.applied(effect))
     _sent_leaf(x, effect, r.send.attempt, r.at, r.actor)
@@ -215,7 +215,7 @@ async def record(x: Tx, c: Conclude) -> RecordedOutcome:
 
 
 @sql(LookAgain)
-async def looked_up(x: Tx, l: LookAgain) -> bool:  # noqa: E741 - as short as its neighbours
+async def look_again(x: Tx, l: LookAgain) -> bool:  # noqa: E741 - as short as its neighbours
     statement = f"""
     update effect set look_at = $3, looks = looks + 1
     where id = $1 and attempt = $2 and state in {t.EFFECT_IN_FLIGHT} returning id
@@ -256,7 +256,7 @@ async def _foils(x: Tx, c: Conclude) -> None:
             await x.move_foil(foil, after.state, after.reason, c.at)
 
 
-async def approved(x: Tx, effect: Effect) -> bool:
+async def is_approved(x: Tx, effect: Effect) -> bool:
     for id_ in effect.approvals:
         row = await x.one(f"{t.APPROVAL.select} where id = $1 for share", id_)
         if row is None:

@@ -1,17 +1,26 @@
-"""Maintenance: expiries, Cases outside of Runs, the tree of leaves and its checkpoints."""
+"""Maintenance: expiries, Cases outside of Runs, the tree of leaves, its checkpoints, and counted use of versions."""
 
 from __future__ import annotations
 
 import msgspec
 
 from counterfoil.core.audit import Frontier
+from counterfoil.core.clock import micros
 from counterfoil.core.foil import FoilState
 from counterfoil.store.port.maintenance import ExpireFoils, OpenCases, PutCheckpoint, Seal, SealResult
+from counterfoil.store.port.versions import CountUse
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs.people import FOIL
 
+ADD_USE = """
+insert into version_use (name, side, who, day, count, first_at, last_at) values ($1, $2, $3, $4, $5, $6, $7)
+on conflict (name, side, who, day) do update set
+  count = version_use.count + excluded.count,
+  first_at = case when excluded.first_at < version_use.first_at then excluded.first_at else version_use.first_at end,
+  last_at = case when excluded.last_at > version_use.last_at then excluded.last_at else version_use.last_at end
+"""
 _NODES = msgspec.json.Decoder(list[str])
 
 
@@ -70,4 +79,13 @@ async def put_checkpoint(x: Tx, p: PutCheckpoint) -> bool:
     on conflict (size) do update set root = excluded.root, at = excluded.at, text = excluded.text
     """
     await x.rows(statement, *t.CHECKPOINT.row(p.checkpoint))
+    return True
+
+
+@sql(CountUse)
+async def count_use(x: Tx, c: CountUse) -> bool:
+    """Add uses in one fixed order, so that two processes do not deadlock."""
+    for use in sorted(c.uses, key=lambda u: (u.name, u.side, u.who, u.day)):
+        times = (micros(use.first_at), micros(use.last_at))
+        await x.rows(ADD_USE, use.name, use.side, use.who, use.day, use.count, *times)
     return True

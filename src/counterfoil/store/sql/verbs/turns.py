@@ -248,7 +248,7 @@ async def _plan(x: Tx, u: Turn) -> tuple[str, ...]:
     planned, started = [], set[str]()
     for effect in u.plan:
         send = sends.pop(effect.id, None)
-        if send is not None and await effects.approved(x, effect):
+        if send is not None and await effects.is_approved(x, effect):
             planned.append(send.applied(effect))
             started.add(effect.id)
         else:
@@ -259,11 +259,11 @@ async def _plan(x: Tx, u: Turn) -> tuple[str, ...]:
         if len(new) < len(planned):
             raise ValueError(f"{sorted({e.id for e in planned} - {r[0] for r in new})} exist already")
     for send in sends.values():
-        row = await effects.locked(x, send.effect)
+        row = await effects.lock_effect(x, send.effect)
         if row is None:
             raise KeyError(send.effect)
         sending = send.applied(row)
-        if await effects.approved(x, row):
+        if await effects.is_approved(x, row):
             await effects.write_sent(x, sending)
             started.add(row.id)
         else:

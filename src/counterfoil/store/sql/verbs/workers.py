@@ -57,12 +57,12 @@ async def _share(x: Tx, b: Heartbeat) -> list[QuotaGrant]:
     names = sorted({want.account for want in b.wants})
     if not names:
         return []
-    accounts: dict[str, SystemAccount] = await _locked(x, names)
+    accounts: dict[str, SystemAccount] = await _lock_accounts(x, names)
     new = [name for name in names if name not in accounts]
     if new:
         fresh = {want.account: want.new_account() for want in b.wants}
         await x.insert(t.ACCOUNT, [t.ACCOUNT.row(fresh[name]) for name in new], ignore=True)
-        accounts = await _locked(x, names)
+        accounts = await _lock_accounts(x, names)
     quotas: list[Quota] = [t.QUOTA.read(row) for row in await x.rows(QUOTAS, names)]
     systems = sorted({account.system for account in accounts.values()})
     orphaned: dict[str, int] = dict(await x.rows(ORPHANED, systems, micros(b.at)))  # type: ignore[arg-type]
@@ -82,7 +82,7 @@ async def _share(x: Tx, b: Heartbeat) -> list[QuotaGrant]:
     return grants
 
 
-async def _locked(x: Tx, names: list[str]) -> dict[str, SystemAccount]:
+async def _lock_accounts(x: Tx, names: list[str]) -> dict[str, SystemAccount]:
     accounts = [t.ACCOUNT.read(row) for row in await x.rows(ACCOUNTS, names)]
     return {account.account: account for account in accounts}
 
@@ -100,14 +100,14 @@ async def leave(x: Tx, l: RemoveWorker) -> bool:  # noqa: E741 - as short as its
     if not ids:
         return False
     rows = await x.rows("select account from quota where worker = any($1::text[])", ids)
-    await _locked(x, sorted({row[0] for row in rows}))
+    await _lock_accounts(x, sorted({row[0] for row in rows}))
     await x.rows("delete from quota where worker = any($1::text[])", ids)
     return bool(await x.rows("delete from worker where id = any($1::text[]) returning id", ids))
 
 
 @sql(SetCap)
 async def tune(x: Tx, u: SetCap) -> SetCapResult:
-    account = (await _locked(x, [u.account])).get(u.account)
+    account = (await _lock_accounts(x, [u.account])).get(u.account)
     if account is None:
         return SetCapResult(applied=False, cap=0)
     other = set_cap(account, u.expected_cap, u.cap, u.quiet, u.at)
