@@ -27,10 +27,7 @@ _A = ApprovalState
 APPROVAL_MOVES: dict[ApprovalState, frozenset[ApprovalState]] = {
     _A.OPEN: frozenset({_A.GRANTED, _A.REJECTED, _A.EXPIRED, _A.STALE, _A.VOID}),
     _A.GRANTED: frozenset({_A.STALE, _A.VOID}),
-    _A.REJECTED: frozenset(),
-    _A.EXPIRED: frozenset(),
-    _A.STALE: frozenset(),
-    _A.VOID: frozenset(),
+    **dict.fromkeys((_A.REJECTED, _A.EXPIRED, _A.STALE, _A.VOID), frozenset()),
 }
 
 

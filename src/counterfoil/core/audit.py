@@ -32,18 +32,8 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def data(self) -> bytes:
         """The bytes that `hash` covers."""
-        return msgspec.json.encode(
-            [
-                self.id,
-                self.kind,
-                self.subject,
-                self.run,
-                self.version,
-                self.actor,
-                self.at.isoformat(),
-                self.body.decode(),
-            ]
-        )
+        change = [self.id, self.kind, self.subject, self.run, self.version]
+        return msgspec.json.encode([*change, self.actor, self.at.isoformat(), self.body.decode()])
 
     @property
     def hash(self) -> bytes:
@@ -63,10 +53,8 @@ def tree_root(leaves: Sequence[bytes]) -> bytes:
     level = list(leaves)
     while len(level) > 1:
         # A lone last node rises unchanged: the same tree as splitting at the largest power of two.
-        level = [
-            node_hash(level[i], level[i + 1]) if i + 1 < len(level) else level[i]
-            for i in range(0, len(level), 2)
-        ]
+        pairs = (level[i : i + 2] for i in range(0, len(level), 2))
+        level = [node_hash(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
     return level[0]
 
 

@@ -18,12 +18,6 @@ class CaseState(StrEnum):
     RESOLVED = "resolved"
 
 
-CASE_MOVES: dict[CaseState, frozenset[CaseState]] = {
-    CaseState.OPEN: frozenset({CaseState.RESOLVED}),
-    CaseState.RESOLVED: frozenset(),
-}
-
-
 class Choice(StrEnum):
     """Decision that a person may take. Each Case offers only the choices that make sense for it."""
 

@@ -108,14 +108,8 @@ def from_attributes(
 
 def render(event: Event) -> bytes:
     """Return the event as canonical structured JSON: `parse(render(e), STRUCTURED) == [e]`."""
-    named: dict[str, Json] = {
-        "specversion": "1.0",
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-    }
-    named |= event.extensions
-    for name in ("subject", "datacontenttype", "dataschema"):
+    named: dict[str, Json] = {"specversion": "1.0", **event.extensions}
+    for name in ("id", "source", "type", "subject", "datacontenttype", "dataschema"):
         if (value := getattr(event, name)) is not None:
             named[name] = value
     if event.time is not None:
@@ -158,9 +152,8 @@ def _event(named: dict[str, Json], data: Json, prefix: str) -> Event:
             raise WireRefused("attribute names are lower-case letters and digits", f"{prefix}{name[:80]}")
         _check_type(name, value, f"{prefix}{name}")
     if named["specversion"] != "1.0":
-        raise WireRefused(
-            f"specversion {named['specversion'][:20]!r} is not supported; use 1.0", f"{prefix}specversion"
-        )
+        message = f"specversion {named['specversion'][:20]!r} is not supported; use 1.0"
+        raise WireRefused(message, f"{prefix}specversion")
     # The specification forbids an empty subject but has one in its own examples: read it as absent.
     subject = named.get("subject") or None
     for name in (*_REQUIRED, "datacontenttype", "dataschema"):
@@ -212,9 +205,8 @@ def read_time(text: str, where: str) -> datetime:
         local = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '')[:6]:0<6}{offset or '+00:00'}")
         return local.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise WireRefused(
-            "time is outside the years 1 to 9999, or has a leap second, which is not supported", where
-        ) from None
+        message = "time is outside the years 1 to 9999, or has a leap second, which is not supported"
+        raise WireRefused(message, where) from None
 
 
 def _media(content_type: str) -> tuple[str, str]:

@@ -37,9 +37,7 @@ FOIL_MOVES: dict[FoilState, frozenset[FoilState]] = {
     _F.MATCHED: frozenset({_F.BROKEN, _F.REVERSED, _F.OVER, _F.PARTLY}),
     _F.OVER: frozenset({_F.MATCHED, _F.BROKEN, _F.WAIVED, _F.REVERSED, _F.PARTLY}),
     _F.BROKEN: frozenset({_F.MATCHED, _F.WAIVED, _F.OVER, _F.PARTLY, _F.REVERSED}),
-    _F.WAIVED: frozenset(),
-    _F.REVERSED: frozenset(),
-    _F.VOID: frozenset(),
+    **dict.fromkeys((_F.WAIVED, _F.REVERSED, _F.VOID), frozenset()),
 }
 LIVE = frozenset({_F.PROVISIONAL, _F.OPEN, _F.PARTLY, _F.MATCHED, _F.OVER, _F.BROKEN, _F.WAIVED})
 UNFINISHED_FOILS = frozenset({_F.PROVISIONAL, _F.OPEN, _F.PARTLY})
@@ -154,18 +152,12 @@ def settle(foils: Sequence[Foil], observations: Sequence[Observation], now: date
     for foil in takers:
         covered = _cover(foil, newest, rest, allocations)
         states[foil.id], reasons[foil.id] = _verdict(foil, covered, newest, now)
-    surplus = any(m.minor != 0 for legs in rest.values() for m in legs.values())
-    matched = [f for f in takers if states[f.id] is _F.MATCHED]
-    if surplus and matched and len(matched) == len(takers):
-        last = matched[-1]
-        if _surplus_beyond(rest, last.tolerance):
+    if takers and all(states[foil.id] is _F.MATCHED for foil in takers):
+        last = takers[-1]
+        if any(abs(m.minor) > last.tolerance for legs in rest.values() for m in legs.values()):
             states[last.id] = _F.OVER
             reasons[last.id] = "more was observed than asserted"
     return Settlement(states=states, reasons=reasons, allocations=tuple(allocations))
-
-
-def _surplus_beyond(rest: Mapping[str, Legs], tolerance: int) -> bool:
-    return any(abs(m.minor) > tolerance for legs in rest.values() for m in legs.values())
 
 
 def _cover(
@@ -184,34 +176,29 @@ def _cover(
             if take:
                 covered[leg] = covered_units + take
                 rest[o.id][leg] = Money(have.minor - take, have.currency)
-                allocations.append(
-                    Allocation(foil=foil.id, observation=o.id, leg=leg, amount=Money(take, want.currency))
-                )
+                amount = Money(take, want.currency)
+                allocations.append(Allocation(foil=foil.id, observation=o.id, leg=leg, amount=amount))
     return covered
 
 
 def _toward(need: int, have: int) -> int:
     """Return the part of `have` that fills `need`, if both have the same sign."""
-    if need > 0 and have > 0:
-        return min(need, have)
-    if need < 0 and have < 0:
-        return max(need, have)
-    return 0
+    if (need > 0) != (have > 0):
+        return 0
+    return min(need, have) if need > 0 else max(need, have)
 
 
 def _verdict(
     foil: Foil, covered: Mapping[str, int], newest: Sequence[Observation], now: datetime
 ) -> tuple[FoilState, str]:
-    wrong = sorted(
-        {
-            f"{leg}: expected {want.currency}, observed {o.legs[leg].currency}"
-            for leg, want in foil.legs.items()
-            for o in newest
-            if leg in o.legs and o.legs[leg].currency != want.currency
-        }
-    )
+    pairs = ((leg, want, o.legs[leg]) for leg, want in foil.legs.items() for o in newest if leg in o.legs)
+    wrong = {
+        f"{leg}: expected {want.currency}, observed {have.currency}"
+        for leg, want, have in pairs
+        if have.currency != want.currency
+    }
     if wrong:
-        return _F.BROKEN, "; ".join(wrong)
+        return _F.BROKEN, "; ".join(sorted(wrong))
     short = {
         leg: want.minor - covered.get(leg, 0)
         for leg, want in foil.legs.items()
@@ -221,9 +208,7 @@ def _verdict(
         return _F.MATCHED, ""
     if any(covered.values()):
         reason = ", ".join(f"{leg} short by {by} minor units" for leg, by in sorted(short.items()))
-        if foil.exact or foil.due <= now:
-            return _F.BROKEN, reason
-        return _F.PARTLY, reason
+        return _F.BROKEN if foil.exact or foil.due <= now else _F.PARTLY, reason
     if foil.state is _F.PROVISIONAL:
         return _F.PROVISIONAL, ""
     if foil.state in (_F.MATCHED, _F.OVER, _F.PARTLY):

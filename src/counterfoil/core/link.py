@@ -14,13 +14,6 @@ class LinkStatus(StrEnum):
     SUPERSEDED = "superseded"
 
 
-LINK_MOVES: dict[LinkStatus, frozenset[LinkStatus]] = {
-    LinkStatus.PROPOSED: frozenset({LinkStatus.CONFIRMED, LinkStatus.SUPERSEDED}),
-    LinkStatus.CONFIRMED: frozenset({LinkStatus.SUPERSEDED}),
-    LinkStatus.SUPERSEDED: frozenset(),
-}
-
-
 class Link(msgspec.Struct, frozen=True, kw_only=True):
     """External id of a canonical object in one system."""
 
@@ -39,12 +32,9 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def topics(self) -> tuple[str, str]:
-        """Topics that announce this Link: to effects that wait for the external id, and to deliveries that wait for
-        the canonical id."""
-        return (
-            link_topic(self.object, self.canonical, self.system),
-            ext_topic(self.object, self.system, self.ext_id),
-        )
+        """Topics for effects that wait for the external id, and for deliveries that wait for the canonical id."""
+        effects = link_topic(self.object, self.canonical, self.system)
+        return effects, ext_topic(self.object, self.system, self.ext_id)
 
 
 def link_topic(object_: str, canonical: str, system: str) -> str:

@@ -150,9 +150,8 @@ class Money(msgspec.Struct, frozen=True, gc=False):
 
     def _same(self, other: Money, verb: str) -> None:
         if self.currency != other.currency:
-            raise CurrencyMismatch(
-                f"cannot {verb} {self.currency} and {other.currency}; convert one of them first"
-            )
+            both = f"{self.currency} and {other.currency}"
+            raise CurrencyMismatch(f"cannot {verb} {both}; convert one of them first")
 
     def __add__(self, other: Money) -> Self:
         if not isinstance(other, Money):
@@ -216,9 +215,8 @@ def allocate(total: Money, weights: Sequence[int | Decimal]) -> list[Money]:
     shares = _integer_weights(weights)
     whole = sum(shares)
     if whole == 0:
-        raise MoneyError(
-            "cannot allocate over weights that are all zero" if shares else "no weights to allocate over"
-        )
+        reason = "cannot allocate over weights that are all zero" if shares else "no weights to allocate over"
+        raise MoneyError(reason)
     amount, sign = abs(total.minor), -1 if total.minor < 0 else 1
     parts = [divmod(amount * share, whole) for share in shares]
     units = [part[0] for part in parts]

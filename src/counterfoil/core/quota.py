@@ -104,12 +104,8 @@ def grant(
     free = max(0, aim - orphaned - used)
     may = min(share_of(own, before, others, aim - orphaned, free), max(free, before))
     reserved = max(may, min(in_flight, max(free, before)))
-    updated = SystemAccount(
-        account=own.account,
-        cap=max(configured, used + reserved),
-        aim=aim,
-        tuned_at=None if account is None else account.tuned_at,
-    )
+    cap, tuned_at = max(configured, used + reserved), None if account is None else account.tuned_at
+    updated = SystemAccount(account=own.account, cap=cap, aim=aim, tuned_at=tuned_at)
     return updated, msgspec.structs.replace(own, n=reserved), may
 
 

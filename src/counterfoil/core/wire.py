@@ -297,10 +297,9 @@ def _plain(value: Any, depth: int) -> object:
     if kind is dict:
         parts = {}
         for key, part in value.items():
-            if type(key) is not str:
-                raise TypeError(f"a map with a key of type {type(key).__name__} cannot be stored")
             # Most parts are texts: a call for each would take most of the time.
-            parts[key] = part if part is None or type(part) in _UNCHANGED else _plain(part, depth + 1)
+            plain = part if part is None or type(part) in _UNCHANGED else _plain(part, depth + 1)
+            parts[key if type(key) is str else _key(key)] = plain
         return {"map": parts} if len(parts) <= 2 and frozenset(parts) in _TAGS else parts
     if kind is Money:
         return {"currency": value.currency, "minor": value.minor}

@@ -23,6 +23,11 @@ from counterfoil.model.tables import TableRows
 K = TypeVar("K", bound=kinds.Kind)
 
 
+def _values_of(kind: type[K]) -> cached_property[dict[str, K]]:
+    """Return a property of `Documents`: the documents of a kind by name."""
+    return cached_property(lambda documents: documents.of_kind(kind))
+
+
 class Documents:
     """Immutable index of governance documents.
 
@@ -59,41 +64,15 @@ class Documents:
         """Return True if a document of one of these kinds was refused for its form: it may contain what is missing."""
         return any(kind in sorts for kind, _ in self.broken)
 
-    @cached_property
-    def systems(self) -> Mapping[str, kinds.System]:
-        return self.of_kind(kinds.System)
-
-    @cached_property
-    def objects(self) -> Mapping[str, kinds.Object]:
-        return self.of_kind(kinds.Object)
-
-    @cached_property
-    def events(self) -> Mapping[str, kinds.Event]:
-        return self.of_kind(kinds.Event)
-
-    @cached_property
-    def operations(self) -> Mapping[str, kinds.Operation]:
-        return self.of_kind(kinds.Operation)
-
-    @cached_property
-    def mappings(self) -> Mapping[str, kinds.Mapping]:
-        return self.of_kind(kinds.Mapping)
-
-    @cached_property
-    def workflows(self) -> Mapping[str, kinds.Workflow]:
-        return self.of_kind(kinds.Workflow)
-
-    @cached_property
-    def policies(self) -> Mapping[str, kinds.Policy]:
-        return self.of_kind(kinds.Policy)
-
-    @cached_property
-    def reconciliations(self) -> Mapping[str, kinds.Reconciliation]:
-        return self.of_kind(kinds.Reconciliation)
-
-    @cached_property
-    def roles(self) -> Mapping[str, kinds.Role]:
-        return self.of_kind(kinds.Role)
+    systems = _values_of(kinds.System)
+    objects = _values_of(kinds.Object)
+    events = _values_of(kinds.Event)
+    operations = _values_of(kinds.Operation)
+    mappings = _values_of(kinds.Mapping)
+    workflows = _values_of(kinds.Workflow)
+    policies = _values_of(kinds.Policy)
+    reconciliations = _values_of(kinds.Reconciliation)
+    roles = _values_of(kinds.Role)
 
     @cached_property
     def tables(self) -> Mapping[str, TableRows]:
