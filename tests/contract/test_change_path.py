@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from markupsafe import escape
 
+from counterfoil.change.bootstrap import apply_at_start
 from counterfoil.core.errors import Misconfigured
 from counterfoil.store import check
 from tests import postgres
@@ -66,7 +67,16 @@ async def test_a_matrix_comes_into_force_by_another_persons_approval(company: Ch
     for path in ("/releases", "/catalog/policy/spending", "/catalog"):
         assert (await company.ask("GET", path)).status_code == 200
     kept = (await company.ask("GET", f"/v1/plans/{plan['digest']}")).json()
-    assert kept["state"] == "applied"
+    assert (kept["state"], kept["plan"]) == ("applied", plan)
+
+
+async def test_the_plan_of_a_start_can_be_read(company: Changing) -> None:
+    store, now = company.app.store, await company.app.now()
+    new = model_in(company.folder / "other", STRICTER)
+    assert await apply_at_start(store, company.app.model, new, now)
+    (step,) = await store.release_steps(1)
+    answer = await company.ask("GET", f"/v1/plans/{step.plan}")
+    assert (answer.status_code, answer.json()["plan"]) == (200, {"approvals": [], "emergency": [], "stages": []})
 
 
 async def test_an_approval_of_a_plan_stands_among_the_others(company: Changing) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import msgspec
 
@@ -15,6 +16,8 @@ from counterfoil.store.port.store import LoadedRun, Store
 
 MAX_RUNS = 1_000
 """Runs that one call reports or moves."""
+LOADED_RUNS = 20
+"""Runs that are loaded together: the store answers them from one snapshot. A move finds few of them changed."""
 
 
 class RunMove(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,14 +123,18 @@ class RunMigrator:
             after = ""
             while remaining > 0:
                 rows = await self._store.active_runs(name, after, PAGE_ROWS)
-                for row in rows:
-                    loaded = await self._store.load(row.id) if row.pin != to and remaining > 0 else None
-                    if loaded is not None:
-                        remaining -= 1
-                        yield loaded
+                for batch in _batches([row.id for row in rows if row.pin != to][:remaining]):
+                    for loaded in await asyncio.gather(*map(self._store.load, batch)):
+                        if loaded is not None:
+                            remaining -= 1
+                            yield loaded
                 if len(rows) < PAGE_ROWS:
                     break
                 after = rows[-1].id
+
+
+def _batches(runs: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (runs[start : start + LOADED_RUNS] for start in range(0, len(runs), LOADED_RUNS))
 
 
 def _run_move(run: Run, to: str, migration: MigrationVerdict) -> RunMove:

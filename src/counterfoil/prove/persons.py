@@ -9,7 +9,7 @@ import msgspec
 
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Case, Choice
-from counterfoil.core.effect import IN_FLIGHT, EffectState
+from counterfoil.core.effect import IN_FLIGHT, UNSETTLED, EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.prove.move import Move
 from counterfoil.prove.observations import Observations
@@ -18,7 +18,6 @@ from counterfoil.prove.world import ProofContext, World
 
 REQUESTERS = ("requested_by", "requester", "requested_by_id", "created_by", "submitted_by", "by")
 """Usual names of the start event's field that holds the requester."""
-_E = EffectState
 
 
 class PossibleDecisions:
@@ -72,7 +71,7 @@ class PossibleDecisions:
             )
             return
         e = next((x for x in w.effects if x.id == case.effect), None)
-        is_open = e is not None and e.state in (_E.UNKNOWN, _E.ACCEPTED)
+        is_open = e is not None and e.state in UNSETTLED
         for choice in case.choices:
             if choice is Choice.CLOSE and not self.ends and not any(x.state in IN_FLIGHT for x in w.effects):
                 continue  # the Run ends as it is, and no invariant checks that end
@@ -87,7 +86,7 @@ class PossibleDecisions:
 
     def _resolve(self, w: World, case: Case, choice: Choice) -> World:
         e = next((x for x in w.effects if x.id == case.effect), None)
-        is_open = e is not None and e.state in (_E.UNKNOWN, _E.ACCEPTED)
+        is_open = e is not None and e.state in UNSETTLED
         accepted = {case.path} if choice is Choice.CONTINUE and case.path and not is_open else frozenset()
         w = msgspec.structs.replace(
             w, cases=tuple(k for k in w.cases if k.id != case.id), accepted=w.accepted | accepted
@@ -97,8 +96,8 @@ class PossibleDecisions:
         if e is None or choice not in (Choice.RETRY, Choice.CONTINUE):
             return w
         e = next(x for x in w.effects if x.id == e.id)
-        if e.state not in (_E.UNKNOWN, _E.ACCEPTED):
+        if e.state not in UNSETTLED:
             return w
         if choice is Choice.CONTINUE:
             return self.outcomes.confirm(w, e, False)
-        return self.context.conclude(w, e, _E.ABSENT)
+        return self.context.conclude(w, e, EffectState.ABSENT)

@@ -28,7 +28,17 @@ class PlanDetail(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     state: str
     round: int
-    plan: PlanReport | StartupReport
+    plan: PlanReport
+    approvals: list[shapes.ApprovalShape]
+
+
+class StartupPlanDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan that a starting process applied by itself."""
+
+    digest: str
+    state: str
+    round: int
+    plan: StartupReport
     approvals: list[shapes.ApprovalShape]
 
 
@@ -107,18 +117,16 @@ async def plan_approvals(app: Application, stored: Plan) -> list[shapes.Approval
     tags=["releases"],
     summary="Get a plan",
 )
-async def get_plan(request: WebRequest, digest: FromPath[str]) -> PlanDetail:
+async def get_plan(request: WebRequest, digest: FromPath[str]) -> PlanDetail | StartupPlanDetail:
     app = application(request)
     stored = await app.store.plan(digest) if DIGEST.fullmatch(digest) else None
     if stored is None:
         raise Problem(404, f"There is no plan {digest[:64]}. `counterfoil plan` creates one.")
-    return PlanDetail(
-        digest=stored.digest,
-        state=str(stored.state),
-        round=stored.round,
-        plan=read_report(stored),
-        approvals=await plan_approvals(app, stored),
-    )
+    report, approvals = read_report(stored), await plan_approvals(app, stored)
+    digest, state, round_ = stored.digest, str(stored.state), stored.round
+    if isinstance(report, StartupReport):
+        return StartupPlanDetail(digest=digest, state=state, round=round_, plan=report, approvals=approvals)
+    return PlanDetail(digest=digest, state=state, round=round_, plan=report, approvals=approvals)
 
 
 ROUTES = [plan, get_plan]
