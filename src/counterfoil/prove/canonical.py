@@ -86,7 +86,7 @@ def form(w: World, whole: bool) -> Any:
         )
         if w.cases
         else (),
-        sorted(w.reserved.values()) if w.reserved else (),
+        sorted((r.scope, r.key, r.amount) for r in w.state.reserved.values()) if w.state.reserved else (),
         sorted(Counter(w.emitted).items()) if w.emitted else (),
         [] if undoing or ended else sorted(w.arrived),
     )

@@ -335,15 +335,15 @@ class InvariantChecker:
             for e in w.effects:
                 if e.state in UNFINISHED:
                     yield BrokenInvariant("unfinished", _step(e.path), f"{e.operation} is {e.state}")
-        if w.run.status is RunStatus.UNDONE and w.reserved:
-            yield BrokenInvariant("limit-kept", "", ", ".join(sorted(w.reserved)))
+        if w.run.status is RunStatus.UNDONE and w.state.reserved:
+            yield BrokenInvariant("limit-kept", "", ", ".join(sorted(w.state.reserved)))
         for case in w.cases:
             if not case.owner:
                 yield BrokenInvariant("no-owner", _step(case.path or ""), case.message)
 
     def _limits(self, w: World) -> Iterator[BrokenInvariant]:
         for name, limit in self.definition.limits.items():
-            reserved = sum(n for scope, _, n in w.reserved.values() if scope == name)
+            reserved = sum(r.amount for r in w.state.reserved.values() if r.scope == name)
             if limit.at_most is not None and reserved > limit.at_most:
                 yield BrokenInvariant(
                     "over-limit", "", f"{reserved} of {limit.at_most} of {name} are reserved"

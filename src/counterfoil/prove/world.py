@@ -64,8 +64,6 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     foils: tuple[Foil, ...] = ()
     cases: tuple[Case, ...] = ()
     """Open Cases."""
-    reserved: Mapping[str, tuple[str, str, int]] = {}
-    """Scope, key and amount by path."""
     emitted: tuple[tuple[str, str], ...] = ()
     """Type and data digest of each emitted event."""
     heads: Mapping[str, Mapping[str, Any]] = {}
@@ -157,8 +155,8 @@ class ProofContext:
     def lookups(self, w: World) -> LookupModel:
         """Return the answers to look-ups in a World."""
         used: dict[tuple[str, str], int] = {}
-        for scope, key, amount in w.reserved.values():
-            used[scope, key] = used.get((scope, key), 0) + amount
+        for guard in w.state.reserved.values():
+            used[guard.scope, guard.key] = used.get((guard.scope, guard.key), 0) + guard.amount
         return LookupModel(self.model, w.heads, w.now, used, w.closed)
 
     def turn(self, w: World, *inbox: tuple[str, str, Mapping[str, Any]]) -> World:
@@ -191,13 +189,9 @@ class ProofContext:
         """Carry out a decision's commands."""
         changes = changes_of(decision.commands, self.definition, w.run.id, w.now)
         rows = apply(w.rows, changes, w.now)
-        reserved, cases, emitted = w.reserved, w.cases, w.emitted
+        cases, emitted = w.cases, w.emitted
         for command in decision.commands:
             match command:
-                case c.ReserveGuard():
-                    reserved = {**reserved, command.path: (command.scope, command.key, command.amount)}
-                case c.ReleaseGuards(paths):
-                    reserved = {path: guard for path, guard in reserved.items() if path not in paths}
                 case c.EmitEvent():
                     emitted = (*emitted, (command.type, wire.digest(dict(command.data))))
                 case c.OpenCase():
@@ -210,7 +204,6 @@ class ProofContext:
             approvals=rows.approvals,
             foils=rows.foils,
             cases=cases,
-            reserved=reserved,
             emitted=emitted,
             blame=_second_call(w.effects, changes.plan, rows.effects) or w.blame,
         )

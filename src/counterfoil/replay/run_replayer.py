@@ -153,7 +153,6 @@ class _RunTurns:
         self.sent: dict[str, tuple[bytes, Mapping[str, Any]]] = {}
         """Request and canonical input by effect."""
         self.approval_counts: dict[str, int] = {}
-        self.reserves: dict[str, c.ReserveGuard] = {}
         self.result = ReplayedRun(workflow=start.workflow, key=start.key)
         self.assumed: Counter[str] = Counter()
 
@@ -169,7 +168,7 @@ class _RunTurns:
             self.assumed[SHORTENED] += 1
         if self.replayer.assumes_matches(self.definition):
             self.assumed[MATCHED] += 1
-        for reserve in self.reserves.values():
+        for reserve in self.state.reserved.values():
             key = (reserve.scope, reserve.key)
             self.result.reserved[key] = self.result.reserved.get(key, 0) + reserve.amount
         self.result.state = ", ".join([self.row.state, *self.result.cases])
@@ -213,11 +212,6 @@ class _RunTurns:
                 self.result.foils[f"{command.effect}/{command.rule}"] = foil
             case c.ReverseFoils(effect):
                 self._drop_foils(effect)
-            case c.ReserveGuard():
-                self.reserves[command.path] = command
-            case c.ReleaseGuards(paths):
-                for path in paths:
-                    self.reserves.pop(path, None)
             case c.EmitEvent():
                 self.result.events[command.event] = (command.type, command.data)
             case c.OpenCase():
