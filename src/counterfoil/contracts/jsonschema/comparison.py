@@ -6,7 +6,7 @@ now was rejected before. The instance becomes the example, after a validator che
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,14 +16,17 @@ from counterfoil.contracts.jsonschema.differences import DifferenceWalk, Path, S
 from counterfoil.contracts.jsonschema.document import Dialect, SchemaDocument, stated_dialect
 from counterfoil.contracts.jsonschema.inclusion import Formats, Inclusion, SchemaPair, Verdict
 from counterfoil.contracts.jsonschema.nodes import PartCondition, Step
-from counterfoil.contracts.jsonschema.reads import reads_place, split
-from counterfoil.contracts.jsonschema.values import SAMPLES, Existence
+from counterfoil.contracts.jsonschema.values import SAMPLES, Existence, pattern_matches
 from counterfoil.contracts.report import Change, Direction, Profile, Report
 
 EFFECTS = {
     "backward": "an instance that was valid is rejected now",
     "forward": "an instance that is valid now was rejected before",
 }
+_INNER_SUBJECTS = frozenset(
+    ["property-added", "property-removed", "pattern-property", "item", "additional-properties", "additional-items"]
+)  # fmt: skip
+"""Subjects whose parts are schemas of a part of the instance, so the whole schema does not apply to it."""
 
 
 def compare_json_schema(
@@ -46,10 +49,8 @@ def compare_json_schema(
     fallback = default or stated_dialect(old, guess=True) or stated_dialect(new, guess=True) or "2020-12"
     documents = [SchemaDocument(schema, stated_dialect(schema) or fallback) for schema in (old, new)]
     pair = SchemaPair(documents[0], documents[1], formats=formats)
-    comparison = _SchemaComparison(
-        pair, direction, profile, None if reads is None else [split(read) for read in reads]
-    )
-    changes = comparison.changes()
+    fields = None if reads is None else [_split_read(read) for read in reads]
+    changes = _SchemaComparison(pair, direction, profile, fields).changes()
     return Report(sorted(changes, key=lambda change: (change.where, change.rule)))
 
 
@@ -68,82 +69,58 @@ class _SchemaComparison:
 
     def changes(self) -> list[Change]:
         pair = self.pair
-        overall = {
-            way: pair.forward(pair.left.root, pair.right.root)
-            if way == "backward"
-            else pair.backward(pair.right.root, pair.left.root)
-            for way in self.ways
-        }
+        overall: dict[str, Inclusion] = {}
+        if "backward" in self.ways:
+            overall["backward"] = pair.forward(pair.left.root, pair.right.root)
+        if "forward" in self.ways:
+            overall["forward"] = pair.backward(pair.right.root, pair.left.root)
         differences = list(DifferenceWalk(pair.nodes, pair.left, pair.right).walk())
         changes = [self.change(difference, overall) for difference in differences]
         for way, inclusion in overall.items():
             if inclusion.verdict == "no" and way not in self.explained:
                 changes.extend(self.unexplained(way, inclusion))
-            elif inclusion.verdict == "unknown" and not any(
-                change.breaking or not change.decided for change in changes
-            ):
-                changes.append(
-                    Change(
-                        rule="undecided",
-                        where="",
-                        breaking=self.profile == "strict",
-                        decided=False,
-                        message=f"undecided whether {EFFECTS[way]}",
-                    )
-                )
+            elif inclusion.verdict == "unknown" and all(c.decided and not c.breaking for c in changes):
+                changes.append(self.undecided("undecided", "", f"undecided whether {EFFECTS[way]}"))
         return changes
+
+    def undecided(self, rule: str, where: str, message: str) -> Change:
+        breaking = self.profile == "strict"
+        return Change(rule=rule, where=where, breaking=breaking, decided=False, message=message)
 
     def unexplained(self, way: str, inclusion: Inclusion) -> Iterable[Change]:
         """Yield a change for an instance that breaks without a single difference to explain it."""
         if self.reads is not None and inclusion.where:
             steps = inclusion.where.split("/")[1:]
             path = tuple(Step("property", unescape(step)) for step in steps)
-            if not any(reads_place(read, path) for read in self.reads):
+            if not any(_reads_place(read, path) for read in self.reads):
                 return
-        yield Change(
-            rule="instance-refused",
-            where=inclusion.keyword,
-            breaking=True,
-            message=f"{EFFECTS[way]}: {inclusion.why}"
-            + (f" (at {inclusion.where} of the example)" if inclusion.where else ""),
-            example=inclusion.example,
-        )
+        where, example = inclusion.keyword, inclusion.example
+        place = f" (at {inclusion.where} of the example)" if inclusion.where else ""
+        message = f"{EFFECTS[way]}: {inclusion.why}{place}"
+        yield Change(rule="instance-refused", where=where, breaking=True, message=message, example=example)
 
     def change(self, difference: SchemaDifference, overall: dict[str, Inclusion]) -> Change:
         subject = difference.subject
         where = difference.new.where if difference.new.present else difference.old.where
         if subject == "annotation":
-            return Change(
-                rule="annotation-changed",
-                where=where.rpartition("/")[0],
-                breaking=False,
-                message=f"{difference.detail} changed; no instance is affected",
-            )
+            where, message = where.rpartition("/")[0], f"{difference.detail} changed; no instance is affected"
+            return Change(rule="annotation-changed", where=where, breaking=False, message=message)
         if subject == "content":
             return self.content(difference, where)
         local = self.local_verdicts(difference)
         rule = _rule(subject, local)
-        count = self.reads is None or any(reads_place(read, self.place(difference)) for read in self.reads)
+        count = self.reads is None or any(_reads_place(read, self.place(difference)) for read in self.reads)
         verdicts = {way: self.effect(difference, way, overall[way].verdict, local) for way in self.ways}
         broken = [way for way, (verdict, _) in verdicts.items() if verdict == "no"]
         self.explained.update(broken)
         if broken and count:
-            return Change(
-                rule=rule,
-                where=where,
-                breaking=True,
-                message=f"{_about(difference)}: {'; '.join(EFFECTS[way] for way in broken)}",
-                example=verdicts[broken[0]][1],
-            )
+            message = f"{_about(difference)}: {'; '.join(EFFECTS[way] for way in broken)}"
+            example = verdicts[broken[0]][1]
+            return Change(rule=rule, where=where, breaking=True, message=message, example=example)
         decided = not count or all(verdict != "unknown" for verdict, _ in verdicts.values())
         if not decided:
-            return Change(
-                rule=rule,
-                where=where,
-                breaking=self.profile == "strict",
-                decided=False,
-                message=f"{_about(difference)}: undecided whether {EFFECTS[self.ways[0]]}",
-            )
+            message = f"{_about(difference)}: undecided whether {EFFECTS[self.ways[0]]}"
+            return self.undecided(rule, where, message)
         why = "no declared field is affected" if not count else _harmless(self.ways)
         return Change(rule=rule, where=where, breaking=False, message=f"{_about(difference)}: {why}")
 
@@ -172,19 +149,13 @@ class _SchemaComparison:
         """Return the change of the content of a string. No validator checks it, but clients that decode it rely on it."""
         stated = {"backward": difference.new.part, "forward": difference.old.part}
         breaking = any(stated[way] for way in self.ways) and (
-            self.reads is None or any(reads_place(read, difference.path) for read in self.reads)
+            self.reads is None or any(_reads_place(read, difference.path) for read in self.reads)
         )
-        return Change(
-            rule="content-changed",
-            where=where,
-            breaking=breaking,
-            message=f"{_about(difference)}: "
-            + (
-                "the string must be decoded differently"
-                if breaking
-                else "the content is less specified than before"
-            ),
-        )
+        effect = "the content is less specified than before"
+        if breaking:
+            effect = "the string must be decoded differently"
+        message = f"{_about(difference)}: {effect}"
+        return Change(rule="content-changed", where=where, breaking=breaking, message=message)
 
     def effect(
         self, difference: SchemaDifference, way: str, overall: Verdict, local: dict[str, Verdict]
@@ -195,25 +166,18 @@ class _SchemaComparison:
         if local[way] == "yes" or overall == "yes":
             return "yes", msgspec.UNSET
         pair = self.pair
-        source, target = (pair.left, pair.right) if way == "backward" else (pair.right, pair.left)
-        before, after = (
-            (difference.old, difference.new) if way == "backward" else (difference.new, difference.old)
-        )
+        source, target, before, after = pair.left, pair.right, difference.old, difference.new
+        if way == "forward":
+            source, target, before, after = target, source, after, before
         nodes = pair.nodes
         root = (True, nodes.key(source, source.root))
-        here = frozenset(
-            [(True, nodes.key(source, before.part)), (False, nodes.key(target, after.part))]
-            + ([(True, nodes.key(source, before.schema))] if before.schema is not before.part else [])
-        )
-        if difference.subject in {"property-added", "property-removed", "pattern-property", "item",
-                                  "additional-properties", "additional-items"}:  # fmt: skip
-            here = frozenset([(True, nodes.key(source, before.part)), (False, nodes.key(target, after.part))])
+        here = {(True, nodes.key(source, before.part)), (False, nodes.key(target, after.part))}
+        if before.schema is not before.part and difference.subject not in _INNER_SUBJECTS:
+            here.add((True, nodes.key(source, before.schema)))
         at_place = (True, _embedded(pair, difference.path, here))
         exact = False
-        for goal in (
-            frozenset([root, at_place]),
-            frozenset([root, at_place, (False, nodes.key(target, target.root))]),
-        ):
+        outside = (False, nodes.key(target, target.root))
+        for goal in (frozenset([root, at_place]), frozenset([root, at_place, outside])):
             answer = pair.search.ask(goal)
             if answer.existence is Existence.NONE:
                 return "yes", msgspec.UNSET
@@ -222,15 +186,14 @@ class _SchemaComparison:
                 target_accepts = pair.validator(target).accepts(target.root, answer.instance)
                 if source_accepts and target_accepts is False:
                     return "no", answer.instance
-                exact = answer.existence is Existence.ONE and (
-                    source_accepts is None or target_accepts is None
-                )
+                unchecked = source_accepts is None or target_accepts is None
+                exact = answer.existence is Existence.ONE and unchecked
             elif answer.existence is Existence.ONE and len(goal) == 3:
                 exact = True
         return ("no" if exact else "unknown"), msgspec.UNSET
 
 
-def _embedded(pair: SchemaPair, path: Path, literals: frozenset[tuple[bool, int]]) -> int:
+def _embedded(pair: SchemaPair, path: Path, literals: Iterable[tuple[bool, int]]) -> int:
     """Return the number of the schema of instances with such a part at that place."""
     key = pair.nodes.inside(PartCondition(Step("here"), tuple(sorted(literals))))
     for step in reversed(path):
@@ -278,3 +241,35 @@ def _harmless(ways: list[str]) -> str:
     if ways == ["backward"]:
         return "what was valid stays valid"
     return "what is valid now was valid before"
+
+
+def _split_read(read: str) -> list[str]:
+    """Split `customer.address` or `/customer/address`; items of a list are `*`, `[]`, a number, or omitted."""
+    if read.startswith("/"):
+        return [unescape(step) for step in read[1:].split("/")]
+    return [step for step in read.replace("[", ".").replace("]", "").removeprefix("$.").split(".") if step]
+
+
+def _reads_place(read: Sequence[str], path: Sequence[Step]) -> bool:
+    """Return true if the place is read, contains something read, or lies inside a part that is read."""
+    if not read or not path:
+        return True
+    name, step = read[0], path[0]
+    if step.kind in {"item", "rest"}:
+        if name == "*" or name.isdigit():
+            return (name == "*" or _reaches(step, int(name))) and _reads_place(read[1:], path[1:])
+        return _reads_place(read, path[1:])
+    if step.kind == "name":
+        return True
+    matches = name == "*" or (
+        name == step.name
+        if step.kind == "property"
+        else name not in step.excluded
+        and all(pattern_matches(pattern, name) is not False for pattern in step.must)
+        and not any(pattern_matches(pattern, name) for pattern in step.must_not)
+    )
+    return matches and _reads_place(read[1:], path[1:])
+
+
+def _reaches(step: Step, index: int) -> bool:
+    return index == step.at if step.kind == "item" else index >= step.at

@@ -10,15 +10,14 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from counterfoil.contracts.json_parts import as_map, part_at, pointer
-from counterfoil.contracts.jsonschema.branches import match_branches
+from counterfoil.contracts.json_parts import Node, as_list, as_map, part_at, pointer
 from counterfoil.contracts.jsonschema.document import SchemaDocument
 from counterfoil.contracts.jsonschema.nodes import Nodes, Step
-from counterfoil.contracts.jsonschema.subjects import ANNOTATIONS, GROUPS
-from counterfoil.contracts.jsonschema.texts import brief, changed_keywords
+from counterfoil.contracts.jsonschema.subjects import ANNOTATIONS, GROUPS, brief, changed_keywords
 from counterfoil.contracts.jsonschema.values import pattern_matches
 
 Path = tuple[Step, ...]
+Keys = tuple[str, ...]
 
 
 class DifferenceSide(NamedTuple):
@@ -75,7 +74,11 @@ class DifferenceWalk:
             plain = [{} if schema is True else schema for schema in (old, new)]
             if not all(isinstance(schema, dict) for schema in plain):
                 if old != new:
-                    yield self._whole("schema", path, (old, old, old_where), (new, new, new_where))
+                    sides = (
+                        DifferenceSide(old, old, old_where, True),
+                        DifferenceSide(new, new, new_where, True),
+                    )
+                    yield SchemaDifference("schema", path, *sides)
                 return
             old, new = plain
         pair = _SchemaPair(self, path, (old, old_where), (new, new_where))
@@ -90,13 +93,8 @@ class DifferenceWalk:
         for name in ("allOf", "anyOf", "oneOf"):
             yield from pair.branches(name)
 
-    def _whole(
-        self, subject: str, path: Path, old: tuple[Any, Any, str], new: tuple[Any, Any, str], detail: str = ""
-    ) -> SchemaDifference:
-        return SchemaDifference(subject, path, DifferenceSide(*old, True), DifferenceSide(*new, True), detail)
 
-
-def types_of(schema: dict[str, Any]) -> set[str]:
+def types_of(schema: Node) -> set[str]:
     """Return the JSON types that a schema allows, without regard to integers."""
     stated = schema.get("type")
     names = [stated] if isinstance(stated, str) else stated if isinstance(stated, list) else None
@@ -110,11 +108,7 @@ class _SchemaPair:
     """Two schemas that are objects, at one place of the walk."""
 
     def __init__(
-        self,
-        walk: DifferenceWalk,
-        path: Path,
-        old: tuple[dict[str, Any], str],
-        new: tuple[dict[str, Any], str],
+        self, walk: DifferenceWalk, path: Path, old: tuple[Node, str], new: tuple[Node, str]
     ) -> None:
         self.walk, self.path = walk, path
         self.old, self.old_where = old
@@ -124,18 +118,18 @@ class _SchemaPair:
     def difference(
         self,
         subject: str,
-        keywords: tuple[str, ...],
+        keywords: Keys,
         detail: str = "",
         path: Path | None = None,
         parts: tuple[Any, Any] | None = None,
-        keys: tuple[str, ...] | None = None,
+        keys: Keys | None = None,
     ) -> SchemaDifference:
         """Return a difference in some keywords of this place."""
         sides = []
         for index, (document, schema, where) in enumerate(
             ((self.walk.old, self.old, self.old_where), (self.walk.new, self.new, self.new_where))
         ):
-            part = {key: schema[key] for key in keywords if key in schema} if parts is None else parts[index]
+            part = _only(schema, keywords) if parts is None else parts[index]
             if isinstance(part, dict):
                 document.adopt(part, schema)
             steps = keys if keys is not None else tuple(key for key in keywords if key in schema)[:1]
@@ -143,9 +137,8 @@ class _SchemaPair:
             sides.append(DifferenceSide(schema, part, where + (pointer(steps) if present else ""), present))
         return SchemaDifference(subject, self.path if path is None else path, sides[0], sides[1], detail)
 
-    def differs(self, keywords: tuple[str, ...]) -> bool:
-        old = {key: self.old[key] for key in keywords if key in self.old}
-        new = {key: self.new[key] for key in keywords if key in self.new}
+    def differs(self, keywords: Keys) -> bool:
+        old, new = _only(self.old, keywords), _only(self.new, keywords)
         if old == new and not _refers(old):
             return False
         nodes = self.walk.nodes
@@ -169,132 +162,107 @@ class _SchemaPair:
             for document, schema, ref in ((self.walk.old, self.old, old), (self.walk.new, self.new, new))
         ]
         if all(target is not None for target in targets):
-            self.walk.enqueue(
-                self.path, targets[0], str(old).partition("#")[2], targets[1], str(new).partition("#")[2]
-            )
+            places = [str(reference).partition("#")[2] for reference in (old, new)]
+            self.walk.enqueue(self.path, targets[0], places[0], targets[1], places[1])
         elif old != new and self.differs(("$ref",)):
             yield self.difference("reference", ("$ref",))
 
     def types(self) -> Iterator[SchemaDifference]:
         keywords = ("type", "nullable")
-        old, new = ({key: side[key] for key in keywords if key in side} for side in (self.old, self.new))
+        old, new = _only(self.old, keywords), _only(self.new, keywords)
         if old != new and self.differs(keywords):
             yield self.difference("type", keywords, changed_keywords(old, new))
 
     def keywords(self) -> Iterator[SchemaDifference]:
         for subject, keywords, type_ in GROUPS:
             if (not type_ or type_ in self.shared or subject == "format") and self.differs(keywords):
-                old, new = (
-                    {key: side[key] for key in keywords if key in side} for side in (self.old, self.new)
-                )
-                yield self.difference(subject, keywords, changed_keywords(old, new))
+                changed = changed_keywords(_only(self.old, keywords), _only(self.new, keywords))
+                yield self.difference(subject, keywords, changed)
 
     def properties(self) -> Iterator[SchemaDifference]:
         old, new = as_map(self.old.get("properties")), as_map(self.new.get("properties"))
-        for name in [*old, *(name for name in new if name not in old)]:
+        for name in dict.fromkeys([*old, *new]):
             path = (*self.path, Step("property", name))
             keys = ("properties", name)
             if name in old and name in new:
-                self.walk.enqueue(
-                    path, old[name], self._pointer(True, keys), new[name], self._pointer(False, keys)
-                )
+                self._enqueue(path, (old[name], keys), (new[name], keys))
             else:
+                subject = "property-removed" if name in old else "property-added"
                 implied = self._implied(name, from_old=name not in old)
-                parts = (old[name], implied) if name in old else (implied, new[name])
-                yield self.difference(
-                    "property-removed" if name in old else "property-added", (), name, path, parts, keys
-                )
+                values = (old[name], implied) if name in old else (implied, new[name])
+                yield self.difference(subject, (), name, path, values, keys)
         old_required, new_required = (
-            [name for name in side.get("required", []) if isinstance(name, str)]
-            if isinstance(side.get("required"), list)
-            else []
+            [name for name in as_list(side.get("required")) if isinstance(name, str)]
             for side in (self.old, self.new)
         )
         for name in [*old_required, *(name for name in new_required if name not in old_required)]:
             if (name in old_required) != (name in new_required):
-                part = {"required": [name]}
-                yield self.difference(
-                    "required-removed" if name in old_required else "required-added",
-                    (),
-                    name,
-                    self.path,
-                    (part if name in old_required else True, part if name in new_required else True),
-                    ("required",),
-                )
+                subject, part = "required-added", {"required": [name]}
+                parts: tuple[Any, Any] = (True, part)
+                if name in old_required:
+                    subject, parts = "required-removed", (part, True)
+                yield self.difference(subject, (), name, self.path, parts, ("required",))
         yield from self._other_properties(old, new)
 
-    def _other_properties(self, old: dict[str, Any], new: dict[str, Any]) -> Iterator[SchemaDifference]:
-        old_patterns, new_patterns = (
-            as_map(self.old.get("patternProperties")),
-            as_map(self.new.get("patternProperties")),
-        )
-        for pattern in [*old_patterns, *(pattern for pattern in new_patterns if pattern not in old_patterns)]:
+    def _other_properties(self, old: Node, new: Node) -> Iterator[SchemaDifference]:
+        old_patterns, new_patterns = (as_map(side.get("patternProperties")) for side in (self.old, self.new))
+        patterns = tuple(dict.fromkeys([*old_patterns, *new_patterns]))
+        for pattern in patterns:
             path = (*self.path, Step("other", must=(pattern,)))
             keys = ("patternProperties", pattern)
             if pattern in old_patterns and pattern in new_patterns:
-                self.walk.enqueue(
-                    path,
-                    old_patterns[pattern],
-                    self._pointer(True, keys),
-                    new_patterns[pattern],
-                    self._pointer(False, keys),
-                )
+                self._enqueue(path, (old_patterns[pattern], keys), (new_patterns[pattern], keys))
             else:
                 parts = (old_patterns.get(pattern, True), new_patterns.get(pattern, True))
                 yield self.difference("pattern-property", (), pattern, path, parts, keys)
-        names = frozenset(old) | frozenset(new)
-        step = Step("other", excluded=names, must_not=tuple(dict.fromkeys([*old_patterns, *new_patterns])))
-        yield from self._additional_properties((*self.path, step))
-
-    def _additional_properties(self, path: Path) -> Iterator[SchemaDifference]:
+        path = (*self.path, Step("other", excluded=frozenset(old) | frozenset(new), must_not=patterns))
         keyword = "additionalProperties"
-        old, new = self.old.get(keyword, True), self.new.get(keyword, True)
-        if isinstance(old, dict) and isinstance(new, dict):
-            self.walk.enqueue(
-                path, old, self._pointer(True, (keyword,)), new, self._pointer(False, (keyword,))
-            )
-        elif old != new and not (old in (True, {}) and new in (True, {})):
-            detail = f"{brief(old)} became {brief(new)}"
-            yield self.difference("additional-properties", (), detail, path, (old, new), (keyword,))
+        parts = (self.old.get(keyword, True), self.new.get(keyword, True))
+        yield from self._inner("additional-properties", path, (parts[0], (keyword,)), (parts[1], (keyword,)))
+
+    def _enqueue(self, path: Path, old: tuple[Any, Keys], new: tuple[Any, Keys]) -> None:
+        """Compare two inner schemas later; each comes with its keys."""
+        places = self.old_where + pointer(old[1]), self.new_where + pointer(new[1])
+        self.walk.enqueue(path, old[0], places[0], new[0], places[1])
+
+    def _inner(
+        self,
+        subject: str,
+        path: Path,
+        old: tuple[Any, Keys],
+        new: tuple[Any, Keys],
+        detail: str = "",
+        keys: Keys | None = None,
+    ) -> Iterator[SchemaDifference]:
+        """Enqueue two inner schemas if both are objects; otherwise yield their difference."""
+        before, after = old[0], new[0]
+        if isinstance(before, dict) and isinstance(after, dict):
+            self._enqueue(path, old, new)
+        elif before != after and not (before in (True, {}) and after in (True, {})):
+            detail = detail or f"{brief(before)} became {brief(after)}"
+            yield self.difference(subject, (), detail, path, (before, after), keys or new[1])
 
     def _implied(self, name: str, *, from_old: bool) -> Any:
         """Return what a schema requires of a property that it does not list."""
         schema = self.old if from_old else self.new
-        matching = [
-            part
-            for pattern, part in as_map(schema.get("patternProperties")).items()
-            if pattern_matches(pattern, name)
-        ]
-        if matching:
-            return {"allOf": matching}
-        return schema.get("additionalProperties", True)
+        patterns = as_map(schema.get("patternProperties"))
+        matching = [part for pattern, part in patterns.items() if pattern_matches(pattern, name)]
+        return {"allOf": matching} if matching else schema.get("additionalProperties", True)
 
     def items(self) -> Iterator[SchemaDifference]:
         old, old_rest, old_keys = _sequence(self.walk.old, self.old)
         new, new_rest, new_keys = _sequence(self.walk.new, self.new)
         for index in range(max(len(old), len(new))):
             path = (*self.path, Step("item", at=index))
-            old_item, old_at = (
-                (old[index], (*old_keys[0], str(index))) if index < len(old) else (old_rest, old_keys[1])
+            before, after = (
+                (items[index], (*keys[0], str(index))) if index < len(items) else (rest, keys[1])
+                for items, rest, keys in ((old, old_rest, old_keys), (new, new_rest, new_keys))
             )
-            new_item, new_at = (
-                (new[index], (*new_keys[0], str(index))) if index < len(new) else (new_rest, new_keys[1])
+            yield from self._inner(
+                "item", path, before, after, str(index), before[1] if index >= len(new) else None
             )
-            if isinstance(old_item, dict) and isinstance(new_item, dict):
-                self.walk.enqueue(
-                    path, old_item, self._pointer(True, old_at), new_item, self._pointer(False, new_at)
-                )
-            elif old_item != new_item and not (old_item in (True, {}) and new_item in (True, {})):
-                keys = new_at if index < len(new) else old_at
-                yield self.difference("item", (), str(index), path, (old_item, new_item), keys)
         path = (*self.path, Step("rest", at=max(len(old), len(new))))
-        if isinstance(old_rest, dict) and isinstance(new_rest, dict):
-            self.walk.enqueue(
-                path, old_rest, self._pointer(True, old_keys[1]), new_rest, self._pointer(False, new_keys[1])
-            )
-        elif old_rest != new_rest and not (old_rest in (True, {}) and new_rest in (True, {})):
-            detail = f"{brief(old_rest)} became {brief(new_rest)}"
-            yield self.difference("additional-items", (), detail, path, (old_rest, new_rest), new_keys[1])
+        yield from self._inner("additional-items", path, (old_rest, old_keys[1]), (new_rest, new_keys[1]))
 
     def branches(self, name: str) -> Iterator[SchemaDifference]:
         """Yield differences between the branches of `allOf`, `anyOf` or `oneOf`; enqueue the matched ones."""
@@ -313,17 +281,10 @@ class _SchemaPair:
         if len(left) == len(right) == 1 or (name == "allOf" and len(left) == len(right)):
             pairs = list(zip(left, right, strict=True))
         else:
-            pairs = match_branches(
-                self.walk.old, {i: old[i] for i in left}, self.walk.new, {i: new[i] for i in right}
-            )
-        for old_index, new_index in pairs:
-            self.walk.enqueue(
-                self.path,
-                old[old_index],
-                self._pointer(True, (name, str(old_index))),
-                new[new_index],
-                self._pointer(False, (name, str(new_index))),
-            )
+            unmatched = {i: old[i] for i in left}, {i: new[i] for i in right}
+            pairs = _match_branches(self.walk.old, unmatched[0], self.walk.new, unmatched[1])
+        for at, new_at in pairs:
+            self._enqueue(self.path, (old[at], (name, str(at))), (new[new_at], (name, str(new_at))))
         removed = sorted(set(left) - {old_index for old_index, _ in pairs})
         added = sorted(set(right) - {new_index for _, new_index in pairs})
         if removed or added:
@@ -336,25 +297,22 @@ class _SchemaPair:
             parts = ({name: old}, {name: new})
             yield self.difference(subject, (name,), f"branches: {detail}", parts=parts, keys=keys)
 
-    def _pointer(self, is_old: bool, steps: tuple[str, ...]) -> str:
-        where = self.old_where if is_old else self.new_where
-        return where + pointer(steps)
 
-
-def _sequence(
-    document: SchemaDocument, schema: dict[str, Any]
-) -> tuple[list[Any], Any, tuple[tuple[str, ...], tuple[str, ...]]]:
+def _sequence(document: SchemaDocument, schema: Node) -> tuple[list[Any], Any, tuple[Keys, Keys]]:
     """Return the items with their own schema, the schema of the other items, and the keys of both."""
     items = schema.get("items", True)
     if document.draft >= 2020:
-        head = schema.get("prefixItems", [])
-        return (head if isinstance(head, list) else [], items, (("prefixItems",), ("items",)))
+        return as_list(schema.get("prefixItems")), items, (("prefixItems",), ("items",))
     if isinstance(items, list):
         return items, schema.get("additionalItems", True), (("items",), ("additionalItems",))
     return [], items, (("items",), ("items",))
 
 
-def _reaches(schema: Any, steps: tuple[str, ...]) -> bool:
+def _only(schema: Node, keywords: Keys) -> Node:
+    return {key: schema[key] for key in keywords if key in schema}
+
+
+def _reaches(schema: Any, steps: Keys) -> bool:
     try:
         part_at(schema, steps)
     except LookupError:
@@ -366,3 +324,37 @@ def _refers(value: Any) -> bool:
     if isinstance(value, dict):
         return "$ref" in value or any(_refers(part) for part in value.values())
     return isinstance(value, list) and any(_refers(part) for part in value)
+
+
+def _match_branches(
+    old_document: SchemaDocument, old: dict[int, Any], new_document: SchemaDocument, new: dict[int, Any]
+) -> list[tuple[int, int]]:
+    """Match branches by reference, by tag, or by type if no other mark exists. Return pairs of positions."""
+    pairs: list[tuple[int, int]] = []
+    for old_position, old_branch in old.items():
+        marks = _marks(old_document, old_branch)
+        for new_position, new_branch in new.items():
+            matched = {position for _, position in pairs}
+            if marks & _marks(new_document, new_branch) and new_position not in matched:
+                pairs.append((old_position, new_position))
+                break
+    return pairs
+
+
+def _marks(document: SchemaDocument, branch: Any) -> set[str]:
+    """Return texts that identify a branch: its reference, its title and its tags, else its type."""
+    if not isinstance(branch, dict):
+        return set()
+    if isinstance(branch.get("$ref"), str):
+        return {"$ref " + branch["$ref"]}
+    marks = {f"title {branch['title']}"} if isinstance(branch.get("title"), str) else set()
+    for name, part in as_map(branch.get("properties")).items():
+        part, _ = document.follow(part, "")
+        if isinstance(part, dict):
+            enum = as_list(part.get("enum"))
+            tag = part.get("const", enum if len(enum) == 1 else None)
+            if tag is not None:
+                marks.add(f"{name} {tag[0] if isinstance(tag, list) and tag else tag}")
+    if not marks and isinstance(branch.get("type"), str) and branch["type"] != "object":
+        marks.add(f"type {branch['type']}")
+    return marks

@@ -1,6 +1,9 @@
-"""Subjects that a difference between two schemas can have, and the keywords that each subject compares."""
+"""Subjects that a difference between two schemas can have, their keywords, and texts about changed keywords."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 GROUPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("values", ("enum", "const"), ""),
@@ -34,3 +37,32 @@ SUBJECTS = frozenset(subject for subject, _, _ in GROUPS) | {
 ANNOTATIONS = (
     "title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "$comment",
 )  # fmt: skip
+
+
+def changed_keywords(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Describe what changed among keywords, without the unchanged ones."""
+    parts = []
+    for key in [*old, *(key for key in new if key not in old)]:
+        if key not in new:
+            parts.append(f"{key} {brief(old[key])} was removed")
+        elif key not in old:
+            parts.append(f"{key} {brief(new[key])} was added")
+        elif isinstance(old[key], list) and isinstance(new[key], list) and key in {"enum", "type"}:
+            removed = [value for value in old[key] if value not in new[key]]
+            added = [value for value in new[key] if value not in old[key]]
+            parts += [f"{_listed(removed)} removed"] if removed else []
+            parts += [f"{_listed(added)} added"] if added else []
+        elif old[key] != new[key]:
+            parts.append(f"{key} {brief(old[key])} became {brief(new[key])}")
+    return ", ".join(parts)
+
+
+def _listed(values: list[Any]) -> str:
+    text = ", ".join(brief(value) for value in values[:5])
+    return text + (f" and {len(values) - 5} more" if len(values) > 5 else "")
+
+
+def brief(value: Any) -> str:
+    """Return a value as JSON, cut after 60 characters."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
