@@ -42,7 +42,7 @@ class Reach:
         """Raise Misconfigured unless every address may be called."""
         for text in addresses:
             address = _innermost(ipaddress.ip_address(text))
-            if not self._permitted(host, address):
+            if not self._is_permitted(host, address):
                 raise Misconfigured(
                     f"host {host} has the {_kind(address)} address {text}, which must not be called. "
                     "Add the host to private_hosts for a private address, or set loopback: true for this machine"
@@ -51,7 +51,7 @@ class Reach:
                 message = f"host {host} must be called over https because it is neither local nor private"
                 raise Misconfigured(message)
 
-    def _permitted(self, host: str, address: _Address) -> bool:
+    def _is_permitted(self, host: str, address: _Address) -> bool:
         if address in _METADATA or address.is_link_local or address.is_multicast or address.is_unspecified:
             return False
         if address.is_loopback:

@@ -102,7 +102,7 @@ class Http:
     ) -> None:
         self._base = _base(url)
         self._reach = reach or Reach()
-        self._headers = _checked_headers(headers or {})
+        self._headers = _check_headers(headers or {})
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._max_response = max_response
@@ -151,7 +151,7 @@ class Http:
             url = url.copy_merge_params(dict(params) if isinstance(params, Mapping) else list(params))
         if not _TOKEN.fullmatch(method):
             raise Misconfigured("the method is not an HTTP token")
-        sending = {**self._headers, **_checked_headers(headers or {})}
+        sending = {**self._headers, **_check_headers(headers or {})}
         call = _HttpCall(method.upper(), url, sending, body, timeout)
         try:
             async with asyncio.timeout(timeout):
@@ -367,7 +367,7 @@ def _host(url: httpx2.URL) -> str:
     return url.raw_host.decode("ascii").lower()
 
 
-def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def _check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     checked: dict[str, str] = {}
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name) or name.lower() in _OWN_HEADERS:

@@ -133,7 +133,6 @@ async def _check_bad_answers(trial: OperationTrial) -> None:
 
 
 def has_float(value: object) -> bool:
-    """Return whether a value has a float at any depth."""
     if isinstance(value, Mapping):
         return any(has_float(part) for part in value.values())
     if isinstance(value, list | tuple):

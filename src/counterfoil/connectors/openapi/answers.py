@@ -98,7 +98,6 @@ def document_of(answer: Response, rules: Sequence[ErrorRule] = ()) -> Json:
 
 
 def find_result(pointers: Mapping[str, str], item: Json) -> Finding:
-    """Return the finding for an item that a look-up found."""
     result = result_of(pointers, item)
     if result is None:
         return Unknown(f"the item found by the look-up lacks one of {pointers}")

@@ -150,10 +150,8 @@ class HttpSystem:
                 yield item
             if find.cursor is None or not items:
                 return
-            source, pointer = (
-                (page, find.next or "") if find.next_item is None else (items[-1], find.next_item)
-            )
-            following = value_at(source, pointer)
+            by_item = find.next_item is not None
+            following = value_at(items[-1] if by_item else page, find.next_item or find.next or "")
             if following is MISSING or following in (None, "", False):
                 return
             more = {find.cursor: following}

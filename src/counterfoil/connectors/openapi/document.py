@@ -164,7 +164,7 @@ def steps(pointer: str) -> list[str]:
 def load(source: Any) -> tuple[ApiDocument | None, list[str]]:
     """Return the document of a path (JSON or YAML) or of a mapping, and the problems. None if it is unreadable."""
     if isinstance(source, Mapping):
-        return _checked(source)
+        return _read_root(source)
     if not isinstance(source, str | Path):
         return None, [f"openapi: expected a path or a document, not {type(source).__name__}"]
     path = Path(source)
@@ -176,10 +176,10 @@ def load(source: Any) -> tuple[ApiDocument | None, list[str]]:
         root = read_json(text) if path.suffix == ".json" else YAML(typ="safe", pure=True).load(text)
     except (WireRefused, YAMLError, ValueError) as error:
         return None, [f"openapi: {path} is not valid JSON or YAML: {error}"]
-    return _checked(root)
+    return _read_root(root)
 
 
-def _checked(root: Any) -> tuple[ApiDocument | None, list[str]]:
+def _read_root(root: Any) -> tuple[ApiDocument | None, list[str]]:
     version = root.get("openapi") if isinstance(root, Mapping) else None
     if not str(version).startswith("3."):
         return None, [f"openapi: not an OpenAPI 3 document (openapi: {version!r})"]

@@ -109,7 +109,6 @@ class AuthSettings(_Part):
     prefix: str = ""
 
     def needs(self) -> tuple[str, ...]:
-        """Return the names of the required secrets."""
         needed = {"bearer": ("token",), "basic": ("username", "password"), "header": ("api_key",), "none": ()}
         return needed[self.scheme]
 

@@ -221,13 +221,13 @@ class Roundup:
             return Confirmed({"ticket": reply.ticket, "message_id": message})
         if message is None:
             message = await self._store_message(key, reply.message, by)
-        change = {**_cleared(reply.fields), "messages": [*linked, message]}
+        change = {**_clear_nulls(reply.fields), "messages": [*linked, message]}
         condition = {"if-match": reply.etag or issue["@etag"]}
         await self._write("PATCH", f"/rest/data/issue/{reply.ticket}", change, by, condition)
         return Confirmed({"ticket": reply.ticket, "message_id": message})
 
     async def _create(self, key: str, create: _Create, by: Deadline) -> Outcome:
-        body: dict[str, Json] = {**_cleared(create.fields), "title": create.title, "external_ref": key}
+        body: dict[str, Json] = {**_clear_nulls(create.fields), "title": create.title, "external_ref": key}
         if create.message is not None:
             message = await self._message_id(key, by)
             body["messages"] = [message or await self._store_message(key, create.message, by)]
@@ -356,7 +356,7 @@ def _invalid(message: str) -> EarlyOutcome:
     return EarlyOutcome(Rejected(ErrorClass.INVALID, message))
 
 
-def _cleared(fields: Mapping[str, str | None]) -> dict[str, str]:
+def _clear_nulls(fields: Mapping[str, str | None]) -> dict[str, str]:
     # Roundup skips a null; an empty text clears the field.
     return {name: value or "" for name, value in fields.items()}
 

@@ -79,7 +79,6 @@ def version(ticket: Mapping[str, Json]) -> str:
 
 
 def state_id(ticket: Mapping[str, Json]) -> str:
-    """Return the id of one state of one ticket."""
     return f"{ticket['id']}/{ticket['activity']}/{version(ticket)}"
 
 

@@ -190,7 +190,7 @@ class Stripe:
                 return {**invoice, "lines": await self._all_lines(invoice, by)}
             case "billing.credit_memo.get":
                 note = await self._get_by_id("credit_notes", "credit_note", arguments, by)
-                memo = _confirmed(note, documents.credit_memo, self._zone)
+                memo = _confirm(note, documents.credit_memo, self._zone)
                 if isinstance(memo, Unknown):
                     raise Refused(memo.message, ErrorClass.INVALID, "shape")
                 return {**memo.result, "lines": await self._all_lines(note, by)}
@@ -240,9 +240,8 @@ class Stripe:
         # Stripe takes the currency from the invoice: with another one the amount would silently be wrong.
         invoice = await self._client.get_first(f"/v1/invoices/{memo.invoice}", "invoice", by)
         if invoice.get("currency") != memo.currency.lower():
-            message = (
-                f"invoice {memo.invoice} is in {invoice.get('currency')}, but the memo is in {memo.currency}"
-            )
+            other = invoice.get("currency")
+            message = f"invoice {memo.invoice} is in {other}, but the memo is in {memo.currency}"
             return Rejected(ErrorClass.INVALID, message, "currency_mismatch")
         form = {
             "invoice": memo.invoice, "amount": memo.amount, "credit_amount": memo.credit_amount,
@@ -250,7 +249,7 @@ class Stripe:
             "reason": memo.reason, "memo": memo.memo, "metadata": {**memo.metadata, documents.KEY: request.key},
         }  # fmt: skip
         note = await self._client.post("/v1/credit_notes", "credit_note", form, request.key, by)
-        return _confirmed(note, documents.credit_memo, self._zone)
+        return _confirm(note, documents.credit_memo, self._zone)
 
     async def _void(self, request: Request, by: Deadline) -> Outcome:
         path = f"/v1/credit_notes/{_input(request, VoidCreditMemo).credit_memo}"
@@ -282,7 +281,7 @@ class Stripe:
         }  # fmt: skip
         path = f"/v1/customers/{debit.customer}/balance_transactions"
         transaction = await self._client.post(path, "customer_balance_transaction", form, request.key, by)
-        return _confirmed(transaction, documents.balance_debit, self._zone)
+        return _confirm(transaction, documents.balance_debit, self._zone)
 
     # Reading.
 
@@ -300,7 +299,7 @@ class Stripe:
     ) -> Finding:
         async for row in rows:
             if (row.get("metadata") or {}).get(documents.KEY) == key:
-                return _confirmed(row, result, self._zone)
+                return _confirm(row, result, self._zone)
         return Absent()
 
     async def _all_lines(self, document: Mapping[str, Json], by: Deadline, name: str = "lines") -> list[Json]:
@@ -323,7 +322,7 @@ def _input(request: Request, kind: type[documents.AnyInput]) -> documents.AnyInp
     return value
 
 
-def _confirmed(created: Mapping[str, Json], result: documents.Result, zone: ZoneInfo) -> Confirmed | Unknown:
+def _confirm(created: Mapping[str, Json], result: documents.Result, zone: ZoneInfo) -> Confirmed | Unknown:
     """Return `Confirmed` with the result, or `Unknown` if the object cannot be read as documented."""
     try:
         return Confirmed(result(created, zone))

@@ -32,8 +32,6 @@ _ENTRY = ("number", "state", "date", "description")
 
 
 class Applications:
-    """Applications of credit memos in the books of one company."""
-
     def __init__(self, rest: Rest, names: Names, settings: TrytonSettings) -> None:
         self._rest = rest
         self._names = names
@@ -53,7 +51,7 @@ class Applications:
             number = await self._rest.create("account.move", values, by)
         else:
             number = int(entry["id"])
-            if await self._finished(entry, application, by):
+            if await self._is_finished(entry, application, by):
                 message = f"the credit memo is applied already, by move {entry['number']}"
                 raise Refused(message, ErrorClass.ALREADY_DONE, "applied")
         # From here on the application is in the books: after a failure only a look-up shows its state. A refused
@@ -76,7 +74,7 @@ class Applications:
         entry = await self._entry(application, key, by)
         if entry is None:
             return Absent()
-        if not await self._finished(entry, application, by):
+        if not await self._is_finished(entry, application, by):
             message = f"the application is entered as move {entry['id']} but not finished"
             return Rejected(ErrorClass.TRANSIENT, message, "unfinished")
         return Confirmed(await self._result(application, entry, by))
@@ -88,7 +86,6 @@ class Applications:
         return ours[0] if ours else None
 
     async def _both(self, application: ApplicationInput, by: Deadline) -> tuple[Record, Record]:
-        """Return the invoice and the credit memo."""
         try:
             return (
                 await self._rest.get(MODEL, application.invoice, _DOCUMENT, by),
@@ -186,7 +183,7 @@ class Applications:
     async def _lines(self, numbers: list[int], by: Deadline) -> list[Record]:
         return await self._rest.search("account.move.line", [["id", "in", numbers]], _LINE, by)
 
-    async def _finished(self, entry: Record, application: ApplicationInput, by: Deadline) -> bool:
+    async def _is_finished(self, entry: Record, application: ApplicationInput, by: Deadline) -> bool:
         """Return whether the entry is posted and each document without an open amount is reconciled."""
         if entry["state"] != "posted":
             return False

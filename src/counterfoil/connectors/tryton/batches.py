@@ -40,8 +40,6 @@ class _Item:
 
 
 class Batches:
-    """Posting of batches in the books of one company."""
-
     def __init__(self, rest: Rest, rpc: Rpc, documents: ErpDocuments) -> None:
         self._rest = rest
         self._rpc = rpc

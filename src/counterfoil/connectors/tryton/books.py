@@ -27,8 +27,6 @@ def period_of(record: Record) -> Record:
 
 
 class Books:
-    """Reads of the books of one company."""
-
     def __init__(self, rest: Rest, company: int) -> None:
         self._rest = rest
         self._company = company

@@ -122,9 +122,8 @@ class Tryton:
 
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
         """Raise Refused(INVALID): Tryton sends no webhooks."""
-        message = (
-            f"Tryton sends no webhooks. Poll the feeds of system {self._name} instead: {', '.join(FEEDS)}"
-        )
+        reason = f"Tryton sends no webhooks, so system {self._name} accepts no deliveries"
+        message = f"{reason}. Poll its feeds: {', '.join(FEEDS)}"
         raise Refused(message, ErrorClass.INVALID, "no_deliveries")
 
     async def send(self, request: Request, timeout: float) -> Outcome:

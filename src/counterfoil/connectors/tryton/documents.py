@@ -74,8 +74,6 @@ def _allocation(line: Record) -> Record:
 
 
 class ErpDocuments:
-    """Documents in the books of one company."""
-
     def __init__(self, rest: Rest, names: Names, settings: TrytonSettings) -> None:
         self._rest = rest
         self._names = names

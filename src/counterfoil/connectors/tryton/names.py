@@ -52,5 +52,4 @@ class Names:
         return records[0]
 
     def forget(self) -> None:
-        """Clear the cache."""
         self._cache.clear()

@@ -36,8 +36,6 @@ def party_of(record: Record) -> Record:
 
 
 class Parties:
-    """Parties of one database."""
-
     def __init__(self, rest: Rest, names: Names) -> None:
         self._rest = rest
         self._names = names

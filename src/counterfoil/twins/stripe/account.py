@@ -66,7 +66,6 @@ class StripeAccount:
         self.store.set(key, value)
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Open a transaction; it may be nested."""
         return self.store.transaction()
 
     @property

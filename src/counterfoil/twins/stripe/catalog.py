@@ -7,7 +7,7 @@ from decimal import Decimal
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.amounts import decimal_text
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing, missing_parameter, refusal
-from counterfoil.twins.stripe.forms import Shape, merged
+from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING, page
 
 PRODUCT: Shape = {
@@ -66,7 +66,7 @@ def create_product(account: StripeAccount, params: Obj) -> Obj:
         raise refusal("Product already exists.", "id", code="resource_already_exists")
     product = account.create("product", {
         "active": params.get("active", True), "default_price": None, "description": params.get("description"),
-        "images": params.get("images") or [], "metadata": merged({}, params.get("metadata") or {}),
+        "images": params.get("images") or [], "metadata": merge({}, params.get("metadata") or {}),
         "name": params["name"], "package_dimensions": None, "shippable": params.get("shippable"),
         "statement_descriptor": params.get("statement_descriptor"), "tax_code": params.get("tax_code"),
         "unit_label": params.get("unit_label"), "updated": account.now, "url": params.get("url"),
@@ -100,7 +100,7 @@ def delete_product(account: StripeAccount, params: Obj, id: str) -> Obj:
 
 def _change(body: Obj, params: Obj) -> None:
     for name, value in params.items():
-        body[name] = merged(body["metadata"], value) if name == "metadata" else value
+        body[name] = merge(body["metadata"], value) if name == "metadata" else value
 
 
 def create_price(account: StripeAccount, params: Obj, id: str | None = None) -> Obj:
@@ -118,7 +118,7 @@ def create_price(account: StripeAccount, params: Obj, id: str | None = None) -> 
     price = account.create("price", {
         "active": params.get("active", True), "billing_scheme": "per_unit", "currency": currency(params["currency"]),
         "custom_unit_amount": None, "lookup_key": params.get("lookup_key"),
-        "metadata": merged({}, params.get("metadata") or {}), "nickname": params.get("nickname"),
+        "metadata": merge({}, params.get("metadata") or {}), "nickname": params.get("nickname"),
         "product": params["product"],
         "recurring": recurring and {
             "aggregate_usage": None, "interval": recurring["interval"],
@@ -180,7 +180,7 @@ def create_tax_rate(account: StripeAccount, params: Obj) -> Obj:
         "active": params.get("active", True), "country": params.get("country"),
         "description": params.get("description"), "display_name": params["display_name"],
         "effective_percentage": None, "inclusive": params["inclusive"], "jurisdiction": params.get("jurisdiction"),
-        "metadata": merged({}, params.get("metadata") or {}), "percentage": percentage,
+        "metadata": merge({}, params.get("metadata") or {}), "percentage": percentage,
         "state": params.get("state"), "tax_type": params.get("tax_type"),
     })  # fmt: skip
     account.emit("tax_rate.created", rate)

@@ -14,7 +14,7 @@ from counterfoil.twins.stripe.amounts import decimal_text, line_amount, share, t
 from counterfoil.twins.stripe.catalog import filters, tax_rates
 from counterfoil.twins.stripe.customers import move_balance
 from counterfoil.twins.stripe.errors import Obj, invalid, missing_parameter, refusal
-from counterfoil.twins.stripe.forms import Shape, merged
+from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.invoices import settle
 from counterfoil.twins.stripe.lines import split_tax, sum_taxes
 from counterfoil.twins.stripe.listing import PAGING, inline, page
@@ -77,7 +77,7 @@ def _write(account: StripeAccount, invoice: Obj, params: Obj, lines: list[Obj], 
         "amount": amount, "amount_shipping": 0, "currency": invoice["currency"], "customer": invoice["customer"],
         "customer_balance_transaction": None, "discount_amount": 0, "discount_amounts": [],
         "effective_at": params.get("effective_at") or account.now, "invoice": invoice["id"],
-        "memo": params.get("memo"), "metadata": merged({}, params.get("metadata") or {}), "number": number,
+        "memo": params.get("memo"), "metadata": merge({}, params.get("metadata") or {}), "number": number,
         "out_of_band_amount": None, "pdf": f"https://invoice.twin.invalid/{number}/pdf",
         "reason": params.get("reason"), "refund": None, "shipping_cost": None, "status": "issued",
         "subtotal": subtotal, "subtotal_excluding_tax": net, "tax_amounts": sum_taxes(lines), "total": amount,
@@ -217,7 +217,7 @@ def _of_invoice(account: StripeAccount, invoice: Obj, params: Obj, name: str, no
             raise refusal(message, f"{name}[quantity]")
         amount = share(line["amount"], quantity, line["quantity"] or 1)
     assert amount is not None
-    parts = [*_credited(account, invoice), *note_lines]
+    parts = [*_credited_lines(account, invoice), *note_lines]
     credited = [part for part in parts if part.get("invoice_line_item") == line["id"]]
     before = sum(part["amount"] for part in credited)
     if amount > line["amount"] - before:
@@ -240,7 +240,7 @@ def _of_invoice(account: StripeAccount, invoice: Obj, params: Obj, name: str, no
     return {**part, "type": "invoice_line_item", "invoice_line_item": line["id"]}
 
 
-def _credited(account: StripeAccount, invoice: Obj) -> list[Obj]:
+def _credited_lines(account: StripeAccount, invoice: Obj) -> list[Obj]:
     return [
         line
         for note in account.of("credit_note", invoice["id"]) if note["status"] == "issued"
@@ -281,7 +281,7 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
     if "memo" in params:
         note["memo"] = params["memo"]
     if "metadata" in params:
-        note["metadata"] = merged(note["metadata"], params["metadata"])
+        note["metadata"] = merge(note["metadata"], params["metadata"])
     account.publish("credit_note.updated", note, before)
     return note
 

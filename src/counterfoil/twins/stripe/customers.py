@@ -9,7 +9,7 @@ from counterfoil.twins.stripe import subscription_status
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.catalog import currency, filters
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing, missing_parameter, refusal
-from counterfoil.twins.stripe.forms import Shape, merged
+from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING, page
 
 ADDRESS: Shape = {
@@ -73,7 +73,7 @@ def _apply(account: StripeAccount, customer: Obj, params: Obj) -> None:
                 "address": _address(params[name].get("address")),
             }  # fmt: skip
     if "metadata" in params:
-        customer["metadata"] = merged(customer["metadata"], params["metadata"])
+        customer["metadata"] = merge(customer["metadata"], params["metadata"])
     if params.get("source"):
         method = attach(account, {"customer": customer["id"]}, "pm_" + params["source"])
         customer["invoice_settings"]["default_payment_method"] = method["id"]
@@ -166,7 +166,7 @@ def create_transaction(account: StripeAccount, params: Obj, id: str) -> Obj:
     if params["amount"] == 0:
         raise invalid("Amount must be non-zero.", "amount", "parameter_invalid_integer")
     same_currency(account, customer, currency(params["currency"]))
-    metadata, description = merged({}, params.get("metadata") or {}), params.get("description")
+    metadata, description = merge({}, params.get("metadata") or {}), params.get("description")
     entry = move_balance(account, customer, params["amount"], "adjustment", description, metadata=metadata)
     account.emit("customer.updated", customer, before)
     return entry
@@ -175,7 +175,7 @@ def create_transaction(account: StripeAccount, params: Obj, id: str) -> Obj:
 def update_transaction(account: StripeAccount, params: Obj, id: str, transaction: str) -> Obj:
     entry = get_transaction(account, {}, id, transaction)
     if "metadata" in params:
-        entry["metadata"] = merged(entry["metadata"], params["metadata"])
+        entry["metadata"] = merge(entry["metadata"], params["metadata"])
     if "description" in params:
         entry["description"] = params["description"]
     return account.save(entry)
@@ -216,7 +216,7 @@ def _new_method(account: StripeAccount, number: str, card: Obj, params: Obj) -> 
             "exp_year": card.get("exp_year") or 2040, "fingerprint": None, "funding": "credit",
             "last4": number[-4:] if number.isdigit() else "4242", "networks": None,
             "three_d_secure_usage": None, "wallet": None},
-        "customer": None, "metadata": merged({}, params.get("metadata") or {}), "type": "card",
+        "customer": None, "metadata": merge({}, params.get("metadata") or {}), "type": "card",
         "_declines": DECLINES.get(number), "_attaches": number in _CHARGE_FAILS or number not in DECLINES,
     })  # fmt: skip
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
 from counterfoil.twins.stripe.errors import Obj, invalid
 from counterfoil.twins.stripe.faults import Faults
-from counterfoil.twins.stripe.forms import Shape, merged
+from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING, page
 
 ENDPOINT: Shape = {
@@ -55,7 +55,7 @@ def endpoint_view(account: StripeAccount, endpoint: Obj) -> Obj:
 def create_endpoint(account: StripeAccount, params: Obj) -> Obj:
     new_endpoint = account.create("webhook_endpoint", {
         "api_version": params.get("api_version"), "application": None, "description": params.get("description"),
-        "enabled_events": params["enabled_events"], "metadata": merged({}, params.get("metadata") or {}),
+        "enabled_events": params["enabled_events"], "metadata": merge({}, params.get("metadata") or {}),
         "secret": "whsec_" + secrets.token_urlsafe(24), "status": "enabled", "url": _require_loopback(params["url"]),
     })  # fmt: skip
     return {**new_endpoint, "_shown": True}
@@ -89,7 +89,7 @@ def update_endpoint(account: StripeAccount, params: Obj, id: str) -> Obj:
     endpoint = account.get("webhook_endpoint", id)
     for name, value in params.items():
         if name == "metadata":
-            endpoint["metadata"] = merged(endpoint["metadata"], value)
+            endpoint["metadata"] = merge(endpoint["metadata"], value)
         elif name == "disabled":
             endpoint["status"] = "disabled" if value else "enabled"
         else:

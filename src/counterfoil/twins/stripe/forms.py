@@ -61,7 +61,7 @@ def read(form: Mapping[str, Any], shape: Shape, path: str = "") -> Obj:
         if name not in kinds:
             message = f"Received unknown parameter: {_join(path, name)}"
             raise invalid(message, _join(path, name), "parameter_unknown")
-        values[name] = _typed(value, kinds[name], _join(path, name))
+        values[name] = _convert(value, kinds[name], _join(path, name))
     for name in shape:
         if name.endswith("!") and values.get(name[:-1]) is None:
             full = _join(path, name[:-1])
@@ -73,7 +73,7 @@ def _join(path: str, name: str) -> str:
     return f"{path}[{name}]" if path else name
 
 
-def _typed(value: Any, kind: Kind, name: str) -> Any:
+def _convert(value: Any, kind: Kind, name: str) -> Any:
     if kind == "any":
         return value
     if kind == "meta":
@@ -81,13 +81,13 @@ def _typed(value: Any, kind: Kind, name: str) -> Any:
     if kind == "range":
         if isinstance(value, dict):
             return read(value, {"gt": "time", "gte": "time", "lt": "time", "lte": "time"}, name)
-        return {"gte": (at := _typed(value, "time", name)), "lte": at}
+        return {"gte": (at := _convert(value, "time", name)), "lte": at}
     if value == "":
         return None
     if isinstance(kind, list):
         if not isinstance(value, list):
             raise invalid(f"Invalid array: {name}", name)
-        return [_typed(item, kind[0], f"{name}[{position}]") for position, item in enumerate(value)]
+        return [_convert(item, kind[0], f"{name}[{position}]") for position, item in enumerate(value)]
     if isinstance(kind, Mapping):
         if not isinstance(value, dict):
             raise invalid(f"Invalid object: {name}", name)
@@ -143,8 +143,7 @@ def _metadata(value: Any, name: str) -> dict[str, str] | None:
     return value
 
 
-def merged(old: Mapping[str, str], changes: Mapping[str, str] | None) -> dict[str, str]:
-    """Return metadata after an update."""
+def merge(old: Mapping[str, str], changes: Mapping[str, str] | None) -> dict[str, str]:
     if changes is None:
         return {}
     result = {**old, **changes}

@@ -10,10 +10,10 @@ from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
 from counterfoil.twins.stripe.catalog import currency, filters, tax_rates
 from counterfoil.twins.stripe.customers import move_balance, payable_with, same_currency
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, refusal
-from counterfoil.twins.stripe.forms import Shape, merged
+from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.lines import draft_only, pending, place_item, tax_line, total
 from counterfoil.twins.stripe.listing import PAGING, inline, page
-from counterfoil.twins.stripe.payments import cancel_intent, charge, declined, open_intent
+from counterfoil.twins.stripe.payments import cancel_intent, charge, decline_error, open_intent
 
 COLLECTION = ("charge_automatically", "send_invoice")
 UPDATE: Shape = {
@@ -98,7 +98,7 @@ def begin(account: StripeAccount, customer: Obj, code: str, reason: str, params:
         "description": params.get("description"), "discount": None, "discounts": [], "due_date": due,
         "effective_at": params.get("effective_at"), "ending_balance": None, "footer": params.get("footer"),
         "from_invoice": None, "hosted_invoice_url": None, "invoice_pdf": None, "last_finalization_error": None,
-        "latest_revision": None, "metadata": merged({}, params.get("metadata") or {}),
+        "latest_revision": None, "metadata": merge({}, params.get("metadata") or {}),
         "next_payment_attempt": now + HOUR_SECONDS if method == "charge_automatically" and params.get("auto_advance", True)
         else None,
         "number": None, "on_behalf_of": None, "paid": False, "paid_out_of_band": False, "payment_intent": None,
@@ -134,7 +134,7 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
         draft_only(invoice)
     for name, value in params.items():
         if name == "metadata":
-            invoice["metadata"] = merged(invoice["metadata"], value)
+            invoice["metadata"] = merge(invoice["metadata"], value)
         elif name == "default_tax_rates":
             invoice["default_tax_rates"] = tax_rates(account, value, "default_tax_rates")
             for line in account.of("line_item", id):
@@ -251,7 +251,7 @@ def attempt(account: StripeAccount, invoice: Obj, method: str | None) -> StripeE
         settle(account, invoice)
         return None
     _fail(account, invoice)
-    return declined(charge_object, card["_declines"])
+    return decline_error(charge_object, card["_declines"])
 
 
 def _count_attempt(invoice: Obj) -> None:

@@ -10,7 +10,7 @@ from counterfoil.twins.stripe.amounts import decimal_text, line_amount, taxes
 from counterfoil.twins.stripe.catalog import currency, filters, tax_rates
 from counterfoil.twins.stripe.customers import same_currency
 from counterfoil.twins.stripe.errors import Obj, invalid, refusal
-from counterfoil.twins.stripe.forms import Shape, merged
+from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING, page
 
 PERIOD: Shape = {"start!": "time", "end!": "time"}
@@ -86,7 +86,7 @@ def create_item(account: StripeAccount, params: Obj) -> Obj:
     item = account.create("invoiceitem", {
         **item_amounts, "customer": customer["id"], "date": account.now, "description": params.get("description"),
         "discountable": params.get("discountable", True), "discounts": [], "invoice": None,
-        "metadata": merged({}, params.get("metadata") or {}), "period": period, "proration": False,
+        "metadata": merge({}, params.get("metadata") or {}), "period": period, "proration": False,
         "subscription": params.get("subscription"), "tax_rates": tax_rates(account, params.get("tax_rates"),
                                                                           "tax_rates"), "test_clock": None,
     })  # fmt: skip
@@ -112,7 +112,7 @@ def update_item(account: StripeAccount, params: Obj, id: str) -> Obj:
         if name in params:
             item[name] = params[name]
     if "metadata" in params:
-        item["metadata"] = merged(item["metadata"], params["metadata"])
+        item["metadata"] = merge(item["metadata"], params["metadata"])
     if "tax_rates" in params:
         item["tax_rates"] = tax_rates(account, params["tax_rates"], "tax_rates")
     account.publish("invoiceitem.updated", item, before)
@@ -247,13 +247,12 @@ def add_lines(account: StripeAccount, params: Obj, id: str) -> Obj:
             item = create_item(account, values)
         place_item(account, invoice, item)
     if "invoice_metadata" in params:
-        invoice["metadata"] = merged(invoice["metadata"], params["invoice_metadata"])
+        invoice["metadata"] = merge(invoice["metadata"], params["invoice_metadata"])
     total(account, invoice)
     account.emit("invoice.updated", invoice, before)
     return invoice
 
 
 def line_arguments(price: Obj, quantity: int) -> dict[str, Any]:
-    """Return the amounts of a subscription line."""
     amount = line_amount(price["unit_amount_decimal"], quantity)
     return {"amount": amount, "price": price, "quantity": quantity}

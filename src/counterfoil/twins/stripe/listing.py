@@ -72,7 +72,7 @@ def search(account: StripeAccount, type: str, params: Obj, url: str) -> Obj:
             raise refusal(f"We were unable to parse your search query at character {position}.", "query")
         negated, name, _, key, operator, _, quoted, bare = clause.groups()
         value: Any = quoted if quoted is not None else bare
-        path = "$.metadata." + _quoted(key) if key else "$." + name
+        path = "$.metadata." + _quote(key) if key else "$." + name
         if bare is not None and bare.isdigit():
             value = int(bare)
         column = "json_extract(body, ?)"
@@ -108,7 +108,7 @@ def search(account: StripeAccount, type: str, params: Obj, url: str) -> Obj:
     }  # fmt: skip
 
 
-def _quoted(key: str) -> str:
+def _quote(key: str) -> str:
     return '"' + key.replace('"', "") + '"'
 
 

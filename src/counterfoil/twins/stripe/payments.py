@@ -5,7 +5,7 @@ from __future__ import annotations
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.customers import ADDRESS
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, refusal
-from counterfoil.twins.stripe.forms import Shape, merged
+from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING
 
 REFUND: Shape = {
@@ -18,7 +18,6 @@ LIST_INTENTS: Shape = {**PAGING, "customer": "str"}
 
 
 def open_intent(account: StripeAccount, invoice: Obj) -> Obj:
-    """Create the payment intent of a finalized invoice."""
     intent = account.create("payment_intent", {
         "amount": invoice["amount_remaining"], "amount_capturable": 0, "amount_details": {"tip": {}},
         "amount_received": 0, "application": None, "application_fee_amount": None,
@@ -76,7 +75,7 @@ def charge(account: StripeAccount, invoice: Obj, method: Obj) -> Obj:
     }, parent=intent["id"])  # fmt: skip
     intent["latest_charge"] = charge_object["id"]
     if decline:
-        intent["last_payment_error"] = declined(charge_object, decline).error
+        intent["last_payment_error"] = decline_error(charge_object, decline).error
     else:
         intent.update(status="succeeded", amount_received=charge_object["amount"])
         intent.update(payment_method=method["id"], last_payment_error=None)
@@ -87,7 +86,7 @@ def charge(account: StripeAccount, invoice: Obj, method: Obj) -> Obj:
     return charge_object
 
 
-def declined(charge_object: Obj, code: str) -> StripeError:
+def decline_error(charge_object: Obj, code: str) -> StripeError:
     """Return the vendor's 402 error."""
     return StripeError(
         402, "Your card was declined.", type="card_error", code="card_declined", commit=True,
@@ -137,13 +136,13 @@ def create_refund(account: StripeAccount, params: Obj) -> Obj:
     if charge_object["status"] != "succeeded":
         raise refusal(f"Charge {id} is not in a state that can be refunded.", "charge")
     amount = params.get("amount") or charge_object["amount_captured"] - charge_object["amount_refunded"]
-    metadata = merged({}, params.get("metadata") or {})
+    metadata = merge({}, params.get("metadata") or {})
     return refund(account, charge_object, amount, params.get("reason"), metadata)
 
 
 def update_refund(account: StripeAccount, params: Obj, id: str) -> Obj:
     refund_object = account.get("refund", id)
     if "metadata" in params:
-        refund_object["metadata"] = merged(refund_object["metadata"], params["metadata"])
+        refund_object["metadata"] = merge(refund_object["metadata"], params["metadata"])
     account.publish("charge.refund.updated", refund_object)
     return refund_object

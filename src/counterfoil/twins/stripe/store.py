@@ -70,7 +70,6 @@ class TwinStore:
         self.db.close()
 
     def _one(self, sql: str, arguments: Sequence[Any] = ()) -> Any:
-        """Return the first row or None."""
         return self.db.execute(sql, arguments).fetchone()
 
     # -- settings

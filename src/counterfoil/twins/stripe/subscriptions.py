@@ -10,7 +10,7 @@ from counterfoil.twins.stripe.amounts import line_amount, share
 from counterfoil.twins.stripe.catalog import filters, tax_rates
 from counterfoil.twins.stripe.customers import payable_with
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing_parameter, refusal
-from counterfoil.twins.stripe.forms import Shape, merged
+from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.invoices import COLLECTION, attempt, begin, close_draft, void
 from counterfoil.twins.stripe.lines import line_arguments, pending, place_item, place_line, total
 from counterfoil.twins.stripe.listing import PAGING, page
@@ -96,7 +96,7 @@ def create(account: StripeAccount, params: Obj) -> Obj:
         "default_payment_method": params.get("default_payment_method"), "default_source": None,
         "default_tax_rates": tax_rates(account, params.get("default_tax_rates"), "default_tax_rates"),
         "description": params.get("description"), "discount": None, "ended_at": None, "latest_invoice": None,
-        "metadata": merged({}, params.get("metadata") or {}), "next_pending_invoice_item_invoice": None,
+        "metadata": merge({}, params.get("metadata") or {}), "next_pending_invoice_item_invoice": None,
         "on_behalf_of": None, "pause_collection": None, "payment_settings": {
             "payment_method_options": None, "payment_method_types": None, "save_default_payment_method": "off"},
         "pending_invoice_item_interval": None, "pending_setup_intent": None, "pending_update": None,
@@ -153,7 +153,7 @@ def _price(account: StripeAccount, item: Obj, position: int) -> Obj:
 
 def _add(account: StripeAccount, subscription: Obj, item: Obj, price: Obj) -> Obj:
     return account.create("subscription_item", {
-        "billing_thresholds": None, "metadata": merged({}, item.get("metadata") or {}), "price": price,
+        "billing_thresholds": None, "metadata": merge({}, item.get("metadata") or {}), "price": price,
         "quantity": 1 if item.get("quantity") is None else item["quantity"], "subscription": subscription["id"],
         "tax_rates": tax_rates(account, item.get("tax_rates"), "items[tax_rates]"),
     }, parent=subscription["id"])  # fmt: skip
@@ -224,7 +224,7 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
         if name in params:
             subscription[name] = params[name]
     if "metadata" in params:
-        subscription["metadata"] = merged(subscription["metadata"], params["metadata"])
+        subscription["metadata"] = merge(subscription["metadata"], params["metadata"])
     if "default_tax_rates" in params:
         rates = tax_rates(account, params["default_tax_rates"], "default_tax_rates")
         subscription["default_tax_rates"] = rates
@@ -276,7 +276,7 @@ def _change_item(
     if changes.get("quantity") is not None:
         item["quantity"] = changes["quantity"]
     if "metadata" in changes:
-        item["metadata"] = merged(item["metadata"], changes["metadata"])
+        item["metadata"] = merge(item["metadata"], changes["metadata"])
     if "tax_rates" in changes:
         item["tax_rates"] = tax_rates(account, changes["tax_rates"], "tax_rates")
     account.save(item)

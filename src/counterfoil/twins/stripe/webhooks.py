@@ -38,7 +38,6 @@ class WebhookSender:
         self._http = httpx2.AsyncClient(timeout=10, trust_env=False, follow_redirects=False)
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
         try:
             while True:
                 self.wake.clear()
