@@ -16,7 +16,6 @@ from counterfoil.contracts.versions import number
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link, ext_topic
-from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules import acceptance, mapping, matching, routing
@@ -26,7 +25,7 @@ from counterfoil.rules.lookup import Answers, account_of
 from counterfoil.rules.mapping import MappedEvent, MappedEvents, MappingFailed, UnresolvedLink
 from counterfoil.rules.matching import OwedFoil
 from counterfoil.rules.routing import NO_CASTS, Forms, RoutedStart
-from counterfoil.rules.templates import Lookup, UnusableValue
+from counterfoil.rules.templates import FAULTS, Lookup
 from counterfoil.rules.versions import CastFailed, CastPath, view
 
 
@@ -56,7 +55,7 @@ def fetch_arguments(m: InboundMapping, receipt: Receipt, body: Any) -> dict[str,
     """Return the input of the read that the mapping needs first, or None. Raises HeldDelivery."""
     try:
         return mapping.needs_of_fetch(m, body, receipt.received_at)
-    except (EvaluationError, BudgetExceeded) as error:
+    except FAULTS as error:
         raise HeldDelivery("mapping_failed", f"mapping {m.name}, fetch: {error}", _first(m.owners)) from error
 
 
@@ -187,8 +186,6 @@ def owners(model: Model, event: str) -> list[str]:
 
 
 class AdmissionConsequences(msgspec.Struct, frozen=True, kw_only=True):
-    """Head, Runs and foils of one event."""
-
     head: Head | None
     starts: tuple[RoutedStart, ...]
     """Runs that the event starts, then Runs that a date of its object will start."""
@@ -215,7 +212,7 @@ def consequences(
         due = [] if head is None else routing.due_starts(model, event.object, head_names(head), lookup)
         writers = matching.writers(model, forms.values())
         owed = [foil for rule, form in writers if (foil := matching.owed(rule, form, lookup))]
-    except (EvaluationError, BudgetExceeded, UnusableValue) as error:
+    except FAULTS as error:
         raise _routing_failed(model, event, error) from error
     carrier = starts[0].run if starts else None
     return AdmissionConsequences(head=head, starts=(*starts, *due), owed=tuple(owed), carrier=carrier)
@@ -226,7 +223,7 @@ def observations(model: Model, event: CanonicalEvent, forms: Forms, lookup: Look
     try:
         rules = [(rule, form) for form in forms.values() for rule in model.foils_by_observation(form.type)]
         return [o for rule, form in rules if (o := matching.observation_of(rule, form, lookup))]
-    except (EvaluationError, BudgetExceeded, UnusableValue) as error:
+    except FAULTS as error:
         raise _routing_failed(model, event, error) from error
 
 

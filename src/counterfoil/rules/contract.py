@@ -99,11 +99,8 @@ def _untyped(value: Any, schema: Mapping[str, Any], path: list[str]) -> Iterator
 
 
 def _pointer(path: list[str]) -> str:
-    return "#" + "".join(f"/{_escaped(part)}" for part in path)
-
-
-def _escaped(part: str) -> str:
-    return quote(part.replace("~", "~0").replace("/", "~1"), safe="~")
+    parts = (part.replace("~", "~0").replace("/", "~1") for part in path)
+    return "#" + "".join(f"/{quote(part, safe='~')}" for part in parts)
 
 
 @lru_cache(maxsize=512)

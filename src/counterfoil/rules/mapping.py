@@ -15,7 +15,7 @@ import msgspec
 from counterfoil.contracts.versions import first
 from counterfoil.core import ids, wire
 from counterfoil.core.clock import micros
-from counterfoil.expr import BudgetExceeded, EvaluationError, Expression, LookupNeeded
+from counterfoil.expr import Expression, LookupNeeded
 from counterfoil.model.definition import (
     EmitDefinition,
     Formula,
@@ -28,10 +28,10 @@ from counterfoil.model.definition import (
 )
 from counterfoil.rules.json_values import plain
 from counterfoil.rules.lookup import Answers, LookupsNeeded, Question, qualified
-from counterfoil.rules.templates import UnusableValue, fill, truth
+from counterfoil.rules.templates import FAULTS, fill, truth
 from counterfoil.rules.templates import key as key_of
 
-FAILURES = (EvaluationError, BudgetExceeded, UnusableValue, ValueError, TypeError, AttributeError)
+FAILURES = (*FAULTS, ValueError, TypeError, AttributeError)
 
 
 class UnresolvedLink(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +166,7 @@ def takes(mapping: InboundMapping, body: Any, received: datetime) -> bool:
     """Return True if the mapping's `when` takes the delivery. A formula that fails does not take it."""
     try:
         return truth(mapping.when, {"body": body, "received": received, "fetched": None}, None)
-    except (EvaluationError, BudgetExceeded):
+    except FAULTS:
         return False
 
 

@@ -15,7 +15,7 @@ from counterfoil.core.clock import micros
 from counterfoil.core.link import event_topic
 from counterfoil.model import Model
 from counterfoil.model.blocks import blocks_of
-from counterfoil.model.definition import Block, Definition, Reaction, Verb, Wait
+from counterfoil.model.definition import Block, Definition, Wait
 from counterfoil.rules.json_values import event_names
 from counterfoil.rules.templates import Lookup, UnusableValue, truth
 from counterfoil.rules.templates import key as key_of
@@ -76,10 +76,7 @@ def _starts(model: Model, event: CanonicalEvent, lookup: Lookup | None) -> list[
         if not truth(start.when, names, lookup):
             continue
         key = key_of(start.key, names, lookup)
-        generation = start.generation(names, lookup) if start.generation is not None else 0
-        if isinstance(generation, bool) or not isinstance(generation, int):
-            raise UnusableValue(f"the generation of {definition.name} is not a whole number: {generation!r}")
-        starts.append(_start(definition, key, generation, dict(names)))
+        starts.append(_start(definition, key, _generation(definition, names, lookup), dict(names)))
     successors = [_successor(d, event, lookup) for d in model.generations_by_event(event.type)]
     return starts + [s for s in successors if s is not None]
 
@@ -95,10 +92,16 @@ def start_of_call(
     names = {"input": value, "event": event_names(event)}
     if not truth(start.when, names, lookup):
         return None
-    generation = start.generation(names, lookup) if start.generation is not None else 0
-    if isinstance(generation, bool) or not isinstance(generation, int):
-        raise UnusableValue(f"the generation of {definition.name} is not a whole number: {generation!r}")
+    generation = _generation(definition, names, lookup)
     return _start(definition, key_of(start.key, names, lookup), generation, names)
+
+
+def _generation(definition: Definition, names: Mapping[str, Any], lookup: Lookup | None) -> int:
+    expression = definition.start.generation
+    value = expression(names, lookup) if expression is not None else 0
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UnusableValue(f"the generation of {definition.name} is not a whole number: {value!r}")
+    return value
 
 
 def _successor(definition: Definition, event: CanonicalEvent, lookup: Lookup | None) -> RoutedStart | None:
@@ -118,9 +121,8 @@ def _successor(definition: Definition, event: CanonicalEvent, lookup: Lookup | N
         key = key_of(of, names, lookup)
         head = lookup("head", (start.due_object, key))
         if head is None:
-            raise UnusableValue(
-                f"{event.type} is about {start.due_object} {key}, of which there is no record"
-            )
+            about = f"{event.type} is about {start.due_object} {key}"
+            raise UnusableValue(f"{about}, of which there is no record")
         names |= {"object": head, "object_key": key}
     if not truth(start.generation_where, names, lookup):
         return None
@@ -165,13 +167,9 @@ def sync_start(
 
 
 def _start(definition: Definition, key: str, generation: int, names: dict[str, Any]) -> RoutedStart:
-    return RoutedStart(
-        run=ids.run_id(definition.name, key, generation),
-        workflow=definition.name,
-        key=key,
-        generation=generation,
-        names=names,
-    )
+    workflow = definition.name
+    run = ids.run_id(workflow, key, generation)
+    return RoutedStart(run=run, workflow=workflow, key=key, generation=generation, names=names)
 
 
 WaitedFields = Mapping[str, Collection[str]]
@@ -216,7 +214,7 @@ def waited_fields(model: Model) -> dict[str, set[str]]:
         return cached
     waited: dict[str, set[str]] = {}
     for name in model.workflows:
-        for type_, field in _waited(model.workflow(name)):
+        for type_, field in _waits_of(model.workflow(name)):
             fields = waited.setdefault(type_, set())
             if field:
                 fields.add(field)
@@ -230,26 +228,20 @@ def waits(model: Model) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(pairs))
 
 
-def _waited(definition: Definition) -> list[tuple[str, str]]:
+def _waits_of(definition: Definition) -> list[tuple[str, str]]:
     waits: list[tuple[str, str]] = []
-    for block in blocks_of(definition).values():
-        for step in block.steps:
-            if isinstance(step, Wait) and step.event is not None:
-                waits += [(step.event, ""), *((step.event, f) for f, _ in step.keys)]
+    steps = [step for block in blocks_of(definition).values() for step in block.steps]
+    for step in steps:
+        if isinstance(step, Wait) and step.event is not None:
+            waits += [(step.event, ""), *((step.event, f) for f, _ in step.keys)]
     for signal in definition.signals:
         waits += [(signal.event, ""), *((signal.event, f) for f, _ in signal.keys)]
 
-    def collect(reaction: Reaction) -> None:
+    reactions = [reaction for step in steps for reaction in step.outcomes.values()]
+    for reaction in (*reactions, *definition.failure.reactions.values()):
         verb = reaction.verb if isinstance(reaction, Block) else reaction
-        if isinstance(verb, Verb) and verb.queue is not None and verb.queue.wake is not None:
+        if verb is not None and verb.queue is not None and verb.queue.wake is not None:
             waits.append((verb.queue.wake, ""))
-
-    for block in blocks_of(definition).values():
-        for step in block.steps:
-            for reaction in step.outcomes.values():
-                collect(reaction)
-    for reaction in definition.failure.reactions.values():
-        collect(reaction)
     if definition.failure.queue.wake is not None:
         waits.append((definition.failure.queue.wake, ""))
     return waits

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from counterfoil.core.errors import CounterfoilError
-from counterfoil.expr import Expression
+from counterfoil.expr import BudgetExceeded, EvaluationError, Expression
 from counterfoil.model.definition import Formula, Items, Literal, Record, Repeated, Template
 
 
@@ -14,6 +14,8 @@ class UnusableValue(CounterfoilError):
     """A formula gave a value that cannot be used in its place."""
 
 
+FAULTS = (EvaluationError, BudgetExceeded, UnusableValue)
+"""Errors of a formula that has no value in its place."""
 Lookup = Callable[[str, tuple[Any, ...]], Any]
 
 

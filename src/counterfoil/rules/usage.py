@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -87,7 +88,7 @@ def check_batch(
     checked = CheckedBatch()
     at, latest = now - EPOCH, now + MAX_CLOCK_AHEAD
     sources: dict[str, bool] = {}
-    groups: dict[str, list[tuple[int, UsageEvent]]] = {}
+    groups: defaultdict[str, list[tuple[int, UsageEvent]]] = defaultdict(list)
     for place, event in enumerate(events):
         if type(event) is str:
             checked.refuse(place, "usage_unreadable", event, "", "", bodies[place])
@@ -110,11 +111,7 @@ def check_batch(
             reason, message = _why(event, meter, meters, now)
             checked.refuse(place, reason, message, event.source, event.id, bodies[place])
             continue
-        group = groups.get(event.type)
-        if group is None:
-            groups[event.type] = [(place, event)]
-        else:
-            group.append((place, event))
+        groups[event.type].append((place, event))
     rows: dict[tuple[str, str], tuple[int, UsageRow]] = {}
     for type_, group in groups.items():
         meter = meters.types[type_]

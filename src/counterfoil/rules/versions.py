@@ -14,21 +14,13 @@ import msgspec
 from counterfoil.contracts import versions
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.errors import CounterfoilError
-from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
+from counterfoil.expr import LookupNeeded
 from counterfoil.model import Model, kinds
 from counterfoil.model.definition import CastDefinition, Record
 from counterfoil.rules.contract import violations
-from counterfoil.rules.templates import UnusableValue, fill
+from counterfoil.rules.templates import FAULTS, fill
 
-_FAULTS = (
-    EvaluationError,
-    BudgetExceeded,
-    LookupNeeded,
-    UnusableValue,
-    ValueError,
-    TypeError,
-    AttributeError,
-)
+_FAULTS = (*FAULTS, LookupNeeded, ValueError, TypeError, AttributeError)
 CastPath = Sequence[CastDefinition]
 
 

@@ -13,19 +13,6 @@ from counterfoil.expr import LookupNeeded
 from counterfoil.model import Model
 from counterfoil.rules import lookup
 from counterfoil.rules.json_values import head_names
-from counterfoil.rules.lookup import (
-    CanonicalIdRead,
-    ExternalIdRead,
-    GuardRead,
-    HeadRead,
-    HeadsRead,
-    LinkAnswer,
-    MintedId,
-    Question,
-    RateRead,
-    Read,
-    TableRead,
-)
 from counterfoil.store.port.store import Store
 
 T = TypeVar("T")
@@ -39,8 +26,8 @@ class Lookups:
         self._model = model
         self._now = now
         self._speaks = speaks
-        self.answers: dict[Question, Any] = {}
-        self.minted: dict[MintedId, None] = {}
+        self.answers: dict[lookup.Question, Any] = {}
+        self.minted: dict[lookup.MintedId, None] = {}
 
     async def complete(self, work: Callable[[], T]) -> T:
         """Run `work` until every look-up that it needs is in `answers`, and return its value."""
@@ -51,33 +38,33 @@ class Lookups:
                 questions = lookup.questions_of(needed)
             await self.answer(questions)
 
-    async def answer(self, questions: Iterable[Question]) -> None:
+    async def answer(self, questions: Iterable[lookup.Question]) -> None:
         """Add the answers to these questions to `answers`."""
         for question in questions:
             if question not in self.answers:
                 work = lookup.resolve(self._model, self._speaks, *question)
                 self.answers[question] = await lookup.run_async(work, self._read)
 
-    async def _read(self, read: Read[Any]) -> Any:
+    async def _read(self, read: lookup.Read[Any]) -> Any:
         match read:
-            case HeadRead(object_, key):
+            case lookup.HeadRead(object_, key):
                 head = await self._store.head(object_, key)
                 return None if head is None else head_names(head)
-            case HeadsRead(object_):
+            case lookup.HeadsRead(object_):
                 return [head_names(head) for head in await self._store.heads(object_)]
-            case ExternalIdRead(object_, canonical, system):
+            case lookup.ExternalIdRead(object_, canonical, system):
                 link = await self._store.link_by_canonical(object_, canonical, system)
                 return None if link is None else link.ext_id
-            case CanonicalIdRead(object_, ext_id, system, account):
+            case lookup.CanonicalIdRead(object_, ext_id, system, account):
                 link = await self._store.link_by_ext(object_, system, ext_id, account)
-                return None if link is None else LinkAnswer(link.canonical)
-            case MintedId():
+                return None if link is None else lookup.LinkAnswer(link.canonical)
+            case lookup.MintedId():
                 self.minted[read] = None
                 return None
-            case TableRead(table, keys):
+            case lookup.TableRead(table, keys):
                 return lookup.table_value(self._model, table, keys, self._now.date())
-            case RateRead(pair):
+            case lookup.RateRead(pair):
                 return lookup.table_value(self._model, "fx", (pair,), self._now.date())
-            case GuardRead(scope, key):
+            case lookup.GuardRead(scope, key):
                 return await self._store.guard_used(scope, key)
         raise AssertionError(f"no answer to {read!r}")

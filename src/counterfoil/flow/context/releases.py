@@ -61,7 +61,7 @@ class Releases:
         try:
             return await self.model(digest)
         except Misconfigured as error:
-            log.error("release %s is unreadable; events for its waiting runs wait: %s", digest, error)
+            log.error("release %s is unreadable; its waiting runs get no events: %s", digest, error)
             self._unreadable.add(digest)
             return None
 

@@ -194,11 +194,11 @@ class SystemQueue:
         self.breaker.record(slot.epoch, verdict is CallHealth.FAILED, now)
         if verdict is CallHealth.THROTTLED:
             after = outcome.retry_after if isinstance(outcome, Rejected) else None
-            self._throttled(slot, after, now)
+            self._throttle(slot, after, now)
         elif verdict is CallHealth.ANSWERED:
             self._answer(now)
 
-    def _throttled(self, slot: Slot, after: float | None, now: float) -> None:
+    def _throttle(self, slot: Slot, after: float | None, now: float) -> None:
         if after is not None:
             self._paused_until = max(self._paused_until, now + min(after, MAX_PAUSE_SECONDS))
         self._answered = 0

@@ -22,18 +22,7 @@ from counterfoil.core.case import Case
 from counterfoil.core.errors import TryAgain
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter
-from counterfoil.flow.gateway import placement
-from counterfoil.flow.gateway.calls import (
-    CallInProgress,
-    CallRefused,
-    CallResponse,
-    Grants,
-    OperationRequest,
-    Outcome,
-    Render,
-    StoredReply,
-    cases_of,
-)
+from counterfoil.flow.gateway import calls, placement
 from counterfoil.flow.gateway.results import RunResults
 from counterfoil.flow.gateway.system_reads import SystemReader
 from counterfoil.flow.intake.load_shedding import Intake
@@ -71,14 +60,14 @@ class Gateway:
 
     # ------------------------------------------------------------------ calls
 
-    async def call(self, request: OperationRequest, render: Render) -> CallResponse:
+    async def call(self, request: calls.OperationRequest, render: calls.Render) -> calls.CallResponse:
         """Answer a call. A used key gets its first answer again.
 
         Raises CallRefused, Misconfigured, and TryAgain, after which the key is free.
         """
         try:
             answered, word = await self._call(request, render)
-        except CallRefused as refused:
+        except calls.CallRefused as refused:
             self._count(request.operation, refused.kind)
             raise
         except TryAgain:
@@ -91,7 +80,9 @@ class Gateway:
         label = operation if operation in self._releases.present.operations else "other"
         self.counts[label, word] += 1
 
-    async def _call(self, request: OperationRequest, render: Render) -> tuple[CallResponse, str]:
+    async def _call(
+        self, request: calls.OperationRequest, render: calls.Render
+    ) -> tuple[calls.CallResponse, str]:
         now = await self._store.now()
         digest = wire.digest([request.operation, request.input])
         earlier = await self._store.call(request.consumer, request.family, request.key)
@@ -118,15 +109,20 @@ class Gateway:
         if earlier is None and placed.verdict == "new":
             self._note_use(served.requested, "calls", f"person:{request.consumer}", now)
         reply, word = await self._answer(model, request, placed.call, render, now)
-        return CallResponse(reply=reply, rate=rate, left=placed.left), word
+        return calls.CallResponse(reply=reply, rate=rate, left=placed.left), word
 
     async def _place(
-        self, model: Model, served: ServingOperation, request: OperationRequest, digest: str, now: datetime
+        self,
+        model: Model,
+        served: ServingOperation,
+        request: calls.OperationRequest,
+        digest: str,
+        now: datetime,
     ) -> tuple[PlaceCall, CallRate]:
         """Return the claim of a new call, after all checks that need no claim."""
-        grants = Grants.of(model, request.roles)
+        grants = calls.Grants.of(model, request.roles)
         if not grants.allow(served):
-            raise CallRefused("unknown", placement.UNKNOWN)
+            raise calls.CallRefused("unknown", placement.UNKNOWN)
         value = placement.check_input(model, served, grants, request)
         operation = model.operations[served.by]
         rate = placement.rate_of(model, served)
@@ -141,8 +137,13 @@ class Gateway:
         return msgspec.structs.replace(place, rate=rate, release=model.digest), rate
 
     async def _answer(
-        self, model: Model, request: OperationRequest, call: OperationCall, render: Render, now: datetime
-    ) -> tuple[StoredReply, str]:
+        self,
+        model: Model,
+        request: calls.OperationRequest,
+        call: OperationCall,
+        render: calls.Render,
+        now: datetime,
+    ) -> tuple[calls.StoredReply, str]:
         """Answer a call that this process holds, and store the answer."""
         try:
             outcome = await self._outcome(model, request, call, now)
@@ -151,16 +152,16 @@ class Gateway:
             await self._store_answer(call, None, ())
             raise
         reply = render(outcome)
-        if not await self._store_answer(call, reply, cases_of(outcome)):
+        if not await self._store_answer(call, reply, calls.cases_of(outcome)):
             current = await self._store.call(call.consumer, call.operation, call.key)
             if current is None or current.status is None:
-                raise CallRefused("busy", "Another process answers this call. Retry.", after=1.0)
+                raise calls.CallRefused("busy", "Another process answers this call. Retry.", after=1.0)
             return _repeat_reply(current).reply, "repeated"
         return reply, outcome.word
 
     async def _outcome(
-        self, model: Model, request: OperationRequest, call: OperationCall, now: datetime
-    ) -> Outcome:
+        self, model: Model, request: calls.OperationRequest, call: OperationCall, now: datetime
+    ) -> calls.Outcome:
         if call.run is not None:
             loaded = await self._store.load(call.run)
             model = await self._releases.model(loaded.run.pin) if loaded is not None else model
@@ -170,7 +171,7 @@ class Gateway:
         return await self._results.wait(call.run, context, request.seconds, request.wait is not None)
 
     async def _store_answer(
-        self, call: OperationCall, reply: StoredReply | None, cases: tuple[Case, ...]
+        self, call: OperationCall, reply: calls.StoredReply | None, cases: tuple[Case, ...]
     ) -> bool:
         """Store the answer, or give the key free where there is none. False if another process took the call over."""
         return await self._store.apply(
@@ -190,11 +191,11 @@ class Gateway:
 
     # ------------------------------------------------------------------ progress of a Run
 
-    async def of_run(self, request: OperationRequest, run: str) -> Outcome:
+    async def of_run(self, request: calls.OperationRequest, run: str) -> calls.Outcome:
         """Return the progress of a Run that a call of this consumer started. Raises CallRefused `unknown`."""
         call = await self._store.call_of_run(run)
         if call is None or (call.consumer, call.operation) != (request.consumer, request.family):
-            raise CallRefused("unknown", "None of your calls started this Run.")
+            raise calls.CallRefused("unknown", "None of your calls started this Run.")
         receipt, loaded = await self._store.receipt(call.receipt), await self._store.load(run)
         assert receipt is not None
         assert loaded is not None
@@ -203,19 +204,21 @@ class Gateway:
         name = versions.operation(call.operation, call.version)
         context = _context(model, name, wire.read_json(receipt.body), call.receipt, now)
         outcome = await self._results.wait(run, context, request.wait or 0.0, patient=True)
-        cases = cases_of(outcome)
+        cases = calls.cases_of(outcome)
         if cases:
             await self._store.apply(OpenCases(cases=cases, at=now, actor="gateway"))
         return outcome
 
 
-def _context(model: Model, operation: str, value: Any, receipt: int, now: datetime) -> CallInProgress:
+def _context(model: Model, operation: str, value: Any, receipt: int, now: datetime) -> calls.CallInProgress:
     served = placement.served_version(model, operation)
     schema = model.schema_of_operation(served.requested, "input")
-    return CallInProgress(model=model, served=served, input=typed(value, schema), receipt=receipt, at=now)
+    return calls.CallInProgress(
+        model=model, served=served, input=typed(value, schema), receipt=receipt, at=now
+    )
 
 
-def _repeat_reply(call: OperationCall) -> CallResponse:
+def _repeat_reply(call: OperationCall) -> calls.CallResponse:
     assert call.status is not None
-    reply = StoredReply(status=call.status, headers=call.headers, body=call.body)
-    return CallResponse(reply=reply, repeated=True)
+    reply = calls.StoredReply(status=call.status, headers=call.headers, body=call.body)
+    return calls.CallResponse(reply=reply, repeated=True)

@@ -15,7 +15,6 @@ from counterfoil.core import ids
 from counterfoil.core.call import DOOR, CallRate, OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Receipt
 from counterfoil.core.clock import micros
-from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.gateway.calls import CallRefused, Grants, OperationRequest
 from counterfoil.flow.gateway.system_reads import CONNECTOR_GRACE_SECONDS
@@ -27,7 +26,7 @@ from counterfoil.rules.contract import faults
 from counterfoil.rules.json_values import typed
 from counterfoil.rules.lookup import lookup_in
 from counterfoil.rules.routing import RoutedStart
-from counterfoil.rules.templates import UnusableValue
+from counterfoil.rules.templates import FAULTS
 from counterfoil.rules.versions import CastFailed, ServingOperation, operation_version, serve, upcast_input
 from counterfoil.store.port.calls import PlaceCall, PlaceCallResult
 from counterfoil.store.port.store import Store
@@ -100,7 +99,7 @@ async def _start(
     lookup = lookup_in(lookups.answers)
     try:
         start = await lookups.complete(partial(routing.start_of_call, definition, value, event, lookup))
-    except (EvaluationError, BudgetExceeded, UnusableValue) as error:
+    except FAULTS as error:
         raise CallRefused("not-taken", f"{workflow} cannot start with this input: {error}") from error
     if start is None:
         raise CallRefused("not-taken", f"{workflow} does not accept this input: its `start.when` is false.")

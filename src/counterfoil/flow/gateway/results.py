@@ -13,24 +13,16 @@ from counterfoil.core.cases import open_case
 from counterfoil.core.effect import UNFINISHED
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.run import TERMINAL, Run, RunStatus
-from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.gateway.calls import (
-    CallInProgress,
-    Outcome,
-    Pending,
-    RunEnded,
-    Unanswerable,
-    WaitingFor,
-)
+from counterfoil.flow.gateway import calls
 from counterfoil.model import Model
 from counterfoil.model.blocks import blocks_of
-from counterfoil.model.definition import Block, Definition, Reaction, Verb
+from counterfoil.model.definition import Block, Definition, Reaction
 from counterfoil.rules.contract import violations
 from counterfoil.rules.json_values import run_names, typed
 from counterfoil.rules.lookup import lookup_in
-from counterfoil.rules.templates import UnusableValue, fill
+from counterfoil.rules.templates import FAULTS, fill
 from counterfoil.rules.versions import CastFailed, downcast_output, serve
 from counterfoil.rules.workflow.state import load
 from counterfoil.store.port.store import LoadedRun, Store
@@ -39,7 +31,7 @@ FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.05, 0.5
 """Doubling interval between reads of a Run that another process may end. Commits of this process wake the caller."""
 MAX_WATCHES = 200
 """Runs that one process watches at once. Further callers get the present state without a wait."""
-FAILURES = (EvaluationError, BudgetExceeded, UnusableValue, CastFailed, ValueError, TypeError, KeyError)
+FAILURES = (*FAULTS, CastFailed, ValueError, TypeError, KeyError)
 
 
 class BadOutput(Exception):
@@ -55,7 +47,9 @@ class RunResults:
         self._stopping = stopping
         self._watches = 0
 
-    async def wait(self, run: str, context: CallInProgress, seconds: float, patient: bool) -> Outcome:
+    async def wait(
+        self, run: str, context: calls.CallInProgress, seconds: float, patient: bool
+    ) -> calls.Outcome:
         """Return the outcome of a Run, at the latest after `seconds`.
 
         If `patient` is false, return as soon as the Run waits for an approval.
@@ -82,19 +76,19 @@ class RunResults:
         finally:
             self._watches -= 1
 
-    async def outcome_of(self, run: Run, context: CallInProgress) -> Outcome:
+    async def outcome_of(self, run: Run, context: calls.CallInProgress) -> calls.Outcome:
         """Return the end of a Run, with its output in the version that the caller requested."""
         model = await self._releases.model(run.pin)
         definition = model.workflow(run.workflow)
         if run.status is not RunStatus.DONE or run.state in stop_states(definition):
-            return RunEnded(run=run.id, status=str(run.status), state=run.state)
+            return calls.RunEnded(run=run.id, status=str(run.status), state=run.state)
         try:
             output = await self._output(model, definition, run)
             output = conform(model, definition.start.operation or context.served.by, output)
             output = downcast(model, context, output)
         except BadOutput as error:
             return bad_output(model, context, f"{run.id} has ended; {error}", run.id)
-        return RunEnded(run=run.id, status=str(run.status), state=run.state, output=output)
+        return calls.RunEnded(run=run.id, status=str(run.status), state=run.state, output=output)
 
     async def _output(self, model: Model, definition: Definition, run: Run) -> Any:
         names = {**load(run.ctx).names, "run": run_names(run, run.state, run.direction)}
@@ -107,35 +101,26 @@ class RunResults:
         return {name: value for name, value in output.items() if value is not None}
 
 
-def _pending(loaded: LoadedRun) -> Pending:
+def _pending(loaded: LoadedRun) -> calls.Pending:
     run = loaded.run
     if any(approval.state is ApprovalState.OPEN for approval in loaded.approvals):
-        waiting_for: WaitingFor = "approval"
+        waiting_for: calls.WaitingFor = "approval"
     elif any(effect.state in UNFINISHED for effect in loaded.effects):
         waiting_for = "system"
     else:
         waiting_for = "event" if run.status is RunStatus.WAITING else "work"
-    return Pending(run=run.id, status=str(run.status), state=run.state, waiting_for=waiting_for)
+    return calls.Pending(run=run.id, status=str(run.status), state=run.state, waiting_for=waiting_for)
 
 
 def stop_states(definition: Definition) -> frozenset[str]:
     """Return the business states in which a Run has stopped before its last step, and so has no output."""
-    states: set[str] = set()
-
-    def collect(reaction: Reaction | None) -> None:
-        verb = reaction.verb if isinstance(reaction, Block) else reaction
-        if isinstance(verb, Verb) and verb.name == "stop" and verb.state is not None:
-            states.add(verb.state)
-
-    for address, block in blocks_of(definition).items():
-        if address:  # the verb at the end of the steps themselves is the normal end
-            collect(block)
-        for step in block.steps:
-            for reaction in step.outcomes.values():
-                collect(reaction)
-    for reaction in definition.failure.reactions.values():
-        collect(reaction)
-    return frozenset(states)
+    blocks = blocks_of(definition)
+    # The verb at the end of the steps themselves, at the address "", is the normal end.
+    reactions: list[Reaction] = [block for address, block in blocks.items() if address]
+    reactions += [r for block in blocks.values() for step in block.steps for r in step.outcomes.values()]
+    reactions += definition.failure.reactions.values()
+    verbs = [reaction.verb if isinstance(reaction, Block) else reaction for reaction in reactions]
+    return frozenset(v.state for v in verbs if v is not None and v.name == "stop" and v.state is not None)
 
 
 # ------------------------------------------------------------------ contract of the output
@@ -153,7 +138,7 @@ def conform(model: Model, operation: str, output: Any) -> Any:
     return value
 
 
-def downcast(model: Model, context: CallInProgress, output: Any) -> Any:
+def downcast(model: Model, context: calls.CallInProgress, output: Any) -> Any:
     """Return the output in the version that the caller requested. Raises BadOutput."""
     served = serve(model, context.served.requested) or context.served
     if not served.path:
@@ -164,7 +149,7 @@ def downcast(model: Model, context: CallInProgress, output: Any) -> Any:
         raise BadOutput(str(error)) from error
 
 
-def bad_output(model: Model, context: CallInProgress, detail: str, run: str = "") -> Unanswerable:
+def bad_output(model: Model, context: calls.CallInProgress, detail: str, run: str = "") -> calls.Unanswerable:
     """Return the outcome for an output that is withheld, with a Case for the operation's owner."""
     operation = model.operations.get(context.served.by)
     case = open_case(
@@ -176,4 +161,4 @@ def bad_output(model: Model, context: CallInProgress, detail: str, run: str = ""
         receipt=context.receipt,
     )
     public = "The answer breaks the operation's contract and is withheld. The operation's owner has a Case."
-    return Unanswerable(kind="bad-output", detail=public, run=run, cases=(case,))
+    return calls.Unanswerable(kind="bad-output", detail=public, run=run, cases=(case,))

@@ -51,7 +51,7 @@ class SystemReader:
             return Unanswerable(kind="absent", detail=request.message)
         answer = await self._send(operation, request)
         if isinstance(answer, Rejected):
-            return _rejected(operation, answer)
+            return _answer_refusal(operation, answer)
         assert isinstance(answer, Confirmed)
         try:
             output = await self._take_result(context, value, dict(answer.result))
@@ -105,7 +105,7 @@ class SystemReader:
         return {name: part for name, part in answer.result.items() if part is not None}
 
 
-def _rejected(operation: kinds.Operation, answer: Rejected) -> Outcome:
+def _answer_refusal(operation: kinds.Operation, answer: Rejected) -> Outcome:
     if answer.error_class in RETRIED_CLASSES:
         raise TryAgain(f"{operation.system}: {answer.message}", after=answer.retry_after)
     if answer.error_class is ErrorClass.NOT_FOUND:

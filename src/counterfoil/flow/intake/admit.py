@@ -111,9 +111,8 @@ class Admitter:
         if receipt.door == "events":
             return [admission.accept_declared(model, receipt)], [], ""
         body = wire.read_json(receipt.body)
-        mappings = admission.accepting_mappings(
-            model, receipt, body, model.inbound(receipt.system, receipt.type)
-        )
+        candidates = model.inbound(receipt.system, receipt.type)
+        mappings = admission.accepting_mappings(model, receipt, body, candidates)
         events: list[CanonicalEvent] = []
         links: list[Link] = []
         for m in mappings:

@@ -9,16 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from counterfoil.connectors.sdk import (
-    Accepted,
-    Confirmed,
-    Connector,
-    OperationSpec,
-    Outcome,
-    Rejected,
-    Repeat,
-    Request,
-)
+from counterfoil.connectors import sdk
 from counterfoil.contracts.versions import known_as
 from counterfoil.core import wire
 from counterfoil.core.effect import Effect
@@ -40,7 +31,7 @@ class EffectSender:
         self,
         store: Store,
         releases: Releases,
-        connectors: Mapping[str, Connector],
+        connectors: Mapping[str, sdk.Connector],
         worker: str,
         limiter: ConcurrencyLimiter,
         recorder: OutcomeRecorder,
@@ -56,14 +47,14 @@ class EffectSender:
         """Return True if the connector can send several calls of the operation in one request."""
         return self._spec(system, operation).bulk > 1
 
-    def _spec(self, system: str, operation: str) -> OperationSpec:
+    def _spec(self, system: str, operation: str) -> sdk.OperationSpec:
         connector = self._connectors.get(system)
         if connector is None:
-            return OperationSpec(operation, Repeat.BLIND)
+            return sdk.OperationSpec(operation, sdk.Repeat.BLIND)
         name = known_as(operation, connector.operations)
-        return connector.operations.get(name) or OperationSpec(operation, Repeat.BLIND)
+        return connector.operations.get(name) or sdk.OperationSpec(operation, sdk.Repeat.BLIND)
 
-    async def send(self, context: EffectContext, effect: Effect) -> tuple[SendAttempt, Outcome] | None:
+    async def send(self, context: EffectContext, effect: Effect) -> tuple[SendAttempt, sdk.Outcome] | None:
         """Wait for a slot, commit the intent of a planned effect and make the call.
 
         None if the effect may no longer be sent. Raises LimiterClosed if this worker is being stopped; another
@@ -75,7 +66,7 @@ class EffectSender:
             request = LimiterSlotRequest(self._limiter, effect.system, lane, retry)
             return await self._send_batched(context, effect, request)
         slot = await self._limiter.enter(effect.system, lane, retry)
-        outcome: Outcome | None = None
+        outcome: sdk.Outcome | None = None
         try:
             send = await self._commit_intent(context, effect)
             if send is not None:
@@ -86,7 +77,7 @@ class EffectSender:
 
     async def _send_batched(
         self, context: EffectContext, effect: Effect, slot: LimiterSlotRequest
-    ) -> tuple[SendAttempt, Outcome] | None:
+    ) -> tuple[SendAttempt, sdk.Outcome] | None:
         """Send together with other calls of the operation. The bound keeps intents from expiring in the queue."""
         spec = self._spec(effect.system, effect.operation)
         key = (effect.system, effect.operation)
@@ -122,7 +113,7 @@ class EffectSender:
     async def resend(self, context: EffectContext, effect: Effect) -> bool:
         """Send the same bytes under the same key again. False if an approval that it needs is no longer valid."""
         slot = await self._limiter.enter(effect.system, Lane(max(effect.lane, Lane.RETRY)), retry=True)
-        outcome: Outcome | None = None
+        outcome: sdk.Outcome | None = None
         try:
             now = await self._store.now()
             send = self._next_send(context, effect, now)
@@ -135,7 +126,9 @@ class EffectSender:
             await self._recorder.record(context, effect, send.attempt, outcome, "answer")
         return intended.verdict != "stale"
 
-    async def call(self, context: EffectContext, effect: Effect, send: SendAttempt, slot: Slot) -> Outcome:
+    async def call(
+        self, context: EffectContext, effect: Effect, send: SendAttempt, slot: Slot
+    ) -> sdk.Outcome:
         """Make the call of a committed intent, once. The caller gives the slot back."""
         # A process may be suspended between reading the clock and using it. So the time that the read took is
         # added, and nothing is awaited between this check and the first byte.
@@ -148,27 +141,29 @@ class EffectSender:
             return NOT_SENT
         return await self._outcome(effect, context.operation)
 
-    def leave(self, slot: Slot, outcome: Outcome | None) -> None:
+    def leave(self, slot: Slot, outcome: sdk.Outcome | None) -> None:
         """Give a call's slot back. A call that was not sent says nothing about the system's health."""
         self._limiter.leave(slot, None if outcome is NOT_SENT else outcome)
 
-    async def _outcome(self, effect: Effect, operation: OperationDefinition) -> Outcome:
+    async def _outcome(self, effect: Effect, operation: OperationDefinition) -> sdk.Outcome:
         if operation.executor == "external":
-            return Accepted("another integration acts; an observation decides")
+            return sdk.Accepted("another integration acts; an observation decides")
         connector = self._connectors.get(effect.system)
         if connector is None:
-            return Rejected(ErrorClass.UNAUTHORIZED, f"{effect.system} has no connector", "no_connector")
+            return sdk.Rejected(ErrorClass.UNAUTHORIZED, f"{effect.system} has no connector", "no_connector")
         if not operation.writes:
             return await read_outcome(connector, effect.operation, effect.request, operation.timeout)
         return await connector.send(request_of(connector, effect), operation.timeout)
 
 
-def request_of(connector: Connector, effect: Effect) -> Request:
+def request_of(connector: sdk.Connector, effect: Effect) -> sdk.Request:
     operation = known_as(effect.operation, connector.operations)
-    return Request(operation=operation, key=effect.id, body=effect.request)
+    return sdk.Request(operation=operation, key=effect.id, body=effect.request)
 
 
-async def read_outcome(connector: Connector, operation: str, request: bytes, timeout: float) -> Outcome:
+async def read_outcome(
+    connector: sdk.Connector, operation: str, request: bytes, timeout: float
+) -> sdk.Outcome:
     """Return the outcome of a read. A read changes nothing, so a failure is never of unknown outcome.
 
     `request` holds the rendered arguments. A list is returned under `items`.
@@ -177,9 +172,9 @@ async def read_outcome(connector: Connector, operation: str, request: bytes, tim
         name = known_as(operation, connector.operations)
         result = await connector.read(name, wire.read_json(request), timeout)
     except TryAgain as error:
-        return Rejected(ErrorClass.TRANSIENT, str(error), retry_after=error.after)
+        return sdk.Rejected(ErrorClass.TRANSIENT, str(error), retry_after=error.after)
     except Refused as error:
-        return Rejected(error.error_class, str(error), error.code)
+        return sdk.Rejected(error.error_class, str(error), error.code)
     except Misconfigured as error:
-        return Rejected(ErrorClass.UNAUTHORIZED, str(error))
-    return Confirmed(result if isinstance(result, dict) else {"items": result})
+        return sdk.Rejected(ErrorClass.UNAUTHORIZED, str(error))
+    return sdk.Confirmed(result if isinstance(result, dict) else {"items": result})

@@ -81,13 +81,13 @@ class OutcomeRecorder:
 
     async def commit(self, conclude: Conclude) -> str:
         """Commit an outcome; a repeat has no effect. Return the verdict of the store."""
-        return (await _retried(lambda: self._store.apply(conclude))).verdict
+        return (await _retry(lambda: self._store.apply(conclude))).verdict
 
     async def conclude(
         self, context: EffectContext, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
     ) -> tuple[Conclude, Any]:
         """Return the transition that records an outcome, and the value of its result."""
-        return await _retried(lambda: self._conclude(context, effect, attempt, outcome, evidence))
+        return await _retry(lambda: self._conclude(context, effect, attempt, outcome, evidence))
 
     async def _conclude(
         self, context: EffectContext, effect: Effect, attempt: int, outcome: Outcome | Absent, evidence: str
@@ -97,7 +97,7 @@ class OutcomeRecorder:
         result = None
         match outcome:
             case Confirmed(answer):
-                parts, result = await self._confirmed(context, effect, dict(answer), now)
+                parts, result = await self._confirmed_parts(context, effect, dict(answer), now)
             case Rejected(error_class, message, code, retry_after):
                 parts = {
                     "state": EffectState.REFUSED,
@@ -117,10 +117,10 @@ class OutcomeRecorder:
         parts |= {"attempt": attempt, "at": now, "actor": f"worker:{self._worker}", "evidence": evidence}
         return Conclude(effect=effect.id, **parts), result
 
-    async def _confirmed(
+    async def _confirmed_parts(
         self, context: EffectContext, effect: Effect, result: dict[str, Any], now: datetime
     ) -> tuple[dict[str, Any], Any]:
-        answer = await self._mapped(context.model, effect, result, now)
+        answer = await self._take_result(context.model, effect, result, now)
         if isinstance(answer, MappingFailed):
             case = self._case(context, effect, "result_unreadable", answer.message, now)
             return {"state": EffectState.CONFIRMED, "result": wire.dumps(result), "cases": (case,)}, result
@@ -150,7 +150,7 @@ class OutcomeRecorder:
         }
         return parts, answer.result
 
-    async def _mapped(
+    async def _take_result(
         self, model: Model, effect: Effect, result: dict[str, Any], now: datetime
     ) -> MappedAnswer | MappingFailed:
         outbound = model.outbound(effect.operation)
@@ -177,7 +177,7 @@ class OutcomeRecorder:
         )
 
 
-async def _retried(work: Callable[[], Awaitable[T]]) -> T:
+async def _retry(work: Callable[[], Awaitable[T]]) -> T:
     for wait in RECORD_RETRY_SECONDS:
         try:
             return await work()

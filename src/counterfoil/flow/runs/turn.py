@@ -15,7 +15,6 @@ from typing import Any
 
 from counterfoil.core import wire
 from counterfoil.core.run import Run
-from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
@@ -28,6 +27,7 @@ from counterfoil.model.definition import Definition
 from counterfoil.rules import routing
 from counterfoil.rules.json_values import head_names, run_names
 from counterfoil.rules.lookup import LookupsNeeded
+from counterfoil.rules.templates import FAULTS
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.decide import Decision, LateBoundInput, decide
 from counterfoil.rules.workflow.records import request_of
@@ -100,7 +100,7 @@ class TurnPlanner:
         release = await self._releases.model(snapshot.run.pin)
         snapshot = with_scope(snapshot, release, self._releases.present)
         decision, lookups, requests = await self._decide(snapshot, now)
-        return await self._planned(snapshot, decision, lookups, requests, now, take_slot, outcome)
+        return await self._build_turn(snapshot, decision, lookups, requests, now, take_slot, outcome)
 
     # ------------------------------------------------------------------ deciding
 
@@ -157,7 +157,7 @@ class TurnPlanner:
 
     # ------------------------------------------------------------------ committing
 
-    async def _planned(
+    async def _build_turn(
         self,
         snapshot: RunSnapshot,
         decision: Decision,
@@ -230,7 +230,7 @@ class TurnPlanner:
         definition = model.workflow(kind.sync)
         try:
             start = routing.sync_start(definition, command.object, head_names(head), None)
-        except (EvaluationError, BudgetExceeded):
+        except FAULTS:
             return None
         return run_start(model, start, f"sync:{command.object}:{command.canonical}", only_birth=True)
 

@@ -37,13 +37,13 @@ class KeyedTasks:
         """Start a task under a key. False if a task runs under that key already."""
         if key in self._by_key:
             return False
-        task = asyncio.create_task(self._guarded(key, work()))
+        task = asyncio.create_task(self._run_guarded(key, work()))
         self._by_key[key] = task
         task.add_done_callback(lambda _: self._by_key.pop(key, None))
         return True
 
     def start_run(self, run: str, work: Work) -> None:
-        task = asyncio.create_task(self._guarded(f"run:{run}", work))
+        task = asyncio.create_task(self._run_guarded(f"run:{run}", work))
         self.runs.add(task)
         task.add_done_callback(self.runs.discard)
 
@@ -52,7 +52,7 @@ class KeyedTasks:
         while self.busy:
             await asyncio.wait([*self._by_key.values(), *self.runs])
 
-    async def _guarded(self, key: str, work: Work) -> None:
+    async def _run_guarded(self, key: str, work: Work) -> None:
         try:
             await work
         except (TryAgain, LimiterClosed) as error:

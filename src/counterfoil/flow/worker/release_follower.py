@@ -123,12 +123,12 @@ class ReleaseFollower:
         removed = set(self._connectors) - connected(self._releases.present.systems)
         if not removed:
             return
-        for model in await self.pinned_to():
+        for model in await self.pinned_models():
             removed -= set(model.systems)
         for name in removed:
             await self._connectors.pop(name).close()
 
-    async def pinned_to(self) -> list[Model]:
+    async def pinned_models(self) -> list[Model]:
         """Return the models of former Releases that unfinished Runs are pinned to."""
         pins = dict.fromkeys(runs.pin for runs in await self._store.pinned_runs())
         models = []
@@ -142,7 +142,7 @@ class ReleaseFollower:
 
     async def connect_pinned(self) -> None:
         """Build, at the start, connectors of systems that only Releases of unfinished Runs have."""
-        for model in await self.pinned_to():
+        for model in await self.pinned_models():
             for name in sorted(connected(model.systems) - set(self._connectors)):
                 try:
                     self._connectors.update(self._build(model, [name]))

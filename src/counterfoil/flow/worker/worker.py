@@ -209,7 +209,7 @@ class Worker:
         try:
             now = await self.store.now()
             self._delayed[key] = now + DEFECT_DELAY
-            await worker_cases.open_poisoned(self.store, self.releases, what, ref, error, now)
+            await worker_cases.open_defect(self.store, self.releases, what, ref, error, now)
         except Exception:
             log.exception("no Case could be opened for %s", key)
 

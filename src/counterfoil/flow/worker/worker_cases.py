@@ -37,7 +37,7 @@ async def open_unreachable(store: Store, releases: Releases, system: str, error:
     await _open(store, case, now)
 
 
-async def open_poisoned(
+async def open_defect(
     store: Store, releases: Releases, what: str, ref: str, error: str, now: datetime
 ) -> None:
     """Open one Case for each defect by which work on a `run`, `effect` or `todo` failed.

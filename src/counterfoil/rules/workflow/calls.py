@@ -17,27 +17,11 @@ from counterfoil.core.link import link_topic
 from counterfoil.core.money import Money
 from counterfoil.model.definition import Approve, Call, FoilDefinition, Literal, Template
 from counterfoil.rules.posting_date import posting_date
-from counterfoil.rules.templates import fill, truth
+from counterfoil.rules.templates import UnusableValue, fill, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.versions import CastFailed, cast
-from counterfoil.rules.workflow import abandon, start_facts, steps
-from counterfoil.rules.workflow.commands import (
-    PlanEffect,
-    SendAgain,
-    StartSync,
-    Stimulus,
-    Unrendered,
-    WriteFoil,
-)
-from counterfoil.rules.workflow.context import (
-    DONE,
-    MOVED,
-    WAITING,
-    DecisionContext,
-    StepOutcome,
-    StepResult,
-    UnusableValue,
-)
+from counterfoil.rules.workflow import abandon, commands, start_facts, steps
+from counterfoil.rules.workflow.context import DONE, MOVED, WAITING, DecisionContext, StepOutcome, StepResult
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState
 
 _PERIOD_FIELDS = frozenset({"start", "end", "state"})
@@ -71,7 +55,7 @@ def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
         return StepOutcome("period_closed", call_dates)
     value = fill(step.input, context.names(), context.lookup)
     input_digest = wire.digest({"input": value, "dates": call_dates})
-    confirmed = _confirmed_before(context, step, input_digest)
+    confirmed = _earlier_confirmed(context, step, input_digest)
     if confirmed is not None:
         st.effect = confirmed.effect
         return _bind(context, step, st)
@@ -88,7 +72,7 @@ def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
         context.state.scopes[effect] = dict(context.state.items)
     context.planned.add(effect)
     context.commands.append(
-        PlanEffect(
+        commands.PlanEffect(
             effect=effect,
             path=context.effect_path(step),
             item=context.item(),
@@ -139,7 +123,7 @@ def _date(context: DecisionContext, template: Template | None) -> date | None:
     raise UnusableValue(f"{value!r} is not a date")
 
 
-def _confirmed_before(context: DecisionContext, step: Call, input_digest: str) -> ConfirmedEffect | None:
+def _earlier_confirmed(context: DecisionContext, step: Call, input_digest: str) -> ConfirmedEffect | None:
     """Return the effect of the same call in an earlier round, confirmed with the same input."""
     for c in context.state.confirmed:
         if c.path.split("~")[0] == step.path and c.item == context.item() and c.digest == input_digest:
@@ -148,7 +132,7 @@ def _confirmed_before(context: DecisionContext, step: Call, input_digest: str) -
 
 
 def _foils(context: DecisionContext, step: Call, effect: str, value: Any) -> None:
-    for foil, foil_input in _foils_of(context, step, value):
+    for foil, foil_input in _foil_rules(context, step, value):
         names = {**context.names(), "input": foil_input}
         if not truth(foil.when, names, context.lookup):
             continue
@@ -157,7 +141,7 @@ def _foils(context: DecisionContext, step: Call, effect: str, value: Any) -> Non
         if not all(isinstance(m, Money) for m in legs.values()):
             raise UnusableValue(f"a leg of {foil.name} is not money")
         context.commands.append(
-            WriteFoil(
+            commands.WriteFoil(
                 foil=ids.derive("foil", foil.name, key, effect),
                 rule=foil.name,
                 key=key,
@@ -174,7 +158,7 @@ def _foils(context: DecisionContext, step: Call, effect: str, value: Any) -> Non
         )
 
 
-def _foils_of(context: DecisionContext, step: Call, value: Any) -> Iterator[tuple[FoilDefinition, Any]]:
+def _foil_rules(context: DecisionContext, step: Call, value: Any) -> Iterator[tuple[FoilDefinition, Any]]:
     """Return the rules by which a call writes foils, each with the input in the version that it reads.
 
     Rules of another version apply only between systems for which the call has no rule of its own.
@@ -191,11 +175,11 @@ def _foils_of(context: DecisionContext, step: Call, value: Any) -> Iterator[tupl
                 raise UnusableValue(str(error)) from error
 
 
-def _wait_for_link(context: DecisionContext, st: StepState, missing: Unrendered) -> StepResult:
+def _wait_for_link(context: DecisionContext, st: StepState, missing: commands.Unrendered) -> StepResult:
     """Start the sync Run of a missing Link, and wait for the Link."""
     st.phase, st.topic = "unlinked", link_topic(missing.object, missing.canonical, missing.system)
     st.until = st.until or context.now + timedelta(seconds=context.definition.failure.queue.until)
-    context.commands.append(StartSync(missing.object, missing.canonical))
+    context.commands.append(commands.StartSync(missing.object, missing.canonical))
     return WAITING
 
 
@@ -234,7 +218,7 @@ def _react_to_drop(context: DecisionContext, st: StepState) -> StepResult:
 # ------------------------------------------------------------------ outcomes
 
 
-def absorb_outcome(context: DecisionContext, stimulus: Stimulus) -> str | None:
+def absorb_outcome(context: DecisionContext, stimulus: commands.Stimulus) -> str | None:
     """Record an outcome in the step's state. The reaction follows when the step is executed."""
     body = stimulus.body
     effect_id, state = str(body["effect"]), str(body["state"])
@@ -269,7 +253,7 @@ def _remember(context: DecisionContext, key: str, st: StepState, effect: Effect,
     context.state.confirmed.append(ConfirmedEffect(key=key, **about, input="", digest=st.input))
 
 
-def absorb_stale(context: DecisionContext, stimulus: Stimulus) -> str | None:
+def absorb_stale(context: DecisionContext, stimulus: commands.Stimulus) -> str | None:
     """Record that an effect was dropped because an approval was no longer valid when it was to be sent."""
     effect_id = str(stimulus.body["effect"])
     match, effect = context.step_of_effect(effect_id), context.effects.get(effect_id)
@@ -344,7 +328,7 @@ def once_more(context: DecisionContext, step: Call, st: StepState) -> StepResult
             return StepOutcome("period_closed", call_dates)
         value = fill(step.input, context.names(), context.lookup)
         if wire.digest({"input": value, "dates": call_dates}) == st.input:
-            context.commands.append(SendAgain(effect.id))
+            context.commands.append(commands.SendAgain(effect.id))
             context.planned.add(effect.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None
             return WAITING

@@ -17,16 +17,13 @@ from counterfoil.core.case import Choice
 from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.run import Direction, Run, RunStatus
-from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
+from counterfoil.expr import LookupNeeded
 from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Block, Definition, RetryPolicy, Step
 from counterfoil.rules.json_values import run_names
-from counterfoil.rules.templates import UnusableValue, key
+from counterfoil.rules.templates import key
 from counterfoil.rules.workflow.commands import Command, DropEffect, LateBoundInput, OpenCase
 from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState
-
-FAULTS = (EvaluationError, BudgetExceeded, UnusableValue)
-"""Errors of a formula that has no value."""
 
 
 class StepProgress(Enum):
@@ -64,11 +61,8 @@ class DecisionContext:
     def __init__(
         self, definition: Definition, run: Run, state: RunState, now: datetime, live: LateBoundInput
     ) -> None:
-        self.definition = definition
-        self.run = run
-        self.state = state
-        self.now = now
-        self.live = live
+        self.definition, self.run, self.state = definition, run, state
+        self.now, self.live = now, live
         self.effects: dict[str, Effect] = {e.id: e for e in live.effects}
         self.approvals = {a.id: a for a in live.approvals}
         self.commands: list[Command] = []

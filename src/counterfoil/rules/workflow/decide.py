@@ -16,6 +16,7 @@ from counterfoil.core.link import event_topic
 from counterfoil.core.run import TERMINAL, Direction, Run, RunStatus
 from counterfoil.expr import LookupNeeded
 from counterfoil.model import definition as d
+from counterfoil.rules.templates import FAULTS
 from counterfoil.rules.versions import CastFailed, cast, same_fact
 from counterfoil.rules.workflow import (
     abandon,
@@ -34,7 +35,7 @@ from counterfoil.rules.workflow.commands import (
     Stimulus,
     WaitForTopic,
 )
-from counterfoil.rules.workflow.context import FAULTS, DecisionContext, StepResult
+from counterfoil.rules.workflow.context import DecisionContext, StepResult
 from counterfoil.rules.workflow.state import RunState, load
 
 MAX_MOVES = 5_000

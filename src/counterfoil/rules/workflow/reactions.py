@@ -74,7 +74,7 @@ def verb(context: DecisionContext, step: d.Step, st: StepState, v: d.Verb, addre
     failure = context.definition.failure
     match v.name:
         case "retry":
-            return _retry(context, step, st, v.retry or failure.retry, address)
+            return _retry(context, step, st, v, address)
         case "queue":
             return _queue(context, step, st, v.queue or failure.queue)
         case "continue":
@@ -112,10 +112,9 @@ def ending(context: DecisionContext) -> bool:
 # ------------------------------------------------------------------ retry, queue, park, again
 
 
-def _retry(
-    context: DecisionContext, step: d.Step, st: StepState, policy: d.RetryPolicy, address: str
-) -> bool:
+def _retry(context: DecisionContext, step: d.Step, st: StepState, v: d.Verb, address: str) -> bool:
     st.tries += 1
+    policy = v.retry or context.definition.failure.retry
     at = context.next_try(policy, st, context.key(step))
     if at is None:
         return verb(context, step, st, d.Verb(policy.then), address)

@@ -15,9 +15,9 @@ from counterfoil.core.money import Money, MoneyError
 from counterfoil.core.run import RunStatus
 from counterfoil.model.definition import Fact
 from counterfoil.rules import approval_matrix as matrix
-from counterfoil.rules.templates import fill
+from counterfoil.rules.templates import FAULTS, UnusableValue, fill
 from counterfoil.rules.workflow.commands import PlanEffect
-from counterfoil.rules.workflow.context import FAULTS, DecisionContext, UnusableValue
+from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import StepState
 
 PLACE = "facts"
@@ -144,7 +144,7 @@ def _read_from_system(context: DecisionContext, fact: Fact) -> bool:
         st.phase = "done"
         return True
     if st.phase == "planned" and outcome in ("refused", "absent"):
-        _failed(context, fact, key, st, detail or outcome)
+        _retry_read(context, fact, key, st, detail or outcome)
     is_due = st.retry_at is not None and st.retry_at <= context.now
     if st.phase == "new" or (st.phase == "backoff" and is_due):
         st.gen += 1 if st.effect is not None else 0
@@ -152,7 +152,7 @@ def _read_from_system(context: DecisionContext, fact: Fact) -> bool:
     return False
 
 
-def _failed(context: DecisionContext, fact: Fact, key: str, st: StepState, why: str) -> None:
+def _retry_read(context: DecisionContext, fact: Fact, key: str, st: StepState, why: str) -> None:
     """Retry a failed read within the retry budget; then open a Case."""
     st.tries += 1
     policy = context.definition.failure.retry

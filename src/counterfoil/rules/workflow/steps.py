@@ -12,19 +12,17 @@ from counterfoil.core.money import Money
 from counterfoil.expr import Expression
 from counterfoil.model import definition as d
 from counterfoil.rules import approval_matrix as matrix
-from counterfoil.rules.templates import fill
+from counterfoil.rules.templates import FAULTS, UnusableValue, fill
 from counterfoil.rules.workflow import abandon, guards, start_facts
 from counterfoil.rules.workflow.commands import AskApproval, EmitEvent, Stimulus
 from counterfoil.rules.workflow.context import (
     DONE,
-    FAULTS,
     MOVED,
     WAITING,
     DecisionContext,
     NeedsPerson,
     StepOutcome,
     StepResult,
-    UnusableValue,
 )
 from counterfoil.rules.workflow.state import StepState
 
@@ -59,27 +57,27 @@ def approve(context: DecisionContext, step: d.Approve, st: StepState) -> StepRes
         return DONE
     if st.outcome in ("rejected", "expired", "stale"):
         outcome, st.outcome = st.outcome, ""
-        return _refused(context, step, outcome, st.detail)
+        return _release_and_refuse(context, step, outcome, st.detail)
     if st.phase == "waiting":
         if st.until is not None and st.until <= context.now:
             abandon.close_approval(context, st, ApprovalState.EXPIRED)
-            return _refused(context, step, "expired", "It was not decided in time")
-        if _outdated(context, step, st):
+            return _release_and_refuse(context, step, "expired", "It was not decided in time")
+        if _is_outdated(context, step, st):
             abandon.close_approval(context, st, ApprovalState.STALE)
             detail = f"The values that {step.path} covers changed while it was open"
-            return _refused(context, step, "stale", detail)
+            return _release_and_refuse(context, step, "stale", detail)
         return WAITING
     return _ask(context, step, st)
 
 
-def _outdated(context: DecisionContext, step: d.Approve, st: StepState) -> bool:
+def _is_outdated(context: DecisionContext, step: d.Approve, st: StepState) -> bool:
     """Return True if the open approval covers outdated values: approvers must see today's."""
     if context.state.confirmed or not any(fact.recheck for fact in context.definition.facts):
         return False
     if not context.rechecked:
         context.rechecked = True
         start_facts.read(context, only_recheck=True)
-    return _subject(context, step, covered(context, step)) != st.subject
+    return _subject(context, step, covered_values(context, step)) != st.subject
 
 
 def _subject(context: DecisionContext, step: d.Approve, covers: dict[str, Any]) -> str:
@@ -98,7 +96,7 @@ def _subject(context: DecisionContext, step: d.Approve, covers: dict[str, Any]) 
     return subject
 
 
-def _refused(context: DecisionContext, step: d.Approve, outcome: str, detail: str) -> StepResult:
+def _release_and_refuse(context: DecisionContext, step: d.Approve, outcome: str, detail: str) -> StepResult:
     """Release the limit of a step that is not approved."""
     own = (step.path, context.item())
     guards.give_back(context, [p for p, r in context.state.reserved.items() if (r.step, r.item) == own])
@@ -124,12 +122,12 @@ def _ask(context: DecisionContext, step: d.Approve, st: StepState) -> StepResult
             return _no_rate(*usage.split("/"))
         key, used, share, before = usage
         if limit.at_most is not None and used + share > limit.at_most:
-            return _refused(context, step, "rejected", f"The limit {limit.name} is used up")
+            return _release_and_refuse(context, step, "rejected", f"The limit {limit.name} is used up")
         minor += before
     tier = matrix.tier_for(policy, minor)
     if tier is None:
-        return _refused(context, step, "rejected", "The amount is above every tier of the matrix")
-    covers = covered(context, step)
+        return _release_and_refuse(context, step, "rejected", "The amount is above every tier of the matrix")
+    covers = covered_values(context, step)
     if limit is not None and usage is not None:
         guards.reserve(context, step, limit.name, key, share, limit.at_most, used)
     st.subject = _subject(context, step, covers)
@@ -164,7 +162,7 @@ def _no_rate(have: str, want: str) -> NeedsPerson:
     return NeedsPerson("invalid", f"No exchange rate from {have} to {want} is on file")
 
 
-def covered(context: DecisionContext, step: d.Approve) -> dict[str, Any]:
+def covered_values(context: DecisionContext, step: d.Approve) -> dict[str, Any]:
     """Return the values that the approval covers, by the text of their formula."""
     return {e.text: context.value(e) for e in step.covers}
 
@@ -208,7 +206,7 @@ def approval_ids(active: list[ActiveApproval]) -> tuple[str, ...]:
 
 
 def invalid_approval(context: DecisionContext) -> ActiveApproval | None:
-    """Return the first active approval that is no longer granted, or whose covered values have changed.
+    """Return the first active approval that is no longer granted, or whose covered_values values have changed.
 
     Once a call is confirmed, changed values no longer count.
     """
@@ -222,7 +220,10 @@ def first_invalid(context: DecisionContext, active: list[ActiveApproval]) -> Act
         approval = context.approvals.get(st.approval or "")
         if st.approval not in requested and (approval is None or approval.state is not ApprovalState.GRANTED):
             return step, st
-        if not context.state.confirmed and _subject(context, step, covered(context, step)) != st.subject:
+        if (
+            not context.state.confirmed
+            and _subject(context, step, covered_values(context, step)) != st.subject
+        ):
             return step, st
     return None
 
@@ -235,12 +236,12 @@ def wait(context: DecisionContext, step: d.Wait, st: StepState) -> StepResult:
         st.phase = "waiting"
         st.until = _until(context, step.until, st)
     if step.event is not None:
-        event = _arrived(context, step)
+        event = _take_event(context, step)
         if event is not None:
             if step.id is not None:
                 context.state.names[step.id] = event
             return DONE
-    if step.foils is not None and _settled(context, step.foils):
+    if step.foils is not None and _are_settled(context, step.foils):
         return DONE
     if st.until is not None and st.until <= context.now:
         if step.event is None and step.foils is None:
@@ -258,7 +259,7 @@ def _until(context: DecisionContext, until: d.Until | None, st: StepState) -> da
     return start_facts.moment(context.value(until.at))
 
 
-def _arrived(context: DecisionContext, step: d.Wait) -> Any:
+def _take_event(context: DecisionContext, step: d.Wait) -> Any:
     """Return the first event that fits and that no other wait used, and mark it as used by this wait.
 
     In a later round the same wait may use it again.
@@ -284,7 +285,7 @@ def fits(context: DecisionContext, where: Expression | None, received: dict[str,
         return False
 
 
-def _settled(context: DecisionContext, rules: tuple[str, ...]) -> bool:
+def _are_settled(context: DecisionContext, rules: tuple[str, ...]) -> bool:
     foils = [f for f in context.live.foils if rules == ("all",) or f.rule in rules]
     return all(f.state in SETTLED_FOILS for f in foils)
 

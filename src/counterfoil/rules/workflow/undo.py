@@ -16,10 +16,10 @@ from counterfoil.core.effect import IN_FLIGHT, EffectState
 from counterfoil.core.errors import RETRIED_CLASSES, ErrorClass
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.model.definition import Call, Record, UndoChoice
-from counterfoil.rules.templates import fill, truth
+from counterfoil.rules.templates import FAULTS, fill, truth
 from counterfoil.rules.workflow import abandon, guards
 from counterfoil.rules.workflow.commands import PlanEffect, ReverseFoils, SendAgain
-from counterfoil.rules.workflow.context import FAULTS, DecisionContext
+from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState, UndoState
 
 
@@ -81,7 +81,7 @@ def _take_back(context: DecisionContext, u: UndoState, confirmed: ConfirmedEffec
             if detail == ErrorClass.ALREADY_DONE:
                 context.commands.append(ReverseFoils(confirmed.effect))
                 return _next(u, st)
-            return _refused(context, key, st, detail)
+            return _retry_or_ask(context, key, st, detail)
         case "planned" if outcome == "unknown":
             return _unknown(context, key, st)
         case _:
@@ -171,7 +171,7 @@ def _input(context: DecisionContext, choice: UndoChoice, names: dict[str, Any]) 
     return {name: fields[name] for name in properties if name in fields}
 
 
-def _refused(context: DecisionContext, key: str, st: StepState, error_class: str) -> bool:
+def _retry_or_ask(context: DecisionContext, key: str, st: StepState, error_class: str) -> bool:
     if error_class in RETRIED_CLASSES:
         st.tries += 1
         policy = context.definition.failure.retry
