@@ -15,8 +15,8 @@ from counterfoil.core import wire
 from counterfoil.core.errors import Misconfigured
 from counterfoil.model import kinds, overlays
 from counterfoil.model.closure import Closure
-from counterfoil.model.compile.foil import compile_foil
 from counterfoil.model.compile.mapping import compile_inbound, compile_outbound, events_of
+from counterfoil.model.compile.operation import compile_foil
 from counterfoil.model.compile.workflow import compile_workflow
 from counterfoil.model.definition import Definition, FoilDefinition, InboundMapping, OutboundMapping
 from counterfoil.model.document import Data, Document

@@ -12,12 +12,11 @@ from counterfoil.expr.tree import names_and_paths
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.cast import CastSide, cast_sides
-from counterfoil.model.compile.order import lets_in_order
 from counterfoil.model.document import Document
 from counterfoil.model.fields import each_field, inner_fields, object_schema
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
-from counterfoil.model.template import is_formula, is_repeated, text_of
+from counterfoil.model.template import is_formula, is_repeated, lets_in_order, text_of
 from counterfoil.model.typing import Typing, roots, tree_of
 
 _LOOKUPS = ("table(", "xref(", "canon(", "head(", "fx(", "cutoff(", "period_of(")

@@ -11,12 +11,11 @@ from counterfoil.model import evidence, kinds, scope
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.mapping import emits_with_places, emitted_types, lets_of
 from counterfoil.model.compile.operation import undo_input
-from counterfoil.model.compile.order import facts_in_order, lets_in_order
 from counterfoil.model.compile.policy import limit_key
 from counterfoil.model.fields import DATE, TIMESTAMP, object_schema
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
-from counterfoil.model.template import is_duration, is_formula
+from counterfoil.model.template import facts_in_order, is_duration, is_formula, lets_in_order
 from counterfoil.model.typing import BOOL, MOMENT, MONEY, STRING, Roots, Typing, roots
 from counterfoil.model.walk import STEPS, StepKind, failure_steps
 

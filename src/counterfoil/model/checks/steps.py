@@ -7,24 +7,13 @@ from typing import Any
 
 from counterfoil.core.errors import REFUSAL_CLASSES, ErrorClass
 from counterfoil.core.finding import Finding
-from counterfoil.model import kinds
+from counterfoil.model import kinds, walk
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.policy import FAILURE_OUTCOMES
 from counterfoil.model.document import Document
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 from counterfoil.model.template import text_of
-from counterfoil.model.walk import (
-    STEPS,
-    BlockPlace,
-    StepPlace,
-    blocks,
-    inner_blocks,
-    is_step,
-    kind_of,
-    root_blocks,
-    steps,
-)
 
 ERROR_CLASSES = tuple(str(error) for error in ErrorClass)
 OUTCOMES: dict[str, frozenset[str]] = {
@@ -46,11 +35,11 @@ def unknown_outcome(model: Model) -> Iterator[Finding]:
     """Each kind of step has a closed set of outcomes. check: failed; approve: rejected, expired, stale; wait:
     timeout; call: the error classes, unknown, accepted, stale; choose, each and emit have none."""
     for document, workflow in model.documents_of(kinds.Workflow):
-        for place in steps(workflow):
-            allowed = OUTCOMES[kind_of(place.step)]
+        for place in walk.steps(workflow):
+            allowed = OUTCOMES[walk.kind_of(place.step)]
             for outcome in place.step.outcomes:
                 if outcome not in allowed:
-                    message = f"a {kind_of(place.step)} step has no outcome `{outcome}`"
+                    message = f"a {walk.kind_of(place.step)} step has no outcome `{outcome}`"
                     fix = f"one of {', '.join(sorted(allowed))}" if allowed else "remove it"
                     path = (*place.path, "outcomes", outcome)
                     yield document.finding("unknown-outcome", message, path, at_key=True, fix=fix)
@@ -63,10 +52,10 @@ def wrong_reaction(model: Model) -> Iterator[Finding]:
     `stop` do not fit an unknown outcome, and an unknown call with `repeat: blind` is never sent again."""
     for document, workflow in model.documents_of(kinds.Workflow):
         failure = model.failure_of(workflow)
-        for place in steps(workflow):
+        for place in walk.steps(workflow):
             for outcome, reaction in place.step.outcomes.items():
                 path = (*place.path, "outcomes", outcome)
-                yield from _unfit(document, outcome, reaction, path, kind_of(place.step))
+                yield from _unfit(document, outcome, reaction, path, walk.kind_of(place.step))
             operation = model.operation_of(place.step)
             if operation is not None and operation.repeat == "blind" and failure is not None:
                 reaction = place.step.outcomes.get("unknown", failure.unknown)
@@ -98,7 +87,7 @@ def _unfit(document: Document, outcome: str, reaction: Any, path: Path, kind: st
 def ending(reaction: Any) -> Any:
     """Return the verb of a reaction; None for a block without a verb at its end."""
     if isinstance(reaction, list):
-        return reaction[-1] if reaction and not is_step(reaction[-1]) else None
+        return reaction[-1] if reaction and not walk.is_step(reaction[-1]) else None
     return reaction
 
 
@@ -113,11 +102,11 @@ def unreachable(model: Model) -> Iterator[Finding]:
     """No step is unreachable: no step follows a verb such as `stop`, a branch that is always taken, or a choice whose every
     branch ends, and no `when` is always false."""
     for document, workflow in model.documents_of(kinds.Workflow):
-        for block in blocks(workflow):
+        for block in walk.blocks(workflow):
             yield from _after_the_end(document, block)
             for position, entry in enumerate(block.entries):
                 path = (*block.path, position)
-                when = entry.when if isinstance(entry, STEPS) else None
+                when = entry.when if isinstance(entry, walk.STEPS) else None
                 if when is not None and text_of(when).strip() == "false":
                     message = "`when` is always false"
                     yield document.finding("unreachable", message, (*path, "when"), fix="remove the step")
@@ -125,10 +114,10 @@ def unreachable(model: Model) -> Iterator[Finding]:
                     yield from _branches(document, entry, path)
 
 
-def _after_the_end(document: Document, block: BlockPlace) -> Iterator[Finding]:
+def _after_the_end(document: Document, block: walk.BlockPlace) -> Iterator[Finding]:
     for position, entry in enumerate(block.entries[:-1]):
         if ends(entry):
-            before = "every branch before it ends" if is_step(entry) else "a verb comes before it"
+            before = "every branch before it ends" if walk.is_step(entry) else "a verb comes before it"
             message = f"this is never reached: {before}"
             fix = "remove it, or move the verb to the end"
             yield document.finding("unreachable", message, (*block.path, position + 1), fix=fix)
@@ -150,7 +139,7 @@ def _branches(document: Document, step: kinds.Choose, path: Path) -> Iterator[Fi
 
 def ends(entry: Any) -> bool:
     """Return True if no later entry of the block runs."""
-    if not is_step(entry):
+    if not walk.is_step(entry):
         return True
     if isinstance(entry, kinds.Choose) and entry.when is None and entry.otherwise is not None:
         return all(_block_ends(b) for b in (*(branch.then for branch in entry.choose), entry.otherwise))
@@ -168,7 +157,7 @@ def step_id(model: Model) -> Iterator[Finding]:
     for document, workflow in model.documents_of(kinds.Workflow):
         reserved = {"event", "object", "input", "result", "run", "start", *workflow.facts, *workflow.let}
         used: set[str] = set()
-        for place in steps(workflow):
+        for place in walk.steps(workflow):
             name = place.step.id
             if name is not None and (name in reserved or name in used):
                 what = "another step has this id" if name in used else "formulas already use this name"
@@ -185,24 +174,24 @@ def step_id(model: Model) -> Iterator[Finding]:
 def again_target(model: Model) -> Iterator[Finding]:
     """`again` goes back to `start`, or to the id of an earlier or enclosing step: a loop has one entry and a bound."""
     for document, workflow in model.documents_of(kinds.Workflow):
-        ids = {place.step.id for place in steps(workflow) if place.step.id}
+        ids = {place.step.id for place in walk.steps(workflow) if place.step.id}
         earlier: set[str] = set()
-        for place in steps(workflow):
+        for place in walk.steps(workflow):
             if place.step.id:
                 earlier.add(place.step.id)
             before = ids if place.path[0] == "signals" else earlier
             for reaction, path in _reactions(place):
                 yield from _again(document, reaction, path, before, ids)
-        for block in root_blocks(workflow):
+        for block in walk.root_blocks(workflow):
             yield from _again(document, block.entries, block.path, ids, ids)
 
 
-def _reactions(place: StepPlace) -> Iterator[tuple[Any, Path]]:
+def _reactions(place: walk.StepPlace) -> Iterator[tuple[Any, Path]]:
     """Yield all that may end in a verb: the reactions of a step and the blocks inside it."""
     for outcome, reaction in place.step.outcomes.items():
         if not isinstance(reaction, list):
             yield reaction, (*place.path, "outcomes", outcome)
-    yield from ((block.entries, block.path) for block in inner_blocks(place.step, "", place.path))
+    yield from ((block.entries, block.path) for block in walk.inner_blocks(place.step, "", place.path))
 
 
 def _again(
@@ -226,7 +215,7 @@ def wait_without_until(model: Model) -> Iterator[Finding]:
     """Every wait has an end, `until`, so that every unfinished Run has a next moment. It waits for an event or for foils, not
     for both."""
     for document, workflow in model.documents_of(kinds.Workflow):
-        for place in steps(workflow):
+        for place in walk.steps(workflow):
             if isinstance(place.step, kinds.Wait):
                 wait = place.step.wait
                 if wait.until is None:
@@ -248,7 +237,7 @@ def no_serial(model: Model) -> Iterator[Finding]:
     `serial: {key: ...}`."""
     for document, workflow in model.documents_of(kinds.Workflow):
         if workflow.serial is None:
-            for place in steps(workflow):
+            for place in walk.steps(workflow):
                 operation = model.operation_of(place.step)
                 if operation is not None and operation.repeat != "read":
                     fix = "add `serial: {key: ..., hold: effects}`, such as the customer's id"
@@ -261,7 +250,7 @@ def no_serial(model: Model) -> Iterator[Finding]:
 def signal_state(model: Model) -> Iterator[Finding]:
     """The business states in which a signal interrupts are states that a step `becomes`."""
     for document, workflow in model.documents_of(kinds.Workflow):
-        states = {place.step.becomes for place in steps(workflow) if place.step.becomes}
+        states = {place.step.becomes for place in walk.steps(workflow) if place.step.becomes}
         for position, signal in enumerate(workflow.signals):
             for at, state in enumerate(signal.in_):
                 if state not in states:
@@ -274,7 +263,7 @@ def signal_state(model: Model) -> Iterator[Finding]:
 def moved_step(model: Model) -> Iterator[Finding]:
     """`moved` maps the former name of a step to its present name. No step may still have the former name."""
     for document, workflow in model.documents_of(kinds.Workflow):
-        names = {place.name for place in steps(workflow)}
+        names = {place.name for place in walk.steps(workflow)}
         for old, new in workflow.moved.items():
             if new not in names:
                 yield document.finding("moved-step", f"there is no step `{new}`", ("moved", old))

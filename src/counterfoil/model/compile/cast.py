@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from counterfoil.model import kinds
-from counterfoil.model.compile.order import lets_in_order
 from counterfoil.model.definition import CastDefinition
 from counterfoil.model.documents import Documents
 from counterfoil.model.fields import each_field, field_schema, object_schema
-from counterfoil.model.template import formula, record
+from counterfoil.model.template import formula, lets_in_order, record
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,16 @@ from typing import Any
 
 from counterfoil.model import definition as d
 from counterfoil.model import kinds
-from counterfoil.model.compile.order import compile_lets
 from counterfoil.model.source import Path
-from counterfoil.model.template import compile_template, formula, is_formula, optional, record, text_of
+from counterfoil.model.template import (
+    compile_lets,
+    compile_template,
+    formula,
+    is_formula,
+    optional,
+    record,
+    text_of,
+)
 
 _CONSTANT = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
 EVENT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]*")

@@ -11,7 +11,6 @@ from counterfoil.expr import Expression, ExpressionError
 from counterfoil.model import definition as d
 from counterfoil.model import kinds
 from counterfoil.model.compile.operation import compile_operation, undo_choices
-from counterfoil.model.compile.order import compile_lets, facts_in_order
 from counterfoil.model.compile.policy import (
     FAILURE_OUTCOMES,
     POSTING_RULES,
@@ -22,7 +21,16 @@ from counterfoil.model.compile.policy import (
 )
 from counterfoil.model.documents import Documents
 from counterfoil.model.kinds import seconds
-from counterfoil.model.template import compile_each, compile_template, formula, optional, record, until
+from counterfoil.model.template import (
+    compile_each,
+    compile_lets,
+    compile_template,
+    facts_in_order,
+    formula,
+    optional,
+    record,
+    until,
+)
 from counterfoil.model.versions import ContractVersions
 from counterfoil.model.walk import STEPS, StepKind, failure_steps, step_name, steps
 
