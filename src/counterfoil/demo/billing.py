@@ -6,7 +6,6 @@ It shares no code with the connector on purpose, so that it reads independently 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 from typing import Any
 
 import httpx2
@@ -19,16 +18,13 @@ class BillingClient:
     """API of one account. Raises `TryAgain` if billing does not respond, `Refused` with its message if it declines."""
 
     def __init__(self, url: str, key: str) -> None:
-        self._http = httpx2.AsyncClient(
-            base_url=url, timeout=20, trust_env=False, headers={"Authorization": f"Bearer {key}"}
-        )
+        headers = {"Authorization": f"Bearer {key}"}
+        self._http = httpx2.AsyncClient(base_url=url, timeout=20, trust_env=False, headers=headers)
 
     async def __aenter__(self) -> BillingClient:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._http.aclose()
 
     async def post(self, path: str, values: Mapping[str, Any], once: str | None = None) -> dict[str, Any]:

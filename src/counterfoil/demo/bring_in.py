@@ -29,9 +29,8 @@ async def bring_in(
     """Activate the folder if it differs from the active Release. A refusal is reported, and the folder left."""
     admin = persons["admin"]
     file = work / "change.plan"
-    code, output = await _run_command(
-        url, admin, "plan", str(folder), "--days", "0", "--out", str(file), "--format", "json"
-    )
+    plan = ("plan", str(folder), "--days", "0", "--out", str(file), "--format", "json")
+    code, output = await _run_command(url, admin, *plan)
     if code != CHANGES_EXIT_CODE:
         if code:
             say(f"{folder} was not activated: {output.strip()}")
@@ -54,9 +53,8 @@ async def bring_in(
 async def _approve(
     url: str, approval: dict[str, Any], plan: dict[str, Any], persons: Mapping[str, Member]
 ) -> None:
-    could: list[str] = next(
-        (required["could"] for required in plan["approvals"] if required["name"] == approval["path"]), []
-    )
+    matches = (required["could"] for required in plan["approvals"] if required["name"] == approval["path"])
+    could: list[str] = next(matches, [])
     for id_ in could[: approval["quorum"]]:
         if id_ in persons:
             async with Operator(url, persons[id_].token) as person:

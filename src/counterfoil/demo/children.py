@@ -42,18 +42,11 @@ class Child:
     def start(self) -> None:
         """Start the program; its output is appended to the log."""
         read_end, write_end = os.pipe()
-        command = [
-            sys.executable,
-            "-m",
-            "counterfoil.demo.leash",
-            str(read_end),
-            self.module,
-            *self.arguments,
-        ]
+        leash = [sys.executable, "-m", "counterfoil.demo.leash", str(read_end)]
         descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self.process = subprocess.Popen(
-                command,
+                [*leash, self.module, *self.arguments],
                 cwd=self.cwd,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **self.environment},
                 stdin=subprocess.DEVNULL,
@@ -96,12 +89,10 @@ class Child:
         """Raise ChildFailed if the program is not running any more."""
         if not self.running:
             code = None if self.process is None else self.process.returncode
-            raise ChildFailed(
-                f"{self.title} ended by itself with {code}; its log is {self.log}\n{self.tail()}"
-            )
+            message = f"{self.title} ended by itself with {code}; its log is {self.log}"
+            raise ChildFailed(f"{message}\n{self.tail()}")
 
     def tail(self) -> str:
-        """Return the last lines of the log."""
         try:
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
         except OSError as error:

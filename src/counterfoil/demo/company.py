@@ -97,7 +97,6 @@ class Company:
             writer.close()
 
     def addresses(self) -> dict[str, str]:
-        """Return the web addresses for people."""
         return {"Counterfoil": self.url, "Help desk": self._url("desk") + "/desk/", "ERP": self._url("erp")}
 
     def _url(self, name: str) -> str:
@@ -114,22 +113,19 @@ class Company:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise CannotStart(
-                    f"the demonstration already runs in {self.work}; end that process first"
-                ) from None
+                message = f"the demonstration already runs in {self.work}; end that process first"
+                raise CannotStart(message) from None
             yield
 
     async def prepare(self) -> None:
         """Create what is missing: ports, secrets, persons, the ERP's books, the desk's tracker. Raises CannotStart."""
         if not free(self.port):
-            raise CannotStart(
-                f"port {self.port} on 127.0.0.1 is taken; choose another: make run PORT={self.port + 1}"
-            )
+            other = f"make run PORT={self.port + 1}"
+            raise CannotStart(f"port {self.port} on 127.0.0.1 is taken; choose another: {other}")
         self._ports = choose_ports(PORTS, self._read_json("ports.json"))
         people.write_private(self.home / "ports.json", json.dumps(self._ports, indent=1).encode())
-        self._secrets = {"billing_key": "sk_test_" + secrets.token_urlsafe(24)} | self._read_json(
-            "secrets.json"
-        )
+        new = {"billing_key": "sk_test_" + secrets.token_urlsafe(24)}
+        self._secrets = new | self._read_json("secrets.json")
         self._write_secrets()
         self.persons = people.members(self.home)
         people.write_private(self.work / HOME / "token", self.persons["admin"].token.encode())
@@ -166,11 +162,9 @@ class Company:
     def _program(self, name: str, title: str, module: str, *arguments: object, **environment: str) -> Child:
         logs = self.home / "logs"
         logs.mkdir(exist_ok=True)
-        child = Child(
-            title, module, [str(a) for a in arguments], logs / f"{name}.log", self.work, environment
-        )
-        self.children[name] = child
-        return child
+        words = [str(argument) for argument in arguments]
+        self.children[name] = Child(title, module, words, logs / f"{name}.log", self.work, environment)
+        return self.children[name]
 
     # ------------------------------------------------------------------ starting and ending
 
@@ -240,9 +234,8 @@ class Company:
             endpoints = {endpoint["id"]: endpoint for endpoint in await billing.all("webhook_endpoints")}
             endpoint = endpoints.get(self._secrets.get("billing_endpoint", ""))
             if endpoint is None:
-                endpoint = await billing.post(
-                    "webhook_endpoints", {"url": url, "enabled_events": list(HOOK_EVENTS)}
-                )
+                values = {"url": url, "enabled_events": list(HOOK_EVENTS)}
+                endpoint = await billing.post("webhook_endpoints", values)
                 self._secrets |= {"billing_endpoint": endpoint["id"], "billing_hook": endpoint["secret"]}
                 self._write_secrets()
             elif endpoint["url"] != url:
@@ -267,13 +260,12 @@ def find_governance(work: Path) -> Path:
     for place in (work, project):
         if (place / "examples" / "acme").is_dir():
             return (place / "examples" / "acme").resolve()
-    raise CannotStart(
-        f"there is no governance folder examples/acme in {work}; run the command in the project's folder"
-    )
+    message = f"there is no governance folder examples/acme in {work}"
+    raise CannotStart(f"{message}; run the command in the project's folder")
 
 
 @contextlib.asynccontextmanager
-async def running(company: Company) -> AsyncIterator[Company]:
+async def run_company(company: Company) -> AsyncIterator[Company]:
     """Prepare and start the company; on leaving, end every child."""
     with company.lock():
         try:
@@ -345,7 +337,7 @@ async def _company(work: Path, port: int, once: bool, console: Console) -> int:
     try:
         async with contextlib.AsyncExitStack() as started:
             with console.status("starting"):
-                await started.enter_async_context(running(company))
+                await started.enter_async_context(run_company(company))
             say(f"all systems are up: {company.url}")
             code = await _run_watched(company, _play(company, console))
             console.print(report.entrance(company.addresses(), company.persons.values()))

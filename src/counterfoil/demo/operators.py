@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 import httpx2
@@ -24,16 +23,13 @@ class Operator:
     """Calls in the name of one person, by token. Raises Declined for a refusal, TryAgain without a response."""
 
     def __init__(self, url: str, token: str) -> None:
-        self._http = httpx2.AsyncClient(
-            base_url=url, timeout=20, trust_env=False, headers={"Authorization": f"Bearer {token}"}
-        )
+        headers = {"Authorization": f"Bearer {token}"}
+        self._http = httpx2.AsyncClient(base_url=url, timeout=20, trust_env=False, headers=headers)
 
     async def __aenter__(self) -> Operator:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._http.aclose()
 
     async def get(self, path: str, **query: str) -> Any:
@@ -52,13 +48,11 @@ class Operator:
             cursor = {"cursor": page["next"]}
 
     async def decide(self, approval: str, approve: bool, comment: str) -> str:
-        """Vote on an approval and return the verdict."""
         decision = "approve" if approve else "reject"
         answer = await self._call("POST", f"approvals/{approval}", {"decision": decision, "comment": comment})
         return str(answer["verdict"])
 
     async def resolve(self, case: str, choice: str, note: str) -> str:
-        """Resolve a Case and return the verdict."""
         answer = await self._call("POST", f"cases/{case}", {"choice": choice, "note": note})
         return str(answer["verdict"])
 

@@ -29,8 +29,6 @@ duties compares the requester there with the approver here."""
 
 
 class Member(msgspec.Struct, frozen=True):
-    """Person with password and token."""
-
     id: str
     name: str
     email: str
@@ -56,12 +54,12 @@ def members(folder: Path) -> dict[str, Member]:
     else:
         persons = [
             Member(
-                id=id,
-                name=name,
-                email=f"{id}@acme.example",
-                role=role,
-                password=secrets.token_urlsafe(9),
-                token="cft_" + secrets.token_urlsafe(32),
+                id,
+                name,
+                f"{id}@acme.example",
+                role,
+                secrets.token_urlsafe(9),
+                "cft_" + secrets.token_urlsafe(32),
             )
             for id, (name, role) in ROLES.items()
         ]

@@ -13,7 +13,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from types import TracebackType
 
 _MAX_HEAD_BYTES = 256 * 1024
 
@@ -61,7 +60,6 @@ class Proxy:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Close the port and every connection."""
         if self._server is None:
             return
         self._server.close()
@@ -75,9 +73,7 @@ class Proxy:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.stop()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -136,9 +132,8 @@ async def _control(proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.S
         command, _, text = line.partition(" ")
         if command == "lose":
             proxy.lose_next_answer(text.encode())
-        reply = (
-            asdict(proxy.counts) if command in ("lose", "counts") else {"error": f"no command {command!r}"}
-        )
+        known_command = command in ("lose", "counts")
+        reply = asdict(proxy.counts) if known_command else {"error": f"no command {command!r}"}
         writer.write(json.dumps(reply).encode() + b"\n")
         await writer.drain()
     writer.close()

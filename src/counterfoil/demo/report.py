@@ -16,7 +16,6 @@ SYSTEMS = ("billing", "erp", "support")
 
 
 async def tables(stage: Stage) -> list[Table]:
-    """Build all tables from the server's present data."""
     runs = sorted(await stage.admin.all("runs"), key=lambda run: str(run["created_at"]))
     traces = await asyncio.gather(*(stage.admin.get(f"runs/{run['id']}") for run in runs))
     foils = await stage.admin.all("foils")
@@ -25,9 +24,8 @@ async def tables(stage: Stage) -> list[Table]:
 
 
 def _runs(traces: Iterable[Mapping[str, Any]]) -> Table:
-    table = Table(
-        _id_column("Run"), "workflow", "state", "status", *SYSTEMS, title="Runs", title_justify="left"
-    )
+    columns = (_id_column("Run"), "workflow", "state", "status", *SYSTEMS)
+    table = Table(*columns, title="Runs", title_justify="left")
     for trace in traces:
         run = trace["run"]
         ids = _ids(trace)
@@ -70,7 +68,7 @@ def _effects(traces: Iterable[Mapping[str, Any]]) -> Table:
             undo = " (undo)" if effect["undoes"] else ""
             table.add_row(
                 trace["run"]["id"], effect["operation"] + undo, effect["system"], effect["state"],
-                str(effect["attempt"]), _looked_up(trace, effect), outcome[:100],
+                str(effect["attempt"]), "yes" if was_unknown(trace, effect["id"]) else "", outcome[:100],
             )  # fmt: skip
     return table
 
@@ -78,10 +76,6 @@ def _effects(traces: Iterable[Mapping[str, Any]]) -> Table:
 def _id_column(title: str) -> Column:
     """Return a column for ids. People copy them, so they must not be cut."""
     return Column(title, overflow="fold", min_width=30)
-
-
-def _looked_up(trace: Mapping[str, Any], effect: Mapping[str, Any]) -> str:
-    return "yes" if was_unknown(trace, effect["id"]) else ""
 
 
 def _plain(value: Any) -> str:
@@ -96,30 +90,20 @@ def _foils(foils: Iterable[Mapping[str, Any]]) -> Table:
         key = (foil["rule"], foil["state"], foil["finance"], gross["currency"])
         count, total = rows.get(key, (0, Decimal(0)))
         rows[key] = (count + 1, total + Decimal(gross["amount"]))
-    table = Table(
-        "rule", "state", "finance says", "count", "amount", title="Counterfoils", title_justify="left"
-    )
+    columns = ("rule", "state", "finance says", "count", "amount")
+    table = Table(*columns, title="Counterfoils", title_justify="left")
     for (rule, state, finance, currency), (count, total) in sorted(rows.items()):
         table.add_row(rule, state, finance, str(count), f"{total} {currency}")
     return table
 
 
 def _cases(cases: Iterable[Mapping[str, Any]]) -> Table:
-    table = Table(
-        _id_column("Case"),
-        "reason",
-        "owner",
-        "state",
-        "resolved",
-        "message",
-        title="Cases",
-        title_justify="left",
-    )
+    columns = (_id_column("Case"), "reason", "owner", "state", "resolved", "message")
+    table = Table(*columns, title="Cases", title_justify="left")
     for case in cases:
         resolved = f"{case['choice']} by {case['resolved_by']}" if case["resolved_at"] else ""
-        table.add_row(
-            case["id"], case["reason"], case["owner"], case["state"], resolved, case["message"][:120]
-        )
+        message = case["message"][:120]
+        table.add_row(case["id"], case["reason"], case["owner"], case["state"], resolved, message)
     return table
 
 

@@ -5,155 +5,15 @@ Each step uses the API of an outside system or of Counterfoil, in the name of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from counterfoil.demo import invoicing
 from counterfoil.demo.operators import Declined
 from counterfoil.demo.stage import Act, Await, Do, Stage, money, was_unknown
-
-
-@dataclass(frozen=True)
-class Customer:
-    """Customer with the seats of its monthly subscription; a seat costs 25.00 USD plus 8.25 % sales tax."""
-
-    name: str
-    email: str
-    seats: int
-    address: Mapping[str, str]
-
-
-CUSTOMERS = {
-    "northwind": Customer(
-        "Northwind Traders",
-        "ap@northwind.example",
-        120,
-        {"line1": "418 Pike Street", "city": "Seattle", "postal_code": "98101", "country": "US"},
-    ),
-    "globex": Customer(
-        "Globex Manufacturing",
-        "finance@globex.example",
-        160,
-        {"line1": "77 Harbour Road", "city": "Boston", "postal_code": "02110", "country": "US"},
-    ),
-    "initech": Customer(
-        "Initech Software",
-        "billing@initech.example",
-        40,
-        {"line1": "9 Congress Avenue", "city": "Austin", "postal_code": "78701", "country": "US"},
-    ),
-}
-WORKSHOP_CENTS = 75_000
-"""Amount of one customer's second invoice, which is paid at once."""
-
-
-# ------------------------------------------------------------------ billing: customers and invoices
-
-
-async def make_catalogue(stage: Stage) -> str:
-    product = await stage.once("product", lambda: _create(stage, "products", "product", {"name": "Seat"}))
-    await stage.once(
-        "price",
-        lambda: _create(stage, "prices", "price", {
-            "product": product, "currency": "usd", "unit_amount": 2500, "recurring": {"interval": "month"},
-        }),
-    )  # fmt: skip
-    await stage.once(
-        "tax_rate",
-        lambda: _create(stage, "tax_rates", "tax_rate", {
-            "display_name": "Sales tax", "percentage": "8.25", "inclusive": False, "jurisdiction": "US",
-        }),
-    )  # fmt: skip
-    return f"product {product}, price {stage.id('price')}, tax rate {stage.id('tax_rate')} of 8.25 %"
-
-
-async def make_customers(stage: Stage) -> str:
-    for name, customer in CUSTOMERS.items():
-        values = {
-            "name": customer.name, "email": customer.email, "address": customer.address,
-            "payment_method": "pm_card_visa", "invoice_settings": {"default_payment_method": "pm_card_visa"},
-        }  # fmt: skip
-        await stage.once(f"{name}.customer", lambda n=name, v=values: _create(stage, "customers", n, v))  # type: ignore[misc]
-    return ", ".join(f"{c.name} {stage.id(f'{name}.customer')}" for name, c in CUSTOMERS.items())
-
-
-async def make_subscriptions(stage: Stage) -> str:
-    for name, customer in CUSTOMERS.items():
-        values = {
-            "customer": stage.id(f"{name}.customer"), "collection_method": "send_invoice", "days_until_due": 30,
-            "items": [{"price": stage.id("price"), "quantity": customer.seats}],
-            "default_tax_rates": [stage.id("tax_rate")],
-        }  # fmt: skip
-        subscription = await stage.billing.post("subscriptions", values, once=f"story/{name}/subscription")
-        stage.journal.note(f"{name}.subscription", subscription["id"])
-        stage.journal.note(f"{name}.invoice", subscription["latest_invoice"])
-    return ", ".join(f"{c.seats} seats for {c.name}" for c in CUSTOMERS.values())
-
-
-async def make_workshop(stage: Stage) -> str:
-    customer = stage.id("northwind.customer")
-    invoice = await stage.once(
-        "workshop.invoice",
-        lambda: _create(stage, "invoices", "workshop", {
-            "customer": customer, "currency": "usd", "default_tax_rates": [stage.id("tax_rate")],
-        }),
-    )  # fmt: skip
-    await stage.once(
-        "workshop.item",
-        lambda: _create(stage, "invoiceitems", "workshop-item", {
-            "customer": customer, "invoice": invoice, "currency": "usd", "amount": WORKSHOP_CENTS,
-            "description": "Onboarding workshop",
-        }),
-    )  # fmt: skip
-    return f"draft {invoice} of {money(WORKSHOP_CENTS)} plus tax"
-
-
-async def finalize(stage: Stage) -> str:
-    finalized = []
-    for name in (*CUSTOMERS, "workshop"):
-        invoice = await stage.billing.get(f"invoices/{stage.id(f'{name}.invoice')}")
-        if invoice["status"] == "draft":
-            invoice = await stage.billing.post(f"invoices/{invoice['id']}/finalize", {"auto_advance": False})
-        finalized.append(f"{invoice['number']} {money(invoice['total'])}")
-    return ", ".join(finalized)
-
-
-async def pay_workshop(stage: Stage) -> str:
-    invoice = await stage.billing.get(f"invoices/{stage.id('workshop.invoice')}")
-    if invoice["status"] != "paid":
-        invoice = await stage.billing.post(f"invoices/{invoice['id']}/pay", {})
-    return f"{invoice['number']} is {invoice['status']}"
-
-
-async def invoices_matched(stage: Stage) -> str | None:
-    pairs = []
-    for name in (*CUSTOMERS, "workshop"):
-        invoice = await stage.billing.get(f"invoices/{stage.id(f'{name}.invoice')}")
-        event = await stage.event("invoice.finalized.v1", "number", invoice["number"])
-        foil = await stage.foil("invoice-in-erp", event["invoice_id"]) if event else None
-        if event is None or foil is None or foil["state"] != "matched":
-            return None
-        (document,) = await stage.erp.invoices(event["invoice_id"])
-        if document["state"] not in ("posted", "paid") or document["total_amount"] != money(invoice["total"]):
-            return None
-        pairs.append(f"{invoice['number']} = {document['number']}")
-    return ", ".join(pairs)
-
-
-async def payment_received(stage: Stage) -> str | None:
-    invoice = await stage.billing.get(f"invoices/{stage.id('workshop.invoice')}")
-    event = await stage.event("invoice.finalized.v1", "number", invoice["number"])
-    payment = event and await stage.event("payment.received.v1", "invoice_id", event["invoice_id"])
-    return f"{payment['amount']['amount']} USD received" if payment else None
-
-
-async def _create(stage: Stage, path: str, name: str, values: Mapping[str, Any]) -> str:
-    return str((await stage.billing.post(path, values, once=f"story/{path}/{name}"))["id"])
-
-
-# ------------------------------------------------------------------ support: credits
 
 
 @dataclass(frozen=True)
@@ -176,7 +36,7 @@ class Credit:
             self.amount, "USD", self.reason, incident, day,
         )  # fmt: skip
         stage.journal.note(self.name, ticket)
-        return f"ticket {ticket}, {self.amount} USD for {CUSTOMERS[self.customer].name}"
+        return f"ticket {ticket}, {self.amount} USD for {invoicing.CUSTOMERS[self.customer].name}"
 
     async def reconciled(self, stage: Stage) -> str | None:
         """Observe the finished Run: one credit note in billing, one credit memo in the ERP, the ticket answered."""
@@ -327,9 +187,8 @@ async def undo_legacy(stage: Stage) -> str:
     if case is None or case["state"] != "open":
         return "resolved already"
     async with stage.as_person("fiona") as operator:
-        return await operator.resolve(
-            case["id"], "undo", "there is no account for old goodwill; undo the credit"
-        )
+        note = "there is no account for old goodwill; undo the credit"
+        return await operator.resolve(case["id"], "undo", note)
 
 
 async def legacy_undone(stage: Stage) -> str | None:
@@ -362,9 +221,8 @@ async def books_agree(stage: Stage) -> str | None:
     foils = await stage.admin.all("foils")
     if any(foil["state"] in ("provisional", "open", "partly", "over", "broken") for foil in foils):
         return None
-    open_amount = sum(
-        (money(i["amount_remaining"]) for i in await stage.billing.all("invoices", status="open")), Decimal(0)
-    )
+    invoices = await stage.billing.all("invoices", status="open")
+    open_amount = sum((money(invoice["amount_remaining"]) for invoice in invoices), Decimal(0))
     payments = await stage.admin.all("events", type="payment.received.v1")
     received = sum((Decimal(event["data"]["amount"]["amount"]) for event in payments), Decimal(0))
     receivable = balance["1200"]
@@ -378,14 +236,14 @@ async def books_agree(stage: Stage) -> str | None:
 
 ACTS: Sequence[Act] = (
     Act("invoices", "Customers subscribe, and billing's invoices are posted in the ERP", [
-        Do("Billing sets up its price catalogue", make_catalogue),
-        Do("Billing registers three customers", make_customers),
-        Do("The customers subscribe", make_subscriptions),
-        Do("One customer books a workshop", make_workshop),
-        Do("Billing finalizes the invoices", finalize),
-        Do("The customer pays the workshop", pay_workshop),
-        Await("Counterfoil receives the payment", payment_received, 60),
-        Await("Every invoice is posted in the ERP, to the cent", invoices_matched, 120),
+        Do("Billing sets up its price catalogue", invoicing.make_catalogue),
+        Do("Billing registers three customers", invoicing.make_customers),
+        Do("The customers subscribe", invoicing.make_subscriptions),
+        Do("One customer books a workshop", invoicing.make_workshop),
+        Do("Billing finalizes the invoices", invoicing.finalize),
+        Do("The customer pays the workshop", invoicing.pay_workshop),
+        Await("Counterfoil receives the payment", invoicing.payment_received, 60),
+        Await("Every invoice is posted in the ERP, to the cent", invoicing.invoices_matched, 120),
     ]),
     Act("small", "Policy grants a small credit", [
         Do("The agent requests a credit", SMALL.request),

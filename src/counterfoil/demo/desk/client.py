@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -46,43 +45,21 @@ class DeskClient:
     async def __aenter__(self) -> DeskClient:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._http.aclose()
 
     async def request_credit(
-        self,
-        user: str,
-        title: str,
-        customer_ref: str,
-        invoice_ref: str,
-        amount: str,
-        currency: str,
-        reason: str,
-        incident_ref: str,
-        incident_on: date,
-    ) -> str:
+        self, user: str, title: str, customer_ref: str, invoice_ref: str, amount: str, currency: str, reason: str,
+        incident_ref: str, incident_on: date,
+    ) -> str:  # fmt: skip
         """File a service credit request as `user` and return the issue id. `amount` is decimal text, "120.00"."""
-        data = await self._call(
-            user,
-            "POST",
-            "/issue",
-            {
-                "title": title,
-                "priority": "urgent",
-                "status": "credit-requested",
-                "case_kind": "service_credit",
-                "account_ref": customer_ref,
-                "invoice_ref": invoice_ref,
-                "credit_amount": amount,
-                "credit_currency": currency,
-                "credit_reason": reason,
-                "incident_ref": incident_ref,
-                "incident_on": incident_on.isoformat(),
-            },
-        )
-        return str(data["id"])
+        fields = {
+            "title": title, "priority": "urgent", "status": "credit-requested", "case_kind": "service_credit",
+            "account_ref": customer_ref, "invoice_ref": invoice_ref, "credit_amount": amount,
+            "credit_currency": currency, "credit_reason": reason, "incident_ref": incident_ref,
+            "incident_on": incident_on.isoformat(),
+        }  # fmt: skip
+        return str((await self._call(user, "POST", "/issue", fields))["id"])
 
     async def find(self, user: str = "agent", **fields: str) -> list[str]:
         """Return the ids of the issues whose text fields equal these values, oldest first."""
@@ -118,16 +95,14 @@ class DeskClient:
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         try:
-            answer = await self._http.request(
-                method, path, json=body, headers=headers, auth=(user, self._passwords[user])
-            )
+            auth = (user, self._passwords[user])
+            answer = await self._http.request(method, path, json=body, headers=headers, auth=auth)
         except httpx2.TransportError as error:
             raise TryAgain(f"the help desk did not answer {method} {path}: {error!r}") from error
         if answer.status_code == 429:
             raise TryAgain(f"the help desk limits the request rate: {answer.text[:300]}")
         if answer.status_code >= 400:
-            raise Refused(
-                f"the help desk answered {answer.status_code} to {method} {path}: {answer.text[:300]}"
-            )
+            reason = f"{answer.status_code} to {method} {path}: {answer.text[:300]}"
+            raise Refused(f"the help desk answered {reason}")
         data: dict[str, Any] = read_json(answer.content)["data"]
         return data

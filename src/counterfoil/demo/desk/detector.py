@@ -50,14 +50,12 @@ def check_change(db: Any, cl: Any, nodeid: str | None, newvalues: dict[str, Any]
     def value(name: str) -> Any:
         return newvalues[name] if name in newvalues else cl.get(nodeid, name) if nodeid else None
 
-    amount, currency, incident = (
-        newvalues.get(n) for n in ("credit_amount", "credit_currency", "incident_on")
-    )
+    amount, currency = newvalues.get("credit_amount"), newvalues.get("credit_currency")
     if amount and not (_AMOUNT.fullmatch(amount) and Decimal(amount) > 0):
         raise Reject(f"credit_amount {amount!r} is not a positive decimal number")
     if currency and not _CURRENCY.fullmatch(currency):
         raise Reject(f"credit_currency {currency!r} is not a currency code")
-    if incident:
+    if incident := newvalues.get("incident_on"):
         _check_date(incident)
     reference = newvalues.get("external_ref")
     if reference:
@@ -164,11 +162,8 @@ def post_hook(hook: str, body: bytes, signature: str, delivery: str) -> int:
     target = urlsplit(hook)
     connect = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
     connection = connect(target.hostname or "", target.port, timeout=HOOK_TIMEOUT_SECONDS)
-    headers = {
-        "Content-Type": "application/json",
-        "X-Hub-Signature-256": signature,
-        "X-Desk-Delivery": delivery,
-    }
+    headers = {"X-Hub-Signature-256": signature, "X-Desk-Delivery": delivery}
+    headers["Content-Type"] = "application/json"
     path = (target.path or "/") + (f"?{target.query}" if target.query else "")
     try:
         connection.request("POST", path, body, headers)

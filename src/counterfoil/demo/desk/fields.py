@@ -5,29 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 CREDIT_FIELDS = (
-    "case_kind",
-    "account_ref",
-    "credit_amount",
-    "credit_currency",
-    "credit_reason",
-    "incident_ref",
-    "incident_on",
-    "invoice_ref",
-    "external_ref",
-    "erp_document",
-    "credit_state",
-)
+    "case_kind", "account_ref", "credit_amount", "credit_currency", "credit_reason", "incident_ref",
+    "incident_on", "invoice_ref", "external_ref", "erp_document", "credit_state",
+)  # fmt: skip
 """Text fields of an issue. `credit_amount` is decimal text, because Roundup's Number is a float. `incident_on` is an ISO
 date, because Roundup's Date is a moment in the reader's time zone."""
 
 CREDIT_STATUSES = ("credit-requested", "credit-approved", "credit-rejected", "credit-posted")
 
-ROLES = {
-    "agent": "User",
-    "agent2": "User",
-    "lead": "User,Approver",
-    "orchestrator": "Integration",
-}
+ROLES = {"agent": "User", "agent2": "User", "lead": "User,Approver", "orchestrator": "Integration"}
 """User names and their roles; `orchestrator` is the account that programs use."""
 
 

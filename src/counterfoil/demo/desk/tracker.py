@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import secrets
 import shutil
 from datetime import date, timedelta
@@ -22,6 +21,7 @@ from roundup import password
 from roundup.admin import AdminTool
 
 from counterfoil.demo.desk.fields import CREDIT_FIELDS, CREDIT_STATUSES, ROLES
+from counterfoil.demo.people import write_private
 
 _DETECTOR = "from counterfoil.demo.desk.detector import init  # noqa: F401\n"
 _SCHEMA = "\nfrom counterfoil.demo.desk.fields import extend\nextend(db, String, Integer)\n"
@@ -59,28 +59,19 @@ def write_addresses(folder: Path, port: int, hook: str | None) -> None:
     if path.exists():
         seed = read_seed(folder)
     else:
-        seed = {
-            "hook_secret": secrets.token_hex(32),
-            "users": {name: secrets.token_urlsafe(18) for name in ("admin", *ROLES)},
-        }
+        passwords = {name: secrets.token_urlsafe(18) for name in ("admin", *ROLES)}
+        seed = {"hook_secret": secrets.token_hex(32), "users": passwords}
     seed["url"] = f"http://127.0.0.1:{port}/desk"
     if hook is not None:
         seed["hook"] = hook
-    half = folder / "seed.json.half"
-    half.unlink(missing_ok=True)
-    with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(seed, file, indent=1)
-    half.replace(path)
+    write_private(path, json.dumps(seed, indent=1).encode())
 
 
 def configure(folder: Path) -> None:
-    """Update the tracker's configuration from seed.json."""
     home = folder / "tracker"
     config = roundup.configuration.CoreConfig(str(home))
-    settings = {
-        "TRACKER_WEB": read_seed(folder)["url"] + "/",
-        "MAIL_DEBUG": str((folder / "mail.log").resolve()),
-    }
+    mail_log = str((folder / "mail.log").resolve())
+    settings = {"TRACKER_WEB": read_seed(folder)["url"] + "/", "MAIL_DEBUG": mail_log}
     if any(config[name] != value for name, value in settings.items()):
         for name, value in settings.items():
             config[name] = value

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import httpx2
@@ -61,11 +60,8 @@ class ErpClient:
         Closing a period also closes its journals, so they are reopened too.
         """
         answer = await self._switch_period(name, "reopen")
-        closed = [
-            ["period.name", "=", name],
-            ["period.company", "=", self._company],
-            ["state", "=", "closed"],
-        ]
+        ours = [["period.name", "=", name], ["period.company", "=", self._company]]
+        closed = [*ours, ["state", "=", "closed"]]
         for journal in await self.search("account.journal.period", closed, ["id"]):
             await self.act("account.journal.period", journal["id"], "reopen")
         return answer
@@ -81,12 +77,8 @@ class ErpClient:
 
     async def periods(self) -> list[dict[str, Any]]:
         """Return every period, oldest first: name, state, start_date, end_date."""
-        return await self.search(
-            "account.period",
-            [self._ours()],
-            ["name", "state", "start_date", "end_date"],
-            order=[["start_date", "ASC"]],
-        )
+        fields = ["name", "state", "start_date", "end_date"]
+        return await self.search("account.period", [self._ours()], fields, [["start_date", "ASC"]])
 
     async def trial_balance(self, as_of: date | None = None) -> dict[str, Decimal]:
         """Return debit minus credit by account code, of posted lines up to and including `as_of`; company currency."""
@@ -106,14 +98,8 @@ class ErpClient:
         if reference is not None:
             domain.append(["reference", "=", reference])
         fields = [
-            "number",
-            "reference",
-            "state",
-            "total_amount",
-            "amount_to_pay",
-            "invoice_date",
-            "party.code",
-        ]
+            "number", "reference", "state", "total_amount", "amount_to_pay", "invoice_date", "party.code",
+        ]  # fmt: skip
         return await self.search("account.invoice", domain, fields, order=[["id", "ASC"]])
 
     async def parties(self, code: str | None = None) -> list[dict[str, Any]]:
@@ -132,10 +118,8 @@ class ErpClient:
         return answer
 
     async def get(self, model: str, number: int, fields: Sequence[str]) -> dict[str, Any]:
-        """Return one record by its ERP id."""
-        answer: dict[str, Any] = await self._call(
-            "GET", f"/{model}/{number}", params=[("f", field) for field in fields]
-        )
+        params = [("f", field) for field in fields]
+        answer: dict[str, Any] = await self._call("GET", f"/{model}/{number}", params=params)
         return answer
 
     async def create(self, model: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +133,6 @@ class ErpClient:
         return answer
 
     async def act(self, model: str, number: int, action: str) -> Any:
-        """Press a button of a record."""
         return await self._call("POST", f"/{model}/{number}/{action}", body={})
 
     async def _call(
@@ -174,16 +157,11 @@ class ErpClient:
     def _ours(self) -> list[Any]:
         return ["company", "=", self._company]
 
-    async def close(self) -> None:
-        await self._http.aclose()
-
     async def __aenter__(self) -> ErpClient:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+    async def __aexit__(self, *error: object) -> None:
+        await self._http.aclose()
 
 
 def _base64(value: Any) -> str:

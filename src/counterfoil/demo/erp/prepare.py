@@ -17,6 +17,8 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
+from counterfoil.demo.people import write_private
+
 DATABASE = "erp"
 SEED = "seed.json"
 CONFIG = "trytond.conf"
@@ -37,12 +39,12 @@ def prepare(folder: Path, today: date, port: int | None = None, cache: Path | No
     if cache is None:
         _build(folder, today)
     else:
-        _copy(_cached(cache, today), folder)
+        _copy(_find_cached(cache, today), folder)
     _place(folder, port)
     return seed
 
 
-def _cached(cache: Path, today: date) -> Path:
+def _find_cached(cache: Path, today: date) -> Path:
     """Return this year's prepared ERP in `cache`; build it if it is missing. A lock serializes processes."""
     cache.mkdir(parents=True, exist_ok=True)
     template = cache.resolve() / f"erp-{today.year}-{_edition()}"
@@ -73,9 +75,8 @@ def _build(folder: Path, today: date) -> None:
     _place(building, None)
     try:
         # A separate process, because the ERP's pool and configuration are global to a process.
-        subprocess.run(
-            [sys.executable, "-m", "counterfoil.demo.erp.seed", str(building), today.isoformat()], check=True
-        )
+        program = [sys.executable, "-m", "counterfoil.demo.erp.seed"]
+        subprocess.run([*program, str(building), today.isoformat()], check=True)
     except subprocess.CalledProcessError as error:
         raise SystemExit(f"the ERP could not be prepared; see {building}, which was not deleted") from error
     _move(building, folder)
@@ -104,11 +105,4 @@ def _place(folder: Path, port: int | None) -> None:
         content = json.loads(seed.read_text(encoding="utf-8"))
         content["port"] = port
         content["url"] = f"http://127.0.0.1:{port}"
-        write_secret(seed, json.dumps(content, indent=1))
-
-
-def write_secret(path: Path, text: str) -> None:
-    """Write a file that is readable by its owner only, from its first byte on."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+        write_private(seed, json.dumps(content, indent=1).encode())

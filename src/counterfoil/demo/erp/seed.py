@@ -15,7 +15,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from counterfoil.demo.erp.prepare import CONFIG, DATABASE, SEED, write_secret
+from counterfoil.demo.erp.prepare import CONFIG, DATABASE, SEED
+from counterfoil.demo.people import write_private
 
 # code, name, kind of account; receivables and payables are reconcilable and have a party
 ACCOUNTS = (
@@ -55,34 +56,21 @@ USERS = (
 )
 # Models that the group "Book readers" may read; it may write none.
 READABLE = (
-    "account.account",
-    "account.account.type",
-    "account.configuration",
-    "account.fiscalyear",
-    "account.invoice",
-    "account.invoice.line",
-    "account.invoice.payment_term",
-    "account.invoice.tax",
-    "account.journal",
-    "account.move",
-    "account.move.line",
-    "account.move.reconciliation",
-    "account.period",
-    "account.tax",
-    "party.address",
-    "party.identifier",
-    "party.party",
-)
+    "account.account", "account.account.type", "account.configuration", "account.fiscalyear",
+    "account.invoice", "account.invoice.line", "account.invoice.payment_term", "account.invoice.tax",
+    "account.journal", "account.move", "account.move.line", "account.move.reconciliation", "account.period",
+    "account.tax", "party.address", "party.identifier", "party.party",
+)  # fmt: skip
 
 
 def build(folder: Path, today: date) -> None:
     """Create the schema and every record that the story needs, then write seed.json."""
     password = secrets.token_urlsafe(24)
     _schema(folder, password)
-    from proteus import Model, config
+    from proteus import config
 
     settings = config.set_trytond(DATABASE, user="admin", config_file=str(folder / CONFIG))
-    for item in Model.get("ir.module.config_wizard.item").find([("state", "!=", "done")]):
+    for item in _model("ir.module.config_wizard.item").find([("state", "!=", "done")]):
         item.state = "done"
         item.save()
     company, currencies = _company(settings)
@@ -93,10 +81,9 @@ def build(folder: Path, today: date) -> None:
     products = _products(accounts, taxes["STANDARD"])
     _groups()
     users = {login: _user(company, login, name, groups) for login, name, groups in USERS}
-    (journal,) = Model.get("account.journal").find([("type", "=", "revenue")], limit=1)
+    (journal,) = _model("account.journal").find([("type", "=", "revenue")], limit=1)
     _countries()
-    applications = Model.get("account.journal")(name="Applications", code="APP", type="general")
-    applications.save()
+    applications = _create("account.journal", name="Applications", code="APP", type="general")
     seed = {
         "database": DATABASE,
         "company": company.id,
@@ -114,7 +101,20 @@ def build(folder: Path, today: date) -> None:
         "admin_password": password,
         "today": today.isoformat(),
     }
-    write_secret(folder / SEED, json.dumps(seed, indent=1))
+    write_private(folder / SEED, json.dumps(seed, indent=1).encode())
+
+
+def _model(name: str) -> Any:
+    # Late import: the ERP's pool reads its configuration when it is imported.
+    from proteus import Model
+
+    return Model.get(name)
+
+
+def _create(model: str, **values: Any) -> Any:
+    record = _model(model)(**values)
+    record.save()
+    return record
 
 
 def _schema(folder: Path, password: str) -> None:
@@ -122,61 +122,42 @@ def _schema(folder: Path, password: str) -> None:
 
     (folder / "data" / f"{DATABASE}.sqlite").touch()
     passfile = folder / "admin-password"
-    write_secret(passfile, password)
+    write_private(passfile, password.encode())
     os.environ["TRYTONPASSFILE"] = str(passfile)
     config.update_etc([str(folder / CONFIG)])
     from trytond import admin
 
     try:
-        admin.run(
-            argparse.Namespace(
-                database_names=[DATABASE],
-                update=["account_invoice"],
-                languages=[],
-                activatedeps=True,
-                indexes=True,
-                email="",
-                password=False,
-                reset_password=False,
-                test_email=None,
-                update_modules_list=False,
-                hostname=None,
-                validate=None,
-                validate_percentage=100,
-                export_translations=False,
-            )
-        )
+        admin.run(argparse.Namespace(
+            database_names=[DATABASE], update=["account_invoice"], languages=[], activatedeps=True, indexes=True,
+            email="", password=False, reset_password=False, test_email=None, update_modules_list=False,
+            hostname=None, validate=None, validate_percentage=100, export_translations=False,
+        ))  # fmt: skip
     finally:
         passfile.unlink()
 
 
 def _company(settings: Any) -> tuple[Any, dict[str, int]]:
     """Create the company. Its books are in US dollars; euros are a document currency."""
-    from proteus import Model, Wizard
+    from proteus import Wizard
 
     currencies = {
         code: _currency(code, name, number, rate)
-        for code, name, number, rate in (
-            ("USD", "US Dollar", "840", "1.0"),
-            ("EUR", "Euro", "978", "0.8"),
-        )
+        for code, name, number, rate in (("USD", "US Dollar", "840", "1.0"), ("EUR", "Euro", "978", "0.8"))
     }
-    party = Model.get("party.party")(name="Acme Cloud Inc.")
-    party.save()
+    party = _create("party.party", name="Acme Cloud Inc.")
     wizard = Wizard("company.company.config")
     wizard.execute("company")
     wizard.form.party = party
     wizard.form.currency = currencies["USD"]
     wizard.execute("add")
-    (company,) = Model.get("company.company").find()
-    settings._context = Model.get("res.user").get_preferences(True, {})
+    (company,) = _model("company.company").find()
+    settings._context = _model("res.user").get_preferences(True, {})
     return company, {code: currency.id for code, currency in currencies.items()}
 
 
 def _currency(code: str, name: str, number: str, rate: str) -> Any:
-    from proteus import Model
-
-    currency = Model.get("currency.currency")(name=name, symbol=code, code=code, numeric_code=number)
+    currency = _model("currency.currency")(name=name, symbol=code, code=code, numeric_code=number)
     currency.rounding = Decimal("0.01")
     currency.digits = 2
     line = currency.rates.new()
@@ -187,21 +168,17 @@ def _currency(code: str, name: str, number: str, rate: str) -> Any:
 
 
 def _accounts(company: Any) -> dict[str, int]:
-    from proteus import Model
-
     kinds: dict[str, Any] = {}
     for name, values in TYPES.items():
-        kind = Model.get("account.account.type")(name=name.capitalize(), company=company, **values)
-        kind.save()
-        kinds[name] = kind
+        kinds[name] = _create("account.account.type", name=name.capitalize(), company=company, **values)
     accounts: dict[str, Any] = {}
     for code, name, kind_name in ACCOUNTS:
-        account = Model.get("account.account")(code=code, name=name, company=company, type=kinds[kind_name])
+        account = _model("account.account")(code=code, name=name, company=company, type=kinds[kind_name])
         account.reconcile = account.party_required = kind_name in ("receivable", "payable")
         account.deferral = TYPES[kind_name]["statement"] == "balance"
         account.save()
         accounts[code] = account
-    configuration = Model.get("account.configuration")(1)
+    configuration = _model("account.configuration")(1)
     configuration.default_account_receivable = accounts["1200"]
     configuration.default_account_payable = accounts["2000"]
     configuration.currency_exchange_debit_account = accounts["7900"]
@@ -212,21 +189,19 @@ def _accounts(company: Any) -> dict[str, int]:
 
 def _years(company: Any, years: range) -> list[int]:
     """Create a fiscal year per calendar year, with monthly periods and its own gapless document numbers."""
-    from proteus import Model
-
-    sequence_type = Model.get("ir.sequence.type")
+    sequence_type = _model("ir.sequence.type")
     (invoices,) = sequence_type.find([("name", "=", "Invoice")], limit=1)
     (moves,) = sequence_type.find([("name", "=", "Account Move")], limit=1)
 
     def sequence(name: str, kind: Any, prefix: str) -> Any:
-        record = Model.get("ir.sequence.strict")(name=name, sequence_type=kind, company=company)
+        record = _model("ir.sequence.strict")(name=name, sequence_type=kind, company=company)
         record.prefix = prefix
         record.padding = 5
         record.save()
         return record
 
     for year in years:
-        fiscal_year = Model.get("account.fiscalyear")(name=str(year), company=company)
+        fiscal_year = _model("account.fiscalyear")(name=str(year), company=company)
         fiscal_year.start_date = date(year, 1, 1)
         fiscal_year.end_date = date(year, 12, 31)
         fiscal_year.move_sequence = sequence(f"Move {year}", moves, f"{year}-")
@@ -243,12 +218,10 @@ def _years(company: Any, years: range) -> list[int]:
 
 
 def _taxes(company: Any, accounts: dict[str, int]) -> dict[str, int]:
-    from proteus import Model
-
-    payable = Model.get("account.account")(accounts["2200"])
+    payable = _model("account.account")(accounts["2200"])
     taxes = {}
     for name, rate in TAXES:
-        tax = Model.get("account.tax")(name=name, description=name, company=company, type="percentage")
+        tax = _model("account.tax")(name=name, description=name, company=company, type="percentage")
         tax.rate = Decimal(rate)
         tax.invoice_account = tax.credit_note_account = payable
         tax.save()
@@ -257,16 +230,12 @@ def _taxes(company: Any, accounts: dict[str, int]) -> dict[str, int]:
 
 
 def _countries() -> None:
-    from proteus import Model
-
     for code, name in COUNTRIES:
-        Model.get("country.country")(code=code, name=name).save()
+        _create("country.country", code=code, name=name)
 
 
 def _payment_term() -> Any:
-    from proteus import Model
-
-    term = Model.get("account.invoice.payment_term")(name="Net 30")
+    term = _model("account.invoice.payment_term")(name="Net 30")
     term.lines.new(type="remainder").relativedeltas.new().days = 30
     term.save()
     return term
@@ -274,19 +243,17 @@ def _payment_term() -> Any:
 
 def _products(accounts: dict[str, int], default_tax: int) -> dict[str, int]:
     """Create the products. As in a real set-up they have the default tax, so manual tax rows raise a warning."""
-    from proteus import Model
-
-    account_of = Model.get("account.account")
-    (unit,) = Model.get("product.uom").find([("name", "=", "Unit")], limit=1)
+    account_of = _model("account.account")
+    (unit,) = _model("product.uom").find([("name", "=", "Unit")], limit=1)
     products = {}
     for code, name, price, account in (*PRODUCTS, CREDIT_PRODUCT):
-        category = Model.get("product.category")(name=f"{name} category", accounting=True)
+        category = _model("product.category")(name=f"{name} category", accounting=True)
         category.account_revenue = account_of(accounts[account])
         category.account_expense = account_of(accounts["5000"])
         if code != CREDIT_PRODUCT[0]:
-            category.customer_taxes.append(Model.get("account.tax")(default_tax))
+            category.customer_taxes.append(_model("account.tax")(default_tax))
         category.save()
-        template = Model.get("product.template")(name=name, type="service", default_uom=unit)
+        template = _model("product.template")(name=name, type="service", default_uom=unit)
         template.list_price = Decimal(price)
         template.account_category = category
         template.save()
@@ -299,35 +266,29 @@ def _products(accounts: dict[str, int], default_tax: int) -> dict[str, int]:
 
 def _groups() -> None:
     """Create the groups. Book readers may read. Integration may confirm the warnings that the ERP raises at posting."""
-    from proteus import Model
-
     for name, models, writes in (
         ("Book readers", READABLE, False),
         ("Integration", ("res.user.warning",), True),
     ):
-        group = Model.get("res.group")(name=name)
-        group.save()
+        group = _create("res.group", name=name)
         for model in models:
-            access = Model.get("ir.model.access")(model=model, group=group)
+            access = _model("ir.model.access")(model=model, group=group)
             access.perm_read = True
             access.perm_write = access.perm_create = access.perm_delete = writes
             access.save()
 
 
 def _user(company: Any, login: str, name: str, groups: tuple[str, ...]) -> dict[str, Any]:
-    from proteus import Model
-
-    user = Model.get("res.user")(name=name, login=login)
-    group = Model.get("res.group")
+    user = _model("res.user")(name=name, login=login)
+    group = _model("res.group")
     for group_name in groups:
         (member_of,) = group.find([("name", "=", group_name)])
         user.groups.append(member_of)
-    user.companies.append(Model.get("company.company")(company.id))
-    user.company = Model.get("company.company")(company.id)
+    user.companies.append(_model("company.company")(company.id))
+    user.company = _model("company.company")(company.id)
     user.password = password = secrets.token_urlsafe(24)
     user.save()
-    application = Model.get("res.user.application")(user=user, application="rest")
-    application.save()
+    application = _create("res.user.application", user=user, application="rest")
     if application.state != "validated":
         application.click("validate_")
     return {"id": user.id, "key": application.key, "login": login, "password": password}
