@@ -33,8 +33,8 @@ REFUSALS = {
     "expired": "An approval of the plan has expired. Plan again to ask for approval again.",
     "missing": "An approval of the plan is missing.",
     "inactive": "A person who approved the plan is no longer active. Plan again to ask for approval again.",
-    "role": "Only the roles that the policy names under `emergency` may put a Release back without approvals.",
-    "never": "In an emergency only a former Release may be put back. This one was never active.",
+    "role": "Only the roles that the policy names under `emergency` may roll back a Release without approvals.",
+    "never": "In an emergency, only a rollback to a former Release is possible. This one was never active.",
 }
 """Text of each refusal of the store, by verdict."""
 
@@ -153,7 +153,7 @@ class _PlanApplication:
     async def _require_approvals(self) -> str:
         approvals = await approvals_of(self.of._views, self.plan)
         if self.emergency:
-            return "put back in an emergency; a review is due"
+            return "rolled back in an emergency; a review is due"
         now = await self.of._store.now()
         missing = [a for a in approvals if a.state is not ApprovalState.GRANTED or a.expires <= now]
         if missing:
@@ -195,7 +195,7 @@ class _PlanApplication:
             open_case(
                 "emergency_release",
                 id=ids.derive("case", "emergency", self.plan.digest, self.plan.round, owner),
-                message=f"{self.person} put back Release {self.plan.revision[:12]} without approvals: {self.reason}",
+                message=f"{self.person} rolled back to Release {self.plan.revision[:12]} without approvals: {self.reason}",
                 owners=(owner,),
                 at=now,
             )

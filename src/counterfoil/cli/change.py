@@ -13,8 +13,8 @@ import typer
 from counterfoil.change.difference import DocumentChange
 from counterfoil.change.plan_report import PlanReport
 from counterfoil.cli import plan_text
-from counterfoil.cli.client import CommandFailed, Server
-from counterfoil.cli.output import Format, FormatOption, format_minute, say, write_json, write_table
+from counterfoil.cli.client import CommandFailed, Server, require_folder
+from counterfoil.cli.output import Format, FormatOption, format_minute, say, write_json, write_rows
 from counterfoil.core.finding import errors
 from counterfoil.core.wire import WireRefused, digest, dumps, loads, read_json
 from counterfoil.model import Model
@@ -58,8 +58,7 @@ def _read(dir: Path, environment: str) -> tuple[Model, dict[tuple[str, str], str
     """Return the folder's model and the place of each document. Raises CommandFailed if `check` finds errors."""
     from counterfoil.model import read
 
-    if not dir.is_dir():
-        raise CommandFailed(f"{dir} is not a folder.")
+    require_folder(dir)
     model, findings = read(dir, environment=environment)
     wrong = errors(findings)
     if wrong:
@@ -155,19 +154,15 @@ def history(
         return
     with Server() as server:
         rows = server.rows("/v1/releases", limit)
-    if format is Format.JSON:
-        write_json(rows)
-        return
-    write_table(
+    write_rows(
+        rows,
+        format,
         ["NO>", "RELEASE", "SINCE (UTC)", "REQUESTED BY", "APPROVED BY", "APPLIED BY", "REASON"],
-        (
-            [
-                r["number"], r["digest"][:12] + (" active" if r["present"] else ""), format_minute(r["at"]),
-                r["requester"], ", ".join(r["approvers"]), r["applied_by"],
-                ("emergency: " if r["emergency"] else "") + r["reason"],
-            ]
-            for r in rows
-        ),
+        lambda r: [
+            r["number"], r["digest"][:12] + (" active" if r["present"] else ""), format_minute(r["at"]),
+            r["requester"], ", ".join(r["approvers"]), r["applied_by"],
+            ("emergency: " if r["emergency"] else "") + r["reason"],
+        ],
         "No Release.",
     )  # fmt: skip
 
@@ -181,7 +176,7 @@ def show(digest: str, format: FormatOption = Format.TEXT) -> None:
         write_json(detail)
         return
     release = detail["release"]
-    say(f"release {release['digest']}, number {release['number']}, since {format_minute(release['at'])}")
+    say(f"Release {release['digest']}, number {release['number']}, since {format_minute(release['at'])}")
     say(f"requested by {release['requester'] or '-'}, approved by {', '.join(release['approvers']) or '-'}, "
         f"applied by {release['applied_by']}")  # fmt: skip
     plan_text.show_differences(msgspec.convert(detail["differences"], list[DocumentChange]), {})
@@ -240,17 +235,13 @@ def migrate(
         body: dict[str, Any] = {"workflow": workflow, "run": run, "apply": apply}
         body["to"] = _full_digest(server, to) if to else None
         rows = server.post("/v1/migrations", body)["items"]
-    if format is Format.JSON:
-        write_json(rows)
-    else:
-        write_table(
-            ["KEY", "WORKFLOW", "STATE", "VERDICT", "WHY", "FROM", "ID"],
-            (
-                [r["key"], r["workflow"], r["state"], r["verdict"], r["why"], r["pin"][:12], r["run"]]
-                for r in rows
-            ),
-            "All unfinished Runs are pinned to that Release already.",
-        )
+    write_rows(
+        rows,
+        format,
+        ["KEY", "WORKFLOW", "STATE", "VERDICT", "WHY", "FROM", "ID"],
+        lambda r: [r["key"], r["workflow"], r["state"], r["verdict"], r["why"], r["pin"][:12], r["run"]],
+        "All unfinished Runs are pinned to that Release already.",
+    )
     if any(row["verdict"] in ("migratable", "busy", "changed") for row in rows):
         raise typer.Exit(1)
 

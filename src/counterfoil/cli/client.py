@@ -19,6 +19,11 @@ class CommandFailed(Exception):
     """Error with a message for the person at the terminal; the exit code is 2."""
 
 
+def require_folder(dir: Path) -> None:
+    if not dir.is_dir():
+        raise CommandFailed(f"{dir} is not a folder.")
+
+
 def server_url() -> str:
     return os.environ.get("COUNTERFOIL_URL", DEFAULT_URL).rstrip("/")
 

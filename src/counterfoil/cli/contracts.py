@@ -1,4 +1,4 @@
-"""Contract commands: compare two versions of a contract and report breaking changes. They need no server."""
+"""Contract commands: lint, and comparison of two versions with the breaking changes. They need no server."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from counterfoil.cli import lint
 from counterfoil.cli.client import CommandFailed
-from counterfoil.cli.output import Format, FormatOption, say, write_json
+from counterfoil.cli.output import Format, FormatOption, say, write_findings, write_json
+from counterfoil.core.finding import Finding
 
 if TYPE_CHECKING:
     from counterfoil.contracts.report import Change, Direction, Report
 
 contracts = typer.Typer(help="Contracts: JSON Schema, OpenAPI and AsyncAPI.", no_args_is_help=True)
-contracts.command("lint")(lint.lint)
+_ENDS = (".json", ".yaml", ".yml")
 
 
 class DescriptionKind(StrEnum):
@@ -194,3 +194,89 @@ def _example_text(example: Any) -> str:
 
     text = json.dumps(example, ensure_ascii=False, default=str)
     return text if len(text) <= 160 else text[:157] + "..."
+
+
+@contracts.command("lint")
+def lint(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A JSON Schema, an OpenAPI or AsyncAPI description, a governance file, or a folder of them."
+        ),
+    ],
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Check contracts against the lint rules.
+
+    The rules cover names, versions, metadata, envelope, money, dates and personal data. Exit code 1: there is a finding.
+    """
+    if not file.exists():
+        raise CommandFailed(f"{file}: no such file or folder.")
+    files = sorted(p for p in file.rglob("*") if p.suffix in _ENDS) if file.is_dir() else [file]
+    findings: list[Finding] = []
+    count = 0
+    for path in files:
+        of_file = _lint_file(path, alone=not file.is_dir())
+        findings += of_file or []
+        count += of_file is not None
+    if not count:
+        raise CommandFailed(f"{file} contains no contract.")
+    if format is Format.JSON:
+        write_findings(findings)
+    else:
+        for f in findings:
+            say(f"{f.file}:{f.line}: {f.rule}: {f.message}\n    {f.fix}")
+        say(f"{count} {'file' if count == 1 else 'files'}, {len(findings)} findings")
+    if findings:
+        raise typer.Exit(1)
+
+
+def _lint_file(path: Path, alone: bool) -> list[Finding] | None:
+    """Return the findings of a file; None if it contains no contract.
+
+    An unreadable file of a folder is a finding. With `alone`, a file that is unreadable or no contract raises
+    CommandFailed.
+    """
+    from counterfoil.contracts.lint import form_of
+    from counterfoil.contracts.load import UnreadableDescription, parse
+
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        if "\nkind:" in f"\n{text}" and path.suffix != ".json":
+            return list(_lint_governance(path, text))
+        data = parse(text.encode())
+    except (OSError, UnicodeDecodeError, UnreadableDescription) as error:
+        if alone:
+            raise CommandFailed(f"{path}: {error}") from error
+        fix = "repair the file, or move it out of the folder"
+        return [Finding("unreadable", str(error), str(path), 0, 0, "warning", fix)]
+    if form_of(data) is None:
+        if alone:
+            raise CommandFailed(f"{path} is not a JSON Schema, OpenAPI, AsyncAPI or governance document.")
+        return None
+    return list(_lint_description(path, text, data))
+
+
+def _lint_description(path: Path, text: str, data: object) -> Iterator[Finding]:
+    from counterfoil.contracts.lint import lint as lint_document
+    from counterfoil.contracts.lint.places import places
+
+    violations = lint_document(data)
+    at = places(text, (violation.path for violation in violations)) if violations else {}
+    for violation in violations:
+        line, column = at.get(violation.path, (0, 0))
+        yield Finding(violation.rule, violation.message, str(path), line, column, "warning", violation.fix)
+
+
+def _lint_governance(path: Path, text: str) -> Iterator[Finding]:
+    """Lint the documents as written. Their structure and the expansion of patterns are checked by `check` alone."""
+    from counterfoil.model.lint import lint_documents
+    from counterfoil.model.source import parse
+
+    sources, faults = parse(text, str(path))
+    yield from faults
+    yield from lint_documents(
+        source
+        for source in sources
+        if not source.lost and isinstance(source.data, dict) and "pattern" not in source.data
+    )

@@ -1,4 +1,4 @@
-"""Commands on a governance folder, without a server: create, check, prove, format, and evaluate expressions."""
+"""Commands on a governance folder, without a server: create, check, prove, list controls, format, evaluate."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from counterfoil.cli.client import CommandFailed
-from counterfoil.cli.output import Format, FormatOption, complain, say, write_json
+from counterfoil.cli.client import CommandFailed, require_folder
+from counterfoil.cli.output import (
+    Format,
+    FormatOption,
+    complain,
+    say,
+    write_findings,
+    write_json,
+    write_table,
+)
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import errors
 from counterfoil.core.wire import WireRefused, read_json
@@ -43,8 +51,7 @@ def check(
     from counterfoil.model.lint import lint_documents
     from counterfoil.prove import proven
 
-    if not dir.is_dir():
-        raise CommandFailed(f"{dir} is not a folder.")
+    require_folder(dir)
     model, findings = read(dir, environment=environment or None)
     reported = {(f.file, f.line) for f in findings}
     findings += (f for f in lint_documents(model.documents) if (f.file, f.line) not in reported)
@@ -53,15 +60,7 @@ def check(
     findings = sorted(set(findings))
     wrong = errors(findings)
     if format is Format.JSON:
-        write_json(
-            [
-                {
-                    "file": f.file, "line": f.line, "column": f.column, "rule": f.rule,
-                    "severity": f.severity, "message": f.message, "fix": f.fix,
-                }
-                for f in findings
-            ]
-        )  # fmt: skip
+        write_findings(findings)
     else:
         for f in findings:
             say(
@@ -89,8 +88,7 @@ def prove(
     from counterfoil.prove import ProofLimits
     from counterfoil.prove import prove as proof_of
 
-    if not dir.is_dir():
-        raise CommandFailed(f"{dir} is not a folder.")
+    require_folder(dir)
     model, findings = read(dir)
     if workflow not in model.workflows:
         names = ", ".join(sorted(model.workflows)) or "none"
@@ -117,6 +115,64 @@ def prove(
             say(f"Every invariant holds under up to {faults} faults.")
     if proof.broken or not proof.complete:
         raise typer.Exit(1)
+
+
+def controls(
+    dir: Folder = Path("."),
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """List controls and their enforcement.
+
+    Documents that no control covers are listed too. Exit code 1: a control is not enforced, or a document is not covered.
+    """
+    from counterfoil.model import kinds, read
+    from counterfoil.model.checks.controls import enforcements, uncontrolled
+
+    require_folder(dir)
+    model, _ = read(dir, checks=False)
+    by_control = enforcements(model)
+    without = uncontrolled(model)
+    rows: list[dict[str, Any]] = [
+        {
+            "name": control.name, "owners": model.owners_of(control), "risk": control.risk,
+            "assertion": control.assertion, "frequency": control.frequency,
+            "enforced": bool(by_control[name]) and not any(rule.fault for rule in by_control[name]),
+            "enforced_by": [
+                {"kind": rule.kind, "name": rule.name, "step": rule.step, "fault": rule.fault}
+                for rule in by_control[name]
+            ],
+            "evidence": {"of": control.evidence.of, "where": control.evidence.where},
+        }
+        for name, control in sorted(model.of_kind(kinds.Control).items())
+    ]  # fmt: skip
+    if format is Format.JSON:
+        uncovered = [{"kind": item.kind, "name": item.name, "why": item.why} for item in without]
+        write_json({"controls": rows, "without": uncovered})
+    else:
+        write_table(
+            ["CONTROL", "OWNER", "RISK", "ENFORCED BY", "EVIDENCE"],
+            (
+                [
+                    row["name"],
+                    ", ".join(row["owners"]),
+                    row["risk"],
+                    "; ".join(_enforcement_text(rule) for rule in row["enforced_by"]) or "nothing",
+                    f"{row['frequency']}: {row['evidence']['of']} where {row['evidence']['where']}",
+                ]
+                for row in rows
+            ),
+            "No control.",
+        )
+        for item in without:
+            say(f"without a control: the {item.kind} {item.name}, which {item.why}")
+    if without or not all(row["enforced"] for row in rows):
+        raise typer.Exit(1)
+
+
+def _enforcement_text(rule: dict[str, str]) -> str:
+    step = f"/{rule['step']}" if rule["step"] else ""
+    fault = f" ({rule['fault']})" if rule["fault"] else ""
+    return f"{rule['kind']} {rule['name']}{step}{fault}"
 
 
 def init(
@@ -228,4 +284,4 @@ def _value_text(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-COMMANDS: list[Callable[..., None]] = [check, prove, init, fmt, explain]
+COMMANDS: list[Callable[..., None]] = [check, prove, controls, init, fmt, explain]

@@ -20,6 +20,7 @@ from counterfoil.cli.output import (
     format_money,
     say,
     write_json,
+    write_rows,
     write_table,
 )
 from counterfoil.connectors import signature
@@ -40,19 +41,15 @@ def runs(
     """List Runs with state and exposure."""
     with Server() as server:
         rows = server.rows("/v1/runs", limit, workflow=workflow, status=status, state=state, key=key)
-    if format is Format.JSON:
-        write_json(rows)
-        return
-    write_table(
+    write_rows(
+        rows,
+        format,
         ["KEY", "WORKFLOW", "STATE", "STATUS", "EXPOSURE>", "CASES>", "BEGAN (UTC)", "ID"],
-        (
-            [
-                r["key"], r["workflow"], r["state"],
-                r["status"] if r["direction"] == "forward" else f"{r['status']} ({r['direction']})",
-                format_money(r["exposure"]), r["cases"], format_minute(r["created_at"]), r["id"],
-            ]
-            for r in rows
-        ),
+        lambda r: [
+            r["key"], r["workflow"], r["state"],
+            r["status"] if r["direction"] == "forward" else f"{r['status']} ({r['direction']})",
+            format_money(r["exposure"]), r["cases"], format_minute(r["created_at"]), r["id"],
+        ],
         "No Run. A Run starts with the first event that a workflow accepts.",
     )  # fmt: skip
 
@@ -69,7 +66,7 @@ def trace(
     run = detail["run"]
     say(f"{run['key']}  {run['workflow']}  {run['state']} ({run['status']}, {run['direction']})  {run['id']}")
     if run["exposure"]:
-        say(f"exposure {format_money(run['exposure'])}, {run['cases']} open cases")
+        say(f"exposure {format_money(run['exposure'])}, {run['cases']} open Cases")
     say("")
     write_table(
         ["TIME (UTC)", "SYSTEM", "WHAT", "DETAIL"],
@@ -126,18 +123,14 @@ def foils(
     """List counterfoils with state and amount."""
     with Server() as server:
         rows = server.rows("/v1/foils", limit, state=state, key=key, run=run)
-    if format is Format.JSON:
-        write_json(rows)
-        return
-    write_table(
+    write_rows(
+        rows,
+        format,
         ["KEY", "RULE", "FROM", "TO", "STATE", "AMOUNT>", "DUE (UTC)", "REASON"],
-        (
-            [
-                f["key"], f["rule"], f["left"], f["right"], f["state"], format_money(list(f["legs"].values())),
-                format_minute(f["due"]), f["reason"],
-            ]
-            for f in rows
-        ),
+        lambda f: [
+            f["key"], f["rule"], f["left"], f["right"], f["state"], format_money(list(f["legs"].values())),
+            format_minute(f["due"]), f["reason"],
+        ],
         "No counterfoil.",
     )  # fmt: skip
 
@@ -152,19 +145,15 @@ def cases(
     """List Cases with owner and deadline."""
     with Server() as server:
         rows = server.rows("/v1/cases", limit, state=None if state == "all" else state, owner=owner, run=run)
-    if format is Format.JSON:
-        write_json(rows)
-        return
-    write_table(
+    write_rows(
+        rows,
+        format,
         ["ID", "REASON", "OWNER", "DEADLINE (UTC)", "EXPOSURE>", "CHOICES", "MESSAGE"],
-        (
-            [
-                c["id"], c["reason"], c["owner"], format_minute(c["deadline"]), format_money(c["exposure"]),
-                ", ".join(c["choices"]), c["message"],
-            ]
-            for c in rows
-        ),
-        "No case is open." if state == "open" else "No Case.",
+        lambda c: [
+            c["id"], c["reason"], c["owner"], format_minute(c["deadline"]), format_money(c["exposure"]),
+            ", ".join(c["choices"]), c["message"],
+        ],
+        "No Case is open." if state == "open" else "No Case.",
     )  # fmt: skip
 
 
@@ -179,18 +168,14 @@ def approvals(
     """List approvals with amount, roles and expiry."""
     with Server() as server:
         rows = server.rows("/v1/approvals", limit, state=None if state == "all" else state, run=run)
-    if format is Format.JSON:
-        write_json(rows)
-        return
-    write_table(
+    write_rows(
+        rows,
+        format,
         ["ID", "POLICY", "AMOUNT>", "ROLES", "REQUESTER", "STATE", "EXPIRES (UTC)"],
-        (
-            [
-                a["id"], a["policy"], format_money([a["amount"]]) if a["amount"] else "", " or ".join(a["roles"]),
-                a["requester"], a["state"], format_minute(a["expires"]),
-            ]
-            for a in rows
-        ),
+        lambda a: [
+            a["id"], a["policy"], format_money([a["amount"]]) if a["amount"] else "", " or ".join(a["roles"]),
+            a["requester"], a["state"], format_minute(a["expires"]),
+        ],
         "No approval is open." if state == "open" else "No approval.",
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+from counterfoil.core.finding import Finding
 
 
 class Format(StrEnum):
@@ -55,6 +57,26 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: st
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     console().print(table if table.row_count else escape(empty))
+
+
+def write_rows(
+    rows: Sequence[dict[str, Any]],
+    format: Format,
+    columns: Sequence[str],
+    cells: Callable[[dict[str, Any]], Sequence[Any]],
+    empty: str,
+) -> None:
+    """Print rows as JSON, or as a table with the cells of each row."""
+    if format is Format.JSON:
+        write_json(rows)
+    else:
+        write_table(columns, map(cells, rows), empty)
+
+
+def write_findings(findings: Iterable[Finding]) -> None:
+    """Print findings as JSON."""
+    names = ("file", "line", "column", "rule", "severity", "message", "fix")
+    write_json([{name: getattr(finding, name) for name in names} for finding in findings])
 
 
 def _cell(value: Any) -> Text:

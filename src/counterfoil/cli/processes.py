@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from counterfoil.cli.client import CommandFailed
+from counterfoil.cli.client import CommandFailed, require_folder
 from counterfoil.cli.output import complain
 from counterfoil.core.errors import CounterfoilError
 
@@ -48,8 +48,7 @@ def up(
     environment: EnvironmentOption = "",
 ) -> None:
     """Run the server and worker until Ctrl-C."""
-    if not dir.is_dir():
-        raise CommandFailed(f"{dir} is not a folder.")
+    require_folder(dir)
     if workers > 1 and not store.startswith(POSTGRES):
         raise CommandFailed(
             "an SQLite store serves a single process: use --workers 1 or a postgresql:// store."

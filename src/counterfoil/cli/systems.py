@@ -16,7 +16,7 @@ import typer
 
 from counterfoil import __version__
 from counterfoil.cli.client import TOKEN_FILE, CommandFailed, Server, token
-from counterfoil.cli.output import Format, FormatOption, say, write_json, write_table
+from counterfoil.cli.output import Format, FormatOption, say, write_json, write_rows
 
 connectors = typer.Typer(
     help="Installed connectors and their conformance suite.", invoke_without_command=True
@@ -41,14 +41,8 @@ def installed(context: typer.Context, format: FormatOption = Format.TEXT) -> Non
         }
         for name, point in host.installed().items()
     ]
-    if format is Format.JSON:
-        write_json(rows)
-        return
-    write_table(
-        ["NAME", "PACKAGE", "VERSION", "ENTRY POINT"],
-        ([r["name"], r["package"], r["version"], r["entry_point"]] for r in rows),
-        "No connector is installed.",
-    )
+    columns = ["NAME", "PACKAGE", "VERSION", "ENTRY POINT"]
+    write_rows(rows, format, columns, lambda r: list(r.values()), "No connector is installed.")
 
 
 @connectors.command("test")

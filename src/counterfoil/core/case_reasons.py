@@ -16,7 +16,7 @@ LABELS: dict[Choice, str] = {
     Choice.RETRY: "Try the step or the delivery again",
     Choice.CONTINUE: "Count the step as done and go on",
     Choice.UNDO: "Take back what was confirmed",
-    Choice.CLOSE: "End the run here",
+    Choice.CLOSE: "End the Run here",
     Choice.WAIVE: "Accept the difference",
     Choice.DISMISS: "Dismiss (no action needed)",
 }
@@ -380,8 +380,8 @@ _CHANGES = (
         2 * _DAY,
         (
             "emergency_release",
-            "A Release was put back without approvals",
-            "Review what was put back, and why. Plan the next change",
+            "A Release was rolled back without approvals",
+            "Review what was rolled back, and why. Plan the next change",
         ),
     ),
 )

@@ -17,6 +17,7 @@ from counterfoil.model.model import Model
 from counterfoil.web.api.contracts import ContractShape, contract_of
 from counterfoil.web.api.queries import Text
 from counterfoil.web.api.releases import ReleaseShape, release_shape
+from counterfoil.web.api.shapes import copy_to
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, requires
@@ -130,8 +131,7 @@ async def load_entry(app: Application, kind: str, name: str) -> EntryInCatalog:
     shape = CatalogEntry(
         **_row(entry),
         fields={
-            part: [CatalogField(**{n: getattr(f, n) for n in CatalogField.__struct_fields__}) for f in group]
-            for part, group in entry.fields.items()
+            part: [copy_to(CatalogField, field) for field in group] for part, group in entry.fields.items()
         },
         links=_links(catalog, entry.key),
         versions=await contract_of(app, kind, name),

@@ -16,6 +16,7 @@ from counterfoil.flow.context.deprecations import DeprecatedVersion, in_use
 from counterfoil.model import Model, kinds
 from counterfoil.rules import producers_consumers
 from counterfoil.web.api.queries import Cursor, Limit, Text, invalid_cursor
+from counterfoil.web.api.shapes import copy_to
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, requires
@@ -204,15 +205,8 @@ def _version(model: Model, of: str, name: str, use: DeprecatedVersion | None) ->
         casts_to=[other for other in others if versions.path(name, other) is not None],
         deprecated=_deprecated(kind),
         users=[
-            UserShape(
-                who=used.who,
-                side=used.side,
-                count=used.count,
-                first_seen=used.first_at,
-                last_seen=used.last_at,
-                days=used.days,
-            )
-            for used in (use.used if use is not None else ())
+            copy_to(UserShape, user, first_seen=user.first_at, last_seen=user.last_at)
+            for user in (use.used if use is not None else ())
         ],
         waiting=[
             WaitingShape(workflow=wait.workflow, runs=wait.count)
@@ -227,9 +221,7 @@ def _deprecated(kind: kinds.Event | kinds.Operation) -> DeprecatedShape | None:
         return None
     if not isinstance(deprecated, kinds.Deprecated):
         return DeprecatedShape(since=None, sunset=None, use=None, why=deprecated)
-    return DeprecatedShape(
-        since=deprecated.since, sunset=deprecated.sunset, use=deprecated.use, why=deprecated.why
-    )
+    return copy_to(DeprecatedShape, deprecated)
 
 
 ROUTES = [list_contracts]

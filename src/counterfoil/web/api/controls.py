@@ -9,11 +9,12 @@ from litestar import get
 
 from counterfoil.expr import BudgetExceeded, EvaluationError, Expression
 from counterfoil.model import kinds
-from counterfoil.model.checks.controls import Enforcement, enforcements
+from counterfoil.model.checks.controls import enforcements
 from counterfoil.model.evidence import Record, names_of
 from counterfoil.model.template import formula
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import EventFilter, ListFilter, Views
+from counterfoil.web.api.shapes import copy_to
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.request import WebRequest, application, requires
 
@@ -73,30 +74,17 @@ async def list_controls(request: WebRequest) -> ControlList:
     enforcement = enforcements(model)
     records = _Records(app.store, app.views)
     rows = [
-        _shape(
-            control, model.owners_of(control), enforcement[name], await _evidence(records, control.evidence)
+        copy_to(
+            ControlShape,
+            control,
+            owners=model.owners_of(control),
+            enforced=bool(enforcement[name]) and not any(rule.fault for rule in enforcement[name]),
+            enforced_by=[copy_to(EnforcedShape, rule) for rule in enforcement[name]],
+            evidence=await _evidence(records, control.evidence),
         )
         for name, control in sorted(model.of_kind(kinds.Control).items())
     ]
     return ControlList(rows, None)
-
-
-def _shape(
-    control: kinds.Control, owners: list[str], enforced_by: list[Enforcement], evidence: EvidenceShape
-) -> ControlShape:
-    return ControlShape(
-        name=control.name,
-        doc=control.doc,
-        owners=owners,
-        risk=control.risk,
-        assertion=control.assertion,
-        frequency=control.frequency,
-        enforced=bool(enforced_by) and not any(e.fault for e in enforced_by),
-        enforced_by=[
-            EnforcedShape(kind=e.kind, name=e.name, step=e.step, fault=e.fault) for e in enforced_by
-        ],
-        evidence=evidence,
-    )
 
 
 class _Records:

@@ -73,7 +73,7 @@ async def plan(
         bool, QueryParameter(description="Move the Runs that can be moved to the new Release.")
     ] = False,
     to: Annotated[
-        str | None, QueryParameter(max_length=64, description="A former Release to put back.")
+        str | None, QueryParameter(max_length=64, description="A former Release to roll back to.")
     ] = None,
 ) -> PlanAnswer:
     app, person = application(request), trusted_caller(request).person.id

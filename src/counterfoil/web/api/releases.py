@@ -70,7 +70,7 @@ class ApplyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plan: str
     reason: str = ""
     emergency: bool = False
-    """Put a former Release back without waiting for approvals, for roles that the policy names."""
+    """Roll back to a former Release without waiting for approvals, for roles that the policy names."""
 
 
 class MigrationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,19 +124,7 @@ async def list_releases(
 
 
 def release_shape(step: ReleaseStep, present: bool) -> ReleaseShape:
-    return ReleaseShape(
-        number=step.no,
-        digest=step.digest,
-        present=present,
-        base=step.base,
-        plan=step.plan,
-        at=step.at,
-        requester=step.requester,
-        applied_by=step.applied_by,
-        approvers=list(step.approvers),
-        reason=step.reason,
-        emergency=step.emergency,
-    )
+    return shapes.copy_to(ReleaseShape, step, number=step.no, present=present)
 
 
 @get(

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,13 +17,14 @@ from counterfoil.core import wire
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.canonical import CanonicalEvent
-from counterfoil.core.case import Case
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.run import InboxItem
 from counterfoil.store.port.views import CaseRow, RunRow
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Amount(msgspec.Struct, frozen=True):
@@ -250,178 +252,77 @@ def stored(data: bytes | None) -> Any:
     return None if data is None else plain(wire.loads(data))
 
 
+def copy_to(shape: type[S], record: object, **fields: Any) -> S:
+    """Return a shape with these fields, and all others from the record's attributes of the same name."""
+    names = (name for name in shape.__struct_fields__ if name not in fields)
+    return shape(**{name: _json(getattr(record, name)) for name in names}, **fields)
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return str(value)
+    return amount(value) if isinstance(value, Money) else list(value) if isinstance(value, tuple) else value
+
+
 def run_shape(row: RunRow) -> RunShape:
-    run = row.run
-    return RunShape(
-        id=run.id,
-        workflow=run.workflow,
-        key=run.bkey,
-        generation=run.generation,
-        status=str(run.status),
-        direction=str(run.direction),
-        state=run.state,
+    return copy_to(
+        RunShape,
+        row.run,
+        key=row.run.bkey,
         exposure=amounts(row.exposure),
         cases=row.cases,
         foils={str(state): count for state, count in row.foils},
-        version=run.version,
-        due=run.due,
-        created_at=run.created_at,
-        release=run.pin,
+        release=row.run.pin,
     )
 
 
 def foil_shape(foil: Foil) -> FoilShape:
-    return FoilShape(
-        id=foil.id,
-        rule=foil.rule,
-        key=foil.key,
-        object=foil.object,
-        left=foil.left,
-        right=foil.right,
-        legs={leg: amount(money) for leg, money in foil.legs.items()},
-        state=str(foil.state),
-        finance=FINANCE_WORDS[str(foil.state)],
-        reason=foil.reason,
-        due=foil.due,
-        run=foil.run,
-        effect=foil.effect,
-        owner=foil.owner,
-        created_at=foil.created_at,
-        settled_at=foil.settled_at,
-    )
+    legs = {leg: amount(money) for leg, money in foil.legs.items()}
+    return copy_to(FoilShape, foil, legs=legs, finance=FINANCE_WORDS[str(foil.state)])
 
 
-def case_shape(target: CaseRow) -> CaseShape:
-    case: Case = target.case
-    return CaseShape(
-        id=case.id,
-        reason=case.reason,
-        message=case.message,
-        owner=case.owner,
-        deadline=case.deadline,
-        next_action=case.next_action,
-        choices=[str(choice) for choice in case.choices],
-        state=str(case.state),
-        run=case.run,
-        workflow=target.workflow,
-        key=target.bkey,
-        path=case.path,
-        receipt=case.receipt,
-        event=case.event,
-        effect=case.effect,
-        foil=case.foil,
-        exposure=amounts(case.exposure),
-        created_at=case.created_at,
-        resolved_at=case.resolved_at,
-        resolved_by=case.resolved_by,
-        choice=None if case.choice is None else str(case.choice),
-        note=case.note,
+def case_shape(row: CaseRow) -> CaseShape:
+    return copy_to(
+        CaseShape,
+        row.case,
+        choices=[str(choice) for choice in row.case.choices],
+        workflow=row.workflow,
+        key=row.bkey,
+        exposure=amounts(row.case.exposure),
     )
 
 
 def approval_shape(approval: Approval, votes: Iterable[Vote] = ()) -> ApprovalShape:
-    return ApprovalShape(
-        id=approval.id,
-        run=approval.run,
-        path=approval.path,
-        policy=approval.policy,
-        subject=approval.subject,
-        covers=stored(approval.covers),
-        amount=None if approval.amount is None else amount(approval.amount),
-        roles=list(approval.roles),
-        quorum=approval.quorum,
-        requester=approval.requester,
-        state=str(approval.state),
-        expires=approval.expires,
-        created_at=approval.created_at,
-        automatic=approval.automatic,
-        votes=[
-            VoteShape(person=vote.person, approve=vote.approve, comment=vote.comment, at=vote.at)
-            for vote in votes
-        ],
-    )
+    of_persons = [copy_to(VoteShape, vote) for vote in votes]
+    return copy_to(ApprovalShape, approval, covers=stored(approval.covers), votes=of_persons)
 
 
 def event_shape(event: CanonicalEvent) -> EventShape:
-    return EventShape(
-        id=event.id,
-        type=event.type,
-        system=event.system,
-        object=event.object,
-        key=event.key,
-        version=event.version,
-        data=plain(event.data),
-        legal_entity=event.legal_entity,
-        occurred_at=event.occurred_at,
-        effective_at=event.effective_at,
-        received_at=event.received_at,
-        receipt=event.receipt,
-        cause=event.cause,
-        correlation=event.correlation,
-    )
+    return copy_to(EventShape, event, data=plain(event.data))
 
 
 def link_shape(link: Link) -> LinkShape:
-    return LinkShape(
-        object=link.object,
-        canonical=link.canonical,
-        system=link.system,
-        account=link.account,
-        ext_id=link.ext_id,
-        ext_type=link.ext_type,
-        status=str(link.status),
-        established_by=link.established_by,
-        valid_from=link.valid_from,
-        valid_to=link.valid_to,
-    )
+    return copy_to(LinkShape, link)
 
 
 def effect_shape(effect: Effect, links: Iterable[Link] = ()) -> EffectShape:
-    return EffectShape(
-        id=effect.id,
-        path=effect.path,
-        item=effect.item,
+    return copy_to(
+        EffectShape,
+        effect,
         generation=effect.gen,
-        undoes=effect.undoes,
-        operation=effect.operation,
-        system=effect.system,
-        repeat=effect.repeat,
-        state=str(effect.state),
-        attempt=effect.attempt,
-        looks=effect.looks,
-        approvals=list(effect.approvals),
         input=stored(effect.input),
         result=stored(effect.result),
-        error_class=None if effect.error_class is None else str(effect.error_class),
-        error=effect.error,
         links=[link_shape(link) for link in links],
-        created_at=effect.created_at,
-        send_by=effect.send_by,
-        conclude_at=effect.conclude_at,
-        look_at=effect.look_at,
-        ended_at=effect.ended_at,
     )
 
 
 def inbox_shape(item: InboxItem) -> InboxShape:
-    return InboxShape(seq=item.seq, kind=item.kind, ref=item.ref, at=item.at, body=stored(item.body))
+    return copy_to(InboxShape, item, body=stored(item.body))
 
 
 def leaf_shape(index: int | None, leaf: Leaf) -> LeafShape:
-    return LeafShape(
-        id=leaf.id,
-        index=index,
-        kind=leaf.kind,
-        subject=leaf.subject,
-        run=leaf.run,
-        version=leaf.version,
-        actor=leaf.actor,
-        at=leaf.at,
-        hash=leaf.hash.hex(),
-    )
+    return copy_to(LeafShape, leaf, index=index, hash=leaf.hash.hex())
 
 
 def checkpoint_shape(checkpoint: Checkpoint) -> CheckpointShape:
-    return CheckpointShape(
-        size=checkpoint.size, root=checkpoint.root.hex(), at=checkpoint.at, text=checkpoint.text
-    )
+    return copy_to(CheckpointShape, checkpoint, root=checkpoint.root.hex())

@@ -229,7 +229,7 @@ def _foil(foil: Foil, matches: dict[tuple[str, str], MatchRow]) -> FoilTrace:
 
 def _observation(o: Observation) -> ObservationShape:
     legs = {leg: shapes.amount(money) for leg, money in o.legs.items()}
-    return ObservationShape(id=o.id, subject=o.subject, version=o.version, legs=legs, event=o.event, at=o.at)
+    return shapes.copy_to(ObservationShape, o, legs=legs)
 
 
 # ------------------------------------------------------------------ the timeline
@@ -348,7 +348,7 @@ def _of_cases(targets: Iterable[CaseRow], names: dict[str, str]) -> Iterator[Mom
             yield Moment(
                 at=case.resolved_at, system=PEOPLE_LANE if case.choice else OWN_LANE, kind="case", ref=case.id,
                 state="resolved", detail=case.note,
-                title=f"{names.get(case.resolved_by or '', case.resolved_by)} resolved the case {case.reason.replace('_', ' ')}" + (f": {case.choice}" if case.choice else ""),
+                title=f"{names.get(case.resolved_by or '', case.resolved_by)} resolved the Case {case.reason.replace('_', ' ')}" + (f": {case.choice}" if case.choice else ""),
             )  # fmt: skip
 
 

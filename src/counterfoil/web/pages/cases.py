@@ -70,10 +70,10 @@ async def cases_page(request: WebRequest) -> Response[Any]:
 async def resolve_case(request: WebRequest, case_id: FromPath[str]) -> Response[Any]:
     identity, form = await posted_form(request)
     if form.get("choice") not in set(Choice):
-        raise Problem(422, "Choose how to resolve the case.")
+        raise Problem(422, "Choose how to resolve the Case.")
     note = form.get("note", "").strip()[:MAX_NOTE_CHARS]
     if not note:
-        raise Problem(422, "Enter a note: later readers of the case need the reason.")
+        raise Problem(422, "Enter a note: later readers of the Case need the reason.")
     verdict = await application(request).resolve_case(
         case_id, identity.person.id, Choice(form["choice"]), note
     )

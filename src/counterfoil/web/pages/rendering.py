@@ -21,9 +21,9 @@ HTML = "text/html; charset=utf-8"
 _PROGRAM_PATHS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/static/")
 _NOTES = {
     "counted": "Your approval was counted. More approvals are needed.",
-    "granted": "Approved. The run continues.",
+    "granted": "Approved. The Run continues.",
     "rejected": "Rejected. The workflow's policy decides what happens next.",
-    "resolved": "The case is resolved.",
+    "resolved": "The Case is resolved.",
     "signed-out": "You are signed out.",
 }
 

@@ -42,7 +42,7 @@ async def run_page(request: WebRequest, run_id: FromPath[str]) -> Response[Any]:
     app, identity = application(request), caller(request)
     trace = await load_trace(app, run_id)
     if trace is None:
-        raise Problem(404, f"There is no run {run_id[:100]}.")
+        raise Problem(404, f"There is no Run {run_id[:100]}.")
     return await render_page(
         request,
         "run.html",
