@@ -1,7 +1,6 @@
 """Differences in meaning between two Models, and the documents and clients that they break.
 
-Compares documents by kind and name, never files. A contract change breaks only the users of the changed fields: the
-readers of an event or of an operation's output, the callers of an operation's input. Tables are compared row by row.
+Compares documents by kind and name, never files; tables row by row. `change.affected_users` finds what a change breaks.
 Runs and recorded traffic are not looked at; `change.plan` does that.
 """
 
@@ -13,6 +12,13 @@ from datetime import date
 from functools import cached_property
 from typing import Any, Literal
 
+from counterfoil.change.affected_users import (
+    OUTSIDE,
+    AffectedUser,
+    AffectedUsers,
+    contracts_of,
+    routes_of,
+)
 from counterfoil.change.change_classes import CLASSES, SERVICE_LEVELS, Class, classes_of, money_fields
 from counterfoil.change.contract_fields import ContractChange, contract_changes
 from counterfoil.change.document_diff import (
@@ -24,28 +30,10 @@ from counterfoil.change.document_diff import (
 )
 from counterfoil.change.table_diff import InForce, RowChange, in_force, row_changes
 from counterfoil.model import kinds
-from counterfoil.model.checks.references import references
 from counterfoil.model.document import Document
-from counterfoil.model.document_usage import asserted_fields, usage_of
-from counterfoil.model.field_usage import Contract, FieldUsage, User
+from counterfoil.model.field_usage import Contract
 from counterfoil.model.fields import Schema, object_schema
 from counterfoil.model.model import Model
-
-OUTSIDE = "outside"
-"""Kind of a user that is not a document: a client of our HTTP API."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class AffectedUser:
-    """A user of the changed document: another document, or an HTTP route (`outside`)."""
-
-    kind: str
-    name: str
-    how: str
-    """`reads total`, `gives amount`, `names it`."""
-    broken: bool = False
-    follows: bool = False
-    """The user's document changes too. Running Runs keep the definition that they are pinned to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +87,7 @@ class _ModelComparison:
         self.today = today
         self.old_documents = {(d.kind, d.name): d for d in old.documents}
         self.new_documents = {(d.kind, d.name): d for d in new.documents}
+        self.users = AffectedUsers(old, new)
 
     def differences(self) -> list[DocumentChange]:
         keys = sorted(self.old_documents.keys() | self.new_documents.keys())
@@ -107,48 +96,9 @@ class _ModelComparison:
         )
         return [change for change in changes if change is not None]
 
-    # -------------------------------------------------------------- users
-
-    @cached_property
-    def uses_before(self) -> FieldUsage:
-        return usage_of(self.old)
-
-    @cached_property
-    def uses_after(self) -> FieldUsage:
-        return usage_of(self.new)
-
     @cached_property
     def money(self) -> frozenset[str]:
         return money_fields(self.old) | money_fields(self.new)
-
-    @cached_property
-    def altered(self) -> frozenset[tuple[str, str]]:
-        """Documents whose data differs in any way."""
-        both = self.old_documents.keys() | self.new_documents.keys()
-        return frozenset(
-            key for key in both if _data(self.old_documents.get(key)) != _data(self.new_documents.get(key))
-        )
-
-    @cached_property
-    def referrers(self) -> dict[tuple[str, str], dict[User, None]]:
-        """Documents that refer to a document, before or after."""
-        users: dict[tuple[str, str], dict[User, None]] = {}
-        for model in (self.old, self.new):
-            for document in model.documents:
-                for kind, name, path in references(document):
-                    if path[:1] != ("owner",) and (document.kind, document.name) != (kind, name):
-                        users.setdefault((kind, name), {})[document.kind, document.name] = None
-        return users
-
-    def naming(self, kind: str, name: str, broken: bool = False) -> tuple[AffectedUser, ...]:
-        users = dict(self.referrers.get((kind, name), {}))
-        for documents in (self.old_documents, self.new_documents) if kind == "overlay" else ():
-            overlay = documents.get((kind, name))
-            for change in (
-                overlay.value.changes if overlay and isinstance(overlay.value, kinds.Overlay) else ()
-            ):
-                users |= self.referrers.get((change.kind, change.name), {})
-        return tuple(sorted(AffectedUser(k, n, "names it", broken, (k, n) in self.altered) for k, n in users))
 
     # -------------------------------------------------------------- documents
 
@@ -175,7 +125,7 @@ class _ModelComparison:
             classes |= {"table"} if values_same else {"table", "money"}
         affects = {a: None for detail in details for a in detail.affects}
         if not affects and (classes != {"text"}):
-            affects = dict.fromkeys(self.naming(new.kind, new.name))
+            affects = dict.fromkeys(self.users.naming(new.kind, new.name))
         return DocumentChange(
             kind=new.kind,
             name=new.name,
@@ -201,7 +151,7 @@ class _ModelComparison:
             classes -= {"text"}
         affects: list[AffectedUser] = []
         if old is not None:
-            affects = self._users_of_removed(old)
+            affects = self.users.of_removed(old)
         rows: list[RowChange] = []
         if isinstance(document.value, kinds.Table):
             empty = document.value.model_copy(update={"rows": []})
@@ -213,30 +163,16 @@ class _ModelComparison:
             change="removed" if new is None else "added",
             classes=_ordered(classes) or ("text",),
             breaking=any(a.broken for a in affects),
-            affects=tuple(affects) or self.naming(document.kind, document.name),
+            affects=tuple(affects) or self.users.naming(document.kind, document.name),
             details=(),
             place=_place(document, []),
             rows=tuple(rows),
         )
 
-    def _users_of_removed(self, old: Document) -> list[AffectedUser]:
-        """Return the users of a removed document: readers and callers of its contracts, and HTTP routes."""
-        users: dict[tuple[str, str], AffectedUser] = {}
-        for contract, _ in _contracts(old.value):
-            for user in self.uses_before.readers(contract, ""):
-                if user != (old.kind, old.name):
-                    users[user] = self._affected(user, "reads it", True)
-            if contract[0] == "input":
-                for user in self.uses_before.gives.get(contract, {}):
-                    users.setdefault(user, self._affected(user, "calls it", True))
-        for route in _routes(old.value):
-            users[OUTSIDE, route] = AffectedUser(OUTSIDE, route, "uses it", True)
-        return sorted(users.values())
-
     # -------------------------------------------------------------- fields
 
     def _details(self, old: Document, new: Document) -> Iterator[ChangeDetail]:
-        contracts = dict(_contracts(new.value))
+        contracts = dict(contracts_of(new.value))
         skipped = {key for _, key in contracts.items()}
         before = {key: part for key, part in fields_with_defaults(old).items() if key not in skipped}
         after = {key: part for key, part in fields_with_defaults(new).items() if key not in skipped}
@@ -257,10 +193,10 @@ class _ModelComparison:
         classes = classes_of(new.value, change.path, (change.old, change.new), self.money)
         affects: tuple[AffectedUser, ...] = ()
         if change.path[0] in ("exposes", "produced"):
-            removed = set(_routes(old.value)) - set(_routes(new.value))
+            removed = set(routes_of(old.value)) - set(routes_of(new.value))
             affects = tuple(AffectedUser(OUTSIDE, route, "uses it", True) for route in sorted(removed))
         if change.path[0] == "system" and isinstance(new.value, kinds.Object):
-            affects = self._mappings_of(new.name, None)
+            affects = self.users.mappings_of(new.name, None)
         return ChangeDetail(
             path=path,
             what=change.what,
@@ -287,28 +223,15 @@ class _ModelComparison:
                     message=f"the system of record of `{field}` is now {after}; before it was {before}",
                     classes=("contract", "ownership"),
                     rule="system-of-record",
-                    affects=self._mappings_of(new.name, field),
+                    affects=self.users.mappings_of(new.name, field),
                 )
-
-    def _mappings_of(self, name: str, field: str | None) -> tuple[AffectedUser, ...]:
-        """Return the mappings that write an object, or one field of it."""
-        users = set()
-        for model in (self.old, self.new):
-            for event in model.events:
-                fed = asserted_fields(model, event)
-                if fed is None or fed[0] != name or not (field is None or field in fed[1]):
-                    continue
-                for mapping in model.producers(event):
-                    key = ("mapping", mapping.name)
-                    users.add(AffectedUser(*key, f"asserts {field or 'it'}", False, key in self.altered))
-        return tuple(sorted(users))
 
     # -------------------------------------------------------------- contracts
 
     def _contract(
         self, old: Document, new: Document, contract: Contract, key: str, change: ContractChange
     ) -> ChangeDetail:
-        affected = sorted(self._affected_by(old, new, contract, change), key=lambda a: (not a.broken, a))
+        affected = sorted(self.users.of_contract(old, new, contract, change), key=lambda a: (not a.broken, a))
         what: What = "changed"
         if change.rule == "field-added":
             what = "added"
@@ -326,88 +249,9 @@ class _ModelComparison:
             affects=tuple(affected),
         )
 
-    def _affected_by(
-        self, old: Document, new: Document, contract: Contract, change: ContractChange
-    ) -> Iterator[AffectedUser]:
-        field = change.field
-        document = (old.kind, old.name)
-        for user, tests_presence in self._readers(contract, field).items():
-            if self._implements(user, contract) or (user == document and contract[0] != "event"):
-                # It implements the contract. `check` verifies that it fits the new one.
-                continue
-            broken = change.breaks_readers and not (tests_presence and change.absent)
-            yield self._affected(user, f"reads {field}", broken)
-        for user, fields in self._writers(contract).items():
-            writes_field = field.split(".")[0] in fields
-            if change.breaks_writers and (writes_field != change.demands or ("." in field and writes_field)):
-                how = f"gives {field}" if writes_field else f"does not give {field}"
-                yield self._affected(user, how, True)
-        route = next(iter({*_routes(old.value)} & {*_routes(new.value)}), None)
-        if route is not None:
-            writes = contract[0] != "output"
-            broken = change.breaks_writers if writes else change.breaks_readers
-            yield AffectedUser(OUTSIDE, route, f"{'gives' if writes else 'reads'} {field}", broken)
-
-    def _readers(self, contract: Contract, field: str) -> dict[User, bool]:
-        """Return the readers of a field, directly or from the head that an event writes. The value is True if the
-        reader tests that the field is present."""
-        readers = dict(self.uses_before.readers(contract, field))
-        fed = asserted_fields(self.old, contract[1]) if contract[0] == "event" else None
-        if fed is not None and field.split(".")[0] in fed[1]:
-            for user, tests_presence in self.uses_before.readers(("object", fed[0]), field).items():
-                readers[user] = readers.get(user, True) and tests_presence
-        return readers
-
-    def _writers(self, contract: Contract) -> dict[User, set[str]]:
-        """Return the writers of a contract with the fields that they write.
-
-        Callers of an operation: as they are now. Producers of an event: mappings as they will be, because they switch
-        at once; workflows as they are now, because running Runs keep their definition.
-        """
-        if contract[0] == "input":
-            return self.uses_before.gives.get(contract, {})
-        if contract[0] == "event":
-            after = self.uses_after.gives.get(contract, {})
-            before = self.uses_before.gives.get(contract, {})
-            return {u: f for u, f in after.items() if u[0] != "workflow"} | {
-                u: f for u, f in before.items() if u[0] == "workflow"
-            }
-        return {}
-
-    def _implements(self, user: User, contract: Contract) -> bool:
-        mapping = self.old.mappings.get(user[1]) if user[0] == "mapping" else None
-        if mapping is None:
-            return False
-        if contract[0] == "event":
-            return mapping.cast is None  # a cast reads the event; any other mapping writes it
-        return mapping.to is not None and mapping.to.operation == contract[1]
-
-    def _affected(self, user: User, how: str, broken: bool) -> AffectedUser:
-        return AffectedUser(*user, how, broken, user in self.altered)
-
-
-def _contracts(value: kinds.Kind) -> Iterator[tuple[Contract, str]]:
-    """Yield the contracts of a document, each with its key in the document."""
-    match value:
-        case kinds.Event():
-            yield ("event", value.name), "data"
-        case kinds.Object():
-            yield ("object", value.name), "fields"
-        case kinds.Operation():
-            yield ("input", value.name), "input"
-            yield ("output", value.name), "output"
-
 
 def _schema(value: kinds.Kind, key: str) -> Schema:
     return object_schema(getattr(value, key))
-
-
-def _routes(value: kinds.Kind) -> Iterator[str]:
-    """Yield the HTTP routes by which clients use a contract."""
-    if isinstance(value, kinds.Event) and value.produced == "http":
-        yield "POST /v1/usage" if value.usage else "POST /v1/events"
-    if isinstance(value, kinds.Operation) and value.exposes != "none":
-        yield f"POST /v1/operations/{value.name}"
 
 
 def _message(change: FieldChange) -> str:
@@ -431,10 +275,6 @@ def _short(value: Any) -> str:
 
 def _ordered(classes: set[Class]) -> tuple[Class, ...]:
     return tuple(c for c in CLASSES if c in classes)
-
-
-def _data(document: Document | None) -> Any:
-    return None if document is None else document.data
 
 
 def _place(document: Document, details: list[ChangeDetail]) -> str:
