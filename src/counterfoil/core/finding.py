@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 Severity = Literal["error", "warning"]
@@ -41,3 +42,9 @@ class Finding:
 def errors(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings that stop the caller. The others are warnings."""
     return [finding for finding in findings if finding.severity == "error"]
+
+
+def did_you_mean(word: str, names: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
+    """Return a fix that names the closest of `names`; `otherwise` if none is close."""
+    near = get_close_matches(word, list(names), 1, cutoff)
+    return f"did you mean `{near[0]}`?" if near else otherwise

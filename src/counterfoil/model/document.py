@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
-from counterfoil.core.finding import Finding, Severity
+from counterfoil.core.finding import Finding, Severity, did_you_mean
 from counterfoil.model import kinds
 from counterfoil.model.source import Path, Source
 
@@ -60,10 +59,9 @@ def build(source: Source) -> tuple[Document | None, list[Finding]]:
     kind = data.get("kind")
     if kind is None:
         message = "`kind:` is missing"
-        return None, [source.finding("unknown-kind", message, fix=f"one of {_listed(kinds.KINDS)}")]
+        return None, [source.finding("unknown-kind", message, fix=f"one of {', '.join(kinds.KINDS)}")]
     if not isinstance(kind, str) or kind not in kinds.KINDS:
-        near = get_close_matches(str(kind), kinds.KINDS, 1)
-        fix = f"did you mean `{near[0]}`?" if near else f"one of {_listed(kinds.KINDS)}"
+        fix = did_you_mean(str(kind), kinds.KINDS, f"one of {', '.join(kinds.KINDS)}")
         return None, [source.finding("unknown-kind", f"unknown kind `{kind}`", ("kind",), fix=fix)]
     try:
         value = kinds.KINDS[kind].model_validate(data, strict=True)
@@ -131,8 +129,8 @@ def _unknown(source: Source, path: Path) -> Finding:
     key = str(path[-1]) if path else ""
     parent = _at(source.data, path[:-1])
     siblings = set(parent) - {key} if isinstance(parent, dict) else set()
-    near = get_close_matches(key, sorted(_candidates(siblings, source.data.get("kind", ""))), 1, 0.5)
-    fix = f"did you mean `{near[0]}`?" if near else "remove it"
+    candidates = sorted(_candidates(siblings, source.data.get("kind", "")))
+    fix = did_you_mean(key, candidates, "remove it", cutoff=0.5)
     return source.finding("unknown-key", f"unknown key `{key}`", path, at_key=True, fix=fix)
 
 
@@ -201,7 +199,3 @@ def _display(value: Any) -> str:
         return "true" if value else "false"
     text = f"`{value}`" if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(names)

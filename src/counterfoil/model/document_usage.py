@@ -207,15 +207,15 @@ def _cast(reader: UsageReader, cast: kinds.Cast, names: dict[str, ContractPath |
     if cast.from_ in documents.events and cast.to in documents.events:
         names["data"] = ContractPath(("event", cast.from_))
         old_event, new_event = documents.events[cast.from_], documents.events[cast.to]
-        _copied(reader, ("event", cast.from_), old_event.data, new_event.data)
+        _read_copied(reader, ("event", cast.from_), old_event.data, new_event.data)
     if cast.from_ in documents.operations and cast.to in documents.operations:
         old, new = documents.operations[cast.from_], documents.operations[cast.to]
         names |= {"input": ContractPath(("input", cast.from_)), "result": ContractPath(("output", cast.to))}
-        _copied(reader, ("input", cast.from_), old.input, new.input)
-        _copied(reader, ("output", cast.to), new.output, old.output)
+        _read_copied(reader, ("input", cast.from_), old.input, new.input)
+        _read_copied(reader, ("output", cast.to), new.output, old.output)
 
 
-def _copied(reader: UsageReader, contract: Contract, fields: Any, target: Any) -> None:
+def _read_copied(reader: UsageReader, contract: Contract, fields: Any, target: Any) -> None:
     for name in set(field_names(fields)) & set(field_names(target)):
         reader.usage.read(contract, reader.user, (name,))
 

@@ -49,7 +49,7 @@ class Model(Documents):
     @cached_property
     def overlays(self) -> tuple[Document, ...]:
         """Overlays of regions and legal entities, the less specific first."""
-        return tuple(overlays.ordered(d for d in self.documents if isinstance(d.value, kinds.Overlay)))
+        return tuple(overlays.in_order(document for document, _ in self.documents_of(kinds.Overlay)))
 
     def at(self, legal_entity: str, on: date) -> Model:
         """Return the Model of a legal entity in its region on a day; this Model itself if no overlay applies.

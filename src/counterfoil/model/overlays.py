@@ -20,10 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from counterfoil.core.finding import Finding
+from counterfoil.core.finding import Finding, did_you_mean
 from counterfoil.model import kinds, tables
 from counterfoil.model.compile.mapping import emits_of
 from counterfoil.model.document import Data, Document, build
@@ -54,7 +53,7 @@ class Where:
 
 def applicable(overlays: Iterable[Document], where: Where) -> list[Document]:
     """Return the overlays that apply at a place, in order."""
-    return ordered(document for document in overlays if _applies(_overlay(document).of, where))
+    return in_order(document for document in overlays if _applies(_overlay(document).of, where))
 
 
 def _applies(of: kinds.Place, where: Where) -> bool:
@@ -65,7 +64,7 @@ def _applies(of: kinds.Place, where: Where) -> bool:
     )
 
 
-def ordered(overlays: Iterable[Document]) -> list[Document]:
+def in_order(overlays: Iterable[Document]) -> list[Document]:
     """Sort overlays: the less specific first, then by name."""
 
     def rank(document: Document) -> tuple[bool, bool, bool, str]:
@@ -95,7 +94,7 @@ def apply_overlays(documents: D, overlays: Iterable[Document]) -> tuple[D, list[
             old = result.get(key)
             if old is None:
                 continue  # reported once, by `faults`
-            new, wrong = _changed(old, overlay, change, path)
+            new, wrong = _apply_change(old, overlay, change, path)
             findings += wrong
             if new is None:
                 result.pop(key)
@@ -103,11 +102,11 @@ def apply_overlays(documents: D, overlays: Iterable[Document]) -> tuple[D, list[
                 continue
             result[key] = new
             if change.loosens is None:
-                findings += _unexplained(old, new, overlay, path)
+                findings += _weaker_without_reason(old, new, overlay, path)
     return type(documents)(result.values(), broken), findings
 
 
-def _unexplained(old: Document, new: Document, overlay: Document, path: Path) -> Iterator[Finding]:
+def _weaker_without_reason(old: Document, new: Document, overlay: Document, path: Path) -> Iterator[Finding]:
     for at, what in weakenings(old.value, new.value):
         fix = "add `loosens:` with the reason to this change, or require as much as elsewhere"
         message = f"the {new.kind} `{new.name}` is weaker here: {what}"
@@ -127,14 +126,14 @@ def _deepest(overlay: Document, path: Path, at: Path) -> Path:
     return path
 
 
-def _changed(
+def _apply_change(
     old: Document, overlay: Document, change: kinds.OverlayChange, path: Path
 ) -> tuple[Document | None, list[Finding]]:
     source = old.source or Source(f"{old.kind}/{old.name}", old.data)
     overlay_source = overlay.source or Source(f"{overlay.kind}/{overlay.name}", overlay.data)
     grafts: dict[Path, Graft] = {(): Graft(source, ())}
     content = {key: value for key, value in change.set.items() if key not in ("kind", "name")}
-    data = _merged(old.data, content, (), (*path, "set"), overlay_source, grafts)
+    data = _merge(old.data, content, (), (*path, "set"), overlay_source, grafts)
     if old.kind == "table":
         # New rows replace old ones, also those of a file; files were read with the folder.
         data.pop("file" if "rows" in change.set else "rows" if "file" in change.set else "", None)
@@ -145,7 +144,7 @@ def _changed(
     return (None if findings else new), findings
 
 
-def _merged(
+def _merge(
     old: Any, new: Data, at: Path, there: Path, overlay: Source, grafts: dict[Path, Graft]
 ) -> dict[str, Any]:
     """Merge `new` into `old`; findings about parts of the overlay point at the overlay."""
@@ -153,7 +152,7 @@ def _merged(
     for key, value in new.items():
         place = (*at, key)
         if isinstance(value, dict) and isinstance(old.get(key), dict):
-            merged[key] = _merged(old[key], value, place, (*there, key), overlay, grafts)
+            merged[key] = _merge(old[key], value, place, (*there, key), overlay, grafts)
         else:
             merged[key] = value
             grafts[place] = Graft(overlay, (*there, key))
@@ -177,16 +176,14 @@ def _target_faults(
     documents: Documents, document: Document, overlay: kinds.Overlay, change: kinds.OverlayChange, path: Path
 ) -> Iterator[Finding]:
     if change.kind not in kinds.KINDS or change.kind in _NEVER:
-        near = get_close_matches(change.kind, kinds.KINDS.keys() - _NEVER, 1)
-        fix = f"did you mean `{near[0]}`?" if near else ""
+        fix = did_you_mean(change.kind, kinds.KINDS.keys() - _NEVER)
         message = f"an overlay cannot change a document of kind `{change.kind}`"
         yield document.finding("overlay-form", message, (*path, "kind"), fix=fix)
         return
     if not documents.has(change.kind, change.name):
         names = [other.name for other in documents.documents if other.kind == change.kind]
-        near = get_close_matches(change.name, names, 1)
-        other = "an overlay changes existing documents; it cannot add one"
-        fix = f"did you mean `{near[0]}`?" if near else other
+        otherwise = "an overlay changes existing documents; it cannot add one"
+        fix = did_you_mean(change.name, names, otherwise)
         message = f"there is no {change.kind} `{change.name}` to change"
         yield document.finding("overlay-form", message, (*path, "name"), fix=fix)
         return

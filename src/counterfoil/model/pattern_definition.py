@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any
 
-from counterfoil.core.finding import Finding
+from counterfoil.core.finding import Finding, did_you_mean
 from counterfoil.expr import ExpressionError
 from counterfoil.model.kinds import KINDS
 from counterfoil.model.kinds.control import Parameter, Pattern
@@ -60,8 +59,7 @@ def usable_pattern(source: Source, findings: list[Finding]) -> UsablePattern | N
     uses = dict(_parameter_uses(body, form))
     for name, path in uses.items():
         if name not in parameters:
-            near = get_close_matches(name, parameters, 1)
-            fix = f"did you mean `{near[0]}`?" if near else f"add `{name}` to `parameters`"
+            fix = did_you_mean(name, parameters, f"add `{name}` to `parameters`")
             message = f"`{name}` is not a parameter of the pattern"
             findings.append(source.finding(RULE, message, path, fix=fix))
     for name, parameter in parameters.items():

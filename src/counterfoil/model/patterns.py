@@ -23,10 +23,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any
 
-from counterfoil.core.finding import Finding
+from counterfoil.core.finding import Finding, did_you_mean
 from counterfoil.model.pattern_definition import (
     PARAMETER,
     RULE,
@@ -172,7 +171,7 @@ class _PatternUses:
             return
         own = {key: value for key, value in data.items() if key != "pattern"}
         body = {key: part for key, part in pattern.body.items() if key not in own}
-        filled = self._filled(expansion, body, ())
+        filled = self._fill(expansion, body, ())
         if filled is None:
             return
         written = replace(self.source, grafts={})
@@ -196,10 +195,10 @@ class _PatternUses:
                 roots.append((signal, "do", ("signals", position, "do")))
         elif data.get("kind") == "policy" and isinstance(data.get("failure"), dict):
             roots += [(data["failure"], outcome, ("failure", outcome)) for outcome in data["failure"]]
-        if not any(_uses(holder.get(key)) for holder, key, _ in roots if isinstance(holder, dict)):
+        if not any(_has_pattern(holder.get(key)) for holder, key, _ in roots if isinstance(holder, dict)):
             return
         self.written = replace(self.source)
-        self.source.data = _copied(data)
+        self.source.data = _copy(data)
         blocks: dict[Path, list[Any]] = {}
         for holder, key, path in roots:
             if isinstance(holder, dict) and isinstance(holder.get(key), list):
@@ -260,7 +259,7 @@ class _PatternUses:
         if expansion is not None and pattern is not None and pattern.steps is not None:
             assert isinstance(first, int)
             parts = [
-                self._filled(expansion, step, (*new[:-1], first + position))
+                self._fill(expansion, step, (*new[:-1], first + position))
                 for position, step in enumerate(pattern.steps)
             ]
             filled = None if any(part is None for part in parts) else parts
@@ -279,8 +278,7 @@ class _PatternUses:
         pattern = self.patterns.get(name) if isinstance(name, str) else None
         if pattern is None:
             if not isinstance(name, str) or name not in self.declared:
-                near = get_close_matches(str(name), self.patterns, 1)
-                fix = f"did you mean `{near[0]}`?" if near else "add a document of kind pattern"
+                fix = did_you_mean(str(name), self.patterns, "add a document of kind pattern")
                 self.report(f"there is no pattern `{name}`", path, fix=fix)
             return None  # a declared pattern with faults is reported at its own place
         if getattr(pattern, form) is None:
@@ -299,8 +297,7 @@ class _PatternUses:
         before = len(self.findings)
         for name in arguments:
             if name not in pattern.parameters:
-                near = get_close_matches(name, pattern.parameters, 1)
-                fix = f"did you mean `{near[0]}`?" if near else "remove it"
+                fix = did_you_mean(name, pattern.parameters, "remove it")
                 self.report(
                     f"the pattern has no parameter `{name}`", (*values_at, name), at_key=True, fix=fix
                 )
@@ -320,7 +317,7 @@ class _PatternUses:
             return None
         return _Expansion(pattern, values, frozenset(arguments), self.written, at, values_at, self.budget)
 
-    def _filled(self, expansion: _Expansion, form: Any, path: Path) -> Any:
+    def _fill(self, expansion: _Expansion, form: Any, path: Path) -> Any:
         try:
             filled = expansion.fill(form, path)
             self.budget = expansion.budget
@@ -331,7 +328,7 @@ class _PatternUses:
             return None
 
 
-def _uses(value: Any) -> bool:
+def _has_pattern(value: Any) -> bool:
     """Return True if a block contains a pattern at any depth."""
     pending = [value]
     while pending:
@@ -349,10 +346,10 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _copied(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _copied(part) for key, part in value.items()}
-    return [_copied(part) for part in value] if isinstance(value, list) else value
+        return {key: _copy(part) for key, part in value.items()}
+    return [_copy(part) for part in value] if isinstance(value, list) else value
 
 
 def _put(data: Any, path: Path, value: Any) -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any, TypeAlias
 
-from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds, overlays, tables
 from counterfoil.model.checks import check
@@ -24,9 +23,6 @@ from counterfoil.model.patterns import expand
 from counterfoil.model.source import MAX_BYTES, Path, Source, parse
 
 Folder: TypeAlias = str | os.PathLike[str]
-Written: TypeAlias = FilePath
-"""Path of a file that was written."""
-
 MAX_FILES = 5_000
 
 _SECRET_KEY = re.compile(
@@ -272,15 +268,3 @@ def _with_overlaid_rows(document: Document, folder: FilePath, findings: list[Fin
         return None
     data = {**document.data, "changes": with_rows}
     return replace(document, value=kinds.Overlay.model_validate(data, strict=True), data=data)
-
-
-def write_new(folder: Folder, texts: Mapping[str, str]) -> list[Written]:
-    """Write new files. Raises Misconfigured before the first write if one of them exists."""
-    target = FilePath(folder)
-    existing = [name for name in texts if (target / name).exists()]
-    if existing:
-        raise Misconfigured(f"{target / existing[0]} exists already; choose an empty folder")
-    target.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (target / name).write_text(text, encoding="utf-8")
-    return [target / name for name in texts]

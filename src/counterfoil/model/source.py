@@ -92,7 +92,7 @@ class Source:
 
     def place(self, path: Path) -> tuple[str, Mark]:
         """Return the file and the place of a node, or of the nearest node around it."""
-        grafted = self._grafted(path)
+        grafted = self._graft_of(path)
         if grafted is not None:
             return grafted[0].place(grafted[1])
         for end in range(len(path), -1, -1):
@@ -113,7 +113,7 @@ class Source:
         fix: str = "",
     ) -> Finding:
         """Return a finding at a node; `at_key` points at its key, `offset` at a character of its text."""
-        grafted = self._grafted(path)
+        grafted = self._graft_of(path)
         if grafted is not None:
             source, there, note = grafted
             return source.finding(
@@ -131,7 +131,7 @@ class Source:
         column = mark.text + offset if offset is not None and mark.text else mark.column
         return Finding(rule, message, file, mark.line, column, severity, fix)
 
-    def _grafted(self, path: Path) -> tuple[Source, Path, str] | None:
+    def _graft_of(self, path: Path) -> tuple[Source, Path, str] | None:
         if self.grafts:
             for end in range(len(path), -1, -1):
                 graft = self.grafts.get(path[:end])

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
-from counterfoil.core.finding import Finding
+from counterfoil.core.finding import Finding, did_you_mean
 from counterfoil.expr import ExpressionError
 from counterfoil.expr.check import Checker
 from counterfoil.expr.parse import parse
@@ -143,8 +142,7 @@ class Typing:
         closed = bool(declared) or schema.get("additionalProperties") is False
         for key, inner in value.items():
             if closed and key not in declared:
-                near = get_close_matches(key, declared, 1)
-                fix = f"did you mean `{near[0]}`?" if near else "remove it, or declare it"
+                fix = did_you_mean(key, declared, "remove it, or declare it")
                 self._report_key(rule, f"there is no field `{key}`", (*path, key), fix)
             self.template(inner, (*path, key), names, declared.get(key, {}), rule)
         for key in schema.get("required", ()):

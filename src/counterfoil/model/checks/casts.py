@@ -123,8 +123,8 @@ def cast_loss(model: Model) -> Iterator[Finding]:
             if back and not side.target:
                 continue
             prefix = "result." if back else ""
-            used = _used(side, {} if back else mapping.let)
-            for path in _unread(side.source, used, ()):
+            used = _read_paths(side, {} if back else mapping.let)
+            for path in _unread_fields(side.source, used, ()):
                 name = prefix + ".".join(path)
                 if named.pop(name, None) is not None:
                     continue
@@ -140,7 +140,7 @@ def cast_loss(model: Model) -> Iterator[Finding]:
             yield document.finding("cast-loss", message, ("loses", name), at_key=True, fix="remove it")
 
 
-def _used(side: CastSide, let: Mapping[str, str]) -> set[Read]:
+def _read_paths(side: CastSide, let: Mapping[str, str]) -> set[Read]:
     """Return the paths below the root that a cast reads; `[]` stands for the items of a list."""
     paths: set[Read] = {(name,) for name in side.carried}
     aliases = {side.root: ()}
@@ -175,7 +175,7 @@ def _paths(text: str, aliases: Mapping[str, Read]) -> set[Read]:
     return {(*aliases[path[0]], *path[1:]) for path in paths if path[0] in aliases}
 
 
-def _unread(fields: Mapping[str, Any], used: set[Read], above: Read) -> Iterator[Read]:
+def _unread_fields(fields: Mapping[str, Any], used: set[Read], above: Read) -> Iterator[Read]:
     """Yield the fields that nothing reads, as `loses` names them.
 
     A field is read if it, or a field that contains it, is read as a whole.
@@ -192,4 +192,4 @@ def _unread(fields: Mapping[str, Any], used: set[Read], above: Read) -> Iterator
         inner, is_list = inner_fields(spec)
         if inner:
             below = (*here, "[]") if is_list else here
-            yield from _unread(inner, used, below)
+            yield from _unread_fields(inner, used, below)

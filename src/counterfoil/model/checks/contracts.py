@@ -14,7 +14,7 @@ from counterfoil.model.source import Path
 from counterfoil.model.walk import steps
 
 
-def consumed(model: Model) -> Iterator[tuple[str, str, str, Path]]:
+def consumed_events(model: Model) -> Iterator[tuple[str, str, str, Path]]:
     """Yield (event, kind and name of the document, place) wherever an event is consumed."""
     for document in model.documents:
         if isinstance(document.value, kinds.Workflow | kinds.Reconciliation | kinds.Policy):
@@ -34,7 +34,7 @@ def event_not_produced(model: Model) -> Iterator[Finding]:
     `http` or from `counterfoil` itself."""
     emitted = emitted_by_workflows(model)
     broken = model.has_broken("mapping")
-    for name, kind, owner, path in consumed(model):
+    for name, kind, owner, path in consumed_events(model):
         event = model.events.get(name)
         if event is None or event.produced in ("http", "counterfoil") or broken:
             continue

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any
 
-from counterfoil.core.finding import Finding
+from counterfoil.core.finding import Finding, did_you_mean
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.mapping import EVENT_NAME, emits_with_places, emitted_types
@@ -40,8 +39,7 @@ def unknown_reference(model: Model) -> Iterator[Finding]:
 
 def _missing(model: Model, document: Document, kind: str, name: str, path: Path) -> Finding:
     names = [other.name for other in model.documents if other.kind == kind]
-    near = get_close_matches(name, names, 1)
-    fix = f"did you mean `{near[0]}`?" if near else f"add a document of kind {kind} named {name}"
+    fix = did_you_mean(name, names, f"add a document of kind {kind} named {name}")
     return document.finding("unknown-reference", f"there is no {kind} `{name}`", path, fix=fix)
 
 

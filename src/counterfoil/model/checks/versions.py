@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
-from counterfoil.model.checks.contracts import consumed, emitted_by_workflows
+from counterfoil.model.checks.contracts import consumed_events, emitted_by_workflows
 from counterfoil.model.checks.references import references
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.mapping import events_of
@@ -23,7 +23,7 @@ def cast_missing(model: Model) -> Iterator[Finding]:
     emitted = emitted_by_workflows(model)
     consumed_by: dict[tuple[str, str], set[str]] = {}
     places: list[tuple[str, str, str, Path]] = []
-    for name, kind, owner, path in consumed(model):
+    for name, kind, owner, path in consumed_events(model):
         consumed_by.setdefault((kind, owner), set()).add(name)
         places.append((name, kind, owner, path))
     reported: set[tuple[str, str, str]] = set()

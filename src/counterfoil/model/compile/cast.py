@@ -31,11 +31,11 @@ class CastSide:
         templates: dict[str, Any] = {}
         for name, optional, spec in each_field(self.target):
             if name in self.templates:
-                templates[name] = self._tolerant(self.templates[name], source)
+                templates[name] = self._if_present(self.templates[name], source)
             elif (
                 name in source and same_contract(source[name][1], spec) and (optional or not source[name][0])
             ):
-                templates[name] = self._tolerant(f"={self.root}.{name}", source)
+                templates[name] = self._if_present(f"={self.root}.{name}", source)
         return templates | {name: value for name, value in self.templates.items() if name not in templates}
 
     @property
@@ -51,7 +51,7 @@ class CastSide:
         name = value.removeprefix(prefix).strip()
         return name if name.isidentifier() else None
 
-    def _tolerant(self, value: Any, source: Mapping[str, tuple[bool, Any]]) -> Any:
+    def _if_present(self, value: Any, source: Mapping[str, tuple[bool, Any]]) -> Any:
         """Return a template that copies an absent field as absent."""
         name = self.copied_field(value)
         if name is None or not source.get(name, (False, None))[0]:
@@ -61,13 +61,13 @@ class CastSide:
 
 def same_contract(left: Any, right: Any) -> bool:
     """Compare the contracts of two fields; descriptions do not count."""
-    return bool(_bare(field_schema(left)) == _bare(field_schema(right)))
+    return bool(_without_notes(field_schema(left)) == _without_notes(field_schema(right)))
 
 
-def _bare(schema: Any) -> Any:
+def _without_notes(schema: Any) -> Any:
     if isinstance(schema, dict):
-        return {k: _bare(v) for k, v in schema.items() if k not in ("description", "x-pii")}
-    return [_bare(v) for v in schema] if isinstance(schema, list) else schema
+        return {k: _without_notes(v) for k, v in schema.items() if k not in ("description", "x-pii")}
+    return [_without_notes(v) for v in schema] if isinstance(schema, list) else schema
 
 
 def cast_sides(documents: Documents, mapping: kinds.Mapping) -> list[CastSide]:
