@@ -268,7 +268,7 @@ class _Parser:
         token = self.advance()
         self.count(token)
         if token.kind == "name":
-            return self.named(token)
+            return self.name(token)
         if token.kind in ("int", "decimal", "hex"):
             return t.LiteralNode(token.start, token.end, self.number(token, negative=False))
         if token.kind == "string":
@@ -284,7 +284,7 @@ class _Parser:
             return self.fail("expected a value, found the end of the expression", token)
         return self.fail(f"expected a value, found {token.text!r}", token)
 
-    def named(self, token: Lexeme) -> t.ExprNode:
+    def name(self, token: Lexeme) -> t.ExprNode:
         if token.text in _CONSTANTS:
             return t.LiteralNode(token.start, token.end, _CONSTANTS[token.text])
         if token.text in _RESERVED or token.text == "in":

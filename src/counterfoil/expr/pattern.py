@@ -224,9 +224,9 @@ class _PatternParser:
         if self.text[self.at : self.at + 1] in ("b", "B", "A", "z"):
             flag = {"b": _WORD_EDGE, "B": _NO_WORD_EDGE, "A": _BEGIN, "z": _END}[self.take()]
             return ("assert", (flag,))
-        return self.set_of(self.escaped())
+        return self.set_of(self.escape_ranges())
 
-    def escaped(self) -> Ranges:
+    def escape_ranges(self) -> Ranges:
         character = self.take()
         classes = {"d": _DIGIT, "w": _WORD, "s": _SPACE}
         if character.lower() in classes:
@@ -282,7 +282,7 @@ class _PatternParser:
 
     def class_character(self) -> Ranges:
         character = self.take()
-        return self.escaped() if character == "\\" else ((ord(character), ord(character)),)
+        return self.escape_ranges() if character == "\\" else ((ord(character), ord(character)),)
 
 
 class CompiledPattern:

@@ -32,7 +32,7 @@ class AsyncApiComparison:
         """Compare everything, or only what the consumer declared; fills the findings of the context."""
         before, after = read(self.old), read(self.new)
         if self.context.declared is not None:
-            before = _used(before, self.context.declared)
+            before = _select_used(before, self.context.declared)
             pairs = _pairs(before, after)
             self._servers()
             for name, channel in before.channels.items():
@@ -178,7 +178,7 @@ class AsyncApiComparison:
         messages.flow(self.context, old, new)
 
 
-def _used(description: Description, declared: Mapping[str, DeclaredUse]) -> Description:
+def _select_used(description: Description, declared: Mapping[str, DeclaredUse]) -> Description:
     """Return the flows of declared messages, and the channels that carry them."""
     flows = {}
     for name, flow in description.flows.items():

@@ -20,7 +20,7 @@ MAX_PLACEMENTS = 400
 
 def solve_array(search: Search, atoms: Iterable[Formula]) -> v.SearchResult:
     """Return an array that meets the statements, or that none exists."""
-    return _Arrays(search, v.grouped(atoms)).answer()
+    return _Arrays(search, v.group_by_name(atoms)).answer()
 
 
 class _Arrays:

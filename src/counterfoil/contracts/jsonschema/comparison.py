@@ -174,7 +174,7 @@ class _SchemaComparison:
         here = {(True, nodes.key(source, before.part)), (False, nodes.key(target, after.part))}
         if before.schema is not before.part and difference.subject not in _INNER_SUBJECTS:
             here.add((True, nodes.key(source, before.schema)))
-        at_place = (True, _embedded(pair, difference.path, here))
+        at_place = (True, _embed(pair, difference.path, here))
         exact = False
         outside = (False, nodes.key(target, target.root))
         for goal in (frozenset([root, at_place]), frozenset([root, at_place, outside])):
@@ -193,7 +193,7 @@ class _SchemaComparison:
         return ("no" if exact else "unknown"), msgspec.UNSET
 
 
-def _embedded(pair: SchemaPair, path: Path, literals: Iterable[tuple[bool, int]]) -> int:
+def _embed(pair: SchemaPair, path: Path, literals: Iterable[tuple[bool, int]]) -> int:
     """Return the number of the schema of instances with such a part at that place."""
     key = pair.nodes.inside(PartCondition(Step("here"), tuple(sorted(literals))))
     for step in reversed(path):

@@ -20,15 +20,15 @@ TYPES = ("string", "object", "number", "array", "boolean", "null")
 
 def all_of(parts: Iterable[Formula]) -> Formula:
     """Return the conjunction, simplified."""
-    return _joined("and", parts, unit=True)
+    return _join("and", parts, unit=True)
 
 
 def any_of(parts: Iterable[Formula]) -> Formula:
     """Return the disjunction, simplified."""
-    return _joined("or", parts, unit=False)
+    return _join("or", parts, unit=False)
 
 
-def _joined(kind: str, parts: Iterable[Formula], *, unit: bool) -> Formula:
+def _join(kind: str, parts: Iterable[Formula], *, unit: bool) -> Formula:
     simplified: list[Formula] = []
     for part in parts:
         if part is unit:

@@ -44,7 +44,7 @@ class UnnamedProperty(NamedTuple):
 
 def solve_object(search: Search, atoms: Iterable[Formula]) -> v.SearchResult:
     """Return an object that meets the statements, or that none exists."""
-    return _Objects(search, v.grouped(atoms)).answer()
+    return _Objects(search, v.group_by_name(atoms)).answer()
 
 
 class _Objects:

@@ -7,7 +7,7 @@ from typing import Any
 
 from counterfoil.contracts.json_parts import as_map
 from counterfoil.contracts.jsonschema.document import SchemaDocument
-from counterfoil.contracts.jsonschema.evaluated import UndecidedEvaluation, evaluated
+from counterfoil.contracts.jsonschema.evaluation import UndecidedEvaluation, evaluate
 from counterfoil.contracts.jsonschema.formula import Formula, Literal, all_of, any_of, count, negate, number
 from counterfoil.contracts.jsonschema.nodes import Nodes, PartCondition, Step
 
@@ -256,7 +256,7 @@ def _unevaluated(
 ) -> Formula:
     """Return the formula for the parts that the schema does not evaluate otherwise."""
     try:
-        answers = evaluated(document, schema, lit, type_)
+        answers = evaluate(document, schema, lit, type_)
     except UndecidedEvaluation:
         return ("opaque", f"unevaluated {type_}", lit.pair(schema))
     return any_of(

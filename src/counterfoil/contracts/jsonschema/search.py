@@ -180,9 +180,11 @@ class Search:
                         return v.IMPOSSIBLE
                     atoms.add(formula)
             remaining = []
-            tags = self._tagged(atoms) if choices and type_ == "object" else {}
+            tags = self._tag_values(atoms) if choices and type_ == "object" else {}
             for alternatives, source in choices:
-                left = tuple(part for part in alternatives if not self._excluded(part, atoms, decided, tags))
+                left = tuple(
+                    part for part in alternatives if not self._is_excluded(part, atoms, decided, tags)
+                )
                 if not left:
                     return v.IMPOSSIBLE
                 if any(self._holds(part, atoms, decided, tags) for part in left):
@@ -280,7 +282,7 @@ class Search:
             return bool(negate(first) == second)
         return self._impossible(frozenset([first[1:], second[1:]]), type_)
 
-    def _tagged(self, atoms: set[Formula]) -> dict[str, frozenset[str]]:
+    def _tag_values(self, atoms: set[Formula]) -> dict[str, frozenset[str]]:
         """Return the few values that tag properties such as `type: {const: card}` may have."""
         tags: dict[str, frozenset[str]] = {}
         for atom in atoms:
@@ -317,7 +319,7 @@ class Search:
             return bool(positive)
         return None if values & formula[1] else not positive
 
-    def _excluded(
+    def _is_excluded(
         self,
         part: Formula,
         atoms: set[Formula],
@@ -332,7 +334,7 @@ class Search:
             return decided.get(part[2], part[1]) is not part[1]
         if kind == "and":
             present = frozenset(inner[1] for inner in part[1] if inner[0] == "required")
-            return any(self._excluded(inner, atoms, decided, tags, present) for inner in part[1])
+            return any(self._is_excluded(inner, atoms, decided, tags, present) for inner in part[1])
         if kind in {"or", "one", "notone"}:
             return False
         if kind == "prop":

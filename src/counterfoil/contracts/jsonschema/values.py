@@ -59,7 +59,7 @@ def better(best: SearchResult, answer: SearchResult) -> SearchResult:
     return answer if answer.existence is Existence.PERHAPS and useful else best
 
 
-def grouped(atoms: Iterable[Formula]) -> dict[str, list[Any]]:
+def group_by_name(atoms: Iterable[Formula]) -> dict[str, list[Any]]:
     """Group statements by name."""
     groups: dict[str, list[Any]] = {}
     for name, *rest in atoms:
@@ -69,7 +69,7 @@ def grouped(atoms: Iterable[Formula]) -> dict[str, list[Any]]:
 
 def solve_number(atoms: Iterable[Formula]) -> SearchResult:
     """Return a number inside all bounds, on all required multiples and off all excluded ones."""
-    statements = grouped(atoms)
+    statements = group_by_name(atoms)
     low = max(statements.get("min", []), key=lambda bound: (bound[0], bound[1]), default=None)
     high = min(statements.get("max", []), key=lambda bound: (bound[0], not bound[1]), default=None)
     steps = statements.get("multiple", []) + [Fraction(1)] * ("integer" in statements)
@@ -239,7 +239,7 @@ def pattern_matches(pattern: str, text: str) -> bool | None:
 
 def solve_string(atoms: Iterable[Formula]) -> SearchResult:
     """Return a string that meets the lengths, patterns, formats and value sets."""
-    statements = grouped(atoms)
+    statements = group_by_name(atoms)
     shortest = max(statements.get("minlen", []), default=0)
     longest = min(statements.get("maxlen", []), default=None)
     denied = frozenset[str]().union(*statements.get("noneof", []))

@@ -24,19 +24,19 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 # ------------------------------------------------------------------ names
 
 
-def one_convention(subject: LintSubject) -> Iterator[RuleHit]:
+def check_field_names(subject: LintSubject) -> Iterator[RuleHit]:
     # Headers follow the conventions of HTTP, not those of the fields.
     names = [(field.name, field.path) for field in subject.fields if "headers" not in field.path]
     yield from _inconsistent_names(names, "field")
 
 
-def component_names(subject: LintSubject) -> Iterator[RuleHit]:
+def check_component_names(subject: LintSubject) -> Iterator[RuleHit]:
     for kind, components in as_map(subject.data.get("components")).items():
         names: list[tuple[str, Path]] = [(name, ("components", kind, name)) for name in as_map(components)]
         yield from _inconsistent_names(names, kind.rstrip("s"))
 
 
-def operation_ids(subject: LintSubject) -> Iterator[RuleHit]:
+def check_operation_ids(subject: LintSubject) -> Iterator[RuleHit]:
     paths: dict[str, Path] = {}
     names: list[tuple[str, Path]] = []
     for path, operation in _operations(subject):
@@ -52,7 +52,7 @@ def operation_ids(subject: LintSubject) -> Iterator[RuleHit]:
     yield from _inconsistent_names(names, "operation")
 
 
-def path_names(subject: LintSubject) -> Iterator[RuleHit]:
+def check_path_names(subject: LintSubject) -> Iterator[RuleHit]:
     for path in as_map(subject.data.get("paths")):
         key_path: Path = ("paths", path)
         parts = [part for part in path.split("/") if part and not part.startswith("{")]
@@ -66,7 +66,7 @@ def path_names(subject: LintSubject) -> Iterator[RuleHit]:
             yield key_path, f"`{verb}` repeats the HTTP method", "use a noun; the method is the verb"
 
 
-def enum_values(subject: LintSubject) -> Iterator[RuleHit]:
+def check_enum_values(subject: LintSubject) -> Iterator[RuleHit]:
     for field in subject.fields:
         conventions = [v.conventions_of(text) for text in field.values if v.words(text)]
         # Texts such as `10 %` or `EUR/USD` are not names.
@@ -74,7 +74,7 @@ def enum_values(subject: LintSubject) -> Iterator[RuleHit]:
             yield field.path, f"the values of `{field.name}` mix naming conventions", "use one convention"
 
 
-def event_name(subject: LintSubject) -> Iterator[RuleHit]:
+def check_event_name(subject: LintSubject) -> Iterator[RuleHit]:
     name = str(subject.data.get("name", ""))
     parts = name.split(".")
     if len(parts) < 2 or not (parts[-1][:1] == "v" and parts[-1][1:].isdigit()):
@@ -87,7 +87,7 @@ def event_name(subject: LintSubject) -> Iterator[RuleHit]:
         yield ("name",), f"`{name}` does not name an object and what happened to it", fix
 
 
-def state_names(subject: LintSubject) -> Iterator[RuleHit]:
+def check_state_names(subject: LintSubject) -> Iterator[RuleHit]:
     for path, state in _keyed(subject.data, "becomes"):
         if (
             isinstance(state, str)
@@ -100,7 +100,7 @@ def state_names(subject: LintSubject) -> Iterator[RuleHit]:
 # ------------------------------------------------------------------ versions
 
 
-def described_version(subject: LintSubject) -> Iterator[RuleHit]:
+def check_version(subject: LintSubject) -> Iterator[RuleHit]:
     info = as_map(subject.data.get("info"))
     version = info.get("version")
     if not isinstance(version, str) or not v.VERSION.fullmatch(version):
@@ -108,7 +108,7 @@ def described_version(subject: LintSubject) -> Iterator[RuleHit]:
         yield path, f"the version {version!r} cannot be ordered", "use a version such as 1.4.0, or a date"
 
 
-def schema_version(subject: LintSubject) -> Iterator[RuleHit]:
+def check_schema_version(subject: LintSubject) -> Iterator[RuleHit]:
     if "$schema" not in subject.data:
         fix = 'add "$schema": "https://json-schema.org/draft/2020-12/schema"'
         yield (), "the schema does not state its draft", fix
@@ -118,7 +118,7 @@ def schema_version(subject: LintSubject) -> Iterator[RuleHit]:
         yield ("$id",), "the `$id` of the schema has no version", "end it with a version: `.../invoice/v1`"
 
 
-def lifecycle(subject: LintSubject) -> Iterator[RuleHit]:
+def check_lifecycle(subject: LintSubject) -> Iterator[RuleHit]:
     for path, operation in _operations(subject):
         deprecated = operation.get("deprecated") is True
         sunset = next((operation[key] for key in ("x-sunset", "sunset") if key in operation), None)
@@ -135,7 +135,7 @@ def lifecycle(subject: LintSubject) -> Iterator[RuleHit]:
 # ------------------------------------------------------------------ required metadata
 
 
-def described(subject: LintSubject) -> Iterator[RuleHit]:
+def check_description(subject: LintSubject) -> Iterator[RuleHit]:
     info = as_map(subject.data.get("info"))
     for key in ("title", "description"):
         if not info.get(key):
@@ -144,13 +144,13 @@ def described(subject: LintSubject) -> Iterator[RuleHit]:
         yield ("info",), "the description has no contact", "add `info.contact`"
 
 
-def explained(subject: LintSubject) -> Iterator[RuleHit]:
+def check_summary(subject: LintSubject) -> Iterator[RuleHit]:
     for path, operation in _operations(subject):
         if not operation.get("summary") and not operation.get("description"):
             yield path, "the operation has no summary", "add a `summary`"
 
 
-def error_answers(subject: LintSubject) -> Iterator[RuleHit]:
+def check_error_responses(subject: LintSubject) -> Iterator[RuleHit]:
     for path, operation in _operations(subject):
         responses = as_map(operation.get("responses"))
         if responses and not any(str(code)[:1] in "45" or code == "default" for code in responses):
@@ -158,7 +158,7 @@ def error_answers(subject: LintSubject) -> Iterator[RuleHit]:
             yield (*path, "responses"), "no response describes a failure", fix
 
 
-def secured(subject: LintSubject) -> Iterator[RuleHit]:
+def check_security(subject: LintSubject) -> Iterator[RuleHit]:
     if "security" in subject.data:
         return
     for path, operation in _operations(subject):
@@ -167,13 +167,13 @@ def secured(subject: LintSubject) -> Iterator[RuleHit]:
             yield path, "the operation has no security requirement", fix
 
 
-def schema_described(subject: LintSubject) -> Iterator[RuleHit]:
+def check_schema_description(subject: LintSubject) -> Iterator[RuleHit]:
     for key in ("title", "description"):
         if not subject.data.get(key):
             yield (), f"the schema has no {key}", f"add `{key}`"
 
 
-def owned(subject: LintSubject) -> Iterator[RuleHit]:
+def check_owner(subject: LintSubject) -> Iterator[RuleHit]:
     if not subject.data.get("owner"):
         fix = "add `owner:` with a role"
         yield ("name",), "the workflow has no owner to receive its Cases", fix
@@ -184,14 +184,14 @@ def owned(subject: LintSubject) -> Iterator[RuleHit]:
 # ------------------------------------------------------------------ envelope
 
 
-def envelope_repeated(subject: LintSubject) -> Iterator[RuleHit]:
+def check_repeated_envelope(subject: LintSubject) -> Iterator[RuleHit]:
     for name in as_map(subject.data.get("data")):
         if str(name).removesuffix("?") in v.ENVELOPE:
             fix = "remove it, or choose a more specific name"
             yield ("data", name), f"`{name}` is already part of the envelope of every event", fix
 
 
-def envelope_whole(subject: LintSubject) -> Iterator[RuleHit]:
+def check_envelope_fields(subject: LintSubject) -> Iterator[RuleHit]:
     for path, node in _dicts(subject.data, ()):
         properties = as_map(node.get("properties"))
         if path[-1:] == ("properties",) or "specversion" not in properties:
@@ -205,7 +205,7 @@ def envelope_whole(subject: LintSubject) -> Iterator[RuleHit]:
             yield path, "the CloudEvents envelope has no time", "add `time`, an RFC 3339 date-time"
 
 
-def messages_enveloped(subject: LintSubject) -> Iterator[RuleHit]:
+def check_message_envelope(subject: LintSubject) -> Iterator[RuleHit]:
     default = str(subject.data.get("defaultContentType", ""))
     for path, message in _messages(subject.data):
         if "$ref" in message:
@@ -217,7 +217,7 @@ def messages_enveloped(subject: LintSubject) -> Iterator[RuleHit]:
             yield path, "the message has no envelope with id, source and time", fix
 
 
-def retry_safe(subject: LintSubject) -> Iterator[RuleHit]:
+def check_retries(subject: LintSubject) -> Iterator[RuleHit]:
     shared = as_map(as_map(subject.data.get("components")).get("parameters"))
     for path, operation in _operations(subject):
         if path[-1] != "post":
@@ -233,7 +233,7 @@ def retry_safe(subject: LintSubject) -> Iterator[RuleHit]:
 # ------------------------------------------------------------------ money
 
 
-def money_exact(subject: LintSubject) -> Iterator[RuleHit]:
+def check_money_type(subject: LintSubject) -> Iterator[RuleHit]:
     """Require the type `money` in governance files; minor units or a decimal text elsewhere."""
     governed = subject.form not in OUTSIDE
     for field in subject.fields:
@@ -249,7 +249,7 @@ def money_exact(subject: LintSubject) -> Iterator[RuleHit]:
             yield field.path, f"`{field.name}` is money but allows any text", fix
 
 
-def money_currency(subject: LintSubject) -> Iterator[RuleHit]:
+def check_currency(subject: LintSubject) -> Iterator[RuleHit]:
     for field in subject.fields:
         bare = _is_amount(field) and field.type in ("integer", "number", "string")
         if bare and not any("currency" in v.words(name) for name in field.near):
@@ -260,7 +260,7 @@ def money_currency(subject: LintSubject) -> Iterator[RuleHit]:
 # ------------------------------------------------------------------ dates
 
 
-def moments(subject: LintSubject) -> Iterator[RuleHit]:
+def check_times(subject: LintSubject) -> Iterator[RuleHit]:
     governed = subject.form not in OUTSIDE
     for field in subject.fields:
         last = (v.words(field.name) or [""])[-1]
@@ -288,7 +288,7 @@ def moments(subject: LintSubject) -> Iterator[RuleHit]:
 # ------------------------------------------------------------------ personal data
 
 
-def personal_marked(subject: LintSubject) -> Iterator[RuleHit]:
+def check_personal_mark(subject: LintSubject) -> Iterator[RuleHit]:
     mark = "x-pii" if subject.form in OUTSIDE else "pii"
     for field in subject.fields:
         words = v.personal(field.name)
@@ -299,38 +299,38 @@ def personal_marked(subject: LintSubject) -> Iterator[RuleHit]:
 
 RULES: tuple[LintRule, ...] = (
     LintRule("name-convention", OUTSIDE, "Field names follow one convention, so that they can be guessed.",
-         one_convention),
+         check_field_names),
     LintRule("name-component", ("openapi", "asyncapi"), "Component names of one kind follow one convention.",
-         component_names),
+         check_component_names),
     LintRule("name-operation", ("openapi",), "Every operation has a unique operationId; all follow one convention.",
-         operation_ids),
+         check_operation_ids),
     LintRule("name-path", ("openapi",), "A path uses lower-case nouns, without a verb and without a trailing slash.",
-         path_names),
-    LintRule("name-value", WITH_FIELDS, "Enum values follow one convention.", enum_values),
-    LintRule("name-event", ("event",), "An event is named `object.happened.vN`: a fact and its version.", event_name),
-    LintRule("name-state", ("workflow",), "Business states are in snake_case, because people search for them.", state_names),
+         check_path_names),
+    LintRule("name-value", WITH_FIELDS, "Enum values follow one convention.", check_enum_values),
+    LintRule("name-event", ("event",), "An event is named `object.happened.vN`: a fact and its version.", check_event_name),
+    LintRule("name-state", ("workflow",), "Business states are in snake_case, because people search for them.", check_state_names),
     LintRule("version-described", ("openapi", "asyncapi"), "`info.version` is a semantic version or a date.",
-         described_version),
-    LintRule("version-schema", ("jsonschema",), "A schema states its draft and an `$id` with a version.", schema_version),
+         check_version),
+    LintRule("version-schema", ("jsonschema",), "A schema states its draft and an `$id` with a version.", check_schema_version),
     LintRule("version-lifecycle", ("openapi",), "A deprecated operation has a sunset date, and a sunset date is only on deprecated operations.",
-         lifecycle),
+         check_lifecycle),
     LintRule("metadata-described", ("openapi", "asyncapi"), "A description has a title, a description and a contact.",
-         described),
-    LintRule("metadata-operation", ("openapi",), "Every operation has a summary.", explained),
-    LintRule("metadata-errors", ("openapi",), "Every operation describes an error response.", error_answers),
-    LintRule("metadata-security", ("openapi",), "Every operation has a security requirement.", secured),
-    LintRule("metadata-schema", ("jsonschema",), "A schema has a title and a description.", schema_described),
-    LintRule("metadata-workflow", ("workflow",), "A workflow has an owner and a description.", owned),
+         check_description),
+    LintRule("metadata-operation", ("openapi",), "Every operation has a summary.", check_summary),
+    LintRule("metadata-errors", ("openapi",), "Every operation describes an error response.", check_error_responses),
+    LintRule("metadata-security", ("openapi",), "Every operation has a security requirement.", check_security),
+    LintRule("metadata-schema", ("jsonschema",), "A schema has a title and a description.", check_schema_description),
+    LintRule("metadata-workflow", ("workflow",), "A workflow has an owner and a description.", check_owner),
     LintRule("envelope-repeated", ("event",), "The data of an event does not repeat its envelope, because the two could differ.",
-         envelope_repeated),
-    LintRule("envelope-whole", ("jsonschema", "openapi"), "A CloudEvents envelope requires what CloudEvents 1.0 does, and has a time.", envelope_whole),
+         check_repeated_envelope),
+    LintRule("envelope-whole", ("jsonschema", "openapi"), "A CloudEvents envelope requires what CloudEvents 1.0 does, and has a time.", check_envelope_fields),
     LintRule("envelope-message", ("asyncapi",), "A message has an envelope; without an id no duplicate is recognised.",
-         messages_enveloped),
-    LintRule("envelope-retry", ("openapi",), "A POST accepts an idempotency key, because a timeout is not a failure.", retry_safe),
-    LintRule("money-exact", WITH_FIELDS, "Money is exact: `money` in governance files, minor units or decimal text elsewhere, never a floating-point number.", money_exact),
-    LintRule("money-currency", OUTSIDE, "An amount has a currency in the same or an enclosing object.", money_currency),
-    LintRule("date-form", WITH_FIELDS, "`_at` is a timestamp with a zone, `_on` and `_date` are dates, and both have a format.", moments),
-    LintRule("pii-mark", WITH_FIELDS, "Personal data is marked, or marked as not personal: erasure depends on the mark.", personal_marked),
+         check_message_envelope),
+    LintRule("envelope-retry", ("openapi",), "A POST accepts an idempotency key, because a timeout is not a failure.", check_retries),
+    LintRule("money-exact", WITH_FIELDS, "Money is exact: `money` in governance files, minor units or decimal text elsewhere, never a floating-point number.", check_money_type),
+    LintRule("money-currency", OUTSIDE, "An amount has a currency in the same or an enclosing object.", check_currency),
+    LintRule("date-form", WITH_FIELDS, "`_at` is a timestamp with a zone, `_on` and `_date` are dates, and both have a format.", check_times),
+    LintRule("pii-mark", WITH_FIELDS, "Personal data is marked, or marked as not personal: erasure depends on the mark.", check_personal_mark),
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from counterfoil.contracts.openapi.compare import OpenApiComparison
 from counterfoil.contracts.openapi.context import ComparisonContext
 from counterfoil.contracts.openapi.reads import DeclaredUse, InvalidReads, operation_uses
 from counterfoil.contracts.openapi.rules import RULES, CompatibilityRule
-from counterfoil.contracts.openapi.swagger import upgraded
+from counterfoil.contracts.openapi.swagger import upgrade
 from counterfoil.contracts.report import PROFILES, Change, Profile, Report
 
 _COMPONENT = re.compile(r"^/components/(\w+)/([^/]+)")
@@ -44,7 +44,7 @@ def compare_openapi(
         if not isinstance(description, dict):
             raise ValueError("a description must be an object")
     context = ComparisonContext(
-        upgraded(old), upgraded(new), profile, today or datetime.now(UTC).date(), declared
+        upgrade(old), upgrade(new), profile, today or datetime.now(UTC).date(), declared
     )
     if old is not new:
         OpenApiComparison(context).run()

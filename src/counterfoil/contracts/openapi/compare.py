@@ -66,7 +66,7 @@ class OpenApiComparison:
             sides = [side for side in SIDES if reference in before.by_side[side]]
             if name not in as_map(new.get(section)):
                 if section == "schemas":
-                    self._removed(name, old["schemas"][name], sides)
+                    self._report_removed_schema(name, old["schemas"][name], sides)
                 continue
             for side in sides:
                 if reference in after.by_side[side]:
@@ -107,7 +107,7 @@ class OpenApiComparison:
         else:
             bodies.response(self.context, old_node, new_node, where, side)
 
-    def _removed(self, name: str, schema: Any, sides: list[Side]) -> None:
+    def _report_removed_schema(self, name: str, schema: Any, sides: list[Side]) -> None:
         """Report a removed schema; as `resource-removed` if clients recognise its values by a tag property."""
         where = f"/components/schemas/{escape(name)}"
         tag = _tag(self.schemas, schema, fresh=False)

@@ -294,11 +294,11 @@ def _sizes(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) ->
         grew = not minimum if after is None else before is not None and after > before
         kind = f"{name}-{'increased' if grew else 'decreased'}"
         texts = ["none" if limit is None else str(limit) for limit in (before, after)]
-        example = _sized(keyword, old, new, grew == minimum)
+        example = _text_beyond(keyword, old, new, grew == minimum)
         schemas.report(place, kind, f"{keyword}: {texts[0]} became {texts[1]}", example)
 
 
-def _sized(keyword: str, old: View, new: View, narrower: bool) -> Any:
+def _text_beyond(keyword: str, old: View, new: View, narrower: bool) -> Any:
     """Return a text of a length that only one side allows."""
     view, other = (old, new) if narrower else (new, old)
     if keyword == "minLength":
@@ -352,7 +352,7 @@ def _negation(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace)
         schemas.report(place, "not-added", "some values are excluded now")
     elif after is None:
         schemas.report(place, "not-removed", "no values are excluded any more")
-    elif not schemas.fits(before, after, place.turned()):
+    elif not schemas.fits(before, after, place.opposite()):
         # Exclusion reverses the direction: excluding more values leaves fewer.
         decided = schemas.fits(before, after, place)
         kind = "not-changed" if not decided else "not-added" if place.side == "request" else "not-removed"

@@ -109,7 +109,7 @@ class ApiDescription:
             self._reference_counts = Counter(references(self.root))
         return self._reference_counts
 
-    def reached(self, starts: Iterable[str]) -> set[str]:
+    def reach(self, starts: Iterable[str]) -> set[str]:
         """Return all references reachable from some, through components."""
         reachable: set[str] = set()
         pending = list(starts)
@@ -141,7 +141,7 @@ class ComponentUsage:
             self._path_item(item, False, set())
         for item in document.section("webhooks").values():
             self._path_item(item, True, set())
-        self.by_side = {side: document.reached(starts) for side, starts in self._starts.items()}
+        self.by_side = {side: document.reach(starts) for side, starts in self._starts.items()}
 
     def _path_item(self, item: Any, flipped: bool, path: set[int]) -> None:
         item = self._document.follow(item)

@@ -14,7 +14,7 @@ import msgspec
 from counterfoil.contracts.json_parts import Node
 
 STABILITY = ("draft", "alpha", "beta", "stable")
-Report = Callable[[str, str], None]
+ReportChange = Callable[[str, str], None]
 """Callback for the kind of a change and its message."""
 
 
@@ -23,16 +23,16 @@ class Lifecycle(msgspec.Struct, frozen=True):
 
     today: date
 
-    def compare(self, old: Node, new: Node, report: Report) -> None:
+    def compare(self, old: Node, new: Node, report: ReportChange) -> None:
         """Report changes of deprecation and removal date."""
-        was, now = _deprecated(old), _deprecated(new)
+        was, now = _is_deprecated(old), _is_deprecated(new)
         if was and not now:
             report("reactivated", "is not deprecated any more")
             return
         if not now:
             return
         if not was:
-            self._deprecated_now(new, report)
+            self._report_deprecation(new, report)
             return
         before, after = sunset(old), sunset(new)
         if before == after:
@@ -47,7 +47,7 @@ class Lifecycle(msgspec.Struct, frozen=True):
         elif before is not None and after is not None and after < before:
             report("sunset-moved-earlier", f"will be removed on {after}, earlier than {before}")
 
-    def _deprecated_now(self, new: Node, report: Report) -> None:
+    def _report_deprecation(self, new: Node, report: ReportChange) -> None:
         end = sunset(new)
         if isinstance(end, str):
             report("sunset-invalid", f"is deprecated with the removal date {end!r}, which is not a date")
@@ -58,9 +58,9 @@ class Lifecycle(msgspec.Struct, frozen=True):
         else:
             report("deprecated", f"is deprecated and stays available until {end}")
 
-    def removed(self, old: Node) -> tuple[str, str]:
+    def judge_removal(self, old: Node) -> tuple[str, str]:
         """Compare a removal with its announcement. Return the suffix of the rule name and the text."""
-        if not _deprecated(old):
+        if not _is_deprecated(old):
             return "removed", "without having been deprecated"
         end = sunset(old)
         if isinstance(end, str):
@@ -72,7 +72,7 @@ class Lifecycle(msgspec.Struct, frozen=True):
         return "removed-after-sunset", f"after the announced date {end}"
 
 
-def _deprecated(node: Node) -> bool:
+def _is_deprecated(node: Node) -> bool:
     return node.get("deprecated") is True
 
 
@@ -92,6 +92,6 @@ def sunset(node: Node) -> date | str | None:
         return text
 
 
-def unstable(node: Node) -> bool:
+def is_unstable(node: Node) -> bool:
     """Return true if the stability level promises nothing yet."""
     return node.get("x-stability-level") in ("draft", "alpha")

@@ -25,7 +25,7 @@ def compare(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -
         _items(schemas, old, new, place)
 
 
-def _hidden(view: View, name: str, schemas: SchemaComparer, place: SchemaPlace, *, fresh: bool) -> bool:
+def _is_hidden(view: View, name: str, schemas: SchemaComparer, place: SchemaPlace, *, fresh: bool) -> bool:
     """Return true if a property does not travel in this direction."""
     if name not in view.properties:
         return False
@@ -40,29 +40,31 @@ def _properties(schemas: SchemaComparer, old: View, new: View, place: SchemaPlac
         used = place.fields.of(name)
         there = place.into(f"properties/{escape(name)}", used if used is not None else place.fields)
         if name not in old.properties and name not in old.required:
-            _added_property(schemas, old, new, name, there)
+            _compare_added_property(schemas, old, new, name, there)
         elif used is None:
             continue
         elif name in old.properties and name not in new.properties:
-            _removed_property(schemas, old, new, name, there)
+            _compare_removed_property(schemas, old, new, name, there)
             if name in new.required and there.side == "request":
                 _required(schemas, old, new, name, there)
         else:
             _common_property(schemas, old, new, name, there)
 
 
-def _default(view: View, name: str, schemas: SchemaComparer) -> bool:
+def _has_default(view: View, name: str, schemas: SchemaComparer) -> bool:
     return name in view.properties and "default" in schemas.view(view.properties[name], fresh=True).carried
 
 
-def _added_property(schemas: SchemaComparer, old: View, new: View, name: str, there: SchemaPlace) -> None:
-    if _hidden(new, name, schemas, there, fresh=True):
+def _compare_added_property(
+    schemas: SchemaComparer, old: View, new: View, name: str, there: SchemaPlace
+) -> None:
+    if _is_hidden(new, name, schemas, there, fresh=True):
         return
     if there.side == "request" and name in new.required and name not in new.properties:
         message = "the property must be sent now but is not in `properties`"
         schemas.report(there, "required-property-undescribed", message)
     elif there.side == "request" and name in new.required:
-        with_default = _default(new, name, schemas)
+        with_default = _has_default(new, name, schemas)
         kind = "required-property-with-default-added" if with_default else "required-property-added"
         example = sample_of(old, schemas.old, kind="object")
         schemas.report(there, kind, "the property must be sent now", example)
@@ -73,8 +75,10 @@ def _added_property(schemas: SchemaComparer, old: View, new: View, name: str, th
         schemas.report(there, "property-added", "the property was added")
 
 
-def _removed_property(schemas: SchemaComparer, old: View, new: View, name: str, there: SchemaPlace) -> None:
-    if _hidden(old, name, schemas, there, fresh=False):
+def _compare_removed_property(
+    schemas: SchemaComparer, old: View, new: View, name: str, there: SchemaPlace
+) -> None:
+    if _is_hidden(old, name, schemas, there, fresh=False):
         return
     kind, text = "property-not-described", "is not described any more but is still accepted"
     if there.side == "response":
@@ -101,8 +105,8 @@ def _removed_property(schemas: SchemaComparer, old: View, new: View, name: str, 
 
 
 def _common_property(schemas: SchemaComparer, old: View, new: View, name: str, there: SchemaPlace) -> None:
-    was_hidden = _hidden(old, name, schemas, there, fresh=False)
-    is_hidden = _hidden(new, name, schemas, there, fresh=True)
+    was_hidden = _is_hidden(old, name, schemas, there, fresh=False)
+    is_hidden = _is_hidden(new, name, schemas, there, fresh=True)
     word = "read-only" if there.side == "request" else "write-only"
     if was_hidden and is_hidden:
         return
@@ -129,7 +133,7 @@ def _required(schemas: SchemaComparer, old: View, new: View, name: str, there: S
         return
     if after:
         kind = "property-became-required"
-        if there.side == "request" and _default(new, name, schemas):
+        if there.side == "request" and _has_default(new, name, schemas):
             kind = "property-with-default-became-required"
         example = sample_of(old, schemas.old, kind="object")
         schemas.report(there, kind, "the property is required now", example)

@@ -58,7 +58,7 @@ def compare(
         if not context.fields_sent.of(_name(node)):
             continue
         if key not in new.nodes:
-            _removed(context, node, there, flipped=flipped)
+            _report_removed(context, node, there, flipped=flipped)
         elif not context.same_component(old.raw[key], new.raw[key]):
             single(context, node, new.nodes[key], there, flipped=flipped)
     for key, node in new.nodes.items():
@@ -74,8 +74,8 @@ def _name(node: Node) -> str:
     return str(node.get("name", ""))
 
 
-def _removed(context: ComparisonContext, node: Node, there: str, *, flipped: bool) -> None:
-    end, notice = context.lifecycle.removed(node)
+def _report_removed(context: ComparisonContext, node: Node, there: str, *, flipped: bool) -> None:
+    end, notice = context.lifecycle.judge_removal(node)
     verb = "sent" if flipped else "read"
     message = f"{node.get('in')} parameter {_name(node)} is not {verb} any more, {notice}"
     context.add(f"parameter-{end}", there, message)

@@ -12,7 +12,7 @@ from counterfoil.contracts.json_parts import Node, escape
 from counterfoil.contracts.openapi import bodies, parameters, security
 from counterfoil.contracts.openapi.context import ComparisonContext
 from counterfoil.contracts.openapi.document import METHODS
-from counterfoil.contracts.openapi.lifecycle import STABILITY, unstable
+from counterfoil.contracts.openapi.lifecycle import STABILITY, is_unstable
 from counterfoil.contracts.openapi.reads import DeclaredUse
 from counterfoil.contracts.openapi.rules import Side
 
@@ -24,7 +24,7 @@ def paths(context: ComparisonContext) -> None:
     old, new = context.old.section("paths"), context.new.section("paths")
     pairs, removed, added = _match(old, new)
     for path in removed:
-        _path_removed(context, path, context.old.follow(old[path]))
+        _report_removed_path(context, path, context.old.follow(old[path]))
     for path in added:
         if context.declared is None:
             context.add("path-added", path, f"path {path} was added")
@@ -60,12 +60,14 @@ def _operations(item: Node) -> dict[str, Node]:
     return {method: item[method] for method in METHODS if isinstance(item.get(method), dict)}
 
 
-def _path_removed(context: ComparisonContext, path: str, item: Node) -> None:
+def _report_removed_path(context: ComparisonContext, path: str, item: Node) -> None:
     operations = {key: node for key, node in _operations(item).items() if context.use(key, path) is not None}
-    outcomes = {method: context.lifecycle.removed(operation) for method, operation in operations.items()}
+    outcomes = {
+        method: context.lifecycle.judge_removal(operation) for method, operation in operations.items()
+    }
     ends = {end for end, _ in outcomes.values()}
     if operations and ends <= {"removed", "removed-without-date"}:
-        if all(unstable(operation) for operation in operations.values()):
+        if all(is_unstable(operation) for operation in operations.values()):
             context.findings.excused = "no stability was promised"
         names = ", ".join(method.upper() for method in operations)
         end = "removed" if "removed" in ends else "removed-without-date"
@@ -74,12 +76,12 @@ def _path_removed(context: ComparisonContext, path: str, item: Node) -> None:
         context.findings.excused = ""
         return
     for method, operation in operations.items():
-        _operation_removed(context, operation, f"{method.upper()} {path}")
+        _report_removed_operation(context, operation, f"{method.upper()} {path}")
 
 
-def _operation_removed(context: ComparisonContext, operation: Node, where: str) -> None:
-    end, notice = context.lifecycle.removed(operation)
-    context.findings.excused = "no stability was promised" if unstable(operation) else ""
+def _report_removed_operation(context: ComparisonContext, operation: Node, where: str) -> None:
+    end, notice = context.lifecycle.judge_removal(operation)
+    context.findings.excused = "no stability was promised" if is_unstable(operation) else ""
     context.add(f"operation-{end}", where, f"the operation was removed, {notice}")
     context.findings.excused = ""
 
@@ -96,14 +98,14 @@ def path_item(
             continue
         where = f"{method.upper()} {after}"
         if method not in new_operations:
-            _operation_removed(context, before_operation, where)
+            _report_removed_operation(context, before_operation, where)
             continue
         after_operation = new_operations[method]
         shared = old_item.get("parameters") == new_item.get("parameters") and before == after
         if before_operation == after_operation and shared and not context.thorough:
             continue
         context.select_fields(use or DeclaredUse())
-        context.findings.excused = "no stability was promised" if unstable(before_operation) else ""
+        context.findings.excused = "no stability was promised" if is_unstable(before_operation) else ""
         sides = (before, old_item, before_operation), (after, new_item, after_operation)
         operation(context, *sides, where, flipped=flipped)
         context.schemas.finish()

@@ -42,7 +42,7 @@ class SchemaPlace(msgspec.Struct, frozen=True):
         where = f"{self.where}/{part}"
         return SchemaPlace(where, self.side, self.form, self.fields if fields is None else fields)
 
-    def turned(self) -> SchemaPlace:
+    def opposite(self) -> SchemaPlace:
         """Return the same place with the other direction."""
         return msgspec.structs.replace(self, side="response" if self.side == "request" else "request")
 
@@ -172,7 +172,7 @@ class SchemaComparer:
             unmatched = variants.compare_matched(trial, old, new, place)
             # If every alternative has a match, comparing the whole adds nothing to comparing the parts.
             whole = (fields_break or unmatched == "some") and unmatched != "named" and trial.findings.breaking
-            if not whole or variants.covered(self, old, new, place) is not True:
+            if not whole or variants.is_covered(self, old, new, place) is not True:
                 self.findings.merge(trial.findings)
         else:
             variants.compare_rearranged(trial, old, new, place)

@@ -21,7 +21,7 @@ _FLOWS = {"accessCode": "authorizationCode", "application": "clientCredentials"}
 _FORM = "application/x-www-form-urlencoded"
 
 
-def upgraded(root: Node) -> Node:
+def upgrade(root: Node) -> Node:
     """Return the description as OpenAPI 3.0; unchanged unless it is Swagger 2.0."""
     if not str(root.get("swagger", "")).startswith("2"):
         return root

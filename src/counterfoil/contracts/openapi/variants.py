@@ -125,7 +125,7 @@ def _name(variant: Any) -> str:
     return str(variant)
 
 
-def covered(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> bool | None:
+def is_covered(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> bool | None:
     """Return whether the wider side accepts all values of the narrower one; None if undecided or too large."""
     old_views, new_views = alternatives(old, schemas.old), alternatives(new, schemas.new)
     if old_views is None or new_views is None:
@@ -175,8 +175,8 @@ def compare_rearranged(schemas: SchemaComparer, old: View, new: View, place: Sch
     """Report changes of two schemas whose choices cannot be matched one to one."""
     if _report_named(schemas, old, new, place):
         return
-    verdict = covered(schemas, old, new, place)
-    turned = covered(schemas, old, new, place.turned())
+    verdict = is_covered(schemas, old, new, place)
+    turned = is_covered(schemas, old, new, place.opposite())
     discriminator(schemas, old, new, place)
     if verdict is None or turned is None:
         message = "the alternatives changed their form; whether they mean the same is not decided"
@@ -193,7 +193,7 @@ def compare_rearranged(schemas: SchemaComparer, old: View, new: View, place: Sch
         kind, message = "union-narrowed", "the alternatives do not cover all earlier values"
     else:
         kind, message = "union-widened", "the alternatives allow values that were not allowed before"
-    schemas.report(place, kind, message, _uncovered(schemas, old, new, place))
+    schemas.report(place, kind, message, _find_uncovered(schemas, old, new, place))
 
 
 def discriminator(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
@@ -225,7 +225,7 @@ def _report_named(schemas: SchemaComparer, old: View, new: View, place: SchemaPl
 
     Applies where some alternatives stay, or where there was no choice before. Returns false if it does not apply.
     """
-    before, after = _named(old), _named(new)
+    before, after = _component_names(old), _component_names(new)
     changed, verb = (before - after, "removed") if place.side == "request" else (after - before, "added")
     new_choice = place.side == "response" and not old.unions and len(new.unions) == 1 and not before
     whole = new_choice and all(reference_of(variant) for variant in new.unions[0].variants)
@@ -237,11 +237,11 @@ def _report_named(schemas: SchemaComparer, old: View, new: View, place: SchemaPl
     return True
 
 
-def _named(view: View) -> set[str]:
+def _component_names(view: View) -> set[str]:
     return view.names | {reference_of(variant) for union in view.unions for variant in union.variants} - {""}
 
 
-def _uncovered(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> Any:
+def _find_uncovered(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> Any:
     old_views, new_views = alternatives(old, schemas.old) or [], alternatives(new, schemas.new) or []
     if place.side == "request":
         for before in old_views:

@@ -18,7 +18,7 @@ MAX_EVALUATIONS = 32
 """Limit of combined answers."""
 
 
-class Evaluated(NamedTuple):
+class Evaluation(NamedTuple):
     """Names and items that a schema evaluates if the condition holds."""
 
     condition: Formula = True
@@ -38,12 +38,12 @@ class UndecidedEvaluation(Exception):
 Literals = Callable[[Any], Formula]
 
 
-def evaluated(
+def evaluate(
     document: SchemaDocument, schema: Any, lit: Literals, type_: str, ancestors: frozenset[int] = frozenset()
-) -> list[Evaluated]:
+) -> list[Evaluation]:
     """Return all answers for instances of one type, object or array. Raises UndecidedEvaluation."""
     if not isinstance(schema, dict) or id(schema) in ancestors:
-        return [Evaluated()]
+        return [Evaluation()]
     ancestors |= {id(schema)}
     if "$dynamicRef" in schema or "$recursiveRef" in schema:
         raise UndecidedEvaluation
@@ -54,15 +54,15 @@ def evaluated(
         if target is None:
             raise UndecidedEvaluation
         conjuncts.append(target)
-    factors += [_closed(part, evaluated(document, part, lit, type_, ancestors), type_) for part in conjuncts]
+    factors += [_close(part, evaluate(document, part, lit, type_, ancestors), type_) for part in conjuncts]
     for name in ("anyOf", "oneOf"):
         for part in as_list(schema.get(name)):
-            inner = _closed(part, evaluated(document, part, lit, type_, ancestors), type_)
+            inner = _close(part, evaluate(document, part, lit, type_, ancestors), type_)
             factors.append(_when(lit(part), inner))
     if "if" in schema and isinstance(schema["if"], dict | bool):
-        condition_answers = evaluated(document, schema["if"], lit, type_, ancestors)
-        then = evaluated(document, schema.get("then", True), lit, type_, ancestors)
-        other = evaluated(document, schema.get("else", True), lit, type_, ancestors)
+        condition_answers = evaluate(document, schema["if"], lit, type_, ancestors)
+        then = evaluate(document, schema.get("then", True), lit, type_, ancestors)
+        other = evaluate(document, schema.get("else", True), lit, type_, ancestors)
         if not all(part.empty() for part in (*condition_answers, *then, *other)):
             condition = lit(schema["if"])
             factors.append(
@@ -71,30 +71,30 @@ def evaluated(
             )
     if type_ == "object":
         for name, part in as_map(schema.get("dependentSchemas")).items():
-            factors.append(_when(("required", name), evaluated(document, part, lit, type_, ancestors)))
+            factors.append(_when(("required", name), evaluate(document, part, lit, type_, ancestors)))
     return _product(factors)
 
 
-def _own_names(schema: dict[str, Any]) -> Evaluated:
-    return Evaluated(
+def _own_names(schema: dict[str, Any]) -> Evaluation:
+    return Evaluation(
         names=frozenset(as_map(schema.get("properties"))),
         patterns=frozenset(as_map(schema.get("patternProperties"))),
         everything="additionalProperties" in schema,
     )
 
 
-def _own_items(document: SchemaDocument, schema: dict[str, Any]) -> Evaluated:
+def _own_items(document: SchemaDocument, schema: dict[str, Any]) -> Evaluation:
     items = schema.get("items")
     if document.draft >= 2020:
         if "contains" in schema:
             raise UndecidedEvaluation
-        return Evaluated(items=len(as_list(schema.get("prefixItems"))), everything="items" in schema)
+        return Evaluation(items=len(as_list(schema.get("prefixItems"))), everything="items" in schema)
     if isinstance(items, list):
-        return Evaluated(items=len(items), everything="additionalItems" in schema)
-    return Evaluated(everything="items" in schema)
+        return Evaluation(items=len(items), everything="additionalItems" in schema)
+    return Evaluation(everything="items" in schema)
 
 
-def _closed(part: Any, answers: list[Evaluated], type_: str) -> list[Evaluated]:
+def _close(part: Any, answers: list[Evaluation], type_: str) -> list[Evaluation]:
     """Mark everything as evaluated if the inner schema states `unevaluated...` itself."""
     keyword = "unevaluatedProperties" if type_ == "object" else "unevaluatedItems"
     if isinstance(part, dict) and keyword in part:
@@ -102,24 +102,24 @@ def _closed(part: Any, answers: list[Evaluated], type_: str) -> list[Evaluated]:
     return answers
 
 
-def _when(condition: Formula, answers: list[Evaluated]) -> list[Evaluated]:
+def _when(condition: Formula, answers: list[Evaluation]) -> list[Evaluation]:
     if all(part.empty() for part in answers):
-        return [Evaluated()]
-    return [*(_with(condition, part) for part in answers), Evaluated(condition=negate(condition))]
+        return [Evaluation()]
+    return [*(_with(condition, part) for part in answers), Evaluation(condition=negate(condition))]
 
 
-def _with(condition: Formula, part: Evaluated) -> Evaluated:
+def _with(condition: Formula, part: Evaluation) -> Evaluation:
     return part._replace(condition=all_of([condition, part.condition]))
 
 
-def _product(factors: list[list[Evaluated]]) -> list[Evaluated]:
+def _product(factors: list[list[Evaluation]]) -> list[Evaluation]:
     count = 1
     for factor in factors:
         count *= len(factor)
         if count > MAX_EVALUATIONS:
             raise UndecidedEvaluation
     return [
-        Evaluated(
+        Evaluation(
             condition=all_of(part.condition for part in parts),
             names=frozenset[str]().union(*(part.names for part in parts)),
             patterns=frozenset[str]().union(*(part.patterns for part in parts)),
