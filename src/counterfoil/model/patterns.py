@@ -254,21 +254,16 @@ class _PatternUses:
             return []
         pattern = self._pattern(entry["pattern"], "steps", (*old, "pattern"))
         expansion = self._expansion(pattern, entry.get("with", {}), old, (*old, "with")) if pattern else None
-        first = new[-1]
-        filled = None
-        if expansion is not None and pattern is not None and pattern.steps is not None:
-            assert isinstance(first, int)
-            parts = [
-                self._fill(expansion, step, (*new[:-1], first + position))
-                for position, step in enumerate(pattern.steps)
-            ]
-            filled = None if any(part is None for part in parts) else parts
-        if filled is None or expansion is None or pattern is None:
+        filled = []
+        if expansion is not None and pattern is not None:
+            for position, step in enumerate(pattern.steps or []):
+                assert isinstance(new[-1], int)
+                at = (*new[:-1], new[-1] + position)
+                filled.append(self._fill(expansion, step, at))
+                self.moved[at] = Graft(self.written, old, pattern.source, ("steps", position))
+        if expansion is None or any(step is None for step in filled):
             self.source.lost = True
             return []
-        for position in range(len(filled)):
-            at = (*new[:-1], first + position)  # type: ignore[operator]
-            self.moved[at] = Graft(self.written, old, pattern.source, ("steps", position))
         self.moved |= expansion.grafts
         return filled
 

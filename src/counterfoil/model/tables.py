@@ -7,12 +7,14 @@ import io
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import Any, TypeAlias
 
 from counterfoil.core.finding import Finding
 from counterfoil.model.kinds import Table
 
 MAX_CSV_BYTES = 16 * 1024 * 1024
+Line: TypeAlias = tuple[int, dict[str, Any]]
+"""Number of a line in the file, from 1, and its row."""
 
 
 class TableRows:
@@ -46,15 +48,13 @@ def columns(table: Table) -> list[str]:
     return [*table.key, table.value, *([table.valid_from] if table.valid_from else [])]
 
 
-def read_csv(
-    text: str, file: str, required: Sequence[str] = ()
-) -> tuple[list[tuple[int, dict[str, Any]]], list[Finding]]:
+def read_csv(text: str, file: str, required: Sequence[str] = ()) -> tuple[list[Line], list[Finding]]:
     """Return (line, row) of a CSV whose header has the required columns; a row omits its empty cells.
 
     A value in a required column has no leading or trailing blank: it is invisible, and no look-up would match.
     """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[tuple[int, dict[str, Any]]] = []
+    rows: list[Line] = []
     findings: list[Finding] = []
     header: list[str] | None = None
     line = 1
@@ -75,11 +75,10 @@ def read_csv(
                 findings.append(Finding("table-row", message, file, line, 1))
             elif cells:
                 row = {name: cell for name, cell in zip(header, cells, strict=True) if cell != ""}
-                blank = next(
-                    (name for name in required if name in row and row[name] != row[name].strip()), None
-                )
-                if blank is not None:
-                    message = f"there is a blank before or after `{row[blank].strip()}`"
+                cells_read = (row.get(name, "") for name in required)
+                padded = next((cell for cell in cells_read if cell != cell.strip()), None)
+                if padded is not None:
+                    message = f"there is a blank before or after `{padded.strip()}`"
                     findings.append(Finding("table-row", message, file, line, 1, fix="remove it"))
                 rows.append((line, row))
             line = reader.line_num + 1

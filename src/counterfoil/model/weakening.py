@@ -29,15 +29,12 @@ def weakenings(old: kinds.Kind, new: kinds.Kind) -> Iterator[Weakening]:
         case kinds.Policy(), kinds.Policy():
             yield from _other_policy(old, new)
         case kinds.Workflow(), kinds.Workflow():
-            for key in ("steps", "serial", "failure"):
-                if getattr(old, key) != getattr(new, key):
-                    yield (key,), f"`{key}` is different"
+            yield from _differences(old, new, "steps", "serial", "failure")
         case kinds.Object(), kinds.Object():
             yield from _systems(old, new)
         case kinds.Operation(), kinds.Operation():
-            for key in ("system", "exposes", "repeat", "horizon", "undo", "irreversible", "executor"):
-                if getattr(old, key) != getattr(new, key):
-                    yield (key,), f"`{key}` is different"
+            keys = ("system", "exposes", "repeat", "horizon", "undo", "irreversible", "executor")
+            yield from _differences(old, new, *keys)
         case kinds.Role(), kinds.Role():
             for key in ("may", "calls", "speaks"):
                 more = sorted(set(getattr(new, key)) - set(getattr(old, key)))
@@ -46,12 +43,16 @@ def weakenings(old: kinds.Kind, new: kinds.Kind) -> Iterator[Weakening]:
         case kinds.Reconciliation(), kinds.Reconciliation():
             if new.tolerance > old.tolerance:
                 yield ("tolerance",), f"its tolerance is {new.tolerance} instead of {old.tolerance}"
-            for key in ("foil", "observe", "shape"):
-                if getattr(old, key) != getattr(new, key):
-                    yield (key,), f"`{key}` is different"
+            yield from _differences(old, new, "foil", "observe", "shape")
         case kinds.Control(), kinds.Control():
             if old.model_dump(exclude={"doc", "owner"}) != new.model_dump(exclude={"doc", "owner"}):
                 yield (), "the control is different"
+
+
+def _differences(old: kinds.Part, new: kinds.Part, *keys: str) -> Iterator[Weakening]:
+    for key in keys:
+        if getattr(old, key) != getattr(new, key):
+            yield (key,), f"`{key}` is different"
 
 
 def _approval(old: kinds.Approval, new: kinds.Approval) -> Iterator[Weakening]:
@@ -129,9 +130,9 @@ def _other_policy(old: kinds.Policy, new: kinds.Policy) -> Iterator[Weakening]:
         before, after = getattr(old, sort), getattr(new, sort)
         if before == after or before is None or after is None:
             continue
-        for key in type(before).model_fields:
-            if key not in _TIMES and getattr(before, key) != getattr(after, key):
-                yield (sort, key), f"`{key}` is different"
+        for path, what in _differences(before, after, *type(before).model_fields):
+            if path[0] not in _TIMES:
+                yield (sort, *path), what
 
 
 def _systems(old: kinds.Object, new: kinds.Object) -> Iterator[Weakening]:

@@ -9,18 +9,19 @@ from counterfoil.model import kinds
 from counterfoil.model.checks.references import references
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.mapping import emits_with_places, emitted_types
+from counterfoil.model.document import Document
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 from counterfoil.model.walk import steps
 
 
-def consumed_events(model: Model) -> Iterator[tuple[str, str, str, Path]]:
-    """Yield (event, kind and name of the document, place) wherever an event is consumed."""
+def consumed_events(model: Model) -> Iterator[tuple[str, Document, Path]]:
+    """Yield (event, document, place) wherever an event is consumed."""
     for document in model.documents:
         if isinstance(document.value, kinds.Workflow | kinds.Reconciliation | kinds.Policy):
             for kind, name, path in references(document):
                 if kind == "event" and path[-1] != "emit":
-                    yield name, document.kind, document.name, path
+                    yield name, document, path
 
 
 def emitted_by_workflows(model: Model) -> set[str]:
@@ -34,13 +35,11 @@ def event_not_produced(model: Model) -> Iterator[Finding]:
     `http` or from `counterfoil` itself."""
     emitted = emitted_by_workflows(model)
     broken = model.has_broken("mapping")
-    for name, kind, owner, path in consumed_events(model):
+    for name, document, path in consumed_events(model):
         event = model.events.get(name)
         if event is None or event.produced in ("http", "counterfoil") or broken:
             continue
         if not model.producers(name) and name not in emitted:
-            document = model.document(kind, owner)
-            assert document is not None
             fix = "write a mapping or a step that emits it, or set `produced: http` in the event"
             message = f"nothing produces the event `{name}`"
             yield document.finding("event-not-produced", message, path, fix=fix)

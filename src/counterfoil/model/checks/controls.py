@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
@@ -12,6 +13,9 @@ from counterfoil.model.checks.registry import RULES, rule
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 from counterfoil.model.walk import steps
+
+Used: TypeAlias = set[tuple[str, str]]
+"""Kinds and names of documents that workflows use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +42,22 @@ def enforcements(model: Model) -> dict[str, list[Enforcement]]:
     """Return the enforcement of each control, in the order of the file."""
     used = _used(model)
     return {
-        control.name: [
-            _enforcement(model, used, enforced, ("enforced_by", position))
-            for position, enforced in enumerate(control.enforced_by)
-        ]
-        for control in model.of_kind(kinds.Control).values()
+        name: [_enforcement(model, used, *part) for part in enumerate(control.enforced_by)]
+        for name, control in model.of_kind(kinds.Control).items()
     }
 
 
-def _enforcement(
-    model: Model, used: set[tuple[str, str]], enforced: kinds.Enforced, path: Path
-) -> Enforcement:
+def _enforcement(model: Model, used: Used, position: int, enforced: kinds.Enforced) -> Enforcement:
     for kind in ("workflow", "policy", "reconciliation", "operation", "check"):
         name = getattr(enforced, kind)
         if name is not None:
             fault = _fault(model, used, kind, name, enforced.step)
             key = "step" if enforced.step is not None and model.has("workflow", name) else kind
-            return Enforcement(kind, name, enforced.step or "", fault, (*path, key))
+            return Enforcement(kind, name, enforced.step or "", fault, ("enforced_by", position, key))
     raise AssertionError("the form allows no other kind")
 
 
-def _fault(model: Model, used: set[tuple[str, str]], kind: str, name: str, step: str | None) -> str:
+def _fault(model: Model, used: Used, kind: str, name: str, step: str | None) -> str:
     if kind == "check":
         return "" if name in RULES else f"`check` has no rule `{name}`"
     if not model.has(kind, name):
@@ -72,7 +71,7 @@ def _fault(model: Model, used: set[tuple[str, str]], kind: str, name: str, step:
     return ""
 
 
-def _used(model: Model) -> set[tuple[str, str]]:
+def _used(model: Model) -> Used:
     """Return the policies and operations that workflows name, and the operations that undo those."""
     documents = [document for document, _ in model.documents_of(kinds.Workflow)]
     used = {(kind, name) for document in documents for kind, name, _ in references(document)}

@@ -21,24 +21,18 @@ def cast_missing(model: Model) -> Iterator[Finding]:
     with `ignore` gives the reason why not. A deprecated operation that is not exposed, while another version is, has
     casts that lead there."""
     emitted = emitted_by_workflows(model)
-    consumed_by: dict[tuple[str, str], set[str]] = {}
-    places: list[tuple[str, str, str, Path]] = []
-    for name, kind, owner, path in consumed_events(model):
-        consumed_by.setdefault((kind, owner), set()).add(name)
-        places.append((name, kind, owner, path))
+    places = list(consumed_events(model))
+    consumed = {(document.kind, document.name, name) for name, document, _ in places}
     reported: set[tuple[str, str, str]] = set()
-    for name, kind, owner, path in places:
-        if name not in model.events:
-            continue
-        for other in model.versions.of(name, "event"):
-            if other in consumed_by[kind, owner] or not _produced(model, other, emitted):
+    for name, document, path in places:
+        kind, owner = document.kind, document.name
+        for other in model.versions.of(name, "event") if name in model.events else ():
+            if (kind, owner, other) in consumed or not _produced(model, other, emitted):
                 continue
             reached = model.versions.path(other, name) is not None
             if reached or (other, name) in model.versions.without_cast or (owner, name, other) in reported:
                 continue
             reported.add((owner, name, other))
-            document = model.document(kind, owner)
-            assert document is not None
             message = f"events sent as `{other}` do not reach this {kind}: no cast converts them to `{name}`"
             fix = f"add a mapping with `cast: {{from: {other}, to: {name}}}`"
             yield document.finding("cast-missing", message, path, fix=fix)
@@ -185,19 +179,16 @@ def _uses(document: Document) -> bool:
 def versions_apart(model: Model) -> Iterator[Finding]:
     """Two workflows that start with two versions of one event both start with each fact, because casts offer it in both
     versions. A warning: start only one of them with it, or add a cast with `ignore`."""
-    starts: dict[str, list[tuple[str, str]]] = {}
-    for name, workflow in model.workflows.items():
-        if workflow.start.event in model.events:
-            event = workflow.start.event or ""
-            base = model.versions.of(event, "event")[0]
-            starts.setdefault(base, []).append((name, event))
+    starts: dict[str, list[tuple[Document, str]]] = {}
+    for document, workflow in model.documents_of(kinds.Workflow):
+        event = workflow.start.event or ""
+        if event in model.events:
+            starts.setdefault(model.versions.of(event, "event")[0], []).append((document, event))
     for workflows in starts.values():
-        for name, event in workflows:
+        for document, event in workflows:
             for other, of in workflows:
-                if of == event or (model.versions.path(of, event) is None):
+                if of == event or model.versions.path(of, event) is None:
                     continue
-                document = model.document("workflow", name)
-                assert document is not None
-                message = f"a fact sent as `{of}` starts both `{other}` and this workflow"
+                message = f"a fact sent as `{of}` starts both `{other.name}` and this workflow"
                 yield document.finding("versions-apart", message, ("start", "event"), severity="warning")
                 break
