@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from counterfoil.change.ports import ChangePorts
@@ -40,6 +41,12 @@ RESOLVE_ANY = "cases:any:resolve"
 
 BuildConnectors = Callable[[Model, Iterable[str]], dict[str, Connector]]
 """Builds the connectors of the named systems of a Model. Raises Misconfigured."""
+
+
+async def try_connectors(build: BuildConnectors, model: Model, names: Iterable[str]) -> None:
+    """Check that these connectors can be built, and close them. Raises Misconfigured."""
+    for connector in build(model, names).values():
+        await connector.close()
 
 
 class Application:
@@ -76,11 +83,10 @@ class Application:
         self.notice = ""
         """Message for the operator at start; empty if there is none."""
         self.follower = ReleaseFollower(store, releases, self.connectors, worker, build_connectors)
-        self._build_connectors = build_connectors
         ports = ChangePorts(
             model=releases.model,
             impact=self._impact,
-            try_connectors=self._try_connectors,
+            try_connectors=partial(try_connectors, build_connectors),
             take_up=self.follower.look,
         )
         self.changes = ChangeService(store, views, ports)
@@ -91,11 +97,6 @@ class Application:
 
     async def now(self) -> datetime:
         return await self.store.now()
-
-    async def _try_connectors(self, model: Model, names: Sequence[str]) -> None:
-        """Check that these connectors can be built, and close them. Raises Misconfigured."""
-        for connector in self._build_connectors(model, names).values():
-            await connector.close()
 
     async def _impact(self, old: Model, new: Model, since: datetime, until: datetime) -> Impact:
         """Return the impact of a change on the recorded traffic, replayed in a thread."""

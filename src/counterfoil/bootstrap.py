@@ -7,13 +7,13 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from counterfoil.application import Application
+from counterfoil.application import Application, try_connectors
 from counterfoil.change.bootstrap import any_person_may_apply, apply_at_start
 from counterfoil.connectors import host
 from counterfoil.connectors.sdk import Connector, SystemConfig
@@ -87,12 +87,6 @@ def connectors_of(model: Model) -> dict[str, Connector]:
 def build_connectors(model: Model, names: Iterable[str]) -> dict[str, Connector]:
     """Build the connectors of the named systems. Raises Misconfigured."""
     return host.build([(s.connector, _config(s)) for s in (model.systems[name] for name in sorted(names))])
-
-
-async def _try_connectors(model: Model, names: Sequence[str]) -> None:
-    """Check that these connectors can be built, and close them. Raises Misconfigured."""
-    for connector in build_connectors(model, names).values():
-        await connector.close()
 
 
 def _config(system: System) -> SystemConfig:
@@ -194,7 +188,7 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
     current = await store.release()
     if current is None:
         first = read_model(folder)
-        await _try_connectors(first, sorted(connected(first.systems)))
+        await try_connectors(build_connectors, first, sorted(connected(first.systems)))
         releases = Releases(store, first)
         await releases.publish(await store.now(), "up")
         return releases, ""
@@ -208,7 +202,7 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
     if proposed.digest == current[0]:
         return releases, ""
     if not await any_person_may_apply(store, releases.present):
-        await _try_connectors(proposed, sorted(connected(proposed.systems)))
+        await try_connectors(build_connectors, proposed, sorted(connected(proposed.systems)))
         if await apply_at_start(store, releases.present, proposed, await store.now()):
             await releases.take_up(proposed)
             return releases, f"{folder} is active now: no person has the permission to apply changes."

@@ -30,8 +30,7 @@ def check(
     environment: Annotated[
         str,
         typer.Option(
-            help="Check this environment only; default: every environment.",
-            envvar="COUNTERFOIL_ENVIRONMENT",
+            help="Check this environment only; default: every environment.", envvar="COUNTERFOIL_ENVIRONMENT"
         ),
     ] = "",
     faults: Annotated[
@@ -117,10 +116,7 @@ def prove(
         raise typer.Exit(1)
 
 
-def controls(
-    dir: Folder = Path("."),
-    format: FormatOption = Format.TEXT,
-) -> None:
+def controls(dir: Folder = Path("."), format: FormatOption = Format.TEXT) -> None:
     """List controls and their enforcement.
 
     Documents that no control covers are listed too. Exit code 1: a control is not enforced, or a document is not covered.

@@ -13,8 +13,8 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.response import Response
 
 from counterfoil import __version__
-from counterfoil.web.api import asyncapi as asyncapi_document
 from counterfoil.web.api import (
+    asyncapi,
     catalog,
     contracts,
     controls,
@@ -23,10 +23,10 @@ from counterfoil.web.api import (
     intake,
     lists,
     operations,
+    operations_openapi,
     plans,
     releases,
 )
-from counterfoil.web.api import operations_openapi as operations_document
 from counterfoil.web.http.permissions import Open
 from counterfoil.web.http.problems import PROBLEM_JSON
 from counterfoil.web.http.request import BODY, JSON, REQUIRES, RequestBody, WebRequest, application, requires
@@ -59,21 +59,21 @@ _PROBLEM = {
 
 
 @get("/openapi.json", opt=requires(Open.PUBLIC), include_in_schema=False)
-async def openapi(request: WebRequest) -> Response[bytes]:
+async def get_openapi(request: WebRequest) -> Response[bytes]:
     """Return the server's own API with the company's exposed operations."""
-    return _json(operations_document.merged(description(), application(request).model))
+    return _json(operations_openapi.merged(description(), application(request).model))
 
 
 @get("/v1/operations/openapi.json", opt=requires(Open.PUBLIC), include_in_schema=False)
-async def operations_openapi(request: WebRequest) -> Response[bytes]:
+async def get_operations(request: WebRequest) -> Response[bytes]:
     """Return only the company's exposed operations."""
-    return _json(operations_document.document(application(request).model))
+    return _json(operations_openapi.document(application(request).model))
 
 
 @get("/asyncapi.json", opt=requires(Open.PUBLIC), include_in_schema=False)
-async def asyncapi(request: WebRequest) -> Response[bytes]:
+async def get_events(request: WebRequest) -> Response[bytes]:
     """Return the company's events."""
-    return _json(asyncapi_document.document(application(request).model))
+    return _json(asyncapi.document(application(request).model))
 
 
 def _json(document: dict[str, Any]) -> Response[bytes]:
@@ -144,4 +144,4 @@ def _request_body(body: RequestBody, schemas: dict[str, Any]) -> dict[str, Any]:
     return result | ({"description": body.description} if body.description else {})
 
 
-ROUTES = [openapi, operations_openapi, asyncapi]
+ROUTES = [get_openapi, get_operations, get_events]

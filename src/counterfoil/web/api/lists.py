@@ -140,10 +140,7 @@ async def get_case(request: WebRequest, case_id: FromPath[str]) -> shapes.CaseSh
 
 
 @get(
-    "/v1/approvals",
-    opt=requires(Permission.APPROVALS_ANY_READ),
-    tags=["approvals"],
-    summary="List approvals",
+    "/v1/approvals", opt=requires(Permission.APPROVALS_ANY_READ), tags=["approvals"], summary="List approvals"
 )
 async def list_approvals(
     request: WebRequest,

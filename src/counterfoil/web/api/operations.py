@@ -76,10 +76,7 @@ REFUSALS: dict[RefusalKind | UnanswerableKind, Refusal] = {
         "the input breaks its contract (`errors` lists each fault with its pointer)",
     ),
     "changed": Refusal(
-        422,
-        "idempotency-key-reused",
-        "Idempotency key already used",
-        "the key was used for another call",
+        422, "idempotency-key-reused", "Idempotency key already used", "the key was used for another call"
     ),
     "not-taken": Refusal(
         422, "not-taken", "The workflow does not accept this", "the workflow does not accept it"

@@ -124,8 +124,5 @@ def problem_response(path: str, error: Exception) -> Response[bytes]:
     """Return the response to a failed API call."""
     problem = problem_of(error)
     return Response(
-        problem.body(path),
-        status_code=problem.status,
-        media_type=PROBLEM_JSON,
-        headers=problem.headers,
+        problem.body(path), status_code=problem.status, media_type=PROBLEM_JSON, headers=problem.headers
     )
