@@ -26,7 +26,7 @@ class AsyncApiComparison:
     def __init__(self, context: AsyncApiContext) -> None:
         self.context = context
         self.old, self.new = context.old, context.new
-        self.findings = context.findings
+        self.findings, self.add = context.findings, context.add
 
     def run(self) -> None:
         """Compare everything, or only what the consumer declared; fills the findings of the context."""
@@ -39,7 +39,7 @@ class AsyncApiComparison:
                 if name in pairs:
                     self._channel(channel, after.channels[pairs[name]])
                 else:
-                    self.context.add("channel-removed", channel.where, f"channel {name} was removed")
+                    self.add("channel-removed", channel.where, f"channel {name} was removed")
             self._flows(before, after, pairs)
             self.context.schemas.finish()
             return
@@ -54,7 +54,7 @@ class AsyncApiComparison:
         old, new = self.old.section("info"), self.new.section("info")
         self.context.texts(old, new, "/info")
         if old.get("version") != new.get("version"):
-            self.context.add(
+            self.add(
                 "info-version-changed",
                 "/info/version",
                 f"version {old.get('version')} became {new.get('version')}",
@@ -65,9 +65,9 @@ class AsyncApiComparison:
         for name in [*old, *(key for key in new if key not in old)]:
             where = f"/servers/{escape(str(name))}"
             if name not in new:
-                self.context.add("broker-removed", where, f"server {name} was removed")
+                self.add("broker-removed", where, f"server {name} was removed")
             elif name not in old:
-                self.context.add("broker-added", where, f"server {name} was added")
+                self.add("broker-added", where, f"server {name} was added")
             else:
                 before, after = target(self.old, old[name], where)[0], target(self.new, new[name], where)[0]
                 self._server(before, after, where)
@@ -78,16 +78,15 @@ class AsyncApiComparison:
             if before == after or ("url" in old) != ("url" in new):
                 continue
             noun = "protocol" if key.startswith("protocol") else "address"
-            self.context.add(f"broker-{noun}-changed", f"{where}/{key}", f"{key} {before} became {after}")
+            self.add(f"broker-{noun}-changed", f"{where}/{key}", f"{key} {before} became {after}")
         self.context.texts(old, new, where)
         self.context.bindings(old, new, where, "broker")
         self._security(old, new, where)
 
     def _security(self, old: Node, new: Node, where: str) -> None:
         if old.get("security") != new.get("security"):
-            security.requirements(
-                self.findings, _requirements(self.old, old), _requirements(self.new, new), f"{where}/security"
-            )
+            before, after = _requirements(self.old, old), _requirements(self.new, new)
+            security.requirements(self.findings, before, after, f"{where}/security")
 
     def _channels(self, before: Description, after: Description) -> dict[str, str]:
         """Report changes of channels. Return the names of channels of both sides, old to new."""
@@ -95,27 +94,26 @@ class AsyncApiComparison:
         matched = set(pairs.values())
         for name, channel in before.channels.items():
             if name not in pairs:
-                self.context.add("channel-removed", channel.where, f"channel {name} was removed")
+                self.add("channel-removed", channel.where, f"channel {name} was removed")
             else:
                 self._channel(channel, after.channels[pairs[name]])
         for name, channel in after.channels.items():
             if name not in matched:
-                self.context.add("channel-added", channel.where, f"channel {name} was added")
+                self.add("channel-added", channel.where, f"channel {name} was added")
         return pairs
 
     def _channel(self, old: Channel, new: Channel) -> None:
         if _template(old) != _template(new):
             place = new.where if new.address == new.name else f"{new.where}/address"
-            self.context.add("channel-address-changed", place, f"address {old.address} became {new.address}")
+            self.add("channel-address-changed", place, f"address {old.address} became {new.address}")
         self.context.texts(old.body, new.body, new.where)
         self.context.bindings(old.body, new.body, new.where, "channel")
         self._parameters(old, new)
         before, after = _servers(old), _servers(new)
         if after and (not before or before - after):
             servers = ", ".join(sorted(before - after)) or "every server"
-            self.context.add(
-                "channel-servers-changed", f"{new.where}/servers", f"the channel is not on {servers} any more"
-            )
+            message = f"the channel is not on {servers} any more"
+            self.add("channel-servers-changed", f"{new.where}/servers", message)
 
     def _parameters(self, old: Channel, new: Channel) -> None:
         before, after = _slots(old), _slots(new)
@@ -134,28 +132,25 @@ class AsyncApiComparison:
             if other is None and flow.implied:
                 continue
             if other is None:
-                self.context.add(
-                    "operation-removed", flow.where, f"operation {name} ({flow.action}) was removed"
-                )
+                self.add("operation-removed", flow.where, f"operation {name} ({flow.action}) was removed")
                 continue
             matched.add(other.name)
             self._flow(flow, other, pairs)
             if name != other.name and _named(flow) and _named(other):
-                self.context.add("operation-id-changed", other.where, f"operation {name} became {other.name}")
+                self.add("operation-id-changed", other.where, f"operation {name} became {other.name}")
         new_channels = set(after.channels) - set(pairs.values())
         for name, flow in after.flows.items():
             ignored = flow.implied or self.context.declared is not None
             if name not in matched and flow.channel not in new_channels and not ignored:
-                self.context.add("operation-added", flow.where, f"operation {name} was added")
+                self.add("operation-added", flow.where, f"operation {name} was added")
 
     def _flow(self, old: Flow, new: Flow, pairs: dict[str, str]) -> None:
         if old.side != new.side:
-            self.context.add(
-                "operation-action-changed", f"{new.where}/action", f"action {old.action} became {new.action}"
-            )
+            message = f"action {old.action} became {new.action}"
+            self.add("operation-action-changed", f"{new.where}/action", message)
             return
         if pairs.get(old.channel) != new.channel:
-            self.context.add(
+            self.add(
                 "operation-channel-changed",
                 f"{new.where}/channel",
                 f"channel {old.channel} became {new.channel}",
@@ -165,7 +160,7 @@ class AsyncApiComparison:
         self._security(old.body, new.body, new.where)
         before, after = old.body.get("reply"), new.body.get("reply")
         if before is not None and _address(before) != _address(after):
-            self.context.add(
+            self.add(
                 "operation-reply-changed",
                 f"{new.where}/reply",
                 "the address of the reply changed or was removed",
@@ -173,7 +168,7 @@ class AsyncApiComparison:
         self.context.lifecycle.compare(
             old.body,
             new.body,
-            lambda kind, text: self.context.add(f"operation-{kind}", new.where, f"the operation {text}"),
+            lambda kind, text: self.add(f"operation-{kind}", new.where, f"the operation {text}"),
         )
         messages.flow(self.context, old, new)
 
@@ -262,10 +257,7 @@ def _requirements(document: ApiDescription, node: Node) -> list[Node] | None:
             requirements.append(entry)
             continue
         scopes = scheme.get("scopes") or []
-        identity = {
-            key: value for key, value in scheme.items() if key not in ("description", "scopes", "flows")
-        }
-        requirements.append(
-            {where.rsplit("/", 1)[-1] or json.dumps(identity, sort_keys=True, default=str): scopes}
-        )
+        identity = {k: v for k, v in scheme.items() if k not in ("description", "scopes", "flows")}
+        name = where.rsplit("/", 1)[-1] or json.dumps(identity, sort_keys=True, default=str)
+        requirements.append({name: scopes})
     return requirements

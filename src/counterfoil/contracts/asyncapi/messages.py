@@ -15,6 +15,14 @@ _JSON = ("application/vnd.aai.asyncapi", "application/schema+json", "application
          "application/vnd.oai.openapi")  # fmt: skip
 
 
+def _same_name(old: Message, new: Message) -> bool:
+    return bool(old.name) and old.name == new.name
+
+
+def _same_place(old: Message, new: Message) -> bool:
+    return old.where == new.where
+
+
 def flow(context: AsyncApiContext, old: Flow, new: Flow) -> None:
     """Report changes of the messages of a flow."""
     removed, added = list(old.messages), list(new.messages)
@@ -47,14 +55,6 @@ def flow(context: AsyncApiContext, old: Flow, new: Flow) -> None:
         )
 
 
-def _same_name(old: Message, new: Message) -> bool:
-    return bool(old.name) and old.name == new.name
-
-
-def _same_place(old: Message, new: Message) -> bool:
-    return old.where == new.where
-
-
 def message(context: AsyncApiContext, old: Message, new: Message, side: Side) -> None:
     """Report changes of one kind of message."""
     add, where = context.add, new.where
@@ -82,9 +82,8 @@ def message(context: AsyncApiContext, old: Message, new: Message, side: Side) ->
     use = (context.declared or {}).get(old.name, DeclaredUse())
     fields = use.sends if side == "request" else use.reads
     for part in ("payload", "headers"):
-        place = SchemaPlace(
-            where=f"{where}/{part}", side=side, fields=fields if part == "payload" else EVERYTHING
-        )
+        selected = fields if part == "payload" else EVERYTHING
+        place = SchemaPlace(where=f"{where}/{part}", side=side, fields=selected)
         _schema(context, old.body, new.body, part, place)
 
 

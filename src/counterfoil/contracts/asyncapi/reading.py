@@ -83,10 +83,7 @@ def target(document: ApiDescription, node: Any, where: str) -> tuple[Node, str]:
 def message(document: ApiDescription, name: str, raw: Any, where: str) -> Message:
     """Return a message merged with its traits; what the message states itself wins."""
     body, where = target(document, raw, where)
-    merged: Node = {}
-    for trait in as_list(body.get("traits")):
-        merged |= target(document, trait, where)[0]
-    merged |= body
+    merged = _with_traits(document, body, where)
     return Message(str(body.get("name") or body.get("messageId") or name), where, merged)
 
 
@@ -133,10 +130,8 @@ def _read_version_3(document: ApiDescription) -> Description:
     for name, raw in document.section("channels").items():
         where = f"/channels/{escape(str(name))}"
         body, _ = target(document, raw, where)
-        address = body.get("address")
-        description.channels[str(name)] = Channel(
-            str(name), None if address is None else str(address), where, body
-        )
+        address = None if body.get("address") is None else str(body["address"])
+        description.channels[str(name)] = Channel(str(name), address, where, body)
     for name, raw in document.section("operations").items():
         where = f"/operations/{escape(str(name))}"
         body, _ = target(document, raw, where)

@@ -65,9 +65,8 @@ class _Arrays:
         return best
 
     def goal(self, index: int) -> frozenset[Literal]:
-        return frozenset(
-            self.items.get(index, set()) | {literal for start, literal in self.rests if start <= index}
-        )
+        rests = {literal for start, literal in self.rests if start <= index}
+        return frozenset(self.items.get(index, set()) | rests)
 
     def solve_size(self, size: int) -> v.SearchResult:
         best = v.IMPOSSIBLE
@@ -82,9 +81,7 @@ class _Arrays:
 
     def placements(self, size: int) -> Iterator[list[frozenset[Literal]]]:
         """Yield all assignments of the required items to positions."""
-        unplaced: list[tuple[int, Literal, bool]] = [
-            (start, literal, False) for start, literal in self.somewhere
-        ]
+        unplaced = [(start, literal, False) for start, literal in self.somewhere]
         unplaced += [(0, literal, True) for literal, low, _ in self.contained for _ in range(low)]
         start = [self.goal(index) for index in range(size)]
         positions = range(min(size, self.head + len(unplaced) + 2))
@@ -94,12 +91,8 @@ class _Arrays:
         for first in positions:
             for second in range(first + 1, min(size, self.head + len(unplaced) + 2)):
                 same = start[first] | start[second]
-                yield from self._place(
-                    unplaced,
-                    [same if index in {first, second} else goal for index, goal in enumerate(start)],
-                    positions,
-                    (first, second),
-                )
+                goals = [same if index in {first, second} else goal for index, goal in enumerate(start)]
+                yield from self._place(unplaced, goals, positions, (first, second))
 
     def _place(
         self,
@@ -120,12 +113,8 @@ class _Arrays:
             if self.search.instance(goal).existence is v.Existence.NONE:
                 continue
             affected = same if index in same else (index,)
-            yield from self._place(
-                others,
-                [goal if position in affected else old for position, old in enumerate(goals)],
-                positions,
-                same,
-            )
+            following = [goal if position in affected else old for position, old in enumerate(goals)]
+            yield from self._place(others, following, positions, same)
 
     def fill(self, goals: list[frozenset[Literal]]) -> v.SearchResult:
         limited = [(literal, high) for literal, _, high in self.contained if high is not None]

@@ -41,9 +41,8 @@ class SchemaPair:
         self.left, self.right = left, right
         self.nodes = Nodes(left, right)
         self.search = Search(self.nodes, assert_formats=asserted)
-        self._validators = {
-            id(document): ExampleValidator(document, assert_formats=asserted) for document in (left, right)
-        }
+        validators = [ExampleValidator(document, assert_formats=asserted) for document in (left, right)]
+        self._validators = {id(validator.document): validator for validator in validators}
         self._memo: dict[tuple[int, int], Inclusion] = {}
 
     def forward(self, left: Any, right: Any) -> Inclusion:
@@ -74,10 +73,8 @@ class SchemaPair:
             return Inclusion(verdict="yes")
         narrow_validator, wide_validator = self.validator(narrow), self.validator(wide)
         if answer.has_instance:
-            narrow_accepts, wide_accepts = (
-                narrow_validator.accepts(inner, answer.instance),
-                wide_validator.accepts(outer, answer.instance),
-            )
+            narrow_accepts = narrow_validator.accepts(inner, answer.instance)
+            wide_accepts = wide_validator.accepts(outer, answer.instance)
             if narrow_accepts and wide_accepts is False:
                 return _rejection(wide_validator, outer, answer.instance)
             if answer.existence is Existence.ONE and (narrow_accepts is None or wide_accepts is None):
@@ -86,10 +83,8 @@ class SchemaPair:
             return Inclusion(verdict="no", why="an instance exists, but it is too large to show")
         # Last resort: simple instances of the values that both schemas mention.
         for candidate in candidates(inner, outer):
-            if (
-                narrow_validator.accepts(inner, candidate)
-                and wide_validator.accepts(outer, candidate) is False
-            ):
+            accepts = narrow_validator.accepts(inner, candidate)
+            if accepts and wide_validator.accepts(outer, candidate) is False:
                 return _rejection(wide_validator, outer, candidate)
         return Inclusion(verdict="unknown", why="undecided within the limit of steps")
 
@@ -100,13 +95,8 @@ def _rejection(validator: ExampleValidator, schema: Any, instance: Any) -> Inclu
         return Inclusion(verdict="no", example=instance)
     keyword = list(error.schema_path)
     keyword = keyword[: keyword.index("$ref")] if "$ref" in keyword else keyword
-    return Inclusion(
-        verdict="no",
-        where=pointer(list(error.instance_path)),
-        why=error.message,
-        keyword=pointer(keyword),
-        example=instance,
-    )
+    where, keyword_place = pointer(error.instance_path), pointer(keyword)
+    return Inclusion(verdict="no", where=where, why=error.message, keyword=keyword_place, example=instance)
 
 
 def included(
@@ -125,9 +115,6 @@ def included(
     """
     left_root = narrow if narrow_root is None else narrow_root
     right_root = wide if wide_root is None else wide_root
-    pair = SchemaPair(
-        SchemaDocument(left_root, dialect or dialect_of(left_root)),
-        SchemaDocument(right_root, dialect or dialect_of(right_root)),
-        formats=formats,
-    )
-    return pair.forward(narrow, wide)
+    left = SchemaDocument(left_root, dialect or dialect_of(left_root))
+    right = SchemaDocument(right_root, dialect or dialect_of(right_root))
+    return SchemaPair(left, right, formats=formats).forward(narrow, wide)

@@ -105,10 +105,8 @@ class _Objects:
         if not literals:
             return True
         this_name = (True, self.search.nodes.own_key({"const": name}))
-        return (
-            self.search.instance(frozenset([*literals, this_name]), ("string",)).existence
-            is not v.Existence.NONE
-        )
+        answer = self.search.instance(frozenset([*literals, this_name]), ("string",))
+        return answer.existence is not v.Existence.NONE
 
     def placements(self) -> Iterator[tuple[dict[str, frozenset[Literal]], list[UnnamedProperty]]]:
         """Yield all choices of the properties that statements require without naming them."""
@@ -136,12 +134,8 @@ class _Objects:
                     yield from self._place(others, {**slots, candidate: more}, unnamed)
         for index in range(len(unnamed) + 1):
             old = unnamed[index] if index < len(unnamed) else UnnamedProperty()
-            new = UnnamedProperty(
-                old.must | set(rule.must),
-                old.must_not | set(rule.must_not),
-                old.name | name,
-                old.value | {rule.literal},
-            )
+            must, must_not = old.must | set(rule.must), old.must_not | set(rule.must_not)
+            new = UnnamedProperty(must, must_not, old.name | name, old.value | {rule.literal})
             yield from self._place(others, slots, [*unnamed[:index], new, *unnamed[index + 1 :]])
 
     def fill(self, slots: dict[str, frozenset[Literal]], unnamed: list[UnnamedProperty]) -> v.SearchResult:
@@ -203,21 +197,10 @@ class _Objects:
         undecided = len(free) > MAX_PATTERNS
         hint: v.SearchResult = v.IMPOSSIBLE
         for signs in sorted(product([False, True], repeat=len(few)), key=sum):
-            must = unnamed.must | {pattern for pattern, sign in zip(few, signs, strict=True) if sign}
-            must_not = unnamed.must_not | {
-                pattern for pattern, sign in zip(few, signs, strict=True) if not sign
-            }
-            must_not |= set(free[MAX_PATTERNS:])
-            value = self.search.instance(
-                frozenset(
-                    {
-                        rule.literal
-                        for rule in self.rules
-                        if set(rule.must) <= must and set(rule.must_not) <= must_not
-                    }
-                    | unnamed.value
-                )
-            )
+            positive = {pattern for pattern, sign in zip(few, signs, strict=True) if sign}
+            must, must_not = unnamed.must | positive, unnamed.must_not | (set(free) - positive)
+            rules = [r for r in self.rules if set(r.must) <= must and set(r.must_not) <= must_not]
+            value = self.search.instance(frozenset(rule.literal for rule in rules) | unnamed.value)
             if value.existence is v.Existence.NONE:
                 continue
             name = self.name(must, must_not, unnamed.name, self.mentioned | used)

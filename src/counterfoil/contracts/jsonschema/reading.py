@@ -83,12 +83,8 @@ class FormulaReader:
             yield negate(lit(schema["not"]))
         if "if" in schema and document.draft >= 7 and ("then" in schema or "else" in schema):
             condition = lit(schema["if"])
-            yield any_of(
-                [
-                    all_of([condition, lit(schema.get("then", True))]),
-                    all_of([negate(condition), lit(schema.get("else", True))]),
-                ]
-            )
+            then, otherwise = lit(schema.get("then", True)), lit(schema.get("else", True))
+            yield any_of([all_of([condition, then]), all_of([negate(condition), otherwise])])
 
     def _textual(self, schema: dict[str, Any]) -> Iterator[Formula]:
         low, high = count(schema.get("minLength")), count(schema.get("maxLength"))
@@ -239,15 +235,11 @@ def _objects(document: SchemaDocument, schema: dict[str, Any], lit: _Literals) -
         if isinstance(schema.get(keyword), dict) and (keyword == "dependencies" or document.draft >= 2019):
             dependencies.extend(schema[keyword].items())
     for name, dependency in dependencies:
-        then = (
-            all_of(
-                ("required", other)
-                for other in ([dependency] if isinstance(dependency, str) else dependency)
-                if isinstance(other, str)
-            )
-            if isinstance(dependency, list | str)
-            else lit(dependency)
-        )
+        if isinstance(dependency, list | str):
+            others = [dependency] if isinstance(dependency, str) else dependency
+            then = all_of(("required", other) for other in others if isinstance(other, str))
+        else:
+            then = lit(dependency)
         yield any_of([("absent", name), then])
 
 
@@ -259,20 +251,13 @@ def _unevaluated(
         answers = evaluate(document, schema, lit, type_)
     except UndecidedEvaluation:
         return ("opaque", f"unevaluated {type_}", lit.pair(schema))
-    return any_of(
-        all_of(
-            [
-                part.condition,
-                part.everything
-                or (
-                    ("every", part.names, (), tuple(sorted(part.patterns)), rest)
-                    if type_ == "object"
-                    else ("rest", part.items, rest)
-                ),
-            ]
-        )
-        for part in answers
-    )
+    alternatives = []
+    for part in answers:
+        others: Formula = ("rest", part.items, rest)
+        if type_ == "object":
+            others = ("every", part.names, (), tuple(sorted(part.patterns)), rest)
+        alternatives.append(all_of([part.condition, part.everything or others]))
+    return any_of(alternatives)
 
 
 def _arrays(document: SchemaDocument, schema: dict[str, Any], lit: _Literals) -> Iterator[Formula]:

@@ -224,9 +224,8 @@ class Search:
                 return self._branch(agenda, atoms, others, decided, type_)
             choices = narrowed
         # Positive choices before negative ones: a tag then decides most of the rest.
-        chosen = min(
-            range(len(choices)), key=lambda index: (choices[index][1] is not None, len(choices[index][0]))
-        )
+        order = [(source is not None, len(parts), at) for at, (parts, source) in enumerate(choices)]
+        chosen = min(order)[2]
         others = [choice for index, choice in enumerate(choices) if index != chosen]
         best = v.IMPOSSIBLE
         for part in sorted(choices[chosen][0], key=lambda part: part[0] in {"lit", "and"}):
@@ -252,12 +251,8 @@ class Search:
 
     def _one(self, parts: tuple[Formula, ...], type_: str, *, exactly: bool) -> Formula:
         """Return the formula for exactly one of the parts, or its negation, without pairs that exclude each other."""
-        disjoint = {
-            (first, second)
-            for first in range(len(parts))
-            for second in range(first)
-            if self._disjoint(parts[first], parts[second], type_)
-        }
+        pairs = [(first, second) for first in range(len(parts)) for second in range(first)]
+        disjoint = {(a, b) for a, b in pairs if self._disjoint(parts[a], parts[b], type_)}
         disjoint |= {(second, first) for first, second in disjoint}
         if exactly:
             return any_of(
@@ -265,17 +260,12 @@ class Search:
                               if index != position and (position, index) not in disjoint)])
                 for position, part in enumerate(parts)
             )  # fmt: skip
-        return any_of(
-            [
-                all_of([negate(part) for part in parts]),
-                *(
-                    all_of([parts[first], parts[second]])
-                    for first in range(len(parts))
-                    for second in range(first)
-                    if (first, second) not in disjoint
-                ),
-            ]
-        )
+        several = [
+            all_of([parts[first], parts[second]])
+            for first, second in pairs
+            if (first, second) not in disjoint
+        ]
+        return any_of([all_of([negate(part) for part in parts]), *several])
 
     def _disjoint(self, first: Formula, second: Formula, type_: str) -> bool:
         if first[0] != "lit" or second[0] != "lit":

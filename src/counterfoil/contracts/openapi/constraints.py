@@ -72,18 +72,15 @@ def _types(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) ->
     lost = missing(old, new, place.form and place.side == "request")
     gained = missing(new, old, place.form and place.side == "response")
     message = f"type {_types_text(old.types)} became {_types_text(new.types)}"
-    lost_sample = sample_of(old, schemas.old, kind=lost[0]) if lost and old.types is not None else ABSENT
-    gained_sample = (
-        sample_of(new, schemas.new, kind=gained[0]) if gained and new.types is not None else ABSENT
-    )
+    old_sample = sample_of(old, schemas.old, kind=lost[0]) if lost and old.types is not None else ABSENT
+    new_sample = sample_of(new, schemas.new, kind=gained[0]) if gained and new.types is not None else ABSENT
     if lost and gained:
-        schemas.report(
-            place, "type-changed", message, lost_sample if place.side == "request" else gained_sample
-        )
+        example = old_sample if place.side == "request" else new_sample
+        schemas.report(place, "type-changed", message, example)
     elif lost:
-        schemas.report(place, "type-narrowed", message, lost_sample)
+        schemas.report(place, "type-narrowed", message, old_sample)
     elif gained:
-        schemas.report(place, "type-widened", message, gained_sample)
+        schemas.report(place, "type-widened", message, new_sample)
 
 
 def missing(view: View, other: View, as_text: bool) -> list[str]:

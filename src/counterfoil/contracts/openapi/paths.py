@@ -62,16 +62,14 @@ def _operations(item: Node) -> dict[str, Node]:
 
 def _report_removed_path(context: ComparisonContext, path: str, item: Node) -> None:
     operations = {key: node for key, node in _operations(item).items() if context.use(key, path) is not None}
-    outcomes = {
-        method: context.lifecycle.judge_removal(operation) for method, operation in operations.items()
-    }
-    ends = {end for end, _ in outcomes.values()}
+    outcomes = [context.lifecycle.judge_removal(operation) for operation in operations.values()]
+    ends = {end for end, _ in outcomes}
     if operations and ends <= {"removed", "removed-without-date"}:
         if all(is_unstable(operation) for operation in operations.values()):
             context.findings.excused = "no stability was promised"
         names = ", ".join(method.upper() for method in operations)
         end = "removed" if "removed" in ends else "removed-without-date"
-        notice = next(notice for kind, notice in outcomes.values() if kind == end)
+        notice = next(notice for kind, notice in outcomes if kind == end)
         context.add(f"path-{end}", path, f"path {path} ({names}) was removed, {notice}")
         context.findings.excused = ""
         return

@@ -29,9 +29,8 @@ def upgrade(root: Node) -> Node:
     description: Node = {"openapi": "3.0.3", "info": root.get("info", {})}
     if root.get("host"):
         schemes = as_list(root.get("schemes")) or ["https"]
-        description["servers"] = [
-            {"url": f"{scheme}://{root['host']}{root.get('basePath', '')}"} for scheme in schemes
-        ]
+        address = f"{root['host']}{root.get('basePath', '')}"
+        description["servers"] = [{"url": f"{scheme}://{address}"} for scheme in schemes]
     description["paths"] = {
         path: _path_item(item, root) if isinstance(item, dict) else item
         for path, item in as_map(root.get("paths")).items()
@@ -104,9 +103,8 @@ def _operation(operation: Node, shared: list[Any], root: Node) -> Node:
     body = _body([node for _, node in parameters.values()], consumes)
     if body:
         converted["requestBody"] = body
-    converted["responses"] = {
-        status: _response(node, produces) for status, node in as_map(operation.get("responses")).items()
-    }
+    responses = as_map(operation.get("responses"))
+    converted["responses"] = {status: _response(node, produces) for status, node in responses.items()}
     return converted
 
 

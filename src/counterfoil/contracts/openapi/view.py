@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.json_parts import Node, as_list
+from counterfoil.contracts.json_parts import Node, as_list, as_map
 from counterfoil.contracts.openapi.document import ApiDescription, UnresolvedReference
 
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
@@ -203,11 +203,7 @@ def _object(view: View, schema: Node) -> None:
     properties = schema.get("properties")
     if isinstance(properties, dict):
         for name, value in properties.items():
-            name = str(name)
-            current = view.properties.get(name)
-            view.properties[name] = (
-                value if current is None or current == value else {"allOf": [current, value]}
-            )
+            _add_property(view, str(name), value)
     view.required.update(str(name) for name in as_list(schema.get("required")))
     additional = schema.get("additionalProperties", True)
     if additional is not True:
@@ -215,6 +211,12 @@ def _object(view: View, schema: Node) -> None:
             view.additional = additional
         elif view.additional is not False and view.additional != additional:
             view.additional = {"allOf": [view.additional, additional]}
+
+
+def _add_property(view: View, name: str, schema: Any) -> None:
+    current = view.properties.get(name)
+    same = current is None or current == schema
+    view.properties[name] = schema if same else {"allOf": [current, schema]}
 
 
 def _union(
@@ -264,8 +266,7 @@ def _join(view: View, other: View) -> None:
         view.enum = other.enum if view.enum is None else [v for v in view.enum if has(other.enum, v)]
     view.extensible = view.extensible or other.extensible
     for name, value in other.properties.items():
-        current = view.properties.get(name)
-        view.properties[name] = value if current is None or current == value else {"allOf": [current, value]}
+        _add_property(view, name, value)
     view.required |= other.required
     if other.additional is not True:
         view.additional = other.additional
@@ -326,15 +327,13 @@ def json_type(value: Any) -> str:
 
 def has(values: Iterable[Any], searched: Any) -> bool:
     """Return true if a value is in a list; true and 1 are different."""
-    return any(
-        value == searched and isinstance(value, bool) == isinstance(searched, bool) for value in values
-    )
+    is_bool = isinstance(searched, bool)
+    return any(value == searched and isinstance(value, bool) == is_bool for value in values)
 
 
 def _is_null(variant: Any) -> bool:
-    return isinstance(variant, dict) and (
-        variant.get("type") in ("null", ["null"]) or variant.get("enum") == [None]
-    )
+    node = as_map(variant)
+    return node.get("type") in ("null", ["null"]) or node.get("enum") == [None]
 
 
 def _number(value: Any) -> bool:
