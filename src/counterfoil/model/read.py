@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any, TypeAlias
 
+from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds, overlays, tables
 from counterfoil.model.checks import check
@@ -23,6 +24,7 @@ from counterfoil.model.patterns import expand
 from counterfoil.model.source import MAX_BYTES, Path, Source, parse
 
 Folder: TypeAlias = str | os.PathLike[str]
+File: TypeAlias = FilePath
 MAX_FILES = 5_000
 
 _SECRET_KEY = re.compile(
@@ -268,3 +270,15 @@ def _with_overlaid_rows(document: Document, folder: FilePath, findings: list[Fin
         return None
     data = {**document.data, "changes": with_rows}
     return replace(document, value=kinds.Overlay.model_validate(data, strict=True), data=data)
+
+
+def write_new(folder: Folder, texts: Mapping[str, str]) -> list[File]:
+    """Write new files. Raises Misconfigured before the first write if one of them exists."""
+    target = FilePath(folder)
+    existing = [name for name in texts if (target / name).exists()]
+    if existing:
+        raise Misconfigured(f"{target / existing[0]} exists already; choose an empty folder")
+    target.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (target / name).write_text(text, encoding="utf-8")
+    return [target / name for name in texts]
