@@ -29,7 +29,7 @@ from counterfoil.flow.runs import person_decisions
 from counterfoil.flow.worker.release_follower import ReleaseFollower
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
-from counterfoil.replay.job import replay_traffic
+from counterfoil.replay.impact import replay_traffic
 from counterfoil.store.port.people import DecideVerdict, ResolveVerdict
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import Views

@@ -85,8 +85,6 @@ class Applier:
 
 
 class _PlanApplication:
-    """One application of one plan."""
-
     def __init__(
         self,
         of: Applier,

@@ -63,7 +63,6 @@ _NARROWER = {("decimal", "int"), ("string", "id")}
 
 
 def _type(schema: Schema) -> str:
-    """Return the type's name in the field shorthand."""
     marked = schema.get("x-type")
     if marked:
         return str(marked)

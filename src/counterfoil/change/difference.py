@@ -12,13 +12,7 @@ from datetime import date
 from functools import cached_property
 from typing import Any, Literal
 
-from counterfoil.change.affected_users import (
-    OUTSIDE,
-    AffectedUser,
-    AffectedUsers,
-    contracts_of,
-    routes_of,
-)
+from counterfoil.change.affected_users import OUTSIDE, AffectedUser, AffectedUsers, contracts_of, routes_of
 from counterfoil.change.change_classes import CLASSES, SERVICE_LEVELS, Class, classes_of, money_fields
 from counterfoil.change.contract_fields import ContractChange, contract_changes
 from counterfoil.change.document_diff import (
@@ -209,7 +203,6 @@ class _ModelComparison:
         )
 
     def _systems_of_record(self, old: kinds.Object, new: kinds.Object) -> Iterator[ChangeDetail]:
-        """Yield the fields whose system of record changes."""
         common = set(object_schema(old.fields)["properties"]) & set(object_schema(new.fields)["properties"])
         for field in sorted(common):
             before = self.old.system_of_record(old.name, field)

@@ -62,8 +62,7 @@ class Planner:
         base = await self._store.active_release()
         if base is None:
             raise Refused(
-                "No Release is active yet: `counterfoil up` publishes the first folder.",
-                ErrorClass.CONFLICT,
+                "No Release is active yet: `counterfoil up` publishes the first folder.", ErrorClass.CONFLICT
             )
         old, now = await self._ports.model(base), await self._store.now()
         differences = await asyncio.to_thread(difference, old, new, now.date())

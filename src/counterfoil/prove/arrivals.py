@@ -12,11 +12,10 @@ from counterfoil.core.run import Direction
 from counterfoil.expr import Expression
 from counterfoil.model import definition as d
 from counterfoil.model.blocks import blocks_of
-from counterfoil.prove.formulas import FORMULA_ERRORS
 from counterfoil.prove.input_values import LeafResolver, both_sides, neighbours, plain_value, put
-from counterfoil.prove.move import Move
+from counterfoil.prove.lookup_model import FORMULA_ERRORS
 from counterfoil.prove.start_names import build_event
-from counterfoil.prove.world import ProofContext, World
+from counterfoil.prove.world import Move, ProofContext, World
 from counterfoil.rules.json_values import event_names, run_names
 
 

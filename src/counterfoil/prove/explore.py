@@ -20,11 +20,10 @@ from counterfoil.prove.canonical import canonical
 from counterfoil.prove.coverage import Coverage
 from counterfoil.prove.invariants import INVARIANTS, InvariantChecker, ProvenInvariant
 from counterfoil.prove.lookup_model import BEGIN
-from counterfoil.prove.move import Move
 from counterfoil.prove.moves import Moves
 from counterfoil.prove.start_values import StartValueFinder
 from counterfoil.prove.timeline import Counterexample, TimelineEntry
-from counterfoil.prove.world import ProofContext, World
+from counterfoil.prove.world import Move, ProofContext, World
 
 MAX_STATES = 200_000
 """A state takes up to 10 kB until the proof ends: 2 GB at most."""

@@ -17,7 +17,7 @@ from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.model import definition as d
 from counterfoil.model.blocks import blocks_of
-from counterfoil.prove.formulas import FORMULA_ERRORS
+from counterfoil.prove.lookup_model import FORMULA_ERRORS
 from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.json_values import run_names
 from counterfoil.rules.workflow.state import StepState
@@ -55,8 +55,7 @@ INVARIANTS: dict[str, ProvenInvariant] = {
         "put the approval before the call, and react to `rejected`, `expired` and `stale` with park, stop, undo or again",
     ),
     "more-than-approved": ProvenInvariant(
-        "more money moves than was approved",
-        "take the amount of the call from what the approval `covers`",
+        "more money moves than was approved", "take the amount of the call from what the approval `covers`"
     ),
     "half-done": ProvenInvariant(
         "the run ends as done although a call that moves money was refused, and no person decided so",
@@ -75,8 +74,7 @@ INVARIANTS: dict[str, ProvenInvariant] = {
         "wait for the counterfoils (`wait: {foils: all, until: ...}`) with a reaction that parks",
     ),
     "unfinished": ProvenInvariant(
-        "the run has ended although a call is unfinished",
-        "report it: this is a defect of the engine",
+        "the run has ended although a call is unfinished", "report it: this is a defect of the engine"
     ),
     "second-call": ProvenInvariant(
         "a call is planned again while another call of its step is in progress, was done, or has the same key",
@@ -266,7 +264,6 @@ class InvariantChecker:
                 )
 
     def _reached_end(self, w: World) -> bool:
-        """Return True if the run came to the end of its steps."""
         last = blocks_of(self.definition)[""].steps[-1]
         states = [(key, st) for key, st in w.state.steps.items() if _step(key) == last.path]
         if not states:
@@ -276,7 +273,6 @@ class InvariantChecker:
         return outcome not in BAD or key in w.accepted or self._continues(last, outcome)
 
     def _continues(self, step: d.Step, outcome: str) -> bool:
-        """Return True if the run continues after this outcome of a step."""
         reaction = step.outcomes.get(outcome) or self.definition.failure.reactions.get(outcome)
         verb = reaction.verb if isinstance(reaction, d.Block) else reaction
         if verb is not None and verb.name == "retry" and verb.retry is not None:
@@ -414,7 +410,6 @@ def _step(key: str) -> str:
 
 
 def _latest(w: World) -> list[tuple[str, StepState]]:
-    """Return the last state of each step and item."""
     states = {(_step(key), key.partition("[")[2]): (key, st) for key, st in w.state.steps.items()}
     return list(states.values())
 

@@ -1,4 +1,4 @@
-"""Answers to the look-ups of a proof: heads, Links, tables, guards and periods.
+"""Answers to the look-ups of a proof: heads, Links, tables, guards and periods; and the values of its formulas.
 
 Every answer is computed at once, so a decision is never repeated because of a look-up.
 """
@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from counterfoil.core.money import Money
+from counterfoil.core.money import Money, MoneyError
+from counterfoil.expr import BudgetExceeded, EvaluationError, Expression, LookupNeeded, compile, conjuncts
 from counterfoil.model import Model
 from counterfoil.rules import lookup
 from counterfoil.rules.lookup import (
@@ -24,7 +25,10 @@ from counterfoil.rules.lookup import (
     Read,
     TableRead,
 )
+from counterfoil.rules.templates import UnusableValue
 
+FORMULA_ERRORS = (EvaluationError, BudgetExceeded, LookupNeeded, UnusableValue, MoneyError)
+"""Errors of formulas. In a proof, an error is a result like any other value."""
 BEGIN = datetime(2026, 1, 15, 9, tzinfo=UTC)
 """Start time of every proof. Only the order of times matters, not the dates."""
 MONTHS = range(11)
@@ -112,3 +116,17 @@ def head_of(heads: Heads, object_: str, key: str) -> dict[str, Any] | None:
     if state is None:
         return None
     return {"version": 1, "effective_at": BEGIN, "recorded_at": BEGIN, **state, "id": key}
+
+
+def evaluate(expression: Expression, names: Mapping[str, Any], lookups: LookupModel) -> Any:
+    """Return a formula's value, or the error that it raises."""
+    try:
+        return expression(names, lookups.ask)
+    except FORMULA_ERRORS as error:
+        return error
+
+
+def conjuncts_of(expression: Expression) -> list[Expression]:
+    """Return the parts of a formula that are joined by `and`."""
+    parts = conjuncts(expression.ast)
+    return [compile(expression.text[p.start : p.end]) for p in parts] if len(parts) > 1 else [expression]

@@ -19,12 +19,11 @@ from counterfoil.core.run import Direction
 from counterfoil.model import definition as d
 from counterfoil.model.blocks import blocks_of
 from counterfoil.prove.arrivals import PossibleEvents
-from counterfoil.prove.move import Move
 from counterfoil.prove.observations import Observations
 from counterfoil.prove.outcomes import PossibleOutcomes
 from counterfoil.prove.persons import PossibleDecisions
 from counterfoil.prove.timing import Timing
-from counterfoil.prove.world import ProofContext, World
+from counterfoil.prove.world import Move, ProofContext, World
 
 
 class Moves:

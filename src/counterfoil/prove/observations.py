@@ -15,8 +15,7 @@ from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.foil import Foil, FoilState
 from counterfoil.model import definition as d
 from counterfoil.model.blocks import blocks_of
-from counterfoil.prove.move import Move
-from counterfoil.prove.world import ProofContext, World
+from counterfoil.prove.world import Move, ProofContext, World
 
 _E = EffectState
 
@@ -72,7 +71,7 @@ class Observations:
         return bool(deadlines) and any(f.due <= min(x.at for x in deadlines) for f in w.foils)
 
     def _show(self, w: World, foil: Foil, state: FoilState) -> World:
-        w = moved(w, foil, state)
+        w = move_foil(w, foil, state)
         if state is FoilState.MATCHED:
             effect = next((e for e in w.effects if e.id == foil.effect and e.state is _E.ACCEPTED), None)
             if effect is not None:
@@ -84,11 +83,11 @@ class Observations:
         return self._show(w, foil, state)
 
 
-def moved(w: World, foil: Foil, state: FoilState) -> World:
-    moved = msgspec.structs.replace(foil, state=state)
+def move_foil(w: World, foil: Foil, state: FoilState) -> World:
+    changed = msgspec.structs.replace(foil, state=state)
     cases = tuple(k for k in w.cases if k.foil != foil.id)
     if state is FoilState.BROKEN:
         cases = (*cases, case_of_break(foil, state, "it does not agree", w.now))
     return msgspec.structs.replace(
-        w, foils=tuple(moved if f.id == foil.id else f for f in w.foils), cases=cases
+        w, foils=tuple(changed if f.id == foil.id else f for f in w.foils), cases=cases
     )

@@ -17,9 +17,8 @@ from counterfoil.model.blocks import blocks_of
 from counterfoil.model.fields import is_money
 from counterfoil.prove.candidates import DEFAULT_MINOR_UNITS
 from counterfoil.prove.input_values import plain_value
-from counterfoil.prove.move import Move
 from counterfoil.prove.timing import MAX_TICKS, Timing
-from counterfoil.prove.world import ProofContext, World
+from counterfoil.prove.world import Move, ProofContext, World
 from counterfoil.rules.workflow.apply import drop_stale
 
 _E = EffectState

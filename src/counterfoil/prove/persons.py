@@ -11,10 +11,9 @@ from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.effect import IN_FLIGHT, UNSETTLED, EffectState
 from counterfoil.core.foil import FoilState
-from counterfoil.prove.move import Move
 from counterfoil.prove.observations import Observations
 from counterfoil.prove.outcomes import PossibleOutcomes
-from counterfoil.prove.world import ProofContext, World
+from counterfoil.prove.world import Move, ProofContext, World
 
 REQUESTERS = ("requested_by", "requester", "requested_by_id", "created_by", "submitted_by", "by")
 """Usual names of the start event's field that holds the requester."""

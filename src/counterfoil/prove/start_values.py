@@ -15,9 +15,8 @@ from counterfoil.expr import Expression
 from counterfoil.model import Model
 from counterfoil.model import definition as d
 from counterfoil.prove.candidates import Candidates, Goal
-from counterfoil.prove.formulas import FORMULA_ERRORS, conjuncts_of, evaluate
 from counterfoil.prove.input_values import ABSENT, LIKE, Leaf, get, put
-from counterfoil.prove.lookup_model import BEGIN, LookupModel
+from counterfoil.prove.lookup_model import BEGIN, FORMULA_ERRORS, LookupModel, conjuncts_of, evaluate
 from counterfoil.prove.start_names import start_names
 from counterfoil.rules import approval_matrix as matrix
 from counterfoil.rules.templates import fill

@@ -15,9 +15,8 @@ from counterfoil.core.run import Direction
 from counterfoil.model import definition as d
 from counterfoil.model.blocks import blocks_of
 from counterfoil.prove.arrivals import PossibleEvents
-from counterfoil.prove.move import Move
-from counterfoil.prove.observations import Observations, moved
-from counterfoil.prove.world import ProofContext, World
+from counterfoil.prove.observations import Observations, move_foil
+from counterfoil.prove.world import Move, ProofContext, World
 from counterfoil.rules.workflow.state import StepState
 
 MAX_TICKS = 40
@@ -105,7 +104,7 @@ class Timing:
             w = msgspec.structs.replace(w, now=min(coming, default=until))
             for foil in w.foils:
                 if foil.state in (FoilState.OPEN, FoilState.PARTLY) and foil.due <= w.now:
-                    w = moved(w, foil, FoilState.BROKEN)
+                    w = move_foil(w, foil, FoilState.BROKEN)
             w = self.context.turn(w)
             if w.over or w.now >= until or any(e.state is EffectState.PLANNED for e in w.effects):
                 return w

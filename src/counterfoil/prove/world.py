@@ -6,9 +6,9 @@ A World is an immutable value. `ProofContext.turn` calls the real `decide` and a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -32,8 +32,7 @@ from counterfoil.model import Model
 from counterfoil.model import definition as d
 from counterfoil.model.fields import is_money
 from counterfoil.prove.bounded_definition import bounded_definition
-from counterfoil.prove.formulas import FORMULA_ERRORS
-from counterfoil.prove.lookup_model import BEGIN, LookupModel
+from counterfoil.prove.lookup_model import BEGIN, FORMULA_ERRORS, LookupModel
 from counterfoil.prove.start_names import build_event, start_names
 from counterfoil.prove.start_values import StartValues
 from counterfoil.rules import matching
@@ -91,6 +90,17 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(e for e, n in self.done.items() if n)
 
 
+class Move(NamedTuple):
+    """A possible next event. `make` returns the World after it; `fault` is empty if nothing goes wrong."""
+
+    fault: str
+    who: str
+    what: str
+    make: Callable[[], World]
+    counts: bool = True
+    """False for events that may never happen: a Run cannot rely on them."""
+
+
 class ProofContext:
     """The constant part of a proof: model, definition and answers of reads."""
 
@@ -135,11 +145,7 @@ class ProofContext:
                 if foil is not None:
                     foils.append(foil)
         world = World(
-            run=run,
-            state=load(run.ctx),
-            beginning=values.number,
-            heads=values.heads,
-            foils=tuple(foils),
+            run=run, state=load(run.ctx), beginning=values.number, heads=values.heads, foils=tuple(foils)
         )
         return self.turn(world, ("start", f"start#{values.number}", names))
 
@@ -186,7 +192,6 @@ class ProofContext:
         return msgspec.structs.replace(w, blame="restless::the run repeats turns without end")
 
     def _commit(self, w: World, decision: c.Decision, state: RunState) -> World:
-        """Carry out a decision's commands."""
         changes = changes_of(decision.commands, self.definition, w.run.id, w.now)
         rows = apply(w.rows, changes, w.now)
         cases, emitted = w.cases, w.emitted

@@ -23,8 +23,6 @@ OLD, NEW = 0, 1
 
 
 class _Group:
-    """Differences of one kind."""
-
     def __init__(self) -> None:
         self.changed = self.only_old = self.only_new = 0
         self.fields: Counter[str] = Counter()
@@ -296,11 +294,7 @@ class DeliveryDifference:
     # ------------------------------------------------------------------ money
 
     def _money(
-        self,
-        source: str,
-        event: CanonicalEvent,
-        old: Mapping[str, Any] | None,
-        new: Mapping[str, Any] | None,
+        self, source: str, event: CanonicalEvent, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
     ) -> None:
         a, b = amounts(old or {}), amounts(new or {})
         entity = event.legal_entity or str(

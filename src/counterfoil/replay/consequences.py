@@ -107,7 +107,7 @@ class ConsequenceReplayer:
         side = self._divergence.sides[n]
         lookup = lookup_in(self._divergence.answers(n, recorded), recorded.receipt.system)
         try:
-            forms = admission.forms_of(side.model, event, side.waited)
+            forms = side.forms(event)
             follows = admission.consequences(
                 side.model, event, forms, event.received_at, lookup, with_head=False
             )
@@ -209,7 +209,6 @@ class ConsequenceReplayer:
     # ------------------------------------------------------------------ emitted events
 
     def _replay_emitted(self, job: ReplayJob, results: Sequence[ReplayedRun | None]) -> None:
-        """Replay the consequences of events that the Run emits."""
         if job.depth >= MAX_DEPTH or not any(result.events for result in results if result is not None):
             return
         old, new = (

@@ -139,7 +139,6 @@ class Divergence:
 
 
 def _asserted(side: ReplaySide, event: CanonicalEvent) -> Mapping[str, Any]:
-    """Return the fields that an event asserts of its object."""
     try:
         forms = routing.forms(side.model, event, side.waited)
         return admission.asserted_state(side.model, event, forms) or {}

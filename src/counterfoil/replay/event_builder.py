@@ -101,7 +101,7 @@ class EventBuilder:
         return MappedDelivery(events=tuple(admission.drop_repeats(events)), links=tuple(links))
 
     def _is_trusted(self, recorded: RecordedDelivery, event: MappedEvent) -> bool:
-        """Return True if admission.accept the same event under the same contract."""
+        """Return True if admission accepted the same event under the same contract."""
         return event.type in self._trusted and any(
             other.id == event.id and other.data == event.data for other in recorded.events
         )

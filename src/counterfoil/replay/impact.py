@@ -1,4 +1,4 @@
-"""impact: replay recorded traffic through the old and the new model, and report what differs. Pure.
+"""impact: replay recorded traffic through the old and the new model, and report what differs.
 
 Look-ups are answered from the recording. A delivery whose answers were not recorded is counted as not comparable; no
 answer is guessed. Deliveries whose documents are equal in both models are not replayed.
@@ -6,7 +6,8 @@ answer is guessed. Deliveries whose documents are equal in both models are not r
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from functools import cache
 
@@ -33,6 +34,9 @@ from counterfoil.rules import admission
 from counterfoil.rules.admission import HeldDelivery
 from counterfoil.store.port.recorded import DeliveryFilter, RecordedDelivery
 from counterfoil.store.port.store import Store
+
+BATCH_DELIVERIES = 50
+"""Deliveries replayed in one thread call. Between two calls, other tasks of the process can run."""
 
 
 class Replay:
@@ -147,7 +151,7 @@ def _admitted(side: ReplaySide, delivery: MappedDelivery) -> MappedDelivery:
     """Return the delivery, or the reason why admission holds it: an event that nothing uses."""
     model, waited = side.model, side.waited
     try:
-        all_forms = [admission.forms_of(model, event, waited) for event in delivery.events]
+        all_forms = [side.forms(event) for event in delivery.events]
         for event, forms in zip(delivery.events, all_forms, strict=True):
             admission.check_taken(model, event, forms, waited)
     except HeldDelivery as held:
@@ -177,9 +181,19 @@ async def recorded(
         time_range = None if after is None else msgspec.structs.replace(time_range, after=after)
 
 
-async def impact_on(store: Store, old: Model, new: Model, since: datetime, until: datetime) -> Impact:
-    """Return the differences for the deliveries that a store recorded in a time range."""
+async def replay_traffic(store: Store, old: Model, new: Model, since: datetime, until: datetime) -> Impact:
+    """Return the differences between the results of both models for the traffic."""
     replay = Replay(old, new)
-    async for delivery in recorded(store, replay.paths, since, until):
-        replay.take(delivery)
-    return replay.result()
+    waiting: list[RecordedDelivery] = []
+
+    def take(batch: Sequence[RecordedDelivery]) -> None:
+        for one in batch:
+            replay.take(one)
+
+    async for one in recorded(store, replay.paths, since, until):
+        waiting.append(one)
+        if len(waiting) >= BATCH_DELIVERIES:
+            await asyncio.to_thread(take, waiting)
+            waiting = []
+    await asyncio.to_thread(take, waiting)
+    return await asyncio.to_thread(replay.result)

@@ -112,7 +112,6 @@ def _mapping_and_data(model: Model, name: str) -> tuple[Mapping[str, Any], Mappi
 
 
 def _looks_up(template: Template | None) -> bool:
-    """Return True if the template makes a look-up."""
     match template:
         case None | Literal():
             return False

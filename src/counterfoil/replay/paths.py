@@ -169,7 +169,6 @@ def _emitted(model: Model, workflow: str) -> list[str]:
 
 
 def _reads(text: str, workflows: Iterable[str], model: Model) -> frozenset[str]:
-    """Return the objects whose heads the documents may read."""
     heads = _HEAD.findall(text)
     objects = set(heads)
     if len(_ANY_HEAD.findall(text)) > len(heads):
@@ -185,7 +184,6 @@ def _reads(text: str, workflows: Iterable[str], model: Model) -> frozenset[str]:
 
 
 def _links(text: str, workflows: Iterable[str], model: Model) -> frozenset[str]:
-    """Return the objects whose Links the documents may read."""
     objects = set(_LINK.findall(text))
     for name in workflows:
         objects |= {fact.xref for fact in model.workflows[name].facts.values() if fact.xref is not None}

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from counterfoil.core.canonical import Head
+from counterfoil.core.canonical import CanonicalEvent, Head
 from counterfoil.model import Model
-from counterfoil.rules import lookup
+from counterfoil.rules import admission, lookup
 from counterfoil.rules.json_values import head_names
 from counterfoil.rules.lookup import (
     CanonicalIdRead,
@@ -28,7 +28,7 @@ from counterfoil.rules.lookup import (
     Read,
     TableRead,
 )
-from counterfoil.rules.routing import waited_fields
+from counterfoil.rules.routing import Forms, waited_fields
 from counterfoil.store.port.recorded import RecordedDelivery, RecordedRun, spoken
 
 UNSET = object()
@@ -65,7 +65,14 @@ class ReplaySide:
         self.moves = 0
         """Number of changes that may affect `diverged`."""
         self._linked_objects: set[str] = set()
+        self._forms: tuple[CanonicalEvent, Forms] | None = None
         self._periods: tuple[tuple[Head, ...], list[dict[str, Any]]] | None = None
+
+    def forms(self, event: CanonicalEvent) -> Forms:
+        """Return an event in each version that something takes; cached for the last one. Raises HeldDelivery."""
+        if self._forms is None or self._forms[0] is not event:
+            self._forms = (event, admission.forms_of(self.model, event, self.waited))
+        return self._forms[1]
 
     def diverged(self) -> tuple[set[str], set[str], set[str]]:
         """Return the objects with differing heads, the objects with differing Links, and the differing limits."""
@@ -203,7 +210,6 @@ class RecordedAnswers(Mapping[Question, Any]):
         return None
 
     def _read(self, read: Read[Any]) -> Any:
-        """Answer one read. Raises NotRecorded."""
         return _SOURCES[type(read)](self, read)
 
     def _minted(self, read: MintedId) -> None:

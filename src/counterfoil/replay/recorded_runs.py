@@ -92,15 +92,11 @@ class RecordedRuns:
         if isinstance(dates, str):
             return None
         return ReplayedCall(
-            operation=effect.operation,
-            input=wire.loads(effect.input),
-            dates=dates,
-            request=effect.request,
+            operation=effect.operation, input=wire.loads(effect.input), dates=dates, request=effect.request
         )
 
 
 def _reads_event_only(template: Template | None) -> bool:
-    """Return True if the template reads only the start event."""
     match template:
         case None | Literal():
             return True

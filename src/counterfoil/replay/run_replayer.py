@@ -113,8 +113,6 @@ def _waits_for_foils(definition: Definition) -> bool:
 
 
 class _RunTurns:
-    """The turns of one Run in a replay."""
-
     def __init__(
         self,
         replayer: RunReplayer,
