@@ -18,7 +18,8 @@ from counterfoil.model import Model
 from counterfoil.model.walk import steps
 from counterfoil.prove.canonical import canonical
 from counterfoil.prove.coverage import Coverage
-from counterfoil.prove.invariants import INVARIANTS, InvariantChecker, ProvenInvariant
+from counterfoil.prove.invariant_checker import InvariantChecker
+from counterfoil.prove.invariants import INVARIANTS, ProvenInvariant
 from counterfoil.prove.lookup_model import BEGIN
 from counterfoil.prove.moves import Moves
 from counterfoil.prove.start_values import StartValueFinder
