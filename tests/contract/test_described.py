@@ -117,6 +117,15 @@ def test_examples_keep_their_contracts(which: int) -> None:
         jsonschema_rs.validator_for(payload).validate(message["examples"][0]["payload"])
 
 
+def test_every_form_of_money_that_a_call_may_send_is_described() -> None:
+    document = operations_openapi.document(model())
+    schema = document["components"]["schemas"]["erp.payment.post.input"]["properties"]["amount"]
+    valid = jsonschema_rs.validator_for(schema).is_valid
+    shown = {"amount": "-50.00", "currency": "USD", "minor": -5000}
+    assert all(valid({k: v for k, v in shown.items() if k != out}) for out in ("", "amount", "minor"))
+    assert not any(valid(bad) for bad in ({"currency": "USD"}, shown | {"amount": 50}, shown | {"x": 1}))
+
+
 async def test_responses_match_the_description(company: Offering) -> None:
     company.ledger.invoices.append({"id": "inv7", "number": "n", "customer": "c"})
     document = (await company.http.get("/openapi.json")).json()

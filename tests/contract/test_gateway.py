@@ -274,6 +274,19 @@ async def test_every_fault_of_an_input_is_told_with_its_pointer(company: Offerin
     assert (await company.pay("p-1", key="k")).status_code == 200, "what was refused has not used its key"
 
 
+async def test_money_as_the_api_shows_it_is_accepted(company: Offering) -> None:
+    shown = {"amount": "50.00", "currency": "USD", "minor": 5000}
+    for n, form in enumerate(
+        [shown, {"amount": "50.00", "currency": "USD"}, {"minor": 5000, "currency": "USD"}]
+    ):
+        given = payment(f"p-{n}") | {"amount": form}
+        assert (await company.call("erp.payment.post", given)).status_code == 200
+    differs = payment("p-9") | {"amount": shown | {"minor": 5001}}
+    (fault,) = problem(await company.call("erp.payment.post", differs), 422, "contract")["errors"]
+    assert fault["pointer"] == "#/amount"
+    assert "`amount` and `minor` differ" in fault["detail"]
+
+
 async def test_nothing_that_is_sent_can_break_sqlite(tmp_path: Path) -> None:
     await _hostile(f"sqlite:{tmp_path / 'x.db'}")
 

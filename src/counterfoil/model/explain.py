@@ -10,6 +10,7 @@ from counterfoil import expr
 from counterfoil.core.errors import CounterfoilError
 from counterfoil.core.finding import Finding
 from counterfoil.core.money import Money
+from counterfoil.core.money_json import read_money
 from counterfoil.expr import ExpressionError
 from counterfoil.expr.errors import EvaluationError, LookupNeeded
 from counterfoil.model.template import text_of
@@ -35,7 +36,7 @@ class Explanation:
 def explain(text: str, sample: Mapping[str, Any] | None = None) -> Explanation:
     """Evaluate an expression on a sample of root names and their JSON values; numbers are exact.
 
-    `{"minor": ..., "currency": ...}` in the sample is money. Without a sample only the text is checked. Look-ups
+    `{"minor": ..., "currency": ...}` in the sample is money, also with `amount`. Without a sample only the text is checked. Look-ups
     have no answer here: the explanation names the first one that is needed.
     """
     source = text_of(text.strip())
@@ -66,8 +67,9 @@ def explain(text: str, sample: Mapping[str, Any] | None = None) -> Explanation:
 def values(value: Any) -> Any:
     """Convert a JSON value to the form that expressions read; the wire form of money becomes Money."""
     if isinstance(value, Mapping):
-        if value.keys() == {"minor", "currency"}:
-            return Money(value["minor"], value["currency"])
+        money = read_money(value)
+        if money is not None:
+            return money
         return {key: values(part) for key, part in value.items()}
     return [values(part) for part in value] if isinstance(value, list) else value
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import jsonschema_rs
@@ -14,7 +14,8 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.money import Money
-from counterfoil.rules.json_values import plain
+from counterfoil.core.money_json import NOT_MONEY, money_faults
+from counterfoil.rules.json_values import has_money, plain
 
 MAX_ERRORS = 20
 MAX_FAULTS = 1000
@@ -26,20 +27,24 @@ class Contract:
     """A schema, compiled once. Decimals are exact."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._schema = schema if has_money(schema) else {}
         self._validator = _validator(wire.write_json(dict(schema)))
 
     def violations(self, value: Any) -> list[str]:
         """Return the violations as `place: message`; empty if there are none."""
+        not_money, money_faults = _not_money(value, self._schema) if self._schema else ([], [])
         value = plain(value)
-        if self._validator.is_valid(value):
+        if not not_money and self._validator.is_valid(value):
             return []
-        errors = []
+        errors = [f"{'/'.join(path) or 'data'}: {message}" for path, message in money_faults]
         for error in self._validator.iter_errors(value):
-            place = "/".join(str(p) for p in error.instance_path) or "data"
-            errors.append(f"{place}: {error.message}")
-            if len(errors) == MAX_ERRORS:
+            path = tuple(str(part) for part in error.instance_path)
+            if _under(path, not_money):
+                continue
+            errors.append(f"{'/'.join(path) or 'data'}: {error.message}")
+            if len(errors) >= MAX_ERRORS:
                 break
-        return errors
+        return errors[:MAX_ERRORS]
 
 
 def violations(value: Any, schema: Mapping[str, Any]) -> list[str]:
@@ -59,9 +64,12 @@ def faults(value: Any, schema: Mapping[str, Any]) -> list[SchemaViolation]:
 
     `value` is typed by the schema already; a value that could not be typed is a violation too.
     """
-    violations: list[SchemaViolation] = []
+    not_money, money_faults = _not_money(value, schema)
+    violations = [SchemaViolation(_pointer(list(path)), message) for path, message in money_faults]
     for error in _masking(wire.write_json(dict(schema))).iter_errors(plain(value)):
         path = [str(part) for part in error.instance_path]
+        if _under(tuple(path), not_money):
+            continue
         # Missing and unexpected fields are reported at their own place.
         for name in getattr(error.kind, "unexpected", ()):
             violations.append(SchemaViolation(_pointer([*path, str(name)]), "is not part of the contract"))
@@ -74,8 +82,43 @@ def faults(value: Any, schema: Mapping[str, Any]) -> list[SchemaViolation]:
     return violations or list(_untyped(value, schema, []))
 
 
+Place: TypeAlias = tuple[str, ...]
+"""Names and indices from the root to a value."""
+
+
+def _not_money(value: Any, schema: Mapping[str, Any]) -> tuple[list[Place], list[tuple[Place, str]]]:
+    """Return the places of objects that are not money though their schema says so, and what is wrong with each.
+
+    The schema describes the stored form, {minor, currency}: its own errors about an `amount` would mislead.
+    """
+    places: list[Place] = []
+    faults_of_money: list[tuple[Place, str]] = []
+
+    def walk(value: Any, schema: Mapping[str, Any], path: Place) -> None:
+        if schema.get("x-type") == "money":
+            if isinstance(value, dict) and (wrong := money_faults(value)):
+                places.append(path)
+                faults_of_money.extend(
+                    ((*path, field) if field else path, message) for field, message in wrong
+                )
+        elif isinstance(value, dict):
+            for name, part in schema.get("properties", {}).items():
+                if name in value:
+                    walk(value[name], part, (*path, name))
+        elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+            for place, part in enumerate(value):
+                walk(part, schema["items"], (*path, str(place)))
+
+    walk(value, schema, ())
+    return places, faults_of_money
+
+
+def _under(path: Place, places: Sequence[Place]) -> bool:
+    return any(path[: len(place)] == place for place in places)
+
+
 _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
-    "money": (Money, "is not a valid amount in an ISO 4217 currency"),
+    "money": (Money, NOT_MONEY),
     "date": (date, "is not a date"),
     "timestamp": (datetime, "is not a timestamp with an offset"),
     "decimal": ((Decimal, int), "is not a number"),

@@ -9,7 +9,8 @@ from typing import Any
 
 from counterfoil.core import wire
 from counterfoil.core.canonical import CanonicalEvent, Head
-from counterfoil.core.money import Money, MoneyError
+from counterfoil.core.money import Money
+from counterfoil.core.money_json import read_money
 from counterfoil.core.run import Direction, Run
 
 _PLAIN = frozenset({str, int, bool, Decimal})
@@ -55,12 +56,29 @@ def typed(value: Any, schema: Mapping[str, Any]) -> Any:
 
 
 def _money(value: Any) -> Any:
-    if isinstance(value, dict) and set(value) == {"minor", "currency"}:
-        try:
-            return Money(value["minor"], value["currency"])
-        except (MoneyError, TypeError):
-            return value
+    money = read_money(value)
+    return value if money is None else money
+
+
+def with_minor(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Return a JSON value with its money as {minor, currency}, and everything else unchanged."""
+    if schema.get("x-type") == "money":
+        money = read_money(value)
+        return value if money is None else plain(money)
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        return {k: with_minor(v, properties.get(k, {})) for k, v in value.items()}
+    if isinstance(value, list):
+        items = schema.get("items", {})
+        return [with_minor(v, items if isinstance(items, dict) else {}) for v in value]
     return value
+
+
+def has_money(schema: Any) -> bool:
+    """Return True if a schema has money at any depth."""
+    if isinstance(schema, dict):
+        return schema.get("x-type") == "money" or any(has_money(part) for part in schema.values())
+    return isinstance(schema, list) and any(has_money(part) for part in schema)
 
 
 def _iso(read: Any, value: Any) -> Any:

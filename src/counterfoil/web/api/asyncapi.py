@@ -7,7 +7,7 @@ from typing import Any
 from counterfoil.contracts import versions
 from counterfoil.model import Model, kinds
 from counterfoil.model.walk import steps
-from counterfoil.web.api.operations_openapi import clean, example
+from counterfoil.web.api.operations_openapi import MONEY_INPUT, clean, example
 
 Json = dict[str, Any]
 _TEXT: Json = {"type": "string", "minLength": 1}
@@ -29,7 +29,7 @@ def document(model: Model) -> Json:
         "operations": {key: value for name in names for key, value in _operations(model, name)},
         "components": {
             "messages": {name: _message(model, name) for name in names},
-            "schemas": {name: clean(model.schema_of_event(name)) for name in names},
+            "schemas": {name: _payload(model, name) for name in names},
         },
         "x-release": model.digest,
     }
@@ -48,6 +48,13 @@ def producers(model: Model, name: str) -> Json:
         ),
     }
     return result | {"declared": model.events[name].produced}
+
+
+def _payload(model: Model, name: str) -> Json:
+    """Return the schema of an event's data. A caller may send money in each of its forms."""
+    money = MONEY_INPUT if model.events[name].produced == "http" else None
+    payload: Json = clean(model.schema_of_event(name), money)
+    return payload
 
 
 def _channel(model: Model, name: str) -> Json:

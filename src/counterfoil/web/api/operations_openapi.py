@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from counterfoil.contracts import versions
+from counterfoil.core.money_json import AMOUNT_PATTERN
 from counterfoil.model import Model
 from counterfoil.rules.versions import serve
 from counterfoil.web.api.operations import REFUSALS
@@ -13,6 +14,20 @@ from counterfoil.web.http.problems import PROBLEM_JSON
 
 Json = dict[str, Any]
 MONEY = {"minor": 12000, "currency": "USD"}
+MONEY_INPUT: Json = {
+    "type": "object",
+    "description": "Money: `amount` in major units as text, or whole `minor` units, or both if they agree.",
+    "properties": {
+        "amount": {"type": "string", "pattern": AMOUNT_PATTERN},
+        "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
+        "minor": {"type": "integer"},
+    },
+    "required": ["currency"],
+    "anyOf": [{"required": ["minor"]}, {"required": ["amount"]}],
+    "additionalProperties": False,
+    "examples": [{"amount": "120.00", "currency": "USD", "minor": 12000}, MONEY],
+}
+"""Every form of money that a caller may send; the API's own form is among them."""
 _HEADERS: dict[str, Json] = {
     "X-Correlation-ID": {
         "description": "Identifies the call in logs and traces.",
@@ -130,7 +145,7 @@ def components(model: Model) -> Json:
     schemas: Json = {"OperationProblem": _PROBLEM}
     for name, by in exposed(model).items():
         own = _schema_name(name)
-        schemas[f"{own}.input"] = clean(model.schema_of_operation(name, "input"))
+        schemas[f"{own}.input"] = clean(model.schema_of_operation(name, "input"), MONEY_INPUT)
         schemas[f"{own}.output"] = clean(model.schema_of_operation(name, "output"))
         if isinstance(model.operations[by].exposes, dict):
             schemas[f"{own}.progress"] = _progress_schema(own)
@@ -272,11 +287,13 @@ def _progress_schema(own: str) -> Json:
     }
 
 
-def clean(schema: Any) -> Any:
-    """Return a schema without the keywords that only expressions read."""
+def clean(schema: Any, money: Json | None = None) -> Any:
+    """Return a schema without the keywords that only expressions read. `money` replaces the stored form of money."""
     if isinstance(schema, dict):
-        return {key: clean(value) for key, value in schema.items() if key != "x-type"}
-    return [clean(value) for value in schema] if isinstance(schema, list) else schema
+        if money is not None and schema.get("x-type") == "money":
+            return {**money, **({"description": schema["description"]} if "description" in schema else {})}
+        return {key: clean(value, money) for key, value in schema.items() if key != "x-type"}
+    return [clean(value, money) for value in schema] if isinstance(schema, list) else schema
 
 
 def example(schema: Any) -> Any:
