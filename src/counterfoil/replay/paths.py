@@ -64,8 +64,8 @@ class _ModelPaths:
         self.model = model
         self.waited = routing.waited_fields(model)
 
-    def mapping(self, system: str, delivery: str) -> tuple[list[Any], list[str]]:
-        """Return the documents from a delivery to its events, and the possible event types."""
+    def mapping(self, system: str, delivery: str) -> str:
+        """Return the documents from a delivery to its events, as text."""
         documents: list[Any] = []
         types: dict[str, None] = {}
         for compiled in sorted(self.model.inbound(system, delivery), key=lambda m: m.name):
@@ -78,8 +78,7 @@ class _ModelPaths:
         documents.append(
             [[o.name, o.system] for o in sorted(self.model.objects.values(), key=lambda o: o.name)]
         )
-        documents.append(self._tables(documents))
-        return documents, sorted(types)
+        return self._with_tables(documents)
 
     def event_contract(self, type_: str) -> list[Any]:
         """Return the documents that validate an event and define the object it changes."""
@@ -89,9 +88,11 @@ class _ModelPaths:
             documents.append(self._data("object", kind.object))
         return documents
 
-    def consequences(self, type_: str) -> tuple[list[Any], set[str]]:
-        """Return the documents that follow an event, and its workflows: foils, topics, and all workflows it may start,
-        directly or through emitted events."""
+    def consequences(self, type_: str) -> tuple[str, set[str]]:
+        """Return the documents that follow an event, as text, and the workflows among them.
+
+        They are foils, topics, and all workflows that it may start, directly or through emitted events.
+        """
         documents: list[Any] = []
         workflows: set[str] = set()
         pending = [type_, *(other for other in self.model.versions.of(type_, "event") if other != type_)]
@@ -115,8 +116,7 @@ class _ModelPaths:
                 emitted += [o for e in emitted for o in self.model.versions.of(e, "event") if o != e]
                 pending += [e for e in emitted if e not in queued]
                 queued |= set(emitted)
-        documents.append(self._tables(documents))
-        return documents, workflows
+        return self._with_tables(documents), workflows
 
     @cached_property
     def casts(self) -> list[Any]:
@@ -146,14 +146,15 @@ class _ModelPaths:
         document = self.model.document(kind, name)
         return None if document is None else document.data
 
-    def _tables(self, documents: list[Any]) -> list[Any]:
-        """Return the tables that the documents may look up: those whose name they contain."""
+    def _with_tables(self, documents: list[Any]) -> str:
+        """Return documents as text, with the digests of the tables that they may look up, by name."""
         text = wire.dumps(documents).decode()
-        return [
+        tables = [
             self.model.digest_of("table", name)
             for name in sorted(self.model.tables)
-            if re.search(rf"\b{re.escape(name)}\b", text)
+            if name in text and re.search(rf"\b{re.escape(name)}\b", text)
         ]
+        return f"{text}{tables}"
 
 
 def _emitted(model: Model, workflow: str) -> list[str]:
@@ -204,7 +205,7 @@ class Paths:
         """Return the path from a delivery to its events."""
         key = (system, type_)
         if key not in self._deliveries:
-            a, b = (wire.dumps(side.mapping(system, type_)[0]).decode() for side in self._sides)
+            a, b = (side.mapping(system, type_) for side in self._sides)
             reads, links = _reads(a, (), self.old), _links(a, (), self.old)
             if a != b:  # equal documents read the same
                 reads |= _reads(b, (), self.new)
@@ -215,10 +216,7 @@ class Paths:
     def event(self, type_: str) -> ReplayPath:
         """Return the path from an event to the end of everything that it starts."""
         if type_ not in self._events:
-            (old_documents, in_old), (new_documents, in_new) = (
-                side.consequences(type_) for side in self._sides
-            )
-            a, b = wire.dumps(old_documents).decode(), wire.dumps(new_documents).decode()
+            (a, in_old), (b, in_new) = (side.consequences(type_) for side in self._sides)
             limits = {
                 scope
                 for model, names in ((self.old, in_old), (self.new, in_new))
@@ -240,7 +238,7 @@ class Paths:
             digests = []
             for side in self._sides:
                 mappings = [side._data("mapping", m.name) for m in side.model.producers(name)]
-                parts = [side.event_contract(name), mappings, side._tables(mappings), side.casts]
+                parts = [side.event_contract(name), side._with_tables(mappings), side.casts]
                 digests.append(wire.digest(parts))
             if digests[0] != digests[1]:
                 types.add(name)
