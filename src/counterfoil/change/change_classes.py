@@ -92,6 +92,8 @@ def classes_of(
             result = {c for part, classes in _OF_POLICY.items() if part in names for c in classes}
         case kinds.System():
             result = {"security"} if names & _SYSTEM_SECURITY else {"system"}
+            if "currencies" in path:
+                result = {"money"}
         case kinds.Operation():
             if names & _OPERATION_FAILURE:
                 result = {"failure"}

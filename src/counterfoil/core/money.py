@@ -38,7 +38,7 @@ EXPONENTS: dict[str, int] = {
     code: exponent for exponent, codes in _BY_EXPONENT.items() for code in codes.split()
 } | dict.fromkeys(_RECENTLY_WITHDRAWN.split(), 2)
 
-_EXACT = decimal.Context(
+EXACT = decimal.Context(
     prec=decimal.MAX_PREC,
     Emax=decimal.MAX_EMAX,
     Emin=decimal.MIN_EMIN,
@@ -92,7 +92,7 @@ def round_decimal(value: Decimal, digits: int, rule: Rounding) -> Decimal:
     _check_finite(value)
     if abs(digits) > 100 or abs(value.adjusted()) > 1000:
         raise OutOfRange(f"cannot round to {digits} digits: outside the range of amounts")
-    return value.quantize(Decimal(1).scaleb(-digits, _EXACT), rounding=rule.mode, context=_EXACT)
+    return value.quantize(Decimal(1).scaleb(-digits, EXACT), rounding=rule.mode, context=EXACT)
 
 
 def _check_finite(value: Decimal) -> None:
@@ -105,7 +105,7 @@ def _whole(value: Decimal, rule: Rounding | None, what: str) -> int:
     _check_finite(value)
     if value.adjusted() > 19:  # before int(): 1E+999999 must not build a million digits
         raise OutOfRange(f"{what} does not fit 64 bits of minor units")
-    rounded = value.to_integral_value(rule.mode if rule else decimal.ROUND_DOWN, context=_EXACT)
+    rounded = value.to_integral_value(rule.mode if rule else decimal.ROUND_DOWN, context=EXACT)
     if rule is None and rounded != value:
         raise Inexact(f"{what} is not a whole number of minor units; name a rounding rule")
     return int(rounded)
@@ -137,15 +137,15 @@ class Money(msgspec.Struct, frozen=True, gc=False):
             raise MoneyError(f"major units must be a Decimal or an int, not {type(amount).__name__}")
         exact = Decimal(amount)
         _check_finite(exact)
-        return cls(_whole(exact.scaleb(places, _EXACT), rule, f"{amount} {currency}"), currency)
+        return cls(_whole(exact.scaleb(places, EXACT), rule, f"{amount} {currency}"), currency)
 
     def major(self) -> Decimal:
         """Return major units with exactly the currency's number of decimals."""
-        return Decimal(self.minor).scaleb(-EXPONENTS[self.currency], _EXACT)
+        return Decimal(self.minor).scaleb(-EXPONENTS[self.currency], EXACT)
 
     def times(self, factor: Decimal | int, rule: Rounding) -> Self:
         """Return the amount times `factor`, rounded once to minor units by `rule`."""
-        product = _EXACT.multiply(Decimal(self.minor), Decimal(factor))
+        product = EXACT.multiply(Decimal(self.minor), Decimal(factor))
         return type(self)(_whole(product, rule, f"{self} times {factor}"), self.currency)
 
     def _same(self, other: Money, verb: str) -> None:
@@ -248,4 +248,4 @@ def _integer_weights(weights: Sequence[int | Decimal]) -> list[int]:
             raise MoneyError(f"cannot allocate over the negative weight {weight}")
     if smallest == 0:
         return [int(weight) for weight in weights]
-    return [int(Decimal(weight).scaleb(-smallest, _EXACT)) for weight in weights]
+    return [int(Decimal(weight).scaleb(-smallest, EXACT)) for weight in weights]

@@ -6,12 +6,14 @@ Each is pure and exact. Rounding happens once, and parts sum to their whole.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 from counterfoil.core import money as core
+from counterfoil.core.minor_units import MinorUnit, MinorUnits
 from counterfoil.core.money import Money
 from counterfoil.expr import moments
 from counterfoil.expr.errors import Fault
@@ -26,6 +28,7 @@ from counterfoil.expr.values import (
     kind,
     kind_with_article,
     less,
+    select,
 )
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,60}(?:\.[0-9]{0,60})?|\.[0-9]{1,60})(?:[eE][+-]?[0-9]{1,3})?")
@@ -53,25 +56,71 @@ def _currency(value: Value) -> str:
 
 
 def minor(value: Value, currency: Value) -> Money:
-    """Return Money from whole minor units of a vendor; a fraction of a minor unit is rejected."""
+    """Return Money from whole minor units of ISO 4217; a fraction of a minor unit is rejected."""
+    return Money(int(_whole_units(value)), _currency(currency))
+
+
+def _whole_units(value: Value) -> Decimal:
     number = decimal_of(value)
     if not number.is_finite() or abs(number.adjusted()) > 30 or number != number.to_integral_value():
         raise Fault(f"{value} is not a whole number of minor units; use price() for unit prices")
-    return Money(int(number), _currency(currency))
+    return number
 
 
 def major(amount: Value) -> Decimal:
     """Return the Decimal of major units."""
-    if kind(amount) != "money":
-        raise Fault(f"major() takes money, not {kind_with_article(amount)}")
-    decimal: Decimal = amount.major()
-    return decimal
+    return _amount(amount).major()
+
+
+def _amount(value: Value) -> Money:
+    if kind(value) != "money":
+        raise Fault(f"major() takes money, not {kind_with_article(value)}")
+    amount: Money = value
+    return amount
 
 
 def price(value: Value, currency: Value) -> Decimal:
     """Convert a decimal number of minor units to major units: '0.4' US cents are 0.004."""
     number = decimal_of(value)
     return number.scaleb(-core.exponent(_currency(currency)), EXACT)
+
+
+def in_units_of(units: MinorUnits) -> dict[str, Callable[..., Value]]:
+    """Return `minor`, `major`, `price` and the operator `select` for amounts as one system counts them.
+
+    In a mapping, minor units are those of its system: of `minor()` and `price()`, and of `amount.minor` too.
+    """
+
+    as_iso: dict[str, bool] = {}
+
+    def is_iso(currency: str) -> bool:
+        """Return True if the system counts this currency as ISO 4217 does, which most deliveries need only."""
+        if currency not in as_iso:
+            as_iso[currency] = units.of(currency) == MinorUnit(core.exponent(currency))
+        return as_iso[currency]
+
+    def minor_of_system(value: Value, currency: Value) -> Money:
+        number, code = _whole_units(value), _currency(currency)
+        return Money(int(number), code) if is_iso(code) else units.read(number, code)
+
+    def major_of_system(amount: Value) -> Decimal:
+        checked = _amount(amount)
+        return checked.major() if is_iso(checked.currency) else units.major(checked)
+
+    def price_of_system(value: Value, currency: Value) -> Decimal:
+        return decimal_of(value).scaleb(-units.of(_currency(currency)).decimals, EXACT)
+
+    def select_of_system(operand: Value, field: str) -> Value:
+        if field == "minor" and kind(operand) == "money" and not is_iso(operand.currency):
+            return int64(units.write(operand))
+        return select(operand, field)
+
+    return {
+        "f_minor": minor_of_system,
+        "f_major": major_of_system,
+        "f_price": price_of_system,
+        "select": select_of_system,
+    }
 
 
 def money(value: Value, currency: Value) -> Money:

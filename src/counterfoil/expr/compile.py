@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from counterfoil.core.errors import CounterfoilError
+from counterfoil.core.minor_units import MinorUnits
 from counterfoil.expr import tree as t
 from counterfoil.expr.check import Checker
 from counterfoil.expr.errors import (
@@ -32,13 +33,28 @@ class Expression:
     """Compiled expression, called with bindings for its root names. Stateless and thread-safe.
 
     `names`: free root names. `paths`: longest dotted paths below them that the expression reads. `lookup_calls`: names of its
-    look-up functions. `type`: inferred type as text, `dyn` if unknown. `ast`: its tree.
+    look-up functions. `type`: inferred type as text, `dyn` if unknown. `ast`: its tree. `units`: system whose minor units it
+    reads and writes.
     """
 
-    __slots__ = ("_careful", "_direct", "ast", "budget", "lookup_calls", "names", "paths", "text", "type")
+    __slots__ = (
+        "_careful",
+        "_direct",
+        "ast",
+        "budget",
+        "lookup_calls",
+        "names",
+        "paths",
+        "text",
+        "type",
+        "units",
+    )
 
-    def __init__(self, text: str, tree: t.ExprNode, inferred: Type, budget: int) -> None:
+    def __init__(
+        self, text: str, tree: t.ExprNode, inferred: Type, budget: int, units: MinorUnits | None = None
+    ) -> None:
         self.text = text
+        self.units = units
         self.ast = tree
         self.type = str(inferred)
         self.budget = budget
@@ -69,14 +85,14 @@ class Expression:
         return self._carefully(bindings, lookup)
 
     def _first_run(self, bindings: Mapping[str, object], lookup: Any, budget: list[int]) -> Any:
-        self._direct = Generator(careful=False).function(self.ast)
+        self._direct = Generator(careful=False, units=self.units).function(self.ast)
         return self._direct(bindings, lookup, budget)
 
     def _carefully(self, bindings: Mapping[str, object], lookup: Lookup | None) -> Any:
         nodes = [self.ast]
         try:
             if self._careful is None:
-                generator = Generator(careful=True)
+                generator = Generator(careful=True, units=self.units)
                 self._careful = (generator.function(self.ast), generator.nodes)
             function, nodes = self._careful
             return function(bindings, lookup, [self.budget])
@@ -117,7 +133,9 @@ class Expression:
                 path = t.dotted_path(side)
                 if path is not None and path[0] == root and root not in t.names_and_paths(other)[0]:
                     text = self.text[other.start : other.end]
-                    conditions.append((".".join(path[1:]), compile(text, budget=self.budget)))
+                    conditions.append(
+                        (".".join(path[1:]), compile(text, budget=self.budget, units=self.units))
+                    )
         return conditions
 
 
@@ -128,12 +146,13 @@ def compile(
     lookups: bool = True,
     expect: str | None = None,
     budget: int = DEFAULT_BUDGET_STEPS,
+    units: MinorUnits | None = None,
 ) -> Expression:
     """Compile an expression. Raises ExpressionError with all findings.
 
     `types` maps every root name to a JSON Schema ({} for anything); with it, operand types, fields and names are checked.
     `lookups` False forbids look-up functions. `expect` names the required type (bool, money, ...). `budget` limits the steps
-    of one evaluation: about the number of nodes evaluated inside macros.
+    of one evaluation: about the number of nodes evaluated inside macros. `units` counts minor units as a system does.
     """
     roots = None if types is None else {name: from_schema(schema) for name, schema in types.items()}
     checker = Checker(text, roots, lookups)
@@ -143,7 +162,7 @@ def compile(
         if expect is not None and not fits(inferred, type_of(expect)):
             checker.report("type", f"expected {with_article(expect)}, found {with_article(inferred)}", tree)
         if not checker.findings:
-            return Expression(text, tree, inferred, budget)
+            return Expression(text, tree, inferred, budget, units)
     except RecursionError:
         message = "the expression is nested too deep for the remaining stack"
         raise ExpressionError(text, [finding("limit", message, text, 0, len(text))]) from None

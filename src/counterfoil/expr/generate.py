@@ -17,6 +17,8 @@ from decimal import Decimal
 from types import CodeType, FunctionType
 from typing import Any
 
+from counterfoil.core.minor_units import MinorUnits
+from counterfoil.expr import amounts
 from counterfoil.expr import tree as t
 from counterfoil.expr.functions import FUNCTIONS
 from counterfoil.expr.runtime import GLOBALS
@@ -37,10 +39,14 @@ _LOAD = ast.Load()
 
 
 class Generator:
-    """Generator of one function; `nodes[line]` is the tree node of a line number."""
+    """Generator of one function; `nodes[line]` is the tree node of a line number.
 
-    def __init__(self, careful: bool) -> None:
+    `units`: the system whose minor units the function reads and writes; None for those of ISO 4217.
+    """
+
+    def __init__(self, careful: bool, units: MinorUnits | None = None) -> None:
         self.careful = careful
+        self.units = units
         self.nodes: list[t.ExprNode] = []
         self.constants: dict[str, Any] = {}
         self.counter = 0
@@ -54,7 +60,8 @@ class Generator:
         ast.fix_missing_locations(expression)
         outer = compile(expression, GENERATED_FILENAME, "eval")  # from the generated tree, never from text
         inner = next(part for part in outer.co_consts if isinstance(part, CodeType))
-        function: CompiledFunction = FunctionType(inner, {**GLOBALS, **self.constants})
+        of_system = amounts.in_units_of(self.units) if self.units is not None else {}
+        function: CompiledFunction = FunctionType(inner, {**GLOBALS, **of_system, **self.constants})
         return function
 
     def emit(self, node: t.ExprNode, scope: Mapping[str, str]) -> ast.expr:
@@ -133,7 +140,8 @@ class Generator:
 
     def select(self, operand: ast.expr, field: str) -> ast.expr:
         # Python warns about subscripts of literals.
-        if self.careful or isinstance(operand, ast.Constant | ast.List):
+        of_system = self.units is not None and field == "minor"
+        if self.careful or of_system or isinstance(operand, ast.Constant | ast.List):
             return self.call("select", operand, ast.Constant(field))
         if field not in ("minor", "currency"):
             return ast.Subscript(operand, ast.Constant(field), _LOAD)

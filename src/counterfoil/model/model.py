@@ -13,9 +13,10 @@ from typing import TypeVar
 
 from counterfoil.core import wire
 from counterfoil.core.errors import Misconfigured
+from counterfoil.core.minor_units import MinorUnits
 from counterfoil.model import kinds, overlays
 from counterfoil.model.closure import Closure
-from counterfoil.model.compile.mapping import compile_inbound, compile_outbound, events_of
+from counterfoil.model.compile.mapping import compile_inbound, compile_outbound, events_of, minor_units
 from counterfoil.model.compile.operation import compile_foil
 from counterfoil.model.compile.workflow import compile_workflow
 from counterfoil.model.definition import Definition, FoilDefinition, InboundMapping, OutboundMapping
@@ -130,10 +131,20 @@ class Model(Documents):
     @cached_property
     def _inbound(self) -> list[InboundMapping]:
         return [
-            compile_inbound(m, tuple(self.owners_of(m)), "legal_entity" in self.objects, self.source_name(m))
+            compile_inbound(
+                m,
+                tuple(self.owners_of(m)),
+                "legal_entity" in self.objects,
+                self.source_name(m),
+                self.minor_units(m.from_.system),
+            )
             for m in self.mappings.values()
             if m.from_ is not None
         ]
+
+    def minor_units(self, system: str) -> MinorUnits:
+        """Return the minor units in which a system sends and takes amounts."""
+        return minor_units(system, self.systems.get(system))
 
     def source_name(self, mapping: kinds.Mapping) -> str:
         """Return the mapping name that fact ids contain: its own, or that of the mapping which it continues."""
@@ -163,7 +174,7 @@ class Model(Documents):
         for mapping in self.mappings.values():
             operation = self.operations.get(mapping.to.operation) if mapping.to else None
             if mapping.to and operation and (mapping.to.system or operation.system) == operation.system:
-                compiled[operation.name] = compile_outbound(mapping, operation.system)
+                compiled[operation.name] = compile_outbound(mapping, self.minor_units(operation.system))
         return compiled
 
     def outbound(self, operation: str) -> OutboundMapping | None:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from counterfoil import expr
+from counterfoil.core.minor_units import MinorUnits
 from counterfoil.expr import Expression, ExpressionError
 from counterfoil.model import kinds
 from counterfoil.model.definition import Formula, Items, Literal, Record, Repeated, Template, Until
@@ -26,17 +27,17 @@ def text_of(formula: str) -> str:
 
 
 @lru_cache(maxsize=16_384)
-def _compiled(text: str) -> Expression:
-    return expr.compile(text)
+def _compiled(text: str, units: MinorUnits | None) -> Expression:
+    return expr.compile(text, units=units)
 
 
-def formula(text: str) -> Expression:
-    """Return a compiled formula; equal texts share one."""
-    return _compiled(text_of(text))
+def formula(text: str, units: MinorUnits | None = None) -> Expression:
+    """Return a compiled formula; equal texts share one. `units`: the system of the mapping that the formula is in."""
+    return _compiled(text_of(text), units)
 
 
-def optional(text: str | None) -> Expression | None:
-    return None if text is None else formula(text)
+def optional(text: str | None, units: MinorUnits | None = None) -> Expression | None:
+    return None if text is None else formula(text, units)
 
 
 def is_formula(value: object) -> bool:
@@ -48,27 +49,27 @@ def is_repeated(value: object) -> bool:
     return isinstance(value, dict) and (value.keys() == _REPEATED or value.keys() == _REPEATED | {"when"})
 
 
-def compile_template(value: Any) -> Template:
+def compile_template(value: Any, units: MinorUnits | None = None) -> Template:
     """Compile a template from its plain form."""
     if is_formula(value):
-        return Formula(formula(value))
+        return Formula(formula(value, units))
     if is_repeated(value):
-        items, data = compile_each(value["each"]), compile_template(value["data"])
-        return Repeated(items, value["as"], data, optional(value.get("when")))
+        items, data = compile_each(value["each"], units), compile_template(value["data"], units)
+        return Repeated(items, value["as"], data, optional(value.get("when"), units))
     if isinstance(value, dict):
-        return record(value)
+        return record(value, units)
     if isinstance(value, list):
-        return Items(tuple(compile_template(item) for item in value))
+        return Items(tuple(compile_template(item, units) for item in value))
     return Literal(value)
 
 
-def record(fields: Mapping[str, Any]) -> Record:
-    return Record({name: compile_template(value) for name, value in fields.items()})
+def record(fields: Mapping[str, Any], units: MinorUnits | None = None) -> Record:
+    return Record({name: compile_template(value, units) for name, value in fields.items()})
 
 
-def compile_each(value: Any) -> Template:
+def compile_each(value: Any, units: MinorUnits | None = None) -> Template:
     """Compile the value of `each`: text is always a formula, a list is a template."""
-    return Formula(formula(value)) if isinstance(value, str) else compile_template(value)
+    return Formula(formula(value, units)) if isinstance(value, str) else compile_template(value, units)
 
 
 def is_duration(value: object) -> bool:
@@ -141,6 +142,8 @@ def _names(text: str) -> Collection[str]:
         return ()
 
 
-def compile_lets(lets: Iterable[tuple[str, str]]) -> tuple[tuple[str, Expression], ...]:
-    compiled = [(name, formula(text)) for name, text in lets]
+def compile_lets(
+    lets: Iterable[tuple[str, str]], units: MinorUnits | None = None
+) -> tuple[tuple[str, Expression], ...]:
+    compiled = [(name, formula(text, units)) for name, text in lets]
     return in_order(compiled, lambda let: let[0], lambda let: let[1].names)

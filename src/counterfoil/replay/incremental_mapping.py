@@ -37,6 +37,8 @@ class IncrementalMapping:
         before, after = old.inbound(system, type_), new.inbound(system, type_)
         if len(before) != 1 or len(after) != 1 or len(after[0].emits) != 1:
             return None
+        if old.minor_units(system) != new.minor_units(system):
+            return None
         mapping = after[0]
         old_document = _mapping_and_data(old, before[0].name)
         new_document = _mapping_and_data(new, mapping.name)

@@ -74,6 +74,7 @@ class _ModelPaths:
                 types |= dict.fromkeys(emitted_types(emit.type))
         documents += [self.event_contract(t) for t in sorted(types)]
         documents.append([[name, s.account] for name, s in sorted(self.model.systems.items())])
+        documents.append(self.currencies)
         documents.append("legal_entity" in self.model.objects)
         documents.append(
             [[o.name, o.system] for o in sorted(self.model.objects.values(), key=lambda o: o.name)]
@@ -119,6 +120,12 @@ class _ModelPaths:
         return self._with_tables(documents), workflows
 
     @cached_property
+    def currencies(self) -> list[Any]:
+        """Minor units that systems declare: they change amounts in their mappings."""
+        systems = sorted(self.model.systems.items())
+        return [[name, self._data("system", name).get("currencies")] for name, s in systems if s.currencies]
+
+    @cached_property
     def casts(self) -> list[Any]:
         """Mappings that convert one version of an event to another."""
         return [self._data("mapping", name) for name, m in sorted(self.model.mappings.items()) if m.cast]
@@ -140,7 +147,7 @@ class _ModelPaths:
             if isinstance(d, dict) and d.get("kind") == "policy"
         ]
         systems = [[s.name, s.role] for s in self.model.systems.values()]
-        return [closure, late, sorted(systems)]
+        return [closure, late, sorted(systems), self.currencies]
 
     def _data(self, kind: str, name: str) -> Any:
         document = self.model.document(kind, name)
@@ -238,7 +245,7 @@ class Paths:
             digests = []
             for side in self._sides:
                 mappings = [side._data("mapping", m.name) for m in side.model.producers(name)]
-                parts = [side.event_contract(name), side._with_tables(mappings), side.casts]
+                parts = [side.event_contract(name), side._with_tables(mappings), side.casts, side.currencies]
                 digests.append(wire.digest(parts))
             if digests[0] != digests[1]:
                 types.add(name)

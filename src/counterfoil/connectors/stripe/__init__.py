@@ -4,5 +4,6 @@ The entry point names `connector.connect`. `answers` lists which answers prove w
 """
 
 from counterfoil.connectors.stripe.connector import Stripe, connect
+from counterfoil.connectors.stripe.currencies import CURRENCIES
 
-__all__ = ["Stripe", "connect"]
+__all__ = ["CURRENCIES", "Stripe", "connect"]

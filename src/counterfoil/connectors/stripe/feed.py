@@ -16,6 +16,7 @@ from counterfoil.connectors.sdk import Delivery, Json, Page
 from counterfoil.connectors.stripe.client import pairs
 from counterfoil.connectors.stripe.documents import moment
 from counterfoil.core.errors import ErrorClass, Refused
+from counterfoil.core.wire import write_json
 
 Get: TypeAlias = Callable[[str, str, Mapping[str, str], Deadline], Awaitable[dict[str, Json]]]
 """Reads an object: path, kind of object, query, and deadline."""
@@ -36,8 +37,9 @@ def delivery_of(event: Json) -> Delivery:
     if not isinstance(created, int) or isinstance(created, bool):
         raise TypeError("the time of an event must be whole seconds")
     # `pending_webhooks` and `api_version` differ between two deliveries of one event. Some objects have no id.
-    about = event["data"]["object"].get("id") or ""
-    return Delivery(id, type, f"{id}\n{type}\n{about}".encode(), event, moment(created))
+    subject = event["data"]["object"]
+    identity = f"{id}\n{type}\n{subject.get('id') or ''}".encode()
+    return Delivery(id, type, identity, event, moment(created), content=write_json(subject))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from counterfoil.core.finding import Finding
 from counterfoil.model.checks import (  # noqa: F401 - each module registers its rules
+    amounts,
     approvals,
     casts,
     contracts,

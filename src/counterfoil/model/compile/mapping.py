@@ -6,6 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
+from counterfoil.core.minor_units import MinorUnit, MinorUnits
+from counterfoil.core.money import EXPONENTS
 from counterfoil.model import definition as d
 from counterfoil.model import kinds
 from counterfoil.model.source import Path
@@ -24,56 +28,69 @@ EVENT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]*")
 _ENTITY = re.compile(r"(?<![\w.'])entity\b(?!')")
 
 
+def minor_units(name: str, system: kinds.System | None) -> MinorUnits:
+    """Return the minor units of a system: as its file declares them, else as its connector does, else of ISO 4217."""
+    if system is None:
+        return MinorUnits(name, "")
+    declared = (
+        (
+            code,
+            MinorUnit(EXPONENTS.get(code, 0) if unit.decimals is None else unit.decimals, unit.multiple_of),
+        )
+        for code, unit in sorted(system.currencies.items())
+    )
+    return MinorUnits(name, system.connector, tuple(declared))
+
+
 def compile_inbound(
-    mapping: kinds.Mapping, owners: tuple[str, ...], has_entities: bool, source_name: str
+    mapping: kinds.Mapping, owners: tuple[str, ...], has_entities: bool, source_name: str, units: MinorUnits
 ) -> d.InboundMapping:
     assert mapping.from_ is not None
-    source = mapping.from_
-    emits = emits_of(mapping)
+    source, units = mapping.from_, msgspec.structs.replace(units, sends=False)
     return d.InboundMapping(
         name=mapping.name,
         system=source.system,
         types=tuple(source.types),
-        when=optional(source.when),
+        when=optional(source.when, units),
         ignore=mapping.ignore,
         fetch_operation=mapping.fetch.call if mapping.fetch else None,
-        fetch_input=record(mapping.fetch.with_) if mapping.fetch else None,
-        let=compile_lets(lets_of(mapping, has_entities)),
-        emits=tuple(_emit(emit) for emit in emits),
-        assertion=optional(mapping.assert_),
+        fetch_input=record(mapping.fetch.with_, units) if mapping.fetch else None,
+        let=compile_lets(lets_of(mapping, has_entities), units),
+        emits=tuple(_emit(emit, units) for emit in emits_of(mapping)),
+        assertion=optional(mapping.assert_, units),
         owners=owners,
         source_name=source_name,
     )
 
 
-def compile_outbound(mapping: kinds.Mapping, system: str) -> d.OutboundMapping:
+def compile_outbound(mapping: kinds.Mapping, units: MinorUnits) -> d.OutboundMapping:
     assert mapping.to is not None
     returns = mapping.returns
     return d.OutboundMapping(
         name=mapping.name,
         operation=mapping.to.operation,
-        system=system,
-        let=compile_lets(mapping.let.items()),
-        input=record(mapping.with_ or {}),
-        assertion=optional(mapping.assert_),
-        result=record(returns.result) if returns.result else None,
-        links={name: formula(text) for name, text in returns.links.items()},
+        system=units.system,
+        let=compile_lets(mapping.let.items(), units),
+        input=record(mapping.with_ or {}, units),
+        assertion=optional(mapping.assert_, units),
+        result=record(returns.result, units) if returns.result else None,
+        links={name: formula(text, units) for name, text in returns.links.items()},
         compare=tuple(returns.compare),
     )
 
 
-def _emit(emit: kinds.EmitMapping) -> d.EmitDefinition:
+def _emit(emit: kinds.EmitMapping, units: MinorUnits) -> d.EmitDefinition:
     return d.EmitDefinition(
-        type=compile_template(emit.type),
-        when=optional(emit.when),
-        key=formula(emit.key),
-        version=optional(emit.version),
-        identity=optional(emit.identity),
-        occurred=optional(emit.occurred),
-        effective=optional(emit.effective),
-        legal_entity=optional(emit.legal_entity),
-        data=record(emit.data),
-        links={name: formula(text) for name, text in emit.links.items()},
+        type=compile_template(emit.type, units),
+        when=optional(emit.when, units),
+        key=formula(emit.key, units),
+        version=optional(emit.version, units),
+        identity=optional(emit.identity, units),
+        occurred=optional(emit.occurred, units),
+        effective=optional(emit.effective, units),
+        legal_entity=optional(emit.legal_entity, units),
+        data=record(emit.data, units),
+        links={name: formula(text, units) for name, text in emit.links.items()},
     )
 
 

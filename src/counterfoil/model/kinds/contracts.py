@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias, Union
 
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 
+from counterfoil.core.minor_units import MAX_DECIMALS
 from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Secret, Template
 
 
@@ -19,6 +20,15 @@ class Caps(Part):
 
 class Feed(Part):
     every: Duration = "30s"
+
+
+class CurrencyUnit(Part):
+    """Minor unit of a currency in this system, where it differs from that of the connector and of ISO 4217."""
+
+    decimals: int | None = Field(default=None, ge=0, le=MAX_DECIMALS)
+    """Number of decimals between major and minor units; absent: as in ISO 4217."""
+    multiple_of: int = Field(default=1, ge=1, le=1_000_000)
+    """The system takes only amounts that are a multiple of this number of its minor units."""
 
 
 class System(Kind):
@@ -34,6 +44,10 @@ class System(Kind):
     secrets: dict[Name, Secret] = {}
     feeds: dict[Name, Feed] = {}
     caps: Caps = Caps()
+    stamps: Literal["days", "seconds", "milliseconds", "microseconds"] | None = None
+    """Precision of the system's times; absent: as its connector declares."""
+    currencies: dict[Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")], CurrencyUnit] = {}
+    """Currencies whose minor units differ from ISO 4217. They replace those that the connector declares."""
 
 
 FieldType = Annotated[
@@ -73,6 +87,8 @@ class FieldSpec(Part):
     system: Name | None = None
     """The system of record of this field if it differs from the object's."""
     enum: list[str] | None = None
+    final: list[str] | None = None
+    """Values of an object's field that a record never leaves within one moment: `paid`, `void`, `deleted`."""
     fields: dict[str, Fields] | None = None
     items: Fields | None = None
     pii: bool = False

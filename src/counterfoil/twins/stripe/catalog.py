@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.amounts import decimal_text
+from counterfoil.twins.stripe.currencies import check_amount, currency
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing, missing_parameter, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING, page
@@ -49,16 +50,6 @@ _FIXED = ("inclusive!", "percentage!")
 TAX_RATE_UPDATE: Shape = {name.rstrip("!"): kind for name, kind in TAX_RATE.items() if name not in _FIXED}
 LIST: Shape = {**PAGING, "active": "bool"}
 LIST_PRICES: Shape = {**LIST, "product": "str", "currency": "str", "lookup_keys": ["str"], "type": "str"}
-
-_CURRENCY_LENGTH = 3
-
-
-def currency(code: str | None, param: str = "currency") -> str:
-    """Return a currency code in lower case; only its form is checked."""
-    code = (code or "").lower()
-    if len(code) != _CURRENCY_LENGTH or not code.isascii() or not code.isalpha():
-        raise invalid(f"Invalid currency: {code}.", param)
-    return code
 
 
 def create_product(account: StripeAccount, params: Obj) -> Obj:
@@ -114,9 +105,11 @@ def create_price(account: StripeAccount, params: Obj, id: str | None = None) -> 
         message = "You must specify one of `unit_amount` or `unit_amount_decimal`."
         raise invalid(message, "unit_amount", "parameter_missing")
     exact = exact if exact is not None else Decimal(unit or 0)
+    code = currency(params["currency"])
+    check_amount(unit, code, "unit_amount")
     recurring = params.get("recurring")
     price = account.create("price", {
-        "active": params.get("active", True), "billing_scheme": "per_unit", "currency": currency(params["currency"]),
+        "active": params.get("active", True), "billing_scheme": "per_unit", "currency": code,
         "custom_unit_amount": None, "lookup_key": params.get("lookup_key"),
         "metadata": merge({}, params.get("metadata") or {}), "nickname": params.get("nickname"),
         "product": params["product"],

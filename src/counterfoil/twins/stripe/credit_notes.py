@@ -12,6 +12,7 @@ from decimal import Decimal
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.amounts import decimal_text, line_amount, share, taxes
 from counterfoil.twins.stripe.catalog import filters, tax_rates
+from counterfoil.twins.stripe.currencies import check_amount
 from counterfoil.twins.stripe.customers import move_balance
 from counterfoil.twins.stripe.errors import Obj, invalid, missing_parameter, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
@@ -56,6 +57,9 @@ def create(account: StripeAccount, params: Obj) -> Obj:
         raise refusal(message, "amount")
     if amount < 1:
         raise refusal("The credit note total must be greater than zero.", "amount")
+    check_amount(amount, invoice["currency"], "amount")
+    for name in ("credit_amount", "refund_amount", "out_of_band_amount"):
+        check_amount(params.get(name), invoice["currency"], name)
     before_invoice = account.view(invoice)
     note = _write(account, invoice, params, lines, amount)
     if invoice["status"] == "paid":

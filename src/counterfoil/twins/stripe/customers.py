@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from counterfoil.twins.stripe import subscription_status
 from counterfoil.twins.stripe.account import StripeAccount
-from counterfoil.twins.stripe.catalog import currency, filters
+from counterfoil.twins.stripe.catalog import filters
+from counterfoil.twins.stripe.currencies import check_amount, currency
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing, missing_parameter, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING, page
@@ -165,7 +166,9 @@ def create_transaction(account: StripeAccount, params: Obj, id: str) -> Obj:
     before = account.view(customer)
     if params["amount"] == 0:
         raise invalid("Amount must be non-zero.", "amount", "parameter_invalid_integer")
-    same_currency(account, customer, currency(params["currency"]))
+    code = currency(params["currency"])
+    check_amount(params["amount"], code, "amount")
+    same_currency(account, customer, code)
     metadata, description = merge({}, params.get("metadata") or {}), params.get("description")
     entry = move_balance(account, customer, params["amount"], "adjustment", description, metadata=metadata)
     account.emit("customer.updated", customer, before)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from counterfoil.twins.stripe import subscription_status
 from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
-from counterfoil.twins.stripe.catalog import currency, filters, tax_rates
+from counterfoil.twins.stripe.catalog import filters, tax_rates
+from counterfoil.twins.stripe.currencies import currency, payable
 from counterfoil.twins.stripe.customers import move_balance, payable_with, same_currency
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
@@ -180,15 +181,16 @@ def close_draft(account: StripeAccount, invoice: Obj) -> Obj:
     customer = account.get("customer", invoice["customer"])
     now = account.now
     balance_due = invoice["total"] + customer["balance"]
+    amount_due = payable(max(0, balance_due), invoice["currency"])
     invoice["starting_balance"] = customer["balance"]
-    invoice["ending_balance"] = min(0, balance_due)
+    invoice["ending_balance"] = balance_due - amount_due
     if change := invoice["ending_balance"] - customer["balance"]:
         before_customer = account.view(customer)
         move_balance(account, customer, change, "applied_to_invoice", None, invoice["id"])
         account.emit("customer.updated", customer, before_customer)
     url = f"https://invoice.twin.invalid/{account.setting('account')}/{invoice['id']}"
     invoice.update(
-        amount_due=max(0, balance_due), amount_remaining=max(0, balance_due), status="open", attempted=False,
+        amount_due=amount_due, amount_remaining=amount_due, status="open", attempted=False,
         number=f"{account.setting('prefix')}-{account.count('invoice_number'):04d}", hosted_invoice_url=url,
         invoice_pdf=url + "/pdf", effective_at=invoice["effective_at"] or now,
         status_transitions={**invoice["status_transitions"], "finalized_at": now},

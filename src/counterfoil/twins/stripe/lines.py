@@ -7,7 +7,8 @@ from typing import Any
 
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.amounts import decimal_text, line_amount, taxes
-from counterfoil.twins.stripe.catalog import currency, filters, tax_rates
+from counterfoil.twins.stripe.catalog import filters, tax_rates
+from counterfoil.twins.stripe.currencies import check_amount, currency
 from counterfoil.twins.stripe.customers import same_currency
 from counterfoil.twins.stripe.errors import Obj, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
@@ -52,6 +53,7 @@ def _item_amounts(account: StripeAccount, params: Obj, fallback: str | None) -> 
             raise invalid("You may not specify `quantity` together with `amount`.", "quantity")
         exact = Decimal(params["amount"])
         code = currency(params.get("currency") or fallback)
+        check_amount(params["amount"], code, "amount")
     elif amount_keys == ["price"]:
         price = account.get("price", params["price"], "price")
         if price["type"] != "one_time":
@@ -64,6 +66,7 @@ def _item_amounts(account: StripeAccount, params: Obj, fallback: str | None) -> 
     else:
         exact = Decimal(params[amount_keys[0]])
         code = currency(params.get("currency") or fallback)
+        check_amount(params.get("unit_amount"), code, "unit_amount")
     return {
         "amount": line_amount(str(exact), quantity), "currency": code, "price": price, "quantity": quantity,
         "unit_amount": int(exact) if exact == int(exact) else None, "unit_amount_decimal": decimal_text(exact),

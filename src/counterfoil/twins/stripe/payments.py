@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from counterfoil.twins.stripe.account import StripeAccount
+from counterfoil.twins.stripe.currencies import check_amount
 from counterfoil.twins.stripe.customers import ADDRESS
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
@@ -135,6 +136,7 @@ def create_refund(account: StripeAccount, params: Obj) -> Obj:
     charge_object = account.get("charge", id, "charge")
     if charge_object["status"] != "succeeded":
         raise refusal(f"Charge {id} is not in a state that can be refunded.", "charge")
+    check_amount(params.get("amount"), charge_object["currency"], "amount")
     amount = params.get("amount") or charge_object["amount_captured"] - charge_object["amount_refunded"]
     metadata = merge({}, params.get("metadata") or {})
     return refund(account, charge_object, amount, params.get("reason"), metadata)

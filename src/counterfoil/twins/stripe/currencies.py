@@ -1,0 +1,61 @@
+"""Currencies that the vendor bills in, and the amounts that it refuses.
+
+Source: docs.stripe.com/currencies. The table is the twin's own, so that a test can compare the connector's with it.
+"""
+
+from __future__ import annotations
+
+from counterfoil.twins.stripe.errors import invalid, refusal
+
+_CODES = """
+    aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bhd bif bmd bnd bob brl bsd bwp byn bzd cad cdf chf clp
+    cny cop crc cve czk djf dkk dop dzd egp etb eur fjd fkp gbp gel gip gmd gnf gtq gyd hkd hnl htg huf idr ils inr
+    isk jmd jod jpy kes kgs khr kmf krw kwd kyd kzt lak lbp lkr lrd lsl mad mdl mga mkd mmk mnt mop mur mvr mwk mxn
+    myr mzn nad ngn nio nok npr nzd omr pab pen pgk php pkr pln pyg qar ron rsd rub rwf sar sbd scr sek sgd shp sle
+    sos srd szl thb tjs tnd top try ttd twd tzs uah ugx usd uyu uzs vnd vuv wst xaf xcd xcg xof xpf yer zar zmw
+"""
+_ZERO_DECIMAL = "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf"
+SUPPORTED = frozenset(_CODES.split())
+ZERO_DECIMAL = frozenset(_ZERO_DECIMAL.split())
+"""One unit of an amount is one major unit."""
+_STEPS = {**dict.fromkeys(("isk", "ugx"), 100), **dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), 10)}
+"""Amounts that are sent must be a multiple of this."""
+
+
+def currency(code: str | None, param: str = "currency") -> str:
+    """Return a supported currency code in lower case."""
+    code = (code or "").lower()
+    if code not in SUPPORTED:
+        raise invalid(f"Invalid currency: {code}.", param)
+    return code
+
+
+def step(code: str) -> int:
+    """Return the number that amounts of a currency must be a multiple of."""
+    return _STEPS.get(code, 1)
+
+
+def check_amount(amount: int | None, code: str, param: str) -> None:
+    """Refuse an amount that is not a multiple of the step of its currency."""
+    multiple = step(code)
+    if amount is None or amount % multiple == 0:
+        return
+    name = code.upper()
+    if multiple == 100:
+        reason = f"Currency {name} has become effectively zero-decimal and charged amounts must be evenly divisible by 100."
+        raise refusal(f"Invalid amount. {reason}", param, "invalid_charge_amount_no_decimal_compatible")
+    raise refusal(
+        f"Invalid amount. The last digit of an amount in {name} must be 0.",
+        param,
+        "parameter_invalid_integer",
+    )
+
+
+def payable(amount: int, code: str) -> int:
+    """Return the amount of an invoice rounded to the step of its currency, halves up.
+
+    The vendor documents this for UGX after prorations, coupons and taxes, with the difference moved to the customer's
+    balance. The twin does the same for every currency with a step.
+    """
+    multiple = step(code)
+    return (2 * amount + multiple) // (2 * multiple) * multiple

@@ -1,0 +1,108 @@
+"""The Stripe twin refuses the amounts and currencies that the vendor refuses, and rounds what the vendor rounds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from counterfoil.connectors.sdk import Confirmed, Rejected, Request
+from counterfoil.connectors.stripe import connect
+from counterfoil.core.errors import ErrorClass
+from tests.contract.stripe_twin_process import Twin, running_twin
+from tests.contract.trial_stripe import ISSUE, body, config_of, customer, post
+
+NOT_WHOLE = "invalid_charge_amount_no_decimal_compatible"
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twin]:
+    with running_twin(tmp_path_factory.mktemp("twin") / "twin.sqlite") as twin:
+        yield twin
+
+
+def error(twin: Twin, path: str, **form: Any) -> Any:
+    status, _, answer = twin.call("POST", path, urlencode(form))
+    assert status == 400, answer
+    return json.loads(answer)["error"]
+
+
+def invoice(twin: Twin, who: str, currency: str, amount: int, **line: Any) -> Any:
+    id = post(twin, "/v1/invoices", customer=who, currency=currency)["id"]
+    form = {"customer": who, "invoice": id, "currency": currency, "amount": amount, **line}
+    post(twin, "/v1/invoiceitems", **form)
+    return post(twin, f"/v1/invoices/{id}/finalize")
+
+
+@pytest.mark.parametrize(
+    ("currency", "good", "bad"), [("ugx", 500, 550), ("isk", 100, 101), ("kwd", 5120, 5124)]
+)
+def test_an_amount_that_is_no_multiple_of_the_step_is_refused(
+    twin: Twin, currency: str, good: int, bad: int
+) -> None:
+    who = customer(twin)
+    product = post(twin, "/v1/products", name="Plan")["id"]
+    entry = f"/v1/customers/{who}/balance_transactions"
+    assert post(twin, entry, amount=-good, currency=currency)["ending_balance"] == -good
+    post(twin, entry, amount=good, currency=currency)
+    post(twin, "/v1/prices", product=product, currency=currency, unit_amount=good)
+    refusals = [
+        error(twin, entry, amount=bad, currency=currency),
+        error(twin, "/v1/prices", product=product, currency=currency, unit_amount=bad),
+        error(twin, "/v1/invoiceitems", customer=who, currency=currency, amount=bad),
+        error(twin, "/v1/invoiceitems", customer=who, currency=currency, unit_amount=bad),
+    ]
+    paid = invoice(twin, who, currency, 10 * good)
+    refusals.append(error(twin, "/v1/credit_notes", invoice=paid["id"], amount=bad))
+    post(twin, f"/v1/invoices/{paid['id']}/pay")
+    refusals.append(error(twin, "/v1/credit_notes", invoice=paid["id"], amount=good, credit_amount=bad))
+    charge = twin.json("GET", f"/v1/invoices/{paid['id']}")["charge"]
+    refusals.append(error(twin, "/v1/refunds", charge=charge, amount=bad))
+    expected = NOT_WHOLE if currency in ("ugx", "isk") else "parameter_invalid_integer"
+    assert [refusal["code"] for refusal in refusals] == [expected] * len(refusals)
+    assert post(twin, "/v1/refunds", charge=charge, amount=good)["amount"] == good
+
+
+@pytest.mark.parametrize("currency", ["huf", "twd", "mga", "jpy", "usd"])
+def test_other_currencies_take_every_whole_amount(twin: Twin, currency: str) -> None:
+    assert invoice(twin, customer(twin), currency, 1045)["amount_due"] == 1045
+
+
+@pytest.mark.parametrize("currency", ["iqd", "clf", "xau", "qqq", "us", ""])
+def test_a_currency_that_the_vendor_does_not_bill_in_is_refused(twin: Twin, currency: str) -> None:
+    who = customer(twin)
+    refusal = error(twin, f"/v1/customers/{who}/balance_transactions", amount=100, currency=currency)
+    assert "Invalid currency" in refusal["message"] or "Missing" in refusal["message"]
+
+
+@pytest.mark.parametrize(
+    ("percent", "due", "balance"), [("7.5", 1100, -25), ("2.4", 1000, 24), ("5", 1100, -50)]
+)
+def test_what_is_payable_of_a_fraction_is_rounded_and_the_rest_is_on_the_balance(
+    twin: Twin, percent: str, due: int, balance: int
+) -> None:
+    who = customer(twin)
+    rate = post(twin, "/v1/tax_rates", display_name="VAT", percentage=percent, inclusive="false")["id"]
+    shown = invoice(twin, who, "ugx", 1000, **{"tax_rates[0]": rate})
+    assert (shown["amount_due"], shown["ending_balance"]) == (due, balance)
+    assert shown["total"] == due + balance
+    assert twin.json("GET", f"/v1/customers/{who}")["balance"] == balance
+
+
+async def test_a_refused_amount_is_proven_to_be_refused(twin: Twin) -> None:
+    paid = invoice(twin, customer(twin), "ugx", 5000)
+    connector = connect(config_of(twin))
+    outcomes = [
+        await connector.send(
+            Request(ISSUE, f"k{n}", body(invoice=paid["id"], amount=n, currency="UGX")), 10.0
+        )
+        for n in (550, 500)
+    ]
+    await connector.close()
+    assert isinstance(outcomes[0], Rejected)
+    assert (outcomes[0].error_class, outcomes[0].code) == (ErrorClass.INVALID, NOT_WHOLE)
+    assert isinstance(outcomes[1], Confirmed)
+    assert outcomes[1].result["total"] == 500
