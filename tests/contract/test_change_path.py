@@ -76,7 +76,10 @@ async def test_the_plan_of_a_start_can_be_read(company: Changing) -> None:
     assert await apply_at_start(store, company.app.model, new, now)
     (step,) = await store.release_steps(1)
     answer = await company.ask("GET", f"/v1/plans/{step.plan}")
-    assert (answer.status_code, answer.json()["plan"]) == (200, {"approvals": [], "emergency": [], "stages": []})
+    assert (answer.status_code, answer.json()["plan"]) == (
+        200,
+        {"approvals": [], "emergency": [], "stages": []},
+    )
 
 
 async def test_an_approval_of_a_plan_stands_among_the_others(company: Changing) -> None:
@@ -214,6 +217,33 @@ async def test_a_plan_may_move_the_runs_along(company: Changing) -> None:
     said = {stage["stage"]: stage["said"] for stage in done["stages"]}
     assert said["move_runs"] == "1 moved, 0 stay"
     assert (await company.app.store.load(run)).run.pin == planned["plan"]["revision"]  # type: ignore[union-attr]
+
+
+async def test_a_vote_survives_the_move_of_its_run(tmp_path: Path) -> None:
+    two = edited(COMPANY, ("{roles: [controller]}]", "{roles: [controller], quorum: 2}]"))
+    renamed = edited(
+        two,
+        ("  - id: agreed\n", "  - id: allowed\n"),
+        ("failure: careful\nstart", "failure: careful\nmoved: {agreed: allowed}\nstart"),
+    )
+    prepare(tmp_path, two)
+    async with changing(tmp_path) as company:
+        run = await company.start_request("R-1", 50_000, "started")
+        (before,) = [a for a in (await company.dump()).approvals if a.run == run]
+        assert (await company.decide(before.id, "cora")).status_code == 200
+        await company.change(renamed)
+        moved = (await company.ask("POST", "/v1/migrations", json={"apply": True})).json()["items"]
+        assert [m["verdict"] for m in moved] == ["moved"]
+        await until("turned", lambda: _turned(company, run))
+        (after,) = [a for a in (await company.dump()).approvals if a.run == run]
+        assert after == before, "the same approval, still open"
+        assert [v.person for v in (await company.app.store.votes([before.id]))[before.id]] == ["cora"]
+        assert (await company.decide(before.id, "cora")).status_code == 409, "she has voted"
+
+
+async def _turned(company: Changing, run: str) -> bool:
+    (row,) = [r for r in (await company.dump()).runs if r.id == run]
+    return row.pin == company.app.model.digest and row.due is not None and row.due > await company.app.now()
 
 
 async def test_a_run_does_not_pass_by_a_step_that_it_never_did(company: Changing) -> None:

@@ -16,7 +16,7 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.run import Run
 from counterfoil.model import Model
-from counterfoil.rules.workflow.migration import Movable, move
+from counterfoil.rules.workflow.migration import Movable, move, open_vote
 from counterfoil.store.port.store import Store
 
 Word: TypeAlias = Literal["unaffected", "pinned", "migratable", "needs a person"]
@@ -54,7 +54,8 @@ def verdict(old: Model, new: Model, run: Run, effects: Sequence[Effect] | None =
     derived from the Run's state."""
     name = run.workflow
     if name in new.workflows and old.workflow(name).digest == new.workflow(name).digest:
-        return MigrationVerdict(word="unaffected")
+        why = open_vote(old, new, run)
+        return MigrationVerdict(word="pinned" if why else "unaffected", why=why)
     result = move(old, new, run, effects)
     if isinstance(result, Movable):
         return MigrationVerdict(word="migratable", paths=result.paths, ctx=result.ctx)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from counterfoil.change.verdicts import verdict
+from counterfoil.core.approval import Approval, ApprovalState
+from counterfoil.core.money import Money
 from counterfoil.core.run import Direction, Run
 from counterfoil.model import Model
+from counterfoil.model.definition import Approve
+from counterfoil.rules.approval_matrix import subject_of
+from counterfoil.rules.workflow import abandon, steps
+from counterfoil.rules.workflow.commands import LateBoundInput
+from counterfoil.rules.workflow.context import DecisionContext
+from counterfoil.rules.workflow.decide import decide
 from counterfoil.rules.workflow.migration import Movable, NotMovable, move
 from counterfoil.rules.workflow.state import BlockFrame, ConfirmedEffect, RunState, StepState, load
 from tests.companies.changing import COMPANY
@@ -194,3 +203,114 @@ def test_the_verdicts() -> None:
         verdict(old, Model([d for d in changed().documents if d.kind != "workflow"]), waiting()).word
         == "pinned"
     )
+
+
+# ------------------------------------------------------------------ votes and grants
+
+
+RENAME = ("id: agreed", "id: allowed"), ("steps:\n", "moved: {agreed: allowed}\nsteps:\n")
+EVENT = {"data": {"amount": Money(5_000_00, "USD"), "request_id": "R-1", "requested_by": "olga"}}
+
+
+def asked(model: Model, *, granted: bool = False, **more: Any) -> tuple[Run, Approval]:
+    """A Run whose approval is open, or granted, with the approval as it was requested."""
+    policy = model.workflow("request").approvals["spending"]
+    covers = {"event.data.amount": EVENT["data"]["amount"], "event.data.request_id": "R-1"}
+    subject = subject_of(policy, covers, "agreed")
+    steps = {
+        "check0": StepState(phase="done"),
+        "agreed": StepState(
+            phase="done" if granted else "waiting",
+            outcome="granted" if granted else "",
+            approval="appr_1",
+            subject=subject,
+            until=NOW + timedelta(days=3),
+            asked=1,
+        ),
+    }
+    row = Approval(
+        id="appr_1", run="run_1", path="agreed", policy="spending", subject=subject, covers=b"", amount=None,
+        roles=("controller",), quorum=2, requester="olga", expires=NOW + timedelta(days=3), created_at=NOW,
+        state=ApprovalState.GRANTED if granted else ApprovalState.OPEN,
+    )  # fmt: skip
+    return run(2 if granted else 1, steps, names={"event": EVENT, "start": EVENT}, **more), row
+
+
+@pytest.mark.parametrize("granted", [False, True])
+@pytest.mark.parametrize(
+    "edits",
+    [RENAME, (("  - check: event.data.amount.minor > 0\n    outcomes: {failed: park}\n", ""),)],
+    ids=["renamed", "step taken out"],
+)
+def test_an_approval_keeps_its_subject_and_its_votes(edits: Any, granted: bool) -> None:
+    new = changed(*edits)
+    of, row = asked(changed(), granted=granted)
+    definition = new.workflow("request")
+    run_there = msgspec.structs.replace(of, ctx=moved(new, of).dump())
+    context = DecisionContext(
+        definition, run_there, load(run_there.ctx), NOW, LateBoundInput(approvals=(row,))
+    )
+    assert abandon.in_force(context) if granted else True
+    assert steps.first_invalid(context, abandon.in_force(context)) is None
+    step = next(s for s in definition.steps.steps if isinstance(s, Approve))
+    state = context.state.steps[step.path]
+    assert (state.approval, state.subject) == ("appr_1", row.subject)
+    assert steps._subject(context, step, state) == row.subject, "the vote is on this subject"
+    commands = decide(definition, run_there, (), NOW, LateBoundInput(approvals=(row,))).commands
+    assert commands == (), "nothing is closed and nothing is asked again"
+
+
+def test_a_second_move_keeps_the_subject_too() -> None:
+    of, _ = asked(changed())
+    once = changed(*RENAME)
+    there = msgspec.structs.replace(of, ctx=moved(once, of).dump())
+    twice = changed(("id: agreed", "id: signed"), ("steps:\n", "moved: {allowed: signed}\nsteps:\n"))
+    result = move(once, twice, there)
+    assert isinstance(result, Movable), result
+    assert load(result.ctx).steps["signed"].target == "agreed"
+
+
+@pytest.mark.parametrize("granted", [False, True])
+@pytest.mark.parametrize(
+    ("edits", "why"),
+    [
+        ([("covers: [event.data.amount, event.data.request_id]", "covers: [event.data.amount]")], "something else"),
+        ([("amount: event.data.amount\n    covers", "amount: -event.data.amount\n    covers")], "something else"),
+    ],
+)  # fmt: skip
+def test_an_approval_of_something_else_keeps_the_run(edits: Any, why: str, granted: bool) -> None:
+    of, _ = asked(changed(), granted=granted)
+    assert why in stays(changed(*edits), of)
+
+
+def test_a_vote_under_another_matrix_keeps_the_run_until_it_is_decided() -> None:
+    of, _ = asked(changed())
+    new = changed(("up_to: 100,", "up_to: 10,"), ("until: +30d", "until: +60d"))
+    assert "decide it first" in stays(new, of)
+
+
+@pytest.mark.parametrize("granted", [False, True])
+def test_an_approval_of_values_that_are_read_again_keeps_the_run(granted: bool) -> None:
+    old = changed(
+        ("steps:\n", "let: {total: event.data.amount}\nsteps:\n"),
+        ("covers: [event.data.amount, ", "covers: [event.data.amount, total, "),
+    )
+    new = changed(
+        ("steps:\n", "let: {total: event.data.amount * 2}\nsteps:\n"),
+        ("covers: [event.data.amount, ", "covers: [event.data.amount, total, "),
+    )
+    of, _ = asked(changed(), granted=granted)
+    result = move(old, new, of)
+    assert isinstance(result, NotMovable)
+    assert "covers facts that would be read again" in result.why
+
+
+def test_facts_that_no_approval_covers_may_change() -> None:
+    of, _ = asked(changed())
+    assert moved(changed(("steps:\n", "let: {other: event.data.amount}\nsteps:\n")), of).refresh == "all"
+
+
+def test_a_vote_keeps_the_run_where_only_the_matrix_changed() -> None:
+    of, _ = asked(changed())
+    result = verdict(changed(), changed(("up_to: 100,", "up_to: 10,")), of)
+    assert (result.word, "decide it first" in result.why) == ("pinned", True)

@@ -2,12 +2,12 @@
 
 Steps match by their id, by the former name in `moved`, or, without an id, by what they do and their order. A Run
 moves only if nothing that it did is lost and no step of the other workflow is skipped: it is at the same step, all
-steps before it are done, and every confirmed call can still be undone.
+steps before it are done, every confirmed call can still be undone, and its open votes and grants stay valid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
@@ -18,7 +18,7 @@ from counterfoil.core.run import Direction, Run
 from counterfoil.model import Model
 from counterfoil.model import definition as d
 from counterfoil.model.blocks import blocks_of
-from counterfoil.rules.workflow.state import BlockFrame, RunState, load
+from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,14 @@ class NotMovable:
     why: str
     person: bool = False
     """The Run waits for a person at a step that the other workflow does not have in this form."""
+    vote: bool = False
+    """The votes of an open approval would be lost."""
 
 
 class _NotAligned(Exception):
-    def __init__(self, why: str, person: bool = False) -> None:
+    def __init__(self, why: str, person: bool = False, vote: bool = False) -> None:
         super().__init__(why)
-        self.stays = NotMovable(why, person)
+        self.stays = NotMovable(why, person, vote)
 
 
 # ------------------------------------------------------------------ alignment
@@ -131,6 +133,8 @@ def _difference(one: d.Step, another: d.Step) -> str:
             return f"calls {another.operation} instead of {one.operation}"
         case d.Approve(), d.Approve() if one.policy != another.policy:
             return f"asks for approval by {another.policy} instead of {one.policy}"
+        case d.Approve(), d.Approve() if _approved(one) != _approved(another):
+            return "asks for approval of something else"
         case d.Check(), d.Check() if _mark(one) != _mark(another):
             return "checks something else"
         case d.Wait(), d.Wait() if _mark(one) != _mark(another):
@@ -140,6 +144,12 @@ def _difference(one: d.Step, another: d.Step) -> str:
         case d.Emit(), d.Emit() if one.type != another.type:
             return f"emits {another.type} instead of {one.type}"
     return ""
+
+
+def _approved(step: d.Approve) -> tuple[object, ...]:
+    """Return what persons approve at a step: the formulas of the covered values, the amount and its limit."""
+    amount = None if step.amount is None else step.amount.text
+    return frozenset(covered.text for covered in step.covers), amount, step.reserve
 
 
 def _inner(one: d.Step, another: d.Step) -> Iterator[tuple[str, str]]:
@@ -174,6 +184,17 @@ def move(old: Model, new: Model, run: Run, effects: Sequence[Effect] | None = No
         return no.stays
 
 
+def open_vote(old: Model, new: Model, run: Run) -> str:
+    """Return why an open approval of a Run keeps it where it is though its workflow is the same; empty if none does."""
+    before, after = old.workflow(run.workflow), new.workflow(run.workflow)
+    if {n: p.digest for n, p in before.approvals.items()} == {
+        n: p.digest for n, p in after.approvals.items()
+    }:
+        return ""
+    result = move(old, new, run)
+    return result.why if isinstance(result, NotMovable) and result.vote else ""
+
+
 class _Move:
     def __init__(self, old: Model, new: Model, run: Run, effects: Sequence[Effect] | None) -> None:
         self.kinds = old.workflows[run.workflow], new.workflows[run.workflow]
@@ -182,6 +203,7 @@ class _Move:
         self.state: RunState = load(run.ctx)
         self.aligned = align(before, after, self.kinds[1].moved)
         self.before, self.after = blocks_of(before), blocks_of(after)
+        self.policies = before.approvals, after.approvals
 
     def result(self) -> Movable:
         self._check_nothing_in_flight()
@@ -190,6 +212,7 @@ class _Move:
             frames = [self._frame(frame, at) for at, frame in enumerate(self.state.frames)]
             self._check_done()
             self._check_names()
+            self._check_votes()
             self._map(frames)
         renamed = sorted((a, b) for a, b in self.aligned.paths.items() if a != b)
         return Movable(self.state.dump(), tuple(renamed))
@@ -217,8 +240,42 @@ class _Move:
         if (old.facts, old.let) != (new.facts, new.let):
             if self.state.confirmed:
                 raise _NotAligned("it has acted on facts that the workflow now reads differently")
+            self._check_covered_names({*old.facts, *old.let, *new.facts, *new.let})
             self.state.refresh = "all"
             self.state.reads += 1
+
+    def _approvals(self) -> Iterator[tuple[d.Approve, StepState]]:
+        """Yield the steps whose approval is open or granted."""
+        steps = {step.path: step for block in self.before.values() for step in block.steps}
+        for key, st in self.state.steps.items():
+            step = steps.get(_base(key))
+            is_valid = st.phase == "waiting" or st.outcome == "granted"
+            if isinstance(step, d.Approve) and st.approval is not None and is_valid:
+                yield step, st
+
+    def _check_covered_names(self, names: Collection[str]) -> None:
+        """Check that no approval covers facts that are read again: another value would make it stale."""
+        for step, _ in self._approvals():
+            roots = {path.partition(".")[0] for covered in step.covers for path in covered.paths}
+            if roots & set(names):
+                raise _NotAligned(
+                    f"the approval `{step.path}` covers facts that would be read again: decide it first"
+                )
+
+    def _check_votes(self) -> None:
+        """Check that the matrix under which an open approval was requested is the same: it is part of the subject."""
+        for step, st in self._approvals():
+            before, after = (policies.get(step.policy) for policies in self.policies)
+            if (
+                st.phase == "waiting"
+                and before is not None
+                and after is not None
+                and before.digest != after.digest
+            ):
+                raise _NotAligned(
+                    f"the approval `{step.path}` is open, and the matrix {step.policy} differs: decide it first",
+                    vote=True,
+                )
 
     def _frame(self, frame: BlockFrame, at: int) -> BlockFrame:
         """Return the same position in the other workflow."""
@@ -311,6 +368,9 @@ class _Move:
         s = self.state
         self._bind_names()
         s.frames = frames
+        for step, st in self._approvals():
+            if self._path(step.path) != step.path:
+                st.target = st.target or step.path  # the subject that persons decide on does not change
         s.steps = {self._key(key): st for key, st in s.steps.items()}
         for st in s.steps.values():
             st.back = self._path(st.back) if st.back else ""

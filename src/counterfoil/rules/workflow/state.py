@@ -46,6 +46,8 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
     detail: str = ""
     approval: str | None = None
     subject: str = ""
+    target: str = ""
+    """Path that the subject names, if the step has another path since the Run was moved to another Release."""
     case: str | None = None
     cases: int = 0
     topic: str = ""
