@@ -77,13 +77,14 @@ def _is_outdated(context: DecisionContext, step: d.Approve, st: StepState) -> bo
     if not context.rechecked:
         context.rechecked = True
         start_facts.read(context, only_recheck=True)
-    return _subject(context, step, covered_values(context, step)) != st.subject
+    return _subject(context, step, st) != st.subject
 
 
-def _subject(context: DecisionContext, step: d.Approve, covers: dict[str, Any]) -> str:
+def _subject(context: DecisionContext, step: d.Approve, st: StepState) -> str:
     """Return the digest that the approval is bound to. Values are never changed in place, so it is cached by identity."""
     policy = context.definition.approvals[step.policy]
-    cached = context.state.subjects.get(step.path)
+    covers, target = covered_values(context, step), st.target or step.path
+    cached = context.state.subjects.get(target)
     if (
         cached is not None
         and cached[1] == policy.digest
@@ -91,8 +92,8 @@ def _subject(context: DecisionContext, step: d.Approve, covers: dict[str, Any]) 
         and all(cached[0][text] is value for text, value in covers.items())
     ):
         return cached[2]
-    subject = matrix.subject_of(policy, covers, step.path)
-    context.state.subjects[step.path] = (covers, policy.digest, subject)
+    subject = matrix.subject_of(policy, covers, target)
+    context.state.subjects[target] = (covers, policy.digest, subject)
     return subject
 
 
@@ -130,7 +131,8 @@ def _ask(context: DecisionContext, step: d.Approve, st: StepState) -> StepResult
     covers = covered_values(context, step)
     if limit is not None and usage is not None:
         guards.reserve(context, step, limit.name, key, share, limit.at_most, used)
-    st.subject = _subject(context, step, covers)
+    st.target = ""
+    st.subject = _subject(context, step, st)
     nth = (st.asked,) if st.asked else ()
     st.approval = ids.derive("appr", context.run.id, context.key(step), st.subject, *nth)
     st.asked += 1
@@ -220,10 +222,7 @@ def first_invalid(context: DecisionContext, active: list[ActiveApproval]) -> Act
         approval = context.approvals.get(st.approval or "")
         if st.approval not in requested and (approval is None or approval.state is not ApprovalState.GRANTED):
             return step, st
-        if (
-            not context.state.confirmed
-            and _subject(context, step, covered_values(context, step)) != st.subject
-        ):
+        if not context.state.confirmed and _subject(context, step, st) != st.subject:
             return step, st
     return None
 
