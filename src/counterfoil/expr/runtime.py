@@ -40,9 +40,10 @@ def _lookup(
 
 
 def _root(bindings: Mapping[str, object], name: str) -> Value:
-    if name not in bindings:
-        raise Fault(f"the name {name!r} is not available here")
-    return bindings[name]
+    try:
+        return bindings[name]  # it may be computed now
+    except KeyError:
+        raise Fault(f"the name {name!r} is not available here") from None
 
 
 def _items(value: Value, budget: Budget, weight: int) -> Any:

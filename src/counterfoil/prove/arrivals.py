@@ -16,7 +16,8 @@ from counterfoil.prove.input_values import LeafResolver, both_sides, neighbours,
 from counterfoil.prove.lookup_model import FORMULA_ERRORS
 from counterfoil.prove.start_names import build_event
 from counterfoil.prove.world import Move, ProofContext, World
-from counterfoil.rules.json_values import event_names, run_names
+from counterfoil.rules.json_values import event_names
+from counterfoil.rules.templates import names_with
 
 
 class PossibleEvents:
@@ -117,7 +118,7 @@ class PossibleEvents:
         data = plain_value(self.context.model.schema_of_event(type_), "", "USD", 10_000)
         if where is None:
             return dict(data)
-        names = self._names(w)
+        names = self.context.names(w)
         lookups = self.context.lookups(w)
         for field, expression in keys:
             try:
@@ -153,13 +154,10 @@ class PossibleEvents:
     ) -> bool:
         event = self.body(type_, data, 0)
         try:
-            return where({**names, "event": event, "start": names.get("event")}, lookups.ask) is True
+            start = {"event": event, "start": names.get("event")}
+            return where(names_with(names, start), lookups.ask) is True
         except FORMULA_ERRORS:
             return False
-
-    def _names(self, w: World) -> dict[str, Any]:
-        run = run_names(w.run, w.run.state, w.run.direction)
-        return {**w.state.names, **w.state.items, "run": run}
 
 
 def _at(data: Mapping[str, Any], path: tuple[str, ...]) -> Any:

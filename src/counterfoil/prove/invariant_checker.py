@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from counterfoil.core import wire
@@ -17,6 +17,7 @@ from counterfoil.prove.invariants import BAD, NOT_GRANTED
 from counterfoil.prove.lookup_model import FORMULA_ERRORS
 from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.json_values import run_names
+from counterfoil.rules.templates import names_with
 from counterfoil.rules.workflow.state import StepState
 from counterfoil.rules.workflow.steps import SETTLED_FOILS
 
@@ -133,7 +134,7 @@ class InvariantChecker:
         if step.amount is None:
             return False
         try:
-            amount = step.amount({**w.state.names, **w.state.items}, self.context.lookups(w).ask)
+            amount = step.amount(self.context.names(w), self.context.lookups(w).ask)
         except FORMULA_ERRORS:
             return False
         return amount in _moneys(w.state.inputs.get(e.id))
@@ -303,7 +304,7 @@ class InvariantChecker:
                 yield BrokenInvariant(invariant.name, "", f"{invariant.moment}: {invariant.formula.text}")
 
 
-def names_of(context: ProofContext, w: World) -> dict[str, Any]:
+def names_of(context: ProofContext, w: World) -> Mapping[str, Any]:
     """Return the names that a workflow's own invariants read."""
     run = {**run_names(w.run, w.run.state, w.run.direction), "status": str(w.run.status)}
     effects = [
@@ -320,10 +321,8 @@ def names_of(context: ProofContext, w: World) -> dict[str, Any]:
         {"step": _step(a.path), "state": str(a.state), "amount": a.amount, "requester": a.requester}
         for a in w.approvals
     ]
-    return {
-        **w.state.names, **w.state.items, "run": run, "effects": effects, "foils": foils, "cases": cases,
-        "approvals": approvals,
-    }  # fmt: skip
+    rows = {"run": run, "effects": effects, "foils": foils, "cases": cases, "approvals": approvals}
+    return names_with(context.names(w), rows)
 
 
 Check: TypeAlias = Callable[[InvariantChecker, World], Iterator[BrokenInvariant]]

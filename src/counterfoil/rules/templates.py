@@ -19,6 +19,27 @@ FAULTS = (EvaluationError, BudgetExceeded, UnusableValue)
 Lookup = Callable[[str, tuple[Any, ...]], Any]
 
 
+class Names(dict[str, Any]):
+    """Names of formulas. A name without a value is computed when a formula reads it first."""
+
+    __slots__ = ("compute",)
+
+    def __init__(self, values: Mapping[str, Any], compute: Callable[[str], Any]) -> None:
+        """`compute` raises KeyError for an unknown name."""
+        super().__init__(values)
+        self.compute = compute
+
+    def __missing__(self, name: str) -> Any:
+        value = self[name] = self.compute(name)
+        return value
+
+
+def names_with(names: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the names with more values, which hide those of the same name. What is computed when it is read stays so."""
+    values = {**names, **more}
+    return Names(values, names.compute) if isinstance(names, Names) else values
+
+
 def fill(template: Template, names: Mapping[str, Any], lookup: Lookup | None = None) -> Any:
     """Return the template's value over these names. Raises what its formulas raise."""
     if type(template) is Formula:  # the usual case, and a type check is cheaper than matching
@@ -36,7 +57,7 @@ def fill(template: Template, names: Mapping[str, Any], lookup: Lookup | None = N
         case Repeated(each, name, data, when):
             out = []
             for element in fill(each, names, lookup):
-                inner = {**names, name: element}
+                inner = names_with(names, {name: element})
                 if when is None or when(inner, lookup) is True:
                     out.append(fill(data, inner, lookup))
             return out

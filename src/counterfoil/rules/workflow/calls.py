@@ -16,12 +16,21 @@ from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.link import link_topic
 from counterfoil.core.money import Money
 from counterfoil.model.definition import Approve, Call, FoilDefinition, Literal, Template
+from counterfoil.rules import amount_signs
 from counterfoil.rules.posting_date import posting_date
-from counterfoil.rules.templates import UnusableValue, fill, truth
+from counterfoil.rules.templates import UnusableValue, fill, names_with, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.versions import CastFailed, cast
-from counterfoil.rules.workflow import abandon, commands, start_facts, steps
-from counterfoil.rules.workflow.context import DONE, MOVED, WAITING, DecisionContext, StepOutcome, StepResult
+from counterfoil.rules.workflow import abandon, commands, steps
+from counterfoil.rules.workflow.context import (
+    DONE,
+    MOVED,
+    WAITING,
+    DecisionContext,
+    NeedsPerson,
+    StepOutcome,
+    StepResult,
+)
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState
 
 _PERIOD_FIELDS = frozenset({"start", "end", "state"})
@@ -43,9 +52,7 @@ def call(context: DecisionContext, step: Call, st: StepState) -> StepResult:
 
 
 def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
-    if not context.state.confirmed and not context.rechecked:
-        context.rechecked = True
-        start_facts.read(context, only_recheck=True)
+    context.recheck()
     granted = abandon.in_force(context)
     invalid = steps.first_invalid(context, granted)
     if invalid is not None:
@@ -59,12 +66,16 @@ def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
     if confirmed is not None:
         st.effect = confirmed.effect
         return _bind(context, step, st)
+    refused = amount_signs.refused_sign(context.definition.operations[step.operation], value)
+    if refused is not None:
+        return NeedsPerson("invalid", refused)
     effect = ids.effect_id(context.run.id, context.effect_path(step), context.item(), st.gen)
     unrendered = context.live.unrendered.get(effect)
     if unrendered is not None and unrendered.unresolved:
         return _wait_for_link(context, st, unrendered)
     if unrendered is not None:
         return StepOutcome("invalid", unrendered.message)
+    foils = list(_foils(context, step, effect, value))
     st.effect, st.input, st.phase, st.outcome, st.detail = effect, input_digest, "planned", "", ""
     st.until = None
     context.state.inputs[effect] = value
@@ -84,7 +95,7 @@ def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
             approvals=steps.approval_ids(granted),
         )
     )
-    _foils(context, step, effect, value)
+    context.commands += foils
     return WAITING
 
 
@@ -131,30 +142,28 @@ def _earlier_confirmed(context: DecisionContext, step: Call, input_digest: str) 
     return None
 
 
-def _foils(context: DecisionContext, step: Call, effect: str, value: Any) -> None:
+def _foils(context: DecisionContext, step: Call, effect: str, value: Any) -> Iterator[commands.WriteFoil]:
     for foil, foil_input in _foil_rules(context, step, value):
-        names = {**context.names(), "input": foil_input}
+        names = names_with(context.names(), {"input": foil_input})
         if not truth(foil.when, names, context.lookup):
             continue
         key = key_of(foil.key, names, context.lookup)
         legs = {leg: e(names, context.lookup) for leg, e in foil.legs.items()}
         if not all(isinstance(m, Money) for m in legs.values()):
             raise UnusableValue(f"a leg of {foil.name} is not money")
-        context.commands.append(
-            commands.WriteFoil(
-                foil=ids.derive("foil", foil.name, key, effect),
-                rule=foil.name,
-                key=key,
-                object=foil.object,
-                left=foil.left,
-                right=foil.right,
-                legs=legs,
-                due=context.now + timedelta(seconds=foil.due),
-                tolerance=foil.tolerance,
-                exact=foil.exact,
-                effect=effect,
-                owner=foil.owner,
-            )
+        yield commands.WriteFoil(
+            foil=ids.derive("foil", foil.name, key, effect),
+            rule=foil.name,
+            key=key,
+            object=foil.object,
+            left=foil.left,
+            right=foil.right,
+            legs=legs,
+            due=context.now + timedelta(seconds=foil.due),
+            tolerance=foil.tolerance,
+            exact=foil.exact,
+            effect=effect,
+            owner=foil.owner,
         )
 
 

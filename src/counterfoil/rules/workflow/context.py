@@ -2,28 +2,42 @@
 
 `decide` creates it, the other modules of the interpreter change it. They read nothing else. The handler of a step changes
 the step's state and returns a StepResult, which `reactions` carries out.
+
+Facts and lets are computed here, when a formula reads them first. A formula may be left at any name: a read of another
+system comes between. So handlers evaluate first and change state afterwards.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
 
 from counterfoil.core import ids
 from counterfoil.core.case import Choice
 from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
+from counterfoil.core.money import Money, MoneyError
 from counterfoil.core.run import Direction, Run, RunStatus
-from counterfoil.expr import LookupNeeded
+from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
+from counterfoil.expr.errors import Fault
+from counterfoil.expr.runtime import LookupFailure
 from counterfoil.model.blocks import blocks_of
-from counterfoil.model.definition import Block, Definition, RetryPolicy, Step
+from counterfoil.model.definition import Block, Definition, Fact, RetryPolicy, Step
+from counterfoil.rules import approval_matrix as matrix
 from counterfoil.rules.json_values import run_names
-from counterfoil.rules.templates import key
+from counterfoil.rules.lookup import Answers
+from counterfoil.rules.templates import FAULTS, Names, UnusableValue, key, names_with
 from counterfoil.rules.workflow.commands import Command, DropEffect, LateBoundInput, OpenCase
 from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState
+
+MAX_NESTED_NAMES = 20
+"""Facts and lets that are computed within one another."""
 
 
 class StepProgress(Enum):
@@ -54,6 +68,30 @@ class NeedsPerson(NamedTuple):
 
 StepResult: TypeAlias = StepProgress | StepOutcome | NeedsPerson
 
+
+class FactPending(LookupNeeded):
+    """A formula reads a fact that another system must answer first. Passes through the evaluation like a look-up."""
+
+    def __init__(self, fact: Fact) -> None:
+        super().__init__("read", (fact.target,))
+        self.fact = fact
+
+
+class _ComputeFirst(LookupNeeded):
+    """A name that must be computed before the names that lead to it: the chain is too long for one evaluation."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, ())
+
+
+class _UnknownName(KeyError):
+    """A name that is neither a fact nor a let."""
+
+
+class NameFault(Fault):
+    """A fact or let that a formula reads has no value."""
+
+
 DONE, MOVED, WAITING = StepProgress.DONE, StepProgress.MOVED, StepProgress.WAITING
 
 
@@ -77,14 +115,129 @@ class DecisionContext:
         """Commit what is decided so far and continue in the next turn."""
         self.blocks = blocks_of(definition)
         self._run_names: dict[str, Any] | None = None
+        self._faults: dict[str, str] = {}
+        """Facts and lets without a value, with the reason."""
+        self._computing: list[str] = []
+        """Facts and lets that are being computed, each for the one before it."""
+        self._outermost = 0
+        """Where in `_computing` the present part of a long chain begins."""
 
     # ------------------------------------------------------------------ names and look-ups
 
-    def names(self) -> dict[str, Any]:
+    def names(self) -> Names:
         run = self._run_names
         if run is None or run["state"] != self.business or run["direction"] != self.direction:
             run = self._run_names = run_names(self.run, self.business, self.direction)
-        return {**self.state.names, **self.state.items, "run": run}
+        names = Names(self.state.names, self._for_formula)
+        names.update(self.state.items)
+        names["run"] = run
+        return names
+
+    def _for_formula(self, name: str) -> Any:
+        """Compute a fact or let inside a formula. A failed look-up ends the formula, whatever its operators absorb."""
+        try:
+            return self._compute(name)
+        except (NameFault, LookupNeeded, BudgetExceeded, _UnknownName):
+            raise
+        except Exception as error:
+            raise LookupFailure(error) from error
+
+    def _compute(self, name: str) -> Any:
+        """Compute a fact or let and bind it. Raises NameFault, FactPending and LookupNeeded."""
+        if name in self.state.names:
+            return self.state.names[name]  # another formula has bound it meanwhile
+        if name in self._faults:
+            raise NameFault(self._faults[name])
+        if name in self._computing:
+            raise NameFault(f"{name} is defined by itself")
+        if len(self._computing) - self._outermost >= MAX_NESTED_NAMES:
+            raise _ComputeFirst(name)
+        self._computing.append(name)
+        try:
+            value = self._value_or_deeper(name)
+        except (EvaluationError, UnusableValue) as error:
+            self._faults[name] = message = _reason(name, error)
+            raise NameFault(message) from None
+        finally:
+            self._computing.pop()
+        self.state.names[name] = value
+        return value
+
+    def _value_or_deeper(self, name: str) -> Any:
+        """Compute a name. A long chain of names is computed in parts, from its far end: Python's stack is limited."""
+        while True:
+            try:
+                return self._value_of(name)
+            except _ComputeFirst as deeper:
+                before = self._outermost
+                if len(self._computing) - before > 1:
+                    raise
+                self._outermost = len(self._computing)
+                try:
+                    with suppress(NameFault):  # it is remembered
+                        self._compute(deeper.name)
+                finally:
+                    self._outermost = before
+
+    def _value_of(self, name: str) -> Any:
+        for let, expression in self.definition.let:
+            if let == name:
+                return self.value(expression)
+        for fact in self.definition.facts:
+            if fact.name == name:
+                return self._from_system(fact) if fact.source == "read" else self._from_store(fact)
+        raise _UnknownName(name)
+
+    def _from_store(self, fact: Fact) -> Any:
+        if fact.source == "limit":
+            policy = self.definition.limits[fact.target]
+            row = matrix.guard_key(policy, self.names(), self.today, self.lookup)
+            used = int(self.lookup("guard", (policy.name, row)))
+            try:
+                return Money(used, policy.currency)
+            except MoneyError as error:
+                raise UnusableValue(f"{fact.name}: {error}") from None
+        key = str(self.value(fact.of)) if fact.of is not None else self.run.bkey
+        value = self.lookup("xref" if fact.source == "xref" else "head", (fact.target, key))
+        if value is None and fact.source != "period":
+            raise UnusableValue(f"No {fact.target} {key} is on record")
+        return value
+
+    def _from_system(self, fact: Fact) -> Any:
+        st = self.state.steps.get(self.place_of(fact))
+        if st is None or st.outcome != "confirmed":
+            raise FactPending(fact)
+        st.phase = "done"
+        return self.state.results.get(st.effect or "")
+
+    def place_of(self, fact: Fact) -> str:
+        """Return the state key of a fact's read."""
+        return f"fact:{fact.name}" + (f"~{self.state.reads}" if self.state.reads else "")
+
+    def forget(self, only_recheck: bool) -> None:
+        """Forget the values of facts and lets: what is used again is computed again.
+
+        With `only_recheck`, forget of the facts only those with `recheck` that come from the store.
+        """
+        for fact in self.definition.facts:
+            if not only_recheck or (fact.recheck and fact.source != "read"):
+                self.state.names.pop(fact.name, None)
+        for name, _ in self.definition.let:
+            self.state.names.pop(name, None)
+        self._faults.clear()
+
+    def recheck(self) -> None:
+        """Compute facts with `recheck` anew, once in a decision, as long as no call is confirmed."""
+        if not self.state.confirmed and not self.rechecked:
+            self.rechecked = True
+            self.forget(only_recheck=True)
+
+    def try_names(self, names: Iterable[str]) -> None:
+        """Compute these facts and lets if they have a value and need no read of another system."""
+        for name in names:
+            if name not in self.state.names:
+                with suppress(NameFault, _UnknownName, FactPending, *FAULTS):
+                    self._compute(name)
 
     def lookup(self, name: str, args: tuple[Any, ...]) -> Any:
         """Answer a look-up of a formula. Raises LookupNeeded if the answer is not there yet."""
@@ -105,11 +258,11 @@ class DecisionContext:
 
     def value(self, expression: Any, extra: Mapping[str, Any] | None = None) -> Any:
         names = self.names()
-        return expression({**names, **extra} if extra else names, self.lookup)
+        return expression(names_with(names, extra) if extra else names, self.lookup)
 
     def key_of(self, expression: Any, extra: Mapping[str, Any] | None = None) -> str:
         names = self.names()
-        return key(expression, {**names, **extra} if extra else names, self.lookup)
+        return key(expression, names_with(names, extra) if extra else names, self.lookup)
 
     def holds(self, expression: Any, extra: Mapping[str, Any] | None = None) -> bool:
         return expression is None or self.value(expression, extra) is True
@@ -221,6 +374,25 @@ class DecisionContext:
     @property
     def undoing(self) -> bool:
         return self.direction is Direction.UNDO
+
+
+def names_at(definition: Definition, run: Run, state: RunState, now: datetime, answers: Answers) -> Names:
+    """Return the names that formulas read in a state, which stays as it is. Facts and lets are computed when read."""
+    copy = msgspec.structs.replace(state, names=dict(state.names))
+    return DecisionContext(definition, run, copy, now, LateBoundInput(answers=answers)).names()
+
+
+def _reason(name: str, error: Exception) -> str:
+    match error:
+        case UnusableValue():
+            return str(error)
+        case EvaluationError():
+            return (
+                error.message
+                if isinstance(error.__cause__, NameFault)
+                else f"{name} has no value: {error.message}"
+            )
+    return f"{name} has no value: lets are nested too deep"
 
 
 def next_try(

@@ -16,7 +16,7 @@ from counterfoil.core.link import event_topic
 from counterfoil.core.run import TERMINAL, Direction, Run, RunStatus
 from counterfoil.expr import LookupNeeded
 from counterfoil.model import definition as d
-from counterfoil.rules.templates import FAULTS
+from counterfoil.rules.templates import FAULTS, fill
 from counterfoil.rules.versions import CastFailed, cast, same_fact
 from counterfoil.rules.workflow import (
     abandon,
@@ -35,7 +35,7 @@ from counterfoil.rules.workflow.commands import (
     Stimulus,
     WaitForTopic,
 )
-from counterfoil.rules.workflow.context import DecisionContext, StepResult
+from counterfoil.rules.workflow.context import DecisionContext, FactPending, StepResult
 from counterfoil.rules.workflow.state import RunState, load
 
 MAX_MOVES = 5_000
@@ -76,9 +76,9 @@ def decide(
         run_deadline.resume(context)
         more = _advance(context)
         run_deadline.look(context)
+        return _answer(context, consumed, more, stored)
     except LookupNeeded as need:
         return Decision(looks=(LookupRequest(need.name, tuple(need.args)),))
-    return _answer(context, consumed, more, stored)
 
 
 def _ended(run: Run, consumed: int, stimuli: Sequence[Stimulus]) -> Decision:
@@ -112,10 +112,11 @@ def _absorb(context: DecisionContext, stimulus: Stimulus) -> None:
 
 
 def _start(context: DecisionContext, stimulus: Stimulus) -> str | None:
-    """Bind the event or object that starts the Run. A newer one replaces it until the Run has begun."""
+    """Bind the first event that starts the Run, or the newest state of the object whose date starts it."""
     if context.state.started:
         return "the run has begun"
-    context.state.names.update(stimulus.body)
+    if "event" not in context.state.names:  # another event of this generation is a Case of its admission
+        context.state.names.update(stimulus.body)
     st = context.state.steps.get(start_facts.PLACE)
     if st is not None and st.phase == "parked":
         st.phase = "new"  # the missing record may exist now
@@ -183,15 +184,35 @@ def _advance(context: DecisionContext) -> bool:
             return True
         try:
             moved = _next(context)
+        except FactPending as pending:
+            moved = _read_fact(context, pending)
         except FAULTS as error:
-            moved = reactions.expression_failed(context, str(error))
+            moved = _without_value(context, error)
         if not moved:
             return False
     return not context.terminal
 
 
+def _read_fact(context: DecisionContext, pending: FactPending) -> bool:
+    """Read the fact that a formula needs. Its input may itself need another fact, or have no value."""
+    while True:
+        try:
+            return start_facts.read_now(context, pending.fact)
+        except FactPending as other:
+            pending = other
+        except FAULTS as error:
+            return _without_value(context, error)
+
+
+def _without_value(context: DecisionContext, error: Exception) -> bool:
+    """Open the Case of a formula that has no value."""
+    if start_facts.without_facts(context, error):
+        return False
+    return reactions.expression_failed(context, error)
+
+
 def _next(context: DecisionContext) -> bool:
-    """Make the next move: end, undo, start a new round, read facts, or execute the next step."""
+    """Make the next move: end, undo, start a new round, begin, or execute the next step."""
     if context.state.ending:
         return reactions.ending(context)
     if context.undoing:
@@ -224,7 +245,11 @@ def _move(context: DecisionContext) -> bool:
         st.entered = context.now
     moved = reactions.handle(context, step, st, _HANDLERS[type(step)](context, step, st))
     if moved and frame.kind == "item" and isinstance(step, d.Wait) and st.phase == "done":
-        reactions.leave_if_over(context, frame)
+        try:
+            reactions.leave_if_over(context, frame)
+        except FactPending:
+            st.phase = "waiting"  # the condition is evaluated once the fact is there
+            raise
     return moved
 
 
@@ -268,6 +293,8 @@ def _interrupt(context: DecisionContext) -> bool:
 
 def _answer(context: DecisionContext, consumed: int, more: bool, stored: bool) -> Decision:
     ended = context.terminal
+    if context.status is RunStatus.DONE:
+        _compute_output(context)
     if ended:
         abandon.close_open_approvals(context)
     holding = not ended and context.effect_in_flight()
@@ -286,6 +313,13 @@ def _answer(context: DecisionContext, consumed: int, more: bool, stored: bool) -
         ignored=tuple(context.ignored),
         after=None if ended else context.state,
     )
+
+
+def _compute_output(context: DecisionContext) -> None:
+    """Bind the facts and lets that the output of the finished Run reads. Its look-ups are answered with the output."""
+    for part in context.definition.returns.fields.values():
+        with suppress(FactPending, *FAULTS):
+            fill(part, context.names())
 
 
 def _due(context: DecisionContext) -> datetime:
@@ -330,6 +364,8 @@ def _topics(context: DecisionContext) -> list[WaitForTopic]:
 def _topic(context: DecisionContext, event: str, keys: tuple[tuple[str, Any], ...]) -> str:
     """Return `event:<type>`, narrowed by the first key that has a value."""
     for field, expression in keys:
+        if context.state.started:
+            context.try_names(expression.names)
         try:
             narrow = event_topic(event, field, context.value(expression))
         except (*FAULTS, LookupNeeded):

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import Choice
-from counterfoil.core.case_reasons import STEP_CHOICES
+from counterfoil.core.case_reasons import FACT_CHOICES, STEP_CHOICES
 from counterfoil.core.run import RunStatus
 from counterfoil.model import definition as d
 from counterfoil.rules.workflow import abandon, calls, guards, start_facts, steps, undo
@@ -15,6 +15,7 @@ from counterfoil.rules.workflow.context import (
     DONE,
     MOVED,
     DecisionContext,
+    NameFault,
     NeedsPerson,
     StepOutcome,
     StepProgress,
@@ -133,7 +134,9 @@ def _queue(context: DecisionContext, step: d.Step, st: StepState, policy: d.Queu
     return True
 
 
-def park(context: DecisionContext, step: d.Step, st: StepState) -> bool:
+def park(
+    context: DecisionContext, step: d.Step, st: StepState, choices: tuple[Choice, ...] = STEP_CHOICES
+) -> bool:
     """Open a Case and wait for a person's decision. A list item may be left, or everything undone, instead."""
     each = _item_of(context)
     if each is not None and each[1].on_item == "stop":
@@ -145,7 +148,6 @@ def park(context: DecisionContext, step: d.Step, st: StepState) -> bool:
     effect = context.effects.get(st.effect or "")
     names = {"operation": name} | ({"system": effect.system} if effect is not None else {})
     st.phase, st.retry_at, st.until = "parked", None, None
-    choices: tuple[Choice, ...] = STEP_CHOICES
     if isinstance(step, d.Approve) or st.outcome == "stale" or _bypasses_approval(context, step, st):
         # A Case must not replace an approval: later calls that need the approval would be sent without it.
         choices = tuple(c for c in choices if c is not Choice.CONTINUE)
@@ -179,16 +181,21 @@ def _bypasses_approval(context: DecisionContext, step: d.Step, st: StepState) ->
     return False
 
 
-def expression_failed(context: DecisionContext, message: str) -> bool:
-    """Park the Run at the active step, because a formula cannot be evaluated."""
+def expression_failed(context: DecisionContext, error: Exception) -> bool:
+    """Park the Run at the active step, because a formula cannot be evaluated.
+
+    Where a fact or let has no value, a person cannot skip the step: later ones may need that value too.
+    """
     for frame in reversed(context.state.frames):
         step = context.step_at(frame)
         if step is not None:
             st = context.state_of(step)
             if st.phase == "parked":
                 return False
-            st.outcome, st.detail = "invalid", message
-            return park(context, step, st)
+            st.outcome, st.detail = "invalid", str(error)
+            return park(
+                context, step, st, FACT_CHOICES if isinstance(error.__cause__, NameFault) else STEP_CHOICES
+            )
     raise AssertionError("a formula was evaluated while no step is active")
 
 

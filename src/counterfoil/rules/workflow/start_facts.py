@@ -1,7 +1,7 @@
-"""Facts, lets and serial keys: values that a Run reads before its first step, and its start date.
+"""The beginning of a Run: its start date and serial keys; and the reads of facts that another system must answer.
 
-Facts are read when the Run begins, and again when it goes back to its start or a person retries it. Until the first
-call is confirmed, facts with `recheck` are read again before each call.
+A fact is read when a formula uses it first, in `context`. It is read again when the Run goes back to its start or a person
+retries it. Until the first call is confirmed, facts with `recheck` are read again before each call.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from typing import Any
 
 from counterfoil.core import ids
 from counterfoil.core.case_reasons import FACT_CHOICES
-from counterfoil.core.money import Money, MoneyError
 from counterfoil.core.run import RunStatus
 from counterfoil.model.definition import Fact
-from counterfoil.rules import approval_matrix as matrix
 from counterfoil.rules.templates import FAULTS, UnusableValue, fill
 from counterfoil.rules.workflow.commands import PlanEffect
-from counterfoil.rules.workflow.context import DecisionContext
+from counterfoil.rules.workflow.context import DecisionContext, NameFault
 from counterfoil.rules.workflow.state import StepState
 
 PLACE = "facts"
@@ -25,27 +23,65 @@ PLACE = "facts"
 
 
 def ready(context: DecisionContext) -> bool:
-    """Read what the next step needs. False: the Run must wait for it, or has ended."""
+    """Prepare the next step: forget what must be read again, and begin the Run. False: it must wait, or has ended."""
     st = context.state.steps.setdefault(PLACE, StepState(entered=context.now))
     if st.phase == "parked":
         return False
+    if context.state.refresh:
+        context.forget(only_recheck=context.state.refresh == "recheck")
+        context.state.refresh = ""
     try:
         if not context.state.started and not _due(context):
-            return False
-        if not read(context, only_recheck=context.state.refresh == "recheck"):
             return False
         if not context.state.started:
             context.state.serials = _serials(context)
     except FAULTS as error:
-        st.phase = "parked"
-        message = f"The facts of the Run cannot be read: {error}"
-        context.open_case(PLACE, st, "invalid", message, {}, FACT_CHOICES)
-        return False
+        return _park(context, st, error)
     if not context.state.started:
         context.state.started = True
         context.push("", "main", "")
-    context.state.refresh = ""
     st.phase = "new"
+    return True
+
+
+def _park(context: DecisionContext, st: StepState, error: Exception) -> bool:
+    st.phase = "parked"
+    message = f"The facts of the Run cannot be read: {error}"
+    context.open_case(PLACE, st, "invalid", message, {}, FACT_CHOICES)
+    return False
+
+
+def begins_anew(context: DecisionContext) -> bool:
+    """Return True if the Run cannot evaluate its first step yet: it has not begun, so a newer start replaces its event."""
+    state = context.state
+    if (
+        len(state.frames) != 1
+        or state.frames[0].index
+        or state.round
+        or context.run.state != context.business
+    ):
+        return False
+    step = context.step_at(state.frames[0])
+    st = state.steps.get(context.key(step)) if step is not None else None
+    if step is None or st is None or st.phase != "new" or st.effect or st.asked or st.reactions or st.tries:
+        return False
+    del state.steps[context.key(step)]
+    state.started, state.frames = False, []
+    return True
+
+
+def read_now(context: DecisionContext, fact: Fact) -> bool:
+    """Read the fact that a formula needs from its system. False: the Run must wait for the answer."""
+    begins_anew(context)
+    _read_from_system(context, fact)
+    return False
+
+
+def without_facts(context: DecisionContext, error: Exception) -> bool:
+    """Open the Case of a Run whose first step reads a fact or let that has no value. False if the Run has begun."""
+    if not isinstance(error.__cause__, NameFault) or not begins_anew(context):
+        return False
+    _park(context, context.state.steps[PLACE], error)
     return True
 
 
@@ -92,64 +128,20 @@ def moment(value: Any) -> datetime:
     raise UnusableValue(f"{value!r} is not a date or timestamp")
 
 
-# ------------------------------------------------------------------ facts and lets
+# ------------------------------------------------------------------ facts of other systems
 
 
-def read(context: DecisionContext, only_recheck: bool) -> bool:
-    """Bind facts, then lets. False while another system is being read.
-
-    With `only_recheck`, only facts with `recheck` that come from the store are bound again, and all lets.
-    """
-    for fact in context.definition.facts:
-        if only_recheck and (not fact.recheck or fact.source == "read"):
-            continue
-        if fact.source == "read":
-            if not _read_from_system(context, fact):
-                return False
-            effect = context.state.steps[_place(context, fact)].effect
-            context.state.names[fact.name] = context.state.results.get(effect or "")
-            continue
-        context.state.names[fact.name] = _read_from_store(context, fact)
-    for name, expression in context.definition.let:
-        context.state.names[name] = context.value(expression)
-    return True
-
-
-def _read_from_store(context: DecisionContext, fact: Fact) -> Any:
-    if fact.source == "limit":
-        policy = context.definition.limits[fact.target]
-        row = matrix.guard_key(policy, context.names(), context.today, context.lookup)
-        used = int(context.lookup("guard", (policy.name, row)))
-        try:
-            return Money(used, policy.currency)
-        except MoneyError as error:
-            raise UnusableValue(f"{fact.name}: {error}") from None
-    key = str(context.value(fact.of)) if fact.of is not None else context.run.bkey
-    value = context.lookup("xref" if fact.source == "xref" else "head", (fact.target, key))
-    if value is None and fact.source != "period":
-        raise UnusableValue(f"No {fact.target} {key} is on record")
-    return value
-
-
-def _place(context: DecisionContext, fact: Fact) -> str:
-    return f"fact:{fact.name}" + (f"~{context.state.reads}" if context.state.reads else "")
-
-
-def _read_from_system(context: DecisionContext, fact: Fact) -> bool:
-    """Read a fact from its system. True once the answer has arrived."""
-    key = _place(context, fact)
+def _read_from_system(context: DecisionContext, fact: Fact) -> None:
+    key = context.place_of(fact)
     st = context.state.steps.setdefault(key, StepState(entered=context.now))
     outcome, _, detail = st.outcome.partition(":")
-    if outcome == "confirmed":
-        st.phase = "done"
-        return True
     if st.phase == "planned" and outcome in ("refused", "absent"):
         _retry_read(context, fact, key, st, detail or outcome)
     is_due = st.retry_at is not None and st.retry_at <= context.now
-    if st.phase == "new" or (st.phase == "backoff" and is_due):
+    # A read that was given up, by `again` or undo, is made anew.
+    if st.phase in ("new", "done") or (st.phase == "backoff" and is_due):
         st.gen += 1 if st.effect is not None else 0
         _ask(context, fact, key, st)
-    return False
 
 
 def _retry_read(context: DecisionContext, fact: Fact, key: str, st: StepState, why: str) -> None:

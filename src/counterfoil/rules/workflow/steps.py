@@ -39,7 +39,7 @@ SETTLED_FOILS = frozenset({FoilState.MATCHED, FoilState.WAIVED, FoilState.REVERS
 
 def check(context: DecisionContext, step: d.Check, st: StepState) -> StepResult:
     if not context.holds(step.check):
-        return StepOutcome("failed", f"The check {step.check.text} is not met")
+        return StepOutcome("failed", step.doc or f"The check {step.check.text} is not met")
     if step.once is not None:
         scope, key = f"once:{context.run.workflow}:{step.path}", context.key_of(step.once)
         used = int(context.lookup("guard", (scope, key))) - guards.mine(context, scope, key)
@@ -74,9 +74,7 @@ def _is_outdated(context: DecisionContext, step: d.Approve, st: StepState) -> bo
     """Return True if the open approval covers outdated values: approvers must see today's."""
     if context.state.confirmed or not any(fact.recheck for fact in context.definition.facts):
         return False
-    if not context.rechecked:
-        context.rechecked = True
-        start_facts.read(context, only_recheck=True)
+    context.recheck()
     return _subject(context, step, st) != st.subject
 
 
@@ -110,12 +108,16 @@ def _ask(context: DecisionContext, step: d.Approve, st: StepState) -> StepResult
     if amount is not None and not isinstance(amount, Money):
         text = step.amount.text if step.amount is not None else ""
         raise UnusableValue(f"{text} is not an amount of money but {amount!r}")
-    minor: int | None = 0
+    limit = context.definition.limits[step.reserve] if step.reserve is not None else None
+    refused = matrix.refused_sign(policy, amount) or (limit and matrix.refused_sign(limit, amount))
+    if refused:
+        return NeedsPerson("invalid", refused)
+    size = 0
     if amount is not None:
         minor = matrix.in_currency(amount, policy.currency, policy.rates, context.lookup)
         if minor is None:
             return _no_rate(amount.currency, policy.currency)
-    limit = context.definition.limits[step.reserve] if step.reserve is not None else None
+        size = abs(minor)
     usage = None
     if limit is not None:
         usage = _limit_usage(context, limit, policy, amount)
@@ -124,11 +126,12 @@ def _ask(context: DecisionContext, step: d.Approve, st: StepState) -> StepResult
         key, used, share, before = usage
         if limit.at_most is not None and used + share > limit.at_most:
             return _release_and_refuse(context, step, "rejected", f"The limit {limit.name} is used up")
-        minor += before
-    tier = matrix.tier_for(policy, minor)
+        size += before
+    tier = matrix.tier_for(policy, size)
     if tier is None:
         return _release_and_refuse(context, step, "rejected", "The amount is above every tier of the matrix")
     covers = covered_values(context, step)
+    requester = str(context.value(step.requester))
     if limit is not None and usage is not None:
         guards.reserve(context, step, limit.name, key, share, limit.at_most, used)
     st.target = ""
@@ -137,7 +140,6 @@ def _ask(context: DecisionContext, step: d.Approve, st: StepState) -> StepResult
     st.approval = ids.derive("appr", context.run.id, context.key(step), st.subject, *nth)
     st.asked += 1
     st.until = context.now + timedelta(seconds=policy.expires)
-    requester = str(context.value(step.requester))
     context.commands.append(
         AskApproval(
             approval=st.approval,
@@ -174,7 +176,7 @@ def _limit_usage(
 ) -> tuple[str, int, int, int] | str:
     """Return the guard's key, other Runs' usage and this share in the limit's minor units, and their usage in the matrix's.
 
-    Or return the pair of currencies (`EUR/USD`) that has no exchange rate.
+    The share is without its sign. Or return the pair of currencies (`EUR/USD`) that has no exchange rate.
     """
     own = policy.currency if limit.currency == FUNCTIONAL else limit.currency
     key = matrix.guard_key(limit, context.names(), context.today, context.lookup)
@@ -187,7 +189,7 @@ def _limit_usage(
     before = matrix.in_currency(Money(used, own), policy.currency, policy.rates, context.lookup)
     if before is None:
         return f"{own}/{policy.currency}"
-    return key, used, share, before
+    return key, used, abs(share), before
 
 
 def absorb_approval(context: DecisionContext, stimulus: Stimulus) -> str | None:
@@ -232,8 +234,8 @@ def first_invalid(context: DecisionContext, active: list[ActiveApproval]) -> Act
 
 def wait(context: DecisionContext, step: d.Wait, st: StepState) -> StepResult:
     if st.phase == "new":
-        st.phase = "waiting"
-        st.until = _until(context, step.until, st)
+        until = _until(context, step.until, st)
+        st.phase, st.until = "waiting", until
     if step.event is not None:
         event = _take_event(context, step)
         if event is not None:
@@ -293,8 +295,8 @@ def _are_settled(context: DecisionContext, rules: tuple[str, ...]) -> bool:
 
 
 def choose(context: DecisionContext, step: d.Choose, st: StepState) -> StepResult:
-    st.phase = "reacting"
     branch = next((f"then{n}" for n, (when, _) in enumerate(step.branches) if context.holds(when)), None)
+    st.phase = "reacting"
     if branch is None and step.otherwise is None:
         return DONE
     context.push(f"{step.path}/{branch or 'otherwise'}", "branch", context.key(step))
@@ -320,6 +322,7 @@ def each(context: DecisionContext, step: d.Each, st: StepState) -> StepResult:
 
 def next_item(context: DecisionContext, step: d.Each, st: StepState) -> StepResult:
     items = st.items or []
+    st.phase = "new"
     if st.position >= len(items) or (step.until is not None and context.holds(step.until)):
         context.state.items.pop(step.name, None)
         return DONE

@@ -6,6 +6,7 @@ done, or to close the Run as it is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,8 @@ from counterfoil.core.effect import IN_FLIGHT, EffectState
 from counterfoil.core.errors import RETRIED_CLASSES, ErrorClass
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.model.definition import Call, Record, UndoChoice
-from counterfoil.rules.templates import FAULTS, fill, truth
+from counterfoil.rules import amount_signs
+from counterfoil.rules.templates import FAULTS, fill, names_with, truth
 from counterfoil.rules.workflow import abandon, guards
 from counterfoil.rules.workflow.commands import PlanEffect, ReverseFoils, SendAgain
 from counterfoil.rules.workflow.context import DecisionContext
@@ -117,7 +119,7 @@ def _undo_call(context: DecisionContext, confirmed: ConfirmedEffect) -> tuple[st
     call_input = context.state.inputs.get(confirmed.effect)
     result = context.state.results.get(confirmed.effect)
     scope = context.state.scopes.get(confirmed.effect, {})
-    names = {**context.names(), **scope, "input": call_input, "result": result}
+    names = names_with(context.names(), {**scope, "input": call_input, "result": result})
     choice = next((c for c in step.undo if truth(c.when, names, context.lookup)), None)
     if choice is not None:
         return choice.operation, _input(context, choice, names)
@@ -134,6 +136,9 @@ def _plan(context: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, st
     if isinstance(way, str):
         return _case(context, key, st, "no_undo", way)
     operation, value = way
+    refused = amount_signs.refused_sign(context.definition.operations[operation], value)
+    if refused is not None:
+        return _case(context, key, st, "invalid", refused)
     effect = ids.effect_id(context.run.id, f"{confirmed.path}/undo", confirmed.item, st.gen)
     unrendered = context.live.unrendered.get(effect)
     if unrendered is not None:
@@ -158,7 +163,7 @@ def _plan(context: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, st
     return False
 
 
-def _input(context: DecisionContext, choice: UndoChoice, names: dict[str, Any]) -> Any:
+def _input(context: DecisionContext, choice: UndoChoice, names: Mapping[str, Any]) -> Any:
     """Return the undo's input: as written, else the fields of its operation, from the call's result, then its input."""
     if not (isinstance(choice.input, Record) and not choice.input.fields):
         return fill(choice.input, names, context.lookup)
