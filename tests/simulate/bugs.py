@@ -125,9 +125,9 @@ BUGS = (
         effects, "record", "after = after_effect(t.state)", "after = None")),
     _bug("a second delivery is kept too", 0, (intake, "receive", "if no is None:", "if True:")),
     _bug("a delivery is kept and never admitted", 0, (
-        intake, "receive", 'if receipt.door != "fetch":', "if False:")),
+        intake, "_insert", 'if receipt.door != "fetch":', "if False:")),
     _bug("an older version moves the head back", 3, (
-        intake, "merge_head", "newest is None or newest <= version", "True")),
+        intake, "merge_head", "newest is None or newest <= order", "True")),
     _bug("a requester may approve", 2, (
         Decide, "refusal", "approval.requester in (person.id, person.email)", "False")),
     _bug("a timer is lost", 0, (turns, "write_run", "else t.due", "else None")),

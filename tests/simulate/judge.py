@@ -63,7 +63,7 @@ class Judge:
         for key, head in self.store.tables.heads.items():
             versions = self._heads.get(key, {})
             for system, version in versions.items():
-                if head.versions.get(system, 0) < version:
+                if not set("/#?") & set(system) and head.versions.get(system, 0) < version:
                     self.say(
                         f"4: {key[0]} {key[1]} went from version {version} of {system} back to {head.version}"
                     )

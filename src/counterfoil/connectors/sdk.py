@@ -130,6 +130,9 @@ class Delivery:
     identity: bytes
     body: Json
     occurred_at: datetime | None = None
+    content: bytes = b""
+    """The bytes that must be equal in every delivery of this fact, without volatile parts. A repeat with other content is
+    compared as mapped, and a difference opens a Case. Empty: the identity alone decides."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from hashlib import sha256
+from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
+
+from counterfoil.core.clock import micros
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,7 +19,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     ext_id: str
     type: str
     identity: str
-    """SHA-256 of the source's identity fields: separates a repeat from a clash."""
+    """SHA-256 of the source's identity fields: separates a repeat from a clash. After a dot, the digest of the content,
+    if the source has volatile parts around it: separates a true repeat from one with other content."""
     sha256: str
     """Of the raw bytes."""
     door: str
@@ -25,6 +30,29 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
     no: int = 0
     """Number assigned by the store."""
+
+    def as_repeat(self) -> Receipt:
+        """Return this delivery under an id of its own: it repeats a receipt with other content."""
+        return replace(self, ext_id=f"{self.ext_id}#{_content(self.identity)}")
+
+    @property
+    def repeats(self) -> str | None:
+        """External id of the receipt that this one repeats with other content, if it does."""
+        content = _content(self.identity)
+        first = self.ext_id.removesuffix(f"#{content}")
+        return first if content and first != self.ext_id else None
+
+
+def compare_identity(stored: str, identity: str) -> Literal["same", "changed", "clash"]:
+    """Return how a delivery repeats a receipt: the same, the same with other content, or another fact."""
+    if stored.partition(".")[0] != identity.partition(".")[0]:
+        return "clash"
+    contents = {_content(stored), _content(identity)} - {""}
+    return "changed" if len(contents) > 1 else "same"
+
+
+def _content(identity: str) -> str:
+    return identity.partition(".")[2]
 
 
 class CanonicalEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,4 +90,40 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     event: str = ""
     versions: dict[str, int] = {}
     """Newest version of each system that sends parts of the object: each system orders its own facts. The key
-    `system/field` holds the version of the fact that set the field, if newer facts of the system left it out."""
+    `system/field` holds the version of the fact that set the field, if newer facts of the system left it out. With `#`
+    appended, either key holds that fact's rank. `system/field?` holds the version in which the field is contested."""
+
+
+_FINAL_BITS = 1 << 62
+_READ_BITS = 1 << 61
+
+
+def rank_key(key: str) -> str:
+    """Return the key of a rank in `Head.versions`."""
+    return f"{key}#"
+
+
+def rank(event: str, final: bool, read: datetime | None) -> int:
+    """Return the rank of a fact among the facts of one version.
+
+    A final state comes last: it never goes back. Then what was read from the system of record, by the time at which the
+    read ended. The rest has an arbitrary order that does not depend on arrival.
+    """
+    order = (
+        _READ_BITS | micros(read)
+        if read is not None
+        else int.from_bytes(sha256(event.encode()).digest()[:6], "big")
+    )
+    return order | (_FINAL_BITS if final else 0)
+
+
+def is_ordered(a: int, b: int) -> bool:
+    """Return True if two ranks show which fact is newer; False if their order is arbitrary."""
+    return bool(a & _READ_BITS and b & _READ_BITS) or a & (_FINAL_BITS | _READ_BITS) != b & (
+        _FINAL_BITS | _READ_BITS
+    )
+
+
+def read_at(rank: int) -> int:
+    """Return the microsecond at which a fact was read from the system of record; 0 if it was not."""
+    return rank & (_READ_BITS - 1) if rank & _READ_BITS else 0

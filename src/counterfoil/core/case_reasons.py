@@ -34,6 +34,8 @@ STALL_PREFIX = "stuck_"
 """Before the kind of what makes no progress."""
 UNDO_PREFIX = "undo_"
 """Before the outcome of a call that takes another one back."""
+CONTRADICTIONS = ("clash", "tie")
+"""Reasons about two contents of one fact. Admitting the delivery does not resolve these Cases."""
 ANSWERED_BY_EVIDENCE = ("unknown", "undo_unknown")
 """Reasons that ask whether a call was done. Evidence resolves these Cases as well as a person."""
 
@@ -119,6 +121,16 @@ _DELIVERIES = (
             "clash",
             "The same id arrived again with other content; the first delivery counts",
             "Ask the sender which of the two is right. Correct the record in its system",
+        ),
+        (
+            "tie",
+            "Facts of one moment contradict each other, and which of them is newer is unknown",
+            "Look at {object} in {system}. If Counterfoil shows another state, change the record once more, so that a newer fact follows",
+        ),
+        (
+            "generation_clash",
+            "An event started nothing: its Run exists with other content",
+            "Compare the event with the Run of {object}. Correct by hand what the Run did, or send the event as a new generation",
         ),
     ),
 )

@@ -142,6 +142,15 @@ class Documents:
                 return spec.system
         return subject.system
 
+    def final_values(self, name: str) -> dict[str, list[str]]:
+        """Return the final values of an object's fields."""
+        subject = self.objects.get(name)
+        return {
+            field: spec.final
+            for field, _, spec in each_field(subject.fields if subject is not None else {})
+            if isinstance(spec, kinds.FieldSpec) and spec.final
+        }
+
     def asserted_by_event(self, event: kinds.Event) -> list[str]:
         """Return the fields of its object that an event asserts."""
         if event.sets is not None:

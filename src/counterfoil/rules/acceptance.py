@@ -167,6 +167,17 @@ def declared(model: Model, receipt: Receipt) -> CanonicalEvent | Rejection:
     )
 
 
+def is_final(model: Model, object_: str, state: Mapping[str, Any]) -> bool:
+    """Return True if a field of the state has a value that the object declares as final."""
+    finals = _FINALS.setdefault(model, {})
+    if object_ not in finals:
+        finals[object_] = model.final_values(object_)
+    return any(state.get(field) in values for field, values in finals[object_].items())
+
+
+_FINALS: WeakKeyDictionary[Model, dict[str, dict[str, list[str]]]] = WeakKeyDictionary()
+
+
 def asserted_fields(model: Model, event: str) -> Collection[str]:
     """Return the fields of the object's head that an event of this type sets."""
     return Ownership.of(model, event).fields

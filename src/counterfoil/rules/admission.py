@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 
 from counterfoil.contracts.versions import number
-from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
+from counterfoil.core.canonical import CanonicalEvent, Head, Receipt, rank, rank_key
+from counterfoil.core.case import Case
+from counterfoil.core.contradictions import clash_case, content_of
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link, ext_topic
 from counterfoil.model import Model
@@ -35,6 +37,10 @@ class HeldDelivery(Exception):
     def __init__(self, reason: str, message: str, owner: str, wake: str | None = None) -> None:
         super().__init__(message)
         self.reason, self.message, self.owner, self.wake = reason, message, owner, wake
+
+
+MappedFacts = Sequence[CanonicalEvent]
+"""The events of one delivery."""
 
 
 # ------------------------------------------------------------------ from a delivery to its events
@@ -182,6 +188,45 @@ def owners(model: Model, event: str) -> list[str]:
     return own or list(dict.fromkeys(_all_owners(model)))
 
 
+# ------------------------------------------------------------------ one fact with two contents
+
+
+def clash_of_repeat(
+    model: Model, first: Receipt, mapped: tuple[MappedFacts, MappedFacts], now: datetime
+) -> Case | None:
+    """Return the Case of a delivery that came again with other content, as its mappings read both; None if they agree."""
+    before, after = ({(e.type, e.key, n): e for n, e in enumerate(facts)} for facts in mapped)
+    for place in dict.fromkeys((*before, *after)):
+        stored, event = before.get(place), after.get(place)
+        if stored is not None and event is not None and content_of(stored) == content_of(event):
+            continue
+        contents = [{} if e is None else content_of(e) for e in (stored, event)]
+        subject = msgspec.structs.replace(event or before[place], receipt=first.no)
+        return clash_case(subject, contents[0], contents[1], _first(owners(model, subject.type)), now)
+    return None
+
+
+def clash_across_versions(
+    model: Model, stored: CanonicalEvent, event: CanonicalEvent, now: datetime
+) -> Case | None:
+    """Return the Case of a fact that came in two versions with different content; None if the casts show no difference.
+
+    Both are compared as the event's version shows what the stored version can say.
+    """
+    there = model.versions.path(event.type, stored.type)
+    back = model.versions.path(stored.type, event.type)
+    if stored.type == event.type or there is None or back is None:
+        return None
+    try:
+        before, after = view(stored, back), view(view(event, there), back)
+    except CastFailed:
+        return None  # the admission of the event reports the cast
+    if content_of(before) == content_of(after):
+        return None
+    owner = _first(owners(model, event.type))
+    return clash_case(event, content_of(before), content_of(after), owner, now)
+
+
 # ------------------------------------------------------------------ what follows from an event
 
 
@@ -198,16 +243,23 @@ class AdmissionConsequences(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def consequences(
-    model: Model, event: CanonicalEvent, forms: Forms, now: datetime, lookup: Lookup, with_head: bool = True
+    model: Model,
+    event: CanonicalEvent,
+    forms: Forms,
+    now: datetime,
+    lookup: Lookup,
+    with_head: bool = True,
+    read: datetime | None = None,
 ) -> AdmissionConsequences:
     """Return the head, Runs and foils of an event. Raises HeldDelivery, LookupNeeded.
 
-    Without `with_head`, the head is built only if Runs start by a date of it: replay compares no heads.
+    Without `with_head`, the head is built only if Runs start by a date of it: replay compares no heads. `read` is the time
+    at which the event's content was read from the system of record.
     """
     try:
         head = None
         if with_head or (event.object and model.starts_by_object(event.object)):
-            head = head_of(model, event, forms, now)
+            head = head_of(model, event, forms, now, read)
         starts = routing.starts(model, event, lookup, forms)
         due = [] if head is None else routing.due_starts(model, event.object, head_names(head), lookup)
         writers = matching.writers(model, forms.values())
@@ -232,11 +284,14 @@ def _routing_failed(model: Model, event: CanonicalEvent, error: Exception) -> He
     return HeldDelivery("routing_failed", f"{event.type} {event.key}: {error}", owner)
 
 
-def head_of(model: Model, event: CanonicalEvent, forms: Forms, now: datetime) -> Head | None:
+def head_of(
+    model: Model, event: CanonicalEvent, forms: Forms, now: datetime, read: datetime | None = None
+) -> Head | None:
     """Return the head that the event gives its object; None if it has no object."""
     state = asserted_state(model, event, forms)
     if state is None:
         return None
+    final = acceptance.is_final(model, event.object, state)
     return Head(
         object=event.object,
         key=event.key,
@@ -246,6 +301,7 @@ def head_of(model: Model, event: CanonicalEvent, forms: Forms, now: datetime) ->
         effective_at=event.effective_at,
         recorded_at=now,
         event=event.id,
+        versions={rank_key(event.system): rank(event.id, final, read)},
     )
 
 

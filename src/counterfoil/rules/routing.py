@@ -108,8 +108,8 @@ def _successor(definition: Definition, event: CanonicalEvent, lookup: Lookup | N
     """Return the Run that the event starts after others of the same key: late usage, a resubmitted credit.
 
     If an object's date starts the workflow, `where` names the object that the event is about. The generation is the
-    time of the event's receipt in microseconds: greater than that of every former Run, the same when the event is
-    admitted twice, and never shared by two events.
+    time of the event's receipt in microseconds: greater than that of every former Run, and the same when the event is
+    admitted twice. Deliveries that are stored together have receipt times one microsecond apart.
     """
     start = definition.start
     names: dict[str, Any] = {"event": event_names(event)}

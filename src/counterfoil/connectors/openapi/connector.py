@@ -36,7 +36,7 @@ from counterfoil.connectors.sdk import (
     Unknown,
 )
 from counterfoil.core.errors import CounterfoilError, ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
-from counterfoil.core.wire import WireRefused, read_json
+from counterfoil.core.wire import WireRefused, read_json, write_json
 
 _FIND_PAGES = 50
 
@@ -88,6 +88,7 @@ class HttpSystem:
             identity="\n".join(answers.required_text(event, pointer) for pointer in hook.identity).encode(),
             body=event,
             occurred_at=answers.parse_moment(event, hook.occurred_at),
+            content=write_json(event),
         )
 
     async def send(self, request: Request, timeout: float) -> Outcome:

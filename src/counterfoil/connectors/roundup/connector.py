@@ -34,7 +34,7 @@ from counterfoil.connectors.sdk import (
     Unknown,
 )
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
-from counterfoil.core.wire import read_json
+from counterfoil.core.wire import read_json, write_json
 
 REPLY = "support.ticket.reply"
 CREATE = "support.ticket.create"
@@ -133,7 +133,8 @@ class Roundup:
                 raise ValueError(f"event {event!r} of issue {ticket['id']!r}")
             # Use the id in the signed body: a repeated delivery could have a changed header.
             ext_id = ticket.get("delivery") or f"issue/{tickets.state_id(ticket)}"
-            return Delivery(str(ext_id), event, tickets.identity(ticket, event), ticket, activity)
+            identity = tickets.identity(ticket, event)
+            return Delivery(str(ext_id), event, identity, ticket, activity, content=write_json(ticket))
         except (KeyError, TypeError, ValueError) as error:
             raise Refused(f"not a callback of an issue: {error!r}", ErrorClass.INVALID) from error
 

@@ -11,6 +11,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
+
 from counterfoil.connectors.sdk import Connector
 from counterfoil.contracts.versions import known_as
 from counterfoil.core import ids, wire
@@ -37,6 +40,16 @@ from counterfoil.store.port.records import Lease, RunStart, TopicPost
 from counterfoil.store.port.store import AdmissionTodo, Store
 
 FETCH_TIMEOUT_SECONDS = 15.0
+
+
+class _Delivered(msgspec.Struct, frozen=True, kw_only=True):
+    """Events and Links of one delivery, or the reason why nothing follows from it."""
+
+    events: list[CanonicalEvent] = []
+    links: list[Link] = []
+    reads: dict[str, datetime] = {}
+    """When the content of an event was read from the system of record, by event id."""
+    ignored: str = ""
 
 
 class Admitter:
@@ -67,11 +80,20 @@ class Admitter:
         try:
             admit = await self._admission(model, todo, lookups, now)
         except HeldDelivery as hold:
-            about = {"todo": (todo.kind, todo.ref), "release": model.digest, "at": now, "actor": "admit"}
-            case = _case(todo, hold, now)
-            await self._apply(Admit(**about, cases=(case,), park=True, wake_topic=hold.wake))
+            park = Admit(
+                todo=(todo.kind, todo.ref),
+                cases=(_case(todo, hold, now),),
+                park=True,
+                wake_topic=hold.wake,
+                release=model.digest,
+                at=now,
+                actor="admit",
+            )
+            await self._apply(park)
             return []
         admitted = await self._store.apply(admit)
+        if admitted.overtaken:
+            raise TryAgain("another admission read the object meanwhile", after=0.05)
         if admit.ignored:
             return []
         door = todo.receipt.door if todo.receipt is not None else ""
@@ -91,38 +113,58 @@ class Admitter:
 
     async def _admission(self, model: Model, todo: AdmissionTodo, lookups: Lookups, now: datetime) -> Admit:
         ref = (todo.kind, todo.ref)
-        links: list[Link] = []
         if todo.kind == "event":
             assert todo.event is not None
-            events = [todo.event]
+            delivered = _Delivered(events=[todo.event])
         else:
             assert todo.receipt is not None
-            events, links, ignored = await self._events(model, todo.receipt, lookups, now)
-            if ignored:
-                return Admit(todo=ref, ignored=ignored, release=model.digest, at=now, actor="admit")
-        return await self._consequences(model, ref, events, links, lookups, now)
+            if todo.receipt.repeats is not None:
+                return await self._repeat(model, todo.receipt, lookups, now)
+            delivered = await self._events(model, todo.receipt, lookups, now)
+            if delivered.ignored:
+                return Admit(todo=ref, ignored=delivered.ignored, release=model.digest, at=now, actor="admit")
+        return await self._consequences(model, ref, delivered, lookups, now)
 
-    # ------------------------------------------------------------------ events
+    async def _repeat(self, model: Model, repeat: Receipt, lookups: Lookups, now: datetime) -> Admit:
+        """Compare a delivery that came again with other content with the first one. Nothing else follows from it."""
+        name = (repeat.system, repeat.repeats or "")
+        (no, _) = (await self._store.existing_receipts([name]))[name]
+        first = await self._store.receipt(no)
+        assert first is not None
+        same_time = replace(repeat, received_at=first.received_at)
+        mapped = [(await self._events(model, r, lookups, now)).events for r in (first, same_time)]
+        clash = admission.clash_of_repeat(model, first, (mapped[0], mapped[1]), now)
+        ignored = f"it repeats receipt {no}; its mappings read no difference" if clash is None else ""
+        return Admit(
+            todo=("receipt", str(repeat.no)),
+            cases=() if clash is None else (clash,),
+            ignored=ignored,
+            release=model.digest,
+            at=now,
+            actor="admit",
+        )
 
-    async def _events(
-        self, model: Model, receipt: Receipt, lookups: Lookups, now: datetime
-    ) -> tuple[list[CanonicalEvent], list[Link], str]:
+    async def _events(self, model: Model, receipt: Receipt, lookups: Lookups, now: datetime) -> _Delivered:
         """Return the receipt's events and Links, or the reason why nothing follows from it."""
         if receipt.door == "events":
-            return [admission.accept_declared(model, receipt)], [], ""
+            return _Delivered(events=[admission.accept_declared(model, receipt)])
         body = wire.read_json(receipt.body)
         candidates = model.inbound(receipt.system, receipt.type)
         mappings = admission.accepting_mappings(model, receipt, body, candidates)
         events: list[CanonicalEvent] = []
         links: list[Link] = []
+        reads: dict[str, datetime] = {}
         for m in mappings:
             if m.ignore is None:
                 fetched = await self._fetch(model, m, receipt, body, now)
+                read = None if fetched is None else await self._store.now()
                 work = partial(admission.map_delivery, m, receipt, body, fetched, lookups.answers)
                 mapped = await lookups.complete(work)
                 events += [admission.accept(model, m, receipt, event) for event in mapped.events]
                 for event in mapped.events:
                     links += admission.links_of(model, m.system, event, now)
+                    if read is not None:
+                        reads[event.id] = read
         links += [
             Link(
                 object=minted.object,
@@ -137,8 +179,9 @@ class Admitter:
         ]
         if not events:
             reasons = [m.ignore for m in mappings if m.ignore is not None]
-            return [], links, "; ".join(reasons) or "the conditions of its mappings exclude all of it"
-        return events, links, ""
+            ignored = "; ".join(reasons) or "the conditions of its mappings exclude all of it"
+            return _Delivered(links=links, ignored=ignored)
+        return _Delivered(events=events, links=links, reads=reads)
 
     async def _fetch(
         self, model: Model, m: InboundMapping, receipt: Receipt, body: Any, now: datetime
@@ -164,12 +207,11 @@ class Admitter:
         self,
         model: Model,
         ref: tuple[str, str],
-        events: list[CanonicalEvent],
-        links: list[Link],
+        delivered: _Delivered,
         lookups: Lookups,
         now: datetime,
     ) -> Admit:
-        events = admission.drop_repeats(events)
+        events = admission.drop_repeats(delivered.events)
         all_forms = [await self._forms(model, event) for event in events]
         for event, forms in zip(events, all_forms, strict=True):
             admission.check_taken(model, event, forms, self._releases.waited)
@@ -179,9 +221,17 @@ class Admitter:
         starts: list[RunStart] = []
         foils: list[Foil] = []
         observations: list[Observation] = []
+        cases: list[Case] = []
+        passed: set[str] = set()
         for event, forms in zip(events, all_forms, strict=True):
+            if event.id in passed:
+                continue  # the store compares it with the first one
+            passed.add(event.id)
+            cases += await self._clashes(model, event, now)
             ask = lookup.lookup_in(lookups.answers, event.system)
-            follows = await lookups.complete(partial(admission.consequences, model, event, forms, now, ask))
+            read = delivered.reads.get(event.id)
+            work = partial(admission.consequences, model, event, forms, now, ask, read=read)
+            follows = await lookups.complete(work)
             observations += await lookups.complete(partial(admission.observations, model, event, forms, ask))
             heads += [follows.head] if follows.head is not None else []
             starts += [run_start(model, start, event.id, lease=lease) for start in follows.starts]
@@ -190,16 +240,27 @@ class Admitter:
         return Admit(
             todo=ref,
             events=tuple(events),
+            owners={e.id: next(iter(admission.owners(model, e.type)), "") for e in events},
+            read_from=now if delivered.reads else None,
             heads=tuple(heads),
-            links=tuple(links),
+            links=tuple(delivered.links),
             posts=tuple(posts),
             starts=tuple(starts),
             foils=tuple(foils),
             observations=tuple(observations),
+            cases=tuple(cases),
             release=model.digest,
             at=now,
             actor="admit",
         )
+
+    async def _clashes(self, model: Model, event: CanonicalEvent, now: datetime) -> list[Case]:
+        """Return the Case of a fact that was stored in another version with other content."""
+        if event.receipt is None or not model.versions.others(event.type):
+            return []
+        stored = await self._store.event(event.id)
+        clash = None if stored is None else admission.clash_across_versions(model, stored, event, now)
+        return [] if clash is None else [clash]
 
     async def _forms(self, model: Model, event: CanonicalEvent) -> Forms:
         bridges = await self._releases.bridges(event.type)

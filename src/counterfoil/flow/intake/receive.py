@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -66,7 +66,7 @@ async def receive_events(
     store: ReceiptSink, model: Model, events: Sequence[Event], now: datetime
 ) -> list[ReceiptAnswer]:
     """Store CloudEvents of declared systems: all or none of a batch. Raises Refused for an unknown source."""
-    receipts = []
+    receipts: list[Receipt] = []
     for event in events:
         system = event.source.removeprefix("/").split("/")[0]
         if system not in model.systems:
@@ -81,7 +81,7 @@ async def receive_events(
         suffix = f":v{version}" if version > 1 else ""
         ext_id = f"ce:{event.source}:{event.id}{suffix}"
         delivery = Delivery(ext_id=ext_id, type=event.type, identity=identity.encode(), body=None)
-        receipts.append(_receipt(system, delivery, "events", {}, body, now))
+        receipts.append(_receipt(system, delivery, "events", {}, body, _apart(now, len(receipts))))
     if not receipts:
         return []
     received = await _store(store, model, receipts, now, "events")
@@ -98,7 +98,10 @@ async def receive_page(
     now: datetime,
 ) -> ReceiveResult:
     """Store a page of a polled feed and move the feed's cursor in the same transaction."""
-    receipts = [_receipt(system, d, "poll", {}, wire.write_json(d.body), now) for d in deliveries]
+    receipts = [
+        _receipt(system, d, "poll", {}, wire.write_json(d.body), _apart(now, place))
+        for place, d in enumerate(deliveries)
+    ]
     return await _store(store, model, receipts, now, f"{system}.{feed}", (system, feed, cursor))
 
 
@@ -112,14 +115,20 @@ async def store_fetched(
     return received.numbers[0]
 
 
+def _apart(now: datetime, place: int) -> datetime:
+    """Return the receipt time of one of several deliveries. It orders facts without a version, so no two share it."""
+    return now + timedelta(microseconds=place)
+
+
 def _receipt(
     system: str, delivery: Delivery, door: str, headers: dict[str, str], body: bytes, now: datetime
 ) -> Receipt:
+    content = f".{hashlib.sha256(delivery.content).hexdigest()[:16]}" if delivery.content else ""
     return Receipt(
         system=system,
         ext_id=delivery.ext_id,
         type=delivery.type,
-        identity=hashlib.sha256(delivery.identity).hexdigest(),
+        identity=hashlib.sha256(delivery.identity).hexdigest() + content,
         sha256=hashlib.sha256(body).hexdigest(),
         door=door,
         headers=headers,

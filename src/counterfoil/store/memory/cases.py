@@ -8,6 +8,8 @@ from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.case import Case, CaseState
+from counterfoil.core.case_reasons import CONTRADICTIONS
+from counterfoil.core.cases import id_after, repeat_body, with_occurrences
 from counterfoil.store.memory.tables import Tables
 
 
@@ -26,6 +28,13 @@ def resolve_case(db: Tables, case: Case, at: datetime, by: str, note: str) -> No
     db.put(db.cases, case.id, resolved)
 
 
+def resolve_case_by_id(db: Tables, id_: str, at: datetime, by: str, note: str) -> None:
+    """Resolve a Case if it is open."""
+    case = db.cases.get(id_)
+    if case is not None and case.state is CaseState.OPEN:
+        resolve_case(db, case, at, by, note)
+
+
 def resolve_cases_of_foil(db: Tables, foil: str, at: datetime) -> None:
     """Resolve Cases about a broken foil whose other half has arrived."""
     for case in list(db.cases.values()):
@@ -36,5 +45,6 @@ def resolve_cases_of_foil(db: Tables, foil: str, at: datetime) -> None:
 def resolve_cases_of_todo(db: Tables, todo: tuple[str, str], at: datetime) -> None:
     for case in list(db.cases.values()):
         about = ("receipt", str(case.receipt)) if case.receipt is not None else ("event", str(case.event))
-        if about == todo and case.run is None and case.state is CaseState.OPEN and case.reason != "clash":
+        lasting = case.run is not None or case.reason in CONTRADICTIONS
+        if about == todo and not lasting and case.state is CaseState.OPEN:
             resolve_case(db, case, at, "admit", "admitted later")

@@ -5,47 +5,61 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from counterfoil.core import wire
-from counterfoil.core.canonical import Head
-from counterfoil.store.memory.cases import open_case, resolve_cases_of_todo
+from counterfoil.core.canonical import Head, Receipt, compare_identity
+from counterfoil.core.contradictions import (
+    case_of_start,
+    case_of_tie,
+    clash_of_event,
+    clash_of_receipt,
+    tie_case_id,
+)
+from counterfoil.store.memory.cases import open_case, resolve_case_by_id, resolve_cases_of_todo
 from counterfoil.store.memory.foils import open_foil, settle_match
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.runs import deliver, establish, put_todo, start_run
 from counterfoil.store.memory.tables import NO_ROW, Tables
-from counterfoil.store.port.intake import (
-    Admit,
-    AdmitResult,
-    Receive,
-    ReceiveResult,
-    ReceiveVerdict,
-    merge_head,
-)
+from counterfoil.store.port.heads import is_overtaken, merge_head
+from counterfoil.store.port.intake import Admit, AdmitResult, Receive, ReceiveResult, ReceiveVerdict
+from counterfoil.store.port.records import RunStart
 
 
 @memory(Receive)
 def receive(db: Tables, t: Receive) -> ReceiveResult:
     numbers: list[int] = []
     verdicts: list[ReceiveVerdict] = []
+    repeats: list[Receipt] = []
     for receipt, clash in zip(t.receipts, t.clashes, strict=True):
         no = db.receipt_ids.get((receipt.system, receipt.ext_id))
         if no is None:
-            no = len(db.receipts) + 1
-            db.put(db.receipt_ids, (receipt.system, receipt.ext_id), no)
-            db.put(db.receipts, no, replace(receipt, no=no))
-            if receipt.door != "fetch":
-                put_todo(db, "receipt", str(no))
-            body = wire.dumps({"system": receipt.system, "ext_id": receipt.ext_id, "sha256": receipt.sha256})
-            db.leaf("received", str(no), t.at, t.actor, body)
-            verdicts.append("new")
-        elif db.receipts[no].identity == receipt.identity:
-            verdicts.append("same")
+            no = _insert(db, receipt, t)
+            verdict: ReceiveVerdict = "new"
+        elif (how := compare_identity(db.receipts[no].identity, receipt.identity)) == "clash":
+            first = db.receipts[no].body
+            open_case(db, clash_of_receipt(clash, no, first, receipt.body), t.at, t.actor)
+            verdict = "clash"
         else:
-            open_case(db, replace(clash, receipt=no), t.at, t.actor)
-            verdicts.append("clash")
+            repeats += [receipt.as_repeat()] if how == "changed" else []
+            verdict = "same"
         numbers.append(no)
+        verdicts.append(verdict)
+    for repeat in repeats:
+        if (repeat.system, repeat.ext_id) not in db.receipt_ids:
+            _insert(db, repeat, t)
     if t.cursor is not None:
         system, feed, value = t.cursor
         db.put(db.cursors, (system, feed), value)
     return ReceiveResult(numbers=tuple(numbers), verdicts=tuple(verdicts))
+
+
+def _insert(db: Tables, receipt: Receipt, t: Receive) -> int:
+    no = len(db.receipts) + 1
+    db.put(db.receipt_ids, (receipt.system, receipt.ext_id), no)
+    db.put(db.receipts, no, replace(receipt, no=no))
+    if receipt.door != "fetch":
+        put_todo(db, "receipt", str(no))
+    body = wire.dumps({"system": receipt.system, "ext_id": receipt.ext_id, "sha256": receipt.sha256})
+    db.leaf("received", str(no), t.at, t.actor, body)
+    return no
 
 
 @memory(Admit)
@@ -54,21 +68,28 @@ def admit(db: Tables, t: Admit) -> AdmitResult:
         return AdmitResult(applied=False, outdated=True)
     if db.todos.get(t.todo, NO_ROW) is not None:
         return AdmitResult(applied=False)
+    if t.read_from is not None:
+        heads = [(db.heads.get((fact.object, fact.key)), fact) for fact in t.heads]
+        if any(is_overtaken(head, fact, t.read_from) for head, fact in heads):
+            return AdmitResult(applied=False, overtaken=True)
     db.drop(db.todos, t.todo)
     fresh = {e.id for e in t.events if e.id not in db.events}
     if t.todo[0] == "event":
         fresh |= {e.id for e in t.events}  # emitted events are kept already; this is their admission
     for event in t.events:
-        if event.id not in db.events:
+        stored = db.events.get(event.id)
+        if stored is None:
             db.put(db.events, event.id, event)
-    older = [h.event for h in t.heads if h.event in fresh and not move_head(db, h)]
+        elif clash := clash_of_event(stored, event, t.owner_of(event.id), t.at):
+            open_case(db, clash, t.at, t.actor)
+    older = [h.event for h in t.heads if h.event in fresh and not move_head(db, h, t)]
     woken: list[str] = []
     for link in t.links:
         woken += establish(db, link, t.at)
     for post in t.posts:
         if post.event in fresh:
             woken += deliver(db, post, t.at)
-    born = [s.run for s in t.starts if s.stimulus.ref in fresh and start_run(db, s, t.at)]
+    born = [s.run for s in t.starts if s.stimulus.ref in fresh and _start(db, s, t)]
     touched = set()
     for foil in t.foils:
         if foil.cause in fresh:
@@ -98,14 +119,33 @@ def admit(db: Tables, t: Admit) -> AdmitResult:
     )
 
 
-def move_head(db: Tables, fact: Head) -> bool:
+def move_head(db: Tables, fact: Head, t: Admit) -> bool:
     key = (fact.object, fact.key)
-    head, moves = merge_head(db.heads.get(key), fact)
+    before = db.heads.get(key)
+    merge = merge_head(before, fact)
     history = db.head_history.get(key, ())
-    if not moves:
+    if not merge.moves:
         history = (*history, fact)
-    if head is not None:
-        db.put(db.heads, key, head)
-        history = (*history, head)
+    if merge.head is not None:
+        db.put(db.heads, key, merge.head)
+        history = (*history, merge.head)
     db.put(db.head_history, key, history)
-    return moves
+    if merge.tie and before is not None:
+        open_case(db, case_of_tie(before.state, fact, t.owner_of(fact.event), t.at), t.at, t.actor)
+    for version in sorted(merge.settled):
+        case = tie_case_id(fact.object, fact.key, fact.system, version)
+        resolve_case_by_id(db, case, t.at, t.actor, "settled by a later fact")
+    return merge.moves
+
+
+def _start(db: Tables, start: RunStart, t: Admit) -> bool:
+    if start_run(db, start, t.at):
+        return True
+    first = db.inbox.get((start.run, 1))
+    if not start.only_birth:
+        event, owner = start.stimulus.ref, t.owner_of(start.stimulus.ref)
+        began = None if first is None else first.body
+        case = case_of_start(start.new_run(0, t.at), event, start.stimulus.body, began, owner, t.at)
+        if case is not None:
+            open_case(db, case, t.at, t.actor)
+    return False

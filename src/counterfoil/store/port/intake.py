@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 import msgspec
-from msgspec.structs import replace
 
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
@@ -57,6 +56,8 @@ class AdmitResult(msgspec.Struct, frozen=True, kw_only=True):
     applied: bool
     outdated: bool = False
     """Another Release is active: admit the todo by that one."""
+    overtaken: bool = False
+    """Another admission read an object meanwhile: fetch again."""
     new_events: tuple[str, ...] = ()
     born: tuple[str, ...] = ()
     woken: tuple[str, ...] = ()
@@ -70,14 +71,15 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
     Deletes the todo (kind `receipt` by number or `event` by id); without one -> `applied=False`, nothing else.
     Events are inserted or ignored. For those that were new:
 
-    - A head moves where `version` is not older than `Head.versions` has of the same system. An older event is
-      recorded, and fills in fields of which no newer one spoke.
+    - A head moves where the event is the newest of its system (store.port.heads). An older event is recorded, and
+      fills in fields of which no newer one spoke. A tie opens a Case; the newer fact that settles it resolves the Case.
     - Links are established and posted under both of their `topics`; posts are delivered; Runs are started.
     - Foils are opened (inserted or ignored by id; a provisional foil with this id opens). Observations are inserted
       and their match rows settled.
 
-    Consequences of existing events are skipped, except Cases. Cases are inserted or ignored. Without `park` and
-    `cases`, open Cases about this todo (no Run, reason other than `clash`) are resolved by `admit`. One leaf.
+    Consequences of existing events are skipped, except Cases. An existing event with other content opens a `clash`; a
+    Run that exists with other content a `generation_clash`. Cases are inserted or ignored. Without `park` and
+    `cases`, open Cases about this todo (no Run, no contradiction) are resolved by `admit`. One leaf.
     """
 
     together = True
@@ -96,6 +98,11 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
     """Set the todo aside: it waits for a Case's decision or, with `wake_topic`, for a Link."""
     wake_topic: str | None = None
     """With `park`: a post under this topic puts the todo back."""
+    owners: dict[str, str] = msgspec.field(default_factory=dict)
+    """The role that owns the Cases of contradictions, by event id."""
+    read_from: datetime | None = None
+    """When the first fetch of this admission began; None: nothing was fetched. A head that another admission read later
+    than this, with the same version and other content -> `overtaken`, nothing written: fetch again."""
     ignored: str = ""
     """Why it has no consequence."""
     release: str = ""
@@ -117,6 +124,10 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
             ]
         )
 
+    def owner_of(self, event: str) -> str:
+        """Return the role that owns Cases about contradictions of an event."""
+        return self.owners.get(event, "")
+
     def leaf_body(self, fresh: Collection[str]) -> dict[str, Any]:
         """Return the body of its audit leaf; `fresh` has the events that were new."""
         ids = sorted(event.id for event in self.events)
@@ -127,42 +138,3 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
         leased = {start.run for start in self.starts if start.lease is not None}
         unleased = bool(set(answer.born) - leased) or len(self.starts) > len(answer.born)
         return wake_set(turn=bool(answer.woken) or unleased, admit=bool(self.links or self.posts))
-
-
-def merge_head(head: Head | None, fact: Head) -> tuple[Head | None, bool]:
-    """Return the head after a fact (None: unchanged), and whether the fact moved it.
-
-    A fact moves the head unless the head has a newer version of the same system. An older fact fills in the fields of
-    which no newer one spoke.
-    """
-    system, version = fact.system, fact.version
-    if head is None:
-        return replace(fact, versions={system: version}), True
-    newest = head.versions.get(system)
-    if newest is None or newest <= version:
-        behind = {} if newest is None else _behind(head, fact, newest)
-        spoken = {_of(system, field) for field in fact.state}
-        versions = {key: n for key, n in head.versions.items() if key not in spoken}
-        state = {**head.state, **fact.state}
-        return replace(fact, state=state, versions={**behind, **versions, system: version}), True
-    filled = {
-        field: value
-        for field, value in fact.state.items()
-        if field not in head.state or head.versions.get(_of(system, field), newest) <= version
-    }
-    if not filled:
-        return None, False
-    versions = {**head.versions, **{_of(system, field): version for field in filled}}
-    state = {**head.state, **filled}
-    return replace(head, state=state, versions=versions, recorded_at=fact.recorded_at), False
-
-
-def _behind(head: Head, fact: Head, newest: int) -> dict[str, int]:
-    """Return the version of each field that the newer fact of its system does not name."""
-    if newest == fact.version:
-        return {}
-    return {_of(fact.system, field): newest for field in head.state if field not in fact.state}
-
-
-def _of(system: str, field: str) -> str:
-    return f"{system}/{field}"

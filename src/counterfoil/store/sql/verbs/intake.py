@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
+from datetime import datetime
 
 from counterfoil.core import wire
-from counterfoil.core.canonical import Head
+from counterfoil.core.canonical import Head, Receipt, compare_identity
+from counterfoil.core.case_reasons import CONTRADICTIONS
 from counterfoil.core.clock import micros
-from counterfoil.store.port.intake import (
-    Admit,
-    AdmitResult,
-    Receive,
-    ReceiveResult,
-    ReceiveVerdict,
-    merge_head,
+from counterfoil.core.contradictions import (
+    case_of_start,
+    case_of_tie,
+    clash_of_event,
+    clash_of_receipt,
+    tie_case_id,
 )
+from counterfoil.store.port.heads import is_overtaken, merge_head
+from counterfoil.store.port.intake import Admit, AdmitResult, Receive, ReceiveResult, ReceiveVerdict
+from counterfoil.store.port.records import RunStart
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import HEADERS
 from counterfoil.store.sql.reads import existing_receipts
@@ -24,6 +27,14 @@ from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY
 from counterfoil.store.sql.transaction import Tx, link_topics
 from counterfoil.store.sql.verbs.releases import by_present
 
+EVENT_ROW = f"{t.EVENT.select} where id = $1"
+FIRST_BODY = "select body from receipt_body where no = $1"
+FIRST_ITEM = "select body from inbox where run = $1 and seq = 1"
+LASTING = ", ".join(f"'{reason}'" for reason in CONTRADICTIONS)
+SETTLE_TIE = """
+update case_ set state = 'resolved', resolved_at = $2, resolved_by = $3, note = 'settled by a later fact'
+where id = $1 and state = 'open'
+"""
 HEAD_ROW = f"{t.HEAD.select} where object = $1 and key = $2 for update"
 # The deleting transaction has the todo; the result says whether a Case is open about it.
 TAKE = """
@@ -52,27 +63,45 @@ async def receive(x: Tx, r: Receive) -> ReceiveResult:
     new = {(system, ext_id): no for system, ext_id, no in inserted}
     names = {(receipt.system, receipt.ext_id) for receipt in r.receipts}
     existing = await existing_receipts(sorted(names - set(new)))
-    numbers, bodies, todos = [], [], []
+    numbers: list[int] = []
+    repeats: dict[tuple[str, str], Receipt] = {}
+    stored: list[tuple[int, Receipt]] = []
     verdicts: list[ReceiveVerdict] = []
     for receipt, clash in zip(r.receipts, r.clashes, strict=True):
         name = (receipt.system, receipt.ext_id)
         no = new.pop(name, None)
         if no is not None:
             existing[name] = (no, receipt.identity)
-            bodies.append((no, HEADERS.save(receipt.headers), receipt.body))
-            if receipt.door != "fetch":
-                todos.append(("receipt", str(no), False, ""))
-            body = wire.dumps({"system": receipt.system, "ext_id": receipt.ext_id, "sha256": receipt.sha256})
-            x.leaf("received", str(no), r.at, r.actor, body)
+            stored.append((no, receipt))
+            x.leaf("received", str(no), r.at, r.actor, _leaf_body(receipt))
             verdicts.append("new")
         else:
             no, identity = existing[name]
-            if identity == receipt.identity:
-                verdicts.append("same")
-            else:
-                await x.open_case(replace(clash, receipt=no), r.at, r.actor)
-                verdicts.append("clash")
+            how = compare_identity(identity, receipt.identity)
+            if how == "clash":
+                first = [other.body for n, other in stored if n == no]
+                if not first:
+                    first = [row[0] for row in await x.rows(FIRST_BODY, no)]
+                await x.open_case(
+                    clash_of_receipt(clash, no, first[0] if first else b"", receipt.body), r.at, r.actor
+                )
+            elif how == "changed":
+                repeat = receipt.as_repeat()
+                repeats[repeat.system, repeat.ext_id] = repeat
+            verdicts.append("clash" if how == "clash" else "same")
         numbers.append(no)
+    again = await x.insert(
+        RECEIPT,
+        [RECEIPT.row(repeat) for repeat in repeats.values()],
+        ignore=True,
+        returning="system, ext_id, no",
+    )
+    for system, ext_id, no in sorted(again, key=lambda row: int(row[2])):
+        receipt = repeats[system, ext_id]
+        stored.append((no, receipt))
+        x.leaf("received", str(no), r.at, r.actor, _leaf_body(receipt))
+    bodies = [(no, HEADERS.save(receipt.headers), receipt.body) for no, receipt in stored]
+    todos = [("receipt", str(no), False, "") for no, receipt in stored if receipt.door != "fetch"]
     if "new" not in verdicts and x.dialect == "postgres":
         await x.rows(ATTEST)
     await x.insert(RECEIPT_BODY, bodies)
@@ -86,11 +115,17 @@ async def receive(x: Tx, r: Receive) -> ReceiveResult:
     return ReceiveResult(numbers=tuple(numbers), verdicts=tuple(verdicts))
 
 
+def _leaf_body(receipt: Receipt) -> bytes:
+    return wire.dumps({"system": receipt.system, "ext_id": receipt.ext_id, "sha256": receipt.sha256})
+
+
 @sql(Admit)
 async def admit(x: Tx, a: Admit) -> AdmitResult:
     """One todo into its consequences. What exists already has none, so a second admission changes nothing."""
     if a.release and not await by_present(x, a.release):
         return AdmitResult(applied=False, outdated=True)
+    if a.read_from is not None and await _is_overtaken(x, a, a.read_from):
+        return AdmitResult(applied=False, overtaken=True)
     todo = await x.one(TAKE_RECEIPT if a.todo[0] == "receipt" else TAKE, *a.todo)
     if todo is None:
         return AdmitResult(applied=False)
@@ -99,14 +134,16 @@ async def admit(x: Tx, a: Admit) -> AdmitResult:
     fresh = {row[0] for row in new}
     if a.todo[0] == "event":
         fresh |= {e.id for e in a.events}  # emitted events are kept already; this is their admission
-    older = [h.event for h in a.heads if h.event in fresh and not await _advance(x, h)]
+    elif len(fresh) < len(a.events):
+        await _open_clashes(x, a, fresh)
+    older = [h.event for h in a.heads if h.event in fresh and not await _advance(x, h, a)]
     woken: list[str] = []
     for link in a.links:
         woken += await x.link(link, a.at)
     for post in a.posts:
         if post.event in fresh:
             woken += await x.post(post, a.at)
-    born = [s.run for s in a.starts if s.stimulus.ref in fresh and await x.start(s, a.at)]
+    born = [s.run for s in a.starts if s.stimulus.ref in fresh and await _start(x, s, a)]
     touched = await x.open_foils([f for f in a.foils if f.cause in fresh])
     observations = [o for o in a.observations if o.event in fresh]
     new_rows = await x.insert(
@@ -138,25 +175,67 @@ async def _lock(x: Tx, a: Admit) -> None:
     await x.lock_runs({s.run for s in a.starts}, topics, matches)
 
 
-async def _advance(x: Tx, fact: Head) -> bool:
+async def _is_overtaken(x: Tx, a: Admit, read_from: datetime) -> bool:
+    for fact in a.heads:
+        row = await x.one(HEAD_ROW, fact.object, fact.key)
+        if row is not None and is_overtaken(t.HEAD.read(row), fact, read_from):
+            return True
+    return False
+
+
+async def _open_clashes(x: Tx, a: Admit, fresh: set[str]) -> None:
+    """Open a Case for each event whose id exists with other content, in the store or earlier in this delivery."""
+    passed: set[str] = set()
+    for event in a.events:
+        if event.id in fresh and event.id not in passed:
+            passed.add(event.id)
+            continue
+        row = await x.one(EVENT_ROW, event.id)
+        assert row is not None
+        clash = clash_of_event(t.EVENT.read(row), event, a.owner_of(event.id), a.at)
+        if clash is not None:
+            await x.open_case(clash, a.at, a.actor)
+
+
+async def _start(x: Tx, start: RunStart, a: Admit) -> bool:
+    """Start a Run. An event that starts nothing, because the Run exists with other content, opens a Case."""
+    if await x.start(start, a.at):
+        return True
+    if not start.only_birth:
+        row = await x.one(FIRST_ITEM, start.run)
+        event, owner = start.stimulus.ref, a.owner_of(start.stimulus.ref)
+        began = None if row is None else row[0]
+        case = case_of_start(start.new_run(0, a.at), event, start.stimulus.body, began, owner, a.at)
+        if case is not None:
+            await x.open_case(case, a.at, a.actor)
+    return False
+
+
+async def _advance(x: Tx, fact: Head, a: Admit) -> bool:
     """Merge a fact into its object's head; report whether the head moved. The history gets the fact and the new head."""
     existing = await x.one(HEAD_ROW, fact.object, fact.key)
     if existing is None:
-        first, _ = merge_head(None, fact)
+        first = merge_head(None, fact).head
         assert first is not None
         if await x.insert(t.HEAD, [t.HEAD.row(first)], ignore=True, returning="key"):
             await x.insert(t.HEAD_HISTORY, [t.HEAD.row(first)])
             return True
         existing = await x.one(HEAD_ROW, fact.object, fact.key)  # another process was first
     assert existing is not None
-    head, moves = merge_head(t.HEAD.read(existing), fact)
-    rows = [] if moves else [t.HEAD.row(fact)]
-    if head is not None:
-        row = t.HEAD.row(head)
+    before = t.HEAD.read(existing)
+    merge = merge_head(before, fact)
+    rows = [] if merge.moves else [t.HEAD.row(fact)]
+    if merge.head is not None:
+        row = t.HEAD.row(merge.head)
         await x.rows(MOVE_HEAD, *row)
         rows.append(row)
     await x.insert(t.HEAD_HISTORY, rows)
-    return moves
+    if merge.tie:
+        await x.open_case(case_of_tie(before.state, fact, a.owner_of(fact.event), a.at), a.at, a.actor)
+    for version in sorted(merge.settled):
+        case = tie_case_id(fact.object, fact.key, fact.system, version)
+        await x.rows(SETTLE_TIE, case, micros(a.at), a.actor)
+    return merge.moves
 
 
 async def _resolve_cases(x: Tx, a: Admit) -> None:
@@ -165,7 +244,7 @@ async def _resolve_cases(x: Tx, a: Admit) -> None:
     statement = f"""
     update case_ set
       state = 'resolved', resolved_at = $2, resolved_by = 'admit', note = 'admitted later'
-    where {about} and run is null and state = 'open' and reason <> 'clash'
+    where {about} and run is null and state = 'open' and reason not in ({LASTING})
     """
     await x.rows(statement, int(ref) if kind == "receipt" else ref, micros(a.at))
 
