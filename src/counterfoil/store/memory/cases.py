@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from counterfoil.core import wire
 from counterfoil.core.case import Case, CaseState
 from counterfoil.core.case_reasons import CONTRADICTIONS
-from counterfoil.core.cases import id_after, repeat_body, with_occurrences
 from counterfoil.store.memory.tables import Tables
 
 
