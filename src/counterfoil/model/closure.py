@@ -73,9 +73,9 @@ class Closure:
             return
         # Matrices and sums are bound late: an approval follows the matrix in force when it is requested.
         data = self.collected["policy", name]
-        for part, late in (("approval", "matrix"), ("limit", "at_most")):
+        for part, late in (("approval", ("matrix", "negative")), ("limit", ("at_most", "negative"))):
             if part in data:
-                data = data | {part: {k: v for k, v in data[part].items() if k != late}}
+                data = data | {part: {k: v for k, v in data[part].items() if k not in late}}
         self.collected["policy", name] = data
         failure = self.documents.policies[name].failure
         if failure is not None:

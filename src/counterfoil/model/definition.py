@@ -107,6 +107,8 @@ class StepBase:
 class Check(StepBase):
     check: Expression
     once: Expression | None = None
+    doc: str = ""
+    """Text for a person if the check fails; empty: the formula."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +230,7 @@ class Start:
 @dataclass(frozen=True, slots=True)
 class ApprovalTier:
     up_to: int | None
-    """Highest amount in minor units of the policy's currency, inclusive."""
+    """Highest amount without its sign, in minor units of the policy's currency, inclusive."""
     automatic: bool
     roles: tuple[str, ...]
     quorum: int
@@ -244,6 +246,8 @@ class ApprovalPolicy:
     expires: float
     digest: str
     owners: tuple[str, ...]
+    negative: bool = False
+    """Negative amounts are allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +258,8 @@ class LimitPolicy:
     currency: str
     at_most: int | None
     """Minor units."""
+    negative: bool = False
+    """Negative amounts are allowed, and count without their sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +292,8 @@ class OperationDefinition:
     executor: str
     input_schema: Mapping[str, object]
     output_schema: Mapping[str, object]
+    negative: bool = False
+    """Every amount of the input may be negative."""
 
     @property
     def writes(self) -> bool:

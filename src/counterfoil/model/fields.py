@@ -86,6 +86,8 @@ def field_schema(spec: Any) -> Schema:
         schema["enum"] = list(spec.enum)
     if spec.pii:
         schema["x-pii"] = True
+    if spec.negative and is_money(spec):
+        schema["x-negative"] = True
     if spec.doc:
         schema["description"] = spec.doc
     return schema

@@ -64,6 +64,8 @@ def _approval(old: kinds.Approval, new: kinds.Approval) -> Iterator[Weakening]:
     missing = sorted(set(old.requesters) - set(new.requesters))
     if missing:
         yield (*where, "requesters"), f"{', '.join(missing)} may approve what they request"
+    if new.negative and not old.negative:
+        yield (*where, "negative"), "it allows negative amounts"
     for amount in _edges(old, new):
         what = _less(_tier(old, amount), _tier(new, amount), _trusted(old, amount))
         if what:
@@ -113,6 +115,8 @@ def _limit(old: kinds.Limit, new: kinds.Limit) -> Iterator[Weakening]:
         yield (*where, "per"), "it counts by other keys"
     if set(new.counts) < set(old.counts):
         yield (*where, "counts"), "it counts fewer states"
+    if new.negative and not old.negative:
+        yield (*where, "negative"), "it allows negative amounts"
     if old.at_most is not None and (new.at_most is None or new.at_most > old.at_most):
         yield (*where, "at_most"), f"it allows {new.at_most} instead of {old.at_most}"
 

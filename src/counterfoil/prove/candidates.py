@@ -191,6 +191,8 @@ class Candidates:
                 bounds = [t.up_to for t in tiers if t.up_to is not None]
                 bounds += [x.at_most for x in self.definition.limits.values() if x.at_most is not None]
                 options += [Money(n, value.currency) for b in bounds for n in (b, b + 1)]
+                if any(p.negative for p in self.definition.approvals.values()):
+                    options += [Money(-n, value.currency) for b in bounds for n in (b, b + 1)]
             options += [Money(n, value.currency) for n in (0, 1, -1)]
         if isinstance(value, list) and value and any(leaf == self._items(e) for e in self.eaches):
             options += [[], [value[0], _second_item(value[0])]]

@@ -138,15 +138,17 @@ class StartValueFinder:
         if not isinstance(amount, Money):
             return [type(amount).__name__]
         policy = self.definition.approvals[step.policy]
+        limit = self.definition.limits.get(step.reserve or "")
+        if matrix.refused_sign(policy, amount) or (limit is not None and matrix.refused_sign(limit, amount)):
+            return ["refused"]
         try:
             worth = matrix.in_currency(amount, policy.currency, policy.rates, lookups.ask)
         except FORMULA_ERRORS:
             worth = None
         tier = matrix.tier_for(policy, worth) if worth is not None else None
         results: list[Any] = [None if tier is None else (tier.automatic, tier.quorum)]
-        limit = self.definition.limits.get(step.reserve or "")
         if limit is not None and limit.at_most is not None:
-            results.append(amount.minor > limit.at_most)
+            results.append(abs(amount.minor) > limit.at_most)
         return results
 
     # ------------------------------------------------------------------ names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import FoilState
 from counterfoil.core.moves import MoveRefused
 from counterfoil.core.run import Direction, RunStatus
+from counterfoil.rules.workflow import guards
+from counterfoil.rules.workflow.state import RunState
 from counterfoil.store.port.effects import SendAttempt
 from counterfoil.store.port.records import TopicPost
 from counterfoil.store.port.turns import Claim, ConcludeAndTurn, Reserve, TurnResult, WaitOn
@@ -332,6 +335,22 @@ async def test_a_limit_is_never_passed_and_undo_gives_back(store: Any) -> None:
     assert await store.guard_used("credits", "acme") == 0
     assert (await store.apply(s.turn(second, reserve=(reserve(40),)))).verdict == "done"
     assert await store.guard_used("credits", "acme") == 40
+
+
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+async def test_amounts_of_both_signs_use_a_limit(store: Any, signs: tuple[int, int]) -> None:
+    verdicts = []
+    for n, sign in enumerate(signs):
+        context: Any = SimpleNamespace(item=lambda: "", key=lambda step: "p", commands=[], state=RunState())
+        step: Any = SimpleNamespace(path="p")
+        used = await store.guard_used("credits", "acme")
+        guards.reserve(context, step, "credits", "acme", sign * 60, 100, used)
+        (command,) = context.commands
+        run = await s.born(store, f"k{n}")
+        rows = (reserve(command.amount, limit=command.limit, expected_use=command.seen),)
+        verdicts.append((await store.apply(s.turn(run, reserve=rows))).verdict)
+    assert verdicts == ["done", "limited"]
+    assert await store.guard_used("credits", "acme") == 60
 
 
 async def test_a_turn_decided_on_another_use_is_decided_again(store: Any) -> None:

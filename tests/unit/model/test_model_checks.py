@@ -443,6 +443,7 @@ PLANTED: list[tuple[str, ...]] = [
     ("approval-matrix", "    - {roles: [controller]}\n", "", "up_to: 1000"),
     ("approval-matrix", "- {up_to: 1000, roles: [finance]}", "- {roles: [finance]}  #!"),
     ("approval-matrix", "- {up_to: 1000, roles: [finance]}", "- {up_to: 1000}  #!"),
+    ("negative-amount", "input: {id: id}", "input: {id: {type: id, negative: true}}", "input: {id: {type"),
     ("system-currency", "settings: {region: eu}", "currencies: {QQQ: {decimals: 1}}", "currencies: {QQQ"),
     ("segregation", "requesters: [agent]", "requesters: [agent, controller]", "- {roles: [controller]}"),
     ("approval-amount", "    amount: amount\n    reserve: credit-limit\n", "", "- approve:"),

@@ -85,6 +85,7 @@ repeat: unique
 irreversible: posted stays posted
 exposes: {starts: crediting}
 input: {credit_id: id, value: money, why: string}
+negative: false
 output: {id: id, journal: string}
 ---
 kind: mapping

@@ -22,7 +22,8 @@ from counterfoil.flow.runs.snapshot import run_start
 from counterfoil.model import Model, kinds
 from counterfoil.rules import routing
 from counterfoil.rules.acceptance import REQUESTED_BY, trespasses_of_call
-from counterfoil.rules.contract import faults
+from counterfoil.rules.amount_signs import negative_amounts
+from counterfoil.rules.contract import SchemaViolation, faults
 from counterfoil.rules.json_values import typed
 from counterfoil.rules.lookup import lookup_in
 from counterfoil.rules.routing import RoutedStart
@@ -82,6 +83,7 @@ async def add_start(
     assert isinstance(exposed, dict)
     event = _event(request, served, value, place.at)
     start = await _start(store, model, exposed["starts"], value, event, place.at)
+    _check_signs(model, served, value)
     names = {"input": value, "event": start.names["event"] | {"key": start.key, "subject": start.key}}
     start = msgspec.structs.replace(start, names=names)
     return msgspec.structs.replace(
@@ -107,6 +109,19 @@ async def _start(
         message = f"A business key is 1 to {MAX_BUSINESS_KEY_CHARS} printable characters."
         raise CallRefused("not-taken", message)
     return start
+
+
+def _check_signs(model: Model, served: ServingOperation, value: dict[str, Any]) -> None:
+    """Raise CallRefused for a negative amount that the operation does not allow."""
+    negative = list(negative_amounts(value, model.schema_of_operation(served.by, "input")))
+    if negative and not model.operations[served.by].negative:
+        message = (
+            f"{served.by} allows no negative amount here. Send a positive amount, or use another operation."
+        )
+        violations = [
+            SchemaViolation("#/" + "/".join(path), f"{amount} is negative") for path, amount in negative
+        ]
+        raise CallRefused("contract", message, faults=violations)
 
 
 def _event(

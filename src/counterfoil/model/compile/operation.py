@@ -25,6 +25,7 @@ def compile_operation(documents: Documents, operation: kinds.Operation) -> d.Ope
         irreversible=operation.irreversible,
         executor=operation.executor,
         input_schema=documents.schema_of_operation(operation.name, "input"),
+        negative=bool(operation.negative),
         output_schema=documents.schema_of_operation(operation.name, "output"),
     )
 

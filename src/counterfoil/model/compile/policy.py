@@ -42,6 +42,7 @@ def compile_approval(policy: kinds.Policy, approval: kinds.Approval, digest: str
         expires=seconds(approval.expires),
         digest=digest,
         owners=tuple(policy.owners("exceptions")),
+        negative=bool(approval.negative),
     )
 
 

@@ -194,7 +194,7 @@ class _WorkflowCompiler:
         }
         match step:
             case kinds.Check():
-                return d.Check(check=formula(step.check), once=optional(step.once), **base)
+                return d.Check(check=formula(step.check), once=optional(step.once), doc=step.doc, **base)
             case kinds.Call():
                 return self.call(step, base)
             case kinds.Approve():
@@ -307,6 +307,7 @@ class _WorkflowCompiler:
             per=tuple(formula(limit_key(self.workflow, text)) for text in limit.per),
             currency=currency,
             at_most=None if limit.at_most is None else Money.from_major(limit.at_most, currency).minor,
+            negative=bool(limit.negative),
         )
 
     def posting(self, name: str) -> d.PostingPolicy:

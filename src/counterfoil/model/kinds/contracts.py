@@ -92,6 +92,8 @@ class FieldSpec(Part):
     fields: dict[str, Fields] | None = None
     items: Fields | None = None
     pii: bool = False
+    negative: bool | None = None
+    """Money in the input of an operation may be negative. Absent: a negative amount is refused."""
     doc: str = ""
 
 
@@ -151,6 +153,13 @@ Deprecation: TypeAlias = Annotated[
 """In full, or the reason only: without dates it causes only a warning."""
 
 
+class MeterList(Part):
+    """The declared meters: the keys of a table, or the heads of an object."""
+
+    table: Name | None = None
+    object: Name | None = None
+
+
 class Metered(Part):
     """Marks an event as usage: usage is counted in batches, and no Run receives it."""
 
@@ -159,6 +168,19 @@ class Metered(Part):
     """Data fields of the subscription and of the meter; the field of the meter lists the meters in its `enum`."""
     past: Duration = "35d"
     """Maximum age of a usage event."""
+    meters: MeterList | None = None
+    """Where the meters are listed, instead of the `enum`."""
+    quantity: str | None = None
+    """Data field of the quantity, which is not negative; default `quantity` if it is a number."""
+    corrects: str | None = None
+    """Data field with the id of the event that this one corrects. A correction may have a negative quantity."""
+    object: Name | None = None
+    """The object of the subscriptions. Usage of a subscription without a head is refused."""
+    active: dict[str, list[str]] = {}
+    """Fields of the object and their values with which it is entitled, at the time of usage."""
+    starts: str | None = None
+    ends: str | None = None
+    """Date or timestamp fields of the object: usage before `starts`, or from `ends` on, is refused."""
 
 
 class Event(Kind):
@@ -194,6 +216,9 @@ class Operation(Kind):
     undo: list[UndoCall] | None = None
     irreversible: str | None = None
     """The reason why no undo exists."""
+    negative: bool | None = None
+    """Every amount of the input may be negative. False: none may, unless its field says so. Absent: as false, and
+    `check` asks for it."""
     exposes: Literal["none", "read"] | dict[Literal["starts"], Name] = "none"
     object: Name | None = None
     """The object of an exposed input: an input field that the object also has asserts that field."""

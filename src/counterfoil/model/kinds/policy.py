@@ -41,7 +41,7 @@ class Failure(Part):
 
 class Tier(Part):
     up_to: int | None = None
-    """Highest amount, in major units of the policy's currency, inclusive; absent: no upper end."""
+    """Highest amount without its sign, in major units of the policy's currency, inclusive; absent: no upper end."""
     automatic: bool = False
     roles: list[Name] = []
     quorum: int = Field(default=1, ge=1, le=10)
@@ -52,6 +52,8 @@ class Approval(Part):
     rates: Name | None = None
     """The table with rates for other currencies; without it another currency is refused."""
     matrix: list[Tier]
+    negative: bool | None = None
+    """Negative amounts are allowed; their tier follows from the amount without its sign. Absent: they are refused."""
     requester: Formula = "event.data.requested_by"
     requesters: list[Name] = []
     """Roles that request; no role can both request and approve."""
@@ -70,6 +72,8 @@ class Limit(Part):
     currency: LimitCurrency | Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
     at_most: int | None = None
     """Highest total in major units; absent: the total only selects the approval tier."""
+    negative: bool | None = None
+    """Negative amounts are allowed, and count without their sign. Absent: they are refused."""
 
 
 class PostingDate(Part):

@@ -20,12 +20,12 @@ def reserve(
 ) -> None:
     """Reserve `amount` of a guard row for this step in total; `others` is the usage of other Runs.
 
-    An existing reservation is increased if needed, never lowered: only undo gives back what was consumed.
+    An amount counts without its sign, so that negative amounts use a limit too. An existing reservation is increased if needed, never lowered: only undo gives back what was consumed.
     """
     item = context.item()
     place = (scope, key, step.path, item)
     own = [r for r in context.state.reserved.values() if (r.scope, r.key, r.step, r.item) == place]
-    more = amount - sum(r.amount for r in own)
+    more = abs(amount) - sum(r.amount for r in own)
     if more <= 0:
         return
     path = context.key(step) + (f"#{context.state.reservations}" if context.state.reservations else "")
