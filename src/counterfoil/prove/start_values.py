@@ -146,7 +146,7 @@ class StartValueFinder:
         except FORMULA_ERRORS:
             worth = None
         tier = matrix.tier_for(policy, worth) if worth is not None else None
-        results: list[Any] = [None if tier is None else (tier.automatic, tier.quorum)]
+        results: list[Any] = [None if tier is None else (tier.automatic, tier.quorum), amount.minor < 0]
         if limit is not None and limit.at_most is not None:
             results.append(abs(amount.minor) > limit.at_most)
         return results

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from counterfoil.connectors.sdk import Rejected
 from counterfoil.core.case import Choice
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.foil import FoilState
 from counterfoil.core.run import RunStatus
+from counterfoil.rules.mapping import MappedEvents, apply_inbound
 from tests.unit.rules import acme
-from tests.unit.rules.acme import FINANCE, LEAD
+from tests.unit.rules.acme import FINANCE, LEAD, usd
+from tests.unit.rules.driver import MONDAY
 
 NO = Rejected(ErrorClass.REFUSED, "no")
 
@@ -120,3 +124,73 @@ async def test_an_unreachable_party_is_a_case_and_the_invoice_waits_for_it() -> 
     assert not play.bodies("erp.invoice.post")
     await play.resolve(play.case("refused"), Choice.RETRY)
     assert play.run("invoice-to-erp").state == "posted"
+
+
+def billed(total: int, lines: list[int]) -> Any:
+    """Return what the delivery of a finalized invoice becomes."""
+    invoice = {
+        "id": "in_9",
+        "customer": "cus_9",
+        "currency": "usd",
+        "number": "N-9",
+        "status": "paid",
+        "total": total,
+        "total_excluding_tax": total,
+        "amount_remaining": max(total, 0),
+        "status_transitions": {"finalized_at": 1_767_600_000},
+        "lines": [
+            {"description": "x", "price": None, "amount": a, "discount_amounts": [], "tax_amounts": []}
+            for a in lines
+        ],
+        "total_tax_amounts": [],
+    }
+    (mapping,) = [m for m in acme.model().inbound("billing", "invoice.finalized") if m.emits]
+    objects = {"invoice": "in_9", "customer": "cus_9", "credit": "in_9"}
+    answers = {("canon", (o, id_, "billing")): f"{o}-9" for o, id_ in objects.items()}
+    mapped = apply_inbound(mapping, {"data": {"object": invoice}}, invoice, MONDAY, answers)
+    assert isinstance(mapped, MappedEvents), mapped
+    (event,) = mapped.events
+    return event
+
+
+async def test_a_negative_invoice_is_a_credit_and_a_case_that_says_so() -> None:
+    event = billed(-50_00, [20_00, -70_00])
+    assert (event.type, event.data["total"]) == ("credit.issued.v1", usd(50))
+    play = await acme.acme()
+    await play.event(event.type, system="billing", **event.data)
+    case = play.case("failed")
+    assert "Billing issued an invoice with a negative total, which is a credit memo" in case.message
+    assert case.owner == "finance-operations"
+    assert [run.workflow for run in play.runs()] == ["negative-invoice"]
+    assert not play.systems["erp"].calls
+
+
+async def test_an_invoice_over_nothing_ends_without_a_posting() -> None:
+    event = billed(0, [20_00, -20_00])
+    assert (event.type, event.data["total"]) == ("invoice.finalized.v1", usd(0))
+    play = await acme.acme()
+    await play.event(event.type, system="billing", **event.data)
+    assert (play.run("invoice-to-erp").status, play.run("invoice-to-erp").state) == (
+        RunStatus.DONE,
+        "nothing-owed",
+    )
+    assert not play.systems["erp"].calls
+    assert not play.cases()
+
+
+async def test_a_line_may_be_negative_and_a_total_may_not() -> None:
+    event = billed(30_00, [50_00, -20_00])
+    play = await acme.acme()
+    await play.event(event.type, system="billing", **event.data | {"customer_id": "cus1"})
+    assert [line["unit_price"] for line in play.bodies("erp.invoice.post")[0]["lines"]] == [50, -20]
+
+
+async def test_a_negative_credit_request_reaches_no_system() -> None:
+    play = await acme.acme()
+    await acme.finalized(play)
+    await acme.requested(play, amount=-1_000_000)
+    case = play.case("invalid")
+    assert (
+        "-1000000.00 USD is negative, and the policy service-credit allows no negative amount" in case.message
+    )
+    assert not play.bodies("billing.credit_memo.issue")
