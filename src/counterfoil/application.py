@@ -66,7 +66,7 @@ class Application:
         self.intake = Intake(store, bounds, offer=worker.offer)
         self.uses = worker.uses
         self._deprecations: tuple[datetime, list[dict[str, Any]]] | None = None
-        self._usage = UsageIntake(self.intake, worker.uses)
+        self._usage = UsageIntake(self.intake, store, worker.uses)
         self.views = views
         self.releases = releases
         self.connectors = connectors

@@ -70,7 +70,7 @@ class TrialApp:
         self.uses = DeprecationUsage(store, lambda: self.model)
         gate = ConcurrencyLimiter("trial/1", caps_of(model.systems))
         self.gateway = Gateway(store, Releases(store, model), {}, gate, self.intake)
-        self._usage = UsageIntake(self.intake, self.uses)
+        self._usage = UsageIntake(self.intake, store, self.uses)
         self.ready = True
         self.failing: Exception | None = None
         self.changes = ChangeService(

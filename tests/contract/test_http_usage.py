@@ -15,17 +15,33 @@ import pytest
 from counterfoil.core.usage import MAX_BATCH_EVENTS
 from counterfoil.flow.intake.load_shedding import SheddingLimits
 from tests.companies.web import Company, running
+from tests.contract.store import samples as s
 from tests.patching import replace_attribute
 
 pytestmark = pytest.mark.xdist_group("web")
 BATCH = "application/cloudevents-batch+json"
 NOW = datetime.now(UTC)
+LONG_AGO = NOW - timedelta(days=60)
 
 
 @pytest.fixture
 async def company(tmp_path: Path) -> AsyncIterator[Company]:
     async with running(tmp_path) as company:
+        await subscribe(company, "sub_1")
         yield company
+
+
+async def subscribe(company: Company, id_: str, status: str = "active", since: datetime = LONG_AGO) -> None:
+    """Store a subscription as billing reports it."""
+    store, version = company.app.store, int(since.timestamp())
+    name = f"{id_}-{version}"
+    receipt = s.receipt(name, received_at=since)
+    no = (await store.apply(s.receive(receipt, when=since))).numbers[0]
+    event = s.event(
+        f"evt_{name}", id_, version, type="subscription.changed.v1", object="subscription",
+        data={"subscription_id": id_, "status": status}, effective_at=since, occurred_at=since,
+    )  # fmt: skip
+    assert (await store.apply(s.admit(no, events=(event,), heads=(s.head(event),)))).applied
 
 
 def usage(id_: str = "", at: datetime = NOW, **more: Any) -> dict[str, Any]:
@@ -76,6 +92,8 @@ async def test_lines_are_taken_as_a_batch_is(company: Company) -> None:
         ("usage_unknown_type", {"type": "invoice.finalized.v1"}),
         ("usage_unknown_type", {"type": "usage.rolled.v1"}),
         ("usage_unknown_meter", {"data": {"meter": "bananas"}}),
+        ("usage_unknown_subscription", {"data": {"subscription_id": "sub_nobody"}}),
+        ("usage_negative", {"data": {"quantity": -2.5}}),
         ("usage_future", {"at": NOW + timedelta(minutes=10)}),
         ("usage_past", {"at": NOW - timedelta(days=36)}),
         ("usage_invalid", {"data": {"quantity": "many"}}),
@@ -101,6 +119,8 @@ async def test_what_is_refused_is_told_by_place_and_set_aside(
     (refused,) = answer["refused"]
     assert (refused["index"], refused["reason"]) == (1, reason)
     assert refused["detail"]
+    names = (bad["source"], bad["id"]) if reason != "usage_unreadable" else ("", "")
+    assert (refused["source"], refused["id"]) == names
     dump = await company.app.store.dump()
     (aside,) = dump.quarantine
     assert (aside[3], json.loads(aside[7])) == (reason, bad)
@@ -128,7 +148,8 @@ async def test_a_clash_is_told_whether_in_one_batch_or_with_what_is_kept(company
     assert [(r["index"], r["reason"]) for r in second["refused"]] == [(1, "usage_clash")]
     dump = await company.app.store.dump()
     assert json.loads(dump.usage[1][7]) == one, "the first one stands"
-    assert [case.reason for case in dump.cases].count("usage_clash") == 2
+    (case,) = [case for case in dump.cases if case.reason == "usage_clash"]
+    assert case.count == 2
 
 
 async def test_extensions_and_other_ways_to_tell_the_time_are_read(company: Company) -> None:
@@ -180,3 +201,33 @@ async def test_the_description_tells_the_door(company: Company) -> None:
         route = (await client.get("/openapi.json")).json()["paths"]["/v1/usage"]["post"]
     assert route["x-permission"] == "usage:any:send"
     assert list(route["requestBody"]["content"]) == [BATCH]
+
+
+async def test_usage_after_the_end_of_a_subscription_is_refused_and_usage_before_it_is_counted(
+    company: Company,
+) -> None:
+    await subscribe(company, "sub_1", "canceled", NOW - timedelta(days=1))
+    before, after = usage(at=NOW - timedelta(days=2)), usage()
+    answer = (await send(company, [before, after])).json()
+    assert (answer["accepted"], [r["reason"] for r in answer["refused"]]) == (1, ["usage_not_entitled"])
+    assert "its status was canceled at that time" in answer["refused"][0]["detail"]
+
+
+async def test_a_correction_is_counted_as_an_event_of_its_own(company: Company) -> None:
+    first = usage("u1")
+    correction = usage("u2", data={"quantity": -2.5, "event_id": "u1"}, type="usage.corrected.v1")
+    assert (await send(company, [first])).json()["accepted"] == 1
+    assert (await send(company, [correction])).json()["accepted"] == 1
+    rows = (await company.app.store.dump()).usage
+    assert [json.loads(row[7]) for row in rows] == [first, correction]
+
+
+async def test_ten_refused_batches_open_one_case(company: Company) -> None:
+    for _ in range(10):
+        assert (await send(company, [usage(data={"quantity": -1})])).json()["accepted"] == 0
+    (case,) = [case for case in (await company.app.store.dump()).cases if case.reason == "usage_negative"]
+    assert case.count == 10
+    assert "api_calls" in case.message
+    async with httpx2.AsyncClient(base_url=company.url, trust_env=False, timeout=20) as client:
+        shown = (await client.get(f"/v1/cases/{case.id}", headers=company.bearer("ada"))).json()
+    assert shown["count"] == 10

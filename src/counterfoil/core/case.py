@@ -49,6 +49,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     effect: str | None = None
     foil: str | None = None
     exposure: tuple[Money, ...] = ()
+    count: int = 1
+    """Occurrences of its cause."""
     created_at: datetime
     resolved_at: datetime | None = None
     resolved_by: str | None = None

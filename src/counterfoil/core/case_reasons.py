@@ -275,6 +275,21 @@ _USAGE = _rows(
         "Add the meter to the event's `enum`, or ask the sender to correct it",
     ),
     (
+        "usage_unknown_subscription",
+        "The subscription of the usage is not known",
+        "Find out why {system} sends usage for it. Correct the sender, or take the subscription up and send the events again",
+    ),
+    (
+        "usage_not_entitled",
+        "The subscription was not entitled at the time of usage",
+        "Correct the dates or state of the subscription and send the events again. Or decide whether to bill it by hand",
+    ),
+    (
+        "usage_negative",
+        "The quantity of the usage is negative",
+        "Ask the sender for a correction: an event of a type that declares `corrects`",
+    ),
+    (
         "usage_future",
         "The usage has a time in the future",
         "Ask the sender to correct its clock and to send the events again",

@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from counterfoil.core import ids
+from msgspec.structs import replace
+
+from counterfoil.core import ids, wire
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.clock import micros
 from counterfoil.core.foil import Foil, FoilState
-from counterfoil.core.money import Money
+from counterfoil.core.money import INT64_MAX, Money
 
 MAX_MESSAGE_CHARS = 4000
+MAX_REPEATED_CHARS = MAX_MESSAGE_CHARS - 40
+"""Of a message that the count follows."""
 DEFAULT_NAMES = {
     "object": "the document",
     "operation": "the call",
@@ -48,6 +52,7 @@ def open_case(
     effect: str | None = None,
     foil: str | None = None,
     exposure: tuple[Money, ...] = (),
+    count: int = 1,
 ) -> Case:
     """Build an open Case for the first of `owners`. Its id derives from its subject, so a repeat opens no second one."""
     row = reason_row(reason)
@@ -66,8 +71,44 @@ def open_case(
         effect=effect,
         foil=foil,
         exposure=exposure,
+        count=count,
         created_at=at,
     )
+
+
+def with_occurrences(case: Case, more: Case) -> Case:
+    """Return an open Case with further occurrences of its cause, with the latest message."""
+    count = case.count + more.count
+    message = f"{more.message[:MAX_REPEATED_CHARS]} ({count} in all)"
+    return replace(case, count=count, message=message, exposure=exposure_with(case, more))
+
+
+def exposure_with(case: Case, more: Case) -> tuple[Money, ...]:
+    """Return the money at stake with further occurrences.
+
+    Occurrences about one document name the same money again; those about many documents add theirs.
+    """
+    if case.receipt is not None or case.event is not None:
+        return case.exposure or more.exposure
+    return totals((*case.exposure, *more.exposure)) if more.exposure else case.exposure
+
+
+def repeat_body(case: Case) -> bytes:
+    """Return the body of the leaf that records further occurrences."""
+    return wire.dumps({"count": case.count, "message": case.message})
+
+
+def id_after(case: str) -> str:
+    """Return the id of the Case that follows a resolved one, if its cause occurs again."""
+    return ids.derive("case", case, "again")
+
+
+def totals(amounts: Iterable[Money]) -> tuple[Money, ...]:
+    """Return the sum of each currency, in order of currency. A sum that does not fit counts as the largest amount."""
+    sums: dict[str, int] = {}
+    for money in amounts:
+        sums[money.currency] = min(sums.get(money.currency, 0) + abs(money.minor), INT64_MAX)
+    return tuple(Money(minor, currency) for currency, minor in sorted(sums.items()))
 
 
 def case_of_break(foil: Foil, state: FoilState, reason: str, at: datetime) -> Case:

@@ -10,12 +10,13 @@ import hashlib
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from counterfoil.core import ids
 from counterfoil.core.event import BATCH, STRUCTURED, parse
+from counterfoil.core.money import Money
 from counterfoil.core.wire import FlatReader, WireRefused, read_json
 
 MAX_BATCH_EVENTS = 10_000
@@ -34,12 +35,37 @@ class RefusedUsage(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     source: str = ""
     id: str = ""
+    meter: str = ""
+    """Empty if the meter is not declared."""
+    amounts: tuple[Money, ...] = ()
+    """Money in its data."""
     body: bytes
 
     @property
     def key(self) -> str:
         """Id of its row. A repeat of the event with the same reason has the same row."""
         return ids.derive("refused", self.reason, hashlib.sha256(self.body).hexdigest())
+
+    @property
+    def group(self) -> UsageGroup:
+        return UsageGroup(self.reason, self.source, self.meter)
+
+
+class UsageGroup(NamedTuple):
+    """Events in quarantine that share a Case for one day: with the same reason, system and meter."""
+
+    reason: str
+    source: str
+    meter: str
+
+    @property
+    def system(self) -> str:
+        """The declared system of the source; empty if it is not declared, because a sender chooses those names."""
+        named = self.reason not in ("usage_unknown_source", "usage_unreadable")
+        return self.source.removeprefix("/").partition("/")[0] if named else ""
+
+    def case_id(self, at: datetime) -> str:
+        return ids.derive("case", "usage", self.reason, self.system, self.meter, at.date().isoformat())
 
 
 _RAW = msgspec.json.Decoder(list[msgspec.Raw])

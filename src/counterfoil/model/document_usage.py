@@ -44,8 +44,13 @@ def _event(usage: FieldUsage, event: kinds.Event) -> None:
         key = event.key or f"{event.object}_id"
         usage.read(("event", event.name), ("object", event.object), (key,))
     if event.usage:
-        for name in (event.usage.subscription, event.usage.meter):
-            usage.read(("event", event.name), user, (name,))
+        metered = event.usage
+        for name in (metered.subscription, metered.meter, metered.quantity, metered.corrects):
+            if name is not None:
+                usage.read(("event", event.name), user, (name,))
+        for name in (*metered.active, metered.starts, metered.ends):
+            if name is not None and metered.object is not None:
+                usage.read(("object", metered.object), user, (name,))
 
 
 def asserted_fields(documents: Documents, event: str) -> tuple[str, frozenset[str]] | None:

@@ -28,6 +28,11 @@ class TableRows:
             values.setdefault(key, []).append((valid_from(table, row), row[table.value]))
         self._by_key = {key: sorted(rows_of_key, key=lambda v: v[0]) for key, rows_of_key in values.items()}
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The values of the first key column."""
+        return frozenset(key[0] for key in self._by_key)
+
     def lookup(self, keys: Sequence[object], on: date) -> Any:
         """Return the value of the latest row that is valid from that day or before; None if there is none."""
         values = self._by_key.get(tuple(str(key) for key in keys))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -72,6 +72,21 @@ def with_minor(value: Any, schema: Mapping[str, Any]) -> Any:
         items = schema.get("items", {})
         return [with_minor(v, items if isinstance(items, dict) else {}) for v in value]
     return value
+
+
+def amounts_in(value: Any, schema: Mapping[str, Any]) -> Iterator[Money]:
+    """Yield the money of a JSON value, or of one that is typed already, in the order of its fields."""
+    if schema.get("x-type") == "money":
+        money = value if isinstance(value, Money) else read_money(value)
+        if money is not None:
+            yield money
+    elif isinstance(value, dict):
+        for name, part in schema.get("properties", {}).items():
+            if name in value:
+                yield from amounts_in(value[name], part)
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for part in value:
+            yield from amounts_in(part, schema["items"])
 
 
 def has_money(schema: Any) -> bool:

@@ -3,21 +3,82 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import jsonschema_rs
 
+from counterfoil.core.canonical import Head
 from counterfoil.core.clock import EPOCH, micros
 from counterfoil.core.usage import RefusedUsage, UsageEvent, UsageRow, same_content
+from counterfoil.core.wire import time_text
 from counterfoil.model import Model
-from counterfoil.model.kinds import FieldSpec, seconds
+from counterfoil.model.kinds import FieldSpec, Metered, seconds
+from counterfoil.rules.contract import Contract
+from counterfoil.rules.json_values import amounts_in, has_money, typed, with_minor
 
 MAX_CLOCK_AHEAD = timedelta(minutes=5)
 """Tolerance for a sender's clock that is ahead."""
 MAX_ERRORS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriptions:
+    """The objects whose heads are subscriptions, and when each is entitled."""
+
+    object: str
+    active: tuple[tuple[str, frozenset[str]], ...] = ()
+    starts: str | None = None
+    ends: str | None = None
+
+    @property
+    def timed(self) -> bool:
+        """Return True if usage is compared with states of the object, not only with its existence."""
+        return bool(self.active or self.starts or self.ends)
+
+    def why_not(self, states: Sequence[Head], time: datetime) -> str:
+        """Return why the subscription is not entitled at a time, by its states in order of time; empty if it is.
+
+        `active` is read from the state that was effective then, `starts` and `ends` from the newest one.
+        """
+        state = None
+        for head in states:
+            if head.effective_at > time:
+                break
+            state = head.state
+        if self.active:
+            if state is None:
+                return f"no state of this {self.object} was effective at that time"
+            for field_, values in self.active:
+                if state.get(field_) not in values:
+                    return f"its {field_} was {str(state.get(field_))[:100]} at that time"
+        newest = states[-1].state
+        starts, ends = (_moment(newest.get(name)) if name else None for name in (self.starts, self.ends))
+        if starts is not None and time < starts:
+            return f"it starts at {time_text(starts)}"
+        if ends is not None and time >= ends:
+            return f"it ended at {time_text(ends)}"
+        return ""
+
+
+def _moment(value: Any) -> datetime | None:
+    """Return a timestamp as it is, and a date as its first instant in UTC."""
+    if isinstance(value, datetime):
+        return value
+    return datetime.combine(value, time.min, tzinfo=UTC) if isinstance(value, date) else None
+
+
+@dataclass(slots=True)
+class UsageRecords:
+    """Heads and states of the objects that a batch names, read from the store."""
+
+    heads: dict[str, Collection[str]] = field(default_factory=dict)
+    """Known keys by object."""
+    states: dict[str, dict[str, list[Head]]] = field(default_factory=dict)
+    """States by object and key, for subscriptions that are entitled for a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +87,35 @@ class Meter:
 
     subscription: str
     meter: str
+    quantity: str | None
+    corrects: str | None
     """Fields of the data."""
-    listed: frozenset[str]
-    """Declared meters."""
+    listed: frozenset[str] | str
+    """Declared meters, or the object whose heads they are."""
+    subscriptions: Subscriptions | None
     past: timedelta
+    schema: dict[str, Any]
+    money: bool
+    """The data has money, whose forms differ from its schema."""
     one: Any
     """Validator of the data of one event."""
     many: Any
     """Validator of a list of them: one call for a batch."""
+
+    def is_listed(self, name: str, records: UsageRecords) -> bool:
+        listed = records.heads[self.listed] if type(self.listed) is str else self.listed
+        return name in listed
+
+    def is_negative(self, data: dict[str, Any]) -> bool:
+        """Return True for a negative quantity in an event that corrects no other one."""
+        quantity = data.get(self.quantity) if self.quantity is not None else None
+        if type(quantity) not in (int, Decimal) or quantity >= 0:  # type: ignore[operator]
+            return False
+        return self.corrects is None or not data.get(self.corrects)
+
+    def plain(self, data: Any) -> Any:
+        """Return the data with money in the form of its schema."""
+        return with_minor(data, self.schema) if self.money else data
 
 
 class Meters:
@@ -46,19 +128,70 @@ class Meters:
             if event.usage is None:
                 continue
             schema = model.schema_of_event(name)
-            spec = event.data[event.usage.meter]
             self.types[name] = Meter(
                 subscription=event.usage.subscription,
                 meter=event.usage.meter,
-                listed=frozenset((spec.enum or ()) if isinstance(spec, FieldSpec) else ()),
+                quantity=_quantity(event.usage, schema),
+                corrects=event.usage.corrects,
+                listed=_listed(model, event.usage, event.data[event.usage.meter]),
+                subscriptions=_subscriptions(event.usage),
                 past=timedelta(seconds=seconds(event.usage.past)),
+                schema=schema,
+                money=has_money(schema),
                 one=jsonschema_rs.validator_for(schema, validate_formats=True),
                 many=jsonschema_rs.validator_for({"type": "array", "items": schema}, validate_formats=True),
             )
+        self._reads = any(m.subscriptions or type(m.listed) is str for m in self.types.values())
+
+    def needs(self, events: Sequence[UsageEvent | str]) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+        """Return the keys by object whose existence, and those whose states the check of a batch reads."""
+        heads: dict[str, set[str]] = {}
+        states: dict[str, set[str]] = {}
+        if not self._reads:
+            return heads, states
+        for event in events:
+            meter = self.types.get(event.type) if type(event) is UsageEvent else None
+            if meter is None or type(event) is not UsageEvent or event.data is None:
+                continue
+            if meter.subscriptions is not None:
+                keys = states if meter.subscriptions.timed else heads
+                keys.setdefault(meter.subscriptions.object, set()).add(_text(event.data, meter.subscription))
+            if type(meter.listed) is str:
+                heads.setdefault(meter.listed, set()).add(_text(event.data, meter.meter))
+        return heads, states
 
     def knows(self, source: str) -> bool:
         """Return True if a source begins with a declared system."""
         return source.removeprefix("/").partition("/")[0] in self._systems
+
+
+def _quantity(usage: Metered, schema: Mapping[str, Any]) -> str | None:
+    """Return the field of the quantity: the declared one, or `quantity` if it is a number."""
+    if usage.quantity is not None:
+        return usage.quantity
+    return (
+        "quantity" if schema["properties"].get("quantity", {}).get("type") in ("number", "integer") else None
+    )
+
+
+def _listed(model: Model, usage: Metered, spec: object) -> frozenset[str] | str:
+    if usage.meters is None:
+        return frozenset((spec.enum or ()) if isinstance(spec, FieldSpec) else ())
+    if usage.meters.object is not None:
+        return usage.meters.object
+    return model.tables[usage.meters.table or ""].names
+
+
+def _subscriptions(usage: Metered) -> Subscriptions | None:
+    if usage.object is None:
+        return None
+    active = tuple((name, frozenset(values)) for name, values in usage.active.items())
+    return Subscriptions(usage.object, active, usage.starts, usage.ends)
+
+
+def _text(data: Mapping[str, Any], name: str) -> str:
+    value = data.get(name)
+    return value if type(value) is str else ""
 
 
 @dataclass(slots=True)
@@ -73,25 +206,50 @@ class CheckedBatch:
     """Events that the batch repeats."""
     refused: list[tuple[int, RefusedUsage]] = field(default_factory=list)
 
-    def refuse(self, place: int, reason: str, message: str, source: str, id_: str, body: bytes) -> None:
-        refused = RefusedUsage(reason=reason, message=message, source=source[:500], id=id_[:500], body=body)
+    def refuse(
+        self,
+        place: int,
+        reason: str,
+        message: str,
+        event: UsageEvent | None,
+        meter: Meter | None,
+        body: bytes,
+    ) -> None:
+        data = event.data if event is not None else None
+        name = data.get(meter.meter) if data is not None and meter is not None else ""
+        meter_name = name[:100] if type(name) is str and reason != "usage_unknown_meter" else ""
+        refused = RefusedUsage(
+            reason=reason,
+            message=message,
+            source="" if event is None else event.source[:500],
+            id="" if event is None else event.id[:500],
+            meter=meter_name,
+            amounts=tuple(amounts_in(data, meter.schema)) if meter is not None and meter.money else (),
+            body=body,
+        )
         self.refused.append((place, refused))
 
 
 def check_batch(
-    events: Sequence[UsageEvent | str], bodies: Sequence[bytes], meters: Meters, batch: str, now: datetime
+    events: Sequence[UsageEvent | str],
+    bodies: Sequence[bytes],
+    meters: Meters,
+    batch: str,
+    now: datetime,
+    records: UsageRecords | None = None,
 ) -> CheckedBatch:
-    """Return the rows to store, and the rejected events with reasons: form, source, type, meter, time or data.
+    """Return the rows to store, and the rejected events with reasons: form, source, type, meter, subscription, time,
+    quantity or data. `records` answers what `Meters.needs` of the events names.
 
     An event that the batch repeats is stored once.
     """
-    checked = CheckedBatch()
+    checked, records = CheckedBatch(), records or UsageRecords()
     at, latest = now - EPOCH, now + MAX_CLOCK_AHEAD
     sources: dict[str, bool] = {}
     groups: defaultdict[str, list[tuple[int, UsageEvent]]] = defaultdict(list)
     for place, event in enumerate(events):
         if type(event) is str:
-            checked.refuse(place, "usage_unreadable", event, "", "", bodies[place])
+            checked.refuse(place, "usage_unreadable", event, None, None, bodies[place])
             continue
         assert type(event) is UsageEvent
         meter = meters.types.get(event.type)
@@ -104,12 +262,14 @@ def check_batch(
             or not is_declared
             or data is None
             or type(name := data.get(meter.meter)) is not str
-            or name not in meter.listed
+            or not meter.is_listed(name, records)
             or time > latest
             or at - (time - EPOCH) > meter.past
+            or meter.is_negative(data)
+            or (meter.subscriptions is not None and _unknown(meter, meter.subscriptions, event, records))
         ):
-            reason, message = _why(event, meter, meters, now)
-            checked.refuse(place, reason, message, event.source, event.id, bodies[place])
+            reason, message = _why(event, meter, meters, records, now)
+            checked.refuse(place, reason, message, event, meter, bodies[place])
             continue
         groups[event.type].append((place, event))
     rows: dict[tuple[str, str], tuple[int, UsageRow]] = {}
@@ -129,7 +289,7 @@ def check_batch(
             )
             first = rows.setdefault(row[:2], (place, row))
             if first[0] != place:
-                _again(checked, first[1], place, row)
+                _again(checked, first[1], place, event, meter, row)
     ordered = [rows[key] for key in sorted(rows)]
     checked.rows = [row for _, row in ordered]
     checked.places = [place for place, _ in ordered]
@@ -137,7 +297,24 @@ def check_batch(
     return checked
 
 
-def _why(event: UsageEvent, meter: Meter | None, meters: Meters, now: datetime) -> tuple[str, str]:
+def _unknown(
+    meter: Meter, subscriptions: Subscriptions, event: UsageEvent, records: UsageRecords
+) -> tuple[str, str] | None:
+    """Return why usage of its subscription is refused, or None."""
+    key = _text(event.data or {}, meter.subscription)
+    object_ = subscriptions.object
+    if not subscriptions.timed:
+        if key in records.heads[object_]:
+            return None
+    elif states := records.states[object_].get(key):
+        why = subscriptions.why_not(states, event.time)
+        return ("usage_not_entitled", f"{object_} {key[:100]}: {why}") if why else None
+    return "usage_unknown_subscription", f"no {object_} {key[:100]} is known"
+
+
+def _why(
+    event: UsageEvent, meter: Meter | None, meters: Meters, records: UsageRecords, now: datetime
+) -> tuple[str, str]:
     """Return the first reason to reject an event."""
     if not meters.knows(event.source):
         return "usage_unknown_source", f"no system is declared for the source {event.source[:100]}"
@@ -146,27 +323,33 @@ def _why(event: UsageEvent, meter: Meter | None, meters: Meters, now: datetime) 
     if event.data is None:
         return "usage_invalid", "the data of usage is a JSON object"
     name = event.data.get(meter.meter)
-    if type(name) is str and name not in meter.listed:
+    if type(name) is str and not meter.is_listed(name, records):
         return "usage_unknown_meter", f"{event.type} has no meter {name[:100]}"
     if event.time > now + MAX_CLOCK_AHEAD:
         return "usage_future", f"it happened more than {MAX_CLOCK_AHEAD.total_seconds():g} s from now"
     if now - event.time > meter.past:
         return "usage_past", f"it happened more than {meter.past / timedelta(days=1):g} days ago"
-    return "usage_invalid", "; ".join(_wrong(meter, event)) or f"{meter.meter} is not a meter"
+    wrong = "; ".join(_wrong(meter, event))
+    if wrong or type(name) is not str:
+        return "usage_invalid", wrong or f"{meter.meter} is not a meter"
+    unknown = (
+        _unknown(meter, meter.subscriptions, event, records) if meter.subscriptions is not None else None
+    )
+    return unknown or ("usage_negative", f"{meter.quantity} is negative, and the event corrects no other one")
 
 
 def _valid(
     group: list[tuple[int, UsageEvent]], bodies: Sequence[bytes], meter: Meter, checked: CheckedBatch
 ) -> list[tuple[int, UsageEvent]]:
     """Return the events whose data keeps the contract: one call if all do, else one call for each."""
-    if meter.many.is_valid([event.data for _, event in group]):
+    if meter.many.is_valid([meter.plain(event.data) for _, event in group]):
         return group
     valid = []
     for place, event in group:
         wrong = _wrong(meter, event)
         if wrong:
             message = "; ".join(wrong)[:1000]
-            checked.refuse(place, "usage_invalid", message, event.source, event.id, bodies[place])
+            checked.refuse(place, "usage_invalid", message, event, meter, bodies[place])
         else:
             valid.append((place, event))
     return valid
@@ -174,6 +357,8 @@ def _valid(
 
 def _wrong(meter: Meter, event: UsageEvent) -> list[str]:
     """Return the violations of the contract, as `place: message`."""
+    if meter.money:
+        return Contract(meter.schema).violations(typed(event.data, meter.schema))[:MAX_ERRORS]
     wrong = []
     for error in meter.one.iter_errors(event.data):
         where = "/".join(str(part) for part in error.instance_path) or "data"
@@ -183,9 +368,11 @@ def _wrong(meter: Meter, event: UsageEvent) -> list[str]:
     return wrong
 
 
-def _again(checked: CheckedBatch, first: UsageRow, place: int, row: UsageRow) -> None:
+def _again(
+    checked: CheckedBatch, first: UsageRow, place: int, event: UsageEvent, meter: Meter, row: UsageRow
+) -> None:
     if same_content(first[7], row[7]):
         checked.repeated += 1
         return
     message = "the batch repeats it with different content; the first event stays valid"
-    checked.refuse(place, "usage_clash", message, row[0], row[1], row[7])
+    checked.refuse(place, "usage_clash", message, event, meter, row[7])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
-from counterfoil.core.case import Case
-from counterfoil.core.usage import RefusedUsage, UsageRow, digest
+from counterfoil.core.case import Choice
+from counterfoil.core.cases import id_after
+from counterfoil.core.money import Money
+from counterfoil.core.usage import RefusedUsage, UsageGroup, UsageRow, digest
 from counterfoil.store.check import check
+from counterfoil.store.port.people import Resolve
 from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
 from tests.contract.store import samples as s
 
@@ -20,18 +24,17 @@ def row(id_: str, batch: str = "b1", quantity: int = 1, source: str = "/product"
     return (source, id_, "usage.recorded.v1", "sub_1", "api_calls", 1_772_000_000_000_000, batch, body)
 
 
-def reasons(*names: str, batch: str = "b1") -> tuple[Case, ...]:
-    return tuple(s.case(f"case_{batch}_{name}", reason=name, message="m") for name in names)
-
-
-def keep(*rows: UsageRow, batch: str = "b1", refused: tuple[RefusedUsage, ...] = ()) -> StoreUsage:
-    names = sorted({"usage_clash", *(r.reason for r in refused)})
+def keep(
+    *rows: UsageRow, batch: str = "b1", refused: tuple[RefusedUsage, ...] = (), at: datetime = s.T0
+) -> StoreUsage:
+    groups = {UsageGroup("usage_clash", row[0], row[4]) for row in rows} | {r.group for r in refused}
+    cases = {g.case_id(at): s.case(g.case_id(at), reason=g.reason, message="m", run=None) for g in groups}
     return StoreUsage(
         batch=batch,
         rows=tuple(sorted(rows)),
         refused=refused,
-        cases=reasons(*names, batch=batch),
-        at=s.T0,
+        cases=tuple(cases.values()),
+        at=at,
         actor="person:meter",
     )
 
@@ -144,3 +147,99 @@ async def test_the_checker_sees_a_batch_that_is_not_what_its_leaf_says(
     else:
         memory.tables.usage["/product", "u2"] = row("u2", quantity=5)
     assert [line[:2] for line in await check(memory, s.T0)] == ["4:"]
+
+
+# ------------------------------------------------------------------ one cause opens one Case
+
+
+def refusal(n: int, reason: str = "usage_negative", **more: Any) -> RefusedUsage:
+    fields = {
+        "message": f"no {n}",
+        "source": "/product/eu",
+        "id": f"r{n}",
+        "meter": "api_calls",
+        "body": b"%d" % n,
+    }
+    return RefusedUsage(reason=reason, **{**fields, **more})  # type: ignore[arg-type]
+
+
+async def test_ten_batches_with_one_cause_open_one_case_that_counts(store: Any) -> None:
+    for n in range(10):
+        money = (Money(n * 100, "USD"), Money(7, "JPY"))
+        await store.apply(keep(batch=f"b{n}", refused=(refusal(n, amounts=money),)))
+    dump = await store.dump()
+    (case,) = dump.cases
+    assert (case.count, case.exposure) == (10, (Money(70, "JPY"), Money(4500, "USD")))
+    assert case.message == "m; 1 in quarantine: /product/eu r9: no 9 (10 in all)"
+    kinds = [leaf.kind for _, leaf in dump.leaves if leaf.subject == case.id]
+    assert kinds == ["case.opened", *["case.repeated"] * 9]
+    assert await check(store, s.T0) == []
+
+
+async def test_the_same_event_again_is_no_further_occurrence(store: Any) -> None:
+    for n in range(3):
+        await store.apply(keep(batch=f"b{n}", refused=(refusal(1),)))
+    (case,) = (await store.dump()).cases
+    assert case.count == 1
+
+
+async def test_another_reason_system_meter_or_day_is_another_cause(store: Any) -> None:
+    refused = (
+        refusal(1),
+        refusal(2, source="/product/us"),
+        refusal(3, "usage_future"),
+        refusal(4, source="/app"),
+        refusal(5, meter="seats"),
+    )
+    await store.apply(keep(refused=refused))
+    await store.apply(keep(batch="b2", refused=(refusal(6),), at=s.T0 + timedelta(days=1)))
+    counts = sorted(case.count for case in (await store.dump()).cases)
+    assert counts == [1, 1, 1, 1, 2], "the two regions of one system share a Case"
+
+
+async def test_names_that_only_the_sender_chose_open_one_case(store: Any) -> None:
+    refused = tuple(refusal(n, "usage_unknown_source", source=f"/{n}", meter="") for n in range(20))
+    await store.apply(keep(refused=refused))
+    (case,) = (await store.dump()).cases
+    assert case.count == 20
+
+
+async def test_after_the_case_was_resolved_the_cause_opens_another(store: Any) -> None:
+    await store.apply(s.put_person(s.person()))
+    await store.apply(keep(refused=(refusal(1),)))
+    (first,) = (await store.dump()).cases
+    resolve = Resolve(case=first.id, person="ann", choice=Choice.DISMISS, note="", at=s.T0, override=True)
+    assert (await store.apply(resolve)).verdict == "resolved"
+    for n in (2, 3):
+        await store.apply(keep(batch=f"b{n}", refused=(refusal(n),)))
+    cases = {case.id: case for case in (await store.dump()).cases}
+    assert {id_: (str(case.state), case.count) for id_, case in cases.items()} == {
+        first.id: ("resolved", 1),
+        id_after(first.id): ("open", 2),
+    }
+
+
+async def test_batches_at_once_count_every_occurrence(store: Any) -> None:
+    await asyncio.gather(*(store.apply(keep(batch=f"b{n}", refused=(refusal(n),))) for n in range(30)))
+    (case,) = (await store.dump()).cases
+    assert case.count == 30
+    assert await check(store, s.T0) == []
+
+
+async def test_clashes_at_once_are_all_counted(store: Any) -> None:
+    await store.apply(keep(*(row(f"u{n:02}") for n in range(20))))
+    await asyncio.gather(*(store.apply(keep(row(f"u{n:02}", f"c{n}", 9), batch=f"c{n}")) for n in range(20)))
+    (case,) = (await store.dump()).cases
+    assert (case.reason, case.count) == ("usage_clash", 20)
+
+
+async def test_heads_are_read_set_wise(store: Any) -> None:
+    day = timedelta(days=1)
+    events = [s.event("e2", version=2, effective_at=s.T0 + day), s.event("e1", effective_at=s.T0)]
+    for n, event in enumerate([*events, s.event("e3", "inv-2")], 1):
+        await store.apply(s.receive(s.receipt(f"d{n}")))
+        await store.apply(s.admit(n, events=(event,), heads=(s.head(event),)))
+    assert await store.known_heads("invoice", ["inv-2", "inv-1", "inv-9"]) == {"inv-1", "inv-2"}
+    assert await store.known_heads("customer", ["inv-1"]) == set()
+    states = await store.head_states("invoice", ["inv-1", "inv-9"])
+    assert {key: [head.version for head in heads] for key, heads in states.items()} == {"inv-1": [1, 2]}

@@ -475,7 +475,20 @@ PLANTED: list[tuple[str, ...]] = [
     (
         "usage-fields",
         "name: credit.settled.v1\nproduced: workflow\n",
-        "name: credit.settled.v1\nproduced: workflow\nusage: {subscription: credit_id, meter: calls}  #!\n",
+        "name: credit.settled.v1\nproduced: workflow\n"
+        "usage: {subscription: credit_id, object: credit, meter: calls}  #!\n",
+    ),
+    (
+        "usage-subscriptions",
+        "name: credit.settled.v1\nproduced: workflow\n",
+        "name: credit.settled.v1\nproduced: workflow\n"
+        "usage: {subscription: credit_id, meter: credit_id, meters: {object: credit}}  #!\n",
+    ),
+    (
+        "usage-subscriptions",
+        "name: credit.settled.v1\nproduced: workflow\n",
+        "name: credit.settled.v1\nproduced: workflow\nusage: {subscription: credit_id, meter: credit_id, "
+        "meters: {object: credit}, object: credit, ends: nowhere}  #!\n",
     ),
     ("deadline-too-short", "deadline: 20d", "deadline: 3m  #!"),
     ("change-policy", AGENT, AGENT + CHANGES.format("  #!")),

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Protocol
 
 import msgspec
 
-from counterfoil.core import ids
+from counterfoil.core.canonical import Head
 from counterfoil.core.case import Case
 from counterfoil.core.cases import open_case
 from counterfoil.core.clock import micros
-from counterfoil.core.usage import RefusedUsage, UsageRow, read_batch
+from counterfoil.core.usage import UsageEvent, UsageGroup, UsageRow, read_batch
 from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.model import Model
-from counterfoil.rules.usage import Meters, check_batch
+from counterfoil.rules.usage import CheckedBatch, Meters, UsageRecords, check_batch
 from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
 
 CLASH = "usage_clash"
 
 
 class RefusedEvent(msgspec.Struct, frozen=True):
-    """One event that was not accepted: its place in the batch, and the reason."""
+    """One event that was not accepted: its place in the batch, the reason, and its source and id as far as they were read."""
 
     index: int
     reason: str
     detail: str
+    source: str = ""
+    id: str = ""
 
 
 class UsageAnswer(msgspec.Struct, frozen=True):
@@ -49,11 +51,19 @@ class UsageSink(Protocol):
     async def apply(self, transition: StoreUsage, /) -> StoreUsageResult: ...
 
 
+class HeadReader(Protocol):
+    """The reads of a store that a check of subscriptions needs."""
+
+    async def known_heads(self, object_: str, keys: Sequence[str]) -> set[str]: ...
+
+    async def head_states(self, object_: str, keys: Sequence[str]) -> dict[str, list[Head]]: ...
+
+
 class UsageIntake:
     """Checks batches of usage and stores them."""
 
-    def __init__(self, store: UsageSink, uses: DeprecationUsage | None = None) -> None:
-        self._store = store
+    def __init__(self, store: UsageSink, heads: HeadReader, uses: DeprecationUsage | None = None) -> None:
+        self._store, self._heads = store, heads
         self._uses = uses
         self._model: Model | None = None
         self._meters: Meters | None = None
@@ -64,21 +74,28 @@ class UsageIntake:
         """Store a batch. Raises WireRefused for an invalid batch, and TryAgain if nothing was stored."""
         events, bodies = read_batch(body, content_type)
         batch = f"usage_{micros(now):x}{secrets.token_hex(4)}"
-        checked = check_batch(events, bodies, self._compiled(model), batch, now)
+        meters = self._compiled(model)
+        records = await self._records(meters, events)
+        checked = check_batch(events, bodies, meters, batch, now, records)
         refused = [refusal for _, refusal in checked.refused]
         result = await self._store.apply(
             StoreUsage(
                 batch=batch,
                 rows=tuple(checked.rows),
                 refused=tuple(refused),
-                cases=tuple(_cases(model, refused, batch, now)),
+                cases=tuple(_cases(model, _groups(checked), now)),
                 at=now,
                 actor=f"person:{sender}",
             )
         )
-        answers = [RefusedEvent(place, refusal.reason, refusal.message) for place, refusal in checked.refused]
+        answers = [
+            RefusedEvent(place, refusal.reason, refusal.message, refusal.source, refusal.id)
+            for place, refusal in checked.refused
+        ]
         detail = "stored before with different content; the first event stays valid"
-        answers += [RefusedEvent(checked.places[place], CLASH, detail) for place in result.clashes]
+        for place in result.clashes:
+            source, id_ = checked.rows[place][:2]
+            answers.append(RefusedEvent(checked.places[place], CLASH, detail, source, id_))
         return UsageAnswer(
             batch,
             result.accepted,
@@ -86,6 +103,16 @@ class UsageIntake:
             sorted(answers, key=lambda answer: answer.index),
             self._deprecated(checked.rows, sender, now),
         )
+
+    async def _records(self, meters: Meters, events: Sequence[UsageEvent | str]) -> UsageRecords:
+        """Read what the batch names, with one statement for each object."""
+        heads, states = meters.needs(events)
+        records = UsageRecords()
+        for object_, keys in heads.items():
+            records.heads[object_] = await self._heads.known_heads(object_, list(keys))
+        for object_, keys in states.items():
+            records.states[object_] = await self._heads.head_states(object_, list(keys))
+        return records
 
     def _deprecated(self, rows: Sequence[UsageRow], sender: str, now: datetime) -> list[str]:
         """Count the deprecated types of a batch and return them. Rows are read only if such a type is metered."""
@@ -103,18 +130,30 @@ class UsageIntake:
         return self._meters
 
 
-def _cases(model: Model, refused: Sequence[RefusedUsage], batch: str, now: datetime) -> list[Case]:
-    """Return a Case for each reason, and one for clashes, which only the store detects."""
+def _groups(checked: CheckedBatch) -> set[UsageGroup]:
+    """Return the groups of the refused events, and those of clashes, which only the store detects."""
+    groups = {refusal.group for _, refusal in checked.refused}
+    return groups | {
+        UsageGroup(CLASH, source, meter) for source, meter in {(r[0], r[4]) for r in checked.rows}
+    }
+
+
+def _cases(model: Model, groups: Iterable[UsageGroup], now: datetime) -> list[Case]:
+    """Return a Case for each group of events that may be refused. The store opens those that it needs."""
     owners = [
         role for event in model.events.values() if event.usage is not None for role in model.owners_of(event)
     ] + [role for name in sorted(model.systems) for role in model.owners_of(model.systems[name])]
-    return [
-        open_case(
-            reason,
-            id=ids.derive("case", "usage", batch, reason),
-            message=f"usage events that were not counted, batch {batch}",
-            owners=owners,
-            at=now,
-        )
-        for reason in sorted({CLASH, *(refusal.reason for refusal in refused)})
-    ]
+    cases: dict[str, Case] = {}
+    for group in groups:
+        id_ = group.case_id(now)
+        if id_ not in cases:
+            of = " ".join(filter(None, (f"of {group.system}" if group.system else "", group.meter)))
+            cases[id_] = open_case(
+                group.reason,
+                id=id_,
+                message=f"Usage {of + ' ' if of else ''}was not counted on {now:%Y-%m-%d}",
+                owners=owners,
+                at=now,
+                names={"system": group.system} if group.system else {},
+            )
+    return list(cases.values())

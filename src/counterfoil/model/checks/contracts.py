@@ -10,6 +10,7 @@ from counterfoil.model.checks.references import references
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.mapping import emits_with_places, emitted_types
 from counterfoil.model.document import Document
+from counterfoil.model.fields import each_field
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 from counterfoil.model.walk import steps
@@ -47,19 +48,82 @@ def event_not_produced(model: Model) -> Iterator[Finding]:
 
 @rule("usage-fields")
 def usage_fields(model: Model) -> Iterator[Finding]:
-    """A usage event names two required text fields of its data, and the field of the meter lists the meters."""
+    """A usage event names required text fields of its data as subscription and meter, a number as quantity, and a text as
+    the corrected event. The meters stand in an `enum`, a table or an object."""
     for document, event in model.documents_of(kinds.Event):
-        if event.usage is None:
+        usage = event.usage
+        if usage is None:
             continue
-        for part in ("subscription", "meter"):
-            name = getattr(event.usage, part)
-            spec = event.data.get(name)
-            if _meters(spec) if part == "meter" else spec in ("string", "id"):
+        meter = _is_text if usage.meters is not None else _meters
+        meters = "a required string or id" if usage.meters is not None else "a text with an `enum` of meters"
+        parts = (
+            ("subscription", usage.subscription, _is_text, "a required string or id"),
+            ("meter", usage.meter, meter, meters),
+            ("quantity", usage.quantity, _is_number, "a required int or decimal"),
+            ("corrects", usage.corrects, _is_text, "a required string or id"),
+        )
+        for part, name, fits, needed in parts:
+            if name is not None and not fits(event.data.get(name)):
+                message = f"`{name}` must be a data field, {needed}"
+                fix = f"add `{name}` to the data, or name another field"
+                yield document.finding("usage-fields", message, ("usage", part), fix=fix)
+        if usage.meters is not None and (usage.meters.table is None) == (usage.meters.object is None):
+            message = "`meters` names a table or an object"
+            yield document.finding("usage-fields", message, ("usage", "meters"), fix="name one of the two")
+
+
+@rule("usage-subscriptions")
+def usage_subscriptions(model: Model) -> Iterator[Finding]:
+    """A usage event whose subscriptions are objects of the model says so, and names fields of that object by which a
+    subscription is entitled. Otherwise usage of unknown subscriptions is counted."""
+    for document, event in model.documents_of(kinds.Event):
+        usage = event.usage
+        if usage is None:
+            continue
+        candidate = usage.subscription.removesuffix("_id")
+        if usage.object is None:
+            if usage.active or usage.starts or usage.ends:
+                message = "`active`, `starts` and `ends` are fields of `object`, which is missing"
+                yield document.finding("usage-subscriptions", message, ("usage",), fix="name the object")
+            elif candidate in model.objects:
+                message = f"usage of an unknown {candidate} would be counted"
+                fix = f"add `object: {candidate}`"
+                yield document.finding(
+                    "usage-subscriptions", message, ("usage",), fix=fix, severity="warning"
+                )
+            continue
+        if usage.object not in model.objects:
+            continue
+        fields = {name: spec for name, _, spec in each_field(model.objects[usage.object].fields)}
+        parts = [*(("active", name) for name in usage.active), ("starts", usage.starts), ("ends", usage.ends)]
+        for part, name in parts:
+            if name is None:
                 continue
-            needed = "a text with an `enum` of meters" if part == "meter" else "a required string or id"
-            message = f"`{name}` must be a data field, {needed}"
-            fix = f"add `{name}` to the data, or name another field"
-            yield document.finding("usage-fields", message, ("usage", part), fix=fix)
+            fits = _is_listed if part == "active" else _is_moment
+            if not fits(fields.get(name)):
+                needed = "a text" if part == "active" else "a date or timestamp"
+                message = f"`{name}` must be a field of {usage.object}, {needed}"
+                yield document.finding("usage-subscriptions", message, ("usage", part))
+
+
+def _type(spec: object) -> object:
+    return spec.type if isinstance(spec, kinds.FieldSpec) else spec
+
+
+def _is_text(spec: object) -> bool:
+    return _type(spec) in ("string", "id")
+
+
+def _is_listed(spec: object) -> bool:
+    return _is_text(spec) or _meters(spec)
+
+
+def _is_number(spec: object) -> bool:
+    return _type(spec) in ("int", "decimal")
+
+
+def _is_moment(spec: object) -> bool:
+    return _type(spec) in ("date", "timestamp")
 
 
 def _meters(spec: object) -> bool:

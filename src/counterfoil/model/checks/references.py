@@ -56,6 +56,7 @@ def references(document: Document) -> Iterator[Reference]:
         case kinds.Event():
             if value.object:
                 yield "object", value.object, ("object",)
+            yield from _usage(value)
         case kinds.Operation():
             yield "system", value.system, ("system",)
             for position, choice in enumerate(value.undo or []):
@@ -84,6 +85,16 @@ def references(document: Document) -> Iterator[Reference]:
         case kinds.Alert():
             yield from (("role", name, ("to", position)) for position, name in enumerate(value.to))
     yield from _lookups(document.data, ())
+
+
+def _usage(event: kinds.Event) -> Iterator[Reference]:
+    if event.usage is not None and event.usage.object:
+        yield "object", event.usage.object, ("usage", "object")
+    if event.usage is not None and event.usage.meters is not None:
+        for kind in ("table", "object"):
+            name = getattr(event.usage.meters, kind)
+            if name:
+                yield kind, name, ("usage", "meters", kind)
 
 
 def _owners(value: kinds.Kind) -> Iterator[Reference]:

@@ -19,6 +19,8 @@ from counterfoil.model.kinds.contracts import (
     Fields,
     FieldSpec,
     FieldType,
+    Metered,
+    MeterList,
     Object,
     Operation,
     System,

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from counterfoil.core import wire
 from counterfoil.core.case import Case, CaseState
 from counterfoil.core.case_reasons import CONTRADICTIONS
+from counterfoil.core.cases import id_after, repeat_body, with_occurrences
 from counterfoil.store.memory.tables import Tables
 
 
@@ -20,6 +21,19 @@ def open_case(db: Tables, case: Case, at: datetime, actor: str) -> bool:
     body = wire.dumps({"reason": case.reason, "owner": case.owner, "message": case.message})
     db.leaf("case.opened", case.id, at, actor, body, run=case.run)
     return True
+
+
+def count_case(db: Tables, case: Case, at: datetime, actor: str) -> Case:
+    """Open a Case, or raise the count of the open one; a resolved one is followed by another. Return what is stored."""
+    while not open_case(db, case, at, actor):
+        former = db.cases[case.id]
+        if former.state is CaseState.OPEN:
+            raised = with_occurrences(former, case)
+            db.put(db.cases, case.id, raised)
+            db.leaf("case.repeated", case.id, at, actor, repeat_body(raised), run=case.run)
+            return raised
+        case = replace(case, id=id_after(case.id))
+    return case
 
 
 def resolve_case(db: Tables, case: Case, at: datetime, by: str, note: str) -> None:

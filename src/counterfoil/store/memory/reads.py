@@ -92,6 +92,19 @@ def heads(db: Tables, object_: str, limit: int = 1000) -> list[Head]:
     return [h for (o, _), h in sorted(db.heads.items()) if o == object_][:limit]
 
 
+def known_heads(db: Tables, object_: str, keys: Sequence[str]) -> set[str]:
+    return {key for key in keys if (object_, key) in db.heads}
+
+
+def head_states(db: Tables, object_: str, keys: Sequence[str]) -> dict[str, list[Head]]:
+    histories = {key: db.head_history.get((object_, key), ()) for key in keys}
+    return {
+        key: sorted(history, key=lambda h: (h.effective_at, h.version))
+        for key, history in histories.items()
+        if history
+    }
+
+
 def link_by_ext(db: Tables, object_: str, system: str, ext_id: str, account: str = "") -> Link | None:
     link = db.links.get((object_, system, account, ext_id))
     return link if link is not None and link.status is LinkStatus.CONFIRMED else None

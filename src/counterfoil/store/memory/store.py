@@ -75,6 +75,8 @@ class MemoryStore:
     next_due = read(reads.next_due)
     head = read(reads.head)
     heads = read(reads.heads)
+    known_heads = read(reads.known_heads)
+    head_states = read(reads.head_states)
     link_by_ext = read(reads.link_by_ext)
     link_by_canonical = read(reads.link_by_canonical)
     guard_used = read(reads.guard_used)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from counterfoil.core.usage import same_content
-from counterfoil.store.memory.cases import open_case
+from counterfoil.store.memory.cases import count_case
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port import usage
@@ -28,7 +28,7 @@ def store_usage(db: Tables, t: StoreUsage) -> StoreUsageResult:
             db.put(db.quarantine, refused.key, usage.quarantine_row(t, refused))
             aside.append(refused)
     for case in usage.cases_of(t, aside):
-        open_case(db, case, t.at, t.actor)
+        count_case(db, case, t.at, t.actor)
     if accepted or aside:
         body = usage.leaf_of(accepted, repeated, len(aside))
         db.leaf("usage.kept", t.batch, t.at, t.actor, body)

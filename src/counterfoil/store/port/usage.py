@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.case import Case
-from counterfoil.core.cases import MAX_MESSAGE_CHARS
+from counterfoil.core.cases import MAX_MESSAGE_CHARS, totals
 from counterfoil.core.clock import micros
 from counterfoil.core.usage import RefusedUsage, UsageRow, digest, examples
 from counterfoil.store.port.transition import Transition
@@ -30,7 +30,8 @@ class StoreUsage(Transition[StoreUsageResult], frozen=True, kw_only=True):
 
     A repeat is recognised without a time limit. A row that exists with the same content is repeated, nothing written.
     One with another content stays as it is; the new content goes to quarantine with `refused`, once per reason. The
-    Case of a reason opens where a new row was quarantined for it. Nothing new at all -> no leaf.
+    Case of a group opens where a new row was quarantined for it; an open one counts the new rows. Nothing new at all ->
+    no leaf.
     """
 
     together = True
@@ -41,14 +42,19 @@ class StoreUsage(Transition[StoreUsageResult], frozen=True, kw_only=True):
     """In order of source and id, without duplicates."""
     refused: tuple[RefusedUsage, ...] = ()
     cases: tuple[Case, ...]
-    """One for `usage_clash` and one for each reason in `refused`; the store adds count and examples."""
+    """One for each group of `refused` and for each group of clashes that the rows could have; the store adds count,
+    examples and money."""
     at: datetime
     actor: str
+
+    def keys(self) -> frozenset[str]:
+        """Return the Cases of refused events. Clashes are found later, and add no money."""
+        return frozenset(refused.group.case_id(self.at) for refused in self.refused)
 
 
 def clash(row: UsageRow) -> RefusedUsage:
     message = "stored before with different content; the first event stays valid"
-    return RefusedUsage(reason=CLASH, message=message, source=row[0], id=row[1], body=row[7])
+    return RefusedUsage(reason=CLASH, message=message, source=row[0], id=row[1], meter=row[4], body=row[7])
 
 
 def quarantine_row(
@@ -61,14 +67,18 @@ def quarantine_row(
 
 
 def cases_of(keep: StoreUsage, new: Sequence[RefusedUsage]) -> list[Case]:
-    """Return the Cases to open for rows that are new in quarantine."""
+    """Return the Cases that count the rows that are new in quarantine, in order of id."""
+    groups: dict[str, list[RefusedUsage]] = {}
+    for refused in new:
+        groups.setdefault(refused.group.case_id(keep.at), []).append(refused)
     cases = []
-    for case in keep.cases:
-        about = [refused for refused in new if refused.reason == case.reason]
-        if about:
+    for case in keep.cases if groups else ():
+        about = groups.get(case.id)
+        if about is not None:
             message = f"{case.message}; {examples(about)}"[:MAX_MESSAGE_CHARS]
-            cases.append(replace(case, message=message))
-    return cases
+            exposure = totals(money for refused in about for money in refused.amounts)
+            cases.append(replace(case, message=message, count=len(about), exposure=exposure))
+    return sorted(cases, key=lambda case: case.id)
 
 
 def leaf_of(accepted: Sequence[UsageRow], repeated: int, refused: int) -> bytes:

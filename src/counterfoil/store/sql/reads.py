@@ -133,6 +133,20 @@ async def heads(object_: str, limit: int = 1000) -> list[Head]:
     return await records(t.HEAD, "where object = $1 order by key limit $2", object_, limit)
 
 
+async def known_heads(object_: str, keys: Sequence[str]) -> set[str]:
+    sql = "select key from head where object = $1 and key = any($2::text[])"
+    return {key for (key,) in await Statement(sql, (object_, sorted(keys)))}
+
+
+async def head_states(object_: str, keys: Sequence[str]) -> dict[str, list[Head]]:
+    which = """where object = $1 and key = any($2::text[])
+    order by key, effective_at, version, rowid"""
+    states: dict[str, list[Head]] = {}
+    for head in await records(t.HEAD_HISTORY, which, object_, sorted(keys)):
+        states.setdefault(head.key, []).append(head)
+    return states
+
+
 async def link_by_ext(object_: str, system: str, ext_id: str, account: str = "") -> Link | None:
     which = f"where {t.LINK_CONFIRMED} and object = $1 and system = $2 and account = $3 and ext_id = $4"
     return await record(t.LINK, which, object_, system, account, ext_id)

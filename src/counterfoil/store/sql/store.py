@@ -90,6 +90,8 @@ class SqlStore(ABC):
     next_due = short_read(reads.next_due)
     head = short_read(reads.head)
     heads = short_read(reads.heads)
+    known_heads = short_read(reads.known_heads)
+    head_states = short_read(reads.head_states)
     link_by_ext = short_read(reads.link_by_ext)
     link_by_canonical = short_read(reads.link_by_canonical)
     guard_used = short_read(reads.guard_used)

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from counterfoil.core import wire
 from counterfoil.core.audit import Leaf
 from counterfoil.core.case import Case
-from counterfoil.core.cases import case_of_break
+from counterfoil.core.cases import MAX_REPEATED_CHARS, case_of_break, exposure_with, id_after, repeat_body
 from counterfoil.core.clock import micros
 from counterfoil.core.foil import FOIL_MOVES, UNFINISHED_FOILS, Allocation, Foil, FoilState, settle
 from counterfoil.core.link import Link, LinkStatus
@@ -65,6 +65,11 @@ LOCK_RUNS = "select 1 from run where id = any($1::text[]) order by id for no key
 RUNS_OF_MATCH = "select run from foil where rule = $1 and key = $2 and run is not null"
 
 _RANDOM = random.Random(os.urandom(16))  # noqa: S311 - unique names of leaves, no secret
+
+RAISE_COUNT = f"""
+update case_ set count = count + $2, message = $3 || ' (' || (count + $2) || ' in all)'
+where id = $1 and state = 'open' returning {t.CASE.names}
+"""
 
 
 class Tx:
@@ -227,6 +232,25 @@ class Tx:
         body = wire.dumps({"reason": case.reason, "owner": case.owner, "message": case.message})
         self.leaf("case.opened", case.id, at, actor, body, run=case.run)
         return True
+
+    async def count_case(self, case: Case, at: datetime, actor: str) -> Case:
+        """Open a Case, or raise the count of the open one; a resolved one is followed by another. Return what is stored.
+
+        One statement reads and writes the count: transitions in lockstep share no read of it. Those that also add money
+        have the Case among their keys.
+        """
+        while not await self.open_case(case, at, actor):
+            row = await self.one(RAISE_COUNT, case.id, case.count, case.message[:MAX_REPEATED_CHARS])
+            if row is not None:
+                stored = t.CASE.read(row)
+                raised = replace(stored, exposure=exposure_with(stored, case))
+                if raised.exposure != stored.exposure:
+                    exposure = t.CASE.columns["exposure"].save(raised.exposure)
+                    await self.rows("update case_ set exposure = $2 where id = $1", raised.id, exposure)
+                self.leaf("case.repeated", raised.id, at, actor, repeat_body(raised), run=case.run)
+                return raised
+            case = replace(case, id=id_after(case.id))
+        return case
 
     async def open_foils(self, foils: Sequence[Foil]) -> set[tuple[str, str]]:
         """Insert foils; an existing provisional one opens. Return the match rows touched; the caller settles them."""

@@ -89,6 +89,7 @@ class CaseShape(msgspec.Struct, frozen=True, kw_only=True):
     effect: str | None
     foil: str | None
     exposure: list[Amount]
+    count: int
     created_at: datetime
     resolved_at: datetime | None
     resolved_by: str | None

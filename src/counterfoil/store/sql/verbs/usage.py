@@ -46,7 +46,7 @@ async def store_usage(x: Tx, k: StoreUsage) -> StoreUsageResult:
     new = {row[0] for row in await x.insert(t.QUARANTINE, rows, ignore=True, returning="id")}
     aside = [row for key, row in refused.items() if key in new]
     for case in usage.cases_of(k, aside):
-        await x.open_case(case, k.at, k.actor)
+        await x.count_case(case, k.at, k.actor)
     if accepted or aside:
         x.leaf("usage.kept", k.batch, k.at, k.actor, usage.leaf_of(accepted, repeated, len(aside)))
     return StoreUsageResult(accepted=len(accepted), repeated=repeated, clashes=tuple(clashes))
