@@ -1,6 +1,6 @@
 """Evaluates only the fields whose mappings differ; equal fields are copied from the recorded event.
 
-Only for a single mapping with a single event, where the models differ in data fields and the assertion. An equal formula
+Only for a single mapping with one event per type, where the models differ in data fields and the assertion. An equal formula
 gives the same value for the same body, unless it makes a look-up, whose answer may have changed. So fields with look-ups
 are evaluated again. A mapping with look-ups in the event's key, version or times is evaluated completely.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
@@ -21,23 +21,26 @@ from counterfoil.rules.mapping import MappedEvent, MappedEvents
 from counterfoil.rules.templates import truth
 
 
-class IncrementalMapping:
-    """A mapping of the new model with the fields that can be copied from the recorded event."""
+class _Emit(NamedTuple):
+    """An event of the new mapping: all its data fields, and those that can be copied from the recorded event."""
 
-    def __init__(self, mapping: InboundMapping, same_fields: frozenset[str]) -> None:
+    fields: tuple[str, ...]
+    same_fields: frozenset[str]
+    others: Record
+
+
+class IncrementalMapping:
+    """A mapping of the new model with the fields that can be copied from the recorded event, by the event's type."""
+
+    def __init__(self, mapping: InboundMapping, emits: Mapping[str, _Emit]) -> None:
         self._mapping = mapping
-        fields = mapping.emits[0].data.fields
-        self._same_fields = same_fields
-        self._fields = tuple(fields)
-        self._others = Record({name: part for name, part in fields.items() if name not in same_fields})
+        self._emits = emits
 
     @classmethod
     def of(cls, old: Model, new: Model, system: str, type_: str) -> IncrementalMapping | None:
         """Return None if no field can be copied."""
         before, after = old.inbound(system, type_), new.inbound(system, type_)
-        if len(before) != 1 or len(after) != 1 or len(after[0].emits) != 1:
-            return None
-        if old.minor_units(system) != new.minor_units(system):
+        if len(before) != 1 or len(after) != 1 or old.minor_units(system) != new.minor_units(system):
             return None
         mapping = after[0]
         old_document = _mapping_and_data(old, before[0].name)
@@ -45,28 +48,30 @@ class IncrementalMapping:
         if old_document is None or new_document is None or _identity_looks_up(mapping):
             return None
         (old_rest, old_data), (new_rest, new_data) = old_document, new_document
-        if old_rest != new_rest:
+        types = [str(emit.type.value) if isinstance(emit.type, Literal) else "" for emit in mapping.emits]
+        if old_rest != new_rest or (len(types) > 1 and ("" in types or len(set(types)) < len(types))):
             return None
-        same_fields = frozenset(
-            name
-            for name, part in mapping.emits[0].data.fields.items()
-            if name in old_data
-            and name in new_data
-            and old_data[name] == new_data[name]
-            and not _looks_up(part)
-        )
-        return cls(mapping, same_fields) if same_fields else None
+        emits = {
+            type_: _emit(emit.data.fields, old_fields, new_fields)
+            for type_, emit, old_fields, new_fields in zip(
+                types, mapping.emits, old_data, new_data, strict=True
+            )
+        }
+        return cls(mapping, emits) if any(emit.same_fields for emit in emits.values()) else None
 
     def apply(
         self, then: CanonicalEvent, body: Any, fetched: Any, received: datetime, answers: Answers
     ) -> MappedEvents | None:
         """Return the event, given the old model's event `then` for the same bodies. None: evaluate the whole mapping."""
-        evaluated = mappings.fields_of(self._mapping, self._others, body, fetched, received, answers)
+        emit = self._emits.get("") or self._emits.get(then.type)
+        if emit is None:
+            return None
+        evaluated = mappings.fields_of(self._mapping, emit.others, body, fetched, received, answers)
         if evaluated is None:
             return None
         names, values = evaluated
         data = {
-            name: then.data.get(name) if name in self._same_fields else values[name] for name in self._fields
+            name: then.data.get(name) if name in emit.same_fields else values[name] for name in emit.fields
         }
         try:
             if not truth(self._mapping.assertion, {**names, "data": data}):
@@ -87,30 +92,45 @@ class IncrementalMapping:
         return MappedEvents((event,))
 
 
+def _emit(fields: Mapping[str, Template], old_data: Mapping[str, Any], new_data: Mapping[str, Any]) -> _Emit:
+    same_fields = frozenset(
+        name
+        for name, part in fields.items()
+        if name in old_data and name in new_data and old_data[name] == new_data[name] and not _looks_up(part)
+    )
+    others = Record({name: part for name, part in fields.items() if name not in same_fields})
+    return _Emit(tuple(fields), same_fields, others)
+
+
 def _identity_looks_up(mapping: InboundMapping) -> bool:
     """Return True if the mapping makes look-ups outside the event's data, or establishes Links."""
-    (emit,) = mapping.emits
-    formulas = [
-        emit.when,
-        emit.key,
-        emit.version,
-        emit.identity,
-        emit.occurred,
-        emit.effective,
-        emit.legal_entity,
-    ]
-    formulas += [expression for _, expression in mapping.let]
-    return _looks_up(emit.type) or bool(emit.links) or any(e is not None and e.lookup_calls for e in formulas)
+    formulas = [expression for _, expression in mapping.let]
+    for emit in mapping.emits:
+        if _looks_up(emit.type) or emit.links:
+            return True
+        of_emit = (
+            emit.when,
+            emit.key,
+            emit.version,
+            emit.identity,
+            emit.occurred,
+            emit.effective,
+            emit.legal_entity,
+        )
+        formulas += [e for e in of_emit if e is not None]
+    return any(e.lookup_calls for e in formulas)
 
 
-def _mapping_and_data(model: Model, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-    """Return a mapping's document without assertion and event data, and the event data."""
+def _mapping_and_data(model: Model, name: str) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]] | None:
+    """Return a mapping's document without assertion and event data, and the data of each event."""
     document = model.document("mapping", name)
     emit = document.data.get("emit") if document is not None else None
-    if document is None or not isinstance(emit, dict) or not isinstance(emit.get("data"), dict):
+    emits = emit if isinstance(emit, list) else [emit]
+    if document is None or not all(isinstance(e, dict) and isinstance(e.get("data"), dict) for e in emits):
         return None
     rest = {k: v for k, v in document.data.items() if k not in ("assert", "emit", "doc")}
-    return {**rest, "emit": {k: v for k, v in emit.items() if k != "data"}}, emit["data"]
+    without_data = [{k: v for k, v in e.items() if k != "data"} for e in emits]
+    return {**rest, "emit": without_data}, [e["data"] for e in emits]
 
 
 def _looks_up(template: Template | None) -> bool:

@@ -34,8 +34,8 @@ def system_currency(model: Model) -> Iterator[Finding]:
 
 @rule("negative-amount")
 def negative_amount(model: Model) -> Iterator[Finding]:
-    """Where an amount that may be negative reaches an approval, a limit or the input of a call that writes, the policy,
-    the operation or its field says whether it may: `negative: true` or `negative: false`. Without it a negative amount is
+    """If an amount that may be negative reaches an approval, a limit or the input of a call that writes, the policy, the
+    operation or its field says whether it may: `negative: true` or `negative: false`. Without it a negative amount is
     refused, and a Case opens. An amount cannot be negative after a `check` that it is not, such as
     `event.data.total.minor > 0`. A warning. Only fields with money have `negative`."""
     yield from _misplaced(model)
@@ -134,8 +134,8 @@ class _Signs:
             low, high = (term.left, term.right) if term.op in ("<", "<=") else (term.right, term.left)
             path = t.dotted_path(high)
             if path is not None and not self._may_be_negative(low, frozenset()):
-                known = ".".join(path).removesuffix(".minor")
-                self.positive |= {known, text_of(self.lets.get(known, known)).strip()}
+                name = ".".join(path).removesuffix(".minor")
+                self.positive |= {name, text_of(self.lets.get(name, name)).strip()}
 
     def may_be_negative(self, text: str) -> bool:
         try:
