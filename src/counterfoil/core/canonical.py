@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -127,3 +128,10 @@ def is_ordered(a: int, b: int) -> bool:
 def read_at(rank: int) -> int:
     """Return the microsecond at which a fact was read from the system of record; 0 if it was not."""
     return rank & (_READ_BITS - 1) if rank & _READ_BITS else 0
+
+
+class HeadState(NamedTuple):
+    """A state of an object, and when it became effective. Not to be changed: it may be shared."""
+
+    effective_at: datetime
+    state: Mapping[str, Any]

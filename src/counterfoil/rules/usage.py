@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from counterfoil.core.canonical import Head
+from counterfoil.core.canonical import HeadState
 from counterfoil.core.clock import EPOCH, micros
 from counterfoil.core.usage import RefusedUsage, UsageEvent, UsageRow, same_content
 from counterfoil.core.wire import time_text
@@ -39,22 +39,25 @@ class Subscriptions:
         """Return True if usage is compared with states of the object, not only with its existence."""
         return bool(self.active or self.starts or self.ends)
 
-    def why_not(self, states: Sequence[Head], time: datetime) -> str:
-        """Return why the subscription is not entitled at a time, by its states in order of time; empty if it is.
+    def why_not(self, records: UsageRecords, key: str, time: datetime) -> str:
+        """Return why a known subscription is not entitled at a time; empty if it is.
 
         `active` is read from the state that was effective then, `starts` and `ends` from the newest one.
         """
+        states = records.states[self.object][key]
         state = None
-        for head in states:
-            if head.effective_at > time:
+        for effective_at, state_then in states:
+            if effective_at > time:
                 break
-            state = head.state
+            state = state_then
         if self.active:
             if state is None:
                 return f"no state of this {self.object} was effective at that time"
             for field_, values in self.active:
                 if state.get(field_) not in values:
                     return f"its {field_} was {str(state.get(field_))[:100]} at that time"
+        if self.starts is None and self.ends is None:
+            return ""
         newest = states[-1].state
         starts, ends = (_moment(newest.get(name)) if name else None for name in (self.starts, self.ends))
         if starts is not None and time < starts:
@@ -77,8 +80,19 @@ class UsageRecords:
 
     heads: dict[str, Collection[str]] = field(default_factory=dict)
     """Known keys by object."""
-    states: dict[str, dict[str, list[Head]]] = field(default_factory=dict)
+    states: dict[str, dict[str, list[HeadState]]] = field(default_factory=dict)
     """States by object and key, for subscriptions that are entitled for a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeterAnswers:
+    """Declared meters and known subscriptions of one event type, for one batch."""
+
+    listed: Collection[str]
+    known: Collection[str] | None
+    """None: any subscription is counted."""
+    timed: Subscriptions | None
+    """Set if the state of a subscription is compared too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +114,17 @@ class Meter:
     one: Any
     """Validator of the data of one event."""
     many: Any
-    """Validator of a list of them: one call for a batch."""
+    """Validator of a list of them that are counted: one call for a batch."""
 
-    def is_listed(self, name: str, records: UsageRecords) -> bool:
-        listed = records.heads[self.listed] if type(self.listed) is str else self.listed
-        return name in listed
+    def answers(self, records: UsageRecords) -> MeterAnswers:
+        """Return what the store and the model say about the events of one batch."""
+        listed = records.heads.get(self.listed, ()) if type(self.listed) is str else self.listed
+        if self.subscriptions is None:
+            return MeterAnswers(listed, None, None)
+        object_ = self.subscriptions.object
+        if not self.subscriptions.timed:
+            return MeterAnswers(listed, records.heads.get(object_, ()), None)
+        return MeterAnswers(listed, records.states.get(object_, {}), self.subscriptions)
 
     def is_negative(self, data: dict[str, Any]) -> bool:
         """Return True for a negative quantity in an event that corrects no other one."""
@@ -139,25 +159,24 @@ class Meters:
                 schema=schema,
                 money=has_money(schema),
                 one=jsonschema_rs.validator_for(schema, validate_formats=True),
-                many=jsonschema_rs.validator_for({"type": "array", "items": schema}, validate_formats=True),
+                many=jsonschema_rs.validator_for(
+                    {"type": "array", "items": _counted(event.usage, schema)}, validate_formats=True
+                ),
             )
-        self._reads = any(m.subscriptions or type(m.listed) is str for m in self.types.values())
 
     def needs(self, events: Sequence[UsageEvent | str]) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
         """Return the keys by object whose existence, and those whose states the check of a batch reads."""
         heads: dict[str, set[str]] = {}
         states: dict[str, set[str]] = {}
-        if not self._reads:
-            return heads, states
-        for event in events:
-            meter = self.types.get(event.type) if type(event) is UsageEvent else None
-            if meter is None or type(event) is not UsageEvent or event.data is None:
+        for name, meter in self.types.items():
+            if meter.subscriptions is None and type(meter.listed) is not str:
                 continue
-            if meter.subscriptions is not None:
+            data = [e.data for e in events if type(e) is UsageEvent and e.type == name and e.data is not None]
+            if data and meter.subscriptions is not None:
                 keys = states if meter.subscriptions.timed else heads
-                keys.setdefault(meter.subscriptions.object, set()).add(_text(event.data, meter.subscription))
-            if type(meter.listed) is str:
-                heads.setdefault(meter.listed, set()).add(_text(event.data, meter.meter))
+                keys.setdefault(meter.subscriptions.object, set()).update(_texts(data, meter.subscription))
+            if data and type(meter.listed) is str:
+                heads.setdefault(meter.listed, set()).update(_texts(data, meter.meter))
         return heads, states
 
     def knows(self, source: str) -> bool:
@@ -174,6 +193,18 @@ def _quantity(usage: Metered, schema: Mapping[str, Any]) -> str | None:
     )
 
 
+def _counted(usage: Metered, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of data that is counted: without a negative quantity, unless the event corrects another one."""
+    quantity = _quantity(usage, schema)
+    if quantity is None:
+        return schema
+    counted: dict[str, Any] = {"properties": {quantity: {"minimum": 0}}}
+    if usage.corrects is not None:
+        named = {"properties": {usage.corrects: {"minLength": 1}}, "required": [usage.corrects]}
+        counted = {"anyOf": [counted, named]}
+    return {"allOf": [schema, counted]}
+
+
 def _listed(model: Model, usage: Metered, spec: object) -> frozenset[str] | str:
     if usage.meters is None:
         return frozenset((spec.enum or ()) if isinstance(spec, FieldSpec) else ())
@@ -187,6 +218,10 @@ def _subscriptions(usage: Metered) -> Subscriptions | None:
         return None
     active = tuple((name, frozenset(values)) for name, values in usage.active.items())
     return Subscriptions(usage.object, active, usage.starts, usage.ends)
+
+
+def _texts(data: Sequence[Mapping[str, Any]], name: str) -> set[str]:
+    return {value for fields in data if type(value := fields.get(name)) is str}
 
 
 def _text(data: Mapping[str, Any], name: str) -> str:
@@ -247,6 +282,7 @@ def check_batch(
     at, latest = now - EPOCH, now + MAX_CLOCK_AHEAD
     sources: dict[str, bool] = {}
     groups: defaultdict[str, list[tuple[int, UsageEvent]]] = defaultdict(list)
+    answers = {name: meter.answers(records) for name, meter in meters.types.items()}
     for place, event in enumerate(events):
         if type(event) is str:
             checked.refuse(place, "usage_unreadable", event, None, None, bodies[place])
@@ -262,11 +298,14 @@ def check_batch(
             or not is_declared
             or data is None
             or type(name := data.get(meter.meter)) is not str
-            or not meter.is_listed(name, records)
+            or name not in (answer := answers[event.type]).listed
             or time > latest
             or at - (time - EPOCH) > meter.past
-            or meter.is_negative(data)
-            or (meter.subscriptions is not None and _unknown(meter, meter.subscriptions, event, records))
+            or (
+                answer.known is not None
+                and (type(key := data.get(meter.subscription)) is not str or key not in answer.known)
+            )
+            or (answer.timed is not None and answer.timed.why_not(records, data[meter.subscription], time))
         ):
             reason, message = _why(event, meter, meters, records, now)
             checked.refuse(place, reason, message, event, meter, bodies[place])
@@ -297,19 +336,15 @@ def check_batch(
     return checked
 
 
-def _unknown(
-    meter: Meter, subscriptions: Subscriptions, event: UsageEvent, records: UsageRecords
-) -> tuple[str, str] | None:
+def _unknown(meter: Meter, event: UsageEvent, records: UsageRecords) -> tuple[str, str] | None:
     """Return why usage of its subscription is refused, or None."""
-    key = _text(event.data or {}, meter.subscription)
-    object_ = subscriptions.object
-    if not subscriptions.timed:
-        if key in records.heads[object_]:
-            return None
-    elif states := records.states[object_].get(key):
-        why = subscriptions.why_not(states, event.time)
-        return ("usage_not_entitled", f"{object_} {key[:100]}: {why}") if why else None
-    return "usage_unknown_subscription", f"no {object_} {key[:100]} is known"
+    answer, key = meter.answers(records), _text(event.data or {}, meter.subscription)
+    if answer.known is None or meter.subscriptions is None:
+        return None
+    if key not in answer.known:
+        return "usage_unknown_subscription", f"no {meter.subscriptions.object} {key[:100]} is known"
+    why = answer.timed.why_not(records, key, event.time) if answer.timed is not None else ""
+    return ("usage_not_entitled", f"{meter.subscriptions.object} {key[:100]}: {why}") if why else None
 
 
 def _why(
@@ -323,7 +358,7 @@ def _why(
     if event.data is None:
         return "usage_invalid", "the data of usage is a JSON object"
     name = event.data.get(meter.meter)
-    if type(name) is str and not meter.is_listed(name, records):
+    if type(name) is str and name not in meter.answers(records).listed:
         return "usage_unknown_meter", f"{event.type} has no meter {name[:100]}"
     if event.time > now + MAX_CLOCK_AHEAD:
         return "usage_future", f"it happened more than {MAX_CLOCK_AHEAD.total_seconds():g} s from now"
@@ -332,10 +367,8 @@ def _why(
     wrong = "; ".join(_wrong(meter, event))
     if wrong or type(name) is not str:
         return "usage_invalid", wrong or f"{meter.meter} is not a meter"
-    unknown = (
-        _unknown(meter, meter.subscriptions, event, records) if meter.subscriptions is not None else None
-    )
-    return unknown or ("usage_negative", f"{meter.quantity} is negative, and the event corrects no other one")
+    unknown = _unknown(meter, event, records)
+    return unknown or ("usage_invalid", f"{meter.subscription} or {meter.meter} cannot be read")
 
 
 def _valid(
@@ -350,6 +383,9 @@ def _valid(
         if wrong:
             message = "; ".join(wrong)[:1000]
             checked.refuse(place, "usage_invalid", message, event, meter, bodies[place])
+        elif meter.is_negative(event.data or {}):
+            message = f"{meter.quantity} is negative, and the event corrects no other one"
+            checked.refuse(place, "usage_negative", message, event, meter, bodies[place])
         else:
             valid.append((place, event))
     return valid

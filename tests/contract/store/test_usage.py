@@ -242,4 +242,7 @@ async def test_heads_are_read_set_wise(store: Any) -> None:
     assert await store.known_heads("invoice", ["inv-2", "inv-1", "inv-9"]) == {"inv-1", "inv-2"}
     assert await store.known_heads("customer", ["inv-1"]) == set()
     states = await store.head_states("invoice", ["inv-1", "inv-9"])
-    assert {key: [head.version for head in heads] for key, heads in states.items()} == {"inv-1": [1, 2]}
+    assert {key: [state.effective_at for state in of] for key, of in states.items()} == {
+        "inv-1": [s.T0, s.T0 + day]
+    }
+    assert states["inv-1"][0].state == events[1].data

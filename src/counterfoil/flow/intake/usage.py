@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from counterfoil.core.canonical import Head
+from counterfoil.core.canonical import HeadState
 from counterfoil.core.case import Case
 from counterfoil.core.cases import open_case
 from counterfoil.core.clock import micros
@@ -56,7 +56,7 @@ class HeadReader(Protocol):
 
     async def known_heads(self, object_: str, keys: Sequence[str]) -> set[str]: ...
 
-    async def head_states(self, object_: str, keys: Sequence[str]) -> dict[str, list[Head]]: ...
+    async def head_states(self, object_: str, keys: Sequence[str]) -> dict[str, list[HeadState]]: ...
 
 
 class UsageIntake:

@@ -9,7 +9,7 @@ from datetime import datetime
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import OperationCall
-from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
+from counterfoil.core.canonical import CanonicalEvent, Head, HeadState, Receipt
 from counterfoil.core.effect import UNSETTLED, Effect, EffectState
 from counterfoil.core.foil import Foil, FoilState
 from counterfoil.core.link import Link, LinkStatus
@@ -96,10 +96,13 @@ def known_heads(db: Tables, object_: str, keys: Sequence[str]) -> set[str]:
     return {key for key in keys if (object_, key) in db.heads}
 
 
-def head_states(db: Tables, object_: str, keys: Sequence[str]) -> dict[str, list[Head]]:
+def head_states(db: Tables, object_: str, keys: Sequence[str]) -> dict[str, list[HeadState]]:
     histories = {key: db.head_history.get((object_, key), ()) for key in keys}
     return {
-        key: sorted(history, key=lambda h: (h.effective_at, h.version))
+        key: [
+            HeadState(h.effective_at, h.state)
+            for h in sorted(history, key=lambda h: (h.effective_at, h.version))
+        ]
         for key, history in histories.items()
         if history
     }

@@ -12,7 +12,7 @@ import msgspec
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import OperationCall
-from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
+from counterfoil.core.canonical import CanonicalEvent, Head, HeadState, Receipt
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
@@ -110,7 +110,7 @@ class Store(Protocol):
         """Return those of the keys that have a head."""
         ...
 
-    async def head_states(self, object_: str, keys: Sequence[str]) -> dict[str, list[Head]]:
+    async def head_states(self, object_: str, keys: Sequence[str]) -> dict[str, list[HeadState]]:
         """Return every state of objects, in order of the time from which it was effective."""
         ...
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
+from counterfoil.core import wire
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import OperationCall
-from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
+from counterfoil.core.canonical import CanonicalEvent, Head, HeadState, Receipt
 from counterfoil.core.clock import from_micros, micros
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
@@ -138,13 +140,20 @@ async def known_heads(object_: str, keys: Sequence[str]) -> set[str]:
     return {key for (key,) in await Statement(sql, (object_, sorted(keys)))}
 
 
-async def head_states(object_: str, keys: Sequence[str]) -> dict[str, list[Head]]:
-    which = """where object = $1 and key = any($2::text[])
+async def head_states(object_: str, keys: Sequence[str]) -> dict[str, list[HeadState]]:
+    sql = """select key, effective_at, state from head_history where object = $1 and key = any($2::text[])
     order by key, effective_at, version, rowid"""
-    states: dict[str, list[Head]] = {}
-    for head in await records(t.HEAD_HISTORY, which, object_, sorted(keys)):
-        states.setdefault(head.key, []).append(head)
+    states: dict[str, list[HeadState]] = {}
+    for key, at, state in await Statement(sql, (object_, sorted(keys))):
+        states.setdefault(key, []).append(HeadState(from_micros(at), _state(bytes(state))))
     return states
+
+
+@lru_cache(maxsize=65_536)
+def _state(stored: bytes) -> dict[str, Any]:
+    """Decode the state of an object. The same subscriptions come with every batch of usage."""
+    state: dict[str, Any] = wire.loads(stored)
+    return state
 
 
 async def link_by_ext(object_: str, system: str, ext_id: str, account: str = "") -> Link | None:
