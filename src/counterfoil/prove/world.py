@@ -36,7 +36,7 @@ from counterfoil.prove.lookup_model import BEGIN, FORMULA_ERRORS, LookupModel
 from counterfoil.prove.start_names import build_event, start_names
 from counterfoil.prove.start_values import StartValues
 from counterfoil.rules import matching
-from counterfoil.rules.templates import Names
+from counterfoil.rules.templates import LazyNames
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.apply import RunRows, apply, changes_of, conclude, run_after
 from counterfoil.rules.workflow.context import names_at
@@ -167,7 +167,7 @@ class ProofContext:
             used[guard.scope, guard.key] = used.get((guard.scope, guard.key), 0) + guard.amount
         return LookupModel(self.model, w.heads, w.now, used, w.closed)
 
-    def names(self, w: World) -> Names:
+    def names(self, w: World) -> LazyNames:
         """Return the names that formulas of the Run read in a World."""
         return names_at(self.definition, w.run, w.state, w.now, self.lookups(w))
 

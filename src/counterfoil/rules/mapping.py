@@ -7,6 +7,7 @@ An unresolved Link is a third result: neither an event nor a failure.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -28,7 +29,15 @@ from counterfoil.model.definition import (
 )
 from counterfoil.rules.json_values import plain
 from counterfoil.rules.lookup import Answers, LookupsNeeded, Question, qualified
-from counterfoil.rules.templates import FAULTS, fill, truth
+from counterfoil.rules.templates import (
+    FAULTS,
+    LASTING_LOOKUPS,
+    depends_on,
+    fill,
+    is_optional,
+    known_part,
+    truth,
+)
 from counterfoil.rules.templates import key as key_of
 
 FAILURES = (*FAULTS, ValueError, TypeError, AttributeError)
@@ -82,11 +91,16 @@ class MappedAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class _LookupRecorder:
     """Answers formulas and records the look-ups that have no answer yet."""
 
-    def __init__(self, system: str, answers: Answers) -> None:
+    def __init__(self, system: str, answers: Answers, required: bool = False) -> None:
+        """With `required`, a field that stays empty because a table has no row is an error."""
         self.system = system
+        self.required = required
         self.answers = answers
         self.missing: dict[Question, None] = {}
         self.unresolved: UnresolvedLink | None = None
+        self.rowless: Question | None = None
+        """The last look-up of a table that found no row."""
+        self._rowless_lets: dict[str, Question] = {}
 
     def lookup(self, name: str, args: tuple[Any, ...]) -> Any:
         question = qualified(name, args, self.system)
@@ -100,11 +114,25 @@ class _LookupRecorder:
             if self.unresolved is None:
                 self.unresolved = UnresolvedLink(object=str(object_), id=str(id_), system=system)
             raise LookupNeeded(*question)
+        if answer is None and name == "table":
+            self.rowless = question
         return answer
 
     def bind(self, let: Sequence[tuple[str, Expression]], names: dict[str, Any]) -> None:
         for name, expression in let:
-            names[name] = expression(names, self.lookup)
+            names[name] = value = expression(names, self.lookup)
+            if value is None and self.rowless is not None:
+                question = self._rowless(expression)
+                if question is not None:
+                    self._rowless_lets[name] = question
+
+    def _rowless(self, expression: Expression) -> Question | None:
+        """Return the table look-up that left a formula without a value. None if the formula itself says `null`."""
+        if is_optional(expression):
+            return None
+        if "table" in expression.lookup_calls:
+            return self.rowless
+        return next((q for name, q in self._rowless_lets.items() if name in expression.names), None)
 
     def value(self, expression: Expression, names: Mapping[str, Any]) -> Any:
         """Return its value, or None when an answer is missing."""
@@ -137,12 +165,21 @@ class _LookupRecorder:
         for name, inner in fields.items():
             if type(inner) is Formula:
                 try:
-                    values[name] = inner.expression(names, lookup)
+                    values[name] = value = inner.expression(names, lookup)
                 except LookupNeeded:
                     values[name] = None
+                    continue
+                if value is None and self.rowless is not None and self.required:
+                    self._require(name, inner.expression)
             else:
                 values[name] = self.part(inner, names)
         return values
+
+    def _require(self, field: str, expression: Expression) -> None:
+        question = self._rowless(expression)
+        if question is not None:
+            _, (table, *keys) = question
+            raise ValueError(f"{field}: the table {table} has no row for {', '.join(map(str, keys))}")
 
     @property
     def incomplete(self) -> bool:
@@ -281,7 +318,7 @@ def render(
     """
     if mapping is None:
         return wire.write_json(plain(dict(value)))
-    recorder = _LookupRecorder(mapping.system, answers)
+    recorder = _LookupRecorder(mapping.system, answers, required=True)
     names: dict[str, Any] = {"input": value, "dates": dict(dates), "run": dict(run), "key": key}
     try:
         recorder.bind(mapping.let, names)
@@ -296,6 +333,43 @@ def render(
         return recorder.check() or MappingFailed("a look-up found nothing")
     except FAILURES as error:
         return MappingFailed(f"mapping {mapping.name}: {error}")
+
+
+_MAPPING_PARTS: dict[tuple[int, frozenset[str], bool], tuple[OutboundMapping, OutboundMapping]] = {}
+"""Known parts of mappings, each with the mapping that it is a part of."""
+MAX_CACHED_PARTS = 1_024
+
+
+def known_mapping(mapping: OutboundMapping, unknown: frozenset[str], links: bool) -> OutboundMapping:
+    """Return the part of a mapping that can be rendered before some names have values.
+
+    With `links`, every Link counts as known; otherwise what looks one up is left out.
+    """
+    key = (id(mapping), unknown, links)
+    cached = _MAPPING_PARTS.get(key)
+    if cached is None or cached[0] is not mapping:
+        if len(_MAPPING_PARTS) > MAX_CACHED_PARTS:
+            _MAPPING_PARTS.clear()
+        cached = _MAPPING_PARTS[key] = (mapping, _known_mapping(mapping, set(unknown), links))
+    return cached[1]
+
+
+def _known_mapping(mapping: OutboundMapping, unknown: set[str], links: bool) -> OutboundMapping:
+    lasting = LASTING_LOOKUPS | ({"xref", "canon"} if links else frozenset())
+    lets = []
+    for name, expression in mapping.let:
+        if depends_on(expression, unknown, lasting):
+            unknown.add(name)
+        else:
+            lets.append((name, expression))
+    part = known_part(mapping.input, unknown, set(), lasting=lasting)
+    test = mapping.assertion
+    return replace(
+        mapping,
+        let=tuple(lets),
+        input=part if isinstance(part, Record) else Record({}),
+        assertion=None if test is None or depends_on(test, unknown, lasting) else test,
+    )
 
 
 def take_result(

@@ -6,13 +6,29 @@ Document date, posting date and revenue-effective date are three different field
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, TypeAlias
 
 import msgspec
 
+from counterfoil.rules.templates import UnusableValue
+
 POSTABLE = frozenset({"open", "reopened"})
 Periods: TypeAlias = Sequence[dict[str, Any]]
+
+
+def date_of(value: Any) -> date | None:
+    """Return a date, the date of a timestamp or of ISO text, or None as it is. Raises UnusableValue for other values."""
+    if isinstance(value, datetime):
+        return value.date()
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise UnusableValue(f"{value!r} is not a date") from None
+    if value is None or isinstance(value, date):
+        return value
+    raise UnusableValue(f"{value!r} is not a date")
 
 
 class PostingDateDecision(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from counterfoil.core.errors import CounterfoilError
-from counterfoil.expr import BudgetExceeded, EvaluationError, Expression
+from counterfoil.expr import BudgetExceeded, EvaluationError, Expression, walk
+from counterfoil.expr.tree import LiteralNode
 from counterfoil.model.definition import Formula, Items, Literal, Record, Repeated, Template
 
 
@@ -19,7 +20,7 @@ FAULTS = (EvaluationError, BudgetExceeded, UnusableValue)
 Lookup = Callable[[str, tuple[Any, ...]], Any]
 
 
-class Names(dict[str, Any]):
+class LazyNames(dict[str, Any]):
     """Names of formulas. A name without a value is computed when a formula reads it first."""
 
     __slots__ = ("compute",)
@@ -37,7 +38,7 @@ class Names(dict[str, Any]):
 def names_with(names: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the names with more values, which hide those of the same name. What is computed when it is read stays so."""
     values = {**names, **more}
-    return Names(values, names.compute) if isinstance(names, Names) else values
+    return LazyNames(values, names.compute) if isinstance(names, LazyNames) else values
 
 
 def fill(template: Template, names: Mapping[str, Any], lookup: Lookup | None = None) -> Any:
@@ -62,6 +63,94 @@ def fill(template: Template, names: Mapping[str, Any], lookup: Lookup | None = N
                     out.append(fill(data, inner, lookup))
             return out
     raise TypeError(f"not a template: {template!r}")
+
+
+# ------------------------------------------------------------------ what is known
+
+
+LASTING_LOOKUPS = frozenset({"table", "fx", "period", "cutoff"})
+"""Look-ups whose answers do not depend on what a Run does."""
+
+
+def expressions_of(template: Template) -> Iterator[Expression]:
+    """Yield the formulas of a template."""
+    match template:
+        case Formula(expression):
+            yield expression
+        case Record(fields):
+            for part in fields.values():
+                yield from expressions_of(part)
+        case Items(items):
+            for part in items:
+                yield from expressions_of(part)
+        case Repeated(each, _, data, when):
+            yield from expressions_of(each)
+            yield from expressions_of(data)
+            if when is not None:
+                yield when
+
+
+def depends_on(
+    expression: Expression, unknown: Collection[str], lasting: frozenset[str] = LASTING_LOOKUPS
+) -> bool:
+    """Return True if a formula reads one of these names or dotted paths, or looks up what is not lasting."""
+    if not expression.lookup_calls <= lasting:
+        return True
+    for path in expression.paths:
+        for name in unknown:
+            if path == name or path.startswith(f"{name}.") or name.startswith(f"{path}."):
+                return True
+    return False
+
+
+def known_part(
+    template: Template,
+    unknown: Collection[str],
+    missing: set[str],
+    place: str = "",
+    lasting: frozenset[str] = LASTING_LOOKUPS,
+) -> Template | None:
+    """Return the part of a template that does not depend on unknown names, or None.
+
+    The places of what is left out, as dotted paths, are added to `missing`. A list is known as a whole or left out, but
+    its known part is returned, so that it can be tried.
+    """
+    match template:
+        case Formula(expression):
+            if not depends_on(expression, unknown, lasting):
+                return template
+            missing.add(place)
+            return None
+        case Record(fields):
+            parts = {
+                name: known_part(part, unknown, missing, f"{place}.{name}" if place else name, lasting)
+                for name, part in fields.items()
+            }
+            return Record({name: part for name, part in parts.items() if part is not None})
+        case Items(items):
+            inner: set[str] = set()
+            elements = [known_part(part, unknown, inner, place, lasting) for part in items]
+            missing |= {place} if inner else set()
+            return Items(tuple(part for part in elements if part is not None))
+        case Repeated(each, name, data, when):
+            inner = set()
+            source = known_part(each, unknown, inner, place, lasting)
+            below = {u for u in unknown if u.partition(".")[0] != name}
+            if inner or source is None or (when is not None and depends_on(when, below, lasting)):
+                missing.add(place)
+                return None
+            part = known_part(data, below, inner, place, lasting)
+            missing |= {place} if inner else set()
+            return None if part is None else Repeated(source, name, part, when)
+    return template
+
+
+def is_optional(expression: Expression) -> bool:
+    """Return True if a formula itself says `null`: then its value may be missing."""
+    return any(isinstance(node, LiteralNode) and node.value is None for node in walk(expression.ast))
+
+
+# ------------------------------------------------------------------ predicates and keys
 
 
 def truth(expression: Expression | None, names: Mapping[str, Any], lookup: Lookup | None = None) -> bool:

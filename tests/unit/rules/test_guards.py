@@ -219,8 +219,8 @@ async def test_a_person_may_undo_while_a_fact_is_awaited_and_the_undo_reads_it()
         "  - call: ledger.post\n"
         "    with: {id: =event.data.id}\n"
         "    undo: [{call: ledger.reverse, with: {id: =string(twice)}}]\n"
-        "  - {wait: {event: paid.v1}}\n"
-        "  - {check: twice == 6}\n"
+        "  - {id: pay, wait: {event: paid.v1}}\n"
+        "  - {check: pay.data.id == 'a1' && twice == 6}\n"
     )
     ledger = play.systems["ledger"]
     ledger.results["ledger.rate"] = lambda _: {"rate": 3}

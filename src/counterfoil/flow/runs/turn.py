@@ -30,7 +30,7 @@ from counterfoil.rules.lookup import LookupsNeeded
 from counterfoil.rules.templates import FAULTS
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.decide import Decision, LateBoundInput, decide
-from counterfoil.rules.workflow.records import request_of
+from counterfoil.rules.workflow.records import fault_ahead, request_of
 from counterfoil.rules.workflow.state import RunState
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.records import RunStart
@@ -141,8 +141,8 @@ class TurnPlanner:
     async def _render(
         self, model: Model, run: Run, decision: Decision, lookups: Lookups, requests: dict[str, bytes]
     ) -> dict[str, c.Unrendered]:
-        """Requests for the planned effects; those that cannot be rendered, with the reason."""
-        missing = {}
+        """Render the planned effects, and later calls dry. Return those that cannot be rendered, with the reason."""
+        missing: dict[str, c.Unrendered] = {}
         for plan in decision.commands:
             if not isinstance(plan, c.PlanEffect) or plan.effect in requests:
                 continue
@@ -153,6 +153,14 @@ class TurnPlanner:
                 missing[plan.effect] = request
             else:
                 requests[plan.effect] = request
+        if missing:
+            return missing
+        for call in decision.ahead:
+            names = run_names(run, decision.state, decision.direction)
+            work = partial(fault_ahead, call, model.outbound(call.operation), names, lookups.answers)
+            fault = await lookups.complete(work)
+            if fault is not None:
+                missing[call.name] = fault
         return missing
 
     # ------------------------------------------------------------------ committing

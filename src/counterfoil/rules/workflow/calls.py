@@ -7,7 +7,7 @@ the call is sent as the next generation.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from counterfoil.core import ids, wire
@@ -17,11 +17,11 @@ from counterfoil.core.link import link_topic
 from counterfoil.core.money import Money
 from counterfoil.model.definition import Approve, Call, FoilDefinition, Literal, Template
 from counterfoil.rules import amount_signs
-from counterfoil.rules.posting_date import posting_date
+from counterfoil.rules.posting_date import date_of, posting_date
 from counterfoil.rules.templates import UnusableValue, fill, names_with, truth
 from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.versions import CastFailed, cast
-from counterfoil.rules.workflow import abandon, commands, steps
+from counterfoil.rules.workflow import abandon, ahead, commands, steps
 from counterfoil.rules.workflow.context import (
     DONE,
     MOVED,
@@ -75,7 +75,15 @@ def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
         return _wait_for_link(context, st, unrendered)
     if unrendered is not None:
         return StepOutcome("invalid", unrendered.message)
+    message = ahead.rowless_field(context.definition, step, step.input, value)
+    if message:
+        return StepOutcome("invalid", message)
     foils = list(_foils(context, step, effect, value))
+    instead = ahead.look_ahead(context, step)
+    if isinstance(instead, commands.Unrendered):
+        return _wait_for_link(context, st, instead)
+    if instead is not None:
+        return instead
     st.effect, st.input, st.phase, st.outcome, st.detail = effect, input_digest, "planned", "", ""
     st.until = None
     context.state.inputs[effect] = value
@@ -121,17 +129,7 @@ def dates(context: DecisionContext, step: Call) -> dict[str, date | None] | str:
 
 
 def _date(context: DecisionContext, template: Template | None) -> date | None:
-    value = fill(template, context.names(), context.lookup) if template is not None else None
-    if isinstance(value, datetime):
-        return value.date()
-    if isinstance(value, str):
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            raise UnusableValue(f"{value!r} is not a date") from None
-    if value is None or isinstance(value, date):
-        return value
-    raise UnusableValue(f"{value!r} is not a date")
+    return None if template is None else date_of(fill(template, context.names(), context.lookup))
 
 
 def _earlier_confirmed(context: DecisionContext, step: Call, input_digest: str) -> ConfirmedEffect | None:

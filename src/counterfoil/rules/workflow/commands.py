@@ -31,7 +31,7 @@ class LateBoundInput(msgspec.Struct, frozen=True, kw_only=True):
     answers: Mapping[tuple[str, tuple[Any, ...]], Any] = {}
     """Answers by (look-up, arguments): heads, links, table rows, guard use, period lists."""
     unrendered: Mapping[str, Unrendered] = {}
-    """Effects planned in this turn whose request could not be rendered, by effect id."""
+    """Effects planned in this turn whose request could not be rendered, by effect id; and later calls, by name."""
 
 
 class Unrendered(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +195,21 @@ Command: TypeAlias = (
 )
 
 
+class AheadCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A later call as far as it is known before the Run's first write. It is rendered dry, and nothing is stored."""
+
+    name: str
+    """Its key in `LateBoundInput.unrendered`."""
+    effect: str
+    operation: str
+    input: Mapping[str, Any]
+    dates: Mapping[str, date | None]
+    unknown: frozenset[str]
+    """Names of the outbound mapping, as dotted paths, that have no value yet."""
+    links: bool
+    """True if every Link that it needs must exist already: no earlier call of the Run writes to its system."""
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Result of one turn. With `looks` all other fields are empty: answer them and decide again."""
 
@@ -211,5 +226,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     waits: tuple[WaitForTopic, ...] = ()
     ignored: tuple[str, ...] = ()
     """Stimuli that changed nothing, with the reason."""
+    ahead: tuple[AheadCall, ...] = ()
+    """Later calls to render dry. Put what cannot be rendered into `unrendered` and decide again."""
     after: RunState | None = None
     """Decoded `ctx`, for the caller's next decision about this Run."""

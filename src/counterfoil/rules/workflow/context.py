@@ -20,7 +20,7 @@ import msgspec
 
 from counterfoil.core import ids
 from counterfoil.core.case import Choice
-from counterfoil.core.case_reasons import reason_row
+from counterfoil.core.case_reasons import STEP_CHOICES, reason_row
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.money import Money, MoneyError
 from counterfoil.core.run import Direction, Run, RunStatus
@@ -32,8 +32,8 @@ from counterfoil.model.definition import Block, Definition, Fact, RetryPolicy, S
 from counterfoil.rules import approval_matrix as matrix
 from counterfoil.rules.json_values import run_names
 from counterfoil.rules.lookup import Answers
-from counterfoil.rules.templates import FAULTS, Names, UnusableValue, key, names_with
-from counterfoil.rules.workflow.commands import Command, DropEffect, LateBoundInput, OpenCase
+from counterfoil.rules.templates import FAULTS, LazyNames, UnusableValue, key, names_with
+from counterfoil.rules.workflow.commands import AheadCall, Command, DropEffect, LateBoundInput, OpenCase
 from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState
 
 MAX_NESTED_NAMES = 20
@@ -64,6 +64,7 @@ class NeedsPerson(NamedTuple):
 
     name: str
     detail: str
+    choices: tuple[Choice, ...] = STEP_CHOICES
 
 
 StepResult: TypeAlias = StepProgress | StepOutcome | NeedsPerson
@@ -110,6 +111,8 @@ class DecisionContext:
         self.ignored: list[str] = []
         self.planned: set[str] = set()
         """Effects that this decision plans or sends again."""
+        self.ahead: list[AheadCall] = []
+        """Later calls that are rendered dry before this decision is committed."""
         self.rechecked = False
         self.pause = False
         """Commit what is decided so far and continue in the next turn."""
@@ -124,11 +127,11 @@ class DecisionContext:
 
     # ------------------------------------------------------------------ names and look-ups
 
-    def names(self) -> Names:
+    def names(self) -> LazyNames:
         run = self._run_names
         if run is None or run["state"] != self.business or run["direction"] != self.direction:
             run = self._run_names = run_names(self.run, self.business, self.direction)
-        names = Names(self.state.names, self._for_formula)
+        names = LazyNames(self.state.names, self._for_formula)
         names.update(self.state.items)
         names["run"] = run
         return names
@@ -227,7 +230,7 @@ class DecisionContext:
         self._faults.clear()
 
     def recheck(self) -> None:
-        """Compute facts with `recheck` anew, once in a decision, as long as no call is confirmed."""
+        """Compute facts with `recheck` again, once in a decision, as long as no call is confirmed."""
         if not self.state.confirmed and not self.rechecked:
             self.rechecked = True
             self.forget(only_recheck=True)
@@ -376,7 +379,7 @@ class DecisionContext:
         return self.direction is Direction.UNDO
 
 
-def names_at(definition: Definition, run: Run, state: RunState, now: datetime, answers: Answers) -> Names:
+def names_at(definition: Definition, run: Run, state: RunState, now: datetime, answers: Answers) -> LazyNames:
     """Return the names that formulas read in a state, which stays as it is. Facts and lets are computed when read."""
     copy = msgspec.structs.replace(state, names=dict(state.names))
     return DecisionContext(definition, run, copy, now, LateBoundInput(answers=answers)).names()

@@ -311,6 +311,7 @@ def _answer(context: DecisionContext, consumed: int, more: bool, stored: bool) -
         commands=tuple(context.commands),
         waits=tuple(_topics(context)) if stored and not ended else (),
         ignored=tuple(context.ignored),
+        ahead=tuple(context.ahead),
         after=None if ended else context.state,
     )
 

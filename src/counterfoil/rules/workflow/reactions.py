@@ -42,9 +42,9 @@ def handle(context: DecisionContext, step: d.Step, st: StepState, result: StepRe
             return result is MOVED
         case StepOutcome():
             return _react(context, step, st, result)
-        case NeedsPerson(name, detail):
+        case NeedsPerson(name, detail, choices):
             st.outcome, st.detail = name, detail
-            return park(context, step, st)
+            return park(context, step, st, choices)
 
 
 def _react(context: DecisionContext, step: d.Step, st: StepState, outcome: StepOutcome) -> bool:

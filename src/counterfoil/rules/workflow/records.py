@@ -46,7 +46,21 @@ def request_of(
     plan: c.PlanEffect, outbound: OutboundMapping | None, run: dict[str, Any], answers: Answers
 ) -> bytes | c.Unrendered:
     """Return the request of a planned call, or why it has none. `run` are the names of the Run. Raises LookupsNeeded."""
-    request = mapping.render(outbound, plan.input, plan.dates, run, plan.effect, answers)
+    return _checked(mapping.render(outbound, plan.input, plan.dates, run, plan.effect, answers))
+
+
+def fault_ahead(
+    call: c.AheadCall, outbound: OutboundMapping | None, run: dict[str, Any], answers: Answers
+) -> c.Unrendered | None:
+    """Return why a later call could not be sent, as far as its request is known. Raises LookupsNeeded."""
+    if outbound is None:
+        return None
+    known = mapping.known_mapping(outbound, call.unknown, call.links)
+    request = _checked(mapping.render(known, call.input, call.dates, run, call.effect, answers))
+    return request if isinstance(request, c.Unrendered) else None
+
+
+def _checked(request: bytes | UnresolvedLink | MappingFailed) -> bytes | c.Unrendered:
     if isinstance(request, UnresolvedLink):
         link = {"object": request.object, "canonical": request.id, "system": request.system}
         return c.Unrendered(message=request.message, **link)

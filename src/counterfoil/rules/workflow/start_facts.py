@@ -51,7 +51,7 @@ def _park(context: DecisionContext, st: StepState, error: Exception) -> bool:
     return False
 
 
-def begins_anew(context: DecisionContext) -> bool:
+def takes_back_beginning(context: DecisionContext) -> bool:
     """Return True if the Run cannot evaluate its first step yet: it has not begun, so a newer start replaces its event."""
     state = context.state
     if (
@@ -72,14 +72,14 @@ def begins_anew(context: DecisionContext) -> bool:
 
 def read_now(context: DecisionContext, fact: Fact) -> bool:
     """Read the fact that a formula needs from its system. False: the Run must wait for the answer."""
-    begins_anew(context)
+    takes_back_beginning(context)
     _read_from_system(context, fact)
     return False
 
 
 def without_facts(context: DecisionContext, error: Exception) -> bool:
     """Open the Case of a Run whose first step reads a fact or let that has no value. False if the Run has begun."""
-    if not isinstance(error.__cause__, NameFault) or not begins_anew(context):
+    if not isinstance(error.__cause__, NameFault) or not takes_back_beginning(context):
         return False
     _park(context, context.state.steps[PLACE], error)
     return True
@@ -138,7 +138,7 @@ def _read_from_system(context: DecisionContext, fact: Fact) -> None:
     if st.phase == "planned" and outcome in ("refused", "absent"):
         _retry_read(context, fact, key, st, detail or outcome)
     is_due = st.retry_at is not None and st.retry_at <= context.now
-    # A read that was given up, by `again` or undo, is made anew.
+    # A read that was given up, by `again` or undo, is made again.
     if st.phase in ("new", "done") or (st.phase == "backoff" and is_due):
         st.gen += 1 if st.effect is not None else 0
         _ask(context, fact, key, st)
