@@ -230,6 +230,8 @@ async def test_a_vote_survives_the_move_of_its_run(tmp_path: Path) -> None:
     async with changing(tmp_path) as company:
         run = await company.start_request("R-1", 50_000, "started")
         (before,) = [a for a in (await company.dump()).approvals if a.run == run]
+        (shown,) = (await company.ask("GET", "/v1/runs", "olga")).json()["items"]
+        assert shown["exposure"] == [{"amount": "500.00", "currency": "USD", "minor": 50000}]
         assert (await company.decide(before.id, "cora")).status_code == 200
         await company.change(renamed)
         moved = (await company.ask("POST", "/v1/migrations", json={"apply": True})).json()["items"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -101,6 +102,24 @@ def repeat_body(case: Case) -> bytes:
 def id_after(case: str) -> str:
     """Return the id of the Case that follows a resolved one, if its cause occurs again."""
     return ids.derive("case", case, "again")
+
+
+def largest_amounts(value: Any) -> tuple[Money, ...]:
+    """Return the largest amount of each currency in a decoded value, without its sign, in order of currency.
+
+    A document names the same money several times: as total, net, tax and lines. The largest one is at stake.
+    """
+    largest: dict[str, int] = {}
+    parts = [value]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Money):
+            largest[part.currency] = max(largest.get(part.currency, 0), min(abs(part.minor), INT64_MAX))
+        elif isinstance(part, Mapping):
+            parts.extend(part.values())
+        elif isinstance(part, list | tuple):
+            parts.extend(part)
+    return tuple(Money(minor, currency) for currency, minor in sorted(largest.items()) if minor)
 
 
 def totals(amounts: Iterable[Money]) -> tuple[Money, ...]:

@@ -17,10 +17,11 @@ import msgspec
 from counterfoil.connectors.sdk import Absent, Accepted, Confirmed, Outcome, Rejected, Unknown
 from counterfoil.core import ids, wire
 from counterfoil.core.case import Case
-from counterfoil.core.cases import open_case
+from counterfoil.core.cases import largest_amounts, open_case
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import TryAgain
 from counterfoil.core.link import Link
+from counterfoil.core.money import INT64_MAX, Money
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.request_batching import LATE
@@ -120,9 +121,11 @@ class OutcomeRecorder:
     async def _confirmed_parts(
         self, context: EffectContext, effect: Effect, result: dict[str, Any], now: datetime
     ) -> tuple[dict[str, Any], Any]:
-        answer = await self._take_result(context.model, effect, result, now)
+        value = wire.loads(effect.input)
+        answer = await self._take_result(context.model, effect, value, result, now)
+        money = largest_amounts(value)
         if isinstance(answer, MappingFailed):
-            case = self._case(context, effect, "result_unreadable", answer.message, now)
+            case = self._case(context, effect, "result_unreadable", answer.message, now, money)
             return {"state": EffectState.CONFIRMED, "result": wire.dumps(result), "cases": (case,)}, result
         account = account_of(context.model, effect.system)
         links = tuple(
@@ -139,22 +142,22 @@ class OutcomeRecorder:
         )
         cases: tuple[Case, ...] = ()
         if answer.differs:
-            cases = (self._case(context, effect, "mismatch", "; ".join(answer.differs), now),)
+            at_stake = _differences(context.model, effect, value, answer.result) or money
+            cases = (self._case(context, effect, "mismatch", "; ".join(answer.differs), now, at_stake),)
         message = "it was done after all, although it was recorded as not done"
         parts: dict[str, Any] = {
             "state": EffectState.CONFIRMED,
             "result": wire.dumps(answer.result),
             "links": links,
             "cases": cases,
-            "contradiction": self._case(context, effect, "contradiction", message, now),
+            "contradiction": self._case(context, effect, "contradiction", message, now, money),
         }
         return parts, answer.result
 
     async def _take_result(
-        self, model: Model, effect: Effect, result: dict[str, Any], now: datetime
+        self, model: Model, effect: Effect, value: Any, result: dict[str, Any], now: datetime
     ) -> MappedAnswer | MappingFailed:
         outbound = model.outbound(effect.operation)
-        value = wire.loads(effect.input)
         lookups = Lookups(self._store, model, now)
         returned = await lookups.complete(partial(take_result, outbound, value, result, lookups.answers))
         if isinstance(returned, MappedAnswer) and effect.operation in model.operations:
@@ -163,7 +166,15 @@ class OutcomeRecorder:
                 return msgspec.structs.replace(returned, result=typed(returned.result, schema))
         return returned
 
-    def _case(self, context: EffectContext, effect: Effect, reason: str, message: str, now: datetime) -> Case:
+    def _case(
+        self,
+        context: EffectContext,
+        effect: Effect,
+        reason: str,
+        message: str,
+        now: datetime,
+        at_stake: tuple[Money, ...],
+    ) -> Case:
         return open_case(
             reason,
             id=ids.derive("case", reason, effect.id),
@@ -174,7 +185,22 @@ class OutcomeRecorder:
             run=effect.run,
             path=effect.path,
             effect=effect.id,
+            exposure=at_stake,
         )
+
+
+def _differences(model: Model, effect: Effect, value: Any, result: Any) -> tuple[Money, ...]:
+    """Return the largest difference of the compared amounts in each currency; of two currencies, both amounts."""
+    outbound = model.outbound(effect.operation)
+    differences: list[Money] = []
+    for field in outbound.compare if outbound is not None and isinstance(value, dict) else ():
+        asked, done = value.get(field), result.get(field) if isinstance(result, dict) else None
+        if isinstance(asked, Money) and isinstance(done, Money) and asked.currency == done.currency:
+            minor = min(abs(asked.minor - done.minor), INT64_MAX)
+            differences.append(Money(minor, asked.currency))
+        elif isinstance(asked, Money):
+            differences += [asked, done] if isinstance(done, Money) else [asked]
+    return largest_amounts(differences)
 
 
 async def _retry(work: Callable[[], Awaitable[T]]) -> T:

@@ -12,8 +12,10 @@ from counterfoil.core import wire
 from counterfoil.core.approval import Approval
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
+from counterfoil.core.cases import largest_amounts
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
+from counterfoil.core.money import Money
 from counterfoil.core.run import RETRY
 from counterfoil.flow.dispatch.limiter import Slot
 from counterfoil.flow.runs.snapshot import RunSnapshot
@@ -29,6 +31,15 @@ SlotSource = Callable[[str, str, int, bool], Slot | None]
 
 MAX_SEND_DELAY_SECONDS = 30.0
 """Longest time between a call's intent and its first byte. A later call is not made."""
+
+
+START_NAMES = ("event", "input", "object")
+"""Names of what started a Run."""
+
+
+def effect_money(effect: Effect) -> tuple[Money, ...]:
+    """Return the money of a call, by its input."""
+    return largest_amounts(wire.loads(effect.input)) if effect.input else ()
 
 
 class TurnRows:
@@ -48,6 +59,7 @@ class TurnRows:
         self.decision, self.requests = decision, requests
         self.now, self.worker = now, worker
         self.effects = {e.id: e for e in snapshot.effects}
+        self.approvals, self.stimuli = snapshot.approvals, snapshot.stimuli
         self.commands: dict[type[Any], list[Any]] = {}
         for command in decision.commands:
             self.commands.setdefault(type(command), []).append(command)
@@ -109,16 +121,34 @@ class TurnRows:
         return approval_of(a, self.run.id, self.now, wire.dumps(dict(a.covers)))
 
     def case(self, x: c.OpenCase) -> Case:
-        exposure = {
-            (leg.currency, leg.minor): leg
-            for command in self.decision.commands
-            if isinstance(command, c.WriteFoil)
-            for leg in command.legs.values()
-        }
-        return case_of(x, self.run.id, self.now, tuple(exposure.values()))
+        return case_of(x, self.run.id, self.now, self._at_stake(x))
+
+    def _at_stake(self, x: c.OpenCase) -> tuple[Money, ...]:
+        """Return the money at stake: of the step's call, else of its approval, else of what started the Run."""
+        step = _step_of(x.path)
+        plans = [p for p in self.commands.get(c.PlanEffect, ()) if x.effect in (None, p.effect)]
+        effects = [
+            e for e in self.effects.values() if e.id == x.effect or (not x.effect and e.path == x.path)
+        ]
+        approvals = [*self.approvals, *self.commands.get(c.AskApproval, ())]
+        names = self.decision.after.names if self.decision.after is not None else {}
+        candidates: tuple[Any, ...] = (
+            [p.input for p in plans if x.effect or p.path == x.path],
+            effect_money(effects[-1]) if effects else (),
+            [a.amount for a in approvals if _step_of(a.path) == step][-1:],
+            [names.get(name) for name in START_NAMES],
+            [stimulus.body for stimulus in self.stimuli if stimulus.kind == "start"],
+            [a.amount for a in approvals][-1:],
+        )
+        return next((money for value in candidates if (money := largest_amounts(value))), ())
 
     def event(self, e: c.EmitEvent) -> CanonicalEvent:
         return event_of(e, self.run, self.model.events[e.type], self.now)
+
+
+def _step_of(key: str) -> str:
+    """Return the path of a step without its round and item."""
+    return key.partition("[")[0].partition("~")[0]
 
 
 def next_send(

@@ -11,6 +11,7 @@ from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case, CaseState
+from counterfoil.core.cases import totals
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import UNFINISHED_FOILS, Allocation, Foil, FoilState, Observation
 from counterfoil.core.link import Link
@@ -46,7 +47,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
 
     run: Run
     exposure: tuple[Money, ...]
-    """The larger sum of its unfinished foils and of its open Cases, per currency."""
+    """The largest sum of its unfinished foils, its open Cases and its open approvals, per currency."""
     cases: int
     foils: tuple[tuple[FoilState, int], ...]
 
@@ -104,8 +105,10 @@ class Views(Protocol):
         ...
 
 
-def exposure(foils: Iterable[Foil], cases: Iterable[Case]) -> tuple[Money, ...]:
-    """Return the larger of both sums, per currency, in order of currency.
+def exposure(
+    foils: Iterable[Foil], cases: Iterable[Case], approvals: Iterable[Approval] = ()
+) -> tuple[Money, ...]:
+    """Return the largest of the sums, per currency, in order of currency.
 
     A foil counts as its largest leg: its legs name the same money several times. A Case about a foil names
     that foil's money again, so the sums are compared and never added.
@@ -120,9 +123,11 @@ def exposure(foils: Iterable[Foil], cases: Iterable[Case]) -> tuple[Money, ...]:
         if case.state is CaseState.OPEN:
             for money in case.exposure:
                 named[money.currency] = named.get(money.currency, 0) + abs(money.minor)
+    awaited = {money.currency: money.minor for money in totals(a.amount for a in approvals if a.amount)}
+    sums = (owed, named, awaited)
+    currencies = sorted({currency for amounts in sums for currency in amounts})
     return tuple(
-        Money(max(owed.get(currency, 0), named.get(currency, 0)), currency)
-        for currency in sorted({*owed, *named})
+        Money(max(amounts.get(currency, 0) for amounts in sums), currency) for currency in currencies
     )
 
 

@@ -56,7 +56,7 @@ _TOTALS = ("receipt", "event", "observation", "wait", "pending", "tree", "hold",
 
 
 async def runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
-    """Return a page of Runs; their foils and open Cases are read once for the whole page."""
+    """Return a page of Runs; their foils, open Cases and open approvals are read once for the whole page."""
     runs, cursor = await _list(t.RUN, page, _RUNS)
     ids = [run.id for run in runs]
     foils: dict[str | None, list[Foil]] = {}
@@ -65,6 +65,9 @@ async def runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
     cases: dict[str | None, list[Any]] = {}
     for case in await records(t.CASE, "where run = any($1::text[]) and state = 'open'", ids):
         cases.setdefault(case.run, []).append(case)
+    approvals: dict[str | None, list[Approval]] = {}
+    for approval in await records(t.APPROVAL, "where run = any($1::text[]) and state = 'open'", ids):
+        approvals.setdefault(approval.run, []).append(approval)
     rows_with_totals = []
     for run in runs:
         own, open_ = foils.get(run.id, []), cases.get(run.id, [])
@@ -72,7 +75,7 @@ async def runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
         rows_with_totals.append(
             views.RunRow(
                 run=run,
-                exposure=views.exposure(own, open_),
+                exposure=views.exposure(own, open_, approvals.get(run.id, ())),
                 cases=len(open_),
                 foils=tuple((state, states[state]) for state in FoilState if states[state]),
             )
