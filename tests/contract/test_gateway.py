@@ -16,10 +16,13 @@ import pytest
 
 from counterfoil.bootstrap import open_store
 from counterfoil.core.clock import utc_now
+from counterfoil.core.money import Money
 from counterfoil.flow.gateway import results
 from counterfoil.flow.gateway.calls import OperationRequest
 from counterfoil.store.check import check
 from counterfoil.store.sql.sqlite import SqliteStore
+from tests.companies import gateway
+from tests.companies.base import edited, model_of
 from tests.companies.gateway import Offering, offering, payment
 
 
@@ -143,6 +146,19 @@ async def test_a_short_wait_is_answered_with_where_to_look(company: Offering) ->
     assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=0")
     assert answer.headers["retry-after"] == "2"
     assert "location" in answer.headers
+
+
+@pytest.mark.parametrize("minor", [-1, -100_000_000])
+async def test_a_negative_amount_is_refused_and_starts_nothing(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, minor: int
+) -> None:
+    text = edited(gateway.COMPANY, (", when: input.amount.minor > 0", ""))
+    monkeypatch.setattr(gateway, "model", lambda: model_of(text))
+    async with offering(store) as company:
+        document = problem(await company.pay("p-1", minor), 422, "contract")
+        assert document["errors"] == [{"pointer": "#/amount", "detail": f"{Money(minor, 'USD')} is negative"}]
+        assert (await company.get("/v1/runs", "fin")).json()["items"] == []
+        assert (await company.pay("p-1", 5000)).status_code == 200
 
 
 async def test_a_workflow_that_does_not_take_it_begins_nothing(company: Offering) -> None:

@@ -23,6 +23,7 @@ from counterfoil.rules import mapping
 from counterfoil.rules.mapping import MappedAnswer, MappedEvents, MappingFailed
 from counterfoil.twins.stripe import currencies as twin
 from tests.companies.base import write
+from tests.unit.rules import acme
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 COMPANY = """
@@ -221,3 +222,27 @@ def test_three_decimal_currencies_go_out_in_tens() -> None:
         assert units.write(Money(5_120, currency)) == 5_120
         with pytest.raises(MoneyError, match="multiples of 0\\.010"):
             units.write(Money(5_121, currency))
+
+
+def test_the_example_company_bills_and_books_a_currency_that_its_vendor_counts_otherwise() -> None:
+    amount = Money(5, "UGX")
+    value = {
+        "credit_id": "cr1",
+        "invoice_id": "inv1",
+        "customer_id": "cus1",
+        "amount": amount,
+        "reason": "sla",
+    }
+    value |= {"to_open": amount, "to_balance": Money(0, "UGX")}
+    answers = {("xref", ("invoice", "inv1", "billing")): "in_1", ("xref", ("customer", "cus1", "erp")): "7"}
+    answers |= {("table", ("gl_credit", "sla")): "4900"}
+    billing, erp = (
+        acme.model().outbound(f"{name}.credit_memo.{verb}")
+        for name, verb in (("billing", "issue"), ("erp", "post"))
+    )
+    days = {"document": date(2026, 1, 2), "posting": date(2026, 1, 2)}
+    bodies = [mapping.render(m, value, days, {"id": "r"}, "eff_1", answers) for m in (billing, erp)]
+    assert all(isinstance(body, bytes) for body in bodies), bodies
+    sent, booked = (wire.read_json(body) for body in bodies if isinstance(body, bytes))
+    assert (sent["amount"], sent["currency"]) == (500, "UGX")
+    assert booked["lines"][0]["unit_price"] == 5

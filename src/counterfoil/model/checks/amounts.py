@@ -108,7 +108,7 @@ def _undecided(spec: Any, name: str) -> Iterator[str]:
 
 
 class _Signs:
-    """Which formulas of a workflow may be negative, after the checks that came before."""
+    """Signs of the formulas of a workflow, after the checks that came before."""
 
     def __init__(self, workflow: kinds.Workflow) -> None:
         self.lets: Mapping[str, str] = workflow.let
