@@ -332,7 +332,8 @@ class Company:
         now = await self.store.now()
         accounts = [Account(n, now) for n in range(customers)]
         for account in accounts:
-            self.systems["billing"].objects[account.invoice] = account.invoice_body()
+            for body in (account.customer_body(), account.subscription_body(), account.invoice_body()):
+                self.systems["billing"].objects[body["id"]] = body
         await self.send(*_periods(now))
         await self.send(*(a.event("customer.created", a.customer_body()) for a in accounts))
         await self.send(*(a.event("customer.subscription.created", a.subscription_body()) for a in accounts))
@@ -351,6 +352,8 @@ class Company:
         await self.send(*self._shown())
         await self.send(*self._noted(accounts))
         await self.send(*(delivery for a in accounts for delivery in a.paying()))
+        for a in accounts:
+            self.systems["billing"].objects[a.invoice] = a.invoice_body("paid", a.total)
         await self.send(*(a.event("invoice.paid", a.invoice_body("paid", a.total), 2) for a in accounts))
         await self.send(*(a.request("40.00", 3, "credit-posted") for a in asking))
         await self.rest()
@@ -362,6 +365,7 @@ class Company:
             if operation == "billing.credit_memo.issue":
                 account = of[body["invoice"]]
                 note = account.note_body(result["id"], body["metadata"]["credit_id"], body["amount"])
+                self.systems["billing"].objects[note["id"]] = note
                 yield account.event("credit_note.created", note, 3)
 
     def _shown(self) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -16,8 +16,8 @@ from tests.served import CREDIT, CUSTOMER, INVOICE, served, until
 SYNC_ON_REQUEST = {
     "workflows/customer-sync.yaml": [
         (
-            "generation: event.data.revision}",
-            'generation: event.data.revision, when: "event.data.revision < 0"}',
+            "when: event.data.revision == 0",
+            "when: event.data.revision < 0",
         )
     ]
 }

@@ -14,6 +14,7 @@ VERSIONED = {casts.__name__, versions.__name__}
 LEDGER = "name: ledger\nrole: erp\nconnector: http\nowner: finance"
 CALL_MEMO = "with: {customer: =event.data.customer_id, amount: =amount, reason: =event.data.reason}"
 AGENT = "{kind: role, name: agent}\n"
+ISSUED_KEY = "  type: credit.issued.v1\n  key: body.id\n"
 OUTCOMES_POST = "    outcomes: {refused: park}\n"
 READS = (
     "---\nkind: operation\nname: erp.x.get\nsystem: ledger\nrepeat: read\ninput: {k: id}\noutput: {n: int}\n"
@@ -498,6 +499,18 @@ PLANTED: list[tuple[str, ...]] = [
     ("wrong-value", AGENT, AGENT + "---\nkind: calendar\nname: c\nzone: Mars/Base  #!\n"),
     ("unknown-reference", AGENT, AGENT + CALENDAR.format("2026-12-01", "erp")),
     ("wrong-value", AGENT, AGENT + CALENDAR.format("2026-11-29", "ledger")),
+    ("coarse-order", ISSUED_KEY, f"{ISSUED_KEY}  version: timestamp(body.created)  #!\n"),
+    (
+        "final-state",
+        "status: string, note",
+        "status: {enum: [open, paid], final: [void]}, note",
+        "fields: {total",
+    ),
+    (
+        "final-state",
+        "data: {credit_id: id, total: money}",
+        "data: {credit_id: id, total: {type: money, final: [x]}}  #!",
+    ),
     ("moved-step", "deadline: 20d", "deadline: 20d\nmoved: {was: nowhere}  #!"),
     ("moved-step", "deadline: 20d", "deadline: 20d\nmoved: {memo: post}  #!"),
 ]

@@ -6,4 +6,7 @@ The tracker needs: an account with REST access that may view and edit issues and
 
 from counterfoil.connectors.roundup.connector import connect
 
-__all__ = ["connect"]
+STAMPS = "seconds"
+"""Activity is shown in whole seconds. A tracker may number its changes in a field."""
+
+__all__ = ["STAMPS", "connect"]

@@ -6,4 +6,7 @@ The entry point names `connector.connect`. `answers` lists which answers prove w
 from counterfoil.connectors.stripe.connector import Stripe, connect
 from counterfoil.connectors.stripe.currencies import CURRENCIES
 
-__all__ = ["CURRENCIES", "Stripe", "connect"]
+STAMPS = "seconds"
+"""Precision of every time that the vendor shows: whole seconds since 1970."""
+
+__all__ = ["CURRENCIES", "STAMPS", "Stripe", "connect"]

@@ -4,6 +4,9 @@ from counterfoil.connectors.sdk import Connector, SystemConfig
 
 from .connector import Tryton
 
+STAMPS = "microseconds"
+"""Precision of the time of the last change of a record."""
+
 
 def connect(config: SystemConfig) -> Connector:
     """Build the connector. Raises Misconfigured."""

@@ -10,6 +10,7 @@ from counterfoil.model.checks import (  # noqa: F401 - each module registers its
     exposed,
     foils,
     formulas,
+    order,
     ownership,
     references,
     safety,
