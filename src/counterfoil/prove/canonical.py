@@ -46,6 +46,7 @@ def form(w: World, whole: bool) -> Any:
         w.beginning,
         w.changed,
         w.closed,
+        sorted(w.rowless),
         str(run.status),
         str(run.direction),
         run.state,

@@ -105,7 +105,9 @@ class _Search:
         started = time.process_time()
         levels: list[deque[tuple[World, bytes, int]]] = [deque() for _ in range(self.faults + 1)]
         for world, line in worlds:
-            self._visit(world, _Origin(-1, line), 0, levels)
+            used = int(bool(line.fault))
+            if used <= self.faults:
+                self._visit(world, _Origin(-1, line), used, levels)
         for used, level in enumerate(levels):
             self.states.append(0)
             while level:
@@ -206,6 +208,10 @@ def prove(model: Model, workflow: str, faults: int = 1, bounds: ProofLimits | No
         what = definition.start.event or definition.start.due_object or definition.start.operation or ""
         text = f"{what} starts the run" + (f"; {start.text}" if start.text else "")
         worlds.append((context.start(start), TimelineEntry(timedelta(0), "counterfoil", text)))
+        for table in context.misses.tables if faults else ():
+            missing = f"{text}; no row of the table {table} covers its values"
+            world = context.start(start, frozenset({table}))
+            worlds.append((world, TimelineEntry(timedelta(0), "counterfoil", missing, "table")))
     collects = gc.isenabled()
     gc.disable()  # many objects and almost no reference cycles: collecting costs time and frees nothing
     try:

@@ -38,7 +38,11 @@ Heads = Mapping[str, Mapping[str, Any]]
 
 
 class LookupModel(Mapping[Question, Any]):
-    """Answers to look-ups. `used`: reserved amounts by scope and key. `closed`: the current period is locked."""
+    """Answers to look-ups.
+
+    `used`: reserved amounts by scope and key. `closed`: the current period is locked. `rowless`: tables without a row for
+    any key; of the others, a key without a row has the value of the first row.
+    """
 
     def __init__(
         self,
@@ -47,7 +51,9 @@ class LookupModel(Mapping[Question, Any]):
         now: datetime,
         used: Mapping[tuple[str, str], int] | None = None,
         closed: bool = False,
+        rowless: frozenset[str] = frozenset(),
     ) -> None:
+        self._rowless = rowless
         self._model = model
         self._heads = heads
         self._now = now
@@ -103,7 +109,7 @@ class LookupModel(Mapping[Question, Any]):
         return {"id": name, "name": name, "start": start, "end": end, "state": state}
 
     def _table(self, name: str, keys: list[Any]) -> Any:
-        if name not in self._model.tables:
+        if name not in self._model.tables or name in self._rowless:
             return None
         value = self._model.lookup_table(name, keys, self._now.date())
         table = self._model.tables[name].table

@@ -35,6 +35,7 @@ from counterfoil.prove.bounded_definition import bounded_definition
 from counterfoil.prove.lookup_model import BEGIN, FORMULA_ERRORS, LookupModel
 from counterfoil.prove.start_names import build_event, start_names
 from counterfoil.prove.start_values import StartValues
+from counterfoil.prove.table_misses import TableMisses
 from counterfoil.rules import matching
 from counterfoil.rules.templates import LazyNames
 from counterfoil.rules.workflow import commands as c
@@ -72,6 +73,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """Number of changes of facts."""
     closed: bool = False
     """True if the current period is locked."""
+    rowless: frozenset[str] = frozenset()
+    """Tables that have no row for the values of the start."""
     arrived: tuple[str, ...] = ()
     """Types of the events that have arrived, in order."""
     accepted: frozenset[str] = frozenset()
@@ -117,12 +120,13 @@ class ProofContext:
         """Writing operations. True if the operation moves money."""
         self.reads: dict[tuple[int, str], Any] = {}
         """Answers of reads, by number of the start values and operation."""
+        self.misses = TableMisses(model, self.definition)
         self.decisions = 0
 
     # ------------------------------------------------------------------ start
 
-    def start(self, values: StartValues) -> World:
-        """Start a Run and execute its first turn."""
+    def start(self, values: StartValues, rowless: frozenset[str] = frozenset()) -> World:
+        """Start a Run and execute its first turn. `rowless`: tables without a row for its values."""
         for root, value in values.values.items():
             if root.startswith("read:"):
                 self.reads[values.number, root[5:]] = value
@@ -147,7 +151,12 @@ class ProofContext:
                 if foil is not None:
                     foils.append(foil)
         world = World(
-            run=run, state=load(run.ctx), beginning=values.number, heads=values.heads, foils=tuple(foils)
+            run=run,
+            state=load(run.ctx),
+            beginning=values.number,
+            heads=values.heads,
+            foils=tuple(foils),
+            rowless=rowless,
         )
         return self.turn(world, ("start", f"start#{values.number}", names))
 
@@ -165,7 +174,7 @@ class ProofContext:
         used: dict[tuple[str, str], int] = {}
         for guard in w.state.reserved.values():
             used[guard.scope, guard.key] = used.get((guard.scope, guard.key), 0) + guard.amount
-        return LookupModel(self.model, w.heads, w.now, used, w.closed)
+        return LookupModel(self.model, w.heads, w.now, used, w.closed, w.rowless)
 
     def names(self, w: World) -> LazyNames:
         """Return the names that formulas of the Run read in a World."""
@@ -181,21 +190,31 @@ class ProofContext:
         run = msgspec.structs.replace(w.run, inbox_n=seq + len(inbox))
         w = msgspec.structs.replace(w, run=run)
         for _ in range(MAX_TURNS):
-            live = c.LateBoundInput(
-                effects=w.effects,
-                approvals=w.approvals,
-                foils=w.foils,
-                answers=self.lookups(w),
-                unrendered={},
-            )
-            self.decisions += 1
-            state = fork(w.state)  # `decide` changes it in place to the next state
-            decision = decide(self.definition, w.run, stimuli, w.now, live, state)
+            decision, state = self._decide(w, stimuli)
             w = self._commit(w, decision, state)
             stimuli = ()
             if w.over or decision.due is None or decision.due > w.now:
                 return w
         return msgspec.structs.replace(w, blame="restless::the run repeats turns without end")
+
+    def _decide(self, w: World, stimuli: Sequence[c.Stimulus]) -> tuple[c.Decision, RunState]:
+        """Decide until every call is rendered or known not to be. Return the decision and the state after it."""
+        unrendered: dict[str, c.Unrendered] = {}
+        while True:
+            live = c.LateBoundInput(
+                effects=w.effects,
+                approvals=w.approvals,
+                foils=w.foils,
+                answers=self.lookups(w),
+                unrendered=unrendered,
+            )
+            self.decisions += 1
+            state = fork(w.state)  # `decide` changes it in place to the next state
+            decision = decide(self.definition, w.run, stimuli, w.now, live, state)
+            missing = self.misses.unrendered(decision, w.rowless) if w.rowless else {}
+            if missing.keys() <= unrendered.keys():
+                return decision, state
+            unrendered |= missing
 
     def _commit(self, w: World, decision: c.Decision, state: RunState) -> World:
         changes = changes_of(decision.commands, self.definition, w.run.id, w.now)

@@ -20,7 +20,7 @@ from counterfoil.core.run import TERMINAL, Run
 from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Definition, OutboundMapping, Wait
 from counterfoil.replay.assumed_results import assumed_result
-from counterfoil.replay.recorded_answers import RecordedAnswers, ReplaySide
+from counterfoil.replay.recorded_answers import NotRecorded, RecordedAnswers, ReplaySide
 from counterfoil.replay.replayed_run import (
     ReplayedApproval,
     ReplayedCall,
@@ -33,7 +33,7 @@ from counterfoil.rules.routing import RoutedStart
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.apply import DecidedChanges, RunRows, apply, changes_of, conclude, run_after
 from counterfoil.rules.workflow.decide import decide
-from counterfoil.rules.workflow.records import request_of
+from counterfoil.rules.workflow.records import fault_ahead, request_of
 from counterfoil.rules.workflow.state import RunState, names_of
 from counterfoil.store.port.recorded import RecordedRun
 
@@ -183,6 +183,8 @@ class _RunTurns:
         )
         self.answers.now = self.now
         decision = decide(self.definition, self.row, self.stimuli, self.now, live, self.state, stored=False)
+        if any(self._fails_ahead(call, decision) for call in decision.ahead):
+            return False
         self.stimuli = []
         self.due = decision.due
         if decision.after is not None:
@@ -286,6 +288,21 @@ class _RunTurns:
                 self.unrendered[plan.effect] = request
                 return None
         return request
+
+    def _fails_ahead(self, call: c.AheadCall, decision: c.Decision) -> bool:
+        """Return True if a later call could not be rendered; `unrendered` then has the reason.
+
+        What was not recorded, and a missing Link, count as there: the recorded Run may have ended before that call.
+        """
+        names = run_names(self.row, decision.state, decision.direction)
+        try:
+            fault = fault_ahead(call, self.replayer.outbound(call.operation), names, self.answers)
+        except NotRecorded:
+            return False
+        if fault is None or fault.unresolved:
+            return False
+        self.unrendered[call.name] = fault
+        return True
 
     def _assume_link(self, missing: c.Unrendered) -> bool:
         """Assume a Link if a `sync` workflow carries such objects over. Returns False otherwise."""

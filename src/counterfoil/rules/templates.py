@@ -24,11 +24,8 @@ class LazyNames(dict[str, Any]):
     """Names of formulas. A name without a value is computed when a formula reads it first."""
 
     __slots__ = ("compute",)
-
-    def __init__(self, values: Mapping[str, Any], compute: Callable[[str], Any]) -> None:
-        """`compute` raises KeyError for an unknown name."""
-        super().__init__(values)
-        self.compute = compute
+    compute: Callable[[str], Any]
+    """Raises KeyError for an unknown name."""
 
     def __missing__(self, name: str) -> Any:
         value = self[name] = self.compute(name)
@@ -37,8 +34,12 @@ class LazyNames(dict[str, Any]):
 
 def names_with(names: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the names with more values, which hide those of the same name. What is computed when it is read stays so."""
-    values = {**names, **more}
-    return LazyNames(values, names.compute) if isinstance(names, LazyNames) else values
+    if not isinstance(names, LazyNames):
+        return {**names, **more}
+    values = LazyNames(names)
+    values.update(more)
+    values.compute = names.compute
+    return values
 
 
 def fill(template: Template, names: Mapping[str, Any], lookup: Lookup | None = None) -> Any:

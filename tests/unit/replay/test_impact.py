@@ -237,6 +237,15 @@ def test_a_row_of_a_table_shows_the_accounts_that_change(traffic: list[RecordedD
     assert report.counts.changed == len(CREDITS)
 
 
+def test_a_row_that_is_gone_shows_that_billing_is_not_written_to_either(
+    traffic: list[RecordedDelivery],
+) -> None:
+    new = changed(("table/gl_credit", '"4800","reason":"sla"', '"4800","reason":"sla_of_old"'))
+    report = impact(acme(), new, traffic)
+    gone = {effects.name: effects.only_old for effects in report.effects}
+    assert gone["billing.credit_memo.issue"] == gone["erp.credit_memo.post"] == len(CREDITS)
+
+
 def test_another_posting_rule_moves_postings_between_periods(traffic: list[RecordedDelivery]) -> None:
     """The month is open, so that only another document date moves it."""
     new = changed(

@@ -131,8 +131,10 @@ class DecisionContext:
         run = self._run_names
         if run is None or run["state"] != self.business or run["direction"] != self.direction:
             run = self._run_names = run_names(self.run, self.business, self.direction)
-        names = LazyNames(self.state.names, self._for_formula)
-        names.update(self.state.items)
+        names = LazyNames(self.state.names)
+        names.compute = self._for_formula
+        if self.state.items:
+            names.update(self.state.items)
         names["run"] = run
         return names
 
