@@ -12,11 +12,13 @@ GUARDED = edited(
     COMPANY,
     (
         "steps:\n  - approve: payments\n",
-        "let: {fee: \"minor(100, 'EUR')\", rest: input.amount - fee}\n"
-        "steps:\n"
-        "  - {check: input.amount.currency == 'EUR', outcomes: {failed: {stop: wrong-currency}}}\n"
-        "  - {check: rest.minor > 0, outcomes: {failed: {stop: too-small}}}\n"
-        "  - approve: payments\n",
+        (
+            "let: {fee: \"minor(100, 'EUR')\", rest: input.amount - fee}\n"
+            "steps:\n"
+            "  - {check: input.amount.currency == 'EUR', outcomes: {failed: {stop: wrong-currency}}}\n"
+            "  - {check: rest.minor > 0, outcomes: {failed: {stop: too-small}}}\n"
+            "  - approve: payments\n"
+        ),
     ),
 )
 
