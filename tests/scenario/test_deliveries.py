@@ -97,19 +97,72 @@ async def test_a_late_billing_event_does_not_overwrite_the_newer_state(systems: 
         await asyncio.sleep(1.1)  # billing's times have whole seconds
         await asyncio.to_thread(systems.stripe.invoices.pay, invoice, {"paid_out_of_band": True})
 
-        async def head_after(status: str) -> Any:
+        async def head_after(late: bool) -> Any:
+            """Return the head once the payment came and, with `late`, a change from before it."""
             dump = await s.dump()
-            changes = [e for e in dump.events if e.type == "invoice.changed.v1"]
             (head,) = [h for h in dump.heads if h.object == "invoice"]
-            return head if status in [e.data["status"] for e in changes] else None
+            versions = [e.version for e in dump.events if e.type == "invoice.changed.v1"]
+            return head if versions and (min(versions) < max(versions) or not late) else None
 
-        before = await until("the payment", lambda: head_after("paid"))
+        before = await until("the payment", lambda: head_after(late=False))
         assert before.state["status"] == "paid"
-        assert await head_after("open") is None
-        after = await until("the late update", lambda: head_after("open"))
+        assert await head_after(late=True) is None
+        after = await until("the late update", lambda: head_after(late=True))
         assert after.state["status"] == "paid"
         assert after.state["open"] == Money(0, "USD")
+        assert after.version == before.version
         await s.sound()
+
+
+async def test_changes_of_one_second_end_as_billing_shows_them_in_every_order(systems: Company) -> None:
+    """The billing clock stands still, webhooks come late, twice and in the wrong order."""
+    names = [f"Globex {number}" for number in range(4)]
+    async with served(systems, systems.governance(RARELY)) as s:
+        await until("the first poll", lambda: s.app.store.cursor("billing", "events"))
+        customer, invoice = await systems.billed()
+        await s.run_at(INVOICE, "done")
+        systems.twin.control("POST", "clock", {"stop": True})
+        systems.twin.fault("delay_webhook", match={"type": "customer.updated"}, seconds=3, times=2)
+        systems.twin.fault("duplicate_webhook", match={"type": "customer.updated"}, copies=2, times=4)
+        systems.twin.fault("delay_webhook", match={"type": "invoice.paid"}, seconds=1, times=1)
+
+        def change_all() -> None:
+            for name in names:
+                systems.stripe.customers.update(customer, {"name": name})
+            systems.stripe.invoices.update(invoice, {"description": "paid soon"})
+            systems.stripe.invoices.pay(invoice, {"paid_out_of_band": True})
+            systems.stripe.invoices.update(invoice, {"description": "paid"})
+
+        await asyncio.to_thread(change_all)
+        systems.twin.control("POST", "clock", {"stop": False})
+
+        async def all_admitted() -> Any:
+            dump = await s.dump()
+            customers = [e for e in dump.events if e.type == "customer.changed.v1"]
+            paid = [e for e in dump.events if e.type == "payment.received.v1"]
+            return dump if len(customers) == 1 + len(names) and paid else None
+
+        dump = await until("every change", all_admitted)
+        assert len({e.version for e in dump.events if e.type == "customer.changed.v1"}) == 2
+        await s.run_at(CUSTOMER, "done", 1 + len(names))
+        await s.quiet()
+        dump = await s.dump()
+        heads = {head.object: head.state for head in dump.heads}
+        shown = await asyncio.to_thread(systems.stripe.customers.retrieve, customer)
+        assert heads["customer"]["name"] == shown.name == names[-1]
+        assert (heads["invoice"]["status"], heads["invoice"]["open"]) == ("paid", Money(0, "USD"))
+        assert [
+            case.message for case in dump.cases if case.reason in ("tie", "clash", "generation_clash")
+        ] == []
+        async with systems.of_erp() as erp:
+            (party,) = [p for p in await erp.parties() if p["code"] == heads_key(dump, "customer")]
+        assert party["name"] == names[-1]
+        await s.sound()
+
+
+def heads_key(dump: Any, object_: str) -> str:
+    (head,) = [head for head in dump.heads if head.object == object_]
+    return str(head.key)
 
 
 async def test_a_delivery_without_a_mapping_opens_a_case_and_is_admitted_after_a_mapping_is_added(

@@ -135,7 +135,7 @@ def case_of_start(
     why = f"generation {run.generation} began with other content: {differences(before, after)}"
     return open_case(
         "generation_clash",
-        id=ids.derive("case", "generation", run.id, event_id),
+        id=ids.derive("case", "generation", run.id, wire.digest(after)),
         message=f"{what}: {why}",
         owners=(owner,),
         at=at,
