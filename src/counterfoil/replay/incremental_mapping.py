@@ -125,8 +125,8 @@ def _mapping_and_data(model: Model, name: str) -> tuple[Mapping[str, Any], list[
     """Return a mapping's document without assertion and event data, and the data of each event."""
     document = model.document("mapping", name)
     emit = document.data.get("emit") if document is not None else None
-    emits = emit if isinstance(emit, list) else [emit]
-    if document is None or not all(isinstance(e, dict) and isinstance(e.get("data"), dict) for e in emits):
+    emits: list[dict[str, Any]] = [e for e in (emit if isinstance(emit, list) else [emit]) if e]
+    if document is None or not emits or not all(isinstance(e.get("data"), dict) for e in emits):
         return None
     rest = {k: v for k, v in document.data.items() if k not in ("assert", "emit", "doc")}
     without_data = [{k: v for k, v in e.items() if k != "data"} for e in emits]

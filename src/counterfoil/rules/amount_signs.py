@@ -23,9 +23,8 @@ def negative_amounts(
         for name, part in schema.get("properties", {}).items():
             if name in value:
                 yield from negative_amounts(value[name], part, (*path, name))
-    elif isinstance(value, list):
-        items = schema.get("items")
-        for position, part in enumerate(value) if isinstance(items, Mapping) else ():
+    elif isinstance(value, list) and isinstance(items := schema.get("items"), Mapping):
+        for position, part in enumerate(value):
             yield from negative_amounts(part, items, (*path, str(position)))
 
 

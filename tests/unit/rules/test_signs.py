@@ -93,6 +93,18 @@ async def test_a_negative_amount_is_refused_where_nothing_allows_it(
     assert play.used("cap") == 0
 
 
+async def test_a_later_negative_amount_is_refused_before_the_first_call() -> None:
+    text = edited(BASE, (ISSUE, ISSUE.replace("amount: money", f"amount: {ANY_SIGN}")))
+    post = "  - {call: ledger.post, with: {id: =event.data.id, amount: =event.data.amount}}\n"
+    first = "steps:\n  - {call: bills.memo.issue, with: {id: =event.data.id, amount: =event.data.amount}}\n"
+    play = Play(model_of(text, FLOW[: FLOW.index("steps:")] + first + post))
+    await ask(play, amount=usd(-5))
+    message = play.case("invalid").message
+    assert "ledger.post" in message
+    assert "-5.00 USD is negative" in message
+    assert not play.systems["bills"].calls
+
+
 async def test_zero_is_not_negative() -> None:
     play = play_with(approval=False, call=False)
     await ask(play, amount=usd(0))

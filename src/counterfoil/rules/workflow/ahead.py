@@ -18,6 +18,7 @@ from counterfoil.core.effect import UNFINISHED
 from counterfoil.core.money import Money
 from counterfoil.expr import Expression
 from counterfoil.model import definition as d
+from counterfoil.rules.amount_signs import refused_sign
 from counterfoil.rules.posting_date import date_of
 from counterfoil.rules.templates import (
     FAULTS,
@@ -287,7 +288,8 @@ class _Walk:
         except FAULTS as error:
             self.fail(step, str(error))
             return
-        message = rowless_field(self.context.definition, step, part, value)
+        operation = self.context.definition.operations[step.operation]
+        message = rowless_field(self.context.definition, step, part, value) or refused_sign(operation, value)
         if message:
             self.fail(step, message)
             return
