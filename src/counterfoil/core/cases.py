@@ -80,8 +80,23 @@ def open_case(
 def with_occurrences(case: Case, more: Case) -> Case:
     """Return an open Case with further occurrences of its cause, with the latest message."""
     count = case.count + more.count
-    message = f"{more.message[:MAX_REPEATED_CHARS]} ({count} in all)"
+    message = f"{more.message[:MAX_REPEATED_CHARS]} ({count} in all)" if count > 1 else more.message
     return replace(case, count=count, message=message, exposure=exposure_with(case, more))
+
+
+def held_repeat(former: Case, case: Case) -> Case | None:
+    """Return the occurrence that the Case of a held delivery adds to the open one; None if it says nothing new.
+
+    The same delivery that is held again is no further occurrence. Its message may be another one.
+    """
+    if (former.receipt, former.event) != (case.receipt, case.event):
+        return case
+    return None if former.message == case.message or former.count > 1 else replace(case, count=0)
+
+
+def case_topic(case: str) -> str:
+    """Return the topic on which further deliveries wait that the Case counts: they follow its decision."""
+    return f"case:{case}"
 
 
 def exposure_with(case: Case, more: Case) -> tuple[Money, ...]:

@@ -32,11 +32,16 @@ from counterfoil.rules.versions import CastFailed, CastPath, view
 
 
 class HeldDelivery(Exception):
-    """A delivery that is not admitted. `reason` is that of its Case; a Link under the topic `wake` retries it."""
+    """A delivery that is not admitted. `reason` is that of its Case; a Link under the topic `wake` retries it.
+
+    The caller adds the events that are known, or what was fetched for the mapping that failed, by its name.
+    """
 
     def __init__(self, reason: str, message: str, owner: str, wake: str | None = None) -> None:
         super().__init__(message)
         self.reason, self.message, self.owner, self.wake = reason, message, owner, wake
+        self.events: Sequence[CanonicalEvent] = ()
+        self.fetched: Mapping[str, Any] = {}
 
 
 MappedFacts = Sequence[CanonicalEvent]

@@ -17,6 +17,7 @@ from counterfoil.core.approval import ApprovalState
 from counterfoil.core.audit import Checkpoint, tree_root
 from counterfoil.core.call import DOOR as CALLED
 from counterfoil.core.case import CaseState
+from counterfoil.core.cases import case_topic
 from counterfoil.core.effect import IN_FLIGHT, UNFINISHED, Effect, EffectState
 from counterfoil.core.foil import LIVE, Foil, FoilState, newest_versions, settle
 from counterfoil.core.run import TERMINAL, Run, RunStatus
@@ -86,11 +87,12 @@ def _receipts(dump: Dump) -> Iterator[str]:
     """4. Each acknowledged receipt leads to events, an ignore, or a Case; until then it is a todo."""
     todo = {ref for kind, ref, _ in dump.todos if kind == "receipt"}
     owned = {str(case.receipt) for case in dump.cases}
+    counting = {case.id for case in dump.cases}
     ended = set()
     for _, leaf in dump.leaves:
         if leaf.kind == "admitted" and leaf.subject.startswith("receipt:"):
             body = msgspec.json.decode(leaf.body)
-            if body["events"] or body["ignored"]:
+            if body["events"] or body["ignored"] or body.get("case") in counting:
                 ended.add(leaf.subject.removeprefix("receipt:"))
     for receipt in dump.receipts:
         no = str(receipt.no)
@@ -313,8 +315,9 @@ def _unfinished(dump: Dump) -> Iterator[str]:
             yield f"11: {effect.id} is {effect.state} and no look-up is planned for it"
     yield from _held_back(dump, {case.foil for case in dump.cases})
     about = {("receipt", str(c.receipt)) for c in open_cases} | {("event", c.event) for c in open_cases}
+    decided = {case_topic(case.id) for case in dump.cases if case.state is not CaseState.OPEN}
     for kind, ref, topic in dump.todos:
-        if topic == "" and (kind, ref) not in about:
+        if topic in decided or (topic == "" and (kind, ref) not in about):
             yield f"11: {kind} {ref} is set aside and no Case owns it"
 
 

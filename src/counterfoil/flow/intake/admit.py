@@ -34,6 +34,13 @@ from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules import admission, lookup, routing
 from counterfoil.rules.admission import HeldDelivery
+from counterfoil.rules.held_deliveries import (
+    DeliverySubject,
+    subject_of_cloud_event,
+    subject_of_delivery,
+    subject_of_events,
+)
+from counterfoil.rules.mapping import takes
 from counterfoil.rules.routing import Forms
 from counterfoil.store.port.intake import Admit, AdmitResult
 from counterfoil.store.port.records import Lease, RunStart, TopicPost
@@ -82,7 +89,7 @@ class Admitter:
         except HeldDelivery as hold:
             park = Admit(
                 todo=(todo.kind, todo.ref),
-                cases=(_case(todo, hold, now),),
+                cases=(_case(todo, hold, _subject(model, todo, hold, lookups.answers), now),),
                 park=True,
                 wake_topic=hold.wake,
                 release=model.digest,
@@ -123,7 +130,11 @@ class Admitter:
             delivered = await self._events(model, todo.receipt, lookups, now)
             if delivered.ignored:
                 return Admit(todo=ref, ignored=delivered.ignored, release=model.digest, at=now, actor="admit")
-        return await self._consequences(model, ref, delivered, lookups, now)
+        try:
+            return await self._consequences(model, ref, delivered, lookups, now)
+        except HeldDelivery as hold:
+            hold.events = delivered.events
+            raise
 
     async def _repeat(self, model: Model, repeat: Receipt, lookups: Lookups, now: datetime) -> Admit:
         """Compare a delivery that came again with other content with the first one. Nothing else follows from it."""
@@ -159,8 +170,12 @@ class Admitter:
                 fetched = await self._fetch(model, m, receipt, body, now)
                 read = None if fetched is None else await self._store.now()
                 work = partial(admission.map_delivery, m, receipt, body, fetched, lookups.answers)
-                mapped = await lookups.complete(work)
-                events += [admission.accept(model, m, receipt, event) for event in mapped.events]
+                try:
+                    mapped = await lookups.complete(work)
+                    events += [admission.accept(model, m, receipt, event) for event in mapped.events]
+                except HeldDelivery as hold:
+                    hold.fetched = {m.name: fetched}
+                    raise
                 for event in mapped.events:
                     links += admission.links_of(model, m.system, event, now)
                     if read is not None:
@@ -276,17 +291,39 @@ class Admitter:
         return [TopicPost(event=event.id, topics=topics, body=body)]
 
 
-def _case(todo: AdmissionTodo, hold: HeldDelivery, now: datetime) -> Case:
-    about = todo.receipt.ext_id if todo.receipt is not None else todo.ref
+def _subject(
+    model: Model, todo: AdmissionTodo, hold: HeldDelivery, answers: lookup.Answers
+) -> DeliverySubject:
+    """Return the fact that a held delivery is about. Deliveries of one fact share a Case."""
+    receipt = todo.receipt
+    if receipt is None:
+        assert todo.event is not None
+        return subject_of_events([todo.event])
+    if hold.events:
+        return subject_of_events(hold.events)
+    if receipt.door == "events":
+        return subject_of_cloud_event(model, receipt)
+    body = wire.read_json(receipt.body)
+    candidates = model.inbound(receipt.system, receipt.type)
+    mappings = [m for m in candidates if m.ignore is None and takes(m, body, receipt.received_at)]
+    return subject_of_delivery(receipt, body, mappings, hold.fetched, answers)
+
+
+def _case(todo: AdmissionTodo, hold: HeldDelivery, subject: DeliverySubject, now: datetime) -> Case:
+    """Return the Case of a held delivery. Its id derives from subject and reason, so a repeat has the same Case."""
+    receipt = todo.receipt
+    about = receipt.ext_id if receipt is not None else todo.ref
+    system = receipt.system if receipt is not None else ""
     return open_case(
         hold.reason,
-        id=ids.derive("case", todo.kind, todo.ref, hold.reason, wire.digest(hold.message)),
+        id=ids.derive("case", "held", system, subject.id, hold.reason),
         message=f"{about}: {hold.message}",
         owners=(hold.owner,),
         at=now,
-        names={"system": todo.receipt.system} if todo.receipt is not None else {},
+        names={"system": receipt.system} if receipt is not None else {},
         choices=DELIVERY_CHOICES,
         deadline=DELIVERY_DEADLINE,
-        receipt=todo.receipt.no if todo.receipt is not None else None,
+        receipt=receipt.no if receipt is not None else None,
         event=todo.ref if todo.kind == "event" else None,
+        exposure=subject.amounts,
     )

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from counterfoil.core import wire
 from counterfoil.core.case import Case, CaseState
 from counterfoil.core.case_reasons import CONTRADICTIONS
-from counterfoil.core.cases import id_after, repeat_body, with_occurrences
+from counterfoil.core.cases import case_topic, held_repeat, id_after, repeat_body, with_occurrences
 from counterfoil.store.memory.tables import Tables
 
 
@@ -34,6 +34,29 @@ def count_case(db: Tables, case: Case, at: datetime, actor: str) -> Case:
             return raised
         case = replace(case, id=id_after(case.id))
     return case
+
+
+def hold_case(db: Tables, case: Case, at: datetime, actor: str) -> str:
+    """Open the Case of a held delivery, or count it in the open one of the same fact.
+
+    Return the Case whose decision it awaits if another delivery has the Case; empty if it has the Case itself.
+    """
+    while (former := db.cases.get(case.id)) is not None and former.state is not CaseState.OPEN:
+        case = replace(case, id=id_after(case.id))
+    more = case if former is None else held_repeat(former, case)
+    stored = former if more is None else count_case(db, more, at, actor)
+    assert stored is not None
+    own = (stored.receipt, stored.event) == (case.receipt, case.event)
+    return "" if own else stored.id
+
+
+def release_held(db: Tables, case: str, retry: bool) -> None:
+    """Put back the deliveries that wait for the decision on a Case, or drop them."""
+    for todo in [todo for todo, topic in db.todos.items() if topic == case_topic(case)]:
+        if retry:
+            db.put(db.todos, todo, None)
+        else:
+            db.drop(db.todos, todo)
 
 
 def resolve_case(db: Tables, case: Case, at: datetime, by: str, note: str) -> None:
@@ -61,3 +84,4 @@ def resolve_cases_of_todo(db: Tables, todo: tuple[str, str], at: datetime) -> No
         lasting = case.run is not None or case.reason in CONTRADICTIONS
         if about == todo and not lasting and case.state is CaseState.OPEN:
             resolve_case(db, case, at, "admit", "admitted later")
+            release_held(db, case.id, retry=True)

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.canonical import Head, Receipt, compare_identity
+from counterfoil.core.cases import case_topic
 from counterfoil.core.contradictions import (
     case_of_start,
     case_of_tie,
@@ -13,7 +14,7 @@ from counterfoil.core.contradictions import (
     clash_of_receipt,
     tie_case_id,
 )
-from counterfoil.store.memory.cases import open_case, resolve_case_by_id, resolve_cases_of_todo
+from counterfoil.store.memory.cases import hold_case, open_case, resolve_case_by_id, resolve_cases_of_todo
 from counterfoil.store.memory.foils import open_foil, settle_match
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.runs import deliver, establish, put_todo, start_run
@@ -103,13 +104,17 @@ def admit(db: Tables, t: Admit) -> AdmitResult:
         settle_match(db, rule, key, t.at)
     if not t.park and not t.cases:
         resolve_cases_of_todo(db, t.todo, t.at)
+    counted = ""
     for case in t.cases:
-        open_case(db, case, t.at, t.actor)
+        if t.park:
+            counted = hold_case(db, case, t.at, t.actor)
+        else:
+            open_case(db, case, t.at, t.actor)
     if t.park:
-        topic = t.wake_topic or ""
+        topic = case_topic(counted) if counted else t.wake_topic or ""
         posted = bool(topic) and any(p[0] == topic for p in db.posts)
         db.put(db.todos, t.todo, None if posted else topic)
-    db.leaf("admitted", ":".join(t.todo), t.at, t.actor, wire.dumps(t.leaf_body(fresh)))
+    db.leaf("admitted", ":".join(t.todo), t.at, t.actor, wire.dumps(t.leaf_body(fresh, counted)))
     return AdmitResult(
         applied=True,
         new_events=tuple(sorted(fresh)),

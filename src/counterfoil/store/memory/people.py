@@ -8,7 +8,7 @@ from counterfoil.core import wire
 from counterfoil.core.approval import Vote
 from counterfoil.core.case import Choice
 from counterfoil.core.foil import FoilState
-from counterfoil.store.memory.cases import resolve_case
+from counterfoil.store.memory.cases import release_held, resolve_case
 from counterfoil.store.memory.effects import conclude
 from counterfoil.store.memory.foils import move_foil, settle_match
 from counterfoil.store.memory.registry import memory
@@ -66,7 +66,9 @@ def resolve(db: Tables, t: Resolve) -> ResolveResult:
         for kind, ref in (("receipt", case.receipt), ("event", case.event)):
             if ref is not None:
                 db.drop(db.todos, (kind, str(ref)))
-    if case.run is not None:
+    if case.run is None:
+        release_held(db, case.id, retry=t.choice is Choice.RETRY)
+    else:
         append(db, t.stimulus(case, case.run), t.at)
     body = wire.dumps({"choice": str(t.choice), "note": t.note})
     db.leaf("case.resolved", case.id, t.at, f"person:{t.person}", body, run=case.run)

@@ -78,8 +78,9 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
       and their match rows settled.
 
     Consequences of existing events are skipped, except Cases. An existing event with other content opens a `clash`; a
-    Run that exists with other content a `generation_clash`. Cases are inserted or ignored. Without `park` and
-    `cases`, open Cases about this todo (no Run, no contradiction) are resolved by `admit`. One leaf.
+    Run that exists with other content a `generation_clash`. Cases are inserted or ignored; with `park`, an
+    open Case of the same id counts this delivery, which then waits for the decision on it. Without `park` and `cases`,
+    open Cases about this todo (no Run, no contradiction) are resolved by `admit`. One leaf.
     """
 
     together = True
@@ -115,6 +116,7 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
             [
                 ":".join(self.todo),
                 *([self.wake_topic] if self.wake_topic else ()),
+                *(case.id for case in self.cases),
                 *(f"{head.object}/{head.key}" for head in self.heads),
                 *(topic for link in self.links for topic in link.topics),
                 *(topic for post in self.posts for topic in post.topics),
@@ -128,11 +130,12 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
         """Return the role that owns Cases about contradictions of an event."""
         return self.owners.get(event, "")
 
-    def leaf_body(self, fresh: Collection[str]) -> dict[str, Any]:
-        """Return the body of its audit leaf; `fresh` has the events that were new."""
+    def leaf_body(self, fresh: Collection[str], counted: str) -> dict[str, Any]:
+        """Return the body of its audit leaf. `fresh` are the new events, `counted` is the Case that another delivery has."""
         ids = sorted(event.id for event in self.events)
         body = {"events": ids, "new": sorted(fresh), "ignored": self.ignored, "parked": self.park}
-        return body | ({"release": self.release} if self.release else {})
+        more = {"release": self.release, "case": counted}
+        return body | {name: value for name, value in more.items() if value}
 
     def wakes(self, answer: AdmitResult) -> frozenset[WakeKind]:
         leased = {start.run for start in self.starts if start.lease is not None}

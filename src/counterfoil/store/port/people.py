@@ -93,7 +93,8 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
     """Record a person's decision on a Case.
 
     Refused when the Case is resolved, the choice is not offered, or the person has no role that owns it. RETRY of a
-    receipt or event puts its todo back; WAIVE moves the foil to waived; a Case about a Run appends `case`. Leaf.
+    receipt or event puts its todo back, with those that the Case counts; other choices drop them. WAIVE
+    moves the foil to waived; a Case about a Run appends `case`. Leaf.
     """
 
     case: str

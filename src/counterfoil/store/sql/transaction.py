@@ -18,8 +18,16 @@ from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.audit import Leaf
-from counterfoil.core.case import Case
-from counterfoil.core.cases import MAX_REPEATED_CHARS, case_of_break, exposure_with, id_after, repeat_body
+from counterfoil.core.case import Case, CaseState
+from counterfoil.core.cases import (
+    MAX_REPEATED_CHARS,
+    case_of_break,
+    case_topic,
+    exposure_with,
+    held_repeat,
+    id_after,
+    repeat_body,
+)
 from counterfoil.core.clock import micros
 from counterfoil.core.foil import FOIL_MOVES, UNFINISHED_FOILS, Allocation, Foil, FoilState, settle
 from counterfoil.core.link import Link, LinkStatus
@@ -67,7 +75,8 @@ RUNS_OF_MATCH = "select run from foil where rule = $1 and key = $2 and run is no
 _RANDOM = random.Random(os.urandom(16))  # noqa: S311 - unique names of leaves, no secret
 
 RAISE_COUNT = f"""
-update case_ set count = count + $2, message = $3 || ' (' || (count + $2) || ' in all)'
+update case_ set count = count + $2,
+  message = case when count + $2 > 1 then $3 || ' (' || (count + $2) || ' in all)' else $3 end
 where id = $1 and state = 'open' returning {t.CASE.names}
 """
 
@@ -251,6 +260,31 @@ class Tx:
                 return raised
             case = replace(case, id=id_after(case.id))
         return case
+
+    async def hold_case(self, case: Case, at: datetime, actor: str) -> str:
+        """Open the Case of a held delivery, or count it in the open one of the same fact.
+
+        Return the Case whose decision it awaits if another delivery has the Case; empty if it has the Case itself.
+        """
+        while True:
+            row = await self.one(f"{t.CASE.select} where id = $1 for update", case.id)
+            former = None if row is None else t.CASE.read(row)
+            if former is None or former.state is CaseState.OPEN:
+                break
+            case = replace(case, id=id_after(case.id))
+        more = case if former is None else held_repeat(former, case)
+        stored = former if more is None else await self.count_case(more, at, actor)
+        assert stored is not None
+        own = (stored.receipt, stored.event) == (case.receipt, case.event)
+        return "" if own else stored.id
+
+    async def release_held(self, case: str, retry: bool) -> None:
+        """Put back the deliveries that wait for the decision on a Case, or drop them."""
+        if retry:
+            statement = "update todo set parked = false, wake_topic = '' where parked and wake_topic = $1"
+        else:
+            statement = "delete from todo where parked and wake_topic = $1"
+        await self.rows(statement, case_topic(case))
 
     async def open_foils(self, foils: Sequence[Foil]) -> set[tuple[str, str]]:
         """Insert foils; an existing provisional one opens. Return the match rows touched; the caller settles them."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from counterfoil.core import wire
 from counterfoil.core.canonical import Head, Receipt, compare_identity
 from counterfoil.core.case_reasons import CONTRADICTIONS
+from counterfoil.core.cases import case_topic
 from counterfoil.core.clock import micros
 from counterfoil.core.contradictions import (
     case_of_start,
@@ -153,11 +154,15 @@ async def admit(x: Tx, a: Admit) -> AdmitResult:
     await x.settle(touched, a.at)
     if todo[0] and not a.park and not a.cases:
         await _resolve_cases(x, a)
+    counted = ""
     for case in a.cases:
-        await x.open_case(case, a.at, a.actor)
+        if a.park:
+            counted = await x.hold_case(case, a.at, a.actor)
+        else:
+            await x.open_case(case, a.at, a.actor)
     if a.park:
-        await _park(x, a)
-    x.leaf("admitted", ":".join(a.todo), a.at, a.actor, wire.dumps(a.leaf_body(fresh)))
+        await _park(x, a, case_topic(counted) if counted else a.wake_topic or "")
+    x.leaf("admitted", ":".join(a.todo), a.at, a.actor, wire.dumps(a.leaf_body(fresh, counted)))
     return AdmitResult(
         applied=True,
         new_events=tuple(sorted(fresh)),
@@ -244,13 +249,15 @@ async def _resolve_cases(x: Tx, a: Admit) -> None:
     statement = f"""
     update case_ set
       state = 'resolved', resolved_at = $2, resolved_by = 'admit', note = 'admitted later'
-    where {about} and run is null and state = 'open' and reason not in ({LASTING})
+    where {about} and run is null and state = 'open' and reason not in ({LASTING}) returning id, count
     """
-    await x.rows(statement, int(ref) if kind == "receipt" else ref, micros(a.at))
+    resolved = await x.rows(statement, int(ref) if kind == "receipt" else ref, micros(a.at))
+    for id_, count in resolved:
+        if count > 1:
+            await x.release_held(id_, retry=True)
 
 
-async def _park(x: Tx, a: Admit) -> None:
+async def _park(x: Tx, a: Admit, topic: str) -> None:
     """Set the todo aside; when its topic was posted meanwhile, it is due again at once."""
-    topic = a.wake_topic or ""
     posted = topic and await x.one("select 1 from post where topic = $1 limit 1", topic)
     await x.insert(t.TODO, [(*a.todo, False, "") if posted else (*a.todo, True, topic)])

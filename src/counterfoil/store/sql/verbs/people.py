@@ -93,7 +93,9 @@ async def resolve(x: Tx, r: Resolve) -> ResolveResult:
     elif case.run is None:
         for kind, ref in todos:
             await x.rows("delete from todo where kind = $1 and ref = $2", kind, ref)
-    if case.run is not None:
+    if case.run is None:
+        await x.release_held(case.id, retry=r.choice is Choice.RETRY)
+    else:
         await x.append(r.stimulus(case, case.run), r.at)
     body = wire.dumps({"choice": str(r.choice), "note": r.note})
     x.leaf("case.resolved", case.id, r.at, f"person:{r.person}", body, run=case.run)
