@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from counterfoil.core import wire
@@ -16,10 +17,11 @@ from counterfoil.core.people import Person
 from counterfoil.core.run import Run
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_events
+from counterfoil.flow.runs.outcomes import _differences
 from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.flow.runs.turn_rows import TurnRows
 from counterfoil.flow.worker.worker import Worker
-from counterfoil.model import Model
+from counterfoil.model import Model, read
 from counterfoil.rules.workflow.commands import Decision, OpenCase
 from counterfoil.rules.workflow.state import RunState
 from counterfoil.store.memory import MemoryStore
@@ -27,6 +29,7 @@ from counterfoil.store.port.people import Decide, PutPerson
 from tests.companies.base import edited
 from tests.companies.changing import COMPANY
 from tests.companies.external import COMPANY as EXTERNAL
+from tests.source import ROOT
 from tests.unit.flow.test_external import Clock, settle
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -132,3 +135,25 @@ def test_the_largest_amount_of_a_document_is_at_stake_once() -> None:
 def test_sums_are_kept_by_currency_and_never_overflow() -> None:
     assert totals([Money(1, "USD"), Money(-2, "USD"), Money(3, "EUR")]) == (Money(3, "EUR"), Money(3, "USD"))
     assert totals([Money(INT64_MAX, "USD"), Money(1, "USD")]) == (Money(INT64_MAX, "USD"),)
+
+
+@pytest.mark.parametrize(
+    ("total", "at_stake"),
+    [
+        (Money(299_900, "USD"), (Money(100, "USD"),)),
+        (Money(300_100, "USD"), (Money(100, "USD"),)),
+        (Money(300_000, "EUR"), (Money(300_000, "EUR"), Money(300_000, "USD"))),
+        (None, (Money(300_000, "USD"),)),
+        (Money(300_000, "USD"), ()),
+    ],
+)
+def test_a_result_that_differs_puts_the_difference_at_stake(
+    total: Money | None, at_stake: tuple[Money, ...]
+) -> None:
+    value = {"total": Money(300_000, "USD"), "tax": Money(0, "USD")}
+    effect = Effect(
+        id="e", run="r", path="p", item="", gen=0, operation="erp.invoice.post", system="erp", repeat="find",
+        created_at=NOW,
+    )  # fmt: skip
+    acme, _ = read(ROOT / "examples" / "acme")
+    assert _differences(acme, effect, value, {"total": total, "tax": Money(0, "USD")}) == at_stake

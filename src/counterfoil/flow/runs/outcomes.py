@@ -194,12 +194,16 @@ def _differences(model: Model, effect: Effect, value: Any, result: Any) -> tuple
     outbound = model.outbound(effect.operation)
     differences: list[Money] = []
     for field in outbound.compare if outbound is not None and isinstance(value, dict) else ():
-        asked, done = value.get(field), result.get(field) if isinstance(result, dict) else None
-        if isinstance(asked, Money) and isinstance(done, Money) and asked.currency == done.currency:
-            minor = min(abs(asked.minor - done.minor), INT64_MAX)
-            differences.append(Money(minor, asked.currency))
-        elif isinstance(asked, Money):
-            differences += [asked, done] if isinstance(done, Money) else [asked]
+        requested, returned = value.get(field), result.get(field) if isinstance(result, dict) else None
+        if (
+            isinstance(requested, Money)
+            and isinstance(returned, Money)
+            and requested.currency == returned.currency
+        ):
+            minor = min(abs(requested.minor - returned.minor), INT64_MAX)
+            differences.append(Money(minor, requested.currency))
+        elif isinstance(requested, Money):
+            differences += [requested, returned] if isinstance(returned, Money) else [requested]
     return largest_amounts(differences)
 
 
