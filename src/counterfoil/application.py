@@ -25,7 +25,8 @@ from counterfoil.flow.gateway.gateway import Gateway
 from counterfoil.flow.intake.load_shedding import Intake, SheddingLimits
 from counterfoil.flow.intake.receive import ReceiptAnswer, receive_events, receive_webhook
 from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
-from counterfoil.flow.runs import person_decisions
+from counterfoil.flow.runs import match_decisions, person_decisions
+from counterfoil.flow.runs.match_decisions import MatchAnswer
 from counterfoil.flow.worker.release_follower import ReleaseFollower
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
@@ -140,8 +141,20 @@ class Application:
         person = await self.store.person(person_id)
         override = person is not None and RESOLVE_ANY in self._permissions(person)
         return await person_decisions.resolve_case(
-            self.store, self.worker.reconciler, case_id, person_id, choice, note, override
+            self.store, self.model, self.worker.reconciler, case_id, person_id, choice, note, override
         )
+
+    async def pair(self, foil: str, observation: str, person: str, note: str) -> MatchAnswer:
+        """Pair an unmatched item with a foil; above a limit the pair waits for an approval."""
+        return await match_decisions.pair(self.store, self.model, foil, observation, person, note)
+
+    async def unpair(self, foil: str, observation: str, person: str, note: str) -> MatchAnswer:
+        """End a pair that a person made; above a limit that waits for an approval."""
+        return await match_decisions.unpair(self.store, self.model, foil, observation, person, note)
+
+    async def waive(self, foil: str, person: str, note: str) -> MatchAnswer:
+        """Accept exactly the difference that a foil has now, approved by amount."""
+        return await match_decisions.waive(self.store, self.model, foil, person, note)
 
     def _permissions(self, person: Person) -> set[str]:
         roles = self.model.roles

@@ -87,9 +87,7 @@ def payment(id_: str, minor: int = 5000) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def offering(
-    store: Any, worker: bool = True, offered: Model | None = None
-) -> AsyncIterator[Offering]:
+async def offering(store: Any, worker: bool = True, offered: Model | None = None) -> AsyncIterator[Offering]:
     """Run the company on this store and serve it on a free port. Without `worker` no Run proceeds."""
     offered = offered or model()
     with running_ledger() as ledger:

@@ -30,6 +30,8 @@ from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, caps_of
 from counterfoil.flow.gateway.gateway import Gateway
 from counterfoil.flow.intake.load_shedding import Intake
 from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
+from counterfoil.flow.runs import match_decisions
+from counterfoil.flow.runs.match_decisions import MatchAnswer
 from counterfoil.model import Model, read
 from counterfoil.store.port.intake import Receive
 from counterfoil.store.port.people import Decide, PutPerson, PutToken, Resolve
@@ -38,6 +40,7 @@ from counterfoil.web.http import server
 from counterfoil.web.http.identity import Passwords, new_token
 from counterfoil.web.http.permissions import Permission, granted
 from tests.companies.base import listening
+from tests.companies.web_matches import fill_matches
 from tests.companies.web_rows import case_of, fill
 from tests.source import ROOT
 
@@ -144,6 +147,15 @@ class TrialApp:
         verdict: str = decided.verdict
         return verdict
 
+    async def pair(self, foil: str, observation: str, person: str, note: str) -> MatchAnswer:
+        return await match_decisions.pair(self.store, self.model, foil, observation, person, note)
+
+    async def unpair(self, foil: str, observation: str, person: str, note: str) -> MatchAnswer:
+        return await match_decisions.unpair(self.store, self.model, foil, observation, person, note)
+
+    async def waive(self, foil: str, person: str, note: str) -> MatchAnswer:
+        return await match_decisions.waive(self.store, self.model, foil, person, note)
+
     async def health(self) -> dict[str, Any]:
         now = await self.now()
         return {
@@ -193,6 +205,7 @@ async def running(folder: Path) -> AsyncIterator[Company]:
     try:
         tokens = await people(store, passwords)
         await fill(store)
+        await fill_matches(store)
         async with listening(server.build(app, passwords)) as url:
             yield Company(app, url, tokens)
     finally:

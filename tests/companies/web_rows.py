@@ -12,8 +12,9 @@ from counterfoil.core.canonical import CanonicalEvent, Receipt
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import ErrorClass
-from counterfoil.core.foil import Foil, FoilState, Observation
+from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
+from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.model import read
@@ -145,10 +146,10 @@ async def _call(
 
 def _foil(run: str, key: str, minor: int, at: datetime, due: timedelta) -> Foil:
     return Foil(
-        id=ids.derive("foil", key), rule="credit-memo", key=key, object="credit", left="billing", right="erp",
+        id=ids.derive("foil", key), rule="credit-memo", key=key, document=key, object="credit", left="billing", right="erp",
         legs={"net": Money(minor, "USD"), "tax": Money(0, "USD")}, due=at + due, state=FoilState.PROVISIONAL,
         run=run, effect=ids.effect_id(run, "memo", "", 0), cause=ids.effect_id(run, "memo", "", 0),
-        owner="finance-operations", created_at=at,
+        owner="finance-operations", created_at=at, known_from=at, provisional=True, stood=False,
     )  # fmt: skip
 
 
@@ -168,7 +169,7 @@ async def _observe(store: SqliteStore, key: str, minor: int, at: datetime) -> No
         received_at=at, receipt=received.numbers[0],
     )  # fmt: skip
     observation = Observation(
-        id=ids.derive("obs", key), rule="credit-memo", key=key, subject=f"memo {key}", version=1,
+        id=ids.derive("obs", key), rule="credit-memo", key=key, document=f"memo {key}", version=1, since=at,
         legs={"net": Money(minor, "USD"), "tax": Money(0, "USD")}, event=event.id, at=at,
     )  # fmt: skip
     await store.apply(

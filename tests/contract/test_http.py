@@ -172,7 +172,8 @@ def test_a_trace_holds_ids_of_all_systems_and_both_halves(http: httpx2.Client, c
     assert (net["asserted"]["amount"], net["matched"]["amount"], net["residual"]["minor"]) == (
         "120.00", "120.00", 0,
     )  # fmt: skip
-    assert found["foils"][0]["observations"][0]["subject"] == "memo CR-1001"
+    assert found["foils"][0]["explanation"] == "ERP shows memo CR-1001 over 120.00 USD, as asserted."
+    assert found["foils"][0]["observations"][0]["document"] == "memo CR-1001"
     assert found["approvals"][0]["votes"][0]["person"] == "leo"
     assert all(leaf["index"] is not None for leaf in found["leaves"])
 
@@ -458,7 +459,7 @@ def test_metrics_can_be_scraped(http: httpx2.Client, company: Process) -> None:
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
     }
-    assert samples["counterfoil_foils", "broken"] == 1
+    assert samples["counterfoil_foils", "broken"] == 2
     assert samples["counterfoil_ready",] == 1
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from counterfoil.core import ids
 from tests.companies.web import PASSWORD, Process
+from tests.companies.web_matches import foil_of, item_of
 from tests.companies.web_rows import approval_of, run_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
@@ -26,6 +28,10 @@ PATHS = [
     "/approvals",
     "/cases",
     "/foils",
+    f"/foils/{foil_of('INV-9')}",
+    f"/foils/{foil_of('INV-10')}",
+    f"/foils/{ids.derive('foil', 'CR-1001')}",
+    "/unmatched",
     "/catalog",
     "/catalog?q=invoice+total",
     "/catalog/event/invoice.finalized.v1",
@@ -186,6 +192,65 @@ def test_a_case_is_resolved_with_a_note(visitor: Visitor) -> None:
     expect(page.get_by_role("status")).to_contain_text("resolved")
     page.goto("/cases?state=resolved")
     expect(page.locator("#case_unrouted_1")).to_contain_text("the sender was told")
+
+
+def test_an_unmatched_item_is_paired_and_parted_again(visitor: Visitor) -> None:
+    page = visitor.sign_in("fay")
+    page.goto("/")
+    page.get_by_role("link", name="Unmatched").click()
+    card = page.locator(f"#{item_of('BILL/2026/12')}")
+    expect(card).to_contain_text("ERP shows BILL/2026/12 over 20.00 USD. No document of Billing accounts")
+    choice = card.get_by_label("Answers")
+    assert "INV-12: 20.00 USD" in choice.locator("option").nth(1).inner_text()
+    choice.select_option(foil_of("INV-12"))
+    card.get_by_label("Note").fill("the key has a typing error")
+    card.get_by_role("button", name="Pair").click()
+    expect(page.get_by_role("status")).to_contain_text("Paired")
+    expect(card).to_have_count(0)
+    page.goto(f"/foils/{foil_of('INV-12')}")
+    expect(page.locator("main")).to_contain_text("ERP shows BILL/2026/12 over 20.00 USD, as asserted.")
+    expect(page.locator("main")).to_contain_text("Fay Finance paired them")
+    page.get_by_label("Note").fill("it was for another invoice")
+    page.get_by_role("button", name="End the pair").click()
+    expect(page.get_by_role("status")).to_contain_text("The pair has ended")
+    expect(page.locator("main")).to_contain_text("ERP does not show it yet")
+
+
+def test_a_difference_is_explained_and_accepted_by_a_second_person(
+    browser: Browser, company: Process
+) -> None:
+    address = f"/foils/{foil_of('INV-9')}"
+    fay, cory = Visitor(browser, company), Visitor(browser, company)
+    page = fay.sign_in("fay")
+    page.goto(address)
+    expect(page.get_by_role("heading", level=1)).to_have_text("invoice INV-9")
+    expect(page.locator("main")).to_contain_text(
+        "ERP shows INV-9 over 90.00 USD, 10.00 USD less than asserted."
+    )
+    page.get_by_label("Accept the difference").fill("freight that billing does not charge")
+    page.get_by_role("button", name="Accept the difference").click()
+    expect(page.get_by_role("status")).to_contain_text("Another person must agree")
+    approver = cory.sign_in("cory")
+    approver.goto("/approvals")
+    card = approver.locator("article", has_text="Accept a difference")
+    expect(card).to_contain_text("INV-9 (Billing, 100.00 USD): 10.00 USD less than asserted")
+    expect(card).to_contain_text("freight that billing does not charge")
+    card.get_by_role("button", name="Approve").click()
+    expect(approver.get_by_role("status")).to_contain_text("Approved and done")
+    page.goto(address)
+    expect(page.locator("main")).to_contain_text("accepted by Fay Finance")
+    fay.context.close()
+    cory.context.close()
+
+
+def test_a_counterfoil_shows_the_versions_of_its_documents(visitor: Visitor) -> None:
+    page = visitor.sign_in("fay")
+    page.goto(f"/foils/{foil_of('INV-10')}")
+    rows = page.get_by_role("table").first.locator("tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("current")
+    expect(rows.first).to_contain_text("60.00")
+    expect(rows.nth(1)).to_contain_text("55.00")
 
 
 def test_pages_work_with_the_keyboard_alone(visitor: Visitor) -> None:

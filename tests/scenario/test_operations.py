@@ -59,7 +59,7 @@ async def test_only_the_workflow_charges_back_a_credit_and_a_document_can_be_rea
             where = {"authorization": f"Bearer {token_of('fiona')}", "prefer": "wait=30"}
             done = await http.get(accepted.headers["location"], headers=where)
         assert done.status_code == 200, (done.text, await s.report())
-        assert done.json()["state"] == "posted"
+        assert done.json()["state"] == "reconciled"
         assert done.json()["output"]["debit"]
         repeated = await ask(systems, "fiona", BACK, back, "k-1", "wait=0")
         assert (repeated.status_code, repeated.content) == (202, accepted.content)

@@ -6,7 +6,7 @@ import asyncio
 from decimal import Decimal
 
 from counterfoil.core.effect import EffectState
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from tests.companies.acme import SOON, Company
 from tests.crash.rounds import BRIEF
 from tests.served import CREDIT, INVOICE, Served, served, until

@@ -102,7 +102,7 @@ BUGS = (
         calls, "_unknown", "    if st.until is None:", (
             "    if st.until is None and operation.repeat != 'blind':\n"
             "        return _absent(context, step, st)\n    if st.until is None:"))),
-    _bug("a turn does not look at the version", 15, (
+    _bug("a turn does not look at the version", 32, (
         turns, "turn", "run is None or run.version != t.version", "run is None")),
     _bug("an append does not make the Run due", 0, (
         runs, "append", "run.due if run.status in TERMINAL else least(run.due, at)", "run.due")),
@@ -122,7 +122,7 @@ BUGS = (
         turns, "reserve", "(planned_use[r.scope, r.key], r.limit)", "(used[r.scope, r.key], r.limit)")),
     _bug("undo begins with the first", 1, (undo, "advance", "reversed(context.state.confirmed)", "context.state.confirmed")),
     _bug("the foil of a confirmed call is not opened", 3, (
-        effects, "record", "after = after_effect(t.state)", "after = None")),
+        effects, "record", "after_effect(foil, t.state, at)", "foil")),
     _bug("a second delivery is kept too", 0, (intake, "receive", "if no is None:", "if True:")),
     _bug("a delivery is kept and never admitted", 0, (
         intake, "_insert", 'if receipt.door != "fetch":', "if False:")),
@@ -133,7 +133,7 @@ BUGS = (
     _bug("a timer is lost", 0, (turns, "write_run", "else t.due", "else None")),
     _bug("a turn has no leaf", 0, (turns, "write_run", 'db.leaf("turned"', '(lambda *a, **k: None)("turned"')),
     _bug("a break has no Case", 7, (
-        foils, "move_foil", "if state in (FoilState.BROKEN, FoilState.OVER):", "if False:")),
+        foils, "_follow", "if follows.case is not None and not quiet:", "if False:")),
     _bug("a call proven absent is planned under its old key", 0, (calls, "_absent", "st.gen += 1", "pass")),
     _bug("an outcome is not told to its Run", 0, (effects, "conclude", "append(db, stimulus, t.at)", "pass")),
 )  # fmt: skip

@@ -15,7 +15,7 @@ from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import CaseState
 from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, Effect, EffectState
 from counterfoil.core.errors import ErrorClass
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from counterfoil.core.run import TERMINAL, Run, RunStatus
 from counterfoil.model import Model
 from counterfoil.rules.workflow.state import load

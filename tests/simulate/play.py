@@ -468,7 +468,7 @@ class Play:
         self.decided[case.id] = self.decided.get(case.id, 0) + 1
         verdict = await self._try(
             person_decisions.resolve_case(
-                self.web_store, self.reconciler, case.id, person, choice, "sim", True
+                self.web_store, self.releases.present, self.reconciler, case.id, person, choice, "sim", True
             )
         )
         about = f"{case.reason} of {(case.run or '')[-6:]}"

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from counterfoil.core.effect import EffectState
-from counterfoil.core.foil import FoilState
+from counterfoil.core.foil import UNFINISHED_FOILS
 from counterfoil.store.memory import MemoryStore
 
 BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -156,7 +156,7 @@ class World:
                 dues.append(effect.call_until + timedelta(milliseconds=1))
             if effect.look_at is not None:
                 dues.append(effect.look_at)
-        dues += [f.due for f in s.foils.values() if f.state in (FoilState.OPEN, FoilState.PARTLY)]
+        dues += [f.due for f in s.foils.values() if f.state in UNFINISHED_FOILS]
         recent = now - timedelta(seconds=QUIET)
         if any(recent < due <= now for due in dues):
             self.loop.moment = moment

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from counterfoil import __version__
-from counterfoil.cli import change, contracts, govern, operate, processes, systems
+from counterfoil.cli import change, contracts, govern, match, matches, operate, processes, systems
 from counterfoil.cli.client import CommandFailed
 from counterfoil.cli.output import complain, say
 
@@ -22,7 +22,9 @@ app = typer.Typer(
 COMMANDS: list[Callable[..., None]] = [
     *processes.COMMANDS,
     *govern.COMMANDS,
+    *match.COMMANDS,
     *operate.COMMANDS,
+    *matches.COMMANDS,
     *systems.COMMANDS,
     *change.COMMANDS,
 ]

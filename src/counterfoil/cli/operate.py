@@ -1,4 +1,4 @@
-"""Commands on a running server: Runs, traces, counterfoils, Cases, approvals, deliveries."""
+"""Commands on a running server: Runs, traces, Cases, approvals, deliveries."""
 
 from __future__ import annotations
 
@@ -113,28 +113,6 @@ def _run_id(server: Server, id_or_key: str) -> str:
     return str(rows[0]["id"])
 
 
-def foils(
-    state: Annotated[str | None, typer.Option(help="open, partly, matched, broken, ...")] = None,
-    key: Text = None,
-    run: Text = None,
-    limit: Limit = 200,
-    format: FormatOption = Format.TEXT,
-) -> None:
-    """List counterfoils with state and amount."""
-    with Server() as server:
-        rows = server.rows("/v1/foils", limit, state=state, key=key, run=run)
-    write_rows(
-        rows,
-        format,
-        ["KEY", "RULE", "FROM", "TO", "STATE", "AMOUNT>", "DUE (UTC)", "REASON"],
-        lambda f: [
-            f["key"], f["rule"], f["left"], f["right"], f["state"], format_money(list(f["legs"].values())),
-            format_minute(f["due"]), f["reason"],
-        ],
-        "No counterfoil.",
-    )  # fmt: skip
-
-
 def cases(
     state: Annotated[str, typer.Option(help="open, resolved or all.")] = "open",
     owner: Annotated[str | None, typer.Option(help="The owning role.")] = None,
@@ -171,10 +149,10 @@ def approvals(
     write_rows(
         rows,
         format,
-        ["ID", "POLICY", "AMOUNT>", "ROLES", "REQUESTER", "STATE", "EXPIRES (UTC)"],
+        ["ID", "DECISION", "AMOUNT>", "ROLES", "REQUESTER", "STATE", "EXPIRES (UTC)"],
         lambda a: [
-            a["id"], a["policy"], format_money([a["amount"]]) if a["amount"] else "", " or ".join(a["roles"]),
-            a["requester"], a["state"], format_minute(a["expires"]),
+            a["id"], a["summary"] or a["policy"], format_money([a["amount"]]) if a["amount"] else "",
+            " or ".join(a["roles"]), a["requester"], a["state"], format_minute(a["expires"]),
         ],
         "No approval is open." if state == "open" else "No approval.",
     )  # fmt: skip
@@ -199,6 +177,8 @@ def _decide(id: str, decision: str, comment: str, format: Format) -> None:
         approval = server.get(path)
         body = {"decision": decision, "comment": comment, "subject": approval["subject"]}
         answer = server.post(path, body)
+    if approval["summary"] and format is Format.TEXT:
+        say(f"{approval['summary']}. Reason: {approval['covers']['note']}")
     _print_verdict(answer, format)
 
 
@@ -274,4 +254,4 @@ def _read_secret(reference: str) -> str:
     raise CommandFailed("--secret must be env:NAME or file:PATH, so that no secret enters the shell history.")
 
 
-COMMANDS: list[Callable[..., None]] = [runs, trace, foils, cases, approvals, approve, reject, resolve, send]
+COMMANDS: list[Callable[..., None]] = [runs, trace, cases, approvals, approve, reject, resolve, send]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
@@ -86,6 +86,12 @@ def _cell(value: Any) -> Text:
 
 def format_money(amounts: Sequence[dict[str, Any]]) -> str:
     return ", ".join(f"{Decimal(a['amount']):,f} {a['currency']}" for a in amounts)
+
+
+def format_legs(legs: Mapping[str, Any]) -> str:
+    """Return the amounts of a document: money of one leg alone, else each with its name."""
+    texts = {name: format_money([v]) if isinstance(v, dict) else str(v) for name, v in legs.items()}
+    return ", ".join(text if len(texts) == 1 else f"{name} {text}" for name, text in texts.items())
 
 
 def format_minute(moment: str | None) -> str:

@@ -351,8 +351,8 @@ def _verify_adyen(keys: Sequence[bytes], message: _Message) -> None:
     try:
         body = read_json(message.body)
     except WireRefused as refused:
-        message = f"the body that holds the signature cannot be read: {refused}"
-        raise SignatureRefused(message, "malformed") from None
+        text = f"the body that holds the signature cannot be read: {refused}"
+        raise SignatureRefused(text, "malformed") from None
     items = body.get("notificationItems") if isinstance(body, dict) else None
     if not isinstance(items, list) or not items:
         raise SignatureRefused("the body has no notificationItems", "missing")

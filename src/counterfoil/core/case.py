@@ -48,6 +48,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     event: str | None = None
     effect: str | None = None
     foil: str | None = None
+    observation: str | None = None
     exposure: tuple[Money, ...] = ()
     count: int = 1
     """Occurrences of its cause."""

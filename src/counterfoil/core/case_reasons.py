@@ -1,6 +1,6 @@
 """Catalogue of Case reasons: one row for each, with its title, next action, choices and deadline.
 
-The page labels of choices and the table in docs/how-to/resolve-a-case.md come from here. `core.cases` builds Cases from it.
+The table in docs/how-to/resolve-a-case.md comes from here. `core.cases` builds Cases from it.
 """
 
 from __future__ import annotations
@@ -10,25 +10,9 @@ from datetime import timedelta
 import msgspec
 
 from counterfoil.core.case import Choice
+from counterfoil.core.case_choices import DELIVERY_CHOICES, RUN_CHOICES, STEP_CHOICES, UNDO_CHOICES
 from counterfoil.core.errors import ErrorClass
 
-LABELS: dict[Choice, str] = {
-    Choice.RETRY: "Try the step or the delivery again",
-    Choice.CONTINUE: "Count the step as done and go on",
-    Choice.UNDO: "Take back what was confirmed",
-    Choice.CLOSE: "End the Run here",
-    Choice.WAIVE: "Accept the difference",
-    Choice.DISMISS: "Dismiss (no action needed)",
-}
-"""Label of each choice, for pages."""
-STEP_CHOICES = (Choice.RETRY, Choice.CONTINUE, Choice.UNDO, Choice.CLOSE)
-FACT_CHOICES = (Choice.RETRY, Choice.UNDO, Choice.CLOSE)
-"""A Run cannot continue without its facts."""
-UNKNOWN_CHOICES = (Choice.RETRY, Choice.CONTINUE)
-"""A person says only whether the call was done: `continue` if it was, `retry` if it was not."""
-RUN_CHOICES = (Choice.CONTINUE, Choice.UNDO, Choice.CLOSE)
-UNDO_CHOICES = (Choice.RETRY, Choice.CONTINUE, Choice.CLOSE)
-DELIVERY_CHOICES = (Choice.RETRY, Choice.DISMISS)
 DELIVERY_DEADLINE = timedelta(days=1)
 STALL_PREFIX = "stuck_"
 """Before the kind of what makes no progress."""
@@ -251,6 +235,25 @@ _FOILS = _rows(
         "Find what {system} shows twice and take one of them back. Or waive the difference",
     ),
 )
+_DOCUMENTS = _rows(
+    (Choice.DISMISS,),
+    2 * _DAY,
+    (
+        "unmatched",
+        "A document of the other system that nothing asserts",
+        "Find out why {system} shows {object}. Pair it with what it answers, or take it back there",
+    ),
+    (
+        "pairing_ended",
+        "A pair that a person made ended: a document changed",
+        "Look at {object} and what {system} shows now. Pair them again if they still belong together",
+    ),
+    (
+        "rebuilt",
+        "An upgrade changed the state of counterfoils",
+        "Look at the counterfoils of each reconciliation. Their state follows from the documents of both sides",
+    ),
+)
 _USAGE = _rows(
     _DISMISS,
     2 * _DAY,
@@ -418,7 +421,7 @@ TOPICS: dict[str, tuple[CaseReason, ...]] = {
     "Steps of a Run": _STEPS,
     "Undo of a Run": _UNDOES,
     "Results of calls": _RESULTS,
-    "Counterfoils": _FOILS,
+    "Counterfoils": (*_FOILS, *_DOCUMENTS),
     "Usage": _USAGE,
     "Systems": _SYSTEMS,
     "Stalled work": _STALLS,

@@ -15,8 +15,9 @@ from counterfoil.core import ids, wire
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.clock import micros
-from counterfoil.core.foil import Foil, FoilState
+from counterfoil.core.foil import Foil, Observation, Pairing
 from counterfoil.core.money import INT64_MAX, Money
+from counterfoil.core.terms import Legs
 
 MAX_MESSAGE_CHARS = 4000
 MAX_REPEATED_CHARS = MAX_MESSAGE_CHARS - 40
@@ -52,6 +53,7 @@ def open_case(
     event: str | None = None,
     effect: str | None = None,
     foil: str | None = None,
+    observation: str | None = None,
     exposure: tuple[Money, ...] = (),
     count: int = 1,
 ) -> Case:
@@ -71,6 +73,7 @@ def open_case(
         event=event,
         effect=effect,
         foil=foil,
+        observation=observation,
         exposure=exposure,
         count=count,
         created_at=at,
@@ -145,17 +148,52 @@ def totals(amounts: Iterable[Money]) -> tuple[Money, ...]:
     return tuple(Money(minor, currency) for currency, minor in sorted(sums.items()))
 
 
-def case_of_break(foil: Foil, state: FoilState, reason: str, at: datetime) -> Case:
-    """Build the Case of a counterfoil that breaks or shows too much. It opens in the same transaction."""
-    amounts = ", ".join(f"{leg} {money}" for leg, money in sorted(foil.legs.items()))
+def case_of_break(foil: Foil, at: datetime) -> Case:
+    """Build the Case of a counterfoil that breaks or shows too much. It opens in the same transaction.
+
+    Money at stake is the difference, not the document.
+    """
     return open_case(
-        f"foil_{state}",
-        id=ids.derive("case", "foil", foil.id, str(state), micros(at)),
-        message=f"{foil.left} shows {foil.object} {foil.key} ({amounts}); {foil.right}: {reason}",
+        f"foil_{foil.state}",
+        id=ids.derive("case", "foil", foil.id, str(foil.state), foil.reason, micros(at)),
+        message=f"{foil.left} shows {foil.object} {foil.document} ({_amounts(foil.legs)}); {foil.right}: {foil.reason}",
         owners=(foil.owner,),
         at=at,
-        names={"object": f"{foil.object} {foil.key}", "system": foil.right},
+        names={"object": f"{foil.object} {foil.document}", "system": foil.right},
         run=foil.run,
         foil=foil.id,
-        exposure=(max(foil.legs.values(), key=lambda money: abs(money.minor)),) if foil.legs else (),
+        exposure=tuple(abs(money) for money in foil.open_money),
     )
+
+
+def case_of_unmatched(item: Observation, at: datetime) -> Case:
+    """Build the Case of a document that one system shows and that no assertion accounts for."""
+    return open_case(
+        "unmatched",
+        id=ids.derive("case", "unmatched", item.id, item.version),
+        message=f"{item.system} shows {item.document} ({_amounts(item.legs)}); no assertion accounts for it",
+        owners=(item.owner,),
+        at=at,
+        names={"object": item.document, "system": item.system},
+        observation=item.id,
+        exposure=tuple(abs(money) for money in item.money),
+    )
+
+
+def case_of_pairing(pairing: Pairing, foil: Foil, item: Observation, at: datetime) -> Case:
+    """Build the Case of a person's pair that ended because a document has other legs now."""
+    return open_case(
+        "pairing_ended",
+        id=ids.derive("case", "pairing", pairing.id),
+        message=f"The pair of {foil.document} and {item.document} ended: {foil.left} shows {_amounts(foil.legs)}, "
+        f"{item.system} shows {_amounts(item.legs)}",
+        owners=(foil.owner,),
+        at=at,
+        names={"object": f"{foil.object} {foil.document}", "system": foil.right},
+        foil=None,
+        exposure=tuple(abs(money) for money in foil.open_money),
+    )
+
+
+def _amounts(legs: Legs) -> str:
+    return ", ".join(f"{leg} {value}" for leg, value in sorted(legs.items()))

@@ -101,10 +101,16 @@ class Closure:
 
     def foils(self, operation: str) -> bool:
         """Add the foil rules of an operation; return False if it has none."""
-        rules = [r for r in self.documents.reconciliations.values() if r.foil.operation == operation]
+        rules = [
+            r
+            for r in self.documents.reconciliations.values()
+            if any(entry.operation == operation for _, entry in r.assertions)
+        ]
         for rule in rules:
             if self.add("reconciliation", rule.name):
-                self.event(rule.observe.event)
+                for _, entry in rule.entries:
+                    if entry.event is not None:
+                        self.event(entry.event)
                 self.add("object", rule.object)
         return bool(rules)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from counterfoil.expr import Expression
+from counterfoil.model.document_definition import FoilDefinition
 
 # ------------------------------------------------------------------ templates
 
@@ -298,39 +299,6 @@ class OperationDefinition:
     @property
     def writes(self) -> bool:
         return self.repeat != "read"
-
-
-@dataclass(frozen=True, slots=True)
-class FoilDefinition:
-    """A compiled reconciliation.
-
-    Formulas of an operation's foil read `input`, `result`, `event` and `run`. Those of an event's foil and of the
-    observation read `event`.
-    """
-
-    name: str
-    object: str
-    left: str
-    right: str
-    event: str | None
-    operation: str | None
-    when: Expression | None
-    key: Expression
-    legs: Mapping[str, Expression]
-    due: float
-    observe_event: str
-    observe_when: Expression | None
-    observe_key: Expression
-    observe_legs: Mapping[str, Expression]
-    tolerance: int
-    exact: bool
-    """The shape is 1:1."""
-    owners: tuple[str, ...]
-
-    @property
-    def owner(self) -> str:
-        """The role that owns its foils; empty if there is none."""
-        return next(iter(self.owners), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,13 +226,14 @@ def _read_copied(reader: UsageReader, contract: Contract, fields: Any, target: A
 
 
 def _reconciliation(reader: UsageReader, rule: kinds.Reconciliation) -> None:
-    asserted: dict[str, ContractPath | None] = {}
-    if rule.foil.event:
-        asserted["event"] = _event_path(rule.foil.event)
-    if rule.foil.operation:
-        asserted["input"] = ContractPath(("input", rule.foil.operation))
-        asserted["result"] = ContractPath(("output", rule.foil.operation))
-    observed = {"event": _event_path(rule.observe.event)}
-    for part, names in ((rule.foil, asserted), (rule.observe, observed)):
-        for text in (part.when, part.key, *part.legs.values()):
+    for _, entry in rule.entries:
+        names: dict[str, ContractPath | None] = {}
+        if entry.event:
+            names["event"] = ContractPath(("event", entry.event), (), True)
+        if isinstance(entry, kinds.AssertRule) and entry.operation:
+            names["input"] = ContractPath(("input", entry.operation))
+            names["result"] = ContractPath(("output", entry.operation))
+        for text in entry.formulas.values():
             reader.formula(text, names)
+        if rule.key is not None and entry.key is None:
+            reader.formula(rule.key, names)

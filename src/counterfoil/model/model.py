@@ -6,7 +6,7 @@ without files and lines, and compiles the same definitions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import date
 from functools import cached_property
 from typing import TypeVar
@@ -16,11 +16,12 @@ from counterfoil.core.errors import Misconfigured
 from counterfoil.core.minor_units import MinorUnits
 from counterfoil.model import kinds, overlays
 from counterfoil.model.closure import Closure
+from counterfoil.model.compile.foil import compile_foils, compile_observations
 from counterfoil.model.compile.mapping import compile_inbound, compile_outbound, events_of, minor_units
-from counterfoil.model.compile.operation import compile_foil
 from counterfoil.model.compile.workflow import compile_workflow
-from counterfoil.model.definition import Definition, FoilDefinition, InboundMapping, OutboundMapping
+from counterfoil.model.definition import Definition, InboundMapping, OutboundMapping
 from counterfoil.model.document import Data, Document
+from counterfoil.model.document_definition import FoilDefinition, ObservationDefinition
 from counterfoil.model.documents import Documents
 from counterfoil.model.versions import ContractVersions
 
@@ -107,7 +108,9 @@ class Model(Documents):
 
     @cached_property
     def _workflows_by_object(self) -> dict[str, list[str]]:
-        return _grouped((w.start.due and w.start.due.object, name) for name, w in self.workflows.items())
+        return _grouped(
+            (w.start.due.object if w.start.due else None, name) for name, w in self.workflows.items()
+        )
 
     def generations_by_event(self, event: str) -> list[Definition]:
         """Return the workflows for which this event starts a successor Run of the same key."""
@@ -123,7 +126,7 @@ class Model(Documents):
         events = {w.start.event for w in self.workflows.values()}
         events |= {w.start.successor_event for w in self.workflows.values()}
         rules = self.reconciliations.values()
-        events |= {rule.foil.event for rule in rules} | {rule.observe.event for rule in rules}
+        events |= {entry.event for rule in rules for _, entry in rule.entries}
         return frozenset(name for name in events if name is not None)
 
     # -------------------------------------------------------------- mappings
@@ -200,25 +203,35 @@ class Model(Documents):
     # -------------------------------------------------------------- foils
 
     @cached_property
-    def foils(self) -> Mapping[str, FoilDefinition]:
-        rules = self.reconciliations
-        return {name: compile_foil(rule, tuple(self.owners_of(rule))) for name, rule in rules.items()}
-
-    def foils_by_event(self, event: str) -> list[FoilDefinition]:
-        """Return the foil rules by which this event writes foils."""
-        return self._foils_by_event.get(event, [])
+    def foils(self) -> list[FoilDefinition]:
+        """Rules of the left sides."""
+        rules = self.reconciliations.values()
+        return [foil for rule in rules for foil in compile_foils(rule, tuple(self.owners_of(rule)))]
 
     @cached_property
     def _foils_by_event(self) -> dict[str, list[FoilDefinition]]:
-        return _grouped((foil.event, foil) for foil in self.foils.values())
+        return _grouped((foil.event, foil) for foil in self.foils)
+
+    @cached_property
+    def _observations(self) -> dict[str, list[ObservationDefinition]]:
+        rules = self.reconciliations.values()
+        return _grouped(
+            (entry.event, entry)
+            for rule in rules
+            for entry in compile_observations(rule, tuple(self.owners_of(rule)))
+        )
+
+    def foils_by_event(self, event: str) -> list[FoilDefinition]:
+        """Return the rules by which this event shows documents of left systems."""
+        return self._foils_by_event.get(event, [])
 
     def foils_by_operation(self, operation: str) -> list[FoilDefinition]:
-        """Return the foil rules by which the intent of this operation writes foils."""
-        return [foil for foil in self.foils.values() if foil.operation == operation]
+        """Return the rules by which the intent of this operation writes foils."""
+        return [foil for foil in self.foils if foil.operation == operation]
 
-    def foils_by_observation(self, event: str) -> list[FoilDefinition]:
-        """Return the foil rules whose foils this event may match."""
-        return [foil for foil in self.foils.values() if foil.observe_event == event]
+    def foils_by_observation(self, event: str) -> list[ObservationDefinition]:
+        """Return the rules by which this event shows documents of right systems."""
+        return self._observations.get(event, [])
 
 
 def _grouped(pairs: Iterable[tuple[str | None, T]]) -> dict[str, list[T]]:

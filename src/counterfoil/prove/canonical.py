@@ -15,7 +15,7 @@ import msgspec
 
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.effect import UNFINISHED, EffectState
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from counterfoil.core.run import Direction
 from counterfoil.prove.invariants import BAD
 from counterfoil.prove.world import World

@@ -12,7 +12,10 @@ import msgspec
 from counterfoil.core.case import Case
 from counterfoil.core.cases import case_of_break
 from counterfoil.core.effect import Effect, EffectState
-from counterfoil.core.foil import Foil, FoilState
+from counterfoil.core.foil import NEEDS_CASE, Foil, Observation
+from counterfoil.core.matching import FoilState
+from counterfoil.core.money import Money
+from counterfoil.core.settle import MatchRows, settle
 from counterfoil.model import definition as d
 from counterfoil.model.blocks import blocks_of
 from counterfoil.prove.world import Move, ProofContext, World
@@ -44,12 +47,12 @@ class Observations:
         first = showable[0]
         yield Move(
             "", first.right, f"shows {first.object} {first.key}: {first.rule} is matched",
-            partial(self._show, w, first, FoilState.MATCHED),
+            partial(self._show, w, first, agrees=True),
         )  # fmt: skip
         for foil in showable if faulty else ():
             yield Move(
-                "late", foil.right, f"shows {foil.object} {foil.key} with another amount: {foil.rule} is broken",
-                partial(self._show, w, foil, FoilState.BROKEN),
+                "late", foil.right, f"shows {foil.object} {foil.key} in another currency: {foil.rule} is broken",
+                partial(self._show, w, foil, agrees=False),
             )  # fmt: skip
 
     def showable(self, w: World, f: Foil) -> bool:
@@ -70,24 +73,54 @@ class Observations:
                 return True
         return bool(deadlines) and any(f.due <= min(x.at for x in deadlines) for f in w.foils)
 
-    def _show(self, w: World, foil: Foil, state: FoilState) -> World:
-        w = move_foil(w, foil, state)
-        if state is FoilState.MATCHED:
+    def _show(self, w: World, foil: Foil, *, agrees: bool) -> World:
+        w = judged(w, foil, (_observation(foil, w.now, agrees=agrees),))
+        state = next(f.state for f in w.foils if f.id == foil.id)
+        if agrees:
             effect = next((e for e in w.effects if e.id == foil.effect and e.state is _E.ACCEPTED), None)
             if effect is not None:
                 return self.confirm(w, effect)
         return self.context.turn(w, ("foil", f"{foil.id}:{state}", {"foil": foil.id, "state": str(state)}))
 
-    def settle(self, w: World, case: Case, state: FoilState) -> World:
+    def settle(self, w: World, case: Case) -> World:
+        """Show the other half of the foil that a Case is about."""
         foil = next(f for f in w.foils if f.id == case.foil)
-        return self._show(w, foil, state)
+        return self._show(w, foil, agrees=True)
 
 
-def move_foil(w: World, foil: Foil, state: FoilState) -> World:
-    changed = msgspec.structs.replace(foil, state=state)
-    cases = tuple(k for k in w.cases if k.foil != foil.id)
-    if state is FoilState.BROKEN:
-        cases = (*cases, case_of_break(foil, state, "it does not agree", w.now))
-    return msgspec.structs.replace(
-        w, foils=tuple(changed if f.id == foil.id else f for f in w.foils), cases=cases
+def _observation(foil: Foil, now: datetime, *, agrees: bool) -> Observation:
+    """Return the other half of a foil: its legs, or the same amounts in another currency."""
+    legs = foil.legs
+    if not agrees:
+        other = (
+            "EUR" if all(not isinstance(m, Money) or m.currency != "EUR" for m in legs.values()) else "USD"
+        )
+        legs = {leg: Money(m.minor, other) if isinstance(m, Money) else m for leg, m in legs.items()}
+    return Observation(
+        id=f"obs:{foil.id}",
+        rule=foil.rule,
+        key=foil.key,
+        document=f"{foil.right}:{foil.document}",
+        version=1,
+        system=foil.right,
+        legs=legs,
+        terms=foil.terms,
+        entity=foil.entity,
+        names=(foil.document,),
+        event="",
+        since=now,
+        at=now,
     )
+
+
+def judged(w: World, foil: Foil, observed: tuple[Observation, ...]) -> World:
+    """Return the World after one foil was judged by what the other system shows of it."""
+    changed = settle(MatchRows((foil,), observed), w.now).foils
+    if not changed:
+        return w
+    after = changed[0]
+    cases = tuple(k for k in w.cases if k.foil != foil.id)
+    if after.state in NEEDS_CASE:
+        cases = (*cases, case_of_break(after, w.now))
+    foils = tuple(after if f.id == foil.id else f for f in w.foils)
+    return msgspec.structs.replace(w, foils=foils, cases=cases)

@@ -10,7 +10,6 @@ import msgspec
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.effect import IN_FLIGHT, UNSETTLED, EffectState
-from counterfoil.core.foil import FoilState
 from counterfoil.prove.observations import Observations
 from counterfoil.prove.outcomes import PossibleOutcomes
 from counterfoil.prove.world import Move, ProofContext, World
@@ -66,7 +65,7 @@ class PossibleDecisions:
                 "",
                 case.owner,
                 f"corrects the cause of {about}; the other system shows it",
-                partial(self.observations.settle, w, case, FoilState.MATCHED),
+                partial(self.observations.settle, w, case),
             )
             return
         e = next((x for x in w.effects if x.id == case.effect), None)

@@ -10,12 +10,12 @@ from functools import partial
 import msgspec
 
 from counterfoil.core.effect import EffectState
-from counterfoil.core.foil import FoilState
+from counterfoil.core.foil import UNFINISHED_FOILS
 from counterfoil.core.run import Direction
 from counterfoil.model import definition as d
 from counterfoil.model.blocks import blocks_of
 from counterfoil.prove.arrivals import PossibleEvents
-from counterfoil.prove.observations import Observations, move_foil
+from counterfoil.prove.observations import Observations, judged
 from counterfoil.prove.world import Move, ProofContext, World
 from counterfoil.rules.workflow.state import StepState
 
@@ -57,7 +57,7 @@ class Timing:
         if not w.state.started and w.state.starts_at is not None:
             deadlines.append(ProofDeadline(w.state.starts_at, "", "the start date of the Run comes"))
         for foil in w.foils if w.run.direction is Direction.FORWARD else ():
-            if foil.state in (FoilState.OPEN, FoilState.PARTLY):
+            if foil.state in UNFINISHED_FOILS:
                 fault = "late" if self.observations.showable(w, foil) else ""
                 what = f"{foil.rule} is past due: {foil.right} has not shown it"
                 deadlines.append(ProofDeadline(foil.due, fault, what))
@@ -73,7 +73,7 @@ class Timing:
             fault = "timeout" if self.arrivals.matching_data(w, step) is not None else ""
             return ProofDeadline(at, fault, f"no {step.event} has arrived: the time of {_place(key)} is over")
         if isinstance(step, d.Wait) and step.foils is not None:
-            open_ = [f for f in w.foils if f.state in (FoilState.OPEN, FoilState.PARTLY)]
+            open_ = [f for f in w.foils if f.state in UNFINISHED_FOILS]
             fault = "timeout" if any(self.observations.showable(w, f) for f in open_) else ""
             return ProofDeadline(
                 at, fault, f"counterfoils are not settled: the time of {_place(key)} is over"
@@ -103,8 +103,8 @@ class Timing:
             coming = [x.at for x in self.deadlines(w) if x.at <= until and not (in_queue and not x.fault)]
             w = msgspec.structs.replace(w, now=min(coming, default=until))
             for foil in w.foils:
-                if foil.state in (FoilState.OPEN, FoilState.PARTLY) and foil.due <= w.now:
-                    w = move_foil(w, foil, FoilState.BROKEN)
+                if foil.state in UNFINISHED_FOILS and foil.due <= w.now:
+                    w = judged(w, foil, ())
             w = self.context.turn(w)
             if w.over or w.now >= until or any(e.state is EffectState.PLANNED for e in w.effects):
                 return w

@@ -30,6 +30,7 @@ from counterfoil.core.foil import Foil
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.model import Model
 from counterfoil.model import definition as d
+from counterfoil.model.document_definition import FoilDefinition
 from counterfoil.model.fields import is_money
 from counterfoil.prove.bounded_definition import bounded_definition
 from counterfoil.prove.lookup_model import BEGIN, FORMULA_ERRORS, LookupModel
@@ -160,7 +161,7 @@ class ProofContext:
         )
         return self.turn(world, ("start", f"start#{values.number}", names))
 
-    def _start_foil(self, rule: d.FoilDefinition, event: Any, run: str, values: StartValues) -> Foil | None:
+    def _start_foil(self, rule: FoilDefinition, event: Any, run: str, values: StartValues) -> Foil | None:
         try:
             owed = matching.owed(rule, event, LookupModel(self.model, values.heads, BEGIN).ask)
         except FORMULA_ERRORS:

@@ -105,7 +105,7 @@ class _ModelPaths:
             documents += [
                 self._data("reconciliation", name)
                 for name, rule in sorted(self.model.reconciliations.items())
-                if event in (rule.foil.event, rule.observe.event)
+                if any(event == entry.event for _, entry in rule.entries)
             ]
             documents.append(sorted(self.waited.get(event, set())))
             for name in self._started_by(event):

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.core.foil import Legs
 from counterfoil.core.money import Money
+from counterfoil.core.terms import Legs
 
 
 class ReplayedCall(msgspec.Struct, frozen=True, kw_only=True):

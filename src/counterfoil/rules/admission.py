@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,7 @@ from counterfoil.core.canonical import CanonicalEvent, Head, Receipt, rank, rank
 from counterfoil.core.case import Case
 from counterfoil.core.contradictions import clash_case, content_of
 from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.foil_versions import Withdrawal
 from counterfoil.core.link import Link, ext_topic
 from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
@@ -240,6 +241,8 @@ class AdmissionConsequences(msgspec.Struct, frozen=True, kw_only=True):
     starts: tuple[RoutedStart, ...]
     """Runs that the event starts, then Runs that a date of its object will start."""
     owed: tuple[OwedFoil, ...]
+    withdrawn: tuple[Withdrawal, ...]
+    """Documents of both sides that the event takes out, where they were shown before."""
     carrier: str | None
     """The first Run that the event itself starts: its foils belong to it."""
 
@@ -267,12 +270,18 @@ def consequences(
             head = head_of(model, event, forms, now, read)
         starts = routing.starts(model, event, lookup, forms)
         due = [] if head is None else routing.due_starts(model, event.object, head_names(head), lookup)
-        writers = matching.writers(model, forms.values())
-        owed = [foil for rule, form in writers if (foil := matching.owed(rule, form, lookup))]
+        owed = [
+            foil
+            for rule, form in matching.writers(model, forms.values())
+            if (foil := matching.owed(rule, form, lookup))
+        ]
+        withdrawn = matching.withdrawals(model, forms.values(), lookup)
     except FAULTS as error:
         raise _routing_failed(model, event, error) from error
     carrier = starts[0].run if starts else None
-    return AdmissionConsequences(head=head, starts=(*starts, *due), owed=tuple(owed), carrier=carrier)
+    return AdmissionConsequences(
+        head=head, starts=(*starts, *due), owed=tuple(owed), withdrawn=tuple(withdrawn), carrier=carrier
+    )
 
 
 def observations(model: Model, event: CanonicalEvent, forms: Forms, lookup: Lookup) -> list[Observation]:
@@ -282,6 +291,25 @@ def observations(model: Model, event: CanonicalEvent, forms: Forms, lookup: Look
         return [o for rule, form in rules if (o := matching.observation_of(rule, form, lookup))]
     except FAULTS as error:
         raise _routing_failed(model, event, error) from error
+
+
+class EventDocuments(NamedTuple):
+    """Documents of both sides that an event shows."""
+
+    foils: tuple[Foil, ...]
+    observations: tuple[Observation, ...]
+    withdrawals: tuple[Withdrawal, ...]
+
+
+def documents(model: Model, event: CanonicalEvent, forms: Forms, lookup: Lookup) -> EventDocuments:
+    """Return the documents that an event shows, apart from Runs. Raises HeldDelivery, LookupNeeded."""
+    try:
+        owed = [matching.owed(rule, form, lookup) for rule, form in matching.writers(model, forms.values())]
+        withdrawn = tuple(matching.withdrawals(model, forms.values(), lookup))
+    except FAULTS as error:
+        raise _routing_failed(model, event, error) from error
+    foils = tuple(matching.foil_of(foil, None) for foil in owed if foil is not None)
+    return EventDocuments(foils, tuple(observations(model, event, forms, lookup)), withdrawn)
 
 
 def _routing_failed(model: Model, event: CanonicalEvent, error: Exception) -> HeldDelivery:

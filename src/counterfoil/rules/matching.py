@@ -1,24 +1,33 @@
-"""Foil rules: the counterfoils that an event opens, and its observations for others."""
+"""Documents of both sides: what an event asserts on the left, and what it shows on the right.
+
+`core.matching` judges them. This module turns events into rows by the reconciliations of the governance files.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from counterfoil.core import ids
 from counterfoil.core.canonical import CanonicalEvent
-from counterfoil.core.foil import Foil, FoilState, Legs, Observation
+from counterfoil.core.document import Side
+from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.foil_versions import Withdrawal
+from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
+from counterfoil.core.settle import settled_alone
+from counterfoil.core.terms import Legs
+from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.model import Model
-from counterfoil.model.definition import FoilDefinition
+from counterfoil.model.document_definition import DocumentDefinition, FoilDefinition, ObservationDefinition
 from counterfoil.rules.json_values import event_names
 from counterfoil.rules.templates import Lookup, UnusableValue, truth
 from counterfoil.rules.templates import key as key_of
 
 
 def writers(model: Model, forms: Iterable[CanonicalEvent]) -> Iterator[tuple[FoilDefinition, CanonicalEvent]]:
-    """Return the rules by which an event writes foils, each with the version that it reads.
+    """Return the rules by which an event shows left documents, each with the version that it reads.
 
     If there are rules for several versions between the same two systems, the one nearest to the sent version writes:
     one event writes one foil.
@@ -34,68 +43,181 @@ def _between(rule: FoilDefinition) -> tuple[str, str, str]:
     return rule.object, rule.left, rule.right
 
 
+class DocumentFields(NamedTuple):
+    """Values of an entry's formulas for one document."""
+
+    document: str
+    key: str
+    legs: Legs
+    stands: bool
+    reverses: str
+    names: tuple[str, ...]
+    entity: str
+    effective: str
+
+
 class OwedFoil(NamedTuple):
-    """A foil that an event opens by a rule, before it is a row of a Run."""
+    """A foil that an event asserts by a rule, before it is a row of a Run."""
 
     rule: FoilDefinition
     event: CanonicalEvent
-    key: str
-    legs: Legs
+    fields: DocumentFields
+
+    @property
+    def key(self) -> str:
+        return self.fields.key
+
+    @property
+    def legs(self) -> Legs:
+        return self.fields.legs
+
+
+def fields_of(
+    rule: DocumentDefinition, names: Mapping[str, Any], lookup: Lookup | None, default_document: str
+) -> DocumentFields:
+    """Evaluate the formulas of an entry. Raises UnusableValue and the errors of formulas.
+
+    The legs of a document that does not stand are not read.
+    """
+    document = default_document if rule.document is None else key_of(rule.document, names, lookup)
+    key = key_of(rule.key, names, lookup)
+    stands = truth(rule.stands, names, lookup)
+    legs = {leg: _leg(rule.name, leg, e(names, lookup)) for leg, e in rule.legs.items()} if stands else {}
+    entity = _text(rule.entity(names, lookup)) if rule.entity is not None else ""
+    effective = rule.effective(names, lookup) if rule.effective is not None else None
+    named = rule.document_names(names, lookup) if rule.document_names is not None else ()
+    return DocumentFields(
+        document,
+        key,
+        legs,
+        stands,
+        _text(rule.reverses(names, lookup)) if rule.reverses is not None else "",
+        tuple(_text(n) for n in named) if isinstance(named, list | tuple) else (_text(named),),
+        entity,
+        effective.isoformat() if isinstance(effective, date) else _text(effective),
+    )
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _leg(rule: str, leg: str, value: Any) -> Money | int | str:
+    if isinstance(value, bool) or not isinstance(value, Money | int | str):
+        raise UnusableValue(f"leg {leg} of {rule} is neither money, a whole number nor text but {value!r}")
+    return value
 
 
 def owed(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> OwedFoil | None:
-    """Return the foil that an event opens by a rule; None if its `when` is false."""
+    """Return what an event asserts by a rule; None if its `when` is false."""
     names = {"event": event_names(event)}
     if not truth(rule.when, names, lookup):
         return None
-    key = key_of(rule.key, names, lookup)
-    return OwedFoil(
-        rule, event, key, _legs(rule.name, {leg: e(names, lookup) for leg, e in rule.legs.items()})
-    )
+    return OwedFoil(rule, event, fields_of(rule, names, lookup, event.key))
+
+
+def withdrawals(model: Model, forms: Iterable[CanonicalEvent], lookup: Lookup | None) -> Iterator[Withdrawal]:
+    """Return the documents that an event takes out, if they were shown before: a `when` became false for them.
+
+    An entry without legs shows nothing, so it withdraws nothing; nor does an entry beside one that shows the document.
+    """
+    for form in forms:
+        sides: tuple[tuple[Side, Sequence[DocumentDefinition]], ...] = (
+            ("left", model.foils_by_event(form.type)),
+            ("right", model.foils_by_observation(form.type)),
+        )
+        for side, rules in sides:
+            if all(rule.when is None for rule in rules):
+                continue
+            names = {"event": event_names(form)}
+            applies = [truth(rule.when, names, lookup) for rule in rules]
+            documents = [
+                (rule.name, _document(rule, form, names, lookup)) if rule.legs or holds else None
+                for rule, holds in zip(rules, applies, strict=True)
+            ]
+            of_others = {name for name, holds in zip(documents, applies, strict=True) if holds}
+            for rule, document in filter(None, dict.fromkeys(documents)):
+                if document is not None and (rule, document) not in of_others:
+                    yield Withdrawal(
+                        side=side, rule=rule, document=document, version=form.version, cause=form.id
+                    )
+
+
+def _document(
+    rule: DocumentDefinition, event: CanonicalEvent, names: dict[str, Any], lookup: Lookup | None
+) -> str | None:
+    """Return the document that an event is about; None if it names none."""
+    if rule.document is None:
+        return f"{event.object}:{event.key}"
+    try:
+        return key_of(rule.document, names, lookup)
+    except (EvaluationError, BudgetExceeded, UnusableValue):
+        return None
 
 
 def foil_of(foil: OwedFoil, run: str | None) -> Foil:
     """Return the row of a foil, for the Run that belongs to it."""
-    rule, event, key, legs = foil
-    return Foil(
-        id=ids.derive("foil", rule.name, key),
+    rule, event, fields = foil
+    row = Foil(
+        id=foil_id(rule.name, fields.document),
         rule=rule.name,
-        key=key,
+        key=fields.key,
+        document=fields.document,
+        version=event.version,
         object=rule.object,
         left=rule.left,
         right=rule.right,
-        legs=legs,
+        legs=fields.legs,
+        terms=rule.terms,
+        entity=fields.entity,
+        effective=fields.effective or event.effective_at.date().isoformat(),
+        stands=fields.stands,
+        stood=fields.stands,
+        reverses=fields.reverses,
+        names=fields.names,
         due=event.received_at + timedelta(seconds=rule.due),
         state=FoilState.OPEN,
-        tolerance=rule.tolerance,
-        exact=rule.exact,
         run=run,
         cause=event.id,
         owner=rule.owner,
         created_at=event.received_at,
+        known_from=event.received_at,
     )
+    return settled_alone(row, event.received_at)
 
 
-def observation_of(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> Observation | None:
-    """Return what an event shows of a foil's other half; None if it is about something else."""
+def foil_id(rule: str, document: str) -> str:
+    """Return the id of a document's foil: intent, outcome and event of one document are one row."""
+    return ids.derive("foil", rule, document)
+
+
+def observation_of(
+    rule: ObservationDefinition, event: CanonicalEvent, lookup: Lookup | None
+) -> Observation | None:
+    """Return what an event shows of a document of the right side; None if the `when` of the rule is false."""
     names = {"event": event_names(event)}
-    if not truth(rule.observe_when, names, lookup):
+    if not truth(rule.when, names, lookup):
         return None
-    key = key_of(rule.observe_key, names, lookup)
+    fields = fields_of(rule, names, lookup, f"{event.object}:{event.key}")
     return Observation(
-        id=ids.derive("obs", rule.name, key, event.id),
+        id=ids.derive("obs", rule.name, fields.document),
         rule=rule.name,
-        key=key,
-        subject=f"{event.system}:{event.object}:{event.key}",
+        key=fields.key,
+        document=fields.document,
         version=event.version,
-        legs=_legs(rule.name, {leg: e(names, lookup) for leg, e in rule.observe_legs.items()}),
+        system=rule.right,
+        legs=fields.legs,
+        terms=rule.terms,
+        entity=fields.entity,
+        effective=fields.effective or event.effective_at.date().isoformat(),
+        stands=fields.stands,
+        stood=fields.stands,
+        reverses=fields.reverses,
+        names=fields.names,
+        state="unmatched" if fields.stands else "gone",
         event=event.id,
+        owner=rule.owners[0] if rule.owners else "",
+        case_at=event.received_at + timedelta(seconds=rule.grace),
+        since=event.received_at,
         at=event.received_at,
     )
-
-
-def _legs(rule: str, legs: dict[str, Any]) -> Legs:
-    for leg, value in legs.items():
-        if not isinstance(value, Money):
-            raise UnusableValue(f"leg {leg} of {rule} is not money but {value!r}")
-    return legs

@@ -28,7 +28,7 @@ def consumers(model: Model, event: str) -> list[str]:
         if event in (start.event, later) or event in awaited_events(model, workflow):
             names.add(f"workflow:{name}")
     for name, rule in model.reconciliations.items():
-        if event in (rule.foil.event, rule.observe.event):
+        if any(event == entry.event for _, entry in rule.entries):
             names.add(f"reconciliation:{name}")
     return sorted(names)
 
@@ -50,7 +50,7 @@ def callers(model: Model, operation: str) -> list[str]:
         if mapping.fetch is not None and mapping.fetch.call == operation:
             names.add(f"mapping:{name}")
     for name, rule in model.reconciliations.items():
-        if rule.foil.operation == operation:
+        if any(entry.operation == operation for _, entry in rule.assertions):
             names.add(f"reconciliation:{name}")
     return sorted(names)
 

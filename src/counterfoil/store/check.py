@@ -19,8 +19,11 @@ from counterfoil.core.call import DOOR as CALLED
 from counterfoil.core.case import CaseState
 from counterfoil.core.cases import case_topic
 from counterfoil.core.effect import IN_FLIGHT, UNFINISHED, Effect, EffectState
-from counterfoil.core.foil import LIVE, Foil, FoilState, newest_versions, settle
+from counterfoil.core.matching import FoilState
+from counterfoil.core.money import Money
+from counterfoil.core.roll_forward import roll_forward
 from counterfoil.core.run import TERMINAL, Run, RunStatus
+from counterfoil.core.settle import rules_of, settle
 from counterfoil.core.usage import UsageRow, digest
 from counterfoil.store.dump import Dump
 
@@ -55,8 +58,9 @@ def violations(dump: Dump, at: datetime, irreversible: Collection[str] = ()) -> 
         _calls(dump),
         _usage(dump),
         _inbox(dump, at),
-        _joined(dump),
-        _amounts(dump),
+        _joined(dump, at),
+        _identity(dump, at),
+        _residuals(dump, at),
         _guards(dump),
         _quotas(dump, at),
         _quorums(dump),
@@ -154,56 +158,45 @@ def _inbox(dump: Dump, at: datetime) -> Iterator[str]:
         yield f"5: the inbox has items of {lost}, which does not exist"
 
 
-def _joined(dump: Dump) -> Iterator[str]:
-    """6. No match has both an unmatched foil and an observation that matching would join."""
-    unmatched = {FoilState.PROVISIONAL, FoilState.OPEN}
+def _joined(dump: Dump, at: datetime) -> Iterator[str]:
+    """6. Each state is what matching says of its standing documents, before its due time or at this time."""
     for match in dump.matches:
-        states = settle(match.foils, match.observations, _LONG_AGO).states
-        for foil in match.foils:
-            would = states.get(foil.id, foil.state)
-            joins = would in (FoilState.MATCHED, FoilState.OVER, FoilState.PARTLY) and foil.state in unmatched
-            fills = would is FoilState.MATCHED and foil.state in (FoilState.PARTLY, FoilState.BROKEN)
-            if joins or fills:
-                yield f"6: {foil.id} is {foil.state}, matching would make it {would}"
+        stored = {foil.id: foil for foil in match.foils}
+        settled = settle(match.rows, _LONG_AGO)
+        late = {foil.id: foil for foil in settle(match.rows, at).foils}
+        for would in settled.foils:
+            foil, now = stored[would.id], late.get(would.id)
+            # A waiver given before the due time keeps its reason after it.
+            waived = foil.state is FoilState.WAIVED and foil.state in (would.state, now and now.state)
+            if now is not None and not (waived and now.residual == foil.residual):
+                yield f"6: {foil.id} is {foil.state}, matching would make it {would.state}"
+        for item in settled.observations:
+            o = next(o for o in match.observations if o.id == item.id)
+            yield f"6: {o.id} is {o.state}, matching would make it {item.state}"
 
 
-def _amounts(dump: Dump) -> Iterator[str]:
-    """7. Asserted - observed = what is outstanding - unmatched items: true of every sum when no observation
-    gives more than it shows, no foil takes more than it asserts, and the matched are covered."""
+def _identity(dump: Dump, at: datetime) -> Iterator[str]:
+    """7. Asserted - observed = the items of each kind, per pair of systems, entity and currency."""
+    for line in roll_forward([(match.rule, match.rows) for match in dump.matches], at, None, None):
+        if not line.balanced:
+            items = ", ".join(f"{name} {minor}" for name, minor in line.columns.items() if minor)
+            books = f"{line.rule} {line.entity} {line.currency}"
+            yield f"7: {books}: {line.asserted} less {line.observed} minor units is not {items or 'nothing'}"
+
+
+def _residuals(dump: Dump, at: datetime) -> Iterator[str]:
+    """7. The identity holds with the residuals of the rows too: they add up to those of the documents."""
+    sums: Counter[tuple[str, str, str]] = Counter()
     for match in dump.matches:
-        observed = {o.id: o for o in newest_versions(match.observations)}
-        foils = {f.id: f for f in match.foils}
-        allocated: Counter[tuple[str, str]] = Counter()
-        covered: Counter[tuple[str, str]] = Counter()
-        for a in match.allocations:
-            foil, o = foils.get(a.foil), observed.get(a.observation)
-            if foil is None or o is None or foil.state not in LIVE - {FoilState.WAIVED}:
-                yield f"7: {a.observation} covers {a.foil}, one of which does not count"
-                continue
-            if foil.legs[a.leg].currency != a.amount.currency or o.legs[a.leg].currency != a.amount.currency:
-                yield f"7: {a.observation} covers {a.foil} in another currency"
-            allocated[o.id, a.leg] += a.amount.minor
-            covered[foil.id, a.leg] += a.amount.minor
-        for (id_, leg), minor in allocated.items():
-            if not _within(minor, observed[id_].legs[leg].minor):
-                yield f"7: {id_} shows {observed[id_].legs[leg]} as {leg} and gives {minor} minor units"
+        leg = rules_of(match.rows).total or ""
+        judged = {foil.id: foil for foil in settle(match.rows, at).foils}
         for foil in match.foils:
-            yield from _covered(foil, covered)
-
-
-def _covered(foil: Foil, covered: Counter[tuple[str, str]]) -> Iterator[str]:
-    for leg, want in foil.legs.items():
-        got = covered[foil.id, leg]
-        if not _within(got, want.minor):
-            yield f"7: {foil.id} asserts {want} as {leg} and took {got} minor units"
-        if foil.state in (FoilState.MATCHED, FoilState.OVER) and abs(want.minor - got) > foil.tolerance:
-            yield f"7: {foil.id} is {foil.state} with {got} minor units of {want} as {leg}"
-        if foil.state in (FoilState.OPEN, FoilState.PROVISIONAL) and got:
-            yield f"7: {foil.id} is {foil.state} and took {got} minor units as {leg}"
-
-
-def _within(part: int, whole: int) -> bool:
-    return 0 <= part <= whole or whole <= part <= 0
+            value, by = foil.legs.get(leg), judged.get(foil.id, foil).residual.get(leg, 0)
+            if isinstance(value, Money):
+                sums[match.rule, foil.entity, value.currency] += foil.residual.get(leg, 0) - by
+    for (rule, entity, currency), off in sums.items():
+        if off:
+            yield f"7: {rule} {entity} {currency}: the residuals of its rows are {off} minor units off"
 
 
 def _guards(dump: Dump) -> Iterator[str]:

@@ -14,7 +14,7 @@ from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.effect import Effect
-from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.foil import Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
@@ -22,11 +22,13 @@ from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
 from counterfoil.core.usage import UsageRow
 from counterfoil.store.port import views
+from counterfoil.store.port.matches import DocumentVersion
 
 if TYPE_CHECKING:
     from counterfoil.store.memory.tables import Tables
 
 
+version_order = attrgetter("side", "rule", "document", "known_from", "version", "body")
 _LINK_ORDER = ("object", "system", "account", "ext_id", "valid_from", "canonical", "status")
 
 
@@ -91,6 +93,13 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """id, batch, at, reason, message, source, event, body."""
     calls: list[OperationCall] = []
     """In order of consumer, operation and key."""
+    versions: list[DocumentVersion] = []
+    """Every version of every document, in order of `version_order`."""
+    pairings: list[Pairing] = []
+    """Those that have ended too."""
+    waivers: list[Waiver] = []
+    match_basis: list[tuple[str, str]] = []
+    """Reconciliation, digest."""
 
     @property
     def foils(self) -> list[Foil]:
@@ -104,11 +113,6 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
 def dump_memory(db: Tables) -> Dump:
     places = {id_: index for index, id_ in db.tree.items()}
     links = [*db.links.values(), *db.old_links.values()]
-    sides: dict[tuple[str, str], tuple[list[Foil], list[Observation]]] = {}
-    for foil in db.foils.values():
-        sides.setdefault((foil.rule, foil.key), ([], []))[0].append(foil)
-    for o in db.observations.values():
-        sides.setdefault((o.rule, o.key), ([], []))[1].append(o)
     return Dump(
         receipts=[db.receipts[no] for no in sorted(db.receipts)],
         todos=sorted((kind, ref, topic) for (kind, ref), topic in db.todos.items()),
@@ -122,18 +126,7 @@ def dump_memory(db: Tables) -> Dump:
         approvals=[db.approvals[id_] for id_ in sorted(db.approvals)],
         votes=[db.votes[key] for key in sorted(db.votes)],
         cases=[db.cases[id_] for id_ in sorted(db.cases)],
-        matches=[
-            views.MatchRow(
-                rule=rule,
-                key=key,
-                foils=tuple(sorted(foils, key=lambda f: f.id)),
-                observations=tuple(sorted(observations, key=lambda o: o.id)),
-                allocations=tuple(
-                    sorted(db.allocations.get((rule, key), ()), key=lambda a: (a.foil, a.observation, a.leg))
-                ),
-            )
-            for (rule, key), (foils, observations) in sorted(sides.items())
-        ],
+        matches=_matches(db),
         guards=sorted(
             GuardRow(scope=s, key=k, used=used, limit=limit) for (s, k), (used, limit) in db.guards.items()
         ),
@@ -160,4 +153,35 @@ def dump_memory(db: Tables) -> Dump:
         plans=[db.plans[digest] for digest in sorted(db.plans)],
         releases=[db.release_steps[no] for no in sorted(db.release_steps)],
         present=db.present_release.get("present"),
+        versions=sorted((v for history in db.versions.values() for v in history), key=version_order),
+        pairings=[db.pairings[id_] for id_ in sorted(db.pairings)],
+        waivers=[db.waivers[id_] for id_ in sorted(db.waivers)],
+        match_basis=sorted(db.match_basis.items()),
     )
+
+
+def _matches(db: Tables) -> list[views.MatchRow]:
+    sides: dict[tuple[str, str], tuple[list[Foil], list[Observation]]] = {}
+    for foil in db.foils.values():
+        sides.setdefault((foil.rule, foil.key), ([], []))[0].append(foil)
+    for o in db.observations.values():
+        sides.setdefault((o.rule, o.key), ([], []))[1].append(o)
+    pairings = [p for _, p in sorted(db.pairings.items()) if p.ended_at is None]
+    waivers = [w for _, w in sorted(db.waivers.items()) if w.ended_at is None]
+    rows = []
+    for (rule, key), (foils, observations) in sorted(sides.items()):
+        ids = {f.id for f in foils}
+        allocations = db.allocations.get((rule, key), ())
+        rows.append(
+            views.MatchRow(
+                rule=rule,
+                key=key,
+                asserted_before=db.asserted_before(rule, key),
+                foils=tuple(sorted(foils, key=lambda f: f.id)),
+                observations=tuple(sorted(observations, key=lambda o: o.id)),
+                pairings=tuple(p for p in pairings if p.foil in ids),
+                waivers=tuple(w for w in waivers if w.foil in ids),
+                allocations=tuple(sorted(allocations, key=lambda a: (a.foil, a.observation, a.leg))),
+            )
+        )
+    return rows

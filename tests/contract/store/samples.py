@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any
+
+from msgspec.structs import replace
 
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.effect import Effect, EffectState
-from counterfoil.core.foil import Foil, FoilState, Observation
+from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
+from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person
 from counterfoil.core.run import Direction, RunStatus
+from counterfoil.core.terms import Terms
+from counterfoil.store.port.documents import (
+    DecideMatch,
+    Decision,
+    Pair,
+    Unpair,
+    Waive,
+    covers_of,
+    seen_of,
+)
 from counterfoil.store.port.effects import Conclude, Intent, SendAttempt
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.people import Decide, PutPerson, Resolve
@@ -25,8 +37,7 @@ from counterfoil.store.port.turns import Turn
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 DAY = timedelta(days=1)
-Places: TypeAlias = Callable[[str], Awaitable[Any]]
-"""Opens one more store of a kind on the same database; see conftest."""
+PARTS = Terms(shape="n:m")
 
 
 def at(seconds: float) -> datetime:
@@ -60,6 +71,30 @@ def case(id_: str = "case_1", **more: Any) -> Case:
         "created_at": T0,
     }
     return Case(**{**fields, **more})
+
+
+def decide(
+    decision: Decision, id_: str = "", when: datetime = T0, automatic: bool = True, **more: Any
+) -> DecideMatch:
+    """A person's decision on a match: done at once, or requested where it is not automatic."""
+    covers = covers_of(decision)
+    fields = {"covers": covers, "subject": wire.digest(covers.decode()), "requester": decision.person}
+    row = approval(id_ or f"apr_{wire.digest(covers.decode())[:12]}", "", **{**fields, **more})
+    return DecideMatch(decision=decision, approval=replace(row, automatic=automatic), at=when)
+
+
+def pair(foil: Foil, shown: Observation, who: str = "ann") -> Pair:
+    seen = seen_of(foil, shown)
+    return Pair(foil=foil.id, observation=shown.id, seen=seen, note="the same", person=who)
+
+
+def unpair(foil: Foil, shown: Observation, who: str = "ann") -> Unpair:
+    seen = seen_of(foil, shown)
+    return Unpair(foil=foil.id, observation=shown.id, seen=seen, note="not the same", person=who)
+
+
+def waive(foil: Foil, who: str = "ann", cap: int | None = None) -> Waive:
+    return Waive(foil=foil.id, seen=seen_of(foil), note="accepted", person=who, cap=cap)
 
 
 def receive(*receipts: Receipt, when: datetime = T0, **more: Any) -> Receive:
@@ -174,6 +209,8 @@ def foil(id_: str = "foil_1", key: str = "cm-1", minor: int = 12000, **more: Any
         "id": id_,
         "rule": "credits",
         "key": key,
+        "document": id_,
+        "known_from": T0,
         "object": "credit",
         "left": "billing",
         "right": "erp",
@@ -183,6 +220,11 @@ def foil(id_: str = "foil_1", key: str = "cm-1", minor: int = 12000, **more: Any
         "cause": "evt_1",
         "created_at": T0,
     }
+    state = more.get("state")
+    if state is FoilState.PROVISIONAL:
+        fields |= {"provisional": True, "stood": False}
+    elif state in (FoilState.VOID, FoilState.REVERSED):
+        fields |= {"stands": False, "stood": state is FoilState.REVERSED}
     return Foil(**{**fields, **more})
 
 
@@ -191,7 +233,9 @@ def observation(id_: str = "obs_1", key: str = "cm-1", minor: int = 12000, **mor
         "id": id_,
         "rule": "credits",
         "key": key,
-        "subject": "erp:1",
+        "document": f"erp:{id_}",
+        "system": "erp",
+        "since": T0,
         "version": 1,
         "legs": {"total": Money(minor, "USD")},
         "event": "evt_2",

@@ -12,7 +12,8 @@ from counterfoil.core.approval import ApprovalState
 from counterfoil.core.audit import Checkpoint
 from counterfoil.core.case import CaseState
 from counterfoil.core.effect import EffectState
-from counterfoil.core.foil import FoilState
+from counterfoil.core.foil import ItemState
+from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.store.check import check, violations
@@ -116,6 +117,22 @@ def foil_is(state: FoilState, **fields: Any) -> Plant:
     return plant
 
 
+def item_is(state: ItemState, **fields: Any) -> Plant:
+    def plant(dump: Dump) -> Dump:
+        item = msgspec.structs.replace(dump.matches[0].observations[0], state=state, **fields)
+        return of_match(observations=(item,))(dump)
+
+    return plant
+
+
+def split_match(dump: Dump) -> Dump:
+    """The observation was moved away, and its foil's match was not settled again."""
+    match = dump.matches[0]
+    items = tuple(msgspec.structs.replace(o, key="cm-8") for o in match.observations)
+    apart = msgspec.structs.replace(match, key="cm-8", foils=(), observations=items, allocations=())
+    return add("matches", apart)(of_match(observations=(), allocations=())(dump))
+
+
 def the(table: str, wanted: Callable[[Any], bool], **fields: Any) -> Plant:
     """Another value in the first row that is wanted."""
 
@@ -161,7 +178,7 @@ def lose_leaf_of_turn(dump: Dump) -> Dump:
 
 
 TWIN = s.effect(gen=1, state=EffectState.CONFIRMED)
-GHOST = s.observation("obs_9", "cm-9", rule="credits", subject="erp:9")
+GHOST = s.observation("obs_9", "cm-9", rule="credits", document="erp:9")
 UNJOINED = views.MatchRow(
     rule="credits", key="cm-9", foils=(s.foil("foil_9", "cm-9"),), observations=(GHOST,), allocations=()
 )
@@ -188,8 +205,22 @@ PLANTED: list[tuple[str, str, Plant]] = [
         "a foil that took more than it asserts",
         foil_is(FoilState.MATCHED, legs={"total": Money(1, "USD")}),
     ),
-    ("7", "a matched foil that nobody covers", of_match(allocations=())),
-    ("7", "a void foil that is covered", foil_is(FoilState.VOID)),
+    ("6", "a void foil that is covered", foil_is(FoilState.VOID)),
+    ("6", "a broken foil without a difference", foil_is(FoilState.BROKEN, reason="amount: total less by 1")),
+    ("6", "a foil waived by no person", foil_is(FoilState.WAIVED)),
+    ("6", "a residual that the documents do not give", foil_is(FoilState.MATCHED, residual={"total": 1})),
+    ("6", "a paired document said to be unmatched", item_is("unmatched")),
+    ("6", "a paired document said to be gone", item_is("gone")),
+    ("6", "surplus of a foil that does not have it", item_is("over", foil="foil_1")),
+    ("6", "an unmatched document beside its assertion", add("matches", UNJOINED)),
+    ("6", "a document of another match left behind", split_match),
+    ("7", "a residual larger than its documents", foil_is(FoilState.BROKEN, residual={"total": 5})),
+    ("7", "a paired document that is not in the books", of_match(observations=())),
+    (
+        "7",
+        "an absorbed difference without its amount",
+        foil_is(FoilState.MATCHED, legs={"total": Money(12001, "USD")}, residual={"total": 0}),
+    ),
     ("8", "a serial with two holders", add("holds", ("x", "r1"), ("x", "r2"))),
     ("8", "a guard that forgot a reservation", change("guards", used=0)),
     ("8", "a guard past its limit", both(change("guards", used=130), change("reservations", amount=130))),

@@ -11,7 +11,7 @@ from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import CaseState
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from counterfoil.store.port.effects import LookAgain, ResendUnknown
 from counterfoil.store.port.maintenance import ExpireFoils, OpenCases
 from tests.contract.store import samples as s

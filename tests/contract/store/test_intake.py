@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from counterfoil.core.case import CaseState
-from counterfoil.core.foil import FoilState
 from counterfoil.core.link import LinkStatus
+from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.store.port.intake import AdmitResult, ReceiveResult
 from counterfoil.store.port.turns import WaitOn
@@ -251,17 +251,18 @@ async def test_a_newer_observation_replaces_the_older_one(store: Any) -> None:
     await store.apply(s.admit(2, events=(s.event("evt_2"),), observations=(s.observation(minor=9000),)))
     (match,) = (await store.dump()).matches
     assert match.foils[0].state is FoilState.BROKEN
-    newer = s.observation("obs_2", version=2, event="evt_3")
+    newer = s.observation("obs_1", version=2, event="evt_3")
     await store.apply(s.admit(3, events=(s.event("evt_3"),), observations=(newer,)))
     (match,) = (await store.dump()).matches
     assert match.foils[0].state is FoilState.MATCHED
-    assert [a.observation for a in match.allocations] == ["obs_2"]
+    assert [(o.version, o.event) for o in match.observations] == [(2, "evt_3")]
+    assert [a.amount for a in match.allocations] == [Money(12000, "USD")]
 
 
 async def test_one_observation_covers_two_foils_in_order_of_due_time(store: Any) -> None:
     await store.apply(s.receive(s.receipt("a"), s.receipt("b")))
-    early = s.foil("foil_b", minor=7000, due=s.at(10), exact=False)
-    late = s.foil("foil_a", minor=7000, due=s.at(20), exact=False)
+    early = s.foil("foil_b", minor=7000, due=s.at(10), terms=s.PARTS)
+    late = s.foil("foil_a", minor=7000, due=s.at(20), terms=s.PARTS)
     await store.apply(s.admit(1, events=(s.event("evt_1"),), foils=(late, early)))
     await store.apply(s.admit(2, events=(s.event("evt_2"),), observations=(s.observation(minor=10000),)))
     (match,) = (await store.dump()).matches

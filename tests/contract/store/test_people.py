@@ -10,7 +10,7 @@ from counterfoil.core.approval import ApprovalState
 from counterfoil.core.audit import Checkpoint, tree_root
 from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.effect import EffectState
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from counterfoil.core.people import Token
 from counterfoil.core.run import RunStatus
 from counterfoil.store.port.maintenance import OpenCases, PutCheckpoint, Seal
@@ -170,23 +170,34 @@ async def test_a_broken_foil_is_waived_by_a_person(store: Any) -> None:
     run = await s.born(store)
     await store.apply(s.turn(run, foils=(s.foil(run=run, due=s.at(-1)),)))
     await opened(store, foil="foil_1", choices=(Choice.WAIVE,))
-    assert (await s.foil_of(store, run)).state is FoilState.BROKEN
-    await store.apply(s.resolve(choice=Choice.WAIVE))
+    broken = await s.foil_of(store, run)
+    assert broken.state is FoilState.BROKEN
+    before = await store.dump()
+    assert (await store.apply(s.resolve(choice=Choice.WAIVE))).verdict == "choice"
+    assert await store.dump() == before
+    assert await store.apply(s.decide(s.waive(broken))) == "done"
     assert (await s.foil_of(store, run)).state is FoilState.WAIVED
+    assert {c.state for c in (await store.dump()).cases} == {CaseState.RESOLVED}
 
 
-async def test_a_waived_foil_takes_no_observation(store: Any) -> None:
-    """What the other system shows of it is free again, for another counterfoil of the same key."""
+async def test_a_waiver_accepts_one_exact_residual(store: Any) -> None:
+    """A version with equal legs keeps it; other legs of either side end it."""
     run = await s.born(store)
     await store.apply(s.turn(run, foils=(s.foil(run=run),)))
     await store.apply(s.receive(s.receipt("r2")))
     await store.apply(s.admit(2, events=(s.event("evt_2"),), observations=(s.observation(minor=9000),)))
     assert (await s.foil_of(store, run)).state is FoilState.BROKEN
-    await opened(store, foil="foil_1", choices=(Choice.WAIVE,))
-    await store.apply(s.resolve(choice=Choice.WAIVE))
+    assert await store.apply(s.decide(s.waive(await s.foil_of(store, run)))) == "done"
     (match,) = (await store.dump()).matches
     assert match.foils[0].state is FoilState.WAIVED
-    assert match.allocations == ()
+    assert match.foils[0].residual == {"total": 3000}
+    await store.apply(s.receive(s.receipt("r3"), s.receipt("r4")))
+    same = s.observation(minor=9000, version=2, event="evt_3")
+    await store.apply(s.admit(3, events=(s.event("evt_3"),), observations=(same,)))
+    assert (await s.foil_of(store, run)).state is FoilState.WAIVED
+    other = s.observation(minor=8999, version=3, event="evt_4")
+    await store.apply(s.admit(4, events=(s.event("evt_4"),), observations=(other,)))
+    assert (await s.foil_of(store, run)).state is FoilState.BROKEN
 
 
 # ------------------------------------------------------------------ settings

@@ -12,10 +12,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from counterfoil.core.effect import EffectState
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from counterfoil.core.run import RunStatus
+from counterfoil.store.check import check
+from counterfoil.store.port.documents import RebuildDocuments
 from counterfoil.store.port.intake import ReceiveResult
 from counterfoil.store.port.maintenance import Seal
 from counterfoil.store.port.records import TopicPost
@@ -96,6 +99,159 @@ async def test_a_confirmation_and_the_other_half_at_once_match(two: Two) -> None
         assert loaded.foils[0].state is FoilState.MATCHED
         assert sorted(item.kind for item in loaded.inbox) == ["foil", "outcome"]
         assert [item.seq for item in loaded.inbox] == [2, 3]
+
+
+# ------------------------------------------------------------------ documents that move between matches
+
+
+async def settled_right(store: Any) -> None:
+    """Every state is what matching says of the documents, and nothing is lost."""
+    found = await check(store, s.at(1))
+    assert [v for v in found if v[:2] in ("6:", "7:")] == []
+
+
+async def shown(store: Any, name: str, *items: Any) -> None:
+    received = await store.apply(s.receive(s.receipt(name)))
+    rows = tuple(replace(o, event=name) for o in items)
+    await store.apply(s.admit(received.numbers[0], events=(s.event(name, name),), observations=rows))
+
+
+async def owed(store: Any, name: str, *foils: Any) -> None:
+    received = await store.apply(s.receive(s.receipt(name)))
+    rows = tuple(replace(f, cause=name) for f in foils)
+    await store.apply(s.admit(received.numbers[0], events=(s.event(name, name),), foils=rows))
+
+
+async def test_an_observation_that_moves_away_and_its_foil_at_once(two: Two) -> None:
+    """The foil of the former match comes while the observation leaves for another one."""
+    a, b = two
+    for i in range(TIMES):
+        await shown(a, f"first{i}", s.observation(f"obs_{i}", f"cm-{i}"))
+        await owed(a, f"there{i}", s.foil(f"there_{i}", f"to-{i}"))
+        await at_once(
+            shown(a, f"moves{i}", s.observation(f"obs_{i}", f"to-{i}", version=2)),
+            owed(b, f"owed{i}", s.foil(f"foil_{i}", f"cm-{i}")),
+        )
+    states = Counter((f.id.partition("_")[0], f.state) for f in (await a.dump()).foils)
+    assert states == {("there", FoilState.MATCHED): TIMES, ("foil", FoilState.OPEN): TIMES}
+    await settled_right(a)
+
+
+@pytest.mark.parametrize("stores", [1, 2])
+async def test_a_document_moved_twice_while_its_foils_come(two: Two, stores: int) -> None:
+    """Whoever read the former key must not settle that match alone; in one store they share transactions."""
+    a, b = two[0], two[stores - 1]
+    for i in range(TIMES):
+        await shown(a, f"first{i}", s.observation(f"obs_{i}", f"k1-{i}"))
+        await at_once(
+            shown(a, f"second{i}", s.observation(f"obs_{i}", f"k2-{i}", version=2)),
+            shown(b, f"third{i}", s.observation(f"obs_{i}", f"k3-{i}", version=3)),
+            *(owed((a, b)[n % 2], f"owed{i}-{n}", s.foil(f"foil_{i}_{n}", f"k{n}-{i}")) for n in (1, 2, 3)),
+        )
+    dump = await a.dump()
+    assert {o.version for o in dump.observations} == {3}
+    states = Counter((f.id[-1], f.state) for f in dump.foils)
+    assert states == {
+        ("1", FoilState.OPEN): TIMES,
+        ("2", FoilState.OPEN): TIMES,
+        ("3", FoilState.MATCHED): TIMES,
+    }
+    assert Counter(v.known_to is None for v in dump.versions if v.side == "right")[True] == TIMES
+    await settled_right(a)
+
+
+async def test_documents_moved_in_one_batch_leave_no_state_behind(two: Two) -> None:
+    """The match that a document leaves is not among the keys of its transition."""
+    a, _ = two
+    await at_once(*(shown(a, f"first{i}", s.observation(f"obs_{i}", f"cm-{i}")) for i in range(TIMES)))
+    moves = [shown(a, f"moves{i}", s.observation(f"obs_{i}", f"to-{i}", version=2)) for i in range(TIMES)]
+    foils = [owed(a, f"owed{i}", s.foil(f"foil_{i}", f"cm-{i}")) for i in range(TIMES)]
+    await at_once(*(work for both in zip(moves, foils, strict=True) for work in both))
+    assert {f.state for f in (await a.dump()).foils} == {FoilState.OPEN}
+    await settled_right(a)
+
+
+async def test_a_pair_and_an_observation_of_its_match_at_once(two: Two) -> None:
+    """A person pairs across keys while both matches get another document."""
+    a, b = two
+    for i in range(TIMES):
+        await owed(a, f"owed{i}", s.foil(f"foil_{i}", f"cm-{i}"))
+        await shown(a, f"shown{i}", s.observation(f"obs_{i}", f"to-{i}"))
+        decision = s.pair(await a.foil(f"foil_{i}"), await a.observation(f"obs_{i}"))
+        _, verdict, _ = await at_once(
+            shown(a, f"more{i}", s.observation(f"more_{i}", f"cm-{i}")),
+            b.apply(s.decide(decision, f"apr_{i}")),
+            owed(a, f"there{i}", s.foil(f"there_{i}", f"to-{i}")),
+        )
+        assert verdict in ("done", "changed"), verdict
+    await settled_right(a)
+
+
+async def test_a_pair_and_another_version_of_its_observation_at_once(two: Two) -> None:
+    """Either the person saw the former version and the pair ends with a Case, or the pair is refused."""
+    a, b = two
+    for i in range(TIMES):
+        await owed(a, f"owed{i}", s.foil(f"foil_{i}", f"cm-{i}"))
+        await shown(a, f"shown{i}", s.observation(f"obs_{i}", f"to-{i}"))
+        decision = s.pair(await a.foil(f"foil_{i}"), await a.observation(f"obs_{i}"))
+        verdict, _ = await at_once(
+            b.apply(s.decide(decision, f"apr_{i}")),
+            shown(a, f"other{i}", s.observation(f"obs_{i}", f"at-{i}", 9000, version=2)),
+        )
+        dump = await a.dump()
+        item = next(o for o in dump.observations if o.id == f"obs_{i}")
+        assert (item.key, item.own_key, item.state) == (f"at-{i}", "", "unmatched")
+        ended = [p for p in dump.pairings if p.foil == f"foil_{i}" and p.ended_at is not None]
+        assert len(ended) == (1 if verdict == "done" else 0)
+    await settled_right(a)
+
+
+async def test_a_waiver_and_an_observation_at_once(two: Two) -> None:
+    a, b = two
+    for i in range(TIMES):
+        await owed(a, f"owed{i}", s.foil(f"foil_{i}", f"cm-{i}"))
+        decision = s.waive(await a.foil(f"foil_{i}"))
+        verdict, _ = await at_once(
+            b.apply(s.decide(decision, f"apr_{i}")),
+            shown(a, f"shown{i}", s.observation(f"obs_{i}", f"cm-{i}")),
+        )
+        assert verdict in ("done", "changed")
+        assert (await a.foil(f"foil_{i}")).state is FoilState.MATCHED
+    await settled_right(a)
+
+
+async def test_a_pair_ends_while_its_own_match_gets_a_foil(two: Two) -> None:
+    """The observation goes back to a match that the foil's version does not name."""
+    a, b = two
+    for i in range(TIMES):
+        await owed(a, f"owed{i}", s.foil(f"foil_{i}", f"cm-{i}"))
+        await shown(a, f"shown{i}", s.observation(f"obs_{i}", f"to-{i}"))
+        decision = s.pair(await a.foil(f"foil_{i}"), await a.observation(f"obs_{i}"))
+        assert await a.apply(s.decide(decision, f"apr_{i}")) == "done"
+        await at_once(
+            owed(a, f"other{i}", s.foil(f"foil_{i}", f"cm-{i}", 9000, version=1)),
+            owed(b, f"there{i}", s.foil(f"there_{i}", f"to-{i}")),
+        )
+    states = Counter((f.id.partition("_")[0], f.state) for f in (await a.dump()).foils)
+    assert states == {("there", FoilState.MATCHED): TIMES, ("foil", FoilState.OPEN): TIMES}
+    await settled_right(a)
+
+
+async def test_a_rebuild_and_an_observation_at_once(two: Two) -> None:
+    a, b = two
+    for i in range(TIMES):
+        await owed(a, f"owed{i}", s.foil(f"foil_{i}", f"cm-{i}"))
+        new = s.foil(f"new_{i}", f"to-{i}", document=f"invoice:{i}", version=1, cause=f"owed{i}")
+        await at_once(
+            a.apply(RebuildDocuments(foils=(new,), at=s.T0)),
+            shown(b, f"shown{i}", s.observation(f"obs_{i}", f"to-{i}")),
+            shown(b, f"stays{i}", s.observation(f"stays_{i}", f"cm-{i}")),
+        )
+    dump = await a.dump()
+    assert Counter((f.document.partition(":")[0], f.state) for f in dump.foils) == {
+        ("invoice", FoilState.MATCHED): TIMES
+    }
+    await settled_right(a)
 
 
 async def test_one_turn_of_two_wins_and_the_zombie_writes_nothing(two: Two) -> None:

@@ -11,7 +11,7 @@ import pytest
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.effect import EffectState
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from counterfoil.core.moves import MoveRefused
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.rules.workflow import guards

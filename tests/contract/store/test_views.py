@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from counterfoil.core.case import Choice
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.store.port import views
@@ -186,7 +186,10 @@ async def test_events_are_read_by_their_ids(store: Any) -> None:
 async def test_matches_show_both_sides(store: Any) -> None:
     await store.apply(s.receive(s.receipt("a")))
     owed = (s.foil("f1", "m1"), s.foil("f2", "m2"))
-    seen = (s.observation("o1", "m1", event="evt_1"), s.observation("o3", "m3", event="evt_1"))
+    seen = (
+        s.observation("o1", "m1", event="evt_1", document="erp:1"),
+        s.observation("o3", "m3", event="evt_1", document="erp:3"),
+    )
     await store.apply(s.admit(1, events=(s.event(),), foils=owed, observations=seen))
     rows = await store.matches()
     assert [(r.key, len(r.foils), len(r.observations), len(r.allocations)) for r in rows] == [

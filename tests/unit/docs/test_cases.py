@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from counterfoil.core.case import Choice
+from counterfoil.core.case_choices import LABELS
 from counterfoil.core.case_reasons import (
     ANSWERED_BY_EVIDENCE,
     CATALOGUE,
-    LABELS,
     STALL_PREFIX,
     TOPICS,
     UNDO_PREFIX,
@@ -21,7 +21,7 @@ from counterfoil.core.case_reasons import (
 )
 from counterfoil.core.cases import DEFAULT_NAMES, next_action
 from counterfoil.core.errors import ErrorClass
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from counterfoil.model.checks.steps import OUTCOMES
 from counterfoil.store.port.stalled import KINDS
 from tests.source import PACKAGE, ROOT

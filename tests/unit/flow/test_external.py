@@ -10,7 +10,7 @@ from counterfoil.core import wire
 from counterfoil.core.clock import JumpDetector
 from counterfoil.core.effect import EffectState
 from counterfoil.core.event import Event
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.flow.context.releases import Releases

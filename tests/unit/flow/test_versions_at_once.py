@@ -7,7 +7,7 @@ from typing import Any
 
 from counterfoil.connectors.sdk import OperationSpec, Repeat
 from counterfoil.core.event import Event
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.release import Plan
 from counterfoil.core.run import RunStatus

@@ -384,8 +384,10 @@ PLANTED: list[tuple[str, ...]] = [
     (
         "again-target",
         "    do: [park]",
-        "    do:\n      - choose:\n"
-        "          - {when: true, then: [{again: {from: nowhere, at_most: 1}}]}  #!",
+        (
+            "    do:\n      - choose:\n"
+            "          - {when: true, then: [{again: {from: nowhere, at_most: 1}}]}  #!"
+        ),
     ),
     ("wait-without-until", "wait: {foils: all, until: +2d}", "wait: {foils: all}  #!"),
     (
@@ -476,20 +478,26 @@ PLANTED: list[tuple[str, ...]] = [
     (
         "usage-fields",
         "name: credit.settled.v1\nproduced: workflow\n",
-        "name: credit.settled.v1\nproduced: workflow\n"
-        "usage: {subscription: credit_id, object: credit, meter: calls}  #!\n",
+        (
+            "name: credit.settled.v1\nproduced: workflow\n"
+            "usage: {subscription: credit_id, object: credit, meter: calls}  #!\n"
+        ),
     ),
     (
         "usage-subscriptions",
         "name: credit.settled.v1\nproduced: workflow\n",
-        "name: credit.settled.v1\nproduced: workflow\n"
-        "usage: {subscription: credit_id, meter: credit_id, meters: {object: credit}}  #!\n",
+        (
+            "name: credit.settled.v1\nproduced: workflow\n"
+            "usage: {subscription: credit_id, meter: credit_id, meters: {object: credit}}  #!\n"
+        ),
     ),
     (
         "usage-subscriptions",
         "name: credit.settled.v1\nproduced: workflow\n",
-        "name: credit.settled.v1\nproduced: workflow\nusage: {subscription: credit_id, meter: credit_id, "
-        "meters: {object: credit}, object: credit, ends: nowhere}  #!\n",
+        (
+            "name: credit.settled.v1\nproduced: workflow\nusage: {subscription: credit_id, meter: credit_id, "
+            "meters: {object: credit}, object: credit, ends: nowhere}  #!\n"
+        ),
     ),
     ("deadline-too-short", "deadline: 20d", "deadline: 3m  #!"),
     ("change-policy", AGENT, AGENT + CHANGES.format("  #!")),

@@ -13,7 +13,6 @@ from counterfoil.cli.main import main
 from counterfoil.core.approval import APPROVAL_MOVES
 from counterfoil.core.effect import EFFECT_MOVES
 from counterfoil.core.finding import errors
-from counterfoil.core.foil import FOIL_MOVES
 from counterfoil.core.run import RUN_MOVES
 from counterfoil.model import Model, read, scaffold
 from counterfoil.prove import ProofLimits, prove, proven
@@ -92,7 +91,6 @@ def test_rows_move_as_their_tables_allow(name: str, tmp_path: Path, monkeypatch:
         for rows, old, table in (
             (after.effects, before.effects, EFFECT_MOVES),
             (after.approvals, before.approvals, APPROVAL_MOVES),
-            (after.foils, before.foils, FOIL_MOVES),
         ):
             states = {row.id: row.state for row in old}
             for row in rows:

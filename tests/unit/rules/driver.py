@@ -305,7 +305,7 @@ class Play:
         if person not in self.store.tables.persons:
             await self.person(person)
         verdict = await person_decisions.resolve_case(
-            self.store, self.reconciler, case.id, person, choice, "as seen", override=True
+            self.store, self.model, self.reconciler, case.id, person, choice, "as seen", override=True
         )
         if settle:
             await self.settle()

@@ -7,7 +7,7 @@ from typing import Any
 from counterfoil.connectors.sdk import Rejected
 from counterfoil.core.case import Choice
 from counterfoil.core.errors import ErrorClass
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from counterfoil.core.run import RunStatus
 from counterfoil.rules.mapping import MappedEvents, apply_inbound
 from tests.unit.rules import acme

@@ -12,7 +12,7 @@ from counterfoil.connectors.sdk import Rejected
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import Choice
 from counterfoil.core.errors import ErrorClass
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.model import Model, read

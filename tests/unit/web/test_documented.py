@@ -10,7 +10,7 @@ import pytest
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from counterfoil.web.api import contracts, decisions, shapes, trace
+from counterfoil.web.api import contracts, decisions, matches, shapes, trace
 from counterfoil.web.http.permissions import COVERS, Open, Permission
 from counterfoil.web.http.problems import _TITLES
 from counterfoil.web.http.request import REQUIRES
@@ -69,7 +69,13 @@ def test_a_permission_is_documented_and_required(permission: Permission) -> None
 @pytest.mark.parametrize(
     "kind",
     sorted({kind for kind, _ in _TITLES.values()})
-    + sorted({kind for table in (decisions._DECIDE, decisions._RESOLVE) for _, kind, _ in table.values()}),
+    + sorted(
+        {
+            kind
+            for table in (decisions._DECIDE, decisions._RESOLVE, matches._REFUSALS)
+            for _, kind, _ in table.values()
+        }
+    ),
 )
 def test_a_kind_of_problem_is_documented(kind: str) -> None:
     assert f"`{kind}`" in HTTP
@@ -78,8 +84,8 @@ def test_a_kind_of_problem_is_documented(kind: str) -> None:
 @pytest.mark.parametrize(
     "shape",
     [
-        shapes.RunShape, shapes.FoilShape, shapes.CaseShape, shapes.ApprovalShape, shapes.VoteShape,
-        shapes.EventShape, shapes.EffectShape, shapes.LinkShape, shapes.InboxShape, shapes.LeafShape,
+        shapes.RunShape, shapes.FoilShape, shapes.ItemShape, shapes.CaseShape, shapes.ApprovalShape, shapes.VoteShape,
+        shapes.EventShape, shapes.EffectShape, shapes.LinkShape, shapes.InboxShape, shapes.LeafShape, matches.MatchDecided,
         contracts.ContractShape, contracts.VersionShape, contracts.DeprecatedShape, contracts.UserShape,
         contracts.WaitingShape,
         trace.Trace, trace.Moment, trace.LegShape, trace.ObservationShape,

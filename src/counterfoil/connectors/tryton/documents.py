@@ -29,7 +29,7 @@ POSTED = ("posted", "paid", "cancelled")
 FIELDS = (
     "number", "reference", "description", "state", "type", "currency.code", "untaxed_amount", "tax_amount",
     "total_amount", "amount_to_pay", "invoice_date", "move.number", "move.date", "move.period.name",
-    "party.code", "last_modified_at", "payment_lines.debit", "payment_lines.credit",
+    "party.code", "last_modified_at", "cancel_move", "payment_lines.debit", "payment_lines.credit",
     "payment_lines.amount_second_currency", "payment_lines.second_currency.code", "payment_lines.move.number",
     "payment_lines.move.description",
 )  # fmt: skip
@@ -39,20 +39,24 @@ def document_of(record: Record) -> Record:
     """Return a document as the result of operations. Amounts have the sign of the document: negative for a credit memo."""
     move = record["move"] or {}
     total = record["total_amount"]
-    open_amount = record["amount_to_pay"] if record["state"] == "posted" else Decimal(0)
+    state = record["state"]
+    if state == "cancelled" and record["move"] and not record["cancel_move"]:
+        # The REST interface lets an accountant write this state; without a cancelling entry it is in the ledger still.
+        state = "posted"
+    open_amount = record["amount_to_pay"] if state == "posted" else Decimal(0)
     return {
         "id": record["id"],
         "type": "credit_memo" if total < 0 else "invoice",
         "number": record["number"],
         "reference": record["reference"],
         "description": record["description"],
-        "state": record["state"],
+        "state": state,
         "currency": record["currency"]["code"],
         "untaxed": record["untaxed_amount"],
         "tax": record["tax_amount"],
         "total": total,
         "amount_to_pay": open_amount,
-        "applied": total - open_amount if record["state"] in ("posted", "paid") else Decimal(0),
+        "applied": total - open_amount if state in ("posted", "paid") else Decimal(0),
         "invoice_date": day(record["invoice_date"]),
         "posting_date": day(move.get("date")),
         "period": (move.get("period") or {}).get("name"),

@@ -7,7 +7,7 @@ versions of that minute that were delivered, so that none is delivered twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,13 +20,17 @@ from counterfoil.core.clock import EPOCH
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.wire import dumps
 
-from . import books, documents, parties
+from . import books, documents, parties, reversals
 from .rest import Record, Rest
 
 OVERLAP = timedelta(seconds=60)
 """Longest transaction whose late commit a poll still finds: the horizon of the operations."""
 _BATCH_ROWS = 100
 """Minimum number of records per read: most records of the last minute were delivered and do not fill a page."""
+
+
+async def _complete(rest: Rest, company: int, bodies: Sequence[Record], by: Deadline) -> Sequence[Record]:
+    return bodies
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class PolledModel:
     domain: Callable[[int], list[Any]]
     shown: Callable[[Record], Record]
     kind: Callable[[Record], str]
+    completed: Callable[[Rest, int, Sequence[Record], Deadline], Awaitable[Sequence[Record]]] = _complete
+    """Adds what other records say about those of a page."""
 
 
 FEEDS = {
@@ -52,6 +58,7 @@ FEEDS = {
         ],
         documents.document_of,
         lambda body: str(body["type"]),
+        reversals.with_reversals,
     ),
     "parties": PolledModel(
         "party.party",
@@ -105,7 +112,8 @@ async def poll(
         (last["last_modified_at"], last["id"]) if last else None,
         {number: version for number, version in versions.items() if version >= latest - OVERLAP},
     )
-    deliveries = [_delivery(feed, record) for record in fresh]
+    bodies = await feed.completed(rest, company, [feed.shown(record) for record in fresh], by)
+    deliveries = [_delivery(feed, record, body) for record, body in zip(fresh, bodies, strict=True)]
     return Page(deliveries, msgspec.json.encode(next_cursor).decode(), more)
 
 
@@ -126,8 +134,7 @@ def _read_cursor(cursor: str | None) -> _Cursor:
         raise Misconfigured(f"the stored cursor of this feed cannot be read: {error}") from error
 
 
-def _delivery(feed: PolledModel, record: Record) -> Delivery:
-    body = feed.shown(record)
+def _delivery(feed: PolledModel, record: Record, body: Record) -> Delivery:
     identity = dumps({"model": feed.model, "id": record["id"], "version": body["version"]})
     ext_id = f"{feed.model},{record['id']}@{body['version']}"
     return Delivery(ext_id, feed.kind(body), identity, body, record["last_modified_at"])

@@ -113,13 +113,18 @@ def _takers(model: Model, admit: Admit, event: CanonicalEvent) -> list[tuple[str
             users += [(name, f"workflow:{start.workflow}") for name in names if name is not None]
     for foil in admit.foils:
         if foil.cause == event.id:
-            name = model.reconciliations[foil.rule].foil.event
-            users += [(name, f"reconciliation:{foil.rule}")] if name is not None else []
+            users += _reconciled(model, foil.rule, event.type)
     for observation in admit.observations:
         if observation.event == event.id:
-            rule = observation.rule
-            users.append((model.reconciliations[rule].observe.event, f"reconciliation:{rule}"))
+            users += _reconciled(model, observation.rule, event.type)
     return users
+
+
+def _reconciled(model: Model, rule: str, type_: str) -> list[tuple[str, str]]:
+    """Return the versions of an event that a reconciliation reads."""
+    entries = model.reconciliations[rule].entries
+    same = {e.event for _, e in entries if e.event is not None and family(e.event) == family(type_)}
+    return [(name, f"reconciliation:{rule}") for name in sorted(same)]
 
 
 # ------------------------------------------------------------------ users of deprecated versions

@@ -19,10 +19,12 @@ from counterfoil.contracts.versions import known_as
 from counterfoil.core import ids, wire
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
-from counterfoil.core.case_reasons import DELIVERY_CHOICES, DELIVERY_DEADLINE
+from counterfoil.core.case_choices import DELIVERY_CHOICES
+from counterfoil.core.case_reasons import DELIVERY_DEADLINE
 from counterfoil.core.cases import open_case
 from counterfoil.core.errors import Refused, TryAgain
 from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.foil_versions import Withdrawal
 from counterfoil.core.link import Link
 from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.flow.context.lookups import Lookups
@@ -122,6 +124,8 @@ class Admitter:
         ref = (todo.kind, todo.ref)
         if todo.kind == "event":
             assert todo.event is not None
+            if todo.event.receipt is not None:
+                return await self._withdrawals(model, todo.event, lookups, now)
             delivered = _Delivered(events=[todo.event])
         else:
             assert todo.receipt is not None
@@ -135,6 +139,21 @@ class Admitter:
         except HeldDelivery as hold:
             hold.events = delivered.events
             raise
+
+    async def _withdrawals(
+        self, model: Model, event: CanonicalEvent, lookups: Lookups, now: datetime
+    ) -> Admit:
+        """Withdraw again what an admitted event withdraws: an older one has shown a document since."""
+        forms = await self._forms(model, event)
+        ask = lookup.lookup_in(lookups.answers, event.system)
+        documents = await lookups.complete(partial(admission.documents, model, event, forms, ask))
+        return Admit(
+            todo=("event", event.id),
+            withdrawals=documents.withdrawals,
+            release=model.digest,
+            at=now,
+            actor="admit",
+        )
 
     async def _repeat(self, model: Model, repeat: Receipt, lookups: Lookups, now: datetime) -> Admit:
         """Compare a delivery that came again with other content with the first one. Nothing else follows from it."""
@@ -236,6 +255,7 @@ class Admitter:
         starts: list[RunStart] = []
         foils: list[Foil] = []
         observations: list[Observation] = []
+        withdrawals: list[Withdrawal] = []
         cases: list[Case] = []
         passed: set[str] = set()
         for event, forms in zip(events, all_forms, strict=True):
@@ -251,6 +271,7 @@ class Admitter:
             heads += [follows.head] if follows.head is not None else []
             starts += [run_start(model, start, event.id, lease=lease) for start in follows.starts]
             foils += follows.foils()
+            withdrawals += follows.withdrawn
             posts += self._posts(model, event, forms)
         return Admit(
             todo=ref,
@@ -263,6 +284,7 @@ class Admitter:
             starts=tuple(starts),
             foils=tuple(foils),
             observations=tuple(observations),
+            withdrawals=tuple(withdrawals),
             cases=tuple(cases),
             release=model.digest,
             at=now,

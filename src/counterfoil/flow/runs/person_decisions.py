@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from counterfoil.core.case import CaseState, Choice
+import msgspec
+
+from counterfoil.core.case import Case, CaseState, Choice
 from counterfoil.core.effect import UNSETTLED
+from counterfoil.flow.runs import match_decisions
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
+from counterfoil.model import Model
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.people import Decide, DecideVerdict, Resolve, ResolveVerdict
 from counterfoil.store.port.store import Store
@@ -20,6 +24,7 @@ async def decide_approval(
 
 async def resolve_case(
     store: Store,
+    model: Model,
     reconciler: OutcomeReconciler,
     case_id: str,
     person: str,
@@ -27,7 +32,13 @@ async def resolve_case(
     note: str,
     override: bool,
 ) -> ResolveVerdict:
-    """Record a person's decision on a Case and return the store's verdict."""
+    """Record a person's decision on a Case and return the store's verdict.
+
+    To accept the difference of a counterfoil is a decision on its match, approved by amount: the Case ends with it.
+    """
+    target = await store.case(case_id)
+    if target is not None and target.case.foil is not None and choice is Choice.WAIVE:
+        return await _waive(store, model, target.case, person, note, override)
     resolved = await store.apply(
         Resolve(
             case=case_id,
@@ -40,6 +51,33 @@ async def resolve_case(
         )
     )
     return resolved.verdict
+
+
+async def _waive(
+    store: Store, model: Model, case: Case, person_id: str, note: str, override: bool
+) -> ResolveVerdict:
+    person = await store.person(person_id)
+    request = Resolve(
+        case=case.id,
+        person=person_id,
+        choice=Choice.DISMISS,
+        note=note,
+        at=await store.now(),
+        override=override,
+    )
+    refused = request.refusal(msgspec.structs.replace(case, choices=(Choice.DISMISS,)), person)
+    if refused is not None:
+        return refused
+    if Choice.WAIVE not in case.choices:
+        return "choice"
+    answer = await match_decisions.waive(store, model, case.foil or "", person_id, note)
+    match answer.verdict:
+        case "done":
+            return "resolved"
+        case "missing":
+            return "not_found"
+        case verdict:
+            return verdict
 
 
 async def _stated_outcome(

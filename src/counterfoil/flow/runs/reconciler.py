@@ -9,7 +9,7 @@ from counterfoil.connectors.sdk import Absent, Confirmed, Connector, Finding, Ou
 from counterfoil.core.clock import JumpDetector
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import ErrorClass
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane
 from counterfoil.flow.runs.effects import EffectSender, request_of

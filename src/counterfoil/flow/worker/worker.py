@@ -29,6 +29,7 @@ from counterfoil.flow.worker import worker_cases
 from counterfoil.flow.worker.audit_checkpoint import Publish, Sign, seal
 from counterfoil.flow.worker.feeds import FeedPoller
 from counterfoil.flow.worker.keyed_tasks import KeyedTasks
+from counterfoil.flow.worker.rebuild import rebuild_documents
 from counterfoil.model import Model
 from counterfoil.store.port.store import AdmissionTodo, Store
 from counterfoil.store.port.turns import Claim
@@ -94,6 +95,8 @@ class Worker:
         """Cases of versions past their sunset that this process has opened."""
         self._delayed: dict[str, datetime] = {}
         """Tasks that are not tried again before a time, by key."""
+        self._rebuilt = ""
+        """The Release by which documents of both sides are known to be written."""
         self._running = False
 
     async def run(self) -> None:
@@ -315,19 +318,28 @@ class Worker:
             count += self._start_effect(effect, self.reconciler.mark_overdue)
         for effect in await self.store.effects_to_look_up(now, MAX_BATCH_ROWS):
             count += self._start_effect(effect, self.reconciler.look_up)
-        return count + await worker_cases.expire_foils(self.store, now)
+        count += await worker_cases.expire_foils(self.store, now)
+        return count + await worker_cases.open_item_cases(self.store, now)
 
     async def scan_once(self) -> int:
         """Find stalled work and systems that have been unreachable for long. Return the number of stalls."""
         now = await self.store.now()
         await self.releases.refresh()
         await self._check_sunsets(now)
+        await self._rebuild()
         for system in self.limiter.systems:
             state = self.limiter.state(system)
             if state.open_for > UNREACHABLE_SECONDS:
                 error = f"calls have failed for {state.open_for:.0f} s"
                 await worker_cases.open_unreachable(self.store, self.releases, system, error, now)
         return len(await worker_cases.scan_stalls(self.store, self.releases, now))
+
+    async def _rebuild(self) -> None:
+        """Rebuild documents that were written by another form of their reconciliation; once for each Release."""
+        digest = self.releases.present.digest
+        if self._rebuilt != digest:
+            await rebuild_documents(self.store, self.releases)
+            self._rebuilt = digest
 
     async def _check_sunsets(self, now: datetime) -> None:
         # Seldom: waiting Runs are counted by reading their topics.
@@ -358,6 +370,7 @@ class Worker:
             await self.reconciler.mark_overdue(effect)
         if await self.store.apply(RemoveWorker(worker=self.worker, at=await self.store.now(), lives=True)):
             self.limiter.heartbeat_due.set()
+        await self._rebuild()
         if effects:
             log.info("%d calls of a former process are looked up", len(effects))
 

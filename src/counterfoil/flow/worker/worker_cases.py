@@ -17,6 +17,7 @@ from counterfoil.core.cases import open_case
 from counterfoil.core.clock import micros
 from counterfoil.flow.context.releases import Releases
 from counterfoil.model import Model
+from counterfoil.store.port.documents import OpenItemCases
 from counterfoil.store.port.maintenance import ExpireFoils, OpenCases
 from counterfoil.store.port.stalled import RecordStalled, StalledGroup, StallLimits
 from counterfoil.store.port.store import Store
@@ -89,6 +90,12 @@ async def expire_foils(store: Store, now: datetime) -> int:
     """Turn foils past due into breaks, each with a Case for its owner. Return their number."""
     due = await store.foils_past_due(now, MAX_EXPIRED_FOILS)
     return await store.apply(ExpireFoils(foils=tuple(f.id for f in due), at=now)) if due else 0
+
+
+async def open_item_cases(store: Store, now: datetime) -> int:
+    """Open the Cases of unmatched items whose grace is over. Return their number."""
+    due = await store.items_past_grace(now, MAX_EXPIRED_FOILS)
+    return await store.apply(OpenItemCases(items=tuple(o.id for o in due), at=now)) if due else 0
 
 
 async def scan_stalls(

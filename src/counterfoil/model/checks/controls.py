@@ -72,9 +72,11 @@ def _fault(model: Model, used: Used, kind: str, name: str, step: str | None) -> 
 
 
 def _used(model: Model) -> Used:
-    """Return the policies and operations that workflows name, and the operations that undo those."""
+    """Return the policies and operations that workflows name, the operations that undo those, and reconciliations' policies."""
     documents = [document for document, _ in model.documents_of(kinds.Workflow)]
     used = {(kind, name) for document in documents for kind, name, _ in references(document)}
+    for rule_ in model.reconciliations.values():
+        used |= {("policy", name) for name in (rule_.waive, rule_.pair) if name is not None}
     for kind, name in tuple(used):
         operation = model.operations.get(name) if kind == "operation" else None
         used |= {("operation", choice.call) for choice in (operation.undo or [] if operation else [])}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
@@ -19,42 +19,62 @@ def foil_unobserved(model: Model) -> Iterator[Finding]:
     from `counterfoil` itself. An event that a workflow emits is no evidence about another system."""
     broken = model.has_broken("mapping")
     for document, reconciliation in model.documents_of(kinds.Reconciliation):
-        event = model.events.get(reconciliation.observe.event)
-        if event is None or event.produced in ("http", "counterfoil") or broken:
-            continue
-        systems = {m.from_.system for m in model.producers(event.name) if m.from_}
-        if reconciliation.right not in systems:
-            producers = f"only {', '.join(sorted(systems))} does" if systems else "no mapping does"
-            message = f"no mapping of {reconciliation.right} emits `{event.name}`: {producers}"
-            fix = f"add a mapping from {reconciliation.right} that emits it"
-            yield document.finding("foil-unobserved", message, ("observe", "event"), fix=fix)
+        for path, entry in reconciliation.observations:
+            event = model.events.get(entry.event or "")
+            if event is None or event.produced in ("http", "counterfoil") or broken:
+                continue
+            systems = {m.from_.system for m in model.producers(event.name) if m.from_}
+            if reconciliation.right not in systems:
+                producers = f"only {', '.join(sorted(systems))} does" if systems else "no mapping does"
+                message = f"no mapping of {reconciliation.right} emits `{event.name}`: {producers}"
+                fix = f"add a mapping from {reconciliation.right} that emits it"
+                yield document.finding("foil-unobserved", message, (*path, "event"), fix=fix)
 
 
 @rule("foil-form")
 def foil_form(model: Model) -> Iterator[Finding]:
-    """A foil is written by exactly one of an event and an operation, and its two systems differ. The operation writes to
-    one of them. Both sides have the same legs."""
+    """A document of the left side is asserted by exactly one of an event and an operation, and its two systems differ.
+    The operation writes to one of them. Both sides have the same legs, and one sum is the total."""
     for document, reconciliation in model.documents_of(kinds.Reconciliation):
-        if (reconciliation.foil.event is None) == (reconciliation.foil.operation is None):
-            message = "a foil needs either `event` or `operation`"
-            yield document.finding("foil-form", message, ("foil",), at_key=True)
-        if reconciliation.left == reconciliation.right:
-            yield document.finding("foil-form", "both sides are the same system", ("right",))
-        if not reconciliation.foil.legs:
-            yield document.finding("foil-form", "a foil needs at least one leg", ("foil", "legs"))
-        operation = model.operations.get(reconciliation.foil.operation or "")
-        if operation is not None:
-            path: Path = ("foil", "operation")
-            if operation.repeat == "read":
-                message = f"`{operation.name}` only reads, so it writes no foil"
-                yield document.finding("foil-form", message, path)
-            if operation.system not in (reconciliation.left, reconciliation.right):
-                message = f"`{operation.name}` writes to {operation.system}, which is on neither side"
-                yield document.finding("foil-form", message, path)
-        for leg in reconciliation.foil.legs.keys() ^ reconciliation.observe.legs.keys():
-            side = "foil" if leg in reconciliation.foil.legs else "observe"
-            message = f"the leg `{leg}` exists on one side only"
-            yield document.finding("foil-form", message, (side, "legs", leg), at_key=True)
+        for message, path, at_key in _form_faults(model, reconciliation):
+            yield document.finding("foil-form", message, path, at_key=at_key)
+
+
+def _form_faults(model: Model, rule_: kinds.Reconciliation) -> Iterator[tuple[str, Path, bool]]:
+    if (rule_.foil is None) == (not rule_.assert_):
+        yield "a reconciliation needs either `foil` or `assert`", ("foil" if rule_.foil else "name",), True
+        return
+    if rule_.left == rule_.right:
+        yield "both sides are the same system", ("right",), False
+    for path, entry in rule_.assertions:
+        if (entry.event is None) == (entry.operation is None):
+            yield "a foil needs either `event` or `operation`", path, True
+        operation = model.operations.get(entry.operation or "")
+        if operation is not None and operation.repeat == "read":
+            yield f"`{operation.name}` only reads, so it writes no foil", (*path, "operation"), False
+        elif operation is not None and operation.system not in (rule_.left, rule_.right):
+            message = f"`{operation.name}` writes to {operation.system}, which is on neither side"
+            yield message, (*path, "operation"), False
+    asserted = _legs(entry for _, entry in rule_.assertions)
+    observed = _legs(entry for _, entry in rule_.observations)
+    if not asserted:
+        yield "a foil needs at least one leg", (*rule_.assertions[0][0], "legs"), False
+    for path, document in rule_.entries:
+        others = observed if isinstance(document, kinds.AssertRule) else asserted
+        for leg in sorted(document.legs.keys() - others):
+            yield f"the leg `{leg}` exists on one side only", (*path, "legs", leg), True
+        if document.key is None and rule_.key is None and document.document is None:
+            yield "`key` is missing: it names the match", path, True
+    sums = [name for name, leg in rule_.legs.items() if leg.kind == "sum"]
+    totals = [name for name in sums if rule_.legs[name].total]
+    if rule_.legs and len(totals) != 1 and len(sums) > 1:
+        yield "one of the sums is the total: `total: true`", ("legs",), True
+    for leg in sorted(rule_.legs.keys() - asserted):
+        yield f"no entry of `assert` has the leg `{leg}`", ("legs", leg), True
+
+
+def _legs(entries: Iterable[kinds.DocumentRule]) -> set[str]:
+    return {leg for entry in entries for leg in entry.legs}
 
 
 def retry_span(retry: kinds.Retry, timeout: float) -> float:
@@ -94,8 +114,9 @@ def deadline_too_short(model: Model) -> Iterator[Finding]:
                 fix = "retry less, or `repeat: find`"
                 yield document.finding("deadline-too-short", message, (*place.path, "call"), fix=fix)
             for rule_ in model.reconciliations.values():
-                if rule_.foil.operation == operation.name and span > seconds(rule_.foil.due):
-                    message = f"{retries}; the foil `{rule_.name}` is due after {rule_.foil.due}"
+                dues = [e.due for _, e in rule_.assertions if e.operation == operation.name]
+                if any(span > seconds(due) for due in dues):
+                    message = f"{retries}; the foil `{rule_.name}` is due after {dues[0]}"
                     fix = "lengthen `due`"
                     yield document.finding("deadline-too-short", message, (*place.path, "call"), fix=fix)
 

@@ -354,16 +354,20 @@ def _outbound(model: Model, typing: Typing, mapping: kinds.Mapping, name: str) -
 
 
 def _reconciliation(model: Model, typing: Typing, rule_: kinds.Reconciliation) -> None:
-    foil, observe = rule_.foil, rule_.observe
-    # An operation's foil is written with the intent, so it cannot read a result.
-    names = roots({"event": scope.event_type(model, foil.event)})
-    if foil.operation is not None:
-        call_input = scope.operation_type(model, foil.operation, "input")
-        names = roots({"event": {}, "run": scope.RUN, "input": call_input})
-    observed = roots({"event": scope.event_type(model, observe.event)})
-    for side, part, names_of_side in (("foil", foil, names), ("observe", observe, observed)):
-        if part.when is not None:
-            typing.formula(part.when, (side, "when"), names_of_side, BOOL)
-        typing.formula(part.key, (side, "key"), names_of_side, _KEY)
-        for leg, text in part.legs.items():
-            typing.formula(text, (side, "legs", leg), names_of_side, MONEY)
+    for path, entry in rule_.entries:
+        names = roots({"event": scope.event_type(model, entry.event)})
+        if isinstance(entry, kinds.AssertRule) and entry.operation is not None:
+            # An operation's foil is written with the intent, so it cannot read a result.
+            call_input = scope.operation_type(model, entry.operation, "input")
+            names = roots({"event": {}, "run": scope.RUN, "input": call_input})
+        for field, text in entry.formulas.items():
+            leg = field.removeprefix("legs.")
+            at: Path = (*path, "legs", leg) if leg != field else (*path, field)
+            form = rule_.legs.get(leg) if leg != field else None
+            if leg != field:
+                expected = MONEY if form is None or form.kind == "sum" else DYN
+            else:
+                expected = {"when": BOOL, "stands": BOOL, "key": _KEY, "document": _KEY}.get(field, DYN)
+            typing.formula(text, at, names, expected)
+        if rule_.key is not None and entry.key is None:
+            typing.formula(rule_.key, ("key",), names, _KEY)

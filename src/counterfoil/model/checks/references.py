@@ -225,11 +225,16 @@ def _reconciliation(value: kinds.Reconciliation) -> Iterator[Reference]:
     yield "object", value.object, ("object",)
     yield "system", value.left, ("left",)
     yield "system", value.right, ("right",)
-    if value.foil.event:
-        yield "event", value.foil.event, ("foil", "event")
-    if value.foil.operation:
-        yield "operation", value.foil.operation, ("foil", "operation")
-    yield "event", value.observe.event, ("observe", "event")
+    for path, entry in value.entries:
+        if entry.event:
+            yield "event", entry.event, (*path, "event")
+        if isinstance(entry, kinds.AssertRule) and entry.operation:
+            yield "operation", entry.operation, (*path, "operation")
+    if value.unmatched is not None and value.unmatched.owner:
+        yield "role", value.unmatched.owner, ("unmatched", "owner")
+    for key, policy in (("waive", value.waive), ("pair", value.pair)):
+        if policy is not None:
+            yield "policy", policy, (key,)
 
 
 def _lookups(value: Any, path: Path) -> Iterator[Reference]:

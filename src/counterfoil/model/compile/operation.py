@@ -1,4 +1,4 @@
-"""Operations compiled, with the calls that undo them and the rules of the foils that they write."""
+"""Operations compiled, with the calls that undo them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from counterfoil.model import kinds
 from counterfoil.model.documents import Documents
 from counterfoil.model.fields import each_field, field_names
 from counterfoil.model.kinds import seconds
-from counterfoil.model.template import formula, optional, record
+from counterfoil.model.template import optional, record
 
 
 def compile_operation(documents: Documents, operation: kinds.Operation) -> d.OperationDefinition:
@@ -52,26 +52,3 @@ def undo_input(documents: Documents, choice: kinds.UndoCall, undone: str) -> Map
     sources |= {name: "result" for name, optional_, _ in each_field(operation.output) if not optional_}
     names = field_names(documents.operations[choice.call].input)
     return {name: f"={sources[name]}.{name}" for name in names if name in sources}
-
-
-def compile_foil(rule: kinds.Reconciliation, owners: tuple[str, ...]) -> d.FoilDefinition:
-    foil, observe = rule.foil, rule.observe
-    return d.FoilDefinition(
-        name=rule.name,
-        object=rule.object,
-        left=rule.left,
-        right=rule.right,
-        event=foil.event,
-        operation=foil.operation,
-        when=optional(foil.when),
-        key=formula(foil.key),
-        legs={name: formula(text) for name, text in foil.legs.items()},
-        due=seconds(foil.due),
-        observe_event=observe.event,
-        observe_when=optional(observe.when),
-        observe_key=formula(observe.key),
-        observe_legs={name: formula(text) for name, text in observe.legs.items()},
-        tolerance=rule.tolerance,
-        exact=rule.shape == "1:1",
-        owners=owners,
-    )

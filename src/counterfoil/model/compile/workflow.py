@@ -19,6 +19,7 @@ from counterfoil.model.compile.policy import (
     queue_policy,
     retry_policy,
 )
+from counterfoil.model.document_definition import FoilDefinition
 from counterfoil.model.documents import Documents
 from counterfoil.model.kinds import seconds
 from counterfoil.model.template import (
@@ -34,7 +35,7 @@ from counterfoil.model.template import (
 from counterfoil.model.versions import ContractVersions
 from counterfoil.model.walk import STEPS, StepKind, failure_steps, step_name, steps
 
-FoilsOf = Callable[[str], list[d.FoilDefinition]]
+FoilsOf = Callable[[str], list[FoilDefinition]]
 
 
 def compile_workflow(

@@ -28,15 +28,19 @@ from counterfoil.model.kinds.contracts import (
 )
 from counterfoil.model.kinds.control import (
     Alert,
+    AssertRule,
     Control,
+    DocumentRule,
     Enforced,
     Evidence,
     FoilRule,
+    LegForm,
     ObserveRule,
     Pattern,
     Reconciliation,
     Role,
     Test,
+    Unmatched,
 )
 from counterfoil.model.kinds.mapping import (
     Calendar,

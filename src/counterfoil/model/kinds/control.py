@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part
+
+Path: TypeAlias = tuple[str | int, ...]
 
 
 class FoilRule(Part):
@@ -31,19 +33,109 @@ class ObserveRule(Part):
     legs: dict[Name, Formula]
 
 
+class LegForm(Part):
+    """Agreement that a leg of both sides needs."""
+
+    kind: Literal["sum", "equal", "at_least"] = "sum"
+    """`sum`: money, counts, quantities. `equal`: a tax code, period or hash. `at_least`: a version."""
+    total: bool = False
+    """The leg by which documents are paired. Needed where there are several sums."""
+    tolerance: int = Field(default=0, ge=0)
+    """Difference that is absorbed: minor units for money."""
+
+
+class DocumentRule(Part):
+    """Formulas by which an event shows one document of a system, in its newest version."""
+
+    event: Name | None = None
+    document: Formula | None = None
+    """Id of the document in its own system. Default on the left: the key; on the right: the event's object."""
+    key: Formula | None = None
+    """The match. Default: the key of the reconciliation."""
+    when: Formula | None = None
+    """False: the event is about something else; a document that it has shown before is withdrawn."""
+    legs: dict[Name, Formula] = {}
+    stands: Formula | None = None
+    """False: the ledger holds no entry of it (draft, deleted, never posted). Default: true."""
+    reverses: Formula | None = None
+    """Id of the document of the same system that this one reverses; empty for none."""
+    names: Formula | None = None
+    """Id, or list of ids, of documents of the other system that it names."""
+    entity: Formula | None = None
+    effective: Formula | None = None
+    """Document date. Default: the day on which the event took effect."""
+
+    @property
+    def formulas(self) -> dict[str, Formula]:
+        """Formulas by field; legs as `legs.NAME`."""
+        fields = ("document", "key", "when", "stands", "reverses", "names", "entity", "effective")
+        texts = {field: getattr(self, field) for field in fields if getattr(self, field) is not None}
+        return texts | {f"legs.{name}": text for name, text in self.legs.items()}
+
+
+class AssertRule(DocumentRule):
+    """A document of the left system: what the right one owes us. With `operation` it is provisional with the intent
+    and owed when the effect is confirmed; formulas may then read `input`, `event` and `run`."""
+
+    operation: Name | None = None
+    due: Duration = "+2d"
+
+
+class Unmatched(Part):
+    """Treatment of documents of the right system that nothing asserts."""
+
+    grace: Duration = "+1d"
+    """After this time a Case opens."""
+    owner: Name | None = None
+    """The role of the Case. Default: an owner of the reconciliation."""
+
+
 class Reconciliation(Kind):
-    """A counterfoil rule: the assertion of one system, and the observation in the other that matches it."""
+    """Documents that two systems must both show: the left one asserts them, the right one shows them.
+
+    `assert` and `observe` list the events of both sides. `foil` and a single `observe` are the short form for one event
+    each, whose document is the key.
+    """
 
     kind: Literal["reconciliation"] = "reconciliation"
     object: Name
     left: Name
     right: Name
-    foil: FoilRule
-    observe: ObserveRule
+    key: Formula | None = None
+    """The match of both sides, where an entry has none of its own."""
+    legs: dict[Name, LegForm] = {}
+    assert_: list[AssertRule] = Field(default=[], alias="assert")
+    foil: FoilRule | None = None
+    observe: ObserveRule | list[DocumentRule]
     tolerance: int = Field(default=0, ge=0)
-    """Minor units by which a leg may differ."""
+    """Minor units by which a leg may differ that `legs` does not name."""
     shape: Literal["1:1", "1:n", "n:1", "n:m"] = "1:1"
     """With 1:1 an observation that differs breaks the foil at once; with other shapes it fills the foil partly."""
+    unmatched: Unmatched | None = None
+    waive: Name | None = None
+    """Approval policy for waivers, by amount. Without it, the owner of the Case decides."""
+    pair: Name | None = None
+    """Approval policy for pairs that persons make or dissolve, by amount."""
+    cap: dict[str, int] = {}
+    """Most that may be waived and absorbed, by currency, in minor units per entity and month."""
+
+    @property
+    def assertions(self) -> list[tuple[Path, AssertRule]]:
+        """Entries of the left side with their places in the file."""
+        if self.foil is None:
+            return [(("assert", n), rule) for n, rule in enumerate(self.assert_)]
+        return [(("foil",), AssertRule(**self.foil.model_dump()))]
+
+    @property
+    def observations(self) -> list[tuple[Path, DocumentRule]]:
+        """Entries of the right side with their places in the file."""
+        if isinstance(self.observe, list):
+            return [(("observe", n), rule) for n, rule in enumerate(self.observe)]
+        return [(("observe",), DocumentRule(**self.observe.model_dump()))]
+
+    @property
+    def entries(self) -> list[tuple[Path, DocumentRule]]:
+        return [*self.assertions, *self.observations]
 
 
 class Role(Kind):

@@ -6,10 +6,9 @@ Step handlers, reactions and undo all use these functions; nothing here decides 
 from __future__ import annotations
 
 from datetime import timedelta
-from types import UnionType
 
 from counterfoil.core.approval import APPROVAL_MOVES, ApprovalState
-from counterfoil.core.case_reasons import UNKNOWN_CHOICES
+from counterfoil.core.case_choices import UNKNOWN_CHOICES
 from counterfoil.core.effect import EffectState
 from counterfoil.model.blocks import approvals_of
 from counterfoil.model.definition import Approve
@@ -31,13 +30,17 @@ def drop(context: DecisionContext, effect: str) -> None:
     """Give up an effect that is planned or refused."""
     row = context.effects.get(effect)
     if effect in context.planned and row is None:
-        _remove(context, effect, PlanEffect | WriteFoil)
+        _remove(context, effect, (PlanEffect, WriteFoil))
     elif row is not None and row.state in (EffectState.PLANNED, EffectState.REFUSED):
-        _remove(context, effect, SendAgain | DropEffect)
+        _remove(context, effect, (SendAgain, DropEffect))
         context.commands.append(DropEffect(effect))
 
 
-def _remove(context: DecisionContext, effect: str, kinds: UnionType) -> None:
+def _remove(
+    context: DecisionContext,
+    effect: str,
+    kinds: tuple[type[PlanEffect | WriteFoil | SendAgain | DropEffect], ...],
+) -> None:
     """Remove the commands of these kinds that this decision has given for the effect."""
     context.commands = [c for c in context.commands if not (isinstance(c, kinds) and c.effect == effect)]
     context.planned.discard(effect)

@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any
 
 from counterfoil.core import ids
-from counterfoil.core.case_reasons import FACT_CHOICES
+from counterfoil.core.case_choices import FACT_CHOICES
 from counterfoil.core.effect import UNFINISHED
 from counterfoil.core.money import Money
 from counterfoil.expr import Expression

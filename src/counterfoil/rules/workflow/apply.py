@@ -1,12 +1,12 @@
 """Changes that a decision or an outcome makes to a Run's rows, as pure functions of values.
 
 The stores make the same changes in SQL and in the memory tables. The worker's Run snapshot, the proof and the replay
-use this module. Matching of foils with observations is in `core.foil.settle`.
+use this module. Matching of foils with observations is in `core.matching`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -15,8 +15,11 @@ import msgspec
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState, given_up, planned_again
-from counterfoil.core.foil import FOIL_MOVES, GIVEN_UP, TAKEN_BACK, Foil, FoilState, after_effect, move
+from counterfoil.core.foil import Foil
+from counterfoil.core.foil_versions import after_effect, next_foil, taken_back
+from counterfoil.core.foil_versions import given_up as given_up_foil
 from counterfoil.core.run import Direction, Run, RunStatus
+from counterfoil.core.settle import settled_alone
 from counterfoil.model.definition import Definition
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.records import approval_of, effect_of, foil_of
@@ -120,30 +123,29 @@ def apply(rows: RunRows, changes: RowChanges, now: datetime) -> RunRows:
     if changes.drop:
         # A call that was sent meanwhile is not given up: its outcome decides about its foils.
         dropped = {e.id for e in effects if e.id in changes.drop and e.state not in IN_FLIGHT}
-        foils = tuple(_void(foil, dropped, now) for foil in foils)
+        foils = _change(foils, dropped, given_up_foil, now)
     if changes.foils or changes.reverse:
-        foils = tuple(_reverse((*foils, *changes.foils), changes.reverse, now))
+        foils = _change(_merge(foils, changes.foils), set(changes.reverse), taken_back, now)
     return RunRows(effects, approvals, foils)
 
 
 def conclude(rows: RunRows, effect: Effect, at: datetime) -> RunRows:
     """Return the rows with an effect that has its outcome: its provisional foils open or become void."""
     effects = tuple(effect if e.id == effect.id else e for e in rows.effects)
-    after = after_effect(effect.state)
-    if after is None:
-        return RunRows(effects, rows.approvals, rows.foils)
-    foils = tuple(
-        move(foil, *after, at) if foil.effect == effect.id and foil.state is FoilState.PROVISIONAL else foil
-        for foil in rows.foils
-    )
+    foils = _change(rows.foils, {effect.id}, lambda foil, at: after_effect(foil, effect.state, at), at)
     return RunRows(effects, rows.approvals, foils)
 
 
 def drop_stale(rows: RunRows, effect: str, at: datetime) -> RunRows:
     """Return the rows without a call whose approval is not valid any more: dropped, its provisional foils void."""
-    dropped = {"state": EffectState.DROPPED, "ended_at": at}
-    effects = tuple(msgspec.structs.replace(e, **dropped) if e.id == effect else e for e in rows.effects)
-    return RunRows(effects, rows.approvals, tuple(_void(foil, {effect}, at) for foil in rows.foils))
+    return RunRows(
+        tuple(
+            msgspec.structs.replace(e, state=EffectState.DROPPED, ended_at=at) if e.id == effect else e
+            for e in rows.effects
+        ),
+        rows.approvals,
+        _change(rows.foils, {effect}, given_up_foil, at),
+    )
 
 
 def run_after(run: Run, turn: RunUpdate, now: datetime, due: datetime | None) -> Run:
@@ -176,13 +178,22 @@ def _close(approvals: Iterable[Approval], closed: dict[str, ApprovalState]) -> t
     return tuple(msgspec.structs.replace(a, state=closed[a.id]) if a.id in closed else a for a in approvals)
 
 
-def _void(foil: Foil, effects: set[str], now: datetime) -> Foil:
-    if foil.effect in effects and foil.state is FoilState.PROVISIONAL:
-        return move(foil, FoilState.VOID, GIVEN_UP, now)
-    return foil
-
-
-def _reverse(foils: Iterable[Foil], effects: tuple[str, ...], now: datetime) -> Iterable[Foil]:
+def _change(
+    foils: tuple[Foil, ...], effects: set[str], change: Callable[[Foil, datetime], Foil], now: datetime
+) -> tuple[Foil, ...]:
+    """Return the foils with those of the effects changed, as they are without the other side."""
+    changed = []
     for foil in foils:
-        reverses = foil.effect in effects and FoilState.REVERSED in FOIL_MOVES[foil.state]
-        yield move(foil, FoilState.REVERSED, TAKEN_BACK, now) if reverses else foil
+        after = change(foil, now) if foil.effect in effects else foil
+        changed.append(foil if after is foil else settled_alone(after, now))
+    return tuple(changed)
+
+
+def _merge(foils: tuple[Foil, ...], new: Iterable[Foil]) -> tuple[Foil, ...]:
+    """Return the foils with new versions; a document has one row."""
+    rows = {foil.id: foil for foil in foils}
+    for foil in new:
+        after = next_foil(rows.get(foil.id), foil)
+        if after is not None:
+            rows[foil.id] = after
+    return tuple(rows.values())

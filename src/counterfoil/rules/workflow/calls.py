@@ -14,12 +14,12 @@ from counterfoil.core import ids, wire
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.link import link_topic
-from counterfoil.core.money import Money
-from counterfoil.model.definition import Approve, Call, FoilDefinition, Literal, Template
+from counterfoil.model.definition import Approve, Call, Literal, Template
+from counterfoil.model.document_definition import FoilDefinition
 from counterfoil.rules import amount_signs
+from counterfoil.rules.matching import fields_of, foil_id
 from counterfoil.rules.posting_date import date_of, posting_date
 from counterfoil.rules.templates import UnusableValue, fill, names_with, truth
-from counterfoil.rules.templates import key as key_of
 from counterfoil.rules.versions import CastFailed, cast
 from counterfoil.rules.workflow import abandon, ahead, commands, steps
 from counterfoil.rules.workflow.context import (
@@ -145,24 +145,35 @@ def _foils(context: DecisionContext, step: Call, effect: str, value: Any) -> Ite
         names = names_with(context.names(), {"input": foil_input})
         if not truth(foil.when, names, context.lookup):
             continue
-        key = key_of(foil.key, names, context.lookup)
-        legs = {leg: e(names, context.lookup) for leg, e in foil.legs.items()}
-        if not all(isinstance(m, Money) for m in legs.values()):
-            raise UnusableValue(f"a leg of {foil.name} is not money")
+        fields = fields_of(foil, names, context.lookup, "")
+        document = _document(context, foil, fields.document, effect)
         yield commands.WriteFoil(
-            foil=ids.derive("foil", foil.name, key, effect),
+            foil=foil_id(foil.name, document),
             rule=foil.name,
-            key=key,
+            key=fields.key,
+            document=document,
             object=foil.object,
             left=foil.left,
             right=foil.right,
-            legs=legs,
+            legs=fields.legs,
+            terms=foil.terms,
+            entity=fields.entity,
+            effective=fields.effective or context.now.date().isoformat(),
+            reverses=fields.reverses,
+            names=fields.names,
             due=context.now + timedelta(seconds=foil.due),
-            tolerance=foil.tolerance,
-            exact=foil.exact,
             effect=effect,
             owner=foil.owner,
         )
+
+
+def _document(context: DecisionContext, foil: FoilDefinition, document: str, effect: str) -> str:
+    """Return the document's id; a second standing document of one id gets its effect as a suffix."""
+    standing = any(
+        f.rule == foil.name and f.document == document and f.stands and f.effect not in (None, effect)
+        for f in context.live.foils
+    )
+    return f"{document}#{effect}" if standing else document
 
 
 def _foil_rules(context: DecisionContext, step: Call, value: Any) -> Iterator[tuple[FoilDefinition, Any]]:

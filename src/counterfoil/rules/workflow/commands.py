@@ -14,9 +14,10 @@ import msgspec
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Choice
 from counterfoil.core.effect import Effect
-from counterfoil.core.foil import Foil, Legs
+from counterfoil.core.foil import Foil
 from counterfoil.core.money import Money
 from counterfoil.core.run import Direction, RunStatus
+from counterfoil.core.terms import Legs, Terms
 from counterfoil.rules.workflow.state import RunState
 
 # ------------------------------------------------------------------ input
@@ -120,13 +121,17 @@ class WriteFoil(msgspec.Struct, frozen=True, kw_only=True):
     foil: str
     rule: str
     key: str
+    document: str
     object: str
     left: str
     right: str
     legs: Legs
+    terms: Terms
+    entity: str
+    effective: str
+    reverses: str
+    names: tuple[str, ...]
     due: datetime
-    tolerance: int
-    exact: bool
     effect: str
     owner: str
 

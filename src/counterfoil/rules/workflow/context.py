@@ -20,7 +20,8 @@ import msgspec
 
 from counterfoil.core import ids
 from counterfoil.core.case import Choice
-from counterfoil.core.case_reasons import STEP_CHOICES, reason_row
+from counterfoil.core.case_choices import STEP_CHOICES
+from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.money import Money, MoneyError
 from counterfoil.core.run import Direction, Run, RunStatus

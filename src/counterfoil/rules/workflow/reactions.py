@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import Choice
-from counterfoil.core.case_reasons import FACT_CHOICES, STEP_CHOICES
+from counterfoil.core.case_choices import FACT_CHOICES, STEP_CHOICES
 from counterfoil.core.run import RunStatus
 from counterfoil.model import definition as d
 from counterfoil.rules.workflow import abandon, calls, guards, start_facts, steps, undo

@@ -11,9 +11,11 @@ from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
 from counterfoil.core.clock import micros
 from counterfoil.core.effect import Effect
-from counterfoil.core.foil import Foil, FoilState
+from counterfoil.core.foil import Foil
+from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import Run
+from counterfoil.core.settle import settled_alone
 from counterfoil.model.definition import Definition, OutboundMapping
 from counterfoil.model.kinds.contracts import Event as EventKind
 from counterfoil.rules import mapping
@@ -55,8 +57,8 @@ def fault_ahead(
     """Return why a later call could not be sent, as far as its request is known. Raises LookupsNeeded."""
     if outbound is None:
         return None
-    known = mapping.known_mapping(outbound, call.unknown, call.links)
-    request = _checked(mapping.render(known, call.input, call.dates, run, call.effect, answers))
+    partial = mapping.known_mapping(outbound, call.unknown, call.links)
+    request = _checked(mapping.render(partial, call.input, call.dates, run, call.effect, answers))
     return request if isinstance(request, c.Unrendered) else None
 
 
@@ -69,24 +71,32 @@ def _checked(request: bytes | UnresolvedLink | MappingFailed) -> bytes | c.Unren
 
 def foil_of(f: c.WriteFoil, run: str, now: datetime) -> Foil:
     """Return the counterfoil of an effect: provisional until the effect is confirmed."""
-    return Foil(
+    row = Foil(
         id=f.foil,
         rule=f.rule,
         key=f.key,
+        document=f.document,
         object=f.object,
         left=f.left,
         right=f.right,
         legs=f.legs,
+        terms=f.terms,
+        entity=f.entity,
+        effective=f.effective,
+        stood=False,
+        provisional=True,
+        reverses=f.reverses,
+        names=f.names,
         due=f.due,
         state=FoilState.PROVISIONAL,
-        tolerance=f.tolerance,
-        exact=f.exact,
         run=run,
         effect=f.effect,
         cause=f.effect,
         owner=f.owner,
         created_at=now,
+        known_from=now,
     )
+    return settled_alone(row, now)
 
 
 def case_of(x: c.OpenCase, run: str, now: datetime, exposure: tuple[Money, ...] = ()) -> Case:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from counterfoil.core import wire
 from counterfoil.core.case import Choice
-from counterfoil.core.case_reasons import RUN_CHOICES
+from counterfoil.core.case_choices import RUN_CHOICES
 from counterfoil.model.definition import Wait
 from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import StepState

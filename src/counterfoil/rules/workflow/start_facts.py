@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from counterfoil.core import ids
-from counterfoil.core.case_reasons import FACT_CHOICES
+from counterfoil.core.case_choices import FACT_CHOICES
 from counterfoil.core.run import RunStatus
 from counterfoil.model.definition import Fact
 from counterfoil.rules.templates import FAULTS, UnusableValue, fill

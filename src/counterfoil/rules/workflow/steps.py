@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import ApprovalState
-from counterfoil.core.foil import FoilState
+from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.expr import Expression
 from counterfoil.model import definition as d

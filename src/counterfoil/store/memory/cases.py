@@ -10,7 +10,9 @@ from counterfoil.core import wire
 from counterfoil.core.case import Case, CaseState
 from counterfoil.core.case_reasons import CONTRADICTIONS
 from counterfoil.core.cases import case_topic, held_repeat, id_after, repeat_body, with_occurrences
+from counterfoil.core.foil import Foil
 from counterfoil.store.memory.tables import Tables
+from counterfoil.store.port.matches import closed_note
 
 
 def open_case(db: Tables, case: Case, at: datetime, actor: str) -> bool:
@@ -71,11 +73,18 @@ def resolve_case_by_id(db: Tables, id_: str, at: datetime, by: str, note: str) -
         resolve_case(db, case, at, by, note)
 
 
-def resolve_cases_of_foil(db: Tables, foil: str, at: datetime) -> None:
-    """Resolve Cases about a broken foil whose other half has arrived."""
+def resolve_cases_of_foil(db: Tables, foil: Foil, at: datetime) -> None:
+    """Resolve Cases about a foil whose state they no longer describe."""
     for case in list(db.cases.values()):
-        if case.foil == foil and case.state is CaseState.OPEN:
-            resolve_case(db, case, at, "matching", "matched by a later observation")
+        if case.foil == foil.id and case.state is CaseState.OPEN:
+            resolve_case(db, case, at, "matching", closed_note(foil.state))
+
+
+def resolve_cases_of_item(db: Tables, observation: str, at: datetime) -> None:
+    """Resolve the Case of an unmatched item that is accounted for now."""
+    for case in list(db.cases.values()):
+        if case.observation == observation and case.state is CaseState.OPEN:
+            resolve_case(db, case, at, "matching", "its assertion has arrived")
 
 
 def resolve_cases_of_todo(db: Tables, todo: tuple[str, str], at: datetime) -> None:

@@ -21,10 +21,11 @@ from counterfoil.core.effect import (
     given_up,
     planned_again,
 )
-from counterfoil.core.foil import GIVEN_UP, FoilState, after_effect
+from counterfoil.core.foil_versions import after_effect
+from counterfoil.core.foil_versions import given_up as given_up_foil
 from counterfoil.core.moves import check_move
 from counterfoil.store.memory.cases import open_case, resolve_case
-from counterfoil.store.memory.foils import foils_of_effect, move_foil, settle_match
+from counterfoil.store.memory.foils import change_foils, settle_matches
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.runs import append, establish
 from counterfoil.store.memory.tables import Tables
@@ -75,9 +76,7 @@ def abandon(db: Tables, id_: str, at: datetime) -> None:
         db.put(db.effects, id_, given_up(effect, at))
     elif effect.state in IN_FLIGHT:
         return  # it was sent meanwhile: its outcome decides about its foils
-    for foil in foils_of_effect(db, id_):
-        if foil.state is FoilState.PROVISIONAL:
-            move_foil(db, foil, FoilState.VOID, GIVEN_UP, at)
+    settle_matches(db, change_foils(db, id_, given_up_foil, at), at)
 
 
 @memory(Intent)
@@ -171,15 +170,8 @@ def record(db: Tables, t: Conclude) -> tuple[ConcludeResult, NewInboxItem | None
         effect, t.state, t.at, result=t.result, error_class=t.error_class, error=t.error, look_at=t.look_at
     )
     db.put(db.effects, effect.id, moved)
-    after = after_effect(t.state)
-    for foil in foils_of_effect(db, effect.id):
-        if after is None or foil.state is not FoilState.PROVISIONAL:
-            continue
-        if after.state is FoilState.OPEN:
-            db.put(db.foils, foil.id, replace(foil, state=after.state))
-            settle_match(db, foil.rule, foil.key, t.at)
-        else:
-            move_foil(db, foil, after.state, after.reason, t.at)
+    touched = change_foils(db, effect.id, lambda foil, at: after_effect(foil, t.state, at), t.at)
+    settle_matches(db, touched, t.at)
     if t.state not in UNSETTLED:
         answer_cases(db, effect.id, t.at)
     for link in t.links:

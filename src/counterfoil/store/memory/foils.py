@@ -1,56 +1,199 @@
-"""Parts of several transitions: foils opened, settled and moved."""
+"""Parts of several transitions: versions of documents recorded, and match rows settled."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from msgspec.structs import replace
 
-from counterfoil.core import wire
-from counterfoil.core.cases import case_of_break
-from counterfoil.core.foil import FOIL_MOVES, UNFINISHED_FOILS, Foil, FoilState, settle
-from counterfoil.core.moves import check_move
-from counterfoil.store.memory.cases import open_case, resolve_cases_of_foil
+from counterfoil.core import ids
+from counterfoil.core.cases import case_of_pairing
+from counterfoil.core.foil import NEEDS_CASE, Foil, Observation, Pairing
+from counterfoil.core.foil_versions import Withdrawal, is_recorded, next_foil, next_observation
+from counterfoil.core.settle import MatchRows, pairing_holds, settle
+from counterfoil.store.memory.cases import open_case, resolve_cases_of_foil, resolve_cases_of_item
 from counterfoil.store.memory.runs import append
 from counterfoil.store.memory.tables import Tables
-from counterfoil.store.port.records import NewInboxItem
+from counterfoil.store.port.matches import (
+    consequences,
+    is_accounted_for,
+    row_of,
+    version_of,
+    with_grace,
+)
+
+Match = tuple[str, str]
 
 
-def settle_match(db: Tables, rule: str, key: str, at: datetime) -> None:
-    """Match one row; foils that move append `foil` to their Run."""
-    foils = [f for f in db.foils.values() if (f.rule, f.key) == (rule, key)]
-    observations = [o for o in db.observations.values() if (o.rule, o.key) == (rule, key)]
-    settlement = settle(foils, observations, at)
-    db.put(db.allocations, (rule, key), settlement.allocations)
-    for foil in foils:
-        state = settlement.states.get(foil.id, foil.state)
-        if state is foil.state:
-            continue
-        move_foil(db, foil, state, settlement.reasons.get(foil.id, ""), at)
+def put_foil(db: Tables, foil: Foil, at: datetime) -> set[Match]:
+    """Record one version of a left document; return the match rows that it touches."""
+    before = next((f for f in db.foils.values() if (f.rule, f.document) == (foil.rule, foil.document)), None)
+    if before is None and foil.id in db.foils:
+        # A row that was renamed keeps its id.
+        foil = replace(foil, id=ids.derive("foil", foil.id, foil.document))
+    after = next_foil(before, foil)
+    _record(db, before, foil if after is None else after, at, older=after is None)
+    if after is None:
+        return set()
+    db.put(db.foils, after.id, after)
+    if before is not None and foil.run is not None:
+        # Its Run took it for a new row.
+        append(db, consequences(before, after, at).stimulus(after, _foil_items(db, after)), at)
+    if before is None:
+        return {(after.rule, after.key)}
+    return {(before.rule, before.key), (after.rule, after.key)} | _check_pairings(db, after, at)
 
 
-def move_foil(db: Tables, foil: Foil, state: FoilState, reason: str, at: datetime) -> None:
-    check_move(FOIL_MOVES, foil.state, state, foil.id)
-    settled = None if state in UNFINISHED_FOILS else at
-    moved = replace(foil, state=state, reason=reason, settled_at=settled)
-    db.put(db.foils, foil.id, moved)
-    db.leaf(f"foil.{state}", foil.id, at, "matching", wire.dumps({"reason": reason}), run=foil.run)
-    if state is FoilState.MATCHED:
-        resolve_cases_of_foil(db, foil.id, at)
-    if state in (FoilState.BROKEN, FoilState.OVER):
-        open_case(db, case_of_break(foil, state, reason, at), at, "matching")
-    if foil.run is not None and state not in (FoilState.OPEN, FoilState.VOID):
-        body = wire.dumps({"foil": foil.id, "rule": foil.rule, "state": str(state), "effect": foil.effect})
-        version = len([1 for (r, k, _) in db.inbox_refs if r == foil.run and k == "foil"])
-        append(db, NewInboxItem(run=foil.run, kind="foil", ref=f"{foil.id}:{state}:{version}", body=body), at)
+def put_observation(db: Tables, o: Observation, at: datetime) -> set[Match]:
+    """Record one version of a right document; return the match rows that it touches."""
+    before = next((r for r in db.observations.values() if (r.rule, r.document) == (o.rule, o.document)), None)
+    if before is None and o.id in db.observations:
+        o = replace(o, id=ids.derive("obs", o.id, o.document))
+    after = next_observation(before, o)
+    _record(db, before, o if after is None else after, at, older=after is None)
+    if after is None:
+        return set()
+    db.put(db.observations, after.id, after)
+    if before is None:
+        return {(after.rule, after.key)}
+    return {(before.rule, before.key), (after.rule, after.key)} | _check_pairings(db, after, at)
 
 
-def open_foil(db: Tables, foil: Foil) -> None:
-    row = db.foils.get(foil.id)
-    if row is None:
+def withdraw(db: Tables, w: Withdrawal, at: datetime) -> set[Match]:
+    """Take out a document that was shown before; return the match rows that it touches."""
+    name = (w.rule, w.document)
+    if w.side == "left":
+        foil = next((f for f in db.foils.values() if (f.rule, f.document) == name), None)
+        return set() if foil is None else put_foil(db, w.foil(foil, at), at)
+    observed = next((o for o in db.observations.values() if (o.rule, o.document) == name), None)
+    return set() if observed is None else put_observation(db, w.observation(observed, at), at)
+
+
+def _record(
+    db: Tables, before: Foil | Observation | None, row: Foil | Observation, at: datetime, *, older: bool
+) -> None:
+    """Add a version to the history; a newer one closes its predecessor. A repeat adds nothing."""
+    name = ("left" if isinstance(row, Foil) else "right", row.rule, row.document)
+    history = db.versions.get(name, ())
+    if older and is_recorded(map(row_of, history), row):
+        return
+    if before is not None and not older:
+        history = tuple(replace(v, known_to=at) if v.known_to is None else v for v in history)
+    db.put(db.versions, name, (*history, version_of(row, at, at if older else None)))
+
+
+def rename(db: Tables, row: Foil | Observation, document: str, at: datetime) -> None:
+    """Give a row another document id; its former name ends in the history."""
+    renamed = replace(row, document=document)
+    name = ("left" if isinstance(row, Foil) else "right", row.rule, row.document)
+    history = db.versions.get(name, ())
+    db.put(db.versions, name, tuple(replace(v, known_to=at) if v.known_to is None else v for v in history))
+    _record(db, row, renamed, at, older=False)
+    db.put(db.foils if isinstance(row, Foil) else db.observations, row.id, renamed)
+
+
+def change_foils(
+    db: Tables, effect: str, change: Callable[[Foil, datetime], Foil], at: datetime
+) -> set[Match]:
+    """Record what an outcome or a decision says about the documents of an effect."""
+    touched = set()
+    for before in foils_of_effect(db, effect):
+        after = change(before, at)
+        if after is not before:
+            _record(db, before, after, at, older=False)
+            db.put(db.foils, after.id, after)
+            touched.add((after.rule, after.key))
+    return touched
+
+
+def open_pairings(db: Tables, id_: str) -> list[Pairing]:
+    """Return the pairs of a foil or observation that have not ended."""
+    mine = [p for p in db.pairings.values() if p.ended_at is None and id_ in (p.foil, p.observation)]
+    return sorted(mine, key=lambda p: p.id)
+
+
+def end_pairing(db: Tables, pairing: Pairing, by: str, at: datetime) -> set[Match]:
+    """End a person's pair: without another pair the observation goes back to its own match.
+
+    Return the match rows that it touches.
+    """
+    db.put(db.pairings, pairing.id, replace(pairing, ended_at=at, ended_by=by))
+    observed = db.observations[pairing.observation]
+    if not observed.own_key or open_pairings(db, observed.id):
+        return set()
+    db.put(db.observations, observed.id, replace(observed, key=observed.own_key, own_key=""))
+    return {(observed.rule, observed.key), (observed.rule, observed.own_key)}
+
+
+def _check_pairings(db: Tables, row: Foil | Observation, at: datetime) -> set[Match]:
+    """End the pairs of a document that has other legs now than when a person paired it; a Case says so.
+
+    An observation follows its foil to another match, unless another foil is paired with it.
+    """
+    touched: set[Match] = set()
+    for pairing in open_pairings(db, row.id):
+        foil, observed = db.foils[pairing.foil], db.observations[pairing.observation]
+        holds = pairing_holds(pairing, foil, observed)
+        if holds and foil.key != observed.key and len(open_pairings(db, observed.id)) == 1:
+            touched |= {(observed.rule, observed.key), (foil.rule, foil.key)}
+            db.put(db.observations, observed.id, replace(observed, key=foil.key))
+        elif not holds or foil.key != observed.key:
+            touched |= {(foil.rule, foil.key)} | end_pairing(db, pairing, "matching", at)
+            open_case(db, case_of_pairing(pairing, foil, observed, at), at, "matching")
+    return touched
+
+
+def settle_matches(db: Tables, matches: Iterable[Match], at: datetime, quiet: bool = False) -> list[str]:
+    """Judge match rows; foils whose state changes append `foil` to their Run. Return the foils that moved.
+
+    `quiet` opens no Cases: the caller opens one for all.
+    """
+    return [id_ for rule, key in sorted(matches) for id_ in _settle(db, rule, key, at, quiet)]
+
+
+def rows_of(db: Tables, rule: str, key: str) -> MatchRows:
+    foils = sorted((f for f in db.foils.values() if (f.rule, f.key) == (rule, key)), key=lambda f: f.id)
+    observed = [o for o in db.observations.values() if (o.rule, o.key) == (rule, key)]
+    return MatchRows(
+        foils,
+        sorted(observed, key=lambda o: o.id),
+        [p for p in db.pairings.values() if p.rule == rule],
+        [w for w in db.waivers.values() if w.rule == rule],
+        db.asserted_before(rule, key),
+    )
+
+
+def _settle(db: Tables, rule: str, key: str, at: datetime, quiet: bool) -> list[str]:
+    rows = rows_of(db, rule, key)
+    settled = settle(rows, at)
+    db.put(db.allocations, (rule, key), settled.allocations)
+    before = {f.id: f for f in rows.foils}
+    for foil in settled.foils:
         db.put(db.foils, foil.id, foil)
-    elif row.state is FoilState.PROVISIONAL and foil.state is FoilState.OPEN:
-        db.put(db.foils, foil.id, replace(row, state=FoilState.OPEN, legs=foil.legs))
+        _follow(db, before[foil.id], foil, at, quiet)
+    for o in settled.observations:
+        db.put(db.observations, o.id, with_grace(db.observations[o.id], o, at))
+        if is_accounted_for(o):
+            resolve_cases_of_item(db, o.id, at)
+    return [f.id for f in settled.foils if f.state is not before[f.id].state]
+
+
+def _follow(db: Tables, before: Foil, foil: Foil, at: datetime, quiet: bool) -> None:
+    follows = consequences(before, foil, at)
+    if follows.leaf is not None:
+        kind, body = follows.leaf
+        db.leaf(kind, foil.id, at, "matching", body, run=foil.run)
+    if follows.ends_cases and not (quiet and foil.state in NEEDS_CASE):
+        resolve_cases_of_foil(db, foil, at)
+    if follows.case is not None and not quiet:
+        open_case(db, follows.case, at, "matching")
+    if follows.tells_run:
+        append(db, follows.stimulus(foil, _foil_items(db, foil)), at)
+
+
+def _foil_items(db: Tables, foil: Foil) -> int:
+    return len([1 for (run, kind, _) in db.inbox_refs if run == foil.run and kind == "foil"])
 
 
 def foils_of_effect(db: Tables, effect: str) -> list[Foil]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from counterfoil.core import wire
@@ -15,7 +17,7 @@ from counterfoil.core.contradictions import (
     tie_case_id,
 )
 from counterfoil.store.memory.cases import hold_case, open_case, resolve_case_by_id, resolve_cases_of_todo
-from counterfoil.store.memory.foils import open_foil, settle_match
+from counterfoil.store.memory.foils import put_foil, put_observation, settle_matches, withdraw
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.runs import deliver, establish, put_todo, start_run
 from counterfoil.store.memory.tables import NO_ROW, Tables
@@ -83,7 +85,7 @@ def admit(db: Tables, t: Admit) -> AdmitResult:
             db.put(db.events, event.id, event)
         elif clash := clash_of_event(stored, event, t.owner_of(event.id), t.at):
             open_case(db, clash, t.at, t.actor)
-    older = [h.event for h in t.heads if h.event in fresh and not move_head(db, h, t)]
+    older = [h for h in t.heads if h.event in fresh and not move_head(db, h, t)]
     woken: list[str] = []
     for link in t.links:
         woken += establish(db, link, t.at)
@@ -94,14 +96,15 @@ def admit(db: Tables, t: Admit) -> AdmitResult:
     touched = set()
     for foil in t.foils:
         if foil.cause in fresh:
-            open_foil(db, foil)
-            touched.add((foil.rule, foil.key))
+            touched |= put_foil(db, foil, t.at)
     for o in t.observations:
-        if o.event in fresh and o.id not in db.observations:
-            db.put(db.observations, o.id, o)
-            touched.add((o.rule, o.key))
-    for rule, key in sorted(touched):
-        settle_match(db, rule, key, t.at)
+        if o.event in fresh:
+            touched |= put_observation(db, o, t.at)
+    for w in t.withdrawals:
+        if w.cause in fresh or t.todo[0] == "event":
+            touched |= withdraw(db, w, t.at)
+    settle_matches(db, touched, t.at)
+    _withdraw_again(db, t, older)
     if not t.park and not t.cases:
         resolve_cases_of_todo(db, t.todo, t.at)
     counted = ""
@@ -120,8 +123,18 @@ def admit(db: Tables, t: Admit) -> AdmitResult:
         new_events=tuple(sorted(fresh)),
         born=tuple(born),
         woken=tuple(woken),
-        older=tuple(older),
+        older=tuple(h.event for h in older),
     )
+
+
+def _withdraw_again(db: Tables, t: Admit, older: Sequence[Head]) -> None:
+    """Have the newest events of objects read again, of which older events showed documents: one may withdraw these."""
+    with_documents = {f.cause for f in t.foils} | {o.event for o in t.observations}
+    for fact in older:
+        if fact.event in with_documents:
+            newest = db.events.get(db.heads[fact.object, fact.key].event)
+            if newest is not None and newest.receipt is not None and ("event", newest.id) not in db.todos:
+                put_todo(db, "event", newest.id)
 
 
 def move_head(db: Tables, fact: Head, t: Admit) -> bool:

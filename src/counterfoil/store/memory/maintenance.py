@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from counterfoil.core.foil import FoilState
+from counterfoil.core.foil import UNFINISHED_FOILS
+from counterfoil.core.matching import FoilState
 from counterfoil.store.memory.cases import open_case
-from counterfoil.store.memory.foils import settle_match
+from counterfoil.store.memory.foils import settle_matches
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.maintenance import ExpireFoils, OpenCases, PutCheckpoint, Seal, SealResult
@@ -16,9 +17,9 @@ def expire(db: Tables, t: ExpireFoils) -> int:
     moved = 0
     for id_ in t.foils:
         foil = db.foils.get(id_)
-        if foil is None or foil.state not in (FoilState.OPEN, FoilState.PARTLY) or foil.due > t.at:
+        if foil is None or foil.state not in UNFINISHED_FOILS or foil.due > t.at:
             continue
-        settle_match(db, foil.rule, foil.key, t.at)
+        settle_matches(db, [(foil.rule, foil.key)], t.at)
         if db.foils[id_].state is FoilState.BROKEN:
             moved += 1
     return moved

@@ -5,15 +5,15 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from counterfoil.core import wire
-from counterfoil.core.approval import Vote
+from counterfoil.core.approval import ApprovalState, Vote
 from counterfoil.core.case import Choice
-from counterfoil.core.foil import FoilState
 from counterfoil.store.memory.cases import release_held, resolve_case
+from counterfoil.store.memory.documents import carry_out
 from counterfoil.store.memory.effects import conclude
-from counterfoil.store.memory.foils import move_foil, settle_match
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.runs import append, put_todo
 from counterfoil.store.memory.tables import Tables
+from counterfoil.store.port.documents import decision_of
 from counterfoil.store.port.people import (
     VOTE_RESULTS,
     Decide,
@@ -40,7 +40,10 @@ def decide(db: Tables, t: Decide) -> DecideResult:
     state = t.state_after(approval, len(votes))
     if state is not approval.state:
         db.put(db.approvals, approval.id, replace(approval, state=state))
-        append(db, t.stimulus(approval, state), t.at)
+        if approval.run:
+            append(db, t.stimulus(approval, state), t.at)
+        elif state is ApprovalState.GRANTED and carry_out(db, decision_of(approval), t.at) != "done":
+            db.put(db.approvals, approval.id, replace(approval, state=ApprovalState.STALE))
     body = wire.dumps({"approve": t.approve, "subject": t.subject, "comment": t.comment})
     db.leaf("decided", approval.id, t.at, f"person:{t.person}", body, run=approval.run)
     return DecideResult(verdict=VOTE_RESULTS[state])
@@ -54,10 +57,6 @@ def resolve(db: Tables, t: Resolve) -> ResolveResult:
     if (refusal := t.refusal(case, db.persons.get(t.person))) is not None:
         return ResolveResult(verdict=refusal)
     resolve_case(db, replace(case, choice=t.choice), t.at, t.person, t.note)
-    if case.foil is not None and t.choice is Choice.WAIVE:
-        foil = db.foils[case.foil]
-        move_foil(db, foil, FoilState.WAIVED, t.note, t.at)
-        settle_match(db, foil.rule, foil.key, t.at)  # a waived foil takes no observation
     if t.choice is Choice.RETRY and case.receipt is not None:
         put_todo(db, "receipt", str(case.receipt))
     elif t.choice is Choice.RETRY and case.event is not None:

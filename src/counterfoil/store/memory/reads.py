@@ -11,7 +11,7 @@ from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, HeadState, Receipt
 from counterfoil.core.effect import UNSETTLED, Effect, EffectState
-from counterfoil.core.foil import Foil, FoilState
+from counterfoil.core.foil import UNFINISHED_FOILS, Foil, Observation
 from counterfoil.core.link import Link, LinkStatus
 from counterfoil.core.people import Person
 from counterfoil.core.release import Plan, ReleaseStep
@@ -19,6 +19,7 @@ from counterfoil.core.run import TERMINAL, Run
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.memory.workers import left_in_flight
 from counterfoil.store.port import store as port
+from counterfoil.store.port.matches import is_accounted_for
 from counterfoil.store.port.recorded import (
     NO_DELIVERY,
     DeliveryFilter,
@@ -76,8 +77,12 @@ def existing_receipts(db: Tables, names: Sequence[tuple[str, str]]) -> dict[tupl
 def next_due(db: Tables) -> datetime | None:
     dues = [r.due for r in db.runs.values() if r.due is not None]
     dues += [e.look_at for e in db.effects.values() if e.look_at is not None]
-    dues += [e.call_until for e in _effects(db, EffectState.SENDING) if e.call_until is not None]
-    dues += [f.due for f in db.foils.values() if f.state in (FoilState.OPEN, FoilState.PARTLY)]
+    dues += [
+        e.call_until
+        for e in db.effects.values()
+        if e.state is EffectState.SENDING and e.call_until is not None
+    ]
+    dues += [f.due for f in db.foils.values() if f.state in UNFINISHED_FOILS]
     return min(dues, default=None)
 
 
@@ -203,8 +208,46 @@ def effects_to_look_up(db: Tables, at: datetime, limit: int) -> list[Effect]:
 
 
 def foils_past_due(db: Tables, at: datetime, limit: int) -> list[Foil]:
-    rows = [f for f in db.foils.values() if f.state in (FoilState.OPEN, FoilState.PARTLY) and f.due <= at]
+    rows = [f for f in db.foils.values() if f.state in UNFINISHED_FOILS and f.due <= at]
     return sorted(rows, key=lambda f: (f.due, f.id))[:limit]
+
+
+def foil(db: Tables, id_: str) -> Foil | None:
+    return db.foils.get(id_)
+
+
+def observation(db: Tables, id_: str) -> Observation | None:
+    return db.observations.get(id_)
+
+
+def items_past_grace(db: Tables, at: datetime, limit: int) -> list[Observation]:
+    due = [
+        (o.case_at, o.id, o)
+        for o in db.observations.values()
+        if o.case_at is not None and o.case_at <= at and not is_accounted_for(o) and _is_alone(db, o)
+    ]
+    return [o for _, _, o in sorted(due, key=lambda row: row[:2])][:limit]
+
+
+def _is_alone(db: Tables, o: Observation) -> bool:
+    """Report whether no other reconciliation that reads the document has its other half, or lists it."""
+    return o.state == "over" or not any(
+        other.event == o.event and other.id != o.id and (other.state != "unmatched" or other.rule < o.rule)
+        for other in db.observations.values()
+    )
+
+
+def match_basis(db: Tables) -> dict[str, str]:
+    return dict(db.match_basis)
+
+
+def match_keys(db: Tables, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
+    both = {(f.rule, f.key) for f in db.foils.values()} | {(o.rule, o.key) for o in db.observations.values()}
+    return [match for match in sorted(both) if match > after][:limit]
+
+
+def events_after(db: Tables, id_: str, limit: int) -> list[CanonicalEvent]:
+    return [db.events[event] for event in sorted(db.events) if event > id_][:limit]
 
 
 def person(db: Tables, id_: str) -> Person | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from counterfoil.core import wire
 from counterfoil.core.case import CaseState
 from counterfoil.core.effect import UNFINISHED, EffectState
-from counterfoil.core.foil import FoilState
+from counterfoil.core.foil import UNFINISHED_FOILS
 from counterfoil.core.run import TERMINAL
 from counterfoil.store.memory.cases import open_case, resolve_case
 from counterfoil.store.memory.registry import memory
@@ -124,7 +124,7 @@ def _of_the_rest(db: Tables, at: datetime, p: StallLimits) -> Iterator[StalledSu
                 kind="case_overdue", about=case.owner, subject=case.id, since=case.deadline, owner=case.owner
             )
     for foil in db.foils.values():
-        if foil.state in (FoilState.OPEN, FoilState.PARTLY) and foil.due < at - p.foil:
+        if foil.state in UNFINISHED_FOILS and foil.due < at - p.foil:
             yield StalledSubject(
                 kind="foil_past_due", about=foil.rule, subject=foil.id, since=foil.due, owner=foil.owner
             )

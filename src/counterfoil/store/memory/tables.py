@@ -12,13 +12,14 @@ from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.effect import Effect
-from counterfoil.core.foil import Allocation, Foil, Observation
+from counterfoil.core.foil import Allocation, Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
 from counterfoil.core.usage import UsageRow
+from counterfoil.store.port.matches import DocumentVersion
 from counterfoil.store.port.stalled import StalledFinding
 
 Key = Any
@@ -54,6 +55,12 @@ class Tables:
         self.cases: dict[str, Case] = {}
         self.foils: dict[str, Foil] = {}
         self.observations: dict[str, Observation] = {}
+        self.versions: dict[tuple[str, str, str], tuple[DocumentVersion, ...]] = {}
+        """side, rule, document -> every version."""
+        self.pairings: dict[str, Pairing] = {}
+        self.waivers: dict[str, Waiver] = {}
+        self.match_basis: dict[str, str] = {}
+        """Reconciliation -> digest of the form by which its documents were written."""
         self.allocations: dict[tuple[str, str], tuple[Allocation, ...]] = {}
         self.guards: dict[tuple[str, str], tuple[int, int | None]] = {}
         """scope, key -> used, limit."""
@@ -104,6 +111,14 @@ class Tables:
         if key in table:
             self.journal.append((table, key, table[key]))
             del table[key]
+
+    def asserted_before(self, rule: str, key: str) -> bool:
+        """Report whether a left document stood on a match by a version that is closed now."""
+        return any(
+            v.stood and v.known_to is not None and (v.side, v.rule, v.key) == ("left", rule, key)
+            for versions in self.versions.values()
+            for v in versions
+        )
 
     def roll_back(self) -> None:
         """Restore every row that was written since the journal was cleared."""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from counterfoil.core.approval import APPROVAL_MOVES
 from counterfoil.core.effect import IN_FLIGHT
-from counterfoil.core.foil import FOIL_MOVES, TAKEN_BACK, FoilState
+from counterfoil.core.foil_versions import taken_back
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.store.memory.cases import open_case
@@ -23,7 +23,7 @@ from counterfoil.store.memory.effects import (
     plan_again,
     record,
 )
-from counterfoil.store.memory.foils import foils_of_effect, move_foil, open_foil, settle_match
+from counterfoil.store.memory.foils import change_foils, put_foil, settle_matches
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.runs import append, put_todo, start_run
 from counterfoil.store.memory.tables import Tables, least
@@ -99,7 +99,7 @@ def turn(db: Tables, t: Turn) -> TurnResult:
         db.drop(db.hold_waits, (serial, t.run))
     change_approvals(db, t)
     started = change_effects(db, t)
-    change_foils(db, t)
+    write_foils(db, t)
     for case in t.cases:
         open_case(db, case, t.at, t.actor)
     for event in t.events:
@@ -160,19 +160,14 @@ def change_effects(db: Tables, t: Turn) -> list[str]:
     return started
 
 
-def change_foils(db: Tables, t: Turn) -> None:
-    """Open and reverse foils, then settle their match rows."""
+def write_foils(db: Tables, t: Turn) -> None:
+    """Write new foils and take back those of undone effects, then settle their match rows."""
     touched = set()
     for foil in t.foils:
-        open_foil(db, foil)
-        touched.add((foil.rule, foil.key))
-    for id_ in t.reverse:
-        for foil in foils_of_effect(db, id_):
-            if FoilState.REVERSED in FOIL_MOVES[foil.state]:
-                move_foil(db, foil, FoilState.REVERSED, TAKEN_BACK, t.at)
-                touched.add((foil.rule, foil.key))
-    for rule, key in sorted(touched):
-        settle_match(db, rule, key, t.at)
+        touched |= put_foil(db, foil, t.at)
+    for effect in t.reverse:
+        touched |= change_foils(db, effect, taken_back, t.at)
+    settle_matches(db, touched, t.at)
 
 
 def write_run(db: Tables, t: Turn, terminal: bool) -> Run:

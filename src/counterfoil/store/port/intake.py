@@ -11,6 +11,7 @@ import msgspec
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.foil_versions import Withdrawal
 from counterfoil.core.link import Link
 from counterfoil.store.port.records import RunStart, TopicPost
 from counterfoil.store.port.transition import Transition, wake_set
@@ -74,8 +75,9 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
     - A head moves where the event is the newest of its system (store.port.heads). An older event is recorded, and
       fills in fields of which no newer one spoke. A tie opens a Case; the newer fact that settles it resolves the Case.
     - Links are established and posted under both of their `topics`; posts are delivered; Runs are started.
-    - Foils are opened (inserted or ignored by id; a provisional foil with this id opens). Observations are inserted
-      and their match rows settled.
+    - Foils and observations are recorded as versions of their documents; withdrawals take out documents that were
+      shown before. The match rows that they touch are settled. Where an event older than its object's head shows a
+      document, the head's event becomes a todo again, for its withdrawals alone.
 
     Consequences of existing events are skipped, except Cases. An existing event with other content opens a `clash`; a
     Run that exists with other content a `generation_clash`. Cases are inserted or ignored; with `park`, an
@@ -94,6 +96,7 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
     starts: tuple[RunStart, ...] = ()
     foils: tuple[Foil, ...] = ()
     observations: tuple[Observation, ...] = ()
+    withdrawals: tuple[Withdrawal, ...] = ()
     cases: tuple[Case, ...] = ()
     park: bool = False
     """Set the todo aside: it waits for a Case's decision or, with `wake_topic`, for a Link."""
@@ -123,6 +126,9 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
                 *(start.run for start in self.starts),
                 *(f"{foil.rule}/{foil.key}" for foil in self.foils),
                 *(f"{o.rule}/{o.key}" for o in self.observations),
+                *(f"{f.rule}/{f.document}" for f in self.foils),
+                *(f"{o.rule}/{o.document}" for o in self.observations),
+                *(f"{w.rule}/{w.document}" for w in self.withdrawals),
             ]
         )
 

@@ -21,8 +21,11 @@ VoteRefusal: TypeAlias = Literal[
     "not_found", "closed", "expired", "subject", "requester", "role", "inactive", "voted"
 ]
 DecideVerdict: TypeAlias = Literal[VoteResult, VoteRefusal]
-ResolveRefusal: TypeAlias = Literal["not_found", "closed", "choice", "role", "inactive"]
-ResolveVerdict: TypeAlias = Literal["resolved", ResolveRefusal]
+ResolveRefusal: TypeAlias = Literal[
+    "not_found", "closed", "choice", "role", "inactive", "changed", "settled", "cap", "tier"
+]
+ResolveVerdict: TypeAlias = Literal["resolved", "requested", ResolveRefusal]
+"""`requested`: the difference is accepted once another person agrees."""
 
 VOTE_RESULTS: dict[ApprovalState, VoteResult] = {
     ApprovalState.OPEN: "counted",
@@ -92,9 +95,9 @@ class ResolveResult(msgspec.Struct, frozen=True, kw_only=True):
 class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
     """Record a person's decision on a Case.
 
-    Refused when the Case is resolved, the choice is not offered, or the person has no role that owns it. RETRY of a
-    receipt or event puts its todo back, with those that the Case counts; other choices drop them. WAIVE
-    moves the foil to waived; a Case about a Run appends `case`. Leaf.
+    WAIVE is a decision on the match, `DecideMatch`. Refused when the Case is resolved, the choice is not offered, or the
+    person has no role that owns it. RETRY of a receipt or event puts its todo back, with those that the Case counts;
+    other choices drop them. A Case about a Run appends `case`. Leaf.
     """
 
     case: str
@@ -114,7 +117,7 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
     def refusal(self, case: Case, person: Person | None) -> ResolveRefusal | None:
         if case.state is not CaseState.OPEN:
             return "closed"
-        if self.choice not in case.choices:
+        if self.choice not in case.choices or self.choice is Choice.WAIVE:
             return "choice"
         if person is None or not person.active:
             return "inactive"

@@ -14,7 +14,7 @@ from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, HeadState, Receipt
 from counterfoil.core.effect import Effect
-from counterfoil.core.foil import Foil
+from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
 from counterfoil.core.release import Plan, ReleaseStep
@@ -194,6 +194,23 @@ class Store(Protocol):
 
     async def effects_to_look_up(self, at: datetime, limit: int) -> list[Effect]: ...
     async def foils_past_due(self, at: datetime, limit: int) -> list[Foil]: ...
+    async def foil(self, id_: str) -> Foil | None: ...
+    async def observation(self, id_: str) -> Observation | None: ...
+    async def items_past_grace(self, at: datetime, limit: int) -> list[Observation]:
+        """Return unmatched items that need a Case, oldest first."""
+        ...
+
+    async def match_basis(self) -> dict[str, str]:
+        """Return the digest of the form by which each reconciliation's documents were written."""
+        ...
+
+    async def match_keys(self, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
+        """Return match rows in order of reconciliation and key, for walking all of them."""
+        ...
+
+    async def events_after(self, id_: str, limit: int) -> list[CanonicalEvent]:
+        """Return events in order of id, for walking all of them."""
+        ...
 
     async def stalled_work(self, at: datetime, limits: StallLimits) -> list[StalledGroup]:
         """Return what has waited for too long, by kind and class: the progress scan."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -13,10 +14,16 @@ from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case, CaseState
 from counterfoil.core.cases import totals
 from counterfoil.core.effect import Effect
-from counterfoil.core.foil import UNFINISHED_FOILS, Allocation, Foil, FoilState, Observation
+from counterfoil.core.foil import UNFINISHED_FOILS, Allocation, Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
+from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import InboxItem, Run
+from counterfoil.core.settle import MatchRows
+from counterfoil.store.port.matches import DocumentVersion
+
+if TYPE_CHECKING:
+    from counterfoil.store.port.as_of import KnownMatches
 
 
 class ListFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +36,7 @@ class ListFilter(msgspec.Struct, frozen=True, kw_only=True):
     workflow: str | None = None
     key: str | None = None
     run: str | None = None
+    rule: str | None = None
     owner: str | None = None
 
 
@@ -40,6 +48,25 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None = None
     system: str | None = None
     key: str | None = None
+
+
+class ItemFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Filters of the list of unmatched items, newest first, after a cursor."""
+
+    limit: int = 50
+    cursor: str | None = None
+    system: str | None = None
+    rule: str | None = None
+    key: str | None = None
+    owner: str | None = None
+    entity: str | None = None
+
+
+class ItemRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An unmatched item with its open Case."""
+
+    item: Observation
+    case: str | None = None
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +95,15 @@ class MatchRow(msgspec.Struct, frozen=True, kw_only=True):
     foils: tuple[Foil, ...]
     observations: tuple[Observation, ...]
     allocations: tuple[Allocation, ...]
+    pairings: tuple[Pairing, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
+    """Pairs and acceptances of persons that have not ended."""
+    asserted_before: bool = False
+    """A left document stood on it by a version that is closed now."""
+
+    @property
+    def rows(self) -> MatchRows:
+        return MatchRows(self.foils, self.observations, self.pairings, self.waivers, self.asserted_before)
 
 
 class Views(Protocol):
@@ -76,6 +112,30 @@ class Views(Protocol):
     async def runs(self, page: ListFilter) -> tuple[list[RunRow], str | None]: ...
     async def effects(self, page: ListFilter) -> tuple[list[Effect], str | None]: ...
     async def foils(self, page: ListFilter) -> tuple[list[Foil], str | None]: ...
+    async def unmatched(self, page: ItemFilter) -> tuple[list[ItemRow], str | None]:
+        """Return documents that nothing asserts, and surplus that no foil bears."""
+        ...
+
+    async def observations(self, page: ItemFilter) -> tuple[list[Observation], str | None]:
+        """Return documents of the right side in every state."""
+        ...
+
+    async def document_versions(self, rule: str, key: str) -> list[DocumentVersion]:
+        """Return every version of the documents of a match, in the order in which they were known."""
+        ...
+
+    async def matches_of_rule(self, rule: str, at: datetime) -> list[MatchRow]:
+        """Return every match row of a reconciliation as it was known at a time; states are not recomputed."""
+        ...
+
+    async def matches_known(self, which: KnownMatches) -> list[MatchRow]:
+        """Return match rows with the versions, pairs and waivers of a time; `settle_as_of` gives their states."""
+        ...
+
+    async def item_cases(self, ids: Iterable[str], at: datetime) -> dict[str, str]:
+        """Return the Cases of unmatched items that were open at a time, by item."""
+        ...
+
     async def cases(self, page: ListFilter) -> tuple[list[CaseRow], str | None]: ...
     async def approvals(self, page: ListFilter) -> tuple[list[Approval], str | None]: ...
     async def events(self, page: EventFilter) -> tuple[list[CanonicalEvent], str | None]: ...
@@ -110,14 +170,14 @@ def exposure(
 ) -> tuple[Money, ...]:
     """Return the largest of the sums, per currency, in order of currency.
 
-    A foil counts as its largest leg: its legs name the same money several times. A Case about a foil names
-    that foil's money again, so the sums are compared and never added.
+    A foil counts as what is missing of its total. A Case about a foil names the same money again, so the sums are
+    compared and never added.
     """
     owed: dict[str, int] = {}
     for foil in foils:
         if foil.state in UNFINISHED_FOILS:
-            for currency, minor in _largest(foil).items():
-                owed[currency] = owed.get(currency, 0) + minor
+            for money in foil.open_money:
+                owed[money.currency] = owed.get(money.currency, 0) + abs(money.minor)
     named: dict[str, int] = {}
     for case in cases:
         if case.state is CaseState.OPEN:
@@ -129,10 +189,3 @@ def exposure(
     return tuple(
         Money(max(amounts.get(currency, 0) for amounts in sums), currency) for currency in currencies
     )
-
-
-def _largest(foil: Foil) -> dict[str, int]:
-    largest: dict[str, int] = {}
-    for money in foil.legs.values():
-        largest[money.currency] = max(largest.get(money.currency, 0), abs(money.minor))
-    return largest

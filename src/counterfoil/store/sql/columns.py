@@ -13,7 +13,6 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.clock import from_micros, micros
-from counterfoil.core.money import Money
 
 R = TypeVar("R")
 
@@ -56,7 +55,6 @@ BOOL = ColumnType("boolean", load=bool)
 TIME = ColumnType("bigint", micros, from_micros)
 VALUES = ColumnType("bytea", wire.dumps, wire.loads)
 TEXTS = json_column(tuple[str, ...])
-LEGS = json_column(dict[str, Money])
 HEADERS = json_column(dict[str, str])
 _BY_TYPE: dict[Any, ColumnType] = {
     str: TEXT,

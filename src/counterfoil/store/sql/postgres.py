@@ -177,7 +177,8 @@ class PostgresStore(SqlStore):
             owned.setdefault(effect, set()).update({run} if rule is None else {run, f"{rule}/{key}"})
         outcomes: dict[int, ItemResult] = {}
         for wave in waves(batch, owned):
-            works = [perform(Tx("postgres"), transition) for _, transition in wave]
+            shared = len(wave) > 1
+            works = [perform(Tx("postgres", shared=shared), transition) for _, transition in wave]
             for (number, _), outcome in zip(wave, await together(works, ask, types), strict=True):
                 if outcome.error is not None:
                     raise outcome.error

@@ -15,12 +15,12 @@ from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, HeadState, Receipt
 from counterfoil.core.clock import from_micros, micros
 from counterfoil.core.effect import Effect
-from counterfoil.core.foil import Foil
+from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.people import Person
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import LANES, Run
-from counterfoil.store.dump import Dump, GuardRow, Reservation
+from counterfoil.store.dump import Dump, GuardRow, Reservation, version_order
 from counterfoil.store.port import store as port
 from counterfoil.store.port.releases import PinCount
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns, usage_by_user
@@ -293,6 +293,36 @@ async def foils_past_due(at: datetime, limit: int) -> list[Foil]:
     return await records(t.FOIL, which, micros(at), limit)
 
 
+async def foil(id_: str) -> Foil | None:
+    return await record(t.FOIL, "where id = $1", id_)
+
+
+async def observation(id_: str) -> Observation | None:
+    return await record(t.OBSERVATION, "where id = $1", id_)
+
+
+async def items_past_grace(at: datetime, limit: int) -> list[Observation]:
+    which = f"where case_at is not null and state in ('unmatched', 'over') and case_at <= $1 and {t.UNACCOUNTED} order by case_at, id limit $2"
+    return await records(t.OBSERVATION, which, micros(at), limit)
+
+
+async def match_basis() -> dict[str, str]:
+    rows = await Statement("select rule, digest from match_basis", ())
+    return {str(rule): str(digest) for rule, digest in rows}
+
+
+async def match_keys(after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
+    statement = """
+    select rule, key from (select rule, key from foil union select rule, key from observation) as both_sides
+    where (rule, key) > ($1, $2) order by rule, key limit $3
+    """
+    return [(rule, key) for rule, key in await Statement(statement, (*after, limit))]
+
+
+async def events_after(id_: str, limit: int) -> list[CanonicalEvent]:
+    return await records(t.EVENT, "where id > $1 order by id limit $2", id_, limit)
+
+
 async def person(id_: str) -> Person | None:
     return await record(t.PERSON, "where id = $1", id_)
 
@@ -371,6 +401,10 @@ async def dump() -> Dump:
         plans=await all_of(t.PLAN, "digest"),
         releases=await all_of(t.RELEASE_STEP, "no"),
         present=await active_release(),
+        versions=sorted(await records(t.VERSION, ""), key=version_order),
+        pairings=await all_of(t.PAIRING, "id"),
+        waivers=await all_of(t.WAIVER, "id"),
+        match_basis=await rows("select rule, digest from match_basis order by rule"),
     )
 
 

@@ -13,7 +13,7 @@ from counterfoil.store.port.store import Store
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.views import Views
 from counterfoil.store.port.wake import RunWatch, WakeKind, Wakes
-from counterfoil.store.sql import reads, recorded, stalled_reads, views
+from counterfoil.store.sql import history, reads, recorded, stalled_reads, views
 from counterfoil.store.sql.group_commit import GroupCommit, ItemResult
 from counterfoil.store.sql.statements import Work
 
@@ -117,6 +117,12 @@ class SqlStore(ABC):
     effects_of_gone_workers = short_read(reads.effects_of_gone_workers)
     effects_to_look_up = short_read(reads.effects_to_look_up)
     foils_past_due = short_read(reads.foils_past_due)
+    foil = short_read(reads.foil)
+    observation = short_read(reads.observation)
+    items_past_grace = short_read(reads.items_past_grace)
+    match_basis = short_read(reads.match_basis)
+    match_keys = long_read(reads.match_keys)
+    events_after = long_read(reads.events_after)
     person = short_read(reads.person)
     persons = short_read(reads.persons)
     token = short_read(reads.token)
@@ -135,6 +141,12 @@ class SqlStore(ABC):
     runs = long_read(views.runs)
     effects = long_read(views.effects)
     foils = long_read(views.foils)
+    unmatched = long_read(views.unmatched)
+    observations = long_read(views.observations)
+    document_versions = long_read(views.document_versions)
+    matches_known = long_read(history.matches_known)
+    matches_of_rule = long_read(history.matches_of_rule)
+    item_cases = long_read(history.item_cases)
     cases = long_read(views.cases)
     approvals = long_read(views.approvals)
     events = long_read(views.events)

@@ -14,28 +14,29 @@ from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.effect import IN_FLIGHT, UNFINISHED, UNSETTLED, Effect, EffectState
-from counterfoil.core.foil import Allocation, Foil, FoilState, Observation
+from counterfoil.core.foil import UNFINISHED_FOILS, Allocation, Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import TERMINAL, InboxItem, Run, RunStatus
+from counterfoil.store.port.matches import DocumentVersion
 from counterfoil.store.port.versions import UseCount
 from counterfoil.store.sql.columns import (
     BOOL,
     BYTES,
     HEADERS,
     INT,
-    LEGS,
     TEXT,
     TIME,
     ColumnType,
     SqlTable,
     columns_of,
-    enum_column,
+    json_column,
 )
 
+RESIDUAL = json_column(dict[str, int])
 R = TypeVar("R", bound=msgspec.Struct)
 
 
@@ -72,42 +73,25 @@ FOIL = SqlTable(
     "foil",
     Foil,
     {
-        "id": TEXT,
-        "rule": TEXT,
-        "key": TEXT,
-        "object": TEXT,
-        "left_system": TEXT,
-        "right_system": TEXT,
-        "legs": LEGS,
-        "due": TIME,
-        "state": enum_column(FoilState),
-        "tolerance": INT,
-        "exact": BOOL,
-        "run": TEXT,
-        "effect": TEXT,
-        "cause": TEXT,
-        "owner": TEXT,
-        "reason": TEXT,
-        "created_at": TIME,
-        "settled_at": TIME,
+        {"left": "left_system", "right": "right_system"}.get(field, field): column
+        for field, column in {**columns_of(Foil), "residual": RESIDUAL}.items()
     },
     left_system="left",
     right_system="right",
 )
-OBSERVATION = SqlTable(
-    "observation",
-    Observation,
-    {
-        "id": TEXT,
-        "rule": TEXT,
-        "key": TEXT,
-        "subject": TEXT,
-        "version": INT,
-        "legs": LEGS,
-        "event": TEXT,
-        "at": TIME,
-    },
-)
+OBSERVATION = SqlTable("observation", Observation, {**columns_of(Observation), "state": TEXT})
+UNACCOUNTED = """
+((state = 'over' and foil is null) or (state = 'unmatched' and not exists (
+  select 1 from observation other
+  where other.event = observation.event and other.id <> observation.id
+    and (other.state <> 'unmatched' or other.rule < observation.rule)
+)))
+"""
+"""Surplus that no foil bears, and unmatched items. A document that several reconciliations read is unmatched where none of
+them has its other half, and listed once."""
+VERSION = _table("document_version", DocumentVersion)
+PAIRING = _table("pairing", Pairing)
+WAIVER = SqlTable("waiver", Waiver, {**columns_of(Waiver), "residual": RESIDUAL})
 ALLOCATION: SqlTable[Any] = SqlTable(
     "allocation",
     lambda *, foil, observation, leg, minor, currency, **_: Allocation(
@@ -196,5 +180,5 @@ EFFECT_IN_FLIGHT: Final = sql_list(IN_FLIGHT)
 EFFECT_UNSETTLED: Final = sql_list(UNSETTLED)
 EFFECT_UNFINISHED: Final = sql_list(UNFINISHED)
 EFFECT_MAY_EXIST: Final = sql_list(IN_FLIGHT | {EffectState.CONFIRMED})
-FOIL_WAITING: Final = sql_list({FoilState.OPEN, FoilState.PARTLY})
+FOIL_WAITING: Final = sql_list(UNFINISHED_FOILS)
 APPROVAL_VALID: Final = sql_list({ApprovalState.OPEN, ApprovalState.GRANTED})

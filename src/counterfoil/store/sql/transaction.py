@@ -21,7 +21,6 @@ from counterfoil.core.audit import Leaf
 from counterfoil.core.case import Case, CaseState
 from counterfoil.core.cases import (
     MAX_REPEATED_CHARS,
-    case_of_break,
     case_topic,
     exposure_with,
     held_repeat,
@@ -29,17 +28,12 @@ from counterfoil.core.cases import (
     repeat_body,
 )
 from counterfoil.core.clock import micros
-from counterfoil.core.foil import FOIL_MOVES, UNFINISHED_FOILS, Allocation, Foil, FoilState, settle
 from counterfoil.core.link import Link, LinkStatus
-from counterfoil.core.moves import check_move
 from counterfoil.store.port.records import NewInboxItem, RunStart, TopicPost, event_stimulus, link_post
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.columns import LEGS, SqlTable
+from counterfoil.store.sql.columns import SqlTable
 from counterfoil.store.sql.statements import Dialect, Insert, Row, Statement
 
-FOILS_OF_MATCH = f"{t.FOIL.select} where rule = $1 and key = $2 order by rowid"
-FOILS_OF_EFFECT = f"{t.FOIL.select} where effect = $1 order by rowid"
-SEEN_OF_MATCH = f"{t.OBSERVATION.select} where rule = $1 and key = $2"
 APPEND = f"""
 update run set
   inbox_n = inbox_n + 1,
@@ -84,8 +78,12 @@ where id = $1 and state = 'open' returning {t.CASE.names}
 class Tx:
     """The database, as one transition uses it."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, *, shared: bool = False) -> None:
         self.dialect = dialect
+        self.shared = shared
+        """Other transitions run in the same database transaction, where locks keep none of them out."""
+        self.matches: set[tuple[str, str]] = set()
+        """Match rows locked by this transition."""
         self.appended: Counter[str] = Counter()
         """Number of items that this transition appended, by Run."""
         self.leaves: list[Leaf] = []
@@ -113,14 +111,17 @@ class Tx:
         if names and self.dialect == "postgres":
             await self.rows(LOCK_TOPICS, names)
 
-    async def lock_matches(self, matches: Iterable[tuple[str, str]]) -> None:
-        rows = sorted(set(matches))
+    async def lock_matches(self, matches: Iterable[tuple[str, str]]) -> bool:
+        """Lock match rows; report whether any of them was not locked yet, so that what was read may be outdated."""
+        rows = sorted(set(matches) - self.matches)
         if not rows or self.dialect == "sqlite":
-            return
+            return False
         new = {tuple(r) for r in await self.insert(t.MATCH_ROW, rows, ignore=True, returning="rule, key")}
         for rule, key in rows:
             if (rule, key) not in new:
                 await self.rows(LOCK_MATCH, rule, key)
+        self.matches.update(rows)
+        return True
 
     async def lock_runs(
         self, runs: Iterable[str], topics: Iterable[str] = (), matches: Iterable[tuple[str, str]] = ()
@@ -233,7 +234,7 @@ class Tx:
         await self.insert(t.LINK, [t.LINK.row(link)])
         return await self.post(link_post(link), at) if link.status is LinkStatus.CONFIRMED else []
 
-    # ------------------------------------------------------------------ cases and foils
+    # ------------------------------------------------------------------ cases
 
     async def open_case(self, case: Case, at: datetime, actor: str) -> bool:
         if not await self.insert(t.CASE, [t.CASE.row(case)], ignore=True, returning="id"):
@@ -286,65 +287,6 @@ class Tx:
             statement = "delete from todo where parked and wake_topic = $1"
         await self.rows(statement, case_topic(case))
 
-    async def open_foils(self, foils: Sequence[Foil]) -> set[tuple[str, str]]:
-        """Insert foils; an existing provisional one opens. Return the match rows touched; the caller settles them."""
-        rows = [t.FOIL.row(foil) for foil in foils]
-        new = [r[0] for r in await self.insert(t.FOIL, rows, ignore=True, returning="id")]
-        for foil in foils:
-            if foil.id in new:
-                new.remove(foil.id)
-            elif foil.state is FoilState.OPEN:
-                await self.rows(
-                    "update foil set state = 'open', legs = $2 where id = $1 and state = 'provisional'",
-                    foil.id,
-                    LEGS.save(foil.legs),
-                )
-        return {(foil.rule, foil.key) for foil in foils}
-
-    async def settle(self, matches: Iterable[tuple[str, str]], at: datetime) -> None:
-        """Match locked match rows; foils that move append `foil` to their Run."""
-        for rule, key in sorted(matches):
-            foils = [t.FOIL.read(row) for row in await self.rows(FOILS_OF_MATCH, rule, key)]
-            observations = [t.OBSERVATION.read(row) for row in await self.rows(SEEN_OF_MATCH, rule, key)]
-            settlement = settle(foils, observations, at)
-            if observations:
-                await self.rows("delete from allocation where rule = $1 and key = $2", rule, key)
-                await self.insert(
-                    t.ALLOCATION, [_allocation_row(rule, key, a) for a in settlement.allocations]
-                )
-            for foil in foils:
-                state = settlement.states.get(foil.id, foil.state)
-                if state is not foil.state:
-                    await self.move_foil(foil, state, settlement.reasons.get(foil.id, ""), at)
-
-    async def move_foil(self, foil: Foil, state: FoilState, reason: str, at: datetime) -> None:
-        check_move(FOIL_MOVES, foil.state, state, foil.id)
-        settled = None if state in UNFINISHED_FOILS else micros(at)
-        statement = "update foil set state = $2, reason = $3, settled_at = $4 where id = $1"
-        await self.rows(statement, foil.id, str(state), reason, settled)
-        self.leaf(f"foil.{state}", foil.id, at, "matching", wire.dumps({"reason": reason}), run=foil.run)
-        if state is FoilState.MATCHED:
-            await self._resolve_cases_of_foil(foil.id, at)
-        if state in (FoilState.BROKEN, FoilState.OVER):
-            await self.open_case(case_of_break(foil, state, reason, at), at, "matching")
-        if foil.run is not None and state not in (FoilState.OPEN, FoilState.VOID):
-            count = await self.rows("select count(*) from inbox where run = $1 and kind = 'foil'", foil.run)
-            body = wire.dumps(
-                {"foil": foil.id, "rule": foil.rule, "state": str(state), "effect": foil.effect}
-            )
-            ref = f"{foil.id}:{state}:{count[0][0]}"
-            await self.append(NewInboxItem(run=foil.run, kind="foil", ref=ref, body=body), at)
-
-    async def _resolve_cases_of_foil(self, foil: str, at: datetime) -> None:
-        """Resolve Cases about a broken foil whose other half has arrived."""
-        statement = """
-        update case_ set
-          state = 'resolved', resolved_at = $2, resolved_by = 'matching',
-          note = 'matched by a later observation'
-        where foil = $1 and state = 'open'
-        """
-        await self.rows(statement, foil, micros(at))
-
 
 async def write_leaves(leaves: Sequence[Leaf]) -> None:
     """Write the audit leaves of one transition, or of several in one transaction."""
@@ -355,7 +297,3 @@ async def write_leaves(leaves: Sequence[Leaf]) -> None:
 
 def link_topics(links: Iterable[Link]) -> list[str]:
     return [topic for link in links if link.status is LinkStatus.CONFIRMED for topic in link.topics]
-
-
-def _allocation_row(rule: str, key: str, a: Allocation) -> Row:
-    return (rule, key, a.foil, a.observation, a.leg, a.amount.minor, a.amount.currency)

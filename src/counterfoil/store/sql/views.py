@@ -12,10 +12,12 @@ from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
 from counterfoil.core.effect import Effect
-from counterfoil.core.foil import Foil, FoilState
+from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
+from counterfoil.core.matching import FoilState
 from counterfoil.core.run import InboxItem
 from counterfoil.store.port import views
+from counterfoil.store.port.matches import DocumentVersion
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import SqlTable
 from counterfoil.store.sql.statements import Statement, records
@@ -34,7 +36,7 @@ _RUNS = {
     "owner": "owner = {}",
 }
 _EFFECTS = {**_STATE, **_OF_KEY, "owner": "worker = {}"}
-_FOILS = {**_STATE, **_OF_RUN, "key": "key = {}", "owner": "owner = {}"}
+_FOILS = {**_STATE, **_OF_RUN, "rule": "rule = {}", "key": "key = {}", "owner": "owner = {}"}
 _CASES = {**_STATE, **_OF_KEY, "owner": "owner = {}"}
 _APPROVALS = {**_STATE, **_OF_KEY, "owner": "requester = {}"}
 _EVENTS = {"type": "type = {}", "system": "system = {}", "key": "key = {}"}
@@ -91,6 +93,28 @@ async def foils(page: views.ListFilter) -> tuple[list[Foil], str | None]:
     return await _list(t.FOIL, page, _FOILS)
 
 
+CLOSED_ASSERTION = "side = 'left' and stood and known_to is not null"
+_ITEMS = {name: f"{name} = {{}}" for name in ("system", "rule", "key", "owner", "entity")}
+
+
+async def unmatched(page: views.ItemFilter) -> tuple[list[views.ItemRow], str | None]:
+    where = t.UNACCOUNTED
+    items, cursor = await _list(t.OBSERVATION, page, _ITEMS, "since", where)
+    ids = [item.id for item in items]
+    statement = "select observation, id from case_ where observation = any($1::text[]) and state = 'open'"
+    cases = {str(observation): str(id_) for observation, id_ in await Statement(statement, (ids,))}
+    return [views.ItemRow(item=item, case=cases.get(item.id)) for item in items], cursor
+
+
+async def observations(page: views.ItemFilter) -> tuple[list[Observation], str | None]:
+    return await _list(t.OBSERVATION, page, _ITEMS, "since")
+
+
+async def document_versions(rule: str, key: str) -> list[DocumentVersion]:
+    which = "where rule = $1 and key = $2 order by known_from, side, document, version"
+    return await records(t.VERSION, which, rule, key)
+
+
 async def cases(page: views.ListFilter) -> tuple[list[views.CaseRow], str | None]:
     rows, cursor = await _list(t.CASE, page, _CASES)
     return await targets(rows), cursor
@@ -139,7 +163,7 @@ async def matches_of(keys: Sequence[tuple[str, str]]) -> list[views.MatchRow]:
     return [row for row in rows if (row.rule, row.key) in set(keys)]
 
 
-def _cursor(page: views.ListFilter | views.EventFilter) -> tuple[int, str] | None:
+def _cursor(page: views.ListFilter | views.EventFilter | views.ItemFilter) -> tuple[int, str] | None:
     """Return time and id of the last row of the former page. Raises ValueError for an invalid cursor."""
     if page.cursor is None:
         return None
@@ -149,12 +173,13 @@ def _cursor(page: views.ListFilter | views.EventFilter) -> tuple[int, str] | Non
 
 async def _list(
     table: SqlTable[R],
-    page: views.ListFilter | views.EventFilter,
+    page: views.ListFilter | views.EventFilter | views.ItemFilter,
     filters: Mapping[str, str],
     time: str = "created_at",
+    *always: str,
 ) -> tuple[list[R], str | None]:
     """Return records, newest first. One more row than the limit is read, to know whether a next page exists."""
-    clauses, args = [], list[Any]()
+    clauses, args = list(always), list[Any]()
     for name, clause in filters.items():
         value = getattr(page, name)
         if value is not None:
@@ -205,13 +230,22 @@ async def _match_rows(where: str, args: tuple[Any, ...]) -> list[views.MatchRow]
         order = "id" if table is not t.ALLOCATION else "foil, observation, leg"
         for row in await Statement(f"{table.select} where {where} order by {order}", args):
             sides.setdefault((row[rule], row[key]), ([], [], []))[side].append(table.read(row))
+    ids = sorted(foil.id for foils, _, _ in sides.values() for foil in foils)
+    decided = "where foil = any($1::text[]) and ended_at is null order by id"
+    pairings = await records(t.PAIRING, decided, ids)
+    waivers = await records(t.WAIVER, decided, ids)
+    closed = f"select distinct rule, key from document_version where {where} and {CLOSED_ASSERTION}"
+    asserted = {(rule, key) for rule, key in await Statement(closed, args)}
     return [
         views.MatchRow(
             rule=rule,
             key=key,
+            asserted_before=(rule, key) in asserted,
             foils=tuple(foils),
             observations=tuple(observations),
             allocations=tuple(allocations),
+            pairings=tuple(p for p in pairings if p.foil in {f.id for f in foils}),
+            waivers=tuple(w for w in waivers if w.foil in {f.id for f in foils}),
         )
         for (rule, key), (foils, observations, allocations) in sorted(sides.items())
     ]

@@ -8,6 +8,8 @@ import msgspec
 from litestar import post
 from litestar.params import FromPath
 
+from counterfoil.application import Application
+from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import Choice
 from counterfoil.store.port.people import DecideVerdict, ResolveVerdict, VoteRefusal, VoteResult
 from counterfoil.web.http.permissions import Permission
@@ -48,6 +50,18 @@ _RESOLVE: dict[ResolveVerdict, tuple[int, str, str]] = {
     "choice": (422, "choice", "Case {id} does not offer that choice. Its page lists the choices."),
     "role": (403, "role", "Case {id} belongs to a role that {person} does not have."),
     "inactive": (403, "inactive", "{person} is not active and cannot resolve Cases."),
+    "changed": (
+        409,
+        "changed",
+        "The documents changed since you opened Case {id}. Review them again before you decide.",
+    ),
+    "settled": (
+        409,
+        "settled",
+        "Nothing is missing any more: there is no difference to accept in Case {id}.",
+    ),
+    "cap": (409, "cap", "With Case {id}, more would be accepted this month than the reconciliation allows."),
+    "tier": (403, "tier", "The amount of Case {id} is above every tier of the approval policy."),
 }
 _TITLES = {
     "separation-of-duties": "Separation of duties",
@@ -70,7 +84,8 @@ class Resolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Verdict(msgspec.Struct, frozen=True):
     id: str
-    verdict: VoteResult | Literal["resolved"]
+    verdict: VoteResult | Literal["resolved", "requested"]
+    """`requested`: another person must agree; see the approvals."""
 
 
 @post(
@@ -90,10 +105,8 @@ async def decide(request: WebRequest, approval_id: FromPath[str]) -> Verdict:
     if subject is None:
         approval = await app.store.approval(approval_id)
         subject = "" if approval is None else approval.subject
-    verdict = await app.decide_approval(
-        approval_id, subject, person, decision.decision == "approve", decision.comment[:MAX_NOTE_CHARS]
-    )
-    return Verdict(approval_id, vote_result(verdict, approval_id, person))
+    approve = decision.decision == "approve"
+    return Verdict(approval_id, await vote(app, approval_id, subject, person, approve, decision.comment))
 
 
 @post(
@@ -114,6 +127,27 @@ async def resolve(request: WebRequest, case_id: FromPath[str]) -> Verdict:
     return Verdict(case_id, resolution_result(verdict, case_id, person))
 
 
+async def vote(
+    app: Application, approval_id: str, subject: str, person: str, approve: bool, comment: str
+) -> VoteResult:
+    """Count a vote and return its result.
+
+    Raises Problem for a refusal, and for a granted decision on a match whose documents changed since the request.
+    """
+    verdict = await app.decide_approval(approval_id, subject, person, approve, comment[:MAX_NOTE_CHARS])
+    result = vote_result(verdict, approval_id, person)
+    if result == "granted":
+        approval = await app.store.approval(approval_id)
+        if approval is not None and approval.state is ApprovalState.STALE:
+            raise Problem(
+                409,
+                f"The documents changed since approval {approval_id} was requested. Nothing was done. "
+                "Review them, and request the decision again.",
+                kind="changed",
+            )
+    return result
+
+
 def vote_result(verdict: DecideVerdict, id_: str, person: str) -> VoteResult:
     """Return `counted`, `granted` or `rejected`. Raises Problem for a refusal."""
     if verdict in ("counted", "granted", "rejected"):
@@ -121,9 +155,9 @@ def vote_result(verdict: DecideVerdict, id_: str, person: str) -> VoteResult:
     raise _problem(_DECIDE[cast(VoteRefusal, verdict)], id_, person)
 
 
-def resolution_result(verdict: ResolveVerdict, id_: str, person: str) -> Literal["resolved"]:
-    """Return `resolved`. Raises Problem for a refusal."""
-    if verdict == "resolved":
+def resolution_result(verdict: ResolveVerdict, id_: str, person: str) -> Literal["resolved", "requested"]:
+    """Return `resolved` or `requested`. Raises Problem for a refusal."""
+    if verdict in ("resolved", "requested"):
         return verdict
     raise _problem(_RESOLVE[verdict], id_, person)
 

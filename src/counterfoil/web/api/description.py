@@ -22,10 +22,12 @@ from counterfoil.web.api import (
     health,
     intake,
     lists,
+    matches,
     operations,
     operations_openapi,
     plans,
     releases,
+    roll_forward,
 )
 from counterfoil.web.http.permissions import Open
 from counterfoil.web.http.problems import PROBLEM_JSON
@@ -36,6 +38,8 @@ API_ROUTES: list[Any] = [
     *decisions.ROUTES,
     *operations.ROUTES,
     *lists.ROUTES,
+    *matches.ROUTES,
+    *roll_forward.ROUTES,
     *catalog.ROUTES,
     *contracts.ROUTES,
     *controls.ROUTES,

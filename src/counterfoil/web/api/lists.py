@@ -9,6 +9,7 @@ from litestar import get
 from litestar.params import FromPath, QueryParameter
 
 from counterfoil.web.api import shapes
+from counterfoil.web.api.as_of import EffectiveText, KnownText, foils_as_of, question_of
 from counterfoil.web.api.queries import (
     Cursor,
     Limit,
@@ -33,10 +34,15 @@ class RunList(msgspec.Struct, frozen=True):
 
 
 class FoilList(msgspec.Struct, frozen=True):
-    """One page of counterfoils, newest first. `next` is the cursor of the next page, null at the end."""
+    """One page of counterfoils, newest first. `next` is the cursor of the next page, null at the end.
+
+    `as_of` and `effective_by` are the two dates of the question; null for the present.
+    """
 
     items: list[shapes.FoilShape]
     next: str | None
+    as_of: str | None = None
+    effective_by: str | None = None
 
 
 class CaseList(msgspec.Struct, frozen=True):
@@ -106,11 +112,21 @@ async def list_foils(
     workflow: Text = None,
     key: Text = None,
     run: Text = None,
+    rule: Text = None,
     owner: Text = None,
+    as_of: KnownText = None,
+    effective: EffectiveText = None,
 ) -> FoilList:
-    page = list_filter(limit, cursor, state=in_state, workflow=workflow, key=key, run=run, owner=owner)
-    rows, after = await application(request).views.foils(page)
-    return FoilList([shapes.foil_shape(row) for row in rows], after)
+    """`rule` is the reconciliation. With `as_of` or `effective_by`, `state` selects the states of then."""
+    app = application(request)
+    filters = {"state": in_state, "workflow": workflow, "key": key, "run": run, "rule": rule, "owner": owner}
+    page = list_filter(limit, cursor, **filters)
+    at = question_of(as_of, effective, await app.now())
+    if at is None:
+        rows, after = await app.views.foils(page)
+        return FoilList([shapes.foil_shape(row) for row in rows], after)
+    rows, after = await foils_as_of(app.views, page, at)
+    return FoilList([shapes.foil_shape(row) for row in rows], after, **shapes.dates_of(at))
 
 
 @get("/v1/cases", opt=requires(Permission.CASES_ANY_READ), tags=["cases"], summary="List Cases")

@@ -10,9 +10,11 @@ from litestar.params import QueryParameter
 
 from counterfoil.application import Application
 from counterfoil.core.approval import Approval
+from counterfoil.store.port.documents import Waive, decision_of
 from counterfoil.store.port.store import Store
-from counterfoil.store.port.views import EventFilter, ListFilter, RunRow
+from counterfoil.store.port.views import EventFilter, ItemFilter, ListFilter, RunRow
 from counterfoil.web.api import shapes
+from counterfoil.web.api.match_words import describe
 from counterfoil.web.http.problems import Problem
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="Rows on one page.")]
@@ -44,6 +46,13 @@ def list_filter(limit: int = 50, cursor: str | None = None, **filters: str | Non
 def event_filter(limit: int = 50, cursor: str | None = None, **filters: str | None) -> EventFilter:
     """Return the filter of the list of events. Raises Problem for an invalid cursor."""
     return EventFilter(
+        limit=limit, cursor=_checked(cursor), **{name: text or None for name, text in filters.items()}
+    )
+
+
+def item_filter(limit: int = 50, cursor: str | None = None, **filters: str | None) -> ItemFilter:
+    """Return the filter of the list of unmatched items. Raises Problem for an invalid cursor."""
+    return ItemFilter(
         limit=limit, cursor=_checked(cursor), **{name: text or None for name, text in filters.items()}
     )
 
@@ -88,4 +97,16 @@ async def object_name(app: Application, key: str) -> str:
 async def with_votes(store: Store, approvals: Sequence[Approval]) -> list[shapes.ApprovalShape]:
     """Return the shapes of approvals. All their votes are one read."""
     votes = await store.votes([approval.id for approval in approvals])
-    return [shapes.approval_shape(approval, votes[approval.id]) for approval in approvals]
+    return [
+        shapes.approval_shape(approval, votes[approval.id], await _summary(store, approval))
+        for approval in approvals
+    ]
+
+
+async def _summary(store: Store, approval: Approval) -> str:
+    """Return the decision on a match that an approval covers, in plain words; empty for any other approval."""
+    if approval.run:
+        return ""
+    decision = decision_of(approval)
+    item = None if isinstance(decision, Waive) else await store.observation(decision.observation)
+    return describe(decision, await store.foil(decision.foil), item)

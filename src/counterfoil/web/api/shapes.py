@@ -22,7 +22,9 @@ from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.run import InboxItem
-from counterfoil.store.port.views import CaseRow, RunRow
+from counterfoil.core.terms import Legs
+from counterfoil.store.port.as_of import AsOf
+from counterfoil.store.port.views import CaseRow, ItemRow, RunRow
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -55,11 +57,22 @@ class RunShape(msgspec.Struct, frozen=True, kw_only=True):
 class FoilShape(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     rule: str
+    reconciliation: str
+    """The same as `rule`."""
     key: str
+    document: str
+    version: int
     object: str
     left: str
     right: str
-    legs: dict[str, Amount]
+    entity: str
+    effective: str
+    stands: bool
+    legs: dict[str, Amount | str]
+    asserted: dict[str, Amount | str]
+    observed: dict[str, Amount | str]
+    residual: dict[str, Amount | str]
+    """Asserted less observed, by leg."""
     state: str
     finance: str
     reason: str
@@ -69,6 +82,24 @@ class FoilShape(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     created_at: datetime
     settled_at: datetime | None
+
+
+class ItemShape(msgspec.Struct, frozen=True, kw_only=True):
+    """A document of the right system that no counterfoil accounts for."""
+
+    id: str
+    system: str
+    document: str
+    key: str
+    amounts: dict[str, Amount | str]
+    age_s: int
+    """Whole seconds since its first version was known."""
+    owner: str
+    case: str | None
+    reconciliation: str
+    entity: str
+    state: str
+    effective: str
 
 
 class CaseShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +119,8 @@ class CaseShape(msgspec.Struct, frozen=True, kw_only=True):
     event: str | None
     effect: str | None
     foil: str | None
+    observation: str | None
+    """The unmatched item that it is about."""
     exposure: list[Amount]
     count: int
     created_at: datetime
@@ -119,6 +152,8 @@ class ApprovalShape(msgspec.Struct, frozen=True, kw_only=True):
     expires: datetime
     created_at: datetime
     automatic: bool
+    summary: str = ""
+    """Decision on a match, in plain words; empty for an approval of a Run or a plan."""
     votes: list[VoteShape] = []
 
 
@@ -223,6 +258,33 @@ def amount(money: Money) -> Amount:
     return Amount(f"{money.major():f}", money.currency, money.minor)
 
 
+def legs(values: Legs) -> dict[str, Amount | str]:
+    """Return legs: money as an Amount, everything else as text."""
+    return {leg: amount(v) if isinstance(v, Money) else str(v) for leg, v in values.items()}
+
+
+def of_leg(leg: Money | int | str, units: int) -> Money | int | str:
+    """Return an amount in the unit of a leg."""
+    return Money(units, leg.currency) if isinstance(leg, Money) else units
+
+
+def shown_of(foil: Foil) -> Legs:
+    """Return what the other side shows of a foil: what it asserts less what is missing."""
+    observed: Legs = {}
+    for leg, by in foil.residual.items():
+        value = foil.legs.get(leg)
+        if value is not None and not isinstance(value, str):
+            asserted = value.minor if isinstance(value, Money) else value
+            observed[leg] = of_leg(value, (asserted if foil.stands else 0) - by)
+    return observed
+
+
+def dates_of(at: AsOf) -> dict[str, str]:
+    """Return the two dates of a question as an answer states them."""
+    day = {} if at.effective_by is None else {"effective_by": at.effective_by.isoformat()}
+    return {"as_of": wire.time_text(at.known)} | day
+
+
 def amounts(many: Iterable[Money]) -> list[Amount]:
     return [amount(money) for money in many]
 
@@ -278,8 +340,35 @@ def run_shape(row: RunRow) -> RunShape:
 
 
 def foil_shape(foil: Foil) -> FoilShape:
-    legs = {leg: amount(money) for leg, money in foil.legs.items()}
-    return copy_to(FoilShape, foil, legs=legs, finance=FINANCE_WORDS[str(foil.state)])
+    return FoilShape(
+        id=foil.id,
+        rule=foil.rule,
+        reconciliation=foil.rule,
+        key=foil.key,
+        document=foil.document,
+        version=foil.version,
+        object=foil.object,
+        left=foil.left,
+        right=foil.right,
+        entity=foil.entity,
+        effective=foil.effective,
+        stands=foil.stands,
+        legs=legs(foil.legs),
+        asserted=legs(foil.legs) if foil.stands else {},
+        observed=legs(shown_of(foil)),
+        residual=legs(
+            {leg: of_leg(foil.legs[leg], by) for leg, by in foil.residual.items() if leg in foil.legs}
+        ),
+        state=str(foil.state),
+        finance=FINANCE_WORDS[str(foil.state)],
+        reason=foil.reason,
+        due=foil.due,
+        run=foil.run,
+        effect=foil.effect,
+        owner=foil.owner,
+        created_at=foil.created_at,
+        settled_at=foil.settled_at,
+    )
 
 
 def case_shape(row: CaseRow) -> CaseShape:
@@ -293,9 +382,28 @@ def case_shape(row: CaseRow) -> CaseShape:
     )
 
 
-def approval_shape(approval: Approval, votes: Iterable[Vote] = ()) -> ApprovalShape:
+def item_shape(row: ItemRow, now: datetime) -> ItemShape:
+    item = row.item
+    return ItemShape(
+        id=item.id,
+        system=item.system,
+        document=item.document,
+        key=item.key,
+        amounts=legs(item.legs),
+        age_s=max(0, int((now - item.since).total_seconds())),
+        owner=item.owner,
+        case=row.case,
+        reconciliation=item.rule,
+        entity=item.entity,
+        state=item.state,
+        effective=item.effective,
+    )
+
+
+def approval_shape(approval: Approval, votes: Iterable[Vote] = (), summary: str = "") -> ApprovalShape:
     of_persons = [copy_to(VoteShape, vote) for vote in votes]
-    return copy_to(ApprovalShape, approval, covers=stored(approval.covers), votes=of_persons)
+    covers = stored(approval.covers)
+    return copy_to(ApprovalShape, approval, covers=covers, summary=summary, votes=of_persons)
 
 
 def event_shape(event: CanonicalEvent) -> EventShape:

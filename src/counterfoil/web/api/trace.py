@@ -19,12 +19,13 @@ from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
 from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.effect import Effect
-from counterfoil.core.foil import Foil, Observation, newest_versions
+from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
-from counterfoil.core.money import Money
 from counterfoil.core.run import TERMINAL, InboxItem, Run
+from counterfoil.core.terms import Legs
 from counterfoil.store.port.views import CaseRow, ListFilter, MatchRow, RunRow
 from counterfoil.web.api import shapes
+from counterfoil.web.api.match_words import explain
 
 OWN_LANE = "counterfoil"
 """Lane of our own actions."""
@@ -56,9 +57,13 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
 class ObservationShape(msgspec.Struct, frozen=True, kw_only=True):
     id: str
-    subject: str
+    document: str
     version: int
-    legs: dict[str, shapes.Amount]
+    state: str
+    stands: bool
+    answers: bool
+    """It is a partner of this foil."""
+    legs: dict[str, shapes.Amount | str]
     event: str
     at: datetime
 
@@ -67,13 +72,15 @@ class LegShape(msgspec.Struct, frozen=True, kw_only=True):
     """Both halves of one leg. `residual` is asserted less matched, in the asserted currency."""
 
     leg: str
-    asserted: shapes.Amount
-    matched: shapes.Amount
-    residual: shapes.Amount
+    asserted: shapes.Amount | str
+    matched: shapes.Amount | str
+    residual: shapes.Amount | str
 
 
 class FoilTrace(msgspec.Struct, frozen=True, kw_only=True):
     foil: shapes.FoilShape
+    explanation: str
+    """Reason of its state, in plain words."""
     halves: list[LegShape]
     observations: list[ObservationShape]
 
@@ -209,27 +216,33 @@ def _links_from(links: Iterable[Link], effect: Effect) -> list[Link]:
 
 def _foil(foil: Foil, matches: dict[tuple[str, str], MatchRow]) -> FoilTrace:
     match = matches.get((foil.rule, foil.key))
-    observations = newest_versions(match.observations) if match else []
-    allocations = [a for a in match.allocations if a.foil == foil.id] if match else []
-    halves = []
-    for leg, asserted in foil.legs.items():
-        matched = sum(a.amount.minor for a in allocations if a.leg == leg)
-        halves.append(
-            LegShape(
-                leg=leg,
-                asserted=shapes.amount(asserted),
-                matched=shapes.amount(Money(matched, asserted.currency)),
-                residual=shapes.amount(Money(asserted.minor - matched, asserted.currency)),
-            )
+    shape = shapes.foil_shape(foil)
+    halves = [
+        LegShape(
+            leg=leg,
+            asserted=asserted,
+            matched=shape.observed.get(leg, ""),
+            residual=shape.residual.get(leg, ""),
         )
-    return FoilTrace(
-        foil=shapes.foil_shape(foil), halves=halves, observations=[_observation(o) for o in observations]
+        for leg, asserted in shape.legs.items()
+    ]
+    observations = [_observation(o, foil) for o in match.observations] if match else []
+    explanation = explain(foil, match.observations if match else ())
+    return FoilTrace(foil=shape, explanation=explanation, halves=halves, observations=observations)
+
+
+def _observation(o: Observation, foil: Foil) -> ObservationShape:
+    return ObservationShape(
+        id=o.id,
+        document=o.document,
+        version=o.version,
+        state=o.state,
+        stands=o.stands,
+        answers=o.id in foil.partners,
+        legs=shapes.legs(o.legs),
+        event=o.event,
+        at=o.at,
     )
-
-
-def _observation(o: Observation) -> ObservationShape:
-    legs = {leg: shapes.amount(money) for leg, money in o.legs.items()}
-    return shapes.copy_to(ObservationShape, o, legs=legs)
 
 
 # ------------------------------------------------------------------ the timeline
@@ -240,8 +253,8 @@ def _rank(moment: Moment) -> int:
     return len(_ORDER) if moment.kind == "run" and moment.state else _ORDER.index(moment.kind)
 
 
-def _money(legs: dict[str, Money]) -> str:
-    return ", ".join(f"{leg} {money}" for leg, money in legs.items())
+def _money(legs: Legs) -> str:
+    return ", ".join(f"{leg} {value}" for leg, value in legs.items())
 
 
 def _of_events(events: Iterable[CanonicalEvent]) -> Iterator[Moment]:

@@ -13,6 +13,13 @@ class Permission(StrEnum):
 
     RUNS_ANY_READ = "runs:any:read"
     FOILS_ANY_READ = "foils:any:read"
+    """Counterfoils and unmatched items."""
+    FOILS_ANY_PAIR = "foils:any:pair"
+    """Pair an unmatched item with a counterfoil."""
+    FOILS_ANY_UNPAIR = "foils:any:unpair"
+    """End a pair that a person made."""
+    FOILS_ANY_WAIVE = "foils:any:waive"
+    """Accept the difference of a counterfoil."""
     CASES_ANY_READ = "cases:any:read"
     APPROVALS_ANY_READ = "approvals:any:read"
     EVENTS_ANY_READ = "events:any:read"

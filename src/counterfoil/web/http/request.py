@@ -5,11 +5,14 @@ Each route declares its requirement, and one guard checks the caller before the 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 import msgspec
 from litestar import Request
 from litestar.handlers.base import BaseRouteHandler
+from litestar.params import QueryParameter
 
 from counterfoil.application import Application
 from counterfoil.core.wire import read_json
@@ -74,6 +77,33 @@ async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
             f"You need the permission {requirement}. {identity.person.id} has the roles {roles}. "
             "The role files in the governance folder list the permissions of each role.",
         )
+    check_query(connection, handler)
+
+
+def check_query(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Raise Problem 400 for a query parameter that a route for programs does not have: a filter must not be ignored."""
+    if not connection.url.path.startswith("/v1/"):
+        return
+    names = query_names(handler.fn)
+    unknown = sorted({name for name in connection.query_params if name not in names})
+    if unknown:
+        raise Problem(
+            400,
+            f"Unknown query parameter {', '.join(repr(name[:50]) for name in unknown[:5])}. "
+            f"This route has: {', '.join(sorted(names)) or 'none'}.",
+        )
+
+
+@cache
+def query_names(handler: Callable[..., Any]) -> frozenset[str]:
+    """Return the names of a handler's query parameters, as callers write them."""
+    hints = get_type_hints(handler, include_extras=True)
+    return frozenset(
+        part.name or name
+        for name, hint in hints.items()
+        for part in getattr(hint, "__metadata__", ())
+        if isinstance(part, QueryParameter)
+    )
 
 
 def trusted_caller(request: WebRequest) -> Identity:

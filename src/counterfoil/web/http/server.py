@@ -19,7 +19,7 @@ from counterfoil.web.http.identity import Passwords
 from counterfoil.web.http.limits import Asgi, RequestLimits
 from counterfoil.web.http.problems import problem_response
 from counterfoil.web.http.request import WebRequest, guard
-from counterfoil.web.pages import approvals, cases, catalog, foils, overview, runs, sign_in
+from counterfoil.web.pages import approvals, cases, catalog, foils, matches, overview, runs, sign_in
 from counterfoil.web.pages.rendering import PageTemplates, error_page, is_page
 
 PAGE_ROUTES: list[Any] = [
@@ -29,6 +29,7 @@ PAGE_ROUTES: list[Any] = [
     *approvals.ROUTES,
     *cases.ROUTES,
     *foils.ROUTES,
+    *matches.ROUTES,
     *catalog.ROUTES,
 ]
 HEAD_SECONDS = 15.0

@@ -13,7 +13,7 @@ from litestar.response import Response
 from counterfoil.application import Application
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
-from counterfoil.web.api.decisions import MAX_NOTE_CHARS, vote_result
+from counterfoil.web.api.decisions import vote
 from counterfoil.web.api.queries import list_filter, with_votes
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
@@ -92,14 +92,11 @@ async def decide_approval(request: WebRequest, approval_id: FromPath[str]) -> Re
         raise Problem(422, "Choose approve or reject.")
     if decision == "reject" and not comment:
         raise Problem(422, "Enter a comment: the requester reads why you rejected.")
-    verdict = await application(request).decide_approval(
-        approval_id,
-        form.get("subject", ""),
-        identity.person.id,
-        decision == "approve",
-        comment[:MAX_NOTE_CHARS],
-    )
-    note_key = vote_result(verdict, approval_id, identity.person.id)
+    app, subject = application(request), form.get("subject", "")
+    note_key: str = await vote(app, approval_id, subject, identity.person.id, decision == "approve", comment)
+    approval = await app.store.approval(approval_id)
+    if approval is not None and not approval.run and note_key in ("granted", "rejected"):
+        note_key = f"match-{note_key}"
     return redirect(f"{safe_path(form.get('back', '/approvals'))}?note={note_key}")
 
 

@@ -12,11 +12,12 @@ import msgspec
 from markupsafe import Markup, escape
 
 from counterfoil.core.case_reasons import reason_row
+from counterfoil.web.api.match_words import system_title
 from counterfoil.web.api.shapes import FINANCE_WORDS, Amount
 
 _TONES = {
     "good": "matched confirmed done granted resolved",
-    "bad": "broken refused rejected over expired",
+    "bad": "broken refused rejected over expired unmatched",
     "warn": "open partly unknown accepted stale sending planned provisional waiting ready",
     "idle": "void dropped undone closed waived reversed absent forward",
     "move": "undo",
@@ -25,10 +26,12 @@ _TONE_OF = {word: tone for tone, words in _TONES.items() for word in words.split
 _STEPS = ((60, "s", 1), (3600, "min", 60), (172_800, "h", 3600), (10**12, "d", 86_400))
 
 
-def money(amount: Amount | None) -> Markup:
+def money(amount: Amount | str | None) -> Markup:
     """Return grouped digits and the currency, for a right-aligned cell."""
     if amount is None:
         return Markup('<span class="muted">no amount</span>')
+    if isinstance(amount, str):
+        return Markup('<span class="money">{}</span>').format(amount)
     return Markup('<span class="money">{}\u00a0<abbr>{}</abbr></span>').format(
         f"{Decimal(amount.amount):,f}", amount.currency
     )
@@ -62,6 +65,14 @@ def when(moment: datetime | None, now: datetime, exact: bool = False) -> Markup:
     return Markup(
         '<time datetime="{}" title="{} UTC">{}\u00a0UTC</time> <span class="hint ago">{}</span>'
     ).format(utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M:%S"), text, ago(moment, now))
+
+
+def age(seconds: int) -> str:
+    """Return an age such as `26 h` or `3 d`, rounded down."""
+    for limit, unit, size in _STEPS:
+        if seconds < limit:
+            return f"{seconds // size}\u00a0{unit}"
+    return ""
 
 
 def clock(moment: datetime) -> Markup:
@@ -130,5 +141,5 @@ def moment(value: datetime | str) -> datetime:
 
 FILTERS = {
     "money": money, "moneys": moneys, "clock": clock, "chip": chip, "words": words, "reason_title": reason_title, "moment": moment, "short": short,
-    "raw": raw, "pairs": pairs,
+    "raw": raw, "pairs": pairs, "age": age, "system": system_title,
 }  # fmt: skip

@@ -1,24 +1,31 @@
-"""The page of counterfoils, and the money behind the unfinished ones."""
+"""The page of counterfoils, the page of one with both sides, and the money behind the unfinished ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from litestar import get
+from litestar.params import FromPath
 from litestar.response import Response
 
 from counterfoil.application import Application
+from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
-from counterfoil.store.port.views import ListFilter
+from counterfoil.store.port.documents import decision_of
+from counterfoil.store.port.matches import DocumentVersion, row_of
+from counterfoil.store.port.views import ListFilter, MatchRow
 from counterfoil.web.api import shapes
-from counterfoil.web.api.queries import list_filter
+from counterfoil.web.api.match_words import difference_text, explain, total_text
+from counterfoil.web.api.queries import list_filter, with_votes
 from counterfoil.web.http.permissions import Permission
-from counterfoil.web.http.request import WebRequest, application, requires
+from counterfoil.web.http.problems import Problem
+from counterfoil.web.http.request import WebRequest, application, caller, requires
+from counterfoil.web.pages.approvals import approval_rows
 from counterfoil.web.pages.rendering import query_text, render_page
 
 MAX_SUMMED_FOILS = 2000
 """Counterfoils that the overview sums per state; it marks a sum that stops there."""
+_WAIVABLE = ("open", "partly", "broken", "over")
 _EXPOSED = ("provisional", "open", "partly", "broken", "over")
 
 
@@ -26,11 +33,15 @@ _EXPOSED = ("provisional", "open", "partly", "broken", "over")
 async def foils_page(request: WebRequest) -> Response[Any]:
     search = query_text(request, "state", "key")
     page = list_filter(50, request.query_params.get("cursor"), **search)
-    foils, after = await application(request).views.foils(page)
+    app = application(request)
+    foils, after = await app.views.foils(page)
+    matches = await app.views.matches_of(sorted({(foil.rule, foil.key) for foil in foils}))
+    items = {(match.rule, match.key): match.observations for match in matches}
     return await render_page(
         request,
         "foils.html",
         rows=[shapes.foil_shape(foil) for foil in foils],
+        reasons={foil.id: explain(foil, items.get((foil.rule, foil.key), ())) for foil in foils},
         next=after,
         search=search,
         states=shapes.FINANCE_WORDS,
@@ -48,7 +59,7 @@ async def exposures(app: Application) -> dict[str, dict[str, Any]]:
             foils, cursor = await app.views.foils(ListFilter(state=state, limit=200, cursor=cursor))
             count += len(foils)
             for foil in foils:
-                for money in _largest_leg(foil.legs.values()):
+                for money in foil.open_money:
                     sums[money.currency] = sums.get(money.currency, 0) + abs(money.minor)
             if cursor is None:
                 break
@@ -60,13 +71,76 @@ async def exposures(app: Application) -> dict[str, dict[str, Any]]:
     return by_state
 
 
-def _largest_leg(legs: Iterable[Money]) -> list[Money]:
-    """Return the largest leg per currency: legs state parts of the same money, so their sum would count it twice."""
-    largest: dict[str, Money] = {}
-    for money in legs:
-        if money.currency not in largest or abs(money) > abs(largest[money.currency]):
-            largest[money.currency] = money
-    return list(largest.values())
+@get("/foils/{foil_id:str}", opt=requires(Permission.FOILS_ANY_READ), include_in_schema=False)
+async def foil_page(request: WebRequest, foil_id: FromPath[str]) -> Response[Any]:
+    """Show both sides of a match: documents with their versions, pairs and waivers of persons, and the reason."""
+    app, identity = application(request), caller(request)
+    foil = await app.store.foil(foil_id)
+    if foil is None:
+        raise Problem(404, f"There is no counterfoil {foil_id[:100]}.")
+    match = (await app.views.matches_of([(foil.rule, foil.key)]))[0]
+    return await render_page(
+        request,
+        "foil.html",
+        foil=shapes.foil_shape(foil),
+        title=f"{foil.object.replace('_', ' ')} {foil.document}".strip(),
+        reason=explain(foil, match.observations),
+        difference=difference_text(foil),
+        documents=await _documents(app, match),
+        items={o.id: o.document for o in match.observations},
+        pairs=[p for p in match.pairings if p.foil == foil.id],
+        waivers=[w for w in match.waivers if w.foil == foil.id],
+        partners=set(foil.partners),
+        may_waive=str(foil.state) in _WAIVABLE and any(foil.residual.values()),
+        approvals=await approval_rows(app, identity, await _approvals_of(app, foil)),
+        names={person.id: person.name for person in await app.store.persons()},
+    )
 
 
-ROUTES = [foils_page]
+async def _documents(app: Application, match: MatchRow) -> list[dict[str, Any]]:
+    """Return the documents of both sides, each with its versions, the newest first."""
+    keys = {match.key, *(o.own_key for o in match.observations if o.own_key)}
+    versions = [v for key in sorted(keys) for v in await app.views.document_versions(match.rule, key)]
+    documents: list[dict[str, Any]] = []
+    rows: list[Foil | Observation] = [*match.foils, *match.observations]
+    for row in rows:
+        side = "left" if isinstance(row, Foil) else "right"
+        of_row = [v for v in versions if (v.side, v.document) == (side, row.document)]
+        documents.append(
+            {
+                "row": row,
+                "system": row.left if isinstance(row, Foil) else row.system or match.foils[0].right,
+                "side": side,
+                "total": total_text(row),
+                "versions": [_version(v) for v in sorted(of_row, key=_newest_first)],
+            }
+        )
+    return documents
+
+
+def _newest_first(version: DocumentVersion) -> tuple[bool, float]:
+    return version.known_to is not None, -version.known_from.timestamp()
+
+
+def _version(version: DocumentVersion) -> dict[str, Any]:
+    row = row_of(version)
+    return {
+        "number": version.version,
+        "legs": shapes.legs(row.legs),
+        "effective": row.effective,
+        "known_from": version.known_from,
+        "known_to": version.known_to,
+        "late": version.known_to == version.known_from,
+        "stands": row.stands,
+        "provisional": isinstance(row, Foil) and row.provisional,
+        "cause": row.cause if isinstance(row, Foil) else row.event,
+    }
+
+
+async def _approvals_of(app: Application, foil: Foil) -> list[shapes.ApprovalShape]:
+    """Return the open approvals of decisions on a counterfoil; such approvals belong to no Run."""
+    approvals, _ = await app.views.approvals(ListFilter(run="", state="open", limit=200))
+    return await with_votes(app.store, [a for a in approvals if decision_of(a).foil == foil.id])
+
+
+ROUTES = [foils_page, foil_page]

@@ -9,7 +9,7 @@ import jinja2
 from litestar.datastructures import Cookie
 from litestar.response import Response
 
-from counterfoil.core.case_reasons import LABELS
+from counterfoil.core.case_choices import LABELS
 from counterfoil.core.clock import utc_now
 from counterfoil.web.http import assets
 from counterfoil.web.http.identity import Identity, check_same_origin, read_form
@@ -19,11 +19,23 @@ from counterfoil.web.pages import filters
 
 HTML = "text/html; charset=utf-8"
 _PROGRAM_PATHS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/static/")
+MATCH_DECISIONS = {
+    "pair": "Pair two documents",
+    "unpair": "End a pair",
+    "waive": "Accept a difference",
+}
+"""Titles of approvals that decide on a match."""
 _NOTES = {
     "counted": "Your approval was counted. More approvals are needed.",
     "granted": "Approved. The Run continues.",
     "rejected": "Rejected. The workflow's policy decides what happens next.",
     "resolved": "The Case is resolved.",
+    "requested": "Requested. Another person must agree: see the approvals.",
+    "match-granted": "Approved and done.",
+    "match-rejected": "Rejected. The documents stay as they are.",
+    "paired": "Paired. The item answers the counterfoil now.",
+    "unpaired": "The pair has ended. Both documents are matched by their keys again.",
+    "waived": "The difference is accepted.",
     "signed-out": "You are signed out.",
 }
 
@@ -40,7 +52,9 @@ class PageTemplates:
             lstrip_blocks=True,
         )
         self._environment.filters.update(filters.FILTERS)
-        self._environment.globals.update(asset=assets.address, choice_labels=LABELS)
+        self._environment.globals.update(
+            asset=assets.address, choice_labels=LABELS, match_decisions=MATCH_DECISIONS
+        )
 
     def render(self, template: str, now: datetime, identity: Identity | None, **values: Any) -> str:
         def when(moment: datetime | None, exact: bool = False) -> Any:

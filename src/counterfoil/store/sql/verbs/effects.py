@@ -12,7 +12,7 @@ from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case_reasons import ANSWERED_BY_EVIDENCE
 from counterfoil.core.clock import micros
 from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, SAID_NO, UNSETTLED, Effect, EffectState
-from counterfoil.core.foil import GIVEN_UP, FoilState, after_effect
+from counterfoil.core.foil_versions import after_effect, given_up
 from counterfoil.core.moves import check_move
 from counterfoil.store.port.effects import (
     Conclude,
@@ -25,8 +25,9 @@ from counterfoil.store.port.effects import (
 from counterfoil.store.port.records import NewInboxItem
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import micros_or_none
+from counterfoil.store.sql.matches import change_foils, settle_matches
 from counterfoil.store.sql.registry import sql
-from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Tx, link_topics
+from counterfoil.store.sql.transaction import Tx, link_topics
 
 EFFECT = f"{t.EFFECT.select} where id = $1"
 SENT = f"""
@@ -83,10 +84,7 @@ async def abandon(x: Tx, id_: str, at: datetime) -> None:
         await x.rows("update effect set state = 'dropped', ended_at = $2 where id = $1", id_, micros(at))
     elif effect.state in IN_FLIGHT:
         return  # it was sent meanwhile: its outcome decides about its foils
-    for row in await x.rows(FOILS_OF_EFFECT, id_):
-        foil = t.FOIL.read(row)
-        if foil.state is FoilState.PROVISIONAL:
-            await x.move_foil(foil, FoilState.VOID, GIVEN_UP, at)
+    await settle_matches(x, await change_foils(x, id_, given_up, at), at)
 
 
 @sql(Intent)
@@ -200,7 +198,8 @@ async def record(x: Tx, c: Conclude) -> RecordedOutcome:
         None if unsettled else micros(c.at),
     )
     if asserts:
-        await _foils(x, c)
+        touched = await change_foils(x, c.effect, lambda foil, at: after_effect(foil, c.state, at), c.at)
+        await settle_matches(x, touched, c.at)
     may_have_case = state is not EffectState.SENDING or attempt > 1
     if may_have_case and not unsettled:
         await x.rows(ANSWER_CASES, c.effect, micros(c.at), *ANSWERED_BY_EVIDENCE)
@@ -238,22 +237,6 @@ async def _lock(x: Tx, effect: str, topics: list[str] | None = None) -> None:
     await x.lock_matches(matches)
     runs = {run for run, _, _ in rows}
     await x.lock_runs(runs, topics or (), matches)
-
-
-async def _foils(x: Tx, c: Conclude) -> None:
-    """Open or void the provisional foils of a confirmed or absent effect, and settle the opened ones."""
-    after = after_effect(c.state)
-    if after is None:
-        return
-    for row in await x.rows(FOILS_OF_EFFECT, c.effect):
-        foil = t.FOIL.read(row)
-        if foil.state is not FoilState.PROVISIONAL:
-            continue
-        if after.state is FoilState.OPEN:
-            await x.rows("update foil set state = 'open' where id = $1 and state = 'provisional'", foil.id)
-            await x.settle([(foil.rule, foil.key)], c.at)
-        else:
-            await x.move_foil(foil, after.state, after.reason, c.at)
 
 
 async def is_approved(x: Tx, effect: Effect) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from counterfoil.core import wire
@@ -20,6 +21,7 @@ from counterfoil.core.contradictions import (
 from counterfoil.store.port.heads import is_overtaken, merge_head
 from counterfoil.store.port.intake import Admit, AdmitResult, Receive, ReceiveResult, ReceiveVerdict
 from counterfoil.store.port.records import RunStart
+from counterfoil.store.sql import matches
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import HEADERS
 from counterfoil.store.sql.reads import existing_receipts
@@ -137,7 +139,7 @@ async def admit(x: Tx, a: Admit) -> AdmitResult:
         fresh |= {e.id for e in a.events}  # emitted events are kept already; this is their admission
     elif len(fresh) < len(a.events):
         await _open_clashes(x, a, fresh)
-    older = [h.event for h in a.heads if h.event in fresh and not await _advance(x, h, a)]
+    older = [h for h in a.heads if h.event in fresh and not await _advance(x, h, a)]
     woken: list[str] = []
     for link in a.links:
         woken += await x.link(link, a.at)
@@ -145,13 +147,18 @@ async def admit(x: Tx, a: Admit) -> AdmitResult:
         if post.event in fresh:
             woken += await x.post(post, a.at)
     born = [s.run for s in a.starts if s.stimulus.ref in fresh and await _start(x, s, a)]
-    touched = await x.open_foils([f for f in a.foils if f.cause in fresh])
-    observations = [o for o in a.observations if o.event in fresh]
-    new_rows = await x.insert(
-        t.OBSERVATION, [t.OBSERVATION.row(o) for o in observations], ignore=True, returning="rule, key"
-    )
-    touched |= {(rule, key) for rule, key in new_rows}
-    await x.settle(touched, a.at)
+    touched: set[tuple[str, str]] = set()
+    for foil in a.foils:
+        if foil.cause in fresh:
+            touched |= await matches.put_foil(x, foil, a.at)
+    for o in a.observations:
+        if o.event in fresh:
+            touched |= await matches.put_observation(x, o, a.at)
+    for w in a.withdrawals:
+        if w.cause in fresh or a.todo[0] == "event":
+            touched |= await matches.withdraw(x, w, a.at)
+    await matches.settle_matches(x, touched, a.at)
+    await _withdraw_again(x, a, older)
     if todo[0] and not a.park and not a.cases:
         await _resolve_cases(x, a)
     counted = ""
@@ -168,16 +175,28 @@ async def admit(x: Tx, a: Admit) -> AdmitResult:
         new_events=tuple(sorted(fresh)),
         born=tuple(born),
         woken=tuple(woken),
-        older=tuple(older),
+        older=tuple(h.event for h in older),
     )
+
+
+async def _withdraw_again(x: Tx, a: Admit, older: Sequence[Head]) -> None:
+    """Have the newest events of objects read again, of which older events showed documents: one may withdraw these."""
+    with_documents = {f.cause for f in a.foils} | {o.event for o in a.observations}
+    for fact in older:
+        if fact.event in with_documents:
+            head = await x.one(HEAD_ROW, fact.object, fact.key)
+            assert head is not None
+            newest = await x.one(EVENT_ROW, t.HEAD.read(head).event)
+            if newest is not None and (event := t.EVENT.read(newest)).receipt is not None:
+                await x.insert(t.TODO, [("event", event.id, False, "")], ignore=True)
 
 
 async def _lock(x: Tx, a: Admit) -> None:
     topics = [topic for post in a.posts for topic in post.topics] + link_topics(a.links)
     await x.lock_topics([*topics, a.wake_topic] if a.wake_topic else topics)
-    matches = {(f.rule, f.key) for f in a.foils} | {(o.rule, o.key) for o in a.observations}
-    await x.lock_matches(matches)
-    await x.lock_runs({s.run for s in a.starts}, topics, matches)
+    touched = await matches.matches_of(x, a.foils, a.observations, a.withdrawals)
+    await x.lock_matches(touched)
+    await x.lock_runs({s.run for s in a.starts}, topics, touched)
 
 
 async def _is_overtaken(x: Tx, a: Admit, read_from: datetime) -> bool:

@@ -6,10 +6,11 @@ import msgspec
 
 from counterfoil.core.audit import Frontier
 from counterfoil.core.clock import micros
-from counterfoil.core.foil import FoilState
+from counterfoil.core.foil import UNFINISHED_FOILS
 from counterfoil.store.port.maintenance import ExpireFoils, OpenCases, PutCheckpoint, Seal, SealResult
 from counterfoil.store.port.versions import CountUse
 from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.matches import settle_matches
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs.people import FOIL
@@ -34,9 +35,9 @@ async def expire(x: Tx, e: ExpireFoils) -> int:
         if row is None:
             continue
         foil = t.FOIL.read(row)
-        if foil.state not in (FoilState.OPEN, FoilState.PARTLY) or foil.due > e.at:
+        if foil.state not in UNFINISHED_FOILS or foil.due > e.at:
             continue
-        await x.settle([(foil.rule, foil.key)], e.at)
+        await settle_matches(x, [(foil.rule, foil.key)], e.at)
         if await x.one("select 1 from foil where id = $1 and state = 'broken'", id_):
             moved += 1
     return moved

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from counterfoil.core import wire
-from counterfoil.core.approval import Vote
+from counterfoil.core.approval import ApprovalState, Vote
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.clock import micros
-from counterfoil.core.foil import FoilState
 from counterfoil.core.people import Person
+from counterfoil.store.port.documents import decision_of
 from counterfoil.store.port.people import (
     VOTE_RESULTS,
     Decide,
@@ -20,7 +20,7 @@ from counterfoil.store.port.people import (
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
-from counterfoil.store.sql.verbs import effects
+from counterfoil.store.sql.verbs import documents, effects
 
 APPROVAL = f"{t.APPROVAL.select} where id = $1"
 CASE = f"{t.CASE.select} where id = $1"
@@ -39,6 +39,8 @@ async def decide(x: Tx, d: Decide) -> DecideResult:
     row = await x.one(APPROVAL, d.approval)
     if row is None:
         return DecideResult(verdict="not_found")
+    if not row[1]:
+        await documents.lock(x, decision_of(t.APPROVAL.read(row)))
     await x.rows("select 1 from run where id = $1 for no key update", row[1])
     row = await x.one(f"{APPROVAL} for update", d.approval)
     assert row is not None
@@ -52,7 +54,12 @@ async def decide(x: Tx, d: Decide) -> DecideResult:
     state = d.state_after(approval, votes[0][0])
     if state is not approval.state:
         await x.rows("update approval set state = $2 where id = $1", approval.id, str(state))
-        await x.append(d.stimulus(approval, state), d.at)
+        if approval.run:
+            await x.append(d.stimulus(approval, state), d.at)
+        elif state is ApprovalState.GRANTED:
+            verdict = await documents.carry_out(x, decision_of(approval), d.at)
+            if verdict != "done":
+                await x.rows("update approval set state = 'stale' where id = $1", approval.id)
     body = wire.dumps({"approve": d.approve, "subject": d.subject, "comment": d.comment})
     x.leaf("decided", approval.id, d.at, f"person:{d.person}", body, run=approval.run)
     return DecideResult(verdict=VOTE_RESULTS[state])
@@ -75,13 +82,6 @@ async def resolve(x: Tx, r: Resolve) -> ResolveResult:
     where id = $1
     """
     await x.rows(statement, case.id, micros(r.at), r.person, str(r.choice), r.note)
-    if case.foil is not None and r.choice is Choice.WAIVE:
-        foil = await x.one(FOIL, case.foil)
-        if foil is None:
-            raise KeyError(case.foil)
-        waived = t.FOIL.read(foil)
-        await x.move_foil(waived, FoilState.WAIVED, r.note, r.at)
-        await x.settle([(waived.rule, waived.key)], r.at)  # a waived foil takes no observation
     about = [("receipt", None if case.receipt is None else str(case.receipt)), ("event", case.event)]
     todos = [(kind, ref) for kind, ref in about if ref is not None]
     if r.choice is Choice.RETRY and todos:
@@ -105,12 +105,10 @@ async def resolve(x: Tx, r: Resolve) -> ResolveResult:
 
 
 async def _lock(x: Tx, r: Resolve, case: Case) -> None:
-    """Lock the match rows of the waived foil and of the effect, then the Runs that get an item."""
+    """Lock the match rows of the effect, then the Runs that get an item."""
     if x.dialect == "sqlite":
         return
     foils = []
-    if case.foil is not None and r.choice is Choice.WAIVE:
-        foils += await x.rows("select rule, key from foil where id = $1", case.foil)
     if r.evidence is not None:
         foils += await x.rows("select rule, key from foil where effect = $1", r.evidence.effect)
     matches = [(rule, key) for rule, key in foils]

@@ -6,16 +6,17 @@ from __future__ import annotations
 from counterfoil.core.approval import APPROVAL_MOVES, ApprovalState
 from counterfoil.core.clock import from_micros, micros
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
-from counterfoil.core.foil import FOIL_MOVES, TAKEN_BACK, FoilState
+from counterfoil.core.foil_versions import taken_back
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.records import event_stimulus
 from counterfoil.store.port.turns import Claim, ConcludeAndTurn, ConcludeAndTurnResult, Turn, TurnResult
+from counterfoil.store.sql import matches
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import micros_or_none
 from counterfoil.store.sql.registry import sql
-from counterfoil.store.sql.transaction import FOILS_OF_EFFECT, Tx, link_topics
+from counterfoil.store.sql.transaction import Tx, link_topics
 from counterfoil.store.sql.verbs import effects
 from counterfoil.store.sql.verbs.guards import release, reserve
 from counterfoil.store.sql.verbs.serial_keys import hold, leave_queues, refuse_held, unhold
@@ -171,9 +172,7 @@ async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnResult:
         await effects.plan_again(x, id_)
     for id_ in u.drop:
         await effects.abandon(x, id_, u.at)
-    touched = await x.open_foils(u.foils)
-    touched |= await _reverse(x, u)
-    await x.settle(touched, u.at)
+    await _write_foils(x, u)
     for case in u.cases:
         await x.open_case(case, u.at, u.actor)
     await _emit(x, u)
@@ -204,6 +203,16 @@ async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnResult:
     )
 
 
+async def _write_foils(x: Tx, u: Turn) -> None:
+    """Write new foils and take back those of undone effects, then settle their match rows."""
+    touched: set[tuple[str, str]] = set()
+    for foil in u.foils:
+        touched |= await matches.put_foil(x, foil, u.at)
+    for effect in u.reverse:
+        touched |= await matches.change_foils(x, effect, taken_back, u.at)
+    await matches.settle_matches(x, touched, u.at)
+
+
 async def _emit(x: Tx, u: Turn) -> None:
     new = await x.insert(t.EVENT, [t.EVENT.row(e) for e in u.events], ignore=True, returning="id")
     ids = {row[0] for row in new}
@@ -217,12 +226,12 @@ async def _lock(x: Tx, u: Turn, c: Conclude | None = None) -> None:
         return
     linked = link_topics(c.links) if c is not None else []
     await x.lock_topics([*linked, *(wait.topic for wait in u.waits)])
-    matches = {(foil.rule, foil.key) for foil in u.foils}
-    touched = sorted({*u.drop, *u.reverse, *([c.effect] if c is not None else [])})
-    if touched:
-        rows = await x.rows("select rule, key from foil where effect = any($1::text[])", touched)
-        matches |= {(rule, key) for rule, key in rows}
-    await x.lock_matches(matches)
+    touched = await matches.matches_of(x, u.foils)
+    effects = sorted({*u.drop, *u.reverse, *([c.effect] if c is not None else [])})
+    if effects:
+        rows = await x.rows("select rule, key from foil where effect = any($1::text[])", effects)
+        touched |= {(rule, key) for rule, key in rows}
+    await x.lock_matches(touched)
     next_runs: set[str] = set()
     if u.hold or u.unhold:
         statement = "select serial from hold where serial = any($1::text[]) order by serial for update"
@@ -234,7 +243,7 @@ async def _lock(x: Tx, u: Turn, c: Conclude | None = None) -> None:
         """
         waiting = await x.rows(statement, sorted(u.unhold))
         next_runs = {r[0] for r in waiting if r[0] is not None}
-    await x.lock_runs({u.run, *(start.run for start in u.starts), *next_runs}, linked, matches)
+    await x.lock_runs({u.run, *(start.run for start in u.starts), *next_runs}, linked, touched)
     if c is not None:
         await x.rows(PRESENT, u.run)
 
@@ -285,18 +294,6 @@ async def _refuse_second_generation(x: Tx, u: Turn, planned: list[Effect]) -> No
             raise ValueError(f"{effect.path} of {effect.run} has a live generation already")
         if starts:
             starting.add(step)
-
-
-async def _reverse(x: Tx, u: Turn) -> set[tuple[str, str]]:
-    """Reverse the foils of undone effects; their observations become free for other foils."""
-    touched = set()
-    for effect in u.reverse:
-        for row in await x.rows(FOILS_OF_EFFECT, effect):
-            foil = t.FOIL.read(row)
-            if FoilState.REVERSED in FOIL_MOVES[foil.state]:
-                await x.move_foil(foil, FoilState.REVERSED, TAKEN_BACK, u.at)
-                touched.add((foil.rule, foil.key))
-    return touched
 
 
 async def _approvals(x: Tx, u: Turn) -> None:

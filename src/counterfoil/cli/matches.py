@@ -1,0 +1,173 @@
+"""Commands on the matches of a running server: counterfoils, unmatched items, and persons' decisions on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from counterfoil.cli.client import Server
+from counterfoil.cli.operate import Limit, Text
+from counterfoil.cli.output import (
+    Format,
+    FormatOption,
+    format_legs,
+    format_minute,
+    say,
+    write_json,
+    write_rows,
+    write_table,
+)
+
+AsOfOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="States as known at a time, such as 2026-11-30T18:00:00Z.")
+]
+EffectiveOption = Annotated[
+    str | None, typer.Option(metavar="DATE", help="Only documents dated up to a day, such as 2026-11-30.")
+]
+RuleOption = Annotated[str | None, typer.Option(help="The reconciliation.")]
+ItemArgument = Annotated[str, typer.Argument(help="The item's id; `counterfoil unmatched` lists it.")]
+FoilArgument = Annotated[str, typer.Argument(help="The counterfoil's id; `counterfoil foils` lists it.")]
+NoteOption = Annotated[str, typer.Option(help="The reason; stored with the decision.")]
+HOUR_SECONDS = 3600
+DAY_SECONDS = 24 * HOUR_SECONDS
+
+
+def foils(
+    state: Annotated[str | None, typer.Option(help="open, partly, matched, broken, ...")] = None,
+    key: Text = None,
+    run: Text = None,
+    rule: RuleOption = None,
+    owner: Annotated[str | None, typer.Option(help="The owning role.")] = None,
+    as_of: AsOfOption = None,
+    effective_by: EffectiveOption = None,
+    limit: Limit = 200,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """List counterfoils with state and amount."""
+    query = {"state": state, "key": key, "run": run, "rule": rule, "owner": owner}
+    with Server() as server:
+        rows = server.rows("/v1/foils", limit, **query, as_of=as_of, effective_by=effective_by)
+    _say_dates(as_of, effective_by, format)
+    write_rows(
+        rows,
+        format,
+        ["DOCUMENT", "RECONCILIATION", "STATE", "ASSERTED>", "OBSERVED>", "RESIDUAL>", "DUE (UTC)", "REASON", "ID"],
+        lambda f: [
+            f["document"], f["reconciliation"], f["state"], format_legs(f["asserted"]),
+            format_legs(f["observed"]), format_legs(f["residual"]), format_minute(f["due"]), f["reason"], f["id"],
+        ],
+        "No counterfoil.",
+    )  # fmt: skip
+
+
+def unmatched(
+    system: Annotated[str | None, typer.Option(help="The system that shows the items.")] = None,
+    rule: RuleOption = None,
+    key: Text = None,
+    owner: Annotated[str | None, typer.Option(help="The owning role.")] = None,
+    entity: Annotated[str | None, typer.Option(help="The legal entity.")] = None,
+    as_of: AsOfOption = None,
+    effective_by: EffectiveOption = None,
+    limit: Limit = 200,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """List documents that one system shows and no counterfoil accounts for."""
+    query = {"system": system, "rule": rule, "key": key, "owner": owner, "entity": entity}
+    with Server() as server:
+        rows = server.rows("/v1/unmatched", limit, **query, as_of=as_of, effective_by=effective_by)
+    _say_dates(as_of, effective_by, format)
+    write_rows(
+        rows,
+        format,
+        ["DOCUMENT", "SYSTEM", "RECONCILIATION", "AMOUNT>", "AGE>", "OWNER", "CASE", "ID"],
+        lambda i: [
+            i["document"], i["system"], i["reconciliation"], format_legs(i["amounts"]), _age(i["age_s"]),
+            i["owner"], i["case"] or "", i["id"],
+        ],
+        "None. Documents that one system shows and no counterfoil accounts for are listed here.",
+    )  # fmt: skip
+
+
+def reconcile(
+    name: Annotated[str, typer.Argument(help="The reconciliation.")],
+    since: Annotated[str | None, typer.Option(help="First document date of the period.")] = None,
+    until: Annotated[str | None, typer.Option(help="Last document date of the period: the cut-off.")] = None,
+    as_of: AsOfOption = None,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Show what two systems differ by, and of which items the difference consists.
+
+    Exit code 1: the two ways to the difference do not agree.
+    """
+    query = {"since": since, "until": until, "as_of": as_of}
+    with Server() as server:
+        answer = server.get(f"/v1/reconciliations/{quote(name, safe='')}/roll-forward", **query)
+    lines = answer["lines"]
+    if format is Format.JSON:
+        write_json(answer)
+    else:
+        say(f"{answer['left']} asserts, {answer['right']} shows; as known at {answer['as_of']}")
+        names = ("opening", "asserted", "observed", "closing")
+        columns = [*names, *(lines[0]["items"] if lines else ())]
+        write_table(
+            ["ENTITY", *(f"{column.upper()}>" for column in columns), "CURRENCY"],
+            (
+                [line["entity"], *(line[n]["amount"] for n in names)]
+                + [amount["amount"] for amount in line["items"].values()]
+                + [line["currency"]]
+                for line in lines
+            ),
+            "No document of either system yet.",
+        )
+    if not all(line["balanced"] for line in lines):
+        raise typer.Exit(1)
+
+
+def _say_dates(as_of: str | None, effective_by: str | None, format: Format) -> None:
+    """Print the two dates of a list of the past."""
+    if format is Format.TEXT and (as_of or effective_by):
+        day = f", documents dated up to {effective_by}" if effective_by else ""
+        say(f"As known {f'at {as_of}' if as_of else 'now'}{day}:")
+
+
+def _age(seconds: int) -> str:
+    if seconds >= 2 * DAY_SECONDS:
+        return f"{seconds // DAY_SECONDS} d"
+    return f"{seconds // HOUR_SECONDS} h" if seconds >= HOUR_SECONDS else f"{seconds // 60} min"
+
+
+def pair(
+    item: ItemArgument, foil: FoilArgument, note: NoteOption, format: FormatOption = Format.TEXT
+) -> None:
+    """Pair an unmatched item with a counterfoil, whatever their keys."""
+    _decide(f"/v1/unmatched/{quote(item, safe='')}/pair", {"foil": foil, "note": note}, "paired", format)
+
+
+def unpair(
+    item: ItemArgument, foil: FoilArgument, note: NoteOption, format: FormatOption = Format.TEXT
+) -> None:
+    """End a pair that a person made."""
+    path = f"/v1/unmatched/{quote(item, safe='')}/unpair"
+    _decide(path, {"foil": foil, "note": note}, "the pair has ended", format)
+
+
+def waive(foil: FoilArgument, note: NoteOption, format: FormatOption = Format.TEXT) -> None:
+    """Accept exactly the difference that a counterfoil has now."""
+    _decide(f"/v1/foils/{quote(foil, safe='')}/waive", {"note": note}, "the difference is accepted", format)
+
+
+def _decide(path: str, body: dict[str, Any], done: str, format: Format) -> None:
+    with Server() as server:
+        answer = server.post(path, body)
+    if format is Format.JSON:
+        write_json(answer)
+    elif answer["verdict"] == "done":
+        say(f"{answer['id']}: {done}")
+    else:
+        say(f"{answer['id']}: requested. Another person must agree: counterfoil approve {answer['approval']}")
+
+
+COMMANDS: list[Callable[..., None]] = [foils, unmatched, pair, unpair, waive, reconcile]

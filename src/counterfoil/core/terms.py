@@ -1,0 +1,51 @@
+"""Terms of a reconciliation on its documents: how both sides must agree, as their rows carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import msgspec
+
+from counterfoil.core.document import LegKind, LegRule, MatchRules, Number, Shape
+from counterfoil.core.money import Money
+
+Legs: TypeAlias = dict[str, Money | int | str]
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """Rules of agreement with the other side, as the reconciliation had them when the document was written."""
+
+    legs: dict[str, LegRule] = {}
+    """Legs that are not named are sums for money and numbers, and equal for text."""
+    tolerance: int = 0
+    """Of the sum legs that are not named."""
+    shape: Shape = "1:1"
+
+
+def rules_for(terms: Terms, legs: Iterable[Legs]) -> MatchRules:
+    """Return the rules of a match, completed for legs of its documents that the terms do not name."""
+    named = dict(terms.legs)
+    largest: tuple[Number, str] | None = None
+    for document in legs:
+        for name, value in document.items():
+            if name not in named:
+                kind = LegKind.EQUAL if isinstance(value, str) else LegKind.SUM
+                named[name] = LegRule(kind=kind, tolerance=terms.tolerance if kind is LegKind.SUM else 0)
+            if named[name].kind is LegKind.SUM and not isinstance(value, str):
+                size = (abs(value.minor if isinstance(value, Money) else value), name)
+                largest = size if largest is None else max(largest, size)
+    if largest is not None and not any(leg.total for leg in named.values()):
+        # A reconciliation that names no total: the largest leg is the whole of the document.
+        named[largest[1]] = msgspec.structs.replace(named[largest[1]], total=True)
+    return MatchRules(legs=named, shape=terms.shape)
+
+
+def total_money(terms: Terms, legs: Legs, units: int | None = None) -> tuple[Money, ...]:
+    """Return the total of a document as money, or `units` of its currency; empty where it is zero or no money."""
+    name = rules_for(terms, (legs,)).total
+    value = legs.get(name or "")
+    if not isinstance(value, Money):
+        return ()
+    money = value if units is None else Money(units, value.currency)
+    return (money,) if money.minor else ()

@@ -1,0 +1,144 @@
+"""Decisions of persons on documents: pair, unpair and waive, each approved by amount as its reconciliation says."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Literal, NamedTuple
+
+from counterfoil.core import ids, wire
+from counterfoil.core.approval import Approval
+from counterfoil.core.foil import Foil
+from counterfoil.core.money import Money
+from counterfoil.flow.context.lookups import Lookups
+from counterfoil.model import Model
+from counterfoil.model.compile.policy import compile_approval
+from counterfoil.rules import lookup
+from counterfoil.rules.approval_matrix import in_currency, tier_for
+from counterfoil.store.port.documents import (
+    DecideMatch,
+    Decision,
+    MatchVerdict,
+    Pair,
+    Unpair,
+    Waive,
+    covers_of,
+    seen_of,
+)
+from counterfoil.store.port.store import Store
+
+EXPIRES = timedelta(days=14)
+"""How long a decision without a policy of its own waits for its second person."""
+
+
+class MatchAnswer(NamedTuple):
+    """Result of a decision; with `requested`, the approval that waits for votes."""
+
+    verdict: MatchVerdict | Literal["tier"]
+    approval: str | None = None
+
+
+class _Needed(NamedTuple):
+    """The persons who must agree to an amount."""
+
+    automatic: bool
+    roles: tuple[str, ...]
+    quorum: int
+    policy: str
+    expires: timedelta
+
+
+async def pair(
+    store: Store, model: Model, foil_id: str, observation_id: str, person: str, note: str
+) -> MatchAnswer:
+    """Pair an unmatched item with a foil of the same reconciliation."""
+    foil, observed = await store.foil(foil_id), await store.observation(observation_id)
+    if foil is None or observed is None or foil.rule != observed.rule:
+        return MatchAnswer("missing")
+    content = seen_of(foil, observed)
+    decision = Pair(foil=foil.id, observation=observed.id, seen=content, note=note, person=person)
+    return await _decide(store, model, foil, decision, observed.money, "pair")
+
+
+async def unpair(
+    store: Store, model: Model, foil_id: str, observation_id: str, person: str, note: str
+) -> MatchAnswer:
+    """End a pair that a person made."""
+    foil, observed = await store.foil(foil_id), await store.observation(observation_id)
+    if foil is None or observed is None:
+        return MatchAnswer("missing")
+    content = seen_of(foil, observed)
+    decision = Unpair(foil=foil.id, observation=observed.id, seen=content, note=note, person=person)
+    return await _decide(store, model, foil, decision, observed.money, "pair")
+
+
+async def waive(store: Store, model: Model, foil_id: str, person: str, note: str) -> MatchAnswer:
+    """Accept exactly the difference that a foil has now."""
+    foil = await store.foil(foil_id)
+    if foil is None:
+        return MatchAnswer("missing")
+    rule = model.reconciliations.get(foil.rule)
+    money = foil.open_money
+    cap = rule.cap.get(money[0].currency) if rule is not None and money else None
+    decision = Waive(foil=foil.id, seen=seen_of(foil), note=note, person=person, cap=cap)
+    return await _decide(store, model, foil, decision, money, "waive")
+
+
+async def _decide(
+    store: Store,
+    model: Model,
+    foil: Foil,
+    decision: Decision,
+    money: tuple[Money, ...],
+    kind: Literal["pair", "waive"],
+) -> MatchAnswer:
+    now = await store.now()
+    needed = await _needed(store, model, foil, money, kind, now)
+    if needed is None:
+        return MatchAnswer("tier")
+    covers = covers_of(decision)
+    subject = wire.digest({"decision": covers.decode(), "policy": needed.policy})
+    approval = Approval(
+        id=ids.derive("appr", "match", subject),
+        run="",
+        path=kind,
+        policy=needed.policy,
+        subject=subject,
+        covers=covers,
+        amount=money[0] if money else None,
+        roles=needed.roles,
+        quorum=needed.quorum,
+        requester=decision.person,
+        expires=now + needed.expires,
+        created_at=now,
+        automatic=needed.automatic,
+    )
+    verdict = await store.apply(DecideMatch(decision=decision, approval=approval, at=now))
+    return MatchAnswer(verdict, approval.id if verdict == "requested" else None)
+
+
+async def _needed(
+    store: Store,
+    model: Model,
+    foil: Foil,
+    money: tuple[Money, ...],
+    kind: Literal["pair", "waive"],
+    now: datetime,
+) -> _Needed | None:
+    """Return who must agree. Without a policy, a second person with the owner's role; None above every tier."""
+    rule = model.reconciliations.get(foil.rule)
+    name = None if rule is None else rule.waive if kind == "waive" else rule.pair
+    policy = model.policies.get(name or "")
+    if policy is None or policy.approval is None:
+        return _Needed(kind == "pair", (foil.owner,), 1, "", EXPIRES)
+    compiled = compile_approval(policy, policy.approval, model.digest)
+    minor: int | None = 0
+    if money:
+        lookups = Lookups(store, model, now)
+        answer = lookup.lookup_in(lookups.answers, "")
+        work = partial(in_currency, abs(money[0]), compiled.currency, compiled.rates, answer)
+        minor = await lookups.complete(work)
+    tier = None if minor is None else tier_for(compiled, minor)
+    if tier is None:
+        return None
+    return _Needed(tier.automatic, tier.roles, tier.quorum, policy.name, timedelta(seconds=compiled.expires))

@@ -1,0 +1,136 @@
+"""Rebuilding both sides from stored events, after an upgrade or a Release that reads documents otherwise.
+
+Events are walked in order of their ids: versions make the result the same in any order. Withdrawals are read once more
+at the end, since they take out only documents that are known. What changes state by that opens one Case for each
+reconciliation, not one for each foil.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from datetime import datetime
+from functools import partial
+
+from counterfoil.core import ids, wire
+from counterfoil.core.canonical import CanonicalEvent
+from counterfoil.core.cases import open_case
+from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.foil_versions import Withdrawal
+from counterfoil.flow.context.lookups import Lookups
+from counterfoil.flow.context.releases import Releases
+from counterfoil.model import Model
+from counterfoil.rules import admission, lookup
+from counterfoil.rules.admission import HeldDelivery
+from counterfoil.store.port.documents import PutMatchBasis, RebuildDocuments
+from counterfoil.store.port.maintenance import OpenCases
+from counterfoil.store.port.store import Store
+
+log = logging.getLogger("counterfoil.rebuild")
+MAX_EVENT_ROWS = 200
+MAX_MATCH_ROWS = 200
+MAX_NAMED_FOILS = 10
+
+
+async def rebuild_documents(store: Store, releases: Releases) -> int:
+    """Rebuild the reconciliations whose documents were written by another form. Return how many there were."""
+    model = releases.present
+    basis = await store.match_basis()
+    digests = {rule: digest_of(model, rule) for rule in model.reconciliations}
+    stale = {rule for rule, digest in digests.items() if basis.get(rule) != digest}
+    if not stale:
+        return 0
+    used = {rule for rule, _ in await store.match_keys(("", ""), 1)}
+    changed: Counter[str] = Counter()
+    named: dict[str, list[str]] = {}
+    if used:
+        await _rebuild(store, releases, stale, changed, named)
+    now = await store.now()
+    for rule in sorted(stale):
+        if changed[rule]:
+            await _report(store, model, rule, digests[rule], changed[rule], named[rule], now)
+        await store.apply(PutMatchBasis(rule=rule, digest=digests[rule], at=now))
+    return len(stale)
+
+
+def digest_of(model: Model, rule: str) -> str:
+    """Return the digest of what a reconciliation reads documents by."""
+    return wire.digest(model.reconciliations[rule].model_dump(mode="json", exclude={"doc", "owner"}))
+
+
+async def _rebuild(
+    store: Store, releases: Releases, rules: set[str], changed: Counter[str], named: dict[str, list[str]]
+) -> None:
+    after, withdrawing = "", False
+    while events := await store.events_after(after, MAX_EVENT_ROWS):
+        after = events[-1].id
+        now = await store.now()
+        transition = await _documents(store, releases, events, rules, now)
+        withdrawing = withdrawing or bool(transition.withdrawals)
+        await _count(store, await store.apply(transition), changed, named)
+    after = ""
+    while withdrawing and (events := await store.events_after(after, MAX_EVENT_ROWS)):
+        after = events[-1].id
+        now = await store.now()
+        read = await _documents(store, releases, events, rules, now)
+        withdrawn = RebuildDocuments(withdrawals=read.withdrawals, at=now)
+        await _count(store, await store.apply(withdrawn), changed, named)
+    place = ("", "")
+    while matches := await store.match_keys(place, MAX_MATCH_ROWS):
+        place = matches[-1]
+        now = await store.now()
+        mine = tuple(match for match in matches if match[0] in rules)
+        await _count(store, await store.apply(RebuildDocuments(matches=mine, at=now)), changed, named)
+
+
+async def _count(
+    store: Store, moved: tuple[str, ...], changed: Counter[str], named: dict[str, list[str]]
+) -> None:
+    for id_ in moved:
+        foil = await store.foil(id_)
+        if foil is not None:
+            changed[foil.rule] += 1
+            named.setdefault(foil.rule, []).append(f"{foil.document} {foil.state}")
+
+
+async def _documents(
+    store: Store, releases: Releases, events: list[CanonicalEvent], rules: set[str], now: datetime
+) -> RebuildDocuments:
+    """Return the documents of events by the active Release. An event that it cannot read any more keeps its rows."""
+    model = releases.present
+    foils: list[Foil] = []
+    observations: list[Observation] = []
+    withdrawals: list[Withdrawal] = []
+    for event in events:
+        lookups = Lookups(store, model, now, speaks=event.system)
+        answer = lookup.lookup_in(lookups.answers, event.system)
+        try:
+            bridges, onward = await releases.bridges(event.type), await releases.onward(event.type)
+            forms = admission.forms_of(model, event, releases.waited, bridges, onward)
+            read = partial(admission.documents, model, event, forms, answer)
+            documents = await lookups.complete(read)
+        except HeldDelivery as hold:
+            log.warning("%s keeps its documents as they are: %s", event.id, hold.message)
+            continue
+        foils += [foil for foil in documents.foils if foil.rule in rules]
+        observations += [o for o in documents.observations if o.rule in rules]
+        withdrawals += [w for w in documents.withdrawals if w.rule in rules]
+    return RebuildDocuments(
+        foils=tuple(foils), observations=tuple(observations), withdrawals=tuple(withdrawals), at=now
+    )
+
+
+async def _report(
+    store: Store, model: Model, rule: str, digest: str, count: int, named: list[str], now: datetime
+) -> None:
+    kind = model.reconciliations[rule]
+    observed = ", ".join(named[:MAX_NAMED_FOILS]) + (", ..." if len(named) > MAX_NAMED_FOILS else "")
+    case = open_case(
+        "rebuilt",
+        id=ids.derive("case", "rebuilt", rule, digest),
+        message=f"{count} counterfoils of {rule} have another state: {observed}",
+        owners=tuple(model.owners_of(kind)),
+        at=now,
+        names={"object": rule, "system": kind.right},
+    )
+    await store.apply(OpenCases(cases=(case,), at=now, actor="rebuild"))

@@ -1,0 +1,74 @@
+"""Reconciliations compiled to the rules by which events show documents of both sides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from counterfoil.core.document import LegKind, LegRule
+from counterfoil.core.terms import Terms
+from counterfoil.model import kinds
+from counterfoil.model.document_definition import FoilDefinition, ObservationDefinition
+from counterfoil.model.kinds import seconds
+from counterfoil.model.template import formula, optional
+
+
+def compile_foils(rule: kinds.Reconciliation, owners: tuple[str, ...]) -> list[FoilDefinition]:
+    """Return the entries of the left side."""
+    return [
+        FoilDefinition(
+            **_document(rule, entry, owners),
+            document=formula(entry.document or _key(rule, entry)),
+            operation=entry.operation,
+            due=seconds(entry.due),
+        )
+        for _, entry in rule.assertions
+    ]
+
+
+def compile_observations(rule: kinds.Reconciliation, owners: tuple[str, ...]) -> list[ObservationDefinition]:
+    """Return the entries of the right side."""
+    unmatched = rule.unmatched or kinds.Unmatched()
+    mine = (unmatched.owner,) if unmatched.owner else owners
+    return [
+        ObservationDefinition(
+            **_document(rule, entry, mine),
+            document=optional(entry.document),
+            grace=seconds(unmatched.grace),
+        )
+        for _, entry in rule.observations
+    ]
+
+
+def _document(
+    rule: kinds.Reconciliation, entry: kinds.DocumentRule, owners: tuple[str, ...]
+) -> dict[str, Any]:
+    return {
+        "name": rule.name,
+        "object": rule.object,
+        "left": rule.left,
+        "right": rule.right,
+        "event": entry.event,
+        "when": optional(entry.when),
+        "key": formula(_key(rule, entry)),
+        "legs": {name: formula(text) for name, text in entry.legs.items()},
+        "stands": optional(entry.stands),
+        "reverses": optional(entry.reverses),
+        "document_names": optional(entry.names),
+        "entity": optional(entry.entity),
+        "effective": optional(entry.effective),
+        "terms": terms_of(rule),
+        "owners": owners,
+    }
+
+
+def _key(rule: kinds.Reconciliation, entry: kinds.DocumentRule) -> str:
+    return entry.key or rule.key or entry.document or "''"
+
+
+def terms_of(rule: kinds.Reconciliation) -> Terms:
+    """Return how the documents of both sides must agree."""
+    legs = {
+        name: LegRule(kind=LegKind(leg.kind), total=leg.total, tolerance=leg.tolerance)
+        for name, leg in rule.legs.items()
+    }
+    return Terms(legs=legs, tolerance=rule.tolerance, shape=rule.shape)

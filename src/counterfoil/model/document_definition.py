@@ -1,0 +1,58 @@
+"""Reconciliations as compiled, immutable definitions: how events show documents of both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from counterfoil.core.terms import Terms
+from counterfoil.expr import Expression
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentDefinition:
+    """A compiled entry of one side of a reconciliation: how an event shows a document."""
+
+    name: str
+    """The reconciliation."""
+    object: str
+    left: str
+    right: str
+    event: str | None
+    when: Expression | None
+    key: Expression
+    document: Expression | None
+    """None: the event's object is the document."""
+    legs: Mapping[str, Expression]
+    stands: Expression | None
+    reverses: Expression | None
+    document_names: Expression | None
+    entity: Expression | None
+    effective: Expression | None
+    terms: Terms
+    owners: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoilDefinition(DocumentDefinition):
+    """A compiled entry of the left side.
+
+    Formulas of an operation's foil read `input`, `event` and `run`. Those of an event's foil read `event`.
+    """
+
+    operation: str | None
+    due: float
+    """Seconds until the other side must show it."""
+
+    @property
+    def owner(self) -> str:
+        """The role that owns its foils; empty if there is none."""
+        return next(iter(self.owners), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationDefinition(DocumentDefinition):
+    """A compiled entry of the right side. Its formulas read `event`."""
+
+    grace: float
+    """Seconds until an unmatched item needs a Case."""

@@ -1,0 +1,346 @@
+"""Parts of several transitions: versions of documents recorded, and match rows settled."""
+# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from counterfoil.core import ids
+from counterfoil.core.cases import case_of_pairing
+from counterfoil.core.clock import micros
+from counterfoil.core.foil import NEEDS_CASE, Allocation, Foil, Observation, Pairing
+from counterfoil.core.foil_versions import Withdrawal, is_recorded, next_foil, next_observation
+from counterfoil.core.settle import MatchRows, pairing_holds, settle
+from counterfoil.store.port.matches import (
+    closed_note,
+    consequences,
+    is_accounted_for,
+    row_of,
+    version_of,
+    with_grace,
+)
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.columns import SqlTable
+from counterfoil.store.sql.statements import Row
+
+if TYPE_CHECKING:
+    from counterfoil.store.sql.transaction import Tx
+
+Match = tuple[str, str]
+
+FOILS_OF_MATCH = f"{t.FOIL.select} where rule = $1 and key = $2 order by id"
+FOILS_OF_EFFECT = f"{t.FOIL.select} where effect = $1 order by id"
+SHOWN_OF_MATCH = f"{t.OBSERVATION.select} where rule = $1 and key = $2 order by id"
+FOIL_OF_DOCUMENT = f"{t.FOIL.select} where rule = $1 and document = $2"
+SHOWN_OF_DOCUMENT = f"{t.OBSERVATION.select} where rule = $1 and document = $2"
+PAIRINGS_OF_MATCH = f"""
+{t.PAIRING.select} where ended_at is null and foil in (select id from foil where rule = $1 and key = $2)
+"""
+WAIVERS_OF_MATCH = f"""
+{t.WAIVER.select} where ended_at is null and foil in (select id from foil where rule = $1 and key = $2)
+"""
+PAIRINGS_OF_DOCUMENT = f"""
+{t.PAIRING.select} where ended_at is null and (foil = $1 or observation = $1) order by id
+"""
+VERSIONS_OF_DOCUMENT = f"{t.VERSION.select} where side = $1 and rule = $2 and document = $3"
+CLEAR_ALLOCATIONS = "delete from allocation where rule = $1 and key = $2"
+MOVE_SHOWN = "update observation set key = $2, own_key = $3 where id = $1"
+FOIL_BY_ID = f"{t.FOIL.select} where id = $1"
+SHOWN_BY_ID = f"{t.OBSERVATION.select} where id = $1"
+ASSERTED_BEFORE = """
+select 1 from document_version where rule = $1 and key = $2 and side = 'left' and stood and known_to is not null limit 1
+"""
+CLOSE_VERSION = """
+update document_version set known_to = $4
+where side = $1 and rule = $2 and document = $3 and known_to is null
+"""
+END_CASES = """
+update case_ set state = 'resolved', resolved_at = $2, resolved_by = 'matching', note = $3
+where foil = $1 and state = 'open'
+"""
+END_ITEM_CASES = """
+update case_ set state = 'resolved', resolved_at = $2, resolved_by = 'matching', note = 'its assertion has arrived'
+where observation = $1 and state = 'open'
+"""
+KEYS_OF_FOILS = """
+with mine as (
+  select id, rule, key from foil where (rule, document) in (select * from unnest($1::text[], $2::text[]))
+)
+select rule, key from mine
+union all
+select mine.rule, o.own_key from mine
+join pairing p on p.foil = mine.id and p.ended_at is null
+join observation o on o.id = p.observation where o.own_key <> ''
+"""
+KEYS_OF_SHOWN = """
+with mine as (
+  select rule, key, own_key from observation
+  where (rule, document) in (select * from unnest($1::text[], $2::text[]))
+)
+select rule, key from mine
+union all
+select rule, own_key from mine where own_key <> ''
+"""
+
+
+def _update(table: SqlTable[Foil] | SqlTable[Observation]) -> str:
+    columns = [column for column in table.columns if column != "id"]
+    settings = ", ".join(f"{column} = ${n}" for n, column in enumerate(columns, start=2))
+    return f"update {table.name} set {settings} where id = $1"
+
+
+UPDATE_FOIL = _update(t.FOIL)
+UPDATE_SHOWN = _update(t.OBSERVATION)
+
+
+class SharedMatchError(Exception):
+    """A transition touches a match row that its keys do not name: it must not share its database transaction."""
+
+
+async def matches_of(
+    x: Tx,
+    foils: Sequence[Foil],
+    observed: Sequence[Observation] = (),
+    withdrawals: Sequence[Withdrawal] = (),
+) -> set[Match]:
+    """Return the match rows that new versions touch: their own, and those that their documents leave.
+
+    Raises SharedMatchError where other transitions of one database transaction may touch the latter too.
+    """
+    matches = {(f.rule, f.key) for f in foils} | {(o.rule, o.key) for o in observed}
+    named = frozenset(matches)
+    if x.dialect == "postgres":
+        lefts = [(f.rule, f.document) for f in foils]
+        lefts += [(w.rule, w.document) for w in withdrawals if w.side == "left"]
+        rights = [(o.rule, o.document) for o in observed]
+        rights += [(w.rule, w.document) for w in withdrawals if w.side == "right"]
+        for sql, names in ((KEYS_OF_FOILS, lefts), (KEYS_OF_SHOWN, rights)):
+            if names:
+                columns = [list(column) for column in zip(*names, strict=True)]
+                matches |= {(rule, key) for rule, key in await x.rows(sql, *columns)}
+    if x.shared and matches != named:
+        raise SharedMatchError(f"{len(matches - named)} match rows that the transition does not name")
+    return matches
+
+
+async def _lock_late(x: Tx, *matches: Match) -> bool:
+    """Lock match rows that a document was moved to since the transition locked its own; report whether there were any."""
+    if x.shared and not x.matches.issuperset(matches):
+        raise SharedMatchError(f"{matches[0][1]} has moved")
+    return await x.lock_matches(matches)
+
+
+async def put_foil(x: Tx, foil: Foil, at: datetime) -> set[Match]:
+    """Record one version of a left document; return the match rows that it touches."""
+    row = t.FOIL.row(foil)
+    if await x.insert(t.FOIL, [row], ignore=True, returning="id"):
+        await _record(x, foil, at, first=True)
+        return {(foil.rule, foil.key)}
+    hits = await x.rows(FOIL_OF_DOCUMENT, foil.rule, foil.document)
+    if not hits:
+        # A row that was renamed keeps its id.
+        return await put_foil(x, replace(foil, id=ids.derive("foil", foil.id, foil.document)), at)
+    before = t.FOIL.read(hits[0])
+    while await _lock_late(x, (before.rule, before.key)):
+        before = t.FOIL.read((await x.rows(FOIL_OF_DOCUMENT, foil.rule, foil.document))[0])
+    after = next_foil(before, foil)
+    if after is None:
+        await _record(x, foil, at, older=True)
+        return set()
+    await _record(x, after, at)
+    await x.rows(UPDATE_FOIL, *t.FOIL.row(after))
+    if foil.run is not None:
+        await _tell(x, before, after, at)  # its Run took it for a new row
+    if before.key != after.key:
+        await x.rows(CLEAR_ALLOCATIONS, before.rule, before.key)
+    return {(before.rule, before.key), (after.rule, after.key)} | await _check_pairings(x, after, at)
+
+
+async def put_observation(x: Tx, o: Observation, at: datetime) -> set[Match]:
+    """Record one version of a right document; return the match rows that it touches."""
+    if await x.insert(t.OBSERVATION, [t.OBSERVATION.row(o)], ignore=True, returning="id"):
+        await _record(x, o, at, first=True)
+        return {(o.rule, o.key)}
+    hits = await x.rows(SHOWN_OF_DOCUMENT, o.rule, o.document)
+    if not hits:
+        return await put_observation(x, replace(o, id=ids.derive("obs", o.id, o.document)), at)
+    before = t.OBSERVATION.read(hits[0])
+    while await _lock_late(x, (before.rule, before.key), (before.rule, before.own_key or before.key)):
+        before = t.OBSERVATION.read((await x.rows(SHOWN_OF_DOCUMENT, o.rule, o.document))[0])
+    after = next_observation(before, o)
+    if after is None:
+        await _record(x, o, at, older=True)
+        return set()
+    await _record(x, after, at)
+    await x.rows(UPDATE_SHOWN, *t.OBSERVATION.row(after))
+    if before.key != after.key:
+        await x.rows(CLEAR_ALLOCATIONS, before.rule, before.key)
+    return {(before.rule, before.key), (after.rule, after.key)} | await _check_pairings(x, after, at)
+
+
+async def withdraw(x: Tx, w: Withdrawal, at: datetime) -> set[Match]:
+    """Take out a document that was shown before; return the match rows that it touches."""
+    if w.side == "left":
+        foils = await x.rows(FOIL_OF_DOCUMENT, w.rule, w.document)
+        return await put_foil(x, w.foil(t.FOIL.read(foils[0]), at), at) if foils else set()
+    observed = await x.rows(SHOWN_OF_DOCUMENT, w.rule, w.document)
+    return (
+        await put_observation(x, w.observation(t.OBSERVATION.read(observed[0]), at), at)
+        if observed
+        else set()
+    )
+
+
+async def _record(
+    x: Tx, row: Foil | Observation, at: datetime, *, first: bool = False, older: bool = False
+) -> None:
+    """Add a version to the history; a newer one closes its predecessor. A repeat adds nothing."""
+    version = version_of(row, at, at if older else None)
+    if older:
+        rows = await x.rows(VERSIONS_OF_DOCUMENT, version.side, version.rule, version.document)
+        if is_recorded((row_of(t.VERSION.read(hits)) for hits in rows), row):
+            return
+    if not first and not older:
+        await x.rows(CLOSE_VERSION, version.side, version.rule, version.document, micros(at))
+    await x.insert(t.VERSION, [t.VERSION.row(version)])
+
+
+async def change_foils(
+    x: Tx, effect: str, change: Callable[[Foil, datetime], Foil], at: datetime
+) -> set[Match]:
+    """Record what an outcome or a decision says about the documents of an effect."""
+    touched = set()
+    rows = [t.FOIL.read(row) for row in await x.rows(FOILS_OF_EFFECT, effect)]
+    while await _lock_late(x, *((foil.rule, foil.key) for foil in rows)):
+        rows = [t.FOIL.read(row) for row in await x.rows(FOILS_OF_EFFECT, effect)]
+    for before in rows:
+        after = change(before, at)
+        if after is not before:
+            await _record(x, after, at)
+            await x.rows(UPDATE_FOIL, *t.FOIL.row(after))
+            touched.add((after.rule, after.key))
+    return touched
+
+
+async def rename(x: Tx, row: Foil | Observation, document: str, at: datetime) -> None:
+    """Give a row another document id; its former name ends in the history."""
+    side, table = ("left", "foil") if isinstance(row, Foil) else ("right", "observation")
+    await x.rows(CLOSE_VERSION, side, row.rule, row.document, micros(at))
+    await _record(x, replace(row, document=document), at)
+    await x.rows(f"update {table} set document = $2 where id = $1", row.id, document)
+
+
+async def end_pairing(x: Tx, pairing: Pairing, by: str, at: datetime) -> set[Match]:
+    """End a person's pair: without another pair the observation goes back to its own match.
+
+    Return the match rows that it touches.
+    """
+    await x.rows("update pairing set ended_at = $2, ended_by = $3 where id = $1", pairing.id, micros(at), by)
+    observed = t.OBSERVATION.read((await x.rows(SHOWN_BY_ID, pairing.observation))[0])
+    if not observed.own_key or await x.rows(PAIRINGS_OF_DOCUMENT, observed.id):
+        return set()
+    return await _move(x, observed, observed.own_key, "")
+
+
+async def _move(x: Tx, observed: Observation, key: str, own_key: str) -> set[Match]:
+    """Put an observation on another match; return the match rows that it touches."""
+    await _lock_late(x, (observed.rule, observed.key), (observed.rule, key))
+    await x.rows(MOVE_SHOWN, observed.id, key, own_key)
+    await x.rows(CLEAR_ALLOCATIONS, observed.rule, observed.key)
+    return {(observed.rule, observed.key), (observed.rule, key)}
+
+
+async def pair(x: Tx, pairing: Pairing, foil: Foil, observed: Observation, at: datetime) -> set[Match]:
+    """Write a person's pair: the observation goes to the match of its foil. Return the match rows that it touches.
+
+    Its pairs with foils of other matches end.
+    """
+    for row in await x.rows(PAIRINGS_OF_DOCUMENT, observed.id):
+        former = t.PAIRING.read(row)
+        if t.FOIL.read((await x.rows(FOIL_BY_ID, former.foil))[0]).key != foil.key:
+            ended = "update pairing set ended_at = $2, ended_by = $3 where id = $1"
+            await x.rows(ended, former.id, micros(at), pairing.person)
+    await x.insert(t.PAIRING, [t.PAIRING.row(pairing)])
+    return await _move(x, observed, foil.key, observed.own_key or observed.key)
+
+
+async def _check_pairings(x: Tx, row: Foil | Observation, at: datetime) -> set[Match]:
+    """End the pairs of a document that has other legs now than when a person paired it; a Case says so.
+
+    An observation follows its foil to another match, unless another foil is paired with it.
+    """
+    touched: set[Match] = set()
+    for hits in await x.rows(PAIRINGS_OF_DOCUMENT, row.id):
+        pairing = t.PAIRING.read(hits)
+        foil = t.FOIL.read((await x.rows(FOIL_BY_ID, pairing.foil))[0])
+        observed = t.OBSERVATION.read((await x.rows(SHOWN_BY_ID, pairing.observation))[0])
+        holds = pairing_holds(pairing, foil, observed)
+        moved = foil.key != observed.key
+        if holds and moved and len(await x.rows(PAIRINGS_OF_DOCUMENT, observed.id)) == 1:
+            touched |= await _move(x, observed, foil.key, observed.own_key)
+        elif not holds or moved:
+            touched |= {(foil.rule, foil.key)} | await end_pairing(x, pairing, "matching", at)
+            await x.open_case(case_of_pairing(pairing, foil, observed, at), at, "matching")
+    return touched
+
+
+async def settle_matches(x: Tx, matches: Iterable[Match], at: datetime, quiet: bool = False) -> list[str]:
+    """Judge locked match rows; foils whose state changes append `foil` to their Run. Return the foils that moved.
+
+    `quiet` opens no Cases: the caller opens one for all.
+    """
+    return [id_ for rule, key in sorted(matches) for id_ in await _settle(x, rule, key, at, quiet)]
+
+
+async def rows_of(x: Tx, rule: str, key: str) -> MatchRows:
+    foils = [t.FOIL.read(row) for row in await x.rows(FOILS_OF_MATCH, rule, key)]
+    observed = [t.OBSERVATION.read(row) for row in await x.rows(SHOWN_OF_MATCH, rule, key)]
+    pairings = [t.PAIRING.read(row) for row in await x.rows(PAIRINGS_OF_MATCH, rule, key)] if observed else []
+    waivers = [t.WAIVER.read(row) for row in await x.rows(WAIVERS_OF_MATCH, rule, key)] if foils else []
+    stood = any(f.stands or f.stood for f in foils)
+    asserted = bool(observed) and not stood and bool(await x.rows(ASSERTED_BEFORE, rule, key))
+    return MatchRows(foils, observed, pairings, waivers, asserted)
+
+
+async def _settle(x: Tx, rule: str, key: str, at: datetime, quiet: bool) -> list[str]:
+    rows = await rows_of(x, rule, key)
+    settled = settle(rows, at)
+    if rows.observations:
+        await x.rows(CLEAR_ALLOCATIONS, rule, key)
+        await x.insert(t.ALLOCATION, [_allocation_row(rule, key, a) for a in settled.allocations])
+    before = {f.id: f for f in rows.foils}
+    items = {o.id: o for o in rows.observations}
+    for foil in settled.foils:
+        await x.rows(UPDATE_FOIL, *t.FOIL.row(foil))
+        await _follow(x, before[foil.id], foil, at, quiet)
+    for o in settled.observations:
+        await x.rows(UPDATE_SHOWN, *t.OBSERVATION.row(with_grace(items[o.id], o, at)))
+        if is_accounted_for(o):
+            await x.rows(END_ITEM_CASES, o.id, micros(at))
+    return [f.id for f in settled.foils if f.state is not before[f.id].state]
+
+
+async def _follow(x: Tx, before: Foil, foil: Foil, at: datetime, quiet: bool) -> None:
+    follows = consequences(before, foil, at)
+    if follows.leaf is not None:
+        kind, body = follows.leaf
+        x.leaf(kind, foil.id, at, "matching", body, run=foil.run)
+    if follows.ends_cases and not (quiet and foil.state in NEEDS_CASE):
+        await x.rows(END_CASES, foil.id, micros(at), closed_note(foil.state))
+    if follows.case is not None and not quiet:
+        await x.open_case(follows.case, at, "matching")
+    if follows.tells_run:
+        await _tell(x, before, foil, at)
+
+
+async def _tell(x: Tx, before: Foil, foil: Foil, at: datetime) -> None:
+    count = await x.rows("select count(*) from inbox where run = $1 and kind = 'foil'", foil.run)
+    await x.append(consequences(before, foil, at).stimulus(foil, count[0][0]), at)
+
+
+def _allocation_row(rule: str, key: str, a: Allocation) -> Row:
+    return (rule, key, a.foil, a.observation, a.leg, a.amount.minor, a.amount.currency)

@@ -1,0 +1,240 @@
+"""Decisions on matches, Cases about unmatched items, and rebuilding."""
+# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from counterfoil.core import wire
+from counterfoil.core.approval import ApprovalState
+from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.foil_versions import gives_way, waiver_of, withdrawal_of
+from counterfoil.core.settle import settle
+from counterfoil.store.port.documents import (
+    ACCEPTED,
+    WAIVABLE,
+    DecideMatch,
+    Decision,
+    MatchVerdict,
+    OpenItemCases,
+    Pair,
+    PutMatchBasis,
+    RebuildDocuments,
+    Unpair,
+    Waive,
+    accepted,
+    answer_again,
+    period_of,
+    renamings,
+    seen_of,
+)
+from counterfoil.store.port.matches import case_of_item, is_accounted_for
+from counterfoil.store.sql import matches
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.matches import FOIL_BY_ID, SHOWN_BY_ID, Match
+from counterfoil.store.sql.registry import sql
+from counterfoil.store.sql.transaction import Tx
+
+OPEN_PAIRS = f"{t.PAIRING.select} where foil = $1 and observation = $2 and ended_at is null"
+# A document without a date of its own counts by the day of its row.
+ACCEPTED_FOILS = f"""
+{t.FOIL.select} where rule = $1 and entity = $2 and state in {t.sql_list(ACCEPTED)}
+  and substr(effective, 1, 7) in ($3, '')
+"""
+FOILS_OF_EVENT = f"{t.FOIL.select} where rule = $1 and cause = $2 and stands"
+SHOWN_OF_EVENT = f"{t.OBSERVATION.select} where rule = $1 and event = $2 and stands"
+NAMED = """
+select 1 from case_ where foil = $1 or observation = $1
+union all select 1 from pairing where foil = $1 or observation = $1
+union all select 1 from waiver where foil = $1
+limit 1
+"""
+
+
+@sql(DecideMatch)
+async def decide_match(x: Tx, d: DecideMatch) -> MatchVerdict:
+    await lock(x, d.decision)
+    refused = await refusal(x, d.decision)
+    former = await x.one(f"{t.APPROVAL.select} where id = $1", d.approval.id)
+    again = None if former is None else answer_again(t.APPROVAL.read(former), refused)
+    if again is not None:
+        return again
+    if refused is not None:
+        return refused
+    if not d.approval.automatic:
+        # It was automatic when it was made before: no person voted.
+        await x.rows("delete from approval where id = $1", d.approval.id)
+        await x.insert(t.APPROVAL, [t.APPROVAL.row(d.approval)])
+        x.leaf("match.requested", d.decision.foil, d.at, f"person:{d.decision.person}", d.approval.covers)
+        return "requested"
+    if former is None:
+        await x.insert(t.APPROVAL, [t.APPROVAL.row(replace(d.approval, state=ApprovalState.GRANTED))])
+    return await carry_out(x, d.decision, d.at)
+
+
+async def lock(x: Tx, d: Decision) -> None:
+    """Lock the match rows of both documents, then the Runs of their foils."""
+    if x.dialect == "sqlite":
+        return
+    foil, observed = await _documents(x, d)
+    while await x.lock_matches(_matches(foil, observed)):
+        foil, observed = await _documents(x, d)  # a document may have moved meanwhile
+    await x.lock_runs((), (), x.matches)
+
+
+def _matches(foil: Foil | None, observed: Observation | None) -> set[Match]:
+    hits = set() if foil is None else {(foil.rule, foil.key)}
+    return (
+        hits
+        if observed is None
+        else hits | {(observed.rule, observed.key), (observed.rule, observed.own_key or observed.key)}
+    )
+
+
+async def _documents(x: Tx, d: Decision) -> tuple[Foil | None, Observation | None]:
+    foils = await x.rows(FOIL_BY_ID, d.foil)
+    observed = await x.rows(SHOWN_BY_ID, d.observation) if isinstance(d, Pair | Unpair) else []
+    return (
+        t.FOIL.read(foils[0]) if foils else None,
+        t.OBSERVATION.read(observed[0]) if observed else None,
+    )
+
+
+async def refusal(x: Tx, d: Decision) -> MatchVerdict | None:
+    """Return why a decision cannot be carried out now."""
+    foil, observed = await _documents(x, d)
+    if foil is None or (isinstance(d, Pair | Unpair) and (observed is None or observed.rule != foil.rule)):
+        return "missing"
+    if isinstance(d, Unpair):
+        return None if await x.rows(OPEN_PAIRS, d.foil, d.observation) else "settled"
+    if seen_of(foil, observed) != d.seen:
+        return "changed"
+    if isinstance(d, Pair):
+        return "settled" if await x.rows(OPEN_PAIRS, d.foil, d.observation) else None
+    if foil.state not in WAIVABLE or not any(foil.residual.values()):
+        return "settled"
+    if d.cap is not None:
+        like = await x.rows(ACCEPTED_FOILS, foil.rule, foil.entity, period_of(foil))
+        more = sum(abs(money.minor) for money in foil.open_money)
+        if accepted(map(t.FOIL.read, like), foil) + more > d.cap:
+            return "cap"
+    return None
+
+
+async def carry_out(x: Tx, d: Decision, at: datetime) -> MatchVerdict:
+    """Do what a person decided, with the match rows locked, and settle them."""
+    refused = await refusal(x, d)
+    if refused is not None:
+        return refused
+    foil, observed = await _documents(x, d)
+    assert foil is not None
+    touched: set[Match] = {(foil.rule, foil.key)}
+    match d:
+        case Pair():
+            assert observed is not None
+            touched |= await matches.pair(x, d.pairing(foil, observed, at), foil, observed, at)
+        case Unpair():
+            for row in await x.rows(OPEN_PAIRS, d.foil, d.observation):
+                touched |= await matches.end_pairing(x, t.PAIRING.read(row), d.person, at)
+        case Waive():
+            await x.insert(t.WAIVER, [t.WAIVER.row(d.waiver(foil, at))], ignore=True)
+    body = wire.dumps({"note": d.note, "seen": d.seen})
+    x.leaf(f"match.{type(d).__name__.lower()}", d.foil, at, f"person:{d.person}", body, run=foil.run)
+    await matches.settle_matches(x, touched, at)
+    return "done"
+
+
+@sql(OpenItemCases)
+async def open_item_cases(x: Tx, c: OpenItemCases) -> int:
+    opened = 0
+    for id_ in c.items:
+        rows = await x.rows(f"{SHOWN_BY_ID} for update" if x.dialect == "postgres" else SHOWN_BY_ID, id_)
+        o = t.OBSERVATION.read(rows[0]) if rows else None
+        if o is None or is_accounted_for(o) or o.case_at is None or o.case_at > c.at:
+            continue
+        await x.rows("update observation set case_at = null where id = $1", id_)
+        opened += await x.open_case(case_of_item(o, c.at), c.at, "matching")
+    return opened
+
+
+@sql(RebuildDocuments)
+async def rebuild(x: Tx, r: RebuildDocuments) -> tuple[str, ...]:
+    touched = await matches.matches_of(x, r.foils, r.observations, r.withdrawals) | set(r.matches)
+    rows = await _former_rows(x, r)
+    while await x.lock_matches(touched | {(row.rule, row.key) for row, _ in rows}):
+        rows = await _former_rows(x, r)
+    touched |= {(row.rule, row.key) for row, _ in rows}
+    await x.lock_runs((), (), touched)
+    for row, document in rows:
+        touched |= await _rename(x, row, document, r.at)
+    for foil in r.foils:
+        touched |= await matches.put_foil(x, foil, r.at)
+    for o in r.observations:
+        touched |= await matches.put_observation(x, o, r.at)
+    for w in r.withdrawals:
+        touched |= await matches.withdraw(x, w, r.at)
+    for rule, key in sorted(touched):
+        await _keep_waived(x, rule, key, r.at)
+    return tuple(await matches.settle_matches(x, touched, r.at, quiet=True))
+
+
+async def _former_rows(x: Tx, r: RebuildDocuments) -> list[tuple[Foil | Observation, str | None]]:
+    """Return the rows that stand under another document id for the same event, each with the id that it takes."""
+    former: list[tuple[Foil | Observation, str | None]] = []
+    for event, documents in r.documents_by_event(r.foils):
+        foils = {f.document: f for f in map(t.FOIL.read, await x.rows(FOILS_OF_EVENT, *event))}
+        former += [(foils[new.former], new.document) for new in renamings(documents, list(foils))]
+    for event, documents in r.documents_by_event(r.observations):
+        observed = {o.document: o for o in map(t.OBSERVATION.read, await x.rows(SHOWN_OF_EVENT, *event))}
+        former += [(observed[new.former], new.document) for new in renamings(documents, list(observed))]
+    return former
+
+
+async def _rename(x: Tx, row: Foil | Observation, document: str | None, at: datetime) -> set[Match]:
+    """Rename a row, or withdraw it where its new id is taken by a row with decisions or Cases of its own."""
+    left = isinstance(row, Foil)
+    of_document = matches.FOIL_OF_DOCUMENT if left else matches.SHOWN_OF_DOCUMENT
+    touched = {(row.rule, row.key)}
+    if not await x.rows(FOIL_BY_ID if left else SHOWN_BY_ID, row.id):
+        return touched  # another one took its place
+    hits = await x.rows(of_document, row.rule, document)
+    if document is None:
+        return touched | await matches.withdraw(x, withdrawal_of(row), at)
+    if hits:
+        other: Foil | Observation = t.FOIL.read(hits[0]) if left else t.OBSERVATION.read(hits[0])
+        if not gives_way(other, row) or await x.rows(NAMED, other.id):
+            return touched | await matches.withdraw(x, withdrawal_of(row), at)
+        await x.lock_matches([(other.rule, other.key)])
+        touched.add((other.rule, other.key))
+        await x.rows(f"delete from {'foil' if left else 'observation'} where id = $1", other.id)
+        await x.rows(matches.CLEAR_ALLOCATIONS, other.rule, other.key)
+    await matches.rename(x, row, document, at)
+    return touched
+
+
+async def _keep_waived(x: Tx, rule: str, key: str, at: datetime) -> None:
+    """Give foils that were waived before residuals were kept their waivers."""
+    former = """
+    select id from foil where rule = $1 and key = $2 and state = 'waived'
+      and not exists (select 1 from waiver where waiver.foil = foil.id)
+    """
+    ids = {row[0] for row in await x.rows(former, rule, key)}
+    for judged in settle(await matches.rows_of(x, rule, key), at).foils if ids else ():
+        if judged.id in ids and judged.state in WAIVABLE:
+            waiver = waiver_of(judged, "", "waived before residuals were kept", at)
+            await x.insert(t.WAIVER, [t.WAIVER.row(waiver)], ignore=True)
+
+
+@sql(PutMatchBasis)
+async def put_basis(x: Tx, p: PutMatchBasis) -> bool:
+    await x.rows(
+        """
+        insert into match_basis (rule, digest) values ($1, $2)
+        on conflict (rule) do update set digest = excluded.digest
+        """,
+        p.rule,
+        p.digest,
+    )
+    return True

@@ -1,0 +1,92 @@
+"""Matches of the company for API and pages: a difference, a changed document, and two items that nothing asserts."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from counterfoil.core import ids, wire
+from counterfoil.core.canonical import CanonicalEvent, Receipt
+from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.money import Money
+from counterfoil.core.terms import Legs
+from counterfoil.store.port.documents import OpenItemCases
+from counterfoil.store.port.intake import Admit, Receive
+from counterfoil.store.sql.sqlite import SqliteStore
+from tests.companies.web_rows import case_of
+
+RULE = "invoice-in-erp"
+
+
+def foil_of(document: str) -> str:
+    return ids.derive("foil", RULE, document)
+
+
+def item_of(document: str) -> str:
+    return ids.derive("obs", RULE, document)
+
+
+async def fill_matches(store: SqliteStore) -> None:
+    """Write INV-9 with 10.00 too little in the ERP, INV-10 that changed an hour ago, and two unmatched items."""
+    now = await store.now()
+    early, later, last = (now - timedelta(minutes=minutes) for minutes in (180, 90, 60))
+    await _admit(
+        store, early, foils=(_invoice("INV-9", 10_000, 1, early), _invoice("INV-10", 5_500, 1, early))
+    )
+    await _admit(store, early, foils=(_invoice("INV-12", 2_000, 1, early),))
+    await _admit(store, later, items=(_bill("INV-9", "INV-9", 9_000, later),))
+    await _admit(store, later, items=(_bill("BILL/2026/11", "X-77", 6_000, later),))
+    await _admit(store, last, foils=(_invoice("INV-10", 6_000, 2, last),))
+    await _admit(store, last, items=(_bill("BILL/2026/12", "INV-l2", 2_000, last),))
+    await store.apply(OpenItemCases(items=(item_of("BILL/2026/11"),), at=now))
+
+
+def _invoice(document: str, minor: int, version: int, at: datetime) -> Foil:
+    return Foil(
+        id=foil_of(document), rule=RULE, key=document, document=document, version=version, object="invoice",
+        left="billing", right="erp", legs=_legs(minor), entity="US01", effective="2026-11-20",
+        due=at + timedelta(days=2), cause="", owner="controller", created_at=at,
+        known_from=at,
+    )  # fmt: skip
+
+
+def _bill(document: str, key: str, minor: int, at: datetime) -> Observation:
+    return Observation(
+        id=item_of(document), rule=RULE, key=key, document=document, version=1, system="erp",
+        legs=_legs(minor), entity="US01", effective="2026-11-21", event="",
+        owner="controller", case_at=at + timedelta(minutes=5), since=at, at=at,
+    )  # fmt: skip
+
+
+def _legs(minor: int) -> Legs:
+    return {"gross": Money(minor, "USD")}
+
+
+async def _admit(
+    store: SqliteStore, at: datetime, foils: tuple[Foil, ...] = (), items: tuple[Observation, ...] = ()
+) -> None:
+    name = ":".join([row.document for row in (*foils, *items)] + [at.isoformat()])
+    system = "billing" if foils else "erp"
+    receipt = Receipt(
+        system=system, ext_id=name, type="document", identity=wire.digest(name), sha256="0" * 64,
+        door="webhook", headers={}, body=b"{}", received_at=at,
+    )  # fmt: skip
+    clash = case_of(f"case_m_{wire.digest(name)[:8]}", "clash", "finance-operations", at)
+    received = await store.apply(
+        Receive(receipts=(receipt,), clashes=(clash,), at=at, actor=f"system:{system}")
+    )
+    event = CanonicalEvent(
+        id=ids.event_id(system, "invoice", name, "1", "document.v1"), type="document.v1", system=system,
+        object="invoice", key=name, version=1, data={}, occurred_at=at, effective_at=at, received_at=at,
+        receipt=received.numbers[0],
+    )  # fmt: skip
+    foils = tuple(replace(foil, cause=event.id) for foil in foils)
+    items = tuple(replace(item, event=event.id) for item in items)
+    admitted = await store.apply(
+        Admit(
+            todo=("receipt", str(received.numbers[0])), events=(event,), foils=foils, observations=items,
+            at=at, actor="worker:t",
+        )
+    )  # fmt: skip
+    assert admitted.applied

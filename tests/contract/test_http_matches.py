@@ -1,0 +1,270 @@
+"""Unmatched items, pairs, waivers and states as of a time, over HTTP and from the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.companies.web import Process
+from tests.companies.web_matches import RULE, foil_of, item_of
+
+pytestmark = pytest.mark.xdist_group("web")
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("company"))
+    yield process
+    errors = process.stop()
+    assert "Traceback" not in errors, errors
+
+
+class Caller:
+    """HTTP calls of the company's persons."""
+
+    def __init__(self, company: Process, http: httpx2.Client) -> None:
+        self.company = company
+        self.http = http
+
+    def get(self, path: str, person: str = "fay", **query: str) -> Any:
+        answer = self.http.get(path, params=query, headers=self.company.bearer(person))
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path: str, body: dict[str, str], person: str = "fay") -> httpx2.Response:
+        return self.http.post(path, json=body, headers=self.company.bearer(person))
+
+    def state(self, document: str, **query: str) -> str:
+        rows = self.get("/v1/foils", key=document, **query)["items"]
+        return ", ".join(row["state"] for row in rows)
+
+    def pair(self, item: str, foil: str, note: str = "typing error", person: str = "fay") -> httpx2.Response:
+        return self.post(f"/v1/unmatched/{item_of(item)}/pair", {"foil": foil_of(foil), "note": note}, person)
+
+
+@pytest.fixture
+def caller(company: Process) -> Iterator[Caller]:
+    with httpx2.Client(base_url=company.url, trust_env=False, timeout=20) as http:
+        yield Caller(company, http)
+
+
+def ago(minutes: float) -> str:
+    return (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()
+
+
+def kind(answer: httpx2.Response) -> tuple[int, str]:
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    return answer.status_code, answer.json()["type"].rpartition(":")[2]
+
+
+def test_unmatched_items_are_listed_with_age_owner_and_case(caller: Caller) -> None:
+    rows = {row["document"]: row for row in caller.get("/v1/unmatched")["items"]}
+    row = rows["BILL/2026/11"]
+    assert row["id"] == item_of("BILL/2026/11")
+    assert row["amounts"] == {"gross": {"amount": "60.00", "currency": "USD", "minor": 6000}}
+    assert 5400 <= row["age_s"] < 5700
+    assert (row["system"], row["key"], row["owner"], row["entity"]) == ("erp", "X-77", "controller", "US01")
+    assert row["case"].startswith("case_")
+    assert "INV-9" not in rows
+
+
+def test_unmatched_items_are_filtered_and_paged(caller: Caller) -> None:
+    def documents(**query: str) -> list[str]:
+        return [row["document"] for row in caller.get("/v1/unmatched", **query)["items"]]
+
+    both = ["BILL/2026/12", "BILL/2026/11"]
+    assert documents() == documents(system="erp", rule=RULE, owner="controller", entity="US01") == both
+    assert documents(key="X-77") == ["BILL/2026/11"]
+    assert documents(entity="DE01") == documents(owner="nobody") == []
+    first = caller.get("/v1/unmatched", limit="1")
+    assert documents(limit="1", cursor=first["next"]) == ["BILL/2026/11"]
+
+
+@pytest.mark.parametrize("path", ["unmatched", "foils", "runs", "cases", "audit"])
+def test_an_unknown_query_parameter_is_refused(caller: Caller, path: str) -> None:
+    answer = caller.http.get(f"/v1/{path}", params={"colour": "red"}, headers=caller.company.bearer("ada"))
+    assert kind(answer) == (400, "bad-request")
+    assert "colour" in answer.json()["detail"]
+
+
+def test_states_are_those_of_a_time(caller: Caller) -> None:
+    before, between, after = ago(120), ago(75), ago(1)
+    assert [caller.state("INV-9", as_of=at) for at in (before, between, after)] == [
+        "open",
+        "broken",
+        "broken",
+    ]
+    amounts = [
+        caller.get("/v1/foils", key="INV-10", as_of=at)["items"][0]["legs"]["gross"]["amount"]
+        for at in (before, between, after)
+    ]
+    assert amounts == ["55.00", "55.00", "60.00"]
+    assert caller.get("/v1/foils", rule=RULE, as_of=ago(200))["items"] == []
+    assert caller.get("/v1/unmatched", as_of=before)["items"] == []
+    row = caller.get("/v1/unmatched", as_of=between)["items"][0]
+    assert (row["document"], row["case"]) == ("BILL/2026/11", None)
+    assert 850 <= row["age_s"] <= 950
+
+
+def test_a_past_list_is_filtered_and_paged(caller: Caller) -> None:
+    at = ago(75)
+    broken = caller.get("/v1/foils", rule=RULE, as_of=at, state="broken")
+    assert [row["document"] for row in broken["items"]] == ["INV-9"]
+    documents: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        page = caller.get("/v1/foils", rule=RULE, as_of=at, limit="1", cursor=cursor)
+        documents += [row["document"] for row in page["items"]]
+        cursor = page["next"]
+    assert sorted(documents) == ["INV-10", "INV-12", "INV-9"]
+
+
+def test_documents_dated_after_the_cut_off_are_left_out(caller: Caller) -> None:
+    page = caller.get("/v1/foils", key="INV-9", effective_by="2026-11-20")
+    assert [row["state"] for row in page["items"]] == ["open"]
+    assert (page["effective_by"], page["as_of"][-1]) == ("2026-11-20", "Z")
+    assert caller.get("/v1/foils", key="INV-9", effective_by="2026-11-19")["items"] == []
+    assert caller.get("/v1/unmatched", effective_by="2026-11-20")["items"] == []
+    assert len(caller.get("/v1/unmatched", effective_by="2026-11-21")["items"]) == 2
+
+
+@pytest.mark.parametrize(
+    "query", [{"as_of": "yesterday"}, {"as_of": "2999-01-01T00:00:00Z"}, {"effective_by": "20 Nov"}]
+)
+def test_a_wrong_date_is_refused(caller: Caller, query: dict[str, str]) -> None:
+    answer = caller.http.get("/v1/foils", params=query, headers=caller.company.bearer("fay"))
+    assert kind(answer) == (400, "bad-request")
+
+
+def test_a_pair_holds_until_it_is_ended(caller: Caller) -> None:
+    answer = caller.pair("BILL/2026/12", "INV-12")
+    assert (answer.status_code, answer.json()) == (
+        200, {"id": item_of("BILL/2026/12"), "verdict": "done", "approval": None},
+    )  # fmt: skip
+    assert caller.pair("BILL/2026/12", "INV-12").status_code == 200
+    assert kind(caller.pair("BILL/2026/12", "INV-12", person="cory")) == (409, "settled")
+    assert caller.state("INV-12") == "matched"
+    paired = datetime.now(UTC).isoformat()
+    body = {"foil": foil_of("INV-12"), "note": "another invoice"}
+    assert caller.post(f"/v1/unmatched/{item_of('BILL/2026/12')}/unpair", body).json()["verdict"] == "done"
+    assert kind(caller.post(f"/v1/unmatched/{item_of('BILL/2026/12')}/unpair", body | {"note": "again"})) == (
+        409, "settled",
+    )  # fmt: skip
+    states = [caller.state("INV-12", **query) for query in ({}, {"as_of": paired}, {"as_of": ago(30)})]
+    assert states == ["open", "matched", "open"]
+    assert "BILL/2026/12" not in [
+        row["document"] for row in caller.get("/v1/unmatched", as_of=paired)["items"]
+    ]
+    assert "BILL/2026/12" in [row["document"] for row in caller.get("/v1/unmatched")["items"]]
+
+
+def test_a_refused_decision_says_why(caller: Caller) -> None:
+    path = f"/v1/unmatched/{item_of('BILL/2026/11')}/pair"
+    assert kind(caller.pair("none", "INV-12"))[0] == 404
+    assert kind(caller.pair("BILL/2026/11", "none"))[0] == 404
+    assert kind(caller.pair("BILL/2026/11", "INV-12", note=" "))[0] == 422
+    assert kind(caller.post(path, {"foil": foil_of("INV-12")}))[0] == 422
+    other = next(row["id"] for row in caller.get("/v1/foils", rule="credit-memo")["items"])
+    assert kind(caller.post(path, {"foil": other, "note": "x"}))[0] == 422
+    assert kind(caller.pair("BILL/2026/11", "INV-12", person="leo")) == (403, "not-allowed")
+
+
+def test_a_waiver_waits_for_a_second_person(caller: Caller) -> None:
+    path = f"/v1/foils/{foil_of('INV-9')}/waive"
+    answer = caller.post(path, {"note": "freight"})
+    approval = answer.json()["approval"]
+    assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/approvals/{approval}")
+    row = caller.get(f"/v1/approvals/{approval}")
+    assert (row["run"], row["path"], row["amount"]["amount"]) == ("", "waive", "10.00")
+    assert row["summary"] == (
+        "Accept the difference of INV-9 (Billing, 100.00 USD): 10.00 USD less than asserted"
+    )
+    vote = {"decision": "approve"}
+    assert kind(caller.post(f"/v1/approvals/{approval}", vote, "fay")) == (403, "separation-of-duties")
+    assert caller.post(f"/v1/approvals/{approval}", vote, "cory").json()["verdict"] == "granted"
+    assert caller.state("INV-9") == "waived"
+    assert caller.state("INV-9", as_of=ago(1)) == "broken"
+    assert caller.post(path, {"note": "freight"}).status_code == 200
+    assert kind(caller.post(path, {"note": "freight"}, "cory")) == (409, "settled")
+
+
+# ------------------------------------------------------------------ the terminal
+
+
+class Terminal:
+    def __init__(self, company: Process, folder: Path) -> None:
+        self.company = company
+        self.folder = folder
+
+    def run(self, *words: str, person: str = "fay") -> tuple[int, str, str]:
+        own = {"COUNTERFOIL_URL": self.company.url, "COUNTERFOIL_TOKEN": self.company.tokens[person]}
+        done = subprocess.run(
+            [sys.executable, "-c", "from counterfoil.cli.main import main; main()", *words],
+            cwd=self.folder, env=os.environ | own, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stdout, done.stderr
+
+    def json(self, *words: str, person: str = "fay") -> Any:
+        code, out, err = self.run(*words, "--format", "json", person=person)
+        assert code == 0, err
+        return json.loads(out)
+
+
+@pytest.fixture
+def terminal(company: Process, tmp_path: Path) -> Terminal:
+    return Terminal(company, tmp_path)
+
+
+def test_the_terminal_lists_what_the_surface_promises(terminal: Terminal) -> None:
+    row = terminal.json("unmatched", "--key", "X-77")[0]
+    assert {"id", "system", "document", "key", "amounts", "age_s", "owner", "case"} <= set(row)
+    foil = terminal.json("foils", "--key", "INV-10")[0]
+    promised = {"id", "reconciliation", "key", "document", "state", "reason", "asserted", "observed"}
+    assert promised | {"residual", "due", "owner"} <= set(foil)
+    code, out, _ = terminal.run("unmatched")
+    line = next(line for line in out.splitlines() if line.startswith("BILL/2026/11"))
+    assert (code, "60.00 USD" in line, "1 h" in line) == (0, True, True)
+
+
+def test_the_terminal_shows_the_past(terminal: Terminal) -> None:
+    at = ago(120)
+    rows = terminal.json("foils", "--key", "INV-9", "--as-of", at)
+    assert [row["state"] for row in rows] == ["open"]
+    code, out, _ = terminal.run("foils", "--as-of", at, "--effective-by", "2026-11-20")
+    assert (code, out.splitlines()[0]) == (0, f"As known at {at}, documents dated up to 2026-11-20:")
+    assert terminal.json("unmatched", "--as-of", at) == []
+    assert terminal.run("unmatched", "--as-of", "noon")[0] == 2
+
+
+def test_the_terminal_pairs_unpairs_and_waives(terminal: Terminal) -> None:
+    item, foil = item_of("BILL/2026/11"), foil_of("INV-10")
+    assert terminal.json("pair", item, foil, "--note", "the key is wrong")["verdict"] == "done"
+    code, out, _ = terminal.run("unpair", item, foil, "--note", "the key was right")
+    assert (code, out) == (0, f"{item}: the pair has ended\n")
+    code, out, _ = terminal.run("waive", foil, "--note", "written off")
+    assert (code, "counterfoil approve appr_" in out) == (0, True)
+    approval = out.split()[-1]
+    assert "Accept the difference of INV-10" in terminal.run("approvals", person="cory")[1].replace("\n", " ")
+    code, out, _ = terminal.run("approve", approval, person="cory")
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            (
+                "Accept the difference of INV-10 (Billing, 60.00 USD): 60.00 USD less than asserted. "
+                "Reason: written off"
+            ),
+            f"{approval}: granted",
+        ],
+    )
+    code, _, err = terminal.run("unpair", item, foil, "--note", "once more")
+    assert (code, "no person has paired" in err) == (2, True)
