@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from counterfoil.core.effect import EffectState
 from counterfoil.core.run import RunStatus
 from counterfoil.store.port.turns import ConcludeAndTurn
+from counterfoil.store.sql.postgres import MAX_NOTIFIED_RUNS, PostgresStore, _notice
 from tests.contract.store import samples as s
 
 
@@ -52,3 +54,34 @@ async def test_the_outcome_whose_turn_ends_the_run_wakes(store: Any) -> None:
     with store.watch_run(run) as watch:
         await store.apply(ConcludeAndTurn(conclude=s.conclude(e, EffectState.CONFIRMED), turn=last))
         assert await watch.wait(5) is True
+
+
+async def test_the_commit_of_another_process_wakes(dsn: str) -> None:
+    one, other = await PostgresStore.open(dsn), await PostgresStore.open(dsn)
+    try:
+        for attempt in range(20):  # until the listener is connected
+            run = await s.born(one, f"k{attempt}")
+            with one.watch_run(run) as watch:
+                await other.apply(s.turn(run, status=RunStatus.DONE))
+                if await watch.wait(1):
+                    break
+        else:
+            raise AssertionError("the watch never heard of the other process")
+        runs = [await s.born(one, f"m{number}") for number in range(3)]
+        with one.watch_run(runs[0]) as first, one.watch_run(runs[1]) as second:
+            began = time.monotonic()
+            await asyncio.gather(*(other.apply(s.turn(run, status=RunStatus.DONE)) for run in runs))
+            assert await asyncio.gather(first.wait(30), second.wait(30)) == [True, True]
+            assert time.monotonic() - began < 30
+    finally:
+        await one.close()
+        await other.close()
+
+
+def test_a_notification_names_the_work_and_as_many_runs_as_fit() -> None:
+    runs = {s.start(f"key-{number}").run for number in range(5000)}
+    words = _notice({"turn", *runs}).split(",")
+    assert words[0] == "turn"
+    assert len(words) == 1 + MAX_NOTIFIED_RUNS
+    assert set(words[1:]) <= runs
+    assert len(_notice({"admit", "release", "turn", *runs}).encode()) < 8000

@@ -28,7 +28,7 @@ from counterfoil.rules.workflow.state import load
 from counterfoil.store.port.store import LoadedRun, Store
 
 FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.05, 0.5
-"""Doubling interval between reads of a Run that another process may end. Commits of this process wake the caller."""
+"""Doubling interval between reads of a Run: the notification of another process's commit may be lost."""
 MAX_WATCHES = 200
 """Runs that one process watches at once. Further callers get the present state without a wait."""
 FAILURES = (*FAULTS, CastFailed, ValueError, TypeError, KeyError)

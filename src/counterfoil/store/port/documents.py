@@ -138,7 +138,7 @@ class DecideMatch(Transition[MatchVerdict], frozen=True, kw_only=True):
 
 def decision_of(approval: Approval) -> Decision:
     """Return the decision on a match that an approval covers."""
-    return msgspec.convert(wire.loads(approval.covers), Pair | Unpair | Waive)  # type: ignore[arg-type]
+    return msgspec.convert(wire.loads(approval.covers), Pair | Unpair | Waive)
 
 
 def covers_of(decision: Decision) -> bytes:

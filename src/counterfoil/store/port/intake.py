@@ -146,4 +146,5 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
     def wakes(self, answer: AdmitResult) -> frozenset[WakeKind]:
         leased = {start.run for start in self.starts if start.lease is not None}
         unleased = bool(set(answer.born) - leased) or len(self.starts) > len(answer.born)
-        return wake_set(turn=bool(answer.woken) or unleased, admit=bool(self.links or self.posts))
+        late = bool(answer.older and (self.foils or self.observations))
+        return wake_set(turn=bool(answer.woken) or unleased, admit=bool(self.links or self.posts) or late)

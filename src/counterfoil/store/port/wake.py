@@ -1,6 +1,7 @@
-"""Wake-ups inside one process: a commit sets events that workers and callers of this process wait for.
+"""Wake-ups: a commit sets events that workers and callers wait for.
 
-Another process's commit is known here only where the store passes it on. Every waiter therefore has a timeout.
+Another process's commit is known here only where the store passes it on, as PostgreSQL does. A notification may be lost,
+so every waiter has a timeout.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ class RunWatch:
         self._event.set()
 
     async def wait(self, timeout: float) -> bool:
-        """Return True once this process has committed that the Run ended or waits for an approval.
+        """Return True once it is known that the Run ended or waits for an approval.
 
         Return False after `timeout` seconds. A commit since the watch began, or since the last True, counts: a
-        caller that reads the Run between waits misses none. Commits of other processes are not seen; give a
-        timeout of about half a second and read the Run again.
+        caller that reads the Run between waits misses none. The notification of another process may be late or lost,
+        or come twice; give a timeout of about half a second and read the Run again.
         """
         if not self._event.is_set():
             try:
@@ -64,9 +65,13 @@ class Wakes:
     def note_commit(self, transition: WakingTransition, answer: Any) -> frozenset[WakeKind]:
         """Wake the watches of the Run that a commit halted; return the kinds of work that the commit makes."""
         if self._watches and (run := transition.halts(answer)) is not None:
-            for watch in self._watches.get(run, ()):
-                watch.set()
+            self.note_halted(run)
         return transition.wakes(answer)
+
+    def note_halted(self, run: str) -> None:
+        """Wake the watches of a Run that ended, or waits for an approval."""
+        for watch in self._watches.get(run, ()):
+            watch.set()
 
     @contextmanager
     def watch_run(self, run: str) -> Iterator[RunWatch]:

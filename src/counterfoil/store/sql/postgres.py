@@ -74,6 +74,8 @@ _LOST = (
 )
 """The database is unreachable or cannot work: out of memory or disk, or read-only."""
 LISTENER_CHECK_SECONDS = 3.0
+MAX_NOTIFIED_RUNS = 150
+"""Halted Runs that one notification names: PostgreSQL takes less than 8,000 bytes. Whoever waits for a Run polls as well."""
 REPORT_SECONDS = 60.0
 """Timeout of a report or an export; everything else has `sessions.TRANSACTION_SECONDS`."""
 
@@ -87,7 +89,7 @@ class PostgresStore(SqlStore):
         self._sessions = sessions
         self._types: dict[str, tuple[str, ...]] = {}
         self._wakes = Wakes()
-        self._to_notify: set[WakeKind] = set()
+        self._to_notify: set[str] = set()
         self._notify_due = asyncio.Event()
         self._closing = asyncio.Event()
         self._commits = GroupCommit(self._commit, _keys, COMMITTERS)
@@ -146,9 +148,12 @@ class PostgresStore(SqlStore):
         for transition, outcome in zip(batch, outcomes, strict=True):
             if isinstance(transition, PutCheckpoint) and outcome.error is None:
                 self._sessions.published = max(self._sessions.published, transition.checkpoint.size)
-        woken = self._wake_waiters(batch, outcomes)
-        if woken:
-            self._to_notify |= woken
+        news: set[str] = {*self._wake_waiters(batch, outcomes)}
+        for transition, outcome in zip(batch, outcomes, strict=True):
+            if outcome.error is None and (run := transition.halts(outcome.answer)) is not None:
+                news.add(run)
+        if news:
+            self._to_notify |= news
             self._notify_due.set()
         return outcomes
 
@@ -236,14 +241,14 @@ class PostgresStore(SqlStore):
     # ------------------------------------------------------------------ waking
 
     async def _notify(self) -> None:
-        """Notify other processes, after the commits and at most twenty times a second.
+        """Notify other processes of work and of halted Runs, after the commits and at most twenty times a second.
 
         NOTIFY inside of transactions takes a lock that all committers share.
         """
         while not self._closing.is_set():
             await self._notify_due.wait()
             self._notify_due.clear()
-            what, self._to_notify = ",".join(sorted(self._to_notify)), set()
+            what, self._to_notify = _notice(self._to_notify), set()
             with suppress(asyncpg.PostgresError, *_LOST):
                 async with self._pool.acquire() as connection, time_limit(connection):
                     await connection.execute("select pg_notify($1, $2)", CHANNEL, what)
@@ -271,7 +276,11 @@ class PostgresStore(SqlStore):
         return self._closing.is_set()
 
     def _heard(self, _connection: Any, _pid: int, _channel: str, what: Any) -> None:
-        self._wakes.set(WakeKind(word) for word in str(what).split(",") if word in set(WakeKind))
+        words = set(str(what).split(","))
+        kinds = words.intersection(WakeKind)
+        self._wakes.set(WakeKind(kind) for kind in kinds)
+        for run in words - kinds:
+            self._wakes.note_halted(run)
 
     # ------------------------------------------------------------------ reading
 
@@ -311,6 +320,12 @@ class PostgresStore(SqlStore):
                 return await _drive(work, connection)
         except _LOST as error:
             raise await self._lost(error) from error
+
+
+def _notice(news: set[str]) -> str:
+    """Return the text of a notification: kinds of work, then ids of halted Runs."""
+    kinds = news.intersection(WakeKind)
+    return ",".join([*sorted(kinds), *sorted(news - kinds)[:MAX_NOTIFIED_RUNS]])
 
 
 def _keys(transition: Transition[Any]) -> frozenset[str]:
