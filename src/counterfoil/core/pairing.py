@@ -67,11 +67,13 @@ _Agrees: TypeAlias = Callable[[LedgerDocument, NetDocument], bool]
 def pair(
     rules: MatchRules,
     lefts: Iterable[LedgerDocument],
-    rights: Iterable[LedgerDocument],
+    rights: Collection[LedgerDocument],
     by_person: Collection[tuple[str, str]] = (),
 ) -> Pairs:
     """Pair standing documents. Reads no clock; neither the order of the documents nor their arrival matters."""
     owed = sorted(lefts, key=due_order)
+    if len(owed) <= 1 and not rights:
+        return Pairs([], [], set())
     documents = [NetDocument(d, sums_of(rules, d), total_of(rules, d)) for d in sorted(rights, key=due_order)]
     while True:
         work = _Work(rules, owed, documents)
