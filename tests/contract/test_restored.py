@@ -69,7 +69,7 @@ async def test_the_same_number_of_leaves_is_not_the_same_history(tmp_path: Path)
         if text:
             published.keep(mark)
             await published.check(store)
-    with pytest.raises(Misconfigured, match="signed up to 4 leaves"):
+    with pytest.raises(Misconfigured, match="covers 4 leaves"):
         await published.check(store)
 
 

@@ -13,7 +13,10 @@ from tests.served import CREDIT, INVOICE, Served, served, until
 
 OWED_AT_ONCE = {
     "reconciliations.yaml": [
-        ("gross: event.data.total}\n  due: +2d", "gross: event.data.total}\n  due: +4s"),
+        (
+            "effective: event.data.document_date\n    due: +2d",
+            "effective: event.data.document_date\n    due: +4s",
+        ),
     ]
 }
 
