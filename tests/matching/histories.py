@@ -71,6 +71,8 @@ class _Author:
         for _ in range(self.random.randint(0, 5)):
             if self.documents:
                 self._change(keys)
+        if self._chance(3):
+            self._cap(keys)
         return self._finish()
 
     def _finish(self) -> dict[str, Any]:
@@ -340,6 +342,15 @@ class _Author:
         if newest["side"] == "right" and part and gross != part:
             self._version(newest, legs=self._with_total(part))
             self._copy(newest, self._with_total(gross - part))
+
+    def _cap(self, keys: list[str]) -> None:
+        """Let left documents use up totals of matches, all versions of a document the same."""
+        for document in self._newest("left"):
+            chosen = self.random.sample(keys, self.random.randint(0, len(keys)))
+            within = [{"key": key, "negate": self._chance(4)} for key in chosen]
+            for record in self.documents:
+                if within and (record["side"], record["document"]) == ("left", document["document"]):
+                    record["within"] = within
 
     # A person's part
 

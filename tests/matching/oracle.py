@@ -50,6 +50,9 @@ def judge(history: dict[str, Any]) -> dict[str, Any]:
         matches = [Match(rules, documents, key) for key in keys]
         for match in matches:
             match.decide(history.get("waivers") or [])
+        uses = used_totals(rules, documents)
+        for match in matches:
+            match.check_cap(uses.get(match.key, {}))
         answers = list(chain.from_iterable(match.answers() for match in matches))
         items = list(chain.from_iterable(match.items() for match in matches))
         states = {match.key: match.states() or ["matched"] for match in matches}
@@ -58,6 +61,18 @@ def judge(history: dict[str, Any]) -> dict[str, Any]:
             "unmatched": sorted(items, key=lambda item: item["document"]),
             "match": {key: min(names, key=WORST_FIRST.index) for key, names in states.items()},
         }
+
+
+def used_totals(rules: Rules, documents: Documents) -> dict[str, dict[object, Decimal]]:
+    """Return what standing left documents use up of the total of each match, by currency."""
+    uses: dict[str, dict[object, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    for left in documents.left:
+        for cap in left.record.get("within", ()) if left.stands else ():
+            if cap["key"] == left.match:
+                continue
+            amount = left.amount(rules.total)
+            uses[cap["key"]][left.record.get("currency")] += -amount if cap.get("negate") else amount
+    return uses
 
 
 @dataclass
@@ -95,6 +110,17 @@ class Match:
         for foil in self.foils.values():
             foil.residual = {leg: foil.residual.get(leg, ZERO) for leg in self.rules.sums}
             self._waive(foil, waivers)
+
+    def check_cap(self, uses: dict[object, Decimal]) -> None:
+        """Break the foils of this match where other matches use up more than what stands on it."""
+        for currency, amount in uses.items():
+            own = [left for left in self.pairing.lefts if left.record.get("currency") == currency]
+            total = sum((left.amount(self.rules.total) for left in own), ZERO)
+            if amount * total < 0 or (total and abs(amount) <= abs(total)) or amount == total:
+                continue
+            owed = [foil for foil in self.foils.values() if foil.state not in ("void", "reversed")]
+            for foil in owed or [foil for foil in self.foils.values() if foil.state != "void"]:
+                foil.state, foil.reason = "broken", f"cap: {amount} of {total}"
 
     def answers(self) -> list[dict[str, Any]]:
         return [

@@ -151,7 +151,7 @@ def totals(amounts: Iterable[Money]) -> tuple[Money, ...]:
 def case_of_break(foil: Foil, at: datetime) -> Case:
     """Build the Case of a counterfoil that breaks or shows too much. It opens in the same transaction.
 
-    Money at stake is the difference, not the document.
+    Money at stake is the difference, not the document, and what other documents use beyond its total.
     """
     return open_case(
         f"foil_{foil.state}",
@@ -162,7 +162,7 @@ def case_of_break(foil: Foil, at: datetime) -> Case:
         names={"object": f"{foil.object} {foil.document}", "system": foil.right},
         run=foil.run,
         foil=foil.id,
-        exposure=tuple(abs(money) for money in foil.open_money),
+        exposure=totals((*foil.open_money, *foil.excess_money)),
     )
 
 

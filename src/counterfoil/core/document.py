@@ -6,7 +6,7 @@ question has two dates: effective (of the document) and known (to us).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -53,6 +53,15 @@ class MatchRules(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return named[0] if named else sums[-1] if len(sums) == 1 else None
 
 
+class Within(msgspec.Struct, frozen=True):
+    """A match whose total caps a document of another match, as the total of a credit caps its applications."""
+
+    rule: str
+    key: str
+    negate: bool = False
+    """The document's total has the other sign than the total that caps it."""
+
+
 class LedgerDocument(msgspec.Struct, frozen=True, kw_only=True):
     """One version of one document of a system."""
 
@@ -72,6 +81,8 @@ class LedgerDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The document of the same side that it reverses."""
     names: tuple[str, ...] = ()
     """Documents of the other side that it names."""
+    within: tuple[Within, ...] = ()
+    """Left: the matches whose totals it uses up."""
     due: datetime | None = None
     provisional: bool = False
     """Left: its call has no outcome yet."""
@@ -122,6 +133,26 @@ def total_of(rules: MatchRules, document: LedgerDocument) -> Number | None:
     return None if value is None else number(value)
 
 
+def currency_of(rules: MatchRules, document: LedgerDocument) -> str:
+    """Return the currency of a document's total; a count has none."""
+    value = document.legs.get(rules.total or "")
+    return (
+        ""
+        if isinstance(value, int)
+        else document.currency
+        if value is None
+        else unit(value, document.currency)
+    )
+
+
+def uses_of(rules: MatchRules, document: LedgerDocument) -> Iterator[tuple[Within, str, Number]]:
+    """Yield what a document uses up of each total that caps it: match, currency and amount in the sign of that total."""
+    total = total_of(rules, document)
+    if total is not None:
+        currency = currency_of(rules, document)
+        yield from ((cap, currency, -total if cap.negate else total) for cap in document.within)
+
+
 def same_books(rules: MatchRules, left: LedgerDocument, right: LedgerDocument) -> bool:
     """Report whether two documents are of one entity and currency; one without legs has no currency."""
     return left.entity == right.entity and (not left.legs or same_currency(rules, left, right))
@@ -158,4 +189,5 @@ def newest_versions(versions: Iterable[LedgerDocument]) -> list[LedgerDocument]:
 def content_rank(version: LedgerDocument) -> tuple[int, bool, str]:
     """Return the order of two versions of one document: by number, then a withdrawal, then the content."""
     legs = sorted((name, str(value)) for name, value in version.legs.items())
-    return version.version, not version.stands, repr((legs, version.key, version.entity, version.names))
+    content = legs, version.key, version.entity, version.names, version.within
+    return version.version, not version.stands, repr(content)

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from counterfoil.core.document import Within
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.terms import Legs, Terms, rules_for, total_money
@@ -52,11 +53,15 @@ class Foil(msgspec.Struct, frozen=True, kw_only=True):
     """The document of the same side that it reverses."""
     names: tuple[str, ...] = ()
     """Documents of the other side that it names."""
+    within: tuple[Within, ...] = ()
+    """Matches whose totals it uses up."""
     due: datetime
     state: FoilState = FoilState.OPEN
     reason: str = ""
     residual: Residual = {}
     """Asserted less shown."""
+    excess: dict[str, int] = {}
+    """Amount by currency that other documents use beyond the total of the match; one foil of the match shows it."""
     partners: tuple[str, ...] = ()
     """Ids of the observations that answer it."""
     run: str | None = None
@@ -68,6 +73,16 @@ class Foil(msgspec.Struct, frozen=True, kw_only=True):
     known_from: datetime
     """When this version was known."""
     settled_at: datetime | None = None
+
+    @property
+    def caps(self) -> set[tuple[str, str]]:
+        """Rule and key of each match whose total it uses up."""
+        return {(cap.rule, cap.key) for cap in self.within}
+
+    @property
+    def excess_money(self) -> tuple[Money, ...]:
+        """Money that other documents use beyond the total of the match; a count is no money."""
+        return tuple(Money(minor, currency) for currency, minor in sorted(self.excess.items()) if currency)
 
     @property
     def open_money(self) -> tuple[Money, ...]:

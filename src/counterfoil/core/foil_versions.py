@@ -95,6 +95,7 @@ def next_foil(before: Foil | None, new: Foil) -> Foil | None:
         state=before.state,
         reason=before.reason,
         residual=before.residual,
+        excess=before.excess,
         partners=before.partners,
         created_at=before.created_at,
         settled_at=before.settled_at,
@@ -127,7 +128,9 @@ def _withdrawn(before: Foil | Observation, new: Foil | Observation) -> dict[str,
     if new.stands or new.legs:
         return {}
     former: dict[str, Any] = {"legs": before.legs, "key": before.key, "effective": before.effective}
-    return former if isinstance(before, Foil) else {**former, "own_key": before.own_key}
+    if isinstance(before, Foil):
+        return {**former, "within": before.within}
+    return {**former, "own_key": before.own_key}
 
 
 def _rank(row: Foil | Observation) -> tuple[int, bool, str]:

@@ -19,6 +19,7 @@ from counterfoil.core.document import (
     LegValue,
     MatchRules,
     Number,
+    currency_of,
     due_order,
     number,
     same_books,
@@ -52,10 +53,12 @@ class FoilVerdict(msgspec.Struct, frozen=True):
 
     state: FoilState
     reason: str = ""
-    """Begins with the word of its kind: missing, amount, short, leg, entity, currency, void, or an equal leg's name."""
+    """Begins with the word of its kind: missing, amount, short, leg, entity, currency, cap, void, or an equal leg's name."""
     residual: Mapping[str, Number] = {}
     """Asserted less shown, by sum leg. Of a matched foil it is absorbed by the tolerance."""
     partners: tuple[str, ...] = ()
+    excess: Mapping[str, Number] = {}
+    """Amount by currency that other documents use beyond the total of the match; one foil of the match shows it."""
 
 
 class Unpaired(msgspec.Struct, frozen=True):
@@ -91,11 +94,13 @@ def judge(
     waivers: Waivers | None = None,
     *,
     asserted_before: bool = False,
+    used: Mapping[str, Number] | None = None,
 ) -> Judgement:
     """Return the states of one match from the newest version of each of its documents.
 
     `by_person` holds pairs (left, right) that a person made and that still hold. `asserted_before`: a document that has
-    left the match stood on it. The order of the documents does not matter.
+    left the match stood on it. `used`: amount, by currency, of the total that documents of other matches use up. The order
+    of the documents does not matter.
     """
     owed = standing(lefts)
     pairing = pair(rules, owed, standing(rights), by_person)
@@ -119,6 +124,8 @@ def judge(
     items = _surplus(rules, pairing, lefts, verdicts) if asserted else _unmatched(pairing)
     for id_, accepted in (waivers or {}).items():
         _waive(verdicts, id_, accepted)
+    if used:
+        _check_cap(rules, owed, verdicts, used)
     return Judgement(verdicts, items, pairing.parts)
 
 
@@ -347,3 +354,54 @@ def _waive(verdicts: dict[str, FoilVerdict], id_: str, accepted: Mapping[str, Nu
         verdicts[id_] = msgspec.structs.replace(
             verdict, state=_F.WAIVED, reason=f"waived: {verdict.reason or 'accepted by a person'}"
         )
+
+
+# ------------------------------------------------------------------ caps across matches
+
+
+def _check_cap(
+    rules: MatchRules,
+    owed: Sequence[LedgerDocument],
+    verdicts: dict[str, FoilVerdict],
+    used: Mapping[str, Number],
+) -> None:
+    """Break the foils of a match whose total is used up beyond what stands. No waiver hides that.
+
+    Where nothing of the match is owed any more, the foils that once stood break.
+    """
+    totals: dict[str, Number] = {}
+    for document in owed:
+        currency = currency_of(rules, document)
+        totals[currency] = totals.get(currency, 0) + (total_of(rules, document) or 0)
+    beyond = {c: size(n - totals.get(c, 0)) for c, n in used.items() if _exceeds(n, totals.get(c, 0))}
+    if not beyond:
+        return
+    cap = ", ".join(
+        _over_cap(currency, used[currency], totals.get(currency, 0)) for currency in sorted(beyond)
+    )
+    stood = [id_ for id_, verdict in verdicts.items() if verdict.state is not _F.VOID]
+    for id_ in [id_ for id_ in stood if verdicts[id_].state is not _F.REVERSED] or stood:
+        verdict = verdicts[id_]
+        # Whether something is missing changes with time, and the residual shows it.
+        lasting = verdict.state is _F.OVER or (verdict.state is _F.BROKEN and not _is_late(verdict))
+        reason = f"cap: {cap}; {verdict.reason}" if lasting else f"cap: {cap}"
+        verdicts[id_] = msgspec.structs.replace(verdict, state=_F.BROKEN, reason=reason, excess=beyond)
+        beyond = {}
+
+
+def _is_late(verdict: FoilVerdict) -> bool:
+    return verdict.reason.partition(":")[0] in ("missing", "short")
+
+
+def _exceeds(amount: Number, total: Number) -> bool:
+    """Report whether an amount is larger than a total, in the sign of the total."""
+    return amount != 0 if total == 0 else amount > total if total > 0 else amount < total
+
+
+def _over_cap(currency: str, amount: Number, total: Number) -> str:
+    used, asserted = str(amount), str(total)
+    if currency and isinstance(amount, int):
+        used, asserted = str(Money(amount, currency)), str(Money(int(total), currency))
+    elif currency:
+        used, asserted = f"{used} {currency}", f"{asserted} {currency}"
+    return f"other documents use {used} of it, more than the {asserted} asserted"

@@ -66,6 +66,7 @@ def effective_by(rows: MatchRows, day: date | None) -> MatchRows:
         [o for o in rows.observations if not o.effective or o.effective <= last],
         rows.pairings,
         rows.waivers,
+        users=[f for f in rows.users if not f.effective or f.effective <= last],
     )
 
 

@@ -12,8 +12,9 @@ from datetime import datetime
 import msgspec
 
 from counterfoil.core import matching
-from counterfoil.core.document import LedgerDocument, MatchRules
+from counterfoil.core.document import LedgerDocument, MatchRules, Number, uses_of
 from counterfoil.core.foil import UNFINISHED_FOILS, Allocation, Foil, ItemState, Observation, Pairing, Waiver
+from counterfoil.core.matching import standing
 from counterfoil.core.money import Money
 from counterfoil.core.terms import Legs, Terms, rules_for
 
@@ -27,6 +28,8 @@ class MatchRows(msgspec.Struct, frozen=True):
     waivers: Sequence[Waiver] = ()
     asserted_before: bool = False
     """A left document that has left the match stood on it."""
+    users: Sequence[Foil] = ()
+    """Foils of other matches that use up the total of this one."""
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +51,22 @@ def judge_rows(rows: MatchRows, now: datetime) -> matching.Judgement:
         _pairs(rows),
         {f.document: w.residual for f in rows.foils for w in rows.waivers if holds(w, f)},
         asserted_before=rows.asserted_before,
+        used=used_of(rows),
     )
+
+
+def used_of(rows: MatchRows) -> dict[str, Number]:
+    """Return how much of the match's total the standing documents of other matches use up, by currency."""
+    used: dict[str, Number] = {}
+    matches = {(f.rule, f.key) for f in rows.foils}
+    for rule in sorted({f.rule for f in rows.users}):
+        users = {f.document: f for f in rows.users if f.rule == rule}
+        for document in standing([left_document(f) for f in users.values()]):
+            foil = users[document.id]
+            for cap, currency, amount in uses_of(rules_for(foil.terms, (foil.legs,)), document):
+                if (cap.rule, cap.key) in matches:
+                    used[currency] = used.get(currency, 0) + amount
+    return used
 
 
 def settle(rows: MatchRows, now: datetime) -> Settlement:
@@ -82,8 +100,9 @@ def _judged(
 ) -> Foil:
     partners = tuple(observed[document].id for document in verdict.partners)
     residual = {name: int(amount) for name, amount in verdict.residual.items()}
-    after = (verdict.state, verdict.reason, residual, partners)
-    if after == (before.state, before.reason, before.residual, before.partners):
+    excess = {currency: int(amount) for currency, amount in verdict.excess.items()}
+    after = (verdict.state, verdict.reason, residual, partners, excess)
+    if after == (before.state, before.reason, before.residual, before.partners, before.excess):
         return before
     settled_at = before.settled_at
     if verdict.state is not before.state:
@@ -93,6 +112,7 @@ def _judged(
         state=verdict.state,
         reason=verdict.reason,
         residual=residual,
+        excess=excess,
         partners=partners,
         settled_at=settled_at,
     )
@@ -130,6 +150,7 @@ def left_document(foil: Foil) -> LedgerDocument:
         stood=foil.stood,
         reverses=foil.reverses,
         names=foil.names,
+        within=foil.within,
         due=foil.due,
         provisional=foil.provisional,
         effective=foil.effective,

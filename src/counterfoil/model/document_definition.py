@@ -34,6 +34,15 @@ class DocumentDefinition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WithinDefinition:
+    """A compiled cap across matches: the match whose total this document uses up."""
+
+    rule: str
+    key: Expression
+    negate: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FoilDefinition(DocumentDefinition):
     """A compiled entry of the left side.
 
@@ -43,6 +52,8 @@ class FoilDefinition(DocumentDefinition):
     operation: str | None
     due: float
     """Seconds until the other side must show it."""
+    within: tuple[WithinDefinition, ...] = ()
+    """Matches whose totals cap it."""
 
     @property
     def owner(self) -> str:

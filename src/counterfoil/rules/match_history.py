@@ -19,9 +19,12 @@ from counterfoil.core.document import (
     LegRule,
     LegValue,
     MatchRules,
+    Number,
     Shape,
     Side,
+    Within,
     newest_versions,
+    uses_of,
 )
 from counterfoil.core.matching import FoilState, FoilVerdict, Judgement, Unpaired, judge, standing
 
@@ -32,6 +35,11 @@ class _Leg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     kind: LegKind = LegKind.SUM
     total: bool = False
     tolerance: str | int = 0
+
+
+class _Within(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    key: Id
+    negate: bool = False
 
 
 class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +57,8 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reverses: str | None = None
     names: str | list[str] | None = None
     provisional: bool = False
+    within: list[_Within] = []
+    """Matches whose totals a left document uses up."""
 
 
 class _Waiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,6 +124,7 @@ def judge_history(history: Mapping[str, Any]) -> dict[str, Any]:
     places = _decimals(file)
     homes = _homes(newest, pairings)
     asserted = _asserted(versions, homes)
+    used = _used(rules, newest, homes)
     for key in sorted(set(homes.values())):
         lefts = [d for d in newest if d.side == "left" and homes[d.side, d.id] == key]
         rights = [d for d in newest if d.side == "right" and homes[d.side, d.id] == key]
@@ -126,6 +137,7 @@ def judge_history(history: Mapping[str, Any]) -> dict[str, Any]:
             pairings,
             waivers,
             asserted_before=key in asserted,
+            used=used.get(key),
         )
         answer["foils"] += [
             _foil_row(rules, by_id[id_], verdict, places) | {"key": key}
@@ -214,6 +226,7 @@ def _versions(rules: MatchRules, rows: Sequence[_Document]) -> list[LedgerDocume
             stood=row.stands,
             reverses=row.reverses or "",
             names=(row.names,) if isinstance(row.names, str) else tuple(row.names or ()),
+            within=tuple(Within("", cap.key, cap.negate) for cap in row.within),
             due=row.due,
             provisional=row.provisional,
             effective=row.effective,
@@ -281,6 +294,19 @@ def _asserted(versions: Iterable[LedgerDocument], homes: Mapping[tuple[Side, str
         for v in versions
         if v.side == "left" and v.stands
     }
+
+
+def _used(
+    rules: MatchRules, newest: Iterable[LedgerDocument], homes: Mapping[tuple[Side, str], str]
+) -> dict[str, dict[str, Number]]:
+    """Return how much of each match's total documents of other matches use up, by currency."""
+    used: dict[str, dict[str, Number]] = {}
+    for document in newest:
+        for cap, currency, amount in uses_of(rules, document) if document.stands else ():
+            if cap.key != homes[document.side, document.id]:
+                sums = used.setdefault(cap.key, {})
+                sums[currency] = sums.get(currency, 0) + amount
+    return used
 
 
 def _decimals(file: _History) -> int:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from counterfoil.core import ids
 from counterfoil.core.canonical import CanonicalEvent
-from counterfoil.core.document import Side
+from counterfoil.core.document import Side, Within
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.foil_versions import Withdrawal
 from counterfoil.core.matching import FoilState
@@ -54,6 +54,7 @@ class DocumentFields(NamedTuple):
     names: tuple[str, ...]
     entity: str
     effective: str
+    within: tuple[Within, ...] = ()
 
 
 class OwedFoil(NamedTuple):
@@ -95,7 +96,13 @@ def fields_of(
         tuple(_text(n) for n in named) if isinstance(named, list | tuple) else (_text(named),),
         entity,
         effective.isoformat() if isinstance(effective, date) else _text(effective),
+        _within(rule, names, lookup) if stands and isinstance(rule, FoilDefinition) else (),
     )
+
+
+def _within(rule: FoilDefinition, names: Mapping[str, Any], lookup: Lookup | None) -> tuple[Within, ...]:
+    """Return the matches whose totals a document uses up."""
+    return tuple(Within(cap.rule, key_of(cap.key, names, lookup), cap.negate) for cap in rule.within)
 
 
 def _text(value: Any) -> str:
@@ -175,6 +182,7 @@ def foil_of(foil: OwedFoil, run: str | None) -> Foil:
         stood=fields.stands,
         reverses=fields.reverses,
         names=fields.names,
+        within=fields.within,
         due=event.received_at + timedelta(seconds=rule.due),
         state=FoilState.OPEN,
         run=run,

@@ -182,6 +182,7 @@ def _matches(db: Tables) -> list[views.MatchRow]:
                 pairings=tuple(p for p in pairings if p.foil in ids),
                 waivers=tuple(w for w in waivers if w.foil in ids),
                 allocations=tuple(sorted(allocations, key=lambda a: (a.foil, a.observation, a.leg))),
+                users=db.users_of_total(rule, key),
             )
         )
     return rows

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from counterfoil.core.document import Within
 from counterfoil.core.effect import EffectState
 from counterfoil.core.matching import FoilState
 from counterfoil.core.run import RunStatus
@@ -510,3 +511,44 @@ async def test_a_cancelled_caller_does_not_affect_others(places: s.Places, kind:
     kept = [x for x in answers if isinstance(x, ReceiveResult)]
     assert len(kept) == 20
     assert (await store.apply(s.receive(s.receipt("after")))).verdicts == ("new",)
+
+
+async def test_documents_that_use_up_one_total_at_once_never_miss_each_other(two: Two) -> None:
+    """A total and two documents that use it up, each of which fits alone, settle on its locked match row."""
+    a, b = two
+    numbers = await delivered(a, 3 * TIMES)
+    for i in range(TIMES):
+        parts = [s.foil(f"credit{i}", key=f"cm{i}", minor=4000, version=1)]
+        for name in ("x", "y"):
+            cap = (Within("credits", f"cm{i}"),)
+            parts.append(
+                s.foil(f"{name}{i}", key=f"{name}{i}", minor=2500, version=1, rule="use", within=cap)
+            )
+        await at_once(
+            *(
+                store.apply(
+                    s.admit(numbers[3 * i + n], events=(s.event(f"e{i}{n}", f"k{i}{n}"),), foils=(part,))
+                )
+                for n, (store, part) in enumerate(
+                    zip((a, b, a), (replace(f, cause=f"e{i}{n}") for n, f in enumerate(parts)), strict=True)
+                )
+            )
+        )
+        credit = await a.foil(f"credit{i}")
+        assert (credit.state, credit.reason[:4]) == (FoilState.BROKEN, "cap:"), i
+
+
+async def test_documents_that_exchange_their_totals_at_once_do_not_wait_for_each_other(two: Two) -> None:
+    a, b = two
+    numbers = await delivered(a, 2 * TIMES + 2)
+    totals = tuple(s.foil(f"c{n}", key=f"cm{n}", minor=4000, version=1, cause="e") for n in (0, 1))
+    await a.apply(s.admit(numbers[-1], events=(s.event("e", "e"),), foils=totals))
+
+    def use(n: int, i: int) -> Any:
+        cap, name = (Within("credits", f"cm{(n + i) % 2}"),), f"u{i}{n}"
+        row = s.foil(f"u{n}", key=f"u{n}", minor=4001, version=i, rule="use", within=cap, cause=name)
+        return s.admit(numbers[2 * i + n], events=(s.event(name, name),), foils=(row,))
+
+    for i in range(TIMES):
+        await at_once(a.apply(use(0, i)), b.apply(use(1, i)))
+        assert {(await a.foil(f"c{n}")).state for n in (0, 1)} == {FoilState.BROKEN}, i

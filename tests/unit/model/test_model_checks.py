@@ -86,6 +86,33 @@ changes:
   - {{what: a release, from: 2026-11-30, to: {}, systems: [{}]}}  #!
 """
 
+SHORT_FORM = "foil:\n  operation: erp.credit.post\n  key: input.credit\n  legs: {gross: input.amount}\n"
+CAPPED = """\
+assert:
+  - operation: erp.credit.post
+    key: input.credit
+    legs: {{gross: input.amount}}
+    within: [{{reconciliation: {}, key: {}}}]  #!
+"""
+OBSERVE = """\
+observe:
+  event: credit.posted.v1
+  key: event.data.credit_id
+  legs: {gross: event.data.amount}
+"""
+OTHER = (
+    """\
+---
+kind: reconciliation
+name: other
+object: credit
+left: bills
+right: ledger
+foil: {event: credit.requested.v1, key: event.data.credit_id, legs: {gross: event.data.amount}}
+"""
+    + OBSERVE
+)
+
 # rule, a text that stands once in the company, the text in its place, and a text on the line of the finding where
 # `#!` does not mark it
 PLANTED: list[tuple[str, ...]] = [
@@ -474,6 +501,13 @@ PLANTED: list[tuple[str, ...]] = [
         "foil:  #!\n  event: credit.requested.v1\n  operation: erp.credit.post",
     ),
     ("foil-form", "  legs: {gross: input.amount}", "  legs: {gross: input.amount, net: input.amount}  #!"),
+    (
+        "foil-form",
+        SHORT_FORM,
+        CAPPED.format("credit", "input.credit"),
+    ),
+    ("unknown-reference", SHORT_FORM, CAPPED.format("nothing", "input.credit")),
+    ("formula", SHORT_FORM + OBSERVE, CAPPED.format("other", "input.amount") + OBSERVE + OTHER),
     ("deadline-too-short", "deadline: 20d", "deadline: 9d  #!"),
     (
         "usage-fields",

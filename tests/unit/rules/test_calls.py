@@ -41,6 +41,28 @@ async def test_a_confirmed_call_ends_the_run_and_opens_its_foil() -> None:
     assert [f.state for f in play.foils()] == [FoilState.MATCHED]
 
 
+DRAW = """\
+kind: reconciliation
+name: draw
+object: invoice
+left: bills
+right: ledger
+assert:
+  - operation: ledger.post
+    key: input.id
+    legs: {gross: input.amount + input.amount}
+    within: [{reconciliation: posting, key: input.id}]
+observe: {event: posted.v1, key: event.data.id, legs: {gross: event.data.amount}}
+"""
+
+
+async def test_a_call_uses_up_the_total_of_another_match_from_its_intent_on() -> None:
+    play = company(POST, DRAW)
+    await ask(play)
+    states = {f.rule: (f.state, f.reason.partition(":")[0]) for f in play.foils()}
+    assert states == {"posting": (FoilState.BROKEN, "cap"), "draw": (FoilState.OPEN, "")}
+
+
 async def test_a_transient_refusal_is_sent_again_with_the_same_bytes_and_key() -> None:
     play = company(MEMO)
     play.systems["bills"].script["bills.memo.issue"] = [BUSY, BUSY]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from counterfoil.core.canonical import CanonicalEvent
+from counterfoil.core.document import Within
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import event_topic
 from counterfoil.core.money import Money
@@ -215,6 +216,36 @@ def test_an_event_opens_a_foil_that_is_due_from_its_receipt() -> None:
     foil = matching.foil_of(owed, "run_1")
     assert (foil.run, foil.key, set(foil.legs)) == ("run_1", "i1", {"net", "tax", "gross"})
     assert foil.due == MONDAY + timedelta(days=2, microseconds=1)
+
+
+APPLIED = """\
+---
+kind: reconciliation
+name: application
+object: invoice
+left: bills
+right: ledger
+assert:
+  - event: asked.v1
+    key: event.data.id
+    stands: event.data.by != 'nobody'
+    legs: {gross: event.data.amount}
+    within:
+      - {reconciliation: credit, key: event.data.by}
+      - {reconciliation: sale, key: event.data.by, negate: true}
+observe: {event: posted.v1, key: event.data.id, legs: {gross: event.data.amount}}
+"""
+
+
+def test_an_event_names_the_matches_whose_totals_its_document_uses_up() -> None:
+    (rule,) = [f for f in model_of(APPLIED).foils if f.name == "application"]
+    owed = matching.owed(rule, event("asked.v1", id="a1", by="c1", amount=Money(5, "USD")), None)
+    assert owed is not None
+    caps = Within("credit", "c1"), Within("sale", "c1", negate=True)
+    assert matching.foil_of(owed, None).within == caps
+    gone = matching.owed(rule, event("asked.v1", id="a1", by="nobody", amount=Money(5, "USD")), None)
+    assert gone is not None
+    assert matching.foil_of(gone, None).within == ()
 
 
 # ------------------------------------------------------------------ settling

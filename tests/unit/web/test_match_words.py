@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
-from counterfoil.core.document import LegKind, LegRule, Shape
+from counterfoil.core.document import LegKind, LegRule, Shape, Within
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
 from counterfoil.core.settle import MatchRows, settle
@@ -40,8 +41,8 @@ def item(minor: int, document: str = "BILL-1", **more: object) -> Observation:
     return replace(row, **more)
 
 
-def reason(row: Foil, *items: Observation, late: bool = False) -> str:
-    settled = settle(MatchRows([row], items), DUE + timedelta(days=1) if late else T0)
+def reason(row: Foil, *items: Observation, late: bool = False, users: Sequence[Foil] = ()) -> str:
+    settled = settle(MatchRows([row], items, users=users), DUE + timedelta(days=1) if late else T0)
     after = settled.foils[0] if settled.foils else row
     return explain(after, items)
 
@@ -53,6 +54,10 @@ LEGS = {"gross": Money(10_000, "USD"), "tax": Money(2_000, "USD"), "code": "S1"}
     ("text", "words"),
     [
         (reason(foil()), "ERP does not show it yet. Due 2026-11-22 00:00 UTC."),
+        (
+            reason(foil(), item(10_000), users=[foil(20_000, rule="application", within=(Within("r", "K"),))]),
+            "Other documents use 200.00 USD of it, more than the 100.00 USD asserted.",
+        ),
         (reason(foil(), late=True), "ERP does not show it. It was due 2026-11-22 00:00 UTC. Still owed: 100.00 USD."),
         (reason(foil(), item(10_000)), "ERP shows BILL-1 over 100.00 USD, as asserted."),
         (reason(foil(), item(9_999)), "ERP shows BILL-1 over 99.99 USD, 0.01 USD less than asserted: within the tolerance."),

@@ -55,7 +55,11 @@ async def rebuild_documents(store: Store, releases: Releases) -> int:
 
 def digest_of(model: Model, rule: str) -> str:
     """Return the digest of what a reconciliation reads documents by."""
-    return wire.digest(model.reconciliations[rule].model_dump(mode="json", exclude={"doc", "owner"}))
+    form = model.reconciliations[rule].model_dump(mode="json", exclude={"doc", "owner"})
+    for entry in form["assert_"]:
+        if not entry["within"]:
+            del entry["within"]  # a document without a cap reads as before there were any
+    return wire.digest(form)
 
 
 async def _rebuild(

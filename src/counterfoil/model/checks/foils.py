@@ -34,7 +34,8 @@ def foil_unobserved(model: Model) -> Iterator[Finding]:
 @rule("foil-form")
 def foil_form(model: Model) -> Iterator[Finding]:
     """A document of the left side is asserted by exactly one of an event and an operation, and its two systems differ.
-    The operation writes to one of them. Both sides have the same legs, and one sum is the total."""
+    The operation writes to one of them. Both sides have the same legs, and one sum is the total. No chain of `within` leads
+    back to its reconciliation."""
     for document, reconciliation in model.documents_of(kinds.Reconciliation):
         for message, path, at_key in _form_faults(model, reconciliation):
             yield document.finding("foil-form", message, path, at_key=at_key)
@@ -55,6 +56,10 @@ def _form_faults(model: Model, rule_: kinds.Reconciliation) -> Iterator[tuple[st
         elif operation is not None and operation.system not in (rule_.left, rule_.right):
             message = f"`{operation.name}` writes to {operation.system}, which is on neither side"
             yield message, (*path, "operation"), False
+        for n, cap in enumerate(entry.within):
+            if rule_.name in _caps(model, cap.reconciliation):
+                message = f"`within` leads back to `{rule_.name}`: no total caps itself"
+                yield message, (*path, "within", n, "reconciliation"), False
     asserted = _legs(entry for _, entry in rule_.assertions)
     observed = _legs(entry for _, entry in rule_.observations)
     if not asserted:
@@ -71,6 +76,18 @@ def _form_faults(model: Model, rule_: kinds.Reconciliation) -> Iterator[tuple[st
         yield "one of the sums is the total: `total: true`", ("legs",), True
     for leg in sorted(rule_.legs.keys() - asserted):
         yield f"no entry of `assert` has the leg `{leg}`", ("legs", leg), True
+
+
+def _caps(model: Model, name: str) -> set[str]:
+    """Return a reconciliation with those whose totals cap its documents, through any chain."""
+    caps, rest = set[str](), {name}
+    while rest:
+        caps |= rest
+        rules = [model.reconciliations[other] for other in rest if other in model.reconciliations]
+        rest = {
+            cap.reconciliation for rule_ in rules for _, entry in rule_.assertions for cap in entry.within
+        } - caps
+    return caps
 
 
 def _legs(entries: Iterable[kinds.DocumentRule]) -> set[str]:

@@ -361,6 +361,10 @@ def _reconciliation(model: Model, typing: Typing, rule_: kinds.Reconciliation) -
             call_input = scope.operation_type(model, entry.operation, "input")
             names = roots({"event": {}, "run": scope.RUN, "input": call_input})
         for field, text in entry.formulas.items():
+            if field.startswith("within."):
+                _, number, key = field.split(".")
+                typing.formula(text, (*path, "within", int(number), key), names, _KEY)
+                continue
             leg = field.removeprefix("legs.")
             at: Path = (*path, "legs", leg) if leg != field else (*path, field)
             form = rule_.legs.get(leg) if leg != field else None

@@ -230,6 +230,9 @@ def _reconciliation(value: kinds.Reconciliation) -> Iterator[Reference]:
             yield "event", entry.event, (*path, "event")
         if isinstance(entry, kinds.AssertRule) and entry.operation:
             yield "operation", entry.operation, (*path, "operation")
+        if isinstance(entry, kinds.AssertRule):
+            for n, cap in enumerate(entry.within):
+                yield "reconciliation", cap.reconciliation, (*path, "within", n, "reconciliation")
     if value.unmatched is not None and value.unmatched.owner:
         yield "role", value.unmatched.owner, ("unmatched", "owner")
     for key, policy in (("waive", value.waive), ("pair", value.pair)):

@@ -7,7 +7,7 @@ from typing import Any
 from counterfoil.core.document import LegKind, LegRule
 from counterfoil.core.terms import Terms
 from counterfoil.model import kinds
-from counterfoil.model.document_definition import FoilDefinition, ObservationDefinition
+from counterfoil.model.document_definition import FoilDefinition, ObservationDefinition, WithinDefinition
 from counterfoil.model.kinds import seconds
 from counterfoil.model.template import formula, optional
 
@@ -20,6 +20,10 @@ def compile_foils(rule: kinds.Reconciliation, owners: tuple[str, ...]) -> list[F
             document=formula(entry.document or _key(rule, entry)),
             operation=entry.operation,
             due=seconds(entry.due),
+            within=tuple(
+                WithinDefinition(rule=cap.reconciliation, key=formula(cap.key), negate=cap.negate)
+                for cap in entry.within
+            ),
         )
         for _, entry in rule.assertions
     ]

@@ -73,12 +73,27 @@ class DocumentRule(Part):
         return texts | {f"legs.{name}": text for name, text in self.legs.items()}
 
 
+class WithinRule(Part):
+    """A match whose asserted total caps this document: its total, with all others of the match, is at most that."""
+
+    reconciliation: Name
+    key: Formula
+    negate: bool = False
+    """The document's total has the other sign than the total that caps it."""
+
+
 class AssertRule(DocumentRule):
     """A document of the left system: what the right one owes us. With `operation` it is provisional with the intent
     and owed when the effect is confirmed; formulas may then read `input`, `event` and `run`."""
 
     operation: Name | None = None
     due: Duration = "+2d"
+    within: list[WithinRule] = []
+
+    @property
+    def formulas(self) -> dict[str, Formula]:
+        """Formulas by field; legs as `legs.NAME`, keys of caps as `within.NUMBER.key`."""
+        return super().formulas | {f"within.{n}.key": cap.key for n, cap in enumerate(self.within)}
 
 
 class Unmatched(Part):

@@ -161,6 +161,7 @@ def _foils(context: DecisionContext, step: Call, effect: str, value: Any) -> Ite
             effective=fields.effective or context.now.date().isoformat(),
             reverses=fields.reverses,
             names=fields.names,
+            within=fields.within,
             due=context.now + timedelta(seconds=foil.due),
             effect=effect,
             owner=foil.owner,

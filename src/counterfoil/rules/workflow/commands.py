@@ -13,6 +13,7 @@ import msgspec
 
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Choice
+from counterfoil.core.document import Within
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.money import Money
@@ -134,6 +135,7 @@ class WriteFoil(msgspec.Struct, frozen=True, kw_only=True):
     due: datetime
     effect: str
     owner: str
+    within: tuple[Within, ...] = ()
 
 
 class ReverseFoils(msgspec.Struct, frozen=True):

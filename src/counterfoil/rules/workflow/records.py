@@ -87,6 +87,7 @@ def foil_of(f: c.WriteFoil, run: str, now: datetime) -> Foil:
         provisional=True,
         reverses=f.reverses,
         names=f.names,
+        within=f.within,
         due=f.due,
         state=FoilState.PROVISIONAL,
         run=run,

@@ -174,7 +174,9 @@ def _rename(db: Tables, row: Foil | Observation, document: str | None, at: datet
     if other is not None:
         db.drop(table, other.id)
     rename(db, row, document, at)
-    return {(r.rule, r.key) for r in (row, other) if r is not None}
+    rows = [r for r in (row, other) if r is not None]
+    caps = {match for r in rows if isinstance(r, Foil) for match in r.caps}
+    return {(r.rule, r.key) for r in rows} | caps
 
 
 def _is_unused(db: Tables, id_: str) -> bool:

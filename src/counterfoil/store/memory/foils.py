@@ -41,8 +41,9 @@ def put_foil(db: Tables, foil: Foil, at: datetime) -> set[Match]:
         # Its Run took it for a new row.
         append(db, consequences(before, after, at).stimulus(after, _foil_items(db, after)), at)
     if before is None:
-        return {(after.rule, after.key)}
-    return {(before.rule, before.key), (after.rule, after.key)} | _check_pairings(db, after, at)
+        return {(after.rule, after.key)} | after.caps
+    touched = {(before.rule, before.key), (after.rule, after.key)} | before.caps | after.caps
+    return touched | _check_pairings(db, after, at)
 
 
 def put_observation(db: Tables, o: Observation, at: datetime) -> set[Match]:
@@ -103,7 +104,7 @@ def change_foils(
         if after is not before:
             _record(db, before, after, at, older=False)
             db.put(db.foils, after.id, after)
-            touched.add((after.rule, after.key))
+            touched |= {(after.rule, after.key)} | after.caps
     return touched
 
 
@@ -161,6 +162,7 @@ def rows_of(db: Tables, rule: str, key: str) -> MatchRows:
         [p for p in db.pairings.values() if p.rule == rule],
         [w for w in db.waivers.values() if w.rule == rule],
         db.asserted_before(rule, key),
+        db.users_of_total(rule, key),
     )
 
 

@@ -19,7 +19,7 @@ from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
 from counterfoil.core.usage import UsageRow
-from counterfoil.store.port.matches import DocumentVersion
+from counterfoil.store.port.matches import DocumentVersion, users_by_cap
 from counterfoil.store.port.stalled import StalledFinding
 
 Key = Any
@@ -119,6 +119,11 @@ class Tables:
             for versions in self.versions.values()
             for v in versions
         )
+
+    def users_of_total(self, rule: str, key: str) -> tuple[Foil, ...]:
+        """Return the foils of other matches that use up the total of a match, by id."""
+        foils = (foil for _, foil in sorted(self.foils.items()) if foil.within)
+        return users_by_cap(foils).get((rule, key), ())
 
     def roll_back(self) -> None:
         """Restore every row that was written since the journal was cleared."""

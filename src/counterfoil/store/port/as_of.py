@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from counterfoil.core.document import Side
 from counterfoil.core.foil import Foil, Observation, Pairing, Waiver
 from counterfoil.core.settle import settle
-from counterfoil.store.port.matches import DocumentVersion, row_of
+from counterfoil.store.port.matches import DocumentVersion, row_of, users_by_cap
 from counterfoil.store.port.views import MatchRow
 
 R = TypeVar("R", Foil, Observation)
@@ -54,12 +54,16 @@ def assemble(
     waivers: Iterable[Waiver],
     asserted: Collection[tuple[str, str]],
     at: datetime,
+    users: Iterable[DocumentVersion] = (),
 ) -> list[MatchRow]:
     """Return the match rows of the versions that were current; a person's pair puts its item on the foil's match.
 
-    `asserted` are the matches on which a left document stood by a version that was closed then.
+    `asserted` are the matches on which a left document stood by a version that was closed then; `users` are versions of
+    documents of other matches that use up a total.
     """
     rows = {(v.side, v.rule, v.document): row_of(v) for v in versions if is_current(v, at)}.values()
+    using = {(v.rule, v.document): row_of(v) for v in users if is_current(v, at)}
+    by_cap = users_by_cap(row for _, row in sorted(using.items()) if isinstance(row, Foil))
     foils = {row.id: row for row in rows if isinstance(row, Foil)}
     pairs = [replace(p, ended_at=None) for p in pairings if in_force(p, at) and p.foil in foils]
     key_of_pair = {p.observation: foils[p.foil].key for p in pairs}
@@ -78,6 +82,7 @@ def assemble(
             waivers=tuple(
                 w for w in accepted if w.foil in foils and (w.rule, foils[w.foil].key) == (rule, key)
             ),
+            users=by_cap.get((rule, key), ()),
         )
         for rule, key in sorted(matches)
     ]
@@ -98,7 +103,8 @@ def settle_as_of(row: MatchRow, at: AsOf) -> MatchRow:
     """
     foils = [replace(f, settled_at=None) for f in row.foils if _dated_by(f, at.effective_by)]
     items = [o for o in row.observations if _dated_by(o, at.effective_by)]
-    dated = replace(row, foils=tuple(foils), observations=tuple(items))
+    users = tuple(f for f in row.users if _dated_by(f, at.effective_by))
+    dated = replace(row, foils=tuple(foils), observations=tuple(items), users=users)
     settled = settle(dated.rows, at.known)
     return replace(
         row,

@@ -125,6 +125,7 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
                 *(topic for post in self.posts for topic in post.topics),
                 *(start.run for start in self.starts),
                 *(f"{foil.rule}/{foil.key}" for foil in self.foils),
+                *(f"{rule}/{key}" for foil in self.foils for rule, key in foil.caps),
                 *(f"{o.rule}/{o.key}" for o in self.observations),
                 *(f"{f.rule}/{f.document}" for f in self.foils),
                 *(f"{o.rule}/{o.document}" for o in self.observations),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -91,6 +92,15 @@ def version_of(row: Foil | Observation, known_from: datetime, known_to: datetime
         stood=row.stands and not (isinstance(row, Foil) and row.provisional),
         body=msgspec.json.encode(row),
     )
+
+
+def users_by_cap(foils: Iterable[Foil]) -> dict[tuple[str, str], tuple[Foil, ...]]:
+    """Return the foils that use up the total of a match, by its rule and key, in their order."""
+    users: dict[tuple[str, str], tuple[Foil, ...]] = {}
+    for foil in foils:
+        for match in foil.caps - {(foil.rule, foil.key)}:
+            users[match] = (*users.get(match, ()), foil)
+    return users
 
 
 def row_of(version: DocumentVersion) -> Foil | Observation:

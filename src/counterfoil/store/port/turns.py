@@ -143,6 +143,7 @@ class Turn(Transition[TurnResult], frozen=True, kw_only=True):
                 *(f"guard/{r.scope}/{r.key}" for r in self.reserve),
                 *(f"serial/{serial}" for serial in (*self.hold, *self.unhold)),
                 *(f"{foil.rule}/{foil.key}" for foil in self.foils),
+                *(f"{rule}/{key}" for foil in self.foils for rule, key in foil.caps),
                 *(f"{foil.rule}/{foil.document}" for foil in self.foils),
                 *(wait.topic for wait in self.waits),
                 *(start.run for start in self.starts),

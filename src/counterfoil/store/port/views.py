@@ -100,10 +100,14 @@ class MatchRow(msgspec.Struct, frozen=True, kw_only=True):
     """Pairs and acceptances of persons that have not ended."""
     asserted_before: bool = False
     """A left document stood on it by a version that is closed now."""
+    users: tuple[Foil, ...] = ()
+    """Foils of other matches that use up its total."""
 
     @property
     def rows(self) -> MatchRows:
-        return MatchRows(self.foils, self.observations, self.pairings, self.waivers, self.asserted_before)
+        return MatchRows(
+            self.foils, self.observations, self.pairings, self.waivers, self.asserted_before, self.users
+        )
 
 
 class Views(Protocol):

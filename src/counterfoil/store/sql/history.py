@@ -41,7 +41,8 @@ async def matches_known(which: KnownMatches) -> list[MatchRow]:
             break
     waivers = await _waivers(at, versions.values())
     asserted = await _asserted_before(at, keys)
-    rows = assemble(versions.values(), pairings.values(), waivers, asserted, which.known)
+    users = await _users(at, keys)
+    rows = assemble(versions.values(), pairings.values(), waivers, asserted, which.known, users)
     return [row for row in rows if which.key is None or row.key == which.key]
 
 
@@ -51,8 +52,9 @@ async def matches_of_rule(rule: str, at: datetime) -> list[MatchRow]:
     versions = await records(t.VERSION, f"where {_CURRENT} and rule = $2", moment, rule)
     pairings = await records(t.PAIRING, f"where {_DECIDED} and rule = $2 order by id", moment, rule)
     waivers = await records(t.WAIVER, f"where {_DECIDED} and rule = $2 order by id", moment, rule)
-    asserted = await _asserted_before(moment, {(v.rule, v.key) for v in versions})
-    return assemble(versions, pairings, waivers, asserted, at)
+    keys = {(v.rule, v.key) for v in versions}
+    asserted = await _asserted_before(moment, keys)
+    return assemble(versions, pairings, waivers, asserted, at, await _users(moment, keys))
 
 
 async def item_cases(ids: Iterable[str], at: datetime) -> dict[str, str]:
@@ -86,6 +88,17 @@ async def _of_keys(at: int, keys: set[tuple[str, str]]) -> list[DocumentVersion]
     """
     names = [(str(rule), str(document)) for rule, document in await Statement(moved, args)]
     return [*versions, *await _of_documents(at, "right", names)]
+
+
+async def _users(at: int, keys: set[tuple[str, str]]) -> list[DocumentVersion]:
+    """Return the versions of documents that use up the total of one of these matches, or did so by another version."""
+    statement = """
+    select distinct user_rule, document from match_user
+    where rule = any($1::text[]) and key = any($2::text[])
+    """
+    args = (sorted({rule for rule, _ in keys}), sorted({key for _, key in keys}))
+    names = [(str(rule), str(document)) for rule, document in await Statement(statement, args)]
+    return await _of_documents(at, "left", names)
 
 
 async def _present_keys(which: KnownMatches) -> set[tuple[str, str]]:

@@ -20,6 +20,7 @@ from counterfoil.store.port.matches import (
     consequences,
     is_accounted_for,
     row_of,
+    users_by_cap,
     version_of,
     with_grace,
 )
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
 
 Match = tuple[str, str]
 
-FOILS_OF_MATCH = f"{t.FOIL.select} where rule = $1 and key = $2 order by id"
+FOILS_OF_MATCH = f"""
+{t.FOIL.select} where rule = $1 and key = $2
+union all
+{t.FOIL.select} where (rule, document) in (select user_rule, document from match_user where rule = $1 and key = $2)
+  and not (rule = $1 and key = $2)
+order by id
+"""
+"""With foils of other matches that use up its total, or did so by a former version."""
 FOILS_OF_EFFECT = f"{t.FOIL.select} where effect = $1 order by id"
 SHOWN_OF_MATCH = f"{t.OBSERVATION.select} where rule = $1 and key = $2 order by id"
 FOIL_OF_DOCUMENT = f"{t.FOIL.select} where rule = $1 and document = $2"
@@ -68,14 +76,25 @@ where observation = $1 and state = 'open'
 """
 KEYS_OF_FOILS = """
 with mine as (
-  select id, rule, key from foil where (rule, document) in (select * from unnest($1::text[], $2::text[]))
+  select id, rule, document, key from foil where (rule, document) in (select * from unnest($1::text[], $2::text[]))
 )
 select rule, key from mine
 union all
 select mine.rule, o.own_key from mine
 join pairing p on p.foil = mine.id and p.ended_at is null
 join observation o on o.id = p.observation where o.own_key <> ''
+union all
+select u.rule, u.key from mine
+join match_user u on u.user_rule = mine.rule and u.document = mine.document
 """
+KEYS_OF_EFFECTS = """
+select rule, key from foil where effect = any($1::text[])
+union
+select u.rule, u.key from foil
+join match_user u on u.user_rule = foil.rule and u.document = foil.document
+where foil.effect = any($1::text[])
+"""
+"""Match rows of the foils of effects, and those whose totals they use up."""
 KEYS_OF_SHOWN = """
 with mine as (
   select rule, key, own_key from observation
@@ -112,6 +131,7 @@ async def matches_of(
     Raises SharedMatchError where other transitions of one database transaction may touch the latter too.
     """
     matches = {(f.rule, f.key) for f in foils} | {(o.rule, o.key) for o in observed}
+    matches = matches.union(*(f.caps for f in foils))
     named = frozenset(matches)
     if x.dialect == "postgres":
         lefts = [(f.rule, f.document) for f in foils]
@@ -139,13 +159,13 @@ async def put_foil(x: Tx, foil: Foil, at: datetime) -> set[Match]:
     row = t.FOIL.row(foil)
     if await x.insert(t.FOIL, [row], ignore=True, returning="id"):
         await _record(x, foil, at, first=True)
-        return {(foil.rule, foil.key)}
+        return {(foil.rule, foil.key)} | foil.caps
     hits = await x.rows(FOIL_OF_DOCUMENT, foil.rule, foil.document)
     if not hits:
         # A row that was renamed keeps its id.
         return await put_foil(x, replace(foil, id=ids.derive("foil", foil.id, foil.document)), at)
     before = t.FOIL.read(hits[0])
-    while await _lock_late(x, (before.rule, before.key)):
+    while await _lock_late(x, (before.rule, before.key), *before.caps):
         before = t.FOIL.read((await x.rows(FOIL_OF_DOCUMENT, foil.rule, foil.document))[0])
     after = next_foil(before, foil)
     if after is None:
@@ -157,7 +177,8 @@ async def put_foil(x: Tx, foil: Foil, at: datetime) -> set[Match]:
         await _tell(x, before, after, at)  # its Run took it for a new row
     if before.key != after.key:
         await x.rows(CLEAR_ALLOCATIONS, before.rule, before.key)
-    return {(before.rule, before.key), (after.rule, after.key)} | await _check_pairings(x, after, at)
+    touched = {(before.rule, before.key), (after.rule, after.key)} | before.caps | after.caps
+    return touched | await _check_pairings(x, after, at)
 
 
 async def put_observation(x: Tx, o: Observation, at: datetime) -> set[Match]:
@@ -207,6 +228,9 @@ async def _record(
     if not first and not older:
         await x.rows(CLOSE_VERSION, version.side, version.rule, version.document, micros(at))
     await x.insert(t.VERSION, [t.VERSION.row(version)])
+    if isinstance(row, Foil) and row.within:
+        users = [(rule, key, row.rule, row.document) for rule, key in sorted(row.caps)]
+        await x.insert(t.MATCH_USER, users, ignore=True)
 
 
 async def change_foils(
@@ -215,14 +239,14 @@ async def change_foils(
     """Record what an outcome or a decision says about the documents of an effect."""
     touched = set()
     rows = [t.FOIL.read(row) for row in await x.rows(FOILS_OF_EFFECT, effect)]
-    while await _lock_late(x, *((foil.rule, foil.key) for foil in rows)):
+    while await _lock_late(x, *{match for foil in rows for match in {(foil.rule, foil.key)} | foil.caps}):
         rows = [t.FOIL.read(row) for row in await x.rows(FOILS_OF_EFFECT, effect)]
     for before in rows:
         after = change(before, at)
         if after is not before:
             await _record(x, after, at)
             await x.rows(UPDATE_FOIL, *t.FOIL.row(after))
-            touched.add((after.rule, after.key))
+            touched |= {(after.rule, after.key)} | after.caps
     return touched
 
 
@@ -297,13 +321,15 @@ async def settle_matches(x: Tx, matches: Iterable[Match], at: datetime, quiet: b
 
 
 async def rows_of(x: Tx, rule: str, key: str) -> MatchRows:
-    foils = [t.FOIL.read(row) for row in await x.rows(FOILS_OF_MATCH, rule, key)]
+    rows = [t.FOIL.read(row) for row in await x.rows(FOILS_OF_MATCH, rule, key)]
+    foils = [f for f in rows if (f.rule, f.key) == (rule, key)]
+    users = users_by_cap(rows).get((rule, key), ())
     observed = [t.OBSERVATION.read(row) for row in await x.rows(SHOWN_OF_MATCH, rule, key)]
     pairings = [t.PAIRING.read(row) for row in await x.rows(PAIRINGS_OF_MATCH, rule, key)] if observed else []
     waivers = [t.WAIVER.read(row) for row in await x.rows(WAIVERS_OF_MATCH, rule, key)] if foils else []
     stood = any(f.stands or f.stood for f in foils)
     asserted = bool(observed) and not stood and bool(await x.rows(ASSERTED_BEFORE, rule, key))
-    return MatchRows(foils, observed, pairings, waivers, asserted)
+    return MatchRows(foils, observed, pairings, waivers, asserted, users)
 
 
 async def _settle(x: Tx, rule: str, key: str, at: datetime, quiet: bool) -> list[str]:

@@ -75,7 +75,7 @@ _LOST = (
 """The database is unreachable or cannot work: out of memory or disk, or read-only."""
 LISTENER_CHECK_SECONDS = 3.0
 MAX_NOTIFIED_RUNS = 150
-"""Halted Runs that one notification names: PostgreSQL takes less than 8,000 bytes. Whoever waits for a Run polls as well."""
+"""Halted Runs that one notification names: PostgreSQL takes less than 8,000 bytes. A caller that waits for a Run polls as well."""
 REPORT_SECONDS = 60.0
 """Timeout of a report or an export; everything else has `sessions.TRANSACTION_SECONDS`."""
 

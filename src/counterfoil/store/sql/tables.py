@@ -69,12 +69,14 @@ HOLD = _rows("hold", serial=TEXT, run=TEXT)
 SERIAL_WAIT = _rows("serial_wait", serial=TEXT, run=TEXT, arrival=INT)
 EFFECT = _table("effect", Effect)
 MATCH_ROW = _rows("match_row", rule=TEXT, key=TEXT)
+MATCH_USER = _rows("match_user", rule=TEXT, key=TEXT, user_rule=TEXT, document=TEXT)
+"""Documents whose versions use, or once used, up the total of a match."""
 FOIL = SqlTable(
     "foil",
     Foil,
     {
         {"left": "left_system", "right": "right_system"}.get(field, field): column
-        for field, column in {**columns_of(Foil), "residual": RESIDUAL}.items()
+        for field, column in {**columns_of(Foil), "residual": RESIDUAL, "excess": RESIDUAL}.items()
     },
     left_system="left",
     right_system="right",

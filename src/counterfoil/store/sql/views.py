@@ -17,7 +17,7 @@ from counterfoil.core.link import Link
 from counterfoil.core.matching import FoilState
 from counterfoil.core.run import InboxItem
 from counterfoil.store.port import views
-from counterfoil.store.port.matches import DocumentVersion
+from counterfoil.store.port.matches import DocumentVersion, users_by_cap
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import SqlTable
 from counterfoil.store.sql.statements import Statement, records
@@ -236,10 +236,18 @@ async def _match_rows(where: str, args: tuple[Any, ...]) -> list[views.MatchRow]
     waivers = await records(t.WAIVER, decided, ids)
     closed = f"select distinct rule, key from document_version where {where} and {CLOSED_ASSERTION}"
     asserted = {(rule, key) for rule, key in await Statement(closed, args)}
+    using = f"""
+    {t.FOIL.select} where (rule, document) in (
+      select user_rule, document from match_user where rule = any($1::text[]) and key = any($2::text[])
+    ) order by id
+    """
+    keys = [rule for rule, _ in sides], [key for _, key in sides]
+    users = users_by_cap(t.FOIL.read(row) for row in await Statement(using, keys))
     return [
         views.MatchRow(
             rule=rule,
             key=key,
+            users=users.get((rule, key), ()),
             asserted_before=(rule, key) in asserted,
             foils=tuple(foils),
             observations=tuple(observations),

@@ -164,6 +164,8 @@ class _Reason:
                 return f"{shows}. The total agrees, but not every part: {difference_text(self.foil)}.{also}"
             case "entity" | "currency":
                 return f"{shows} in another {self.kind}: {rest}.{also}"
+            case "cap":
+                return f"{rest[:1].upper()}{rest[1:]}."
             case "":
                 return f"{shows}. {self.foil.reason}."
             case leg:

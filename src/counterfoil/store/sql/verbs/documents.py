@@ -163,9 +163,9 @@ async def open_item_cases(x: Tx, c: OpenItemCases) -> int:
 async def rebuild(x: Tx, r: RebuildDocuments) -> tuple[str, ...]:
     touched = await matches.matches_of(x, r.foils, r.observations, r.withdrawals) | set(r.matches)
     rows = await _former_rows(x, r)
-    while await x.lock_matches(touched | {(row.rule, row.key) for row, _ in rows}):
+    while await x.lock_matches(touched.union(*(_touched(row) for row, _ in rows))):
         rows = await _former_rows(x, r)
-    touched |= {(row.rule, row.key) for row, _ in rows}
+    touched = touched.union(*(_touched(row) for row, _ in rows))
     await x.lock_runs((), (), touched)
     for row, document in rows:
         touched |= await _rename(x, row, document, r.at)
@@ -192,11 +192,16 @@ async def _former_rows(x: Tx, r: RebuildDocuments) -> list[tuple[Foil | Observat
     return former
 
 
+def _touched(row: Foil | Observation) -> set[Match]:
+    """Return the match row of a document, with those whose totals it uses up."""
+    return {(row.rule, row.key)} | (row.caps if isinstance(row, Foil) else set())
+
+
 async def _rename(x: Tx, row: Foil | Observation, document: str | None, at: datetime) -> set[Match]:
     """Rename a row, or withdraw it where its new id is taken by a row with decisions or Cases of its own."""
     left = isinstance(row, Foil)
     of_document = matches.FOIL_OF_DOCUMENT if left else matches.SHOWN_OF_DOCUMENT
-    touched = {(row.rule, row.key)}
+    touched = _touched(row)
     if not await x.rows(FOIL_BY_ID if left else SHOWN_BY_ID, row.id):
         return touched  # another one took its place
     hits = await x.rows(of_document, row.rule, document)
@@ -206,8 +211,8 @@ async def _rename(x: Tx, row: Foil | Observation, document: str | None, at: date
         other: Foil | Observation = t.FOIL.read(hits[0]) if left else t.OBSERVATION.read(hits[0])
         if not gives_way(other, row) or await x.rows(NAMED, other.id):
             return touched | await matches.withdraw(x, withdrawal_of(row), at)
-        await x.lock_matches([(other.rule, other.key)])
-        touched.add((other.rule, other.key))
+        await x.lock_matches(_touched(other))
+        touched |= _touched(other)
         await x.rows(f"delete from {'foil' if left else 'observation'} where id = $1", other.id)
         await x.rows(matches.CLEAR_ALLOCATIONS, other.rule, other.key)
     await matches.rename(x, row, document, at)

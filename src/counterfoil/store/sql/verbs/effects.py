@@ -229,13 +229,15 @@ async def _lock(x: Tx, effect: str, topics: list[str] | None = None) -> None:
         return
     await x.lock_topics(topics or ())
     statement = """
-    select effect.run, foil.rule, foil.key
-    from effect left join foil on foil.effect = effect.id where effect.id = $1
+    select effect.run, foil.rule, foil.key, u.rule, u.key
+    from effect left join foil on foil.effect = effect.id
+    left join match_user u on u.user_rule = foil.rule and u.document = foil.document
+    where effect.id = $1
     """
     rows = await x.rows(statement, effect)
-    matches = {(rule, key) for _, rule, key in rows if rule is not None}
+    matches = {(row[n], row[n + 1]) for row in rows for n in (1, 3) if row[n] is not None}
     await x.lock_matches(matches)
-    runs = {run for run, _, _ in rows}
+    runs = {row[0] for row in rows}
     await x.lock_runs(runs, topics or (), matches)
 
 

@@ -18,6 +18,7 @@ from counterfoil.store.port.people import (
     ResolveResult,
 )
 from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.matches import KEYS_OF_EFFECTS
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs import documents, effects
@@ -110,7 +111,7 @@ async def _lock(x: Tx, r: Resolve, case: Case) -> None:
         return
     foils = []
     if r.evidence is not None:
-        foils += await x.rows("select rule, key from foil where effect = $1", r.evidence.effect)
+        foils += await x.rows(KEYS_OF_EFFECTS, [r.evidence.effect])
     matches = [(rule, key) for rule, key in foils]
     await x.lock_matches(matches)
     await x.lock_runs([] if case.run is None else [case.run], (), matches)

@@ -229,8 +229,7 @@ async def _lock(x: Tx, u: Turn, c: Conclude | None = None) -> None:
     touched = await matches.matches_of(x, u.foils)
     effects = sorted({*u.drop, *u.reverse, *([c.effect] if c is not None else [])})
     if effects:
-        rows = await x.rows("select rule, key from foil where effect = any($1::text[])", effects)
-        touched |= {(rule, key) for rule, key in rows}
+        touched |= {(rule, key) for rule, key in await x.rows(matches.KEYS_OF_EFFECTS, effects)}
     await x.lock_matches(touched)
     next_runs: set[str] = set()
     if u.hold or u.unhold:
