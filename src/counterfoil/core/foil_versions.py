@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,6 +13,8 @@ from counterfoil.core.document import Side, content_rank
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import Foil, Observation, Waiver
 from counterfoil.core.settle import content, left_document, right_document
+
+R = TypeVar("R", Foil, Observation)
 
 
 class Withdrawal(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +123,16 @@ def next_observation(before: Observation | None, new: Observation) -> Observatio
         since=before.since,
         case_at=before.case_at,
     )
+
+
+def stood_before(before: R, older: R) -> R | None:
+    """Return the row of a withdrawn document after a late older version; None if that says nothing more.
+
+    The document stood, so it is reversed, with the legs that were withdrawn.
+    """
+    if before.stands or before.stood or not older.stood:
+        return None
+    return msgspec.structs.replace(before, stood=True, **_withdrawn(older, before))
 
 
 def _withdrawn(before: Foil | Observation, new: Foil | Observation) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from counterfoil.core import ids
 from counterfoil.core.cases import case_of_pairing
 from counterfoil.core.foil import NEEDS_CASE, Foil, Observation, Pairing
-from counterfoil.core.foil_versions import Withdrawal, is_recorded, next_foil, next_observation
+from counterfoil.core.foil_versions import Withdrawal, is_recorded, next_foil, next_observation, stood_before
 from counterfoil.core.settle import MatchRows, pairing_holds, settle
 from counterfoil.store.memory.cases import open_case, resolve_cases_of_foil, resolve_cases_of_item
 from counterfoil.store.memory.runs import append
@@ -32,12 +32,15 @@ def put_foil(db: Tables, foil: Foil, at: datetime) -> set[Match]:
     if before is None and foil.id in db.foils:
         # A row that was renamed keeps its id.
         foil = replace(foil, id=ids.derive("foil", foil.id, foil.document))
-    after = next_foil(before, foil)
-    _record(db, before, foil if after is None else after, at, older=after is None)
+    newer = next_foil(before, foil)
+    if before is not None and newer is None:
+        _record(db, before, foil, at, older=True)
+    after = newer or (None if before is None else stood_before(before, foil))
     if after is None:
         return set()
+    _record(db, before, after, at, older=False)
     db.put(db.foils, after.id, after)
-    if before is not None and foil.run is not None:
+    if before is not None and newer is not None and foil.run is not None:
         # Its Run took it for a new row.
         append(db, consequences(before, after, at).stimulus(after, _foil_items(db, after)), at)
     if before is None:
@@ -51,10 +54,13 @@ def put_observation(db: Tables, o: Observation, at: datetime) -> set[Match]:
     before = next((r for r in db.observations.values() if (r.rule, r.document) == (o.rule, o.document)), None)
     if before is None and o.id in db.observations:
         o = replace(o, id=ids.derive("obs", o.id, o.document))
-    after = next_observation(before, o)
-    _record(db, before, o if after is None else after, at, older=after is None)
+    newer = next_observation(before, o)
+    if before is not None and newer is None:
+        _record(db, before, o, at, older=True)
+    after = newer or (None if before is None else stood_before(before, o))
     if after is None:
         return set()
+    _record(db, before, after, at, older=False)
     db.put(db.observations, after.id, after)
     if before is None:
         return {(after.rule, after.key)}

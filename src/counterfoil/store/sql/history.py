@@ -25,9 +25,12 @@ async def matches_known(which: KnownMatches) -> list[MatchRow]:
     at = micros(which.known)
     if which.key is not None:
         first = await records(t.VERSION, f"where {_CURRENT} and key = $2", at, which.key)
+        first += await _of_documents(at, "right", await _items_of(which.key))
     else:
         first = await _of_documents(at, which.side, which.documents)
     keys = {(v.rule, v.key) for v in first} | await _present_keys(which)
+    if which.key is not None:
+        keys |= {(v.rule, which.key) for v in first}
     versions = {_name(v): v for v in first}
     pairings: dict[str, Pairing] = {}
     for _ in range(_MAX_ROUNDS):
@@ -88,6 +91,15 @@ async def _of_keys(at: int, keys: set[tuple[str, str]]) -> list[DocumentVersion]
     """
     names = [(str(rule), str(document)) for rule, document in await Statement(moved, args)]
     return [*versions, *await _of_documents(at, "right", names)]
+
+
+async def _items_of(key: str) -> list[tuple[str, str]]:
+    """Return the items that have this key now: a version written under a person's pair has the key of the pair."""
+    statement = """
+    select rule, document from observation where key = $1
+    union select rule, document from observation where own_key = $1 and own_key <> ''
+    """
+    return [(str(rule), str(document)) for rule, document in await Statement(statement, (key,))]
 
 
 async def _users(at: int, keys: set[tuple[str, str]]) -> list[DocumentVersion]:

@@ -13,7 +13,7 @@ from counterfoil.core import ids
 from counterfoil.core.cases import case_of_pairing
 from counterfoil.core.clock import micros
 from counterfoil.core.foil import NEEDS_CASE, Allocation, Foil, Observation, Pairing
-from counterfoil.core.foil_versions import Withdrawal, is_recorded, next_foil, next_observation
+from counterfoil.core.foil_versions import Withdrawal, is_recorded, next_foil, next_observation, stood_before
 from counterfoil.core.settle import MatchRows, pairing_holds, settle
 from counterfoil.store.port.matches import (
     closed_note,
@@ -167,13 +167,15 @@ async def put_foil(x: Tx, foil: Foil, at: datetime) -> set[Match]:
     before = t.FOIL.read(hits[0])
     while await _lock_late(x, (before.rule, before.key), *before.caps):
         before = t.FOIL.read((await x.rows(FOIL_OF_DOCUMENT, foil.rule, foil.document))[0])
-    after = next_foil(before, foil)
-    if after is None:
+    newer = next_foil(before, foil)
+    if newer is None:
         await _record(x, foil, at, older=True)
+    after = newer or stood_before(before, foil)
+    if after is None:
         return set()
     await _record(x, after, at)
     await x.rows(UPDATE_FOIL, *t.FOIL.row(after))
-    if foil.run is not None:
+    if newer is not None and foil.run is not None:
         await _tell(x, before, after, at)  # its Run took it for a new row
     if before.key != after.key:
         await x.rows(CLEAR_ALLOCATIONS, before.rule, before.key)
@@ -192,9 +194,11 @@ async def put_observation(x: Tx, o: Observation, at: datetime) -> set[Match]:
     before = t.OBSERVATION.read(hits[0])
     while await _lock_late(x, (before.rule, before.key), (before.rule, before.own_key or before.key)):
         before = t.OBSERVATION.read((await x.rows(SHOWN_OF_DOCUMENT, o.rule, o.document))[0])
-    after = next_observation(before, o)
-    if after is None:
+    newer = next_observation(before, o)
+    if newer is None:
         await _record(x, o, at, older=True)
+    after = newer or stood_before(before, o)
+    if after is None:
         return set()
     await _record(x, after, at)
     await x.rows(UPDATE_SHOWN, *t.OBSERVATION.row(after))
