@@ -29,6 +29,9 @@ from counterfoil.core.document import (
 from counterfoil.core.matching import FoilState, FoilVerdict, Judgement, Unpaired, judge, standing
 
 Id = Annotated[str, msgspec.Meta(min_length=1)]
+MAX_GRACE_SECONDS = 10 * 366 * 24 * 3600
+MAX_AMOUNT_DIGITS = 24
+"""Digits of an amount, before and after its point together: sums of amounts stay exact."""
 
 
 class _Leg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,7 +73,7 @@ class _History(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     legs: dict[str, _Leg]
     shape: Shape = "1:1"
     now: datetime | None = None
-    grace_s: int = 0
+    grace_s: Annotated[int, msgspec.Meta(ge=0, le=MAX_GRACE_SECONDS)] = 0
     documents: list[_Document]
     pairings: list[tuple[str, str]] = []
     waivers: list[_Waiver] = []
@@ -173,11 +176,34 @@ def _read(history: Mapping[str, Any]) -> _History:
     totals = [name for name, leg in file.legs.items() if leg.total]
     if len(totals) > 1 or any(file.legs[name].kind is not LegKind.SUM for name in totals):
         raise HistoryRefused(f"legs: one sum leg is the total, not {', '.join(totals)}")
+    for name, leg in file.legs.items():
+        if _amount(leg.tolerance, f"legs.{name}.tolerance") < 0:
+            raise HistoryRefused(f"legs.{name}.tolerance: {leg.tolerance} is negative")
     for document in file.documents:
-        unknown = sorted(document.legs.keys() - file.legs.keys())
-        if unknown:
-            raise HistoryRefused(f"document {document.document}: no leg is called {', '.join(unknown)}")
+        _check_legs(file, document.legs, f"document {document.document}")
+        _check_day(document)
+    names = {(d.side, d.document) for d in file.documents}
+    for left, right in file.pairings:
+        if ("left", left) not in names and {("right", left), ("left", right)} <= names:
+            raise HistoryRefused(f"pairings: {left} is of the right side; a pair is [left, right]")
+    for waiver in file.waivers:
+        _check_legs(file, waiver.residual, f"waiver of {waiver.document}")
     return file
+
+
+def _check_legs(file: _History, legs: Iterable[str], where: str) -> None:
+    unknown = sorted(set(legs) - file.legs.keys())
+    if unknown:
+        raise HistoryRefused(f"{where}: no leg of the history is called {', '.join(unknown)}")
+
+
+def _check_day(document: _Document) -> None:
+    try:
+        datetime.fromisoformat(document.effective or "2000-01-01")
+    except ValueError:
+        raise HistoryRefused(
+            f"document {document.document}, effective: {document.effective!r} is no date such as 2026-01-31"
+        ) from None
 
 
 def _texts(value: Any) -> Any:
@@ -200,6 +226,9 @@ def _amount(text: str | int, where: str) -> Decimal:
         raise HistoryRefused(f"{where}: {text!r} is no amount") from None
     if not amount.is_finite():
         raise HistoryRefused(f"{where}: {text!r} is no amount")
+    _, digits, exponent = amount.as_tuple()
+    if len(digits) + abs(int(exponent)) > MAX_AMOUNT_DIGITS:
+        raise HistoryRefused(f"{where}: the amount has more than {MAX_AMOUNT_DIGITS} digits")
     return amount
 
 
