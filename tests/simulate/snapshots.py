@@ -132,7 +132,7 @@ def _before_other_moves(rows: RunSnapshot, before: RunSnapshot, after: RunSnapsh
 
 def _only_moved(before: Effect, after: Effect) -> bool:
     sent = after.state is EffectState.SENDING and after.attempt > before.attempt
-    return sent or msgspec.structs.replace(before, look_at=after.look_at) == after
+    return sent or msgspec.structs.replace(before, look_at=after.look_at, looks=after.looks) == after
 
 
 def _place(snapshot: RunSnapshot) -> tuple[int, int]:
