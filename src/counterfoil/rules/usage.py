@@ -129,7 +129,7 @@ class Meter:
     def is_negative(self, data: dict[str, Any]) -> bool:
         """Return True for a negative quantity in an event that corrects no other one."""
         quantity = data.get(self.quantity) if self.quantity is not None else None
-        if type(quantity) not in (int, Decimal) or quantity >= 0:  # type: ignore[operator]
+        if isinstance(quantity, bool) or not isinstance(quantity, int | Decimal) or quantity >= 0:
             return False
         return self.corrects is None or not data.get(self.corrects)
 

@@ -112,7 +112,7 @@ class SqlTable(Generic[R]):
         self.key = KEYS.get(name, ("id",))
         self.fields = tuple(fields.get(column, column) for column in columns)
         self.names = ", ".join(columns)
-        self.select = f"select {self.names} from {name}"  # noqa: S608
+        self.select = f"select {self.names} from {name}"  # noqa: S608 - names of the code
         self.types = tuple(kind.type for kind in columns.values())
         self._values = attrgetter(*self.fields)
         self._saved = [(n, kind.save) for n, kind in enumerate(columns.values()) if kind.save is not _same]
