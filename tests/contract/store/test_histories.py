@@ -1,4 +1,4 @@
-"""The written histories of matching end in the same states on all stores.
+"""The written histories of matching end in the same states on all stores, whatever side is known first.
 
 tests/matching judges the same files without a store, and the oracle judges them too.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,10 +28,12 @@ from counterfoil.store.sql.postgres import PostgresStore
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.contract.store import samples as s
 from tests.contract.store.test_documents import admitted, holds
+from tests.matching.test_judge import arrivals
 from tests.matching.test_oracle import DATA, read
 
 RULE = "history"
 SIDES: tuple[Side, ...] = ("left", "right")
+ORDERS = ("written", "left-first", "right-first")
 SCALE = 1000
 """Stored units in one unit of a history's amounts, which have at most three decimals."""
 YEARS = timedelta(days=3650)
@@ -144,10 +147,19 @@ def states_of(rows: Iterable[MatchRow]) -> dict[str, Any]:
     return {"foils": foils, "unmatched": unmatched}
 
 
-@pytest.mark.parametrize("path", DATA, ids=lambda path: path.stem)
-async def test_each_written_history_ends_in_its_states(store: Any, path: Any) -> None:
+def orders_of(path: Path) -> tuple[str, ...]:
+    """Return the orders of arrival to play. A decision is bound to what is known at its moment, so it keeps its own."""
+    history = read(path)["history"]
+    decided = history.get("pairings") or history.get("waivers")
+    return ORDERS[:1] if decided else ORDERS
+
+
+@pytest.mark.parametrize(
+    ("path", "order"), [pytest.param(p, o, id=f"{p.stem}-{o}") for p in DATA for o in orders_of(p)]
+)
+async def test_each_written_history_ends_in_its_states(store: Any, path: Path, order: str) -> None:
     content = read(path)
-    history = content["history"]
+    history = list(arrivals(content["history"]))[ORDERS.index(order)]
     file = _read(history)
     now = file.now or max(d.at for d in file.documents)
     documents = _versions(rules_of(history), file.documents)
