@@ -13,16 +13,18 @@ COMMITS = ("Receive", "Admit", "Turn", "Decide")
 """The commits of intake, turn and vote."""
 CONCLUDING = ("Conclude", "ConcludeAndTurn")
 """An outcome alone, or with the turn that follows from it."""
-BY_THE_CLOCK = ("Receive/nothing", "Admit/nothing", "Receive/office", "Receive/desk:")
-"""What comes when a feed is polled, not with a step: how often it is passed in a round is chance."""
+BY_THE_CLOCK = ("Receive/nothing", "Admit/nothing", "Receive/office", "Receive/desk:", "LookAgain/", "find:")
+"""What comes when a feed is polled or an answer is late, not with a step: how often a round passes it is chance."""
 
 
 def missing(points: Iterable[str], operations: Collection[str]) -> list[str]:
     """What a whole round should have passed and did not; none is the good answer."""
     names = {point.rsplit(":", 1)[0] for point in points}
-    labels = {name.removeprefix("apply:before:") for name in names if name.startswith("apply:before:")}
-    labels &= {name.removeprefix("apply:after:") for name in names if name.startswith("apply:after:")}
-    kinds = {label.split("/")[0] for label in labels}
+    committed = [
+        {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+        for prefix in ("apply:before:", "apply:after:")
+    ]
+    kinds = set.intersection(*({label.split("/")[0] for label in labels} for labels in committed))
     found = [f"no {kind}" for kind in COMMITS if kind not in kinds]
     for operation in operations:
         found += [
@@ -30,7 +32,8 @@ def missing(points: Iterable[str], operations: Collection[str]) -> list[str]:
             for when in ("before", "after")
             if f"send:{when}:{operation}" not in names
         ]
-        if not any(f"{kind}/{operation}" in labels for kind in CONCLUDING):
+        outcome = {f"{kind}/{operation}" for kind in CONCLUDING}
+        if not all(outcome & labels for labels in committed):
             found.append(f"{operation} is not concluded")
     called = {name.split(":")[2] for name in names if name.startswith("send:")}
     return found + [f"{operation} is not in the list" for operation in sorted(called - set(operations))]
@@ -40,6 +43,23 @@ def sure(rounds: Sequence[Sequence[str]], chance: Sequence[str] = BY_THE_CLOCK) 
     """Points that each of several rounds without kills passed, in the order of the first."""
     common = set[str].intersection(*(set(points) for points in rounds))
     return [point for point in rounds[0] if point in common and not any(c in point for c in chance)]
+
+
+def places(points: Sequence[str]) -> list[tuple[str, ...]]:
+    """Each point with those that a round passes in its place where the outcome of a write and the turn after it come
+    apart in one round and together in another; the first of each counts."""
+    found: list[tuple[str, ...]] = []
+    outcome = ""
+    for point in points:
+        where, _, rest = point.partition("/")
+        when, _, kind = where.rpartition(":")
+        if kind in CONCLUDING:
+            outcome = rest
+        others = (
+            CONCLUDING if kind in CONCLUDING else ("ConcludeAndTurn",) if kind == "Turn" and outcome else ()
+        )
+        found.append((point, *(f"{when}:{other}/{outcome}" for other in others if other != kind)))
+    return found
 
 
 def pick(points: Sequence[str], always: Sequence[str], seed: int, count: int) -> list[str]:
