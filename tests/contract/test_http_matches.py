@@ -117,8 +117,11 @@ def test_states_are_those_of_a_time(caller: Caller) -> None:
 
 def test_a_past_list_is_filtered_and_paged(caller: Caller) -> None:
     at = ago(75)
-    broken = caller.get("/v1/foils", rule=RULE, as_of=at, state="broken")
+    broken = caller.get("/v1/foils", rule=RULE, as_of=at, state="broken", entity="US01")
     assert [row["document"] for row in broken["items"]] == ["INV-9"]
+    for dates in ({}, {"as_of": at}):
+        assert caller.get("/v1/foils", entity="US01", **dates)["items"]
+        assert caller.get("/v1/foils", entity="DE01", **dates)["items"] == []
     documents: list[str] = []
     cursor = ""
     while cursor is not None:

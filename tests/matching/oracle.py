@@ -83,6 +83,8 @@ class Foil:
     state: str
     reason: str = ""
     residual: Amounts = field(default_factory=dict)
+    is_of_amounts: bool = True
+    """Entity, currency, `equal` and `at_least` legs agree, so that accepting an amount accepts the difference."""
 
 
 class Match:
@@ -105,11 +107,16 @@ class Match:
         for left in self.pairing.lefts:
             state, reason = self._state(left)
             residual = {leg: self._residual(left, leg) for leg in self.rules.sums if leg in left.legs}
-            self.foils[left.name] = Foil(left, state, reason, residual)
-        self._show_surplus()
+            rights = self.pairing.partners(left)
+            is_of_amounts = not self._difference(left, rights) and (
+                not rights or self._reaches_minimums(left, rights)
+            )
+            self.foils[left.name] = Foil(left, state, reason, residual, is_of_amounts)
         for foil in self.foils.values():
             foil.residual = {leg: foil.residual.get(leg, ZERO) for leg in self.rules.sums}
-            self._waive(foil, waivers)
+        self._waive(waivers)
+        self._show_surplus()
+        self._waive(waivers)
 
     def check_cap(self, uses: dict[object, Decimal]) -> None:
         """Break the foils of this match where other matches use up more than what stands on it."""
@@ -175,8 +182,9 @@ class Match:
         wrong = [leg for leg, gap in gaps.items() if abs(gap) > self.rules.tolerance[leg]]
         total = self.rules.total
         names = ", ".join(member.name for member in members)
-        if wrong and total not in wrong:
-            return "broken", f"leg: {', '.join(wrong)}"
+        if total not in wrong:
+            wrong += [] if self._reaches_minimums(left, rights) else ["minimum"]
+            return ("broken", f"leg: {', '.join(wrong)}") if wrong else ("matched", "")
         if total in wrong:
             asserted = sum((member.amount(total) for member in members), ZERO)
             shown = asserted - gaps[total]
@@ -207,43 +215,39 @@ class Match:
         )
 
     def _show_surplus(self) -> None:
-        """Mark the foils that show what stands without a partner. A broken one stays broken."""
+        """Mark the foils that show what stands without a partner. One that differs by itself keeps its difference."""
         bearers = [(extra, self._foil_of(extra)) for extra in self.extras if self.is_asserted]
-        surplus: dict[str, Amounts] = defaultdict(lambda: defaultdict(Decimal))
         for extra, bearer in bearers:
             if bearer is None:
                 continue
             foil = self.foils[bearer.name]
+            foil.state = "over"
+            foil.reason = "void: it was withdrawn" if bearer not in self.pairing.lefts else ""
             for leg in self.rules.sums:
-                surplus[bearer.name][leg] += extra.amount(leg)
-            if foil.state == "broken":
-                foil.reason += f"; {extra.name} is shown as well"
-            else:
-                foil.state = "over"
-                foil.reason = "void: it was withdrawn" if bearer not in self.pairing.lefts else ""
-        for name, amounts in surplus.items():
-            foil = self.foils[name]
-            for leg in self.rules.sums:
-                if leg in foil.document.legs:
-                    foil.residual[leg] = foil.residual.get(leg, ZERO) - amounts[leg]
+                if leg in bearer.legs:
+                    foil.residual[leg] -= extra.amount(leg)
 
     def _foil_of(self, extra: Document) -> Document | None:
         """Return the foil of the extra's own books that bears it: the latest of the first kind that there is."""
         total = self.rules.total
         own = [left for left in self.lefts if left.owner == extra.owner]
         standing = [left for left in own if left in self.pairing.lefts]
-        partnered = [left for left in standing if self.pairing.partners(left)]
+        settled = [left for left in standing if self.foils[left.name].state in ("matched", "over")]
+        partnered = [left for left in settled if self.pairing.partners(left)]
         equal = [left for left in partnered if left.amount(total) == extra.amount(total)]
         withdrawn = [left for left in own if left.stood and left not in standing]
-        zeros = [left for left in standing if left.amount(total) == 0]
+        zeros = [left for left in settled if left.amount(total) == 0]
         for candidates in (equal, partnered, withdrawn, zeros):
             if candidates:
                 return candidates[-1]
         return None
 
-    def _waive(self, foil: Foil, waivers: Sequence[dict[str, Any]]) -> None:
+    def _waive(self, waivers: Sequence[dict[str, Any]]) -> None:
         for waiver in waivers:
-            residual = {leg: as_number(waiver["residual"].get(leg, 0)) for leg in self.rules.sums}
-            is_same = waiver["document"] == foil.document.name and residual == foil.residual
-            if is_same and foil.state in WAIVABLE:
+            foil = self.foils.get(waiver["document"])
+            if foil is None or foil.state not in WAIVABLE or not foil.is_of_amounts:
+                continue
+            if all(
+                as_number(waiver["residual"].get(leg, 0)) == foil.residual[leg] for leg in self.rules.sums
+            ):
                 foil.state, foil.reason = "waived", ""

@@ -76,7 +76,7 @@ class Pairing:
         while self.cancel_one():
             pass
         self.join_rest(self.lefts, self.rights, own_books=True)
-        self.join_rest(self.alone(self.lefts), self.alone(self.rights), own_books=False)
+        self.join_rest(self.lefts, self.alone(self.rights), own_books=False)
         self.hand_out_excess()
 
     def join_closest(self, edges: list[Pair]) -> None:
@@ -122,7 +122,7 @@ class Pairing:
         return False
 
     def join_rest(self, lefts: list[Document], rights: list[Document], *, own_books: bool) -> None:
-        """Join by due time, same sign. Documents of other books answer only what has nothing in its own."""
+        """Join by due time, same sign. Documents of other books answer only what its own do not."""
         edges = [
             (left, right)
             for left, right in product(lefts, rights)

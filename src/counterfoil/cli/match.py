@@ -41,6 +41,8 @@ def match(
     write_table(COLUMNS, rows, "No documents.")
     for key, state in answer["match"].items():
         say(f"Match {key}: {state}")
+    for clash in answer["clashes"]:
+        say(f"Version {clash['version']} of {clash['document']} has several contents.")
 
 
 def _item(item: dict[str, Any]) -> tuple[str, str]:

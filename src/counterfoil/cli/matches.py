@@ -28,6 +28,7 @@ EffectiveOption = Annotated[
     str | None, typer.Option(metavar="DATE", help="Only documents dated up to a day, such as 2026-11-30.")
 ]
 RuleOption = Annotated[str | None, typer.Option(help="The reconciliation.")]
+EntityOption = Annotated[str | None, typer.Option(help="The legal entity.")]
 ItemArgument = Annotated[str, typer.Argument(help="The item's id; `counterfoil unmatched` lists it.")]
 FoilArgument = Annotated[str, typer.Argument(help="The counterfoil's id; `counterfoil foils` lists it.")]
 NoteOption = Annotated[str, typer.Option(help="The reason; stored with the decision.")]
@@ -41,13 +42,14 @@ def foils(
     run: Text = None,
     rule: RuleOption = None,
     owner: Annotated[str | None, typer.Option(help="The owning role.")] = None,
+    entity: EntityOption = None,
     as_of: AsOfOption = None,
     effective_by: EffectiveOption = None,
     limit: Limit = 200,
     format: FormatOption = Format.TEXT,
 ) -> None:
     """List counterfoils with state and amount."""
-    query = {"state": state, "key": key, "run": run, "rule": rule, "owner": owner}
+    query = {"state": state, "key": key, "run": run, "rule": rule, "owner": owner, "entity": entity}
     with Server() as server:
         rows = server.rows("/v1/foils", limit, **query, as_of=as_of, effective_by=effective_by)
     _say_dates(as_of, effective_by, format)
@@ -68,7 +70,7 @@ def unmatched(
     rule: RuleOption = None,
     key: Text = None,
     owner: Annotated[str | None, typer.Option(help="The owning role.")] = None,
-    entity: Annotated[str | None, typer.Option(help="The legal entity.")] = None,
+    entity: EntityOption = None,
     as_of: AsOfOption = None,
     effective_by: EffectiveOption = None,
     limit: Limit = 200,

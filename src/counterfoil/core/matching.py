@@ -57,6 +57,8 @@ class FoilVerdict(msgspec.Struct, frozen=True):
     residual: Mapping[str, Number] = {}
     """Asserted less shown, by sum leg. Of a matched foil it is absorbed by the tolerance."""
     partners: tuple[str, ...] = ()
+    amounts_only: bool = True
+    """What differs are amounts, which a person can accept."""
     excess: Mapping[str, Number] = {}
     """Amount by currency that other documents use beyond the total of the match; one foil of the match shows it."""
 
@@ -82,6 +84,8 @@ class Judgement(msgspec.Struct, frozen=True):
 Waivers: TypeAlias = Mapping[str, Mapping[str, Number]]
 """Accepted residual by sum leg, for a left document. A leg that is not named is zero."""
 
+JUDGE_VERSION = 2
+"""Number of these rules. It rises when the same documents get another state: stores are then judged once more."""
 _WAIVABLE = frozenset({_F.OPEN, _F.PARTLY, _F.BROKEN, _F.OVER})
 
 
@@ -120,10 +124,10 @@ def judge(
             verdicts[left.id] = _without_partner(rules, claim, now)
         else:
             verdicts[left.id] = _with_partners(rules, claim, groups.get(left.id, claim), now)
+    _waive(verdicts, waivers or {})
     asserted = asserted_before or any(d.stands or d.stood for d in lefts)
     items = _surplus(rules, pairing, lefts, verdicts) if asserted else _unmatched(pairing)
-    for id_, accepted in (waivers or {}).items():
-        _waive(verdicts, id_, accepted)
+    _waive(verdicts, waivers or {})
     if used:
         _check_cap(rules, owed, verdicts, used)
     return Judgement(verdicts, items, pairing.parts)
@@ -207,27 +211,28 @@ def _with_partners(
     left, parts, residual = claim.left, claim.parts, claim.residual
     partners = tuple(part.shown.id for part in parts)
     if difference := _other_books(rules, left, parts) or _other_value(rules, left, parts):
-        return FoilVerdict(_F.BROKEN, difference, residual, partners)
+        return FoilVerdict(_F.BROKEN, difference, residual, partners, amounts_only=False)
+    lower = _not_yet(rules, left, parts)
+
+    def verdict(state: FoilState, reason: str = "") -> FoilVerdict:
+        return FoilVerdict(state, reason, residual, partners, amounts_only=not lower)
+
     off = {name: by for name, by in group.residual.items() if size(by) > rules.legs[name].tolerance}
     total = rules.total or ""
-    if off and total not in off:
-        return FoilVerdict(_F.BROKEN, f"leg: {_differences(left, off)}", residual, partners)
-    text = _differences(left, off) if off else _not_yet(rules, left, parts)
-    if not text:
-        return FoilVerdict(_F.MATCHED, "", residual, partners)
+    text = _differences(left, off)
+    if total not in off:
+        differing = ", ".join(filter(None, (text, lower)))
+        return verdict(_F.BROKEN, f"leg: {differing}") if differing else verdict(_F.MATCHED)
     text += group.members
-    if off:
-        want = group.asserted[total]
-        observed = want - off[total]
-        if want * observed < 0:
-            return FoilVerdict(_F.BROKEN, f"amount: shown with the other sign; {text}", residual, partners)
-        if size(observed) > size(want):
-            return FoilVerdict(_F.OVER, f"over: {text}", residual, partners)
-        if rules.shape == "1:1":
-            return FoilVerdict(_F.BROKEN, f"amount: {text}", residual, partners)
-    if claim.is_past_due(now):
-        return FoilVerdict(_F.BROKEN, f"short: {text}", residual, partners)
-    return FoilVerdict(_F.PARTLY, text, residual, partners)
+    want = group.asserted[total]
+    observed = want - off[total]
+    if want * observed < 0:
+        return verdict(_F.BROKEN, f"amount: shown with the other sign; {text}")
+    if size(observed) > size(want):
+        return verdict(_F.OVER, f"over: {text}")
+    if rules.shape == "1:1":
+        return verdict(_F.BROKEN, f"amount: {text}")
+    return verdict(_F.BROKEN, f"short: {text}") if claim.is_past_due(now) else verdict(_F.PARTLY, text)
 
 
 def _added_up(amounts: Iterable[Mapping[str, Number]]) -> dict[str, Number]:
@@ -299,7 +304,10 @@ def _unmatched(pairing: Pairs) -> dict[str, Unpaired]:
 def _surplus(
     rules: MatchRules, pairing: Pairs, lefts: Sequence[LedgerDocument], verdicts: dict[str, FoilVerdict]
 ) -> dict[str, Unpaired]:
-    """Name what the right side shows and no foil asserts; a foil that it belongs to shows it as `over`."""
+    """Name what the right side shows and no foil asserts; a settled foil that it belongs to shows it as `over`.
+
+    A foil that has a difference of its own keeps it: the surplus is then shown by itself.
+    """
     items: dict[str, Unpaired] = {}
     before = dict(verdicts)
     for right in pairing.free:
@@ -320,9 +328,10 @@ def _bearer(
     lefts: Sequence[LedgerDocument],
     verdicts: Mapping[str, FoilVerdict],
 ) -> str | None:
-    """Return the foil that shows a surplus: one with a partner, else one that no longer stands, else a zero."""
+    """Return the foil that shows a surplus: a settled one with a partner, else one that no longer stands, else a zero."""
     mine = sorted((d for d in lefts if same_books(rules, d, right.document)), key=due_order)
-    paired = [d for d in mine if verdicts[d.id].partners]
+    settled = (_F.MATCHED, _F.OVER)
+    paired = [d for d in mine if verdicts[d.id].partners and verdicts[d.id].state in settled]
     equal = [d for d in paired if total_of(rules, d) == right.total]
     withdrawn = [d for d in mine if verdicts[d.id].state is _F.REVERSED]
     zero = [d for d in mine if verdicts[d.id].state is _F.MATCHED]
@@ -334,9 +343,6 @@ def _bearer(
 
 def _with_surplus(verdict: FoilVerdict, right: NetDocument) -> FoilVerdict:
     sums = _added_up((verdict.residual, _negative(right)))
-    if verdict.state is _F.BROKEN:
-        reason = f"{verdict.reason}; {right.id} is shown as well"
-        return FoilVerdict(_F.BROKEN, reason, sums, verdict.partners)
     if verdict.state is _F.REVERSED:
         reason = f"{verdict.reason}, but {right.id} shows it"
     else:
@@ -344,16 +350,17 @@ def _with_surplus(verdict: FoilVerdict, right: NetDocument) -> FoilVerdict:
     return FoilVerdict(_F.OVER, reason, sums, (*verdict.partners, right.id))
 
 
-def _waive(verdicts: dict[str, FoilVerdict], id_: str, accepted: Mapping[str, Number]) -> None:
-    """Waive a foil whose residual is exactly the accepted one."""
-    verdict = verdicts.get(id_)
-    if verdict is None or verdict.state not in _WAIVABLE:
-        return
-    legs = {*verdict.residual, *accepted}
-    if all(verdict.residual.get(leg, 0) == accepted.get(leg, 0) for leg in legs):
-        verdicts[id_] = msgspec.structs.replace(
-            verdict, state=_F.WAIVED, reason=f"waived: {verdict.reason or 'accepted by a person'}"
-        )
+def _waive(verdicts: dict[str, FoilVerdict], waivers: Waivers) -> None:
+    """Waive the foils whose residual is exactly the accepted one. No amount accepts other books or another value."""
+    for id_, accepted in waivers.items():
+        verdict = verdicts.get(id_)
+        if verdict is None or verdict.state not in _WAIVABLE or not verdict.amounts_only:
+            continue
+        if all(
+            verdict.residual.get(leg, 0) == accepted.get(leg, 0) for leg in {*verdict.residual, *accepted}
+        ):
+            reason = f"waived: {verdict.reason or 'accepted by a person'}"
+            verdicts[id_] = msgspec.structs.replace(verdict, state=_F.WAIVED, reason=reason)
 
 
 # ------------------------------------------------------------------ caps across matches

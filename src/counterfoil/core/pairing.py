@@ -88,8 +88,8 @@ def pair(
         documents = merged
     cancelled = work.cancel_left()
     work.fill(work.lefts, work.rights, lambda left, right: same_books(rules, left, right.document))
-    # What is shown in other books answers only a foil that has nothing in its own.
-    work.fill(work.open(), work.free(), lambda left, right: True)
+    # What is shown in other books answers only what nothing answers in its own.
+    work.fill(work.lefts, work.free(), lambda left, right: True)
     return Pairs(work.parts(), [n for n in work.free() if n.total != 0], cancelled)
 
 

@@ -210,6 +210,13 @@ def holds(waiver: Waiver, foil: Foil) -> bool:
     return waiver.foil == foil.id and waiver.ended_at is None and waiver.content == content(foil.legs)
 
 
+def waiver_settles(waiver: Waiver, rows: MatchRows, now: datetime) -> bool:
+    """Report whether a waiver would settle its foil: no amount accepts other books, another value or a broken cap."""
+    judgement = judge_rows(msgspec.structs.replace(rows, waivers=(*rows.waivers, waiver)), now)
+    documents = [f.document for f in rows.foils if f.id == waiver.foil]
+    return all(judgement.foils[document].state is matching.FoilState.WAIVED for document in documents)
+
+
 def pairing_holds(pairing: Pairing, foil: Foil, observation: Observation) -> bool:
     """Report whether neither document has other legs than when a person paired them."""
     return pairing.ended_at is None and pairing.legs == pair_content(foil, observation)

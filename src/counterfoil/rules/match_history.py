@@ -115,15 +115,16 @@ def judge_history(history: Mapping[str, Any]) -> dict[str, Any]:
     )
     now = file.now or max((d.at for d in file.documents), default=None)
     if now is None:
-        return {"foils": [], "unmatched": [], "match": {}}
-    versions = _versions(rules, [d for d in file.documents if d.at <= now])
+        return {"foils": [], "unmatched": [], "match": {}, "clashes": []}
+    rows = [row for row in file.documents if row.at <= now]
+    versions = _versions(rules, rows)
     newest = _with_reversed(newest_versions(versions))
     pairings = _holding(file.pairings, versions)
     waivers = {
         w.document: {n: _amount(v, f"waivers.{w.document}.{n}") for n, v in w.residual.items()}
         for w in file.waivers
     }
-    answer: dict[str, Any] = {"foils": [], "unmatched": [], "match": {}}
+    answer: dict[str, Any] = {"foils": [], "unmatched": [], "match": {}, "clashes": _clashes(rows)}
     places = _decimals(file)
     homes = _homes(newest, pairings)
     asserted = _asserted(versions, homes)
@@ -263,6 +264,19 @@ def _versions(rules: MatchRules, rows: Sequence[_Document]) -> list[LedgerDocume
             since=row.at,
         )
         for row in rows
+    ]
+
+
+def _clashes(rows: Iterable[_Document]) -> list[dict[str, Any]]:
+    """Return the versions that are in the history with several contents; the states follow one of them."""
+    contents: dict[tuple[Side, str, int | str], set[bytes]] = {}
+    for row in rows:
+        content = msgspec.json.encode(msgspec.structs.replace(row, at=datetime.min), order="deterministic")
+        contents.setdefault((row.side, row.document, row.version), set()).add(content)
+    return [
+        {"side": side, "document": document, "version": version}
+        for (side, document, version), texts in contents.items()
+        if len(texts) > 1
     ]
 
 

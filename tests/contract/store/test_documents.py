@@ -483,14 +483,33 @@ async def test_a_waiver_holds_for_one_residual_and_one_content(store: Any) -> No
     await holds(store)
 
 
-async def test_a_late_document_after_a_waiver_is_over(store: Any) -> None:
+async def test_a_late_document_after_a_waiver_is_over_and_leaves_the_waiver(store: Any) -> None:
     await admitted(store, "e1", foils=(s.foil(),), observations=(s.observation(minor=9000),))
     await store.apply(s.decide(s.waive(await foil(store))))
-    await admitted(store, "e2", observations=(s.observation("obs_2", minor=3000),))
+    await admitted(store, "e2", observations=(s.observation("obs_2", minor=3000, case_at=s.at(60)),))
     row = await foil(store)
-    assert (row.state, row.residual) == (FoilState.BROKEN, {"total": 0})
-    assert len(await open_cases(store)) == 1
+    assert (row.state, row.residual) == (FoilState.WAIVED, {"total": 3000})
+    late = await store.observation("obs_2")
+    assert (late.state, late.foil, late.case_at) == ("over", None, s.T0)
+    assert await store.apply(OpenItemCases(items=("obs_2",), at=s.T0)) == 1
+    assert [case.observation for case in await open_cases(store)] == ["obs_2"]
     await holds(store)
+
+
+async def test_a_waiver_accepts_no_other_value(store: Any) -> None:
+    asserted, shown = (
+        {"total": Money(n, "USD"), "code": code} for n, code in ((12_000, "V19"), (9000, "V07"))
+    )
+    await admitted(store, "e1", foils=(s.foil(legs=asserted),), observations=(s.observation(legs=shown),))
+    row = await foil(store)
+    assert (row.state, row.residual, row.reason.partition(":")[0]) == (
+        FoilState.BROKEN,
+        {"total": 3000},
+        "code",
+    )
+    assert await store.apply(s.decide(s.waive(row))) == "differs"
+    assert (await foil(store)).state is FoilState.BROKEN
+    assert (await store.dump()).waivers == []
 
 
 async def test_what_needs_no_acceptance_is_not_waived(store: Any) -> None:

@@ -79,6 +79,16 @@ def test_a_program_reads_json(
     assert answer["unmatched"] == []
 
 
+def test_a_version_with_several_contents_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path, "row-32-tie-content")
+    _, output, _ = match(capsys, monkeypatch, file, "--format", "json")
+    (clash,) = json.loads(output)["clashes"]
+    _, text, _ = match(capsys, monkeypatch, file)
+    assert f"Version {clash['version']} of {clash['document']} has several contents." in text
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -17,6 +17,7 @@ from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.cases import open_case
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.foil_versions import Withdrawal
+from counterfoil.core.matching import JUDGE_VERSION
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
 from counterfoil.model import Model
@@ -54,12 +55,12 @@ async def rebuild_documents(store: Store, releases: Releases) -> int:
 
 
 def digest_of(model: Model, rule: str) -> str:
-    """Return the digest of what a reconciliation reads documents by."""
+    """Return the digest of what a reconciliation reads and judges documents by."""
     form = model.reconciliations[rule].model_dump(mode="json", exclude={"doc", "owner"})
     for entry in form["assert_"]:
         if not entry["within"]:
             del entry["within"]  # a document without a cap reads as before there were any
-    return wire.digest(form)
+    return wire.digest(form | {"judged_by": JUDGE_VERSION})
 
 
 async def _rebuild(

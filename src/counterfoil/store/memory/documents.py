@@ -12,7 +12,7 @@ from counterfoil.core.approval import ApprovalState
 from counterfoil.core.foil import Foil, Observation, Pairing
 from counterfoil.core.foil_versions import gives_way, waiver_of, withdrawal_of
 from counterfoil.core.matching import FoilState
-from counterfoil.core.settle import settle
+from counterfoil.core.settle import settle, waiver_settles
 from counterfoil.store.memory.cases import open_case
 from counterfoil.store.memory.foils import (
     Match,
@@ -49,7 +49,7 @@ from counterfoil.store.port.matches import case_of_item, is_accounted_for
 
 @memory(DecideMatch)
 def decide_match(db: Tables, t: DecideMatch) -> MatchVerdict:
-    refused = refusal(db, t.decision)
+    refused = refusal(db, t.decision, t.at)
     former = db.approvals.get(t.approval.id)
     again = None if former is None else answer_again(former, refused)
     if again is not None:
@@ -65,7 +65,7 @@ def decide_match(db: Tables, t: DecideMatch) -> MatchVerdict:
     return carry_out(db, t.decision, t.at)
 
 
-def refusal(db: Tables, d: Decision) -> MatchVerdict | None:
+def refusal(db: Tables, d: Decision, at: datetime) -> MatchVerdict | None:
     """Return why a decision cannot be carried out now."""
     foil = db.foils.get(d.foil)
     observed = db.observations.get(d.observation) if isinstance(d, Pair | Unpair) else None
@@ -79,6 +79,8 @@ def refusal(db: Tables, d: Decision) -> MatchVerdict | None:
         return "settled" if _open_pair(db, d) else None
     if foil.state not in WAIVABLE or not any(foil.residual.values()):
         return "settled"
+    if not waiver_settles(d.waiver(foil, at), rows_of(db, foil.rule, foil.key), at):
+        return "differs"
     if d.cap is not None:
         like = [f for f in db.foils.values() if (f.rule, f.entity) == (foil.rule, foil.entity)]
         more = sum(abs(money.minor) for money in foil.open_money)
@@ -93,7 +95,7 @@ def _open_pair(db: Tables, d: Pair | Unpair) -> list[Pairing]:
 
 def carry_out(db: Tables, d: Decision, at: datetime) -> MatchVerdict:
     """Do what a person decided, and settle the match rows that it touches."""
-    refused = refusal(db, d)
+    refused = refusal(db, d, at)
     if refused is not None:
         return refused
     foil = db.foils[d.foil]

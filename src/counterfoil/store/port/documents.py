@@ -18,7 +18,7 @@ from counterfoil.core.settle import content, pair_content
 from counterfoil.store.port.transition import Transition, wake_set
 from counterfoil.store.port.wake import WakeKind
 
-MatchVerdict: TypeAlias = Literal["done", "requested", "missing", "changed", "settled", "cap"]
+MatchVerdict: TypeAlias = Literal["done", "requested", "missing", "changed", "settled", "differs", "cap"]
 """`changed`: the documents are not those that the person saw. `settled`: there is nothing to decide. `cap`: more would be
 accepted than the reconciliation allows for the entity, currency and month."""
 

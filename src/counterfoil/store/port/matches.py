@@ -123,9 +123,17 @@ def is_accounted_for(item: Observation) -> bool:
 
 
 def with_grace(before: Observation, after: Observation, at: datetime) -> Observation:
-    """Return an item that is unmatched once more with a new grace, since its former Case is resolved."""
-    again = after.state == "unmatched" and is_accounted_for(before) and after.case_at is None
-    return msgspec.structs.replace(after, case_at=at + GRACE) if again else after
+    """Return an item with the time at which its Case opens.
+
+    One that is unmatched once more has a new grace, since its former Case is resolved. A surplus waits for nothing.
+    """
+    if is_accounted_for(after):
+        return after
+    is_asked_for = after.case_at is None and not is_accounted_for(before)
+    case_at = after.case_at or at + GRACE
+    if after.state == "over":
+        case_at = min(case_at, at)
+    return after if is_asked_for else msgspec.structs.replace(after, case_at=case_at)
 
 
 GRACE = timedelta(days=1)

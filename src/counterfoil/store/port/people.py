@@ -22,7 +22,7 @@ VoteRefusal: TypeAlias = Literal[
 ]
 DecideVerdict: TypeAlias = Literal[VoteResult, VoteRefusal]
 ResolveRefusal: TypeAlias = Literal[
-    "not_found", "closed", "choice", "role", "inactive", "changed", "settled", "cap", "tier"
+    "not_found", "closed", "choice", "role", "inactive", "changed", "settled", "differs", "cap", "tier"
 ]
 ResolveVerdict: TypeAlias = Literal["resolved", "requested", ResolveRefusal]
 """`requested`: the difference is accepted once another person agrees."""

@@ -38,6 +38,7 @@ class ListFilter(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None = None
     rule: str | None = None
     owner: str | None = None
+    entity: str | None = None
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):

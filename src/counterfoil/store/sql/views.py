@@ -36,7 +36,7 @@ _RUNS = {
     "owner": "owner = {}",
 }
 _EFFECTS = {**_STATE, **_OF_KEY, "owner": "worker = {}"}
-_FOILS = {**_STATE, **_OF_RUN, "rule": "rule = {}", "key": "key = {}", "owner": "owner = {}"}
+_FOILS = {**_STATE, **_OF_RUN, **{name: f"{name} = {{}}" for name in ("rule", "key", "owner", "entity")}}
 _CASES = {**_STATE, **_OF_KEY, "owner": "owner = {}"}
 _APPROVALS = {**_STATE, **_OF_KEY, "owner": "requester = {}"}
 _EVENTS = {"type": "type = {}", "system": "system = {}", "key": "key = {}"}

@@ -63,14 +63,14 @@ def question_of(as_of: str | None, effective_by: str | None, now: datetime) -> A
 async def foils_as_of(views: Views, page: ListFilter, at: AsOf) -> tuple[list[Foil], str | None]:
     """Return a page of counterfoils with their states at a time, newest first.
 
-    Filters on state and owner apply to the states and owners of that time.
+    Filters on state, owner and entity apply to the rows of that time.
     """
     if page.key is not None:
         matches = await _matches(views, KnownMatches(known=at.known, side="left", key=page.key), at)
         foils = [foil for match in matches for foil in match.foils if _fits(foil, page)]
         # The workflow of a foil is known by its Run only.
         if page.workflow is not None:
-            ids = await _present_ids(views, replace(page, state=None, owner=None))
+            ids = await _present_ids(views, replace(page, state=None, owner=None, entity=None))
             foils = [foil for foil in foils if foil.id in ids]
         return sorted(foils, key=lambda f: (f.created_at, f.id), reverse=True), None
     rows: list[Foil] = []
@@ -78,7 +78,8 @@ async def foils_as_of(views: Views, page: ListFilter, at: AsOf) -> tuple[list[Fo
     scanned = 0
     while cursor is not None and len(rows) < page.limit and scanned < MAX_SCANNED_ROWS:
         size = min(PAGE_ROWS, page.limit - len(rows))
-        present, cursor = await views.foils(replace(page, state=None, owner=None, limit=size, cursor=cursor))
+        scope = replace(page, state=None, owner=None, entity=None, limit=size, cursor=cursor)
+        present, cursor = await views.foils(scope)
         scanned += len(present)
         names = tuple((foil.rule, foil.document) for foil in present)
         which = KnownMatches(known=at.known, side="left", documents=names)
@@ -134,6 +135,7 @@ def _fits(foil: Foil, page: ListFilter) -> bool:
         and page.owner in (None, foil.owner)
         and page.rule in (None, foil.rule)
         and page.run in (None, foil.run)
+        and page.entity in (None, foil.entity)
     )
 
 

@@ -60,6 +60,11 @@ _RESOLVE: dict[ResolveVerdict, tuple[int, str, str]] = {
         "settled",
         "Nothing is missing any more: there is no difference to accept in Case {id}.",
     ),
+    "differs": (
+        409,
+        "differs",
+        "The documents of Case {id} differ in more than amounts, which a waiver cannot accept. Correct one.",
+    ),
     "cap": (409, "cap", "With Case {id}, more would be accepted this month than the reconciliation allows."),
     "tier": (403, "tier", "The amount of Case {id} is above every tier of the approval policy."),
 }

@@ -114,13 +114,14 @@ async def list_foils(
     run: Text = None,
     rule: Text = None,
     owner: Text = None,
+    entity: Text = None,
     as_of: KnownText = None,
     effective: EffectiveText = None,
 ) -> FoilList:
     """`rule` is the reconciliation. With `as_of` or `effective_by`, `state` selects the states of then."""
     app = application(request)
     filters = {"state": in_state, "workflow": workflow, "key": key, "run": run, "rule": rule, "owner": owner}
-    page = list_filter(limit, cursor, **filters)
+    page = list_filter(limit, cursor, **filters, entity=entity)
     at = question_of(as_of, effective, await app.now())
     if at is None:
         rows, after = await app.views.foils(page)

@@ -144,10 +144,7 @@ class _Reason:
         return f"{self.right} shows {self.documents} over {self.observed}, {difference_text(self.foil)}."
 
     def _broken(self) -> str:
-        rest, semicolon, surplus = self.rest.partition("; ")
-        also = f" {self.right} also shows {surplus.removesuffix(' is shown as well')}." if semicolon else ""
-        if "with the other sign" in self.rest:
-            also = ""
+        rest = self.rest.partition("; ")[0]
         shows = f"{self.right} shows {self.documents}"
         match self.kind:
             case "missing":
@@ -155,21 +152,21 @@ class _Reason:
                 return f"{self.right} does not show it. It was due {due}. {self._still_owed()}."
             case "short":
                 due = _minute(self.foil.due)
-                return f"{shows} over {self.observed}. {self._still_owed()}; it was due {due}.{also}"
+                return f"{shows} over {self.observed}. {self._still_owed()}; it was due {due}."
             case "amount" if "with the other sign" in self.rest:
                 return f"{shows} with the other sign: {self.observed} instead of {self.asserted}."
             case "amount":
-                return f"{shows} over {self.observed}, {difference_text(self.foil)}.{also}"
+                return f"{shows} over {self.observed}, {difference_text(self.foil)}."
             case "leg":
-                return f"{shows}. The total agrees, but not every part: {difference_text(self.foil)}.{also}"
+                return f"{shows}. The total agrees, but not every part: {difference_text(self.foil) or rest}."
             case "entity" | "currency":
-                return f"{shows} in another {self.kind}: {rest}.{also}"
+                return f"{shows} in another {self.kind}: {rest}."
             case "cap":
                 return f"{rest[:1].upper()}{rest[1:]}."
             case "":
                 return f"{shows}. {self.foil.reason}."
             case leg:
-                return f"{shows} with another {leg.replace('_', ' ')}: {rest}.{also}"
+                return f"{shows} with another {leg.replace('_', ' ')}: {rest}."
 
     def _still_owed(self) -> str:
         return f"Still owed: {difference_text(self.foil).removesuffix(' less than asserted')}"

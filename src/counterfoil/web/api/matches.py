@@ -40,6 +40,11 @@ _REFUSALS: dict[str, tuple[int, str, str]] = {
         "The documents changed since you opened {id}. Review them again before you decide.",
     ),
     "settled": (409, "settled", "There is nothing to decide: {settled}."),
+    "differs": (
+        409,
+        "differs",
+        "{id} differs in more than amounts, which a waiver cannot accept. Correct one of its documents.",
+    ),
     "cap": (409, "cap", "With {id}, more would be accepted this month than the reconciliation allows."),
     "tier": (403, "tier", "The amount of {id} is above every tier of the approval policy."),
 }

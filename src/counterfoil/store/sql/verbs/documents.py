@@ -11,7 +11,7 @@ from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.foil_versions import gives_way, waiver_of, withdrawal_of
-from counterfoil.core.settle import settle
+from counterfoil.core.settle import settle, waiver_settles
 from counterfoil.store.port.documents import (
     ACCEPTED,
     WAIVABLE,
@@ -56,7 +56,7 @@ limit 1
 @sql(DecideMatch)
 async def decide_match(x: Tx, d: DecideMatch) -> MatchVerdict:
     await lock(x, d.decision)
-    refused = await refusal(x, d.decision)
+    refused = await refusal(x, d.decision, d.at)
     former = await x.one(f"{t.APPROVAL.select} where id = $1", d.approval.id)
     again = None if former is None else answer_again(t.APPROVAL.read(former), refused)
     if again is not None:
@@ -102,7 +102,7 @@ async def _documents(x: Tx, d: Decision) -> tuple[Foil | None, Observation | Non
     )
 
 
-async def refusal(x: Tx, d: Decision) -> MatchVerdict | None:
+async def refusal(x: Tx, d: Decision, at: datetime) -> MatchVerdict | None:
     """Return why a decision cannot be carried out now."""
     foil, observed = await _documents(x, d)
     if foil is None or (isinstance(d, Pair | Unpair) and (observed is None or observed.rule != foil.rule)):
@@ -115,6 +115,8 @@ async def refusal(x: Tx, d: Decision) -> MatchVerdict | None:
         return "settled" if await x.rows(OPEN_PAIRS, d.foil, d.observation) else None
     if foil.state not in WAIVABLE or not any(foil.residual.values()):
         return "settled"
+    if not waiver_settles(d.waiver(foil, at), await matches.rows_of(x, foil.rule, foil.key), at):
+        return "differs"
     if d.cap is not None:
         like = await x.rows(ACCEPTED_FOILS, foil.rule, foil.entity, period_of(foil))
         more = sum(abs(money.minor) for money in foil.open_money)
@@ -125,7 +127,7 @@ async def refusal(x: Tx, d: Decision) -> MatchVerdict | None:
 
 async def carry_out(x: Tx, d: Decision, at: datetime) -> MatchVerdict:
     """Do what a person decided, with the match rows locked, and settle them."""
-    refused = await refusal(x, d)
+    refused = await refusal(x, d, at)
     if refused is not None:
         return refused
     foil, observed = await _documents(x, d)
