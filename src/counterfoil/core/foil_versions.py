@@ -63,11 +63,12 @@ def gives_way(other: Foil | Observation, row: Foil | Observation) -> bool:
     return not by_call and other.version <= row.version
 
 
-def next_foil(before: Foil | None, new: Foil) -> Foil | None:
+def next_foil(before: Foil | None, new: Foil, *, reread: bool = False) -> Foil | None:
     """Return the row of a document after one more version of it; None if that version changes nothing.
 
     An intent's version is provisional: every version of the left system's own replaces it. An older version changes
-    nothing. Of two contents with one version the withdrawal stays, then the larger content.
+    nothing. Of two contents with one version the withdrawal stays, then the larger content; but where events are read
+    again (`reread`), the present reading of an event replaces its former one.
     """
     if before is None:
         return new
@@ -84,7 +85,11 @@ def next_foil(before: Foil | None, new: Foil) -> Foil | None:
             )
         return msgspec.structs.replace(before, run=new.run, effect=new.effect) if before.run is None else None
     new = msgspec.structs.replace(new, **_withdrawn(before, new))
-    if not before.provisional and _rank(new) <= _rank(before):
+    if (
+        not before.provisional
+        and _rank(new) <= _rank(before)
+        and not (reread and _reads_otherwise(before, new))
+    ):
         return None
     return msgspec.structs.replace(
         new,
@@ -104,15 +109,17 @@ def next_foil(before: Foil | None, new: Foil) -> Foil | None:
     )
 
 
-def next_observation(before: Observation | None, new: Observation) -> Observation | None:
-    """Return the row of a document after one more version of it; None if that version changes nothing."""
+def next_observation(
+    before: Observation | None, new: Observation, *, reread: bool = False
+) -> Observation | None:
+    """Return the row of a document after one more version of it, as `next_foil` does."""
     if before is None:
         return new
     new = msgspec.structs.replace(new, **_withdrawn(before, new))
     if before.own_key and not new.own_key:
         # A person's pair overrides its key.
         new = msgspec.structs.replace(new, key=before.key, own_key=new.key)
-    if _rank(new) <= _rank(before):
+    if _rank(new) <= _rank(before) and not (reread and _reads_otherwise(before, new)):
         return None
     return msgspec.structs.replace(
         new,
@@ -150,6 +157,20 @@ def _rank(row: Foil | Observation) -> tuple[int, bool, str]:
     if isinstance(row, Foil):
         return content_rank(left_document(row))
     return content_rank(right_document(msgspec.structs.replace(row, key=row.own_key or row.key)))
+
+
+def _reads_otherwise(before: R, new: R) -> bool:
+    """Report whether a row is another reading of the same event."""
+    (event, *former), (same, *present) = _reading(before), _reading(new)
+    return event == same and former != present
+
+
+def _reading(row: Foil | Observation) -> tuple[Any, ...]:
+    """Return the event of a row, and what was read from it."""
+    of_both = (row.legs, row.entity, row.names, row.reverses, row.effective, row.stands)
+    if isinstance(row, Foil):
+        return (row.cause, row.version), row.key, row.within, of_both
+    return (row.event, row.version), row.own_key or row.key, (), of_both
 
 
 def is_recorded(history: Iterable[Foil | Observation], row: Foil | Observation) -> bool:

@@ -32,8 +32,8 @@ Lookup = Callable[[str, tuple[Any, ...]], object]
 class Expression:
     """Compiled expression, called with bindings for its root names. Stateless and thread-safe.
 
-    `names`: free root names. `paths`: longest dotted paths below them that the expression reads. `lookup_calls`: names of its
-    look-up functions. `type`: inferred type as text, `dyn` if unknown. `ast`: its tree. `units`: system whose minor units it
+    `names`: free root names. `paths`: longest dotted paths below them that the expression reads; `paths_and_parents`: these
+    and every path above them. `lookup_calls`: names of its look-up functions. `type`: inferred type as text, `dyn` if unknown. `ast`: its tree. `units`: system whose minor units it
     reads and writes.
     """
 
@@ -45,6 +45,7 @@ class Expression:
         "lookup_calls",
         "names",
         "paths",
+        "paths_and_parents",
         "text",
         "type",
         "units",
@@ -60,6 +61,9 @@ class Expression:
         self.budget = budget
         self.names, paths = t.names_and_paths(tree)
         self.paths = frozenset(".".join(path) for path in paths)
+        self.paths_and_parents = frozenset(
+            ".".join(path[:n]) for path in paths for n in range(1, len(path) + 1)
+        )
         calls = {node.name for node in t.walk(tree) if isinstance(node, t.CallNode)}
         self.lookup_calls = frozenset(name for name in calls if FUNCTIONS[name].lookup)
         # Generated at the first call: most formulas of a folder are only checked.

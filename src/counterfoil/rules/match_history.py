@@ -7,7 +7,7 @@ them with as many decimals as the finest amount of the file, at least two.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
@@ -29,6 +29,7 @@ from counterfoil.core.document import (
 from counterfoil.core.matching import FoilState, FoilVerdict, Judgement, Unpaired, judge, standing
 
 Id = Annotated[str, msgspec.Meta(min_length=1)]
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
 MAX_GRACE_SECONDS = 10 * 366 * 24 * 3600
 MAX_AMOUNT_DIGITS = 24
 """Digits of an amount, before and after its point together: sums of amounts stay exact."""
@@ -271,7 +272,7 @@ def _clashes(rows: Iterable[_Document]) -> list[dict[str, Any]]:
     """Return the versions that are in the history with several contents; the states follow one of them."""
     contents: dict[tuple[Side, str, int | str], set[bytes]] = {}
     for row in rows:
-        content = msgspec.json.encode(msgspec.structs.replace(row, at=datetime.min), order="deterministic")
+        content = msgspec.json.encode(msgspec.structs.replace(row, at=_NO_TIME), order="deterministic")
         contents.setdefault((row.side, row.document, row.version), set()).add(content)
     return [
         {"side": side, "document": document, "version": version}

@@ -97,11 +97,9 @@ def depends_on(
     """Return True if a formula reads one of these names or dotted paths, or looks up what is not lasting."""
     if not expression.lookup_calls <= lasting:
         return True
-    for path in expression.paths:
-        for name in unknown:
-            if path == name or path.startswith(f"{name}.") or name.startswith(f"{path}."):
-                return True
-    return False
+    if not expression.paths_and_parents.isdisjoint(unknown):
+        return True
+    return any(name.startswith(f"{path}.") for name in unknown if "." in name for path in expression.paths)
 
 
 def known_part(

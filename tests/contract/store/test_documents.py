@@ -196,6 +196,19 @@ async def test_a_withdrawn_observation_leaves_its_foil_open_and_may_stand_again(
     await holds(store)
 
 
+async def test_a_late_older_version_ends_the_pair_of_a_draft(store: Any) -> None:
+    draft = s.observation(key="cm-9", version=2, legs={}, stands=False, stood=False, state="gone")
+    await admitted(store, "e2", foils=(s.foil(),), observations=(draft,))
+    assert await store.apply(s.decide(s.pair(await foil(store), await item(store)))) == "done"
+    assert ((await item(store)).key, (await item(store)).own_key) == ("cm-1", "cm-9")
+    await admitted(store, "e1", s.at(9), observations=(s.observation(key="cm-8"),))
+    row = await item(store)
+    assert (row.key, row.own_key, row.stood, row.stands) == ("cm-8", "", True, False)
+    assert [pairing.ended_by for pairing in (await store.dump()).pairings] == ["matching"]
+    assert [case.reason for case in await open_cases(store)] == ["pairing_ended"]
+    await holds(store)
+
+
 async def test_a_late_document_has_the_newest_event_of_its_object_read_again(store: Any) -> None:
     """The newest event withdrew it before it was known; events that a Run emitted are not admitted twice."""
 
@@ -588,6 +601,45 @@ async def test_a_rebuild_opens_no_case_for_each_foil(store: Any) -> None:
     assert moved == ("foil_0", "foil_1", "foil_2")
     assert {f.state for f in (await store.dump()).foils} == {FoilState.BROKEN}
     assert await open_cases(store) == []
+    await holds(store)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"legs": {"total": Money(5000, "USD")}},
+        {"key": "a-0"},
+        {"entity": ""},
+        {"names": ()},
+        {"reverses": ""},
+        {"effective": "2026-01-01"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+@pytest.mark.parametrize("side", ["left", "right"])
+async def test_another_reading_of_an_event_replaces_its_former_one(
+    store: Any, side: str, change: dict[str, Any]
+) -> None:
+    """Each change makes the content smaller: among different events it would not count."""
+    fields = {"entity": "US01", "names": ("x",), "reverses": "y", "effective": "2026-02-01"}
+    make, part = (s.foil, "foils") if side == "left" else (s.observation, "observations")
+    await admitted(store, "e1", **{part: (make(**fields),)})
+    other = make(**{**fields, **change})
+    before = await foil(store) if side == "left" else await item(store)
+    first = replace(other, cause="e1") if side == "left" else replace(other, event="e1")
+    for moment in (60, 120):
+        await store.apply(RebuildDocuments(**{part: (first,)}, at=s.at(moment)))
+        after = await foil(store) if side == "left" else await item(store)
+        (name,) = change
+        assert (getattr(before, name), getattr(after, name)) == (
+            fields.get(name, getattr(make(), name)),
+            change[name],
+        )
+    assert [v.known_to for v in await history(store, before.document)] == [s.at(60), None]
+    strange = replace(first, cause="e0") if side == "left" else replace(first, event="e0")
+    changed = replace(strange, legs={"total": Money(1000, "USD")})
+    await store.apply(RebuildDocuments(**{part: (changed,)}, at=s.at(180)))
+    assert (await foil(store) if side == "left" else await item(store)) == after
     await holds(store)
 
 

@@ -141,9 +141,9 @@ def rebuild(db: Tables, t: RebuildDocuments) -> tuple[str, ...]:
     for row, document in _former_rows(db, t):
         touched |= _rename(db, row, document, t.at)
     for foil in t.foils:
-        touched |= put_foil(db, foil, t.at)
+        touched |= put_foil(db, foil, t.at, reread=True)
     for o in t.observations:
-        touched |= put_observation(db, o, t.at)
+        touched |= put_observation(db, o, t.at, reread=True)
     for w in t.withdrawals:
         touched |= withdraw(db, w, t.at)
     for rule, key in sorted(touched):

@@ -26,13 +26,13 @@ from counterfoil.store.port.matches import (
 Match = tuple[str, str]
 
 
-def put_foil(db: Tables, foil: Foil, at: datetime) -> set[Match]:
-    """Record one version of a left document; return the match rows that it touches."""
+def put_foil(db: Tables, foil: Foil, at: datetime, *, reread: bool = False) -> set[Match]:
+    """Record one version of a left document, or another reading of one; return the match rows that it touches."""
     before = next((f for f in db.foils.values() if (f.rule, f.document) == (foil.rule, foil.document)), None)
     if before is None and foil.id in db.foils:
         # A row that was renamed keeps its id.
         foil = replace(foil, id=ids.derive("foil", foil.id, foil.document))
-    newer = next_foil(before, foil)
+    newer = next_foil(before, foil, reread=reread)
     if before is not None and newer is None:
         _record(db, before, foil, at, older=True)
     after = newer or (None if before is None else stood_before(before, foil))
@@ -49,12 +49,12 @@ def put_foil(db: Tables, foil: Foil, at: datetime) -> set[Match]:
     return touched | _check_pairings(db, after, at)
 
 
-def put_observation(db: Tables, o: Observation, at: datetime) -> set[Match]:
-    """Record one version of a right document; return the match rows that it touches."""
+def put_observation(db: Tables, o: Observation, at: datetime, *, reread: bool = False) -> set[Match]:
+    """Record one version of a right document, or another reading of one; return the match rows that it touches."""
     before = next((r for r in db.observations.values() if (r.rule, r.document) == (o.rule, o.document)), None)
     if before is None and o.id in db.observations:
         o = replace(o, id=ids.derive("obs", o.id, o.document))
-    newer = next_observation(before, o)
+    newer = next_observation(before, o, reread=reread)
     if before is not None and newer is None:
         _record(db, before, o, at, older=True)
     after = newer or (None if before is None else stood_before(before, o))

@@ -154,8 +154,8 @@ async def _lock_late(x: Tx, *matches: Match) -> bool:
     return await x.lock_matches(matches)
 
 
-async def put_foil(x: Tx, foil: Foil, at: datetime) -> set[Match]:
-    """Record one version of a left document; return the match rows that it touches."""
+async def put_foil(x: Tx, foil: Foil, at: datetime, *, reread: bool = False) -> set[Match]:
+    """Record one version of a left document, or another reading of one; return the match rows that it touches."""
     row = t.FOIL.row(foil)
     if await x.insert(t.FOIL, [row], ignore=True, returning="id"):
         await _record(x, foil, at, first=True)
@@ -167,7 +167,7 @@ async def put_foil(x: Tx, foil: Foil, at: datetime) -> set[Match]:
     before = t.FOIL.read(hits[0])
     while await _lock_late(x, (before.rule, before.key), *before.caps):
         before = t.FOIL.read((await x.rows(FOIL_OF_DOCUMENT, foil.rule, foil.document))[0])
-    newer = next_foil(before, foil)
+    newer = next_foil(before, foil, reread=reread)
     if newer is None:
         await _record(x, foil, at, older=True)
     after = newer or stood_before(before, foil)
@@ -183,8 +183,8 @@ async def put_foil(x: Tx, foil: Foil, at: datetime) -> set[Match]:
     return touched | await _check_pairings(x, after, at)
 
 
-async def put_observation(x: Tx, o: Observation, at: datetime) -> set[Match]:
-    """Record one version of a right document; return the match rows that it touches."""
+async def put_observation(x: Tx, o: Observation, at: datetime, *, reread: bool = False) -> set[Match]:
+    """Record one version of a right document, or another reading of one; return the match rows that it touches."""
     if await x.insert(t.OBSERVATION, [t.OBSERVATION.row(o)], ignore=True, returning="id"):
         await _record(x, o, at, first=True)
         return {(o.rule, o.key)}
@@ -194,7 +194,7 @@ async def put_observation(x: Tx, o: Observation, at: datetime) -> set[Match]:
     before = t.OBSERVATION.read(hits[0])
     while await _lock_late(x, (before.rule, before.key), (before.rule, before.own_key or before.key)):
         before = t.OBSERVATION.read((await x.rows(SHOWN_OF_DOCUMENT, o.rule, o.document))[0])
-    newer = next_observation(before, o)
+    newer = next_observation(before, o, reread=reread)
     if newer is None:
         await _record(x, o, at, older=True)
     after = newer or stood_before(before, o)

@@ -172,9 +172,9 @@ async def rebuild(x: Tx, r: RebuildDocuments) -> tuple[str, ...]:
     for row, document in rows:
         touched |= await _rename(x, row, document, r.at)
     for foil in r.foils:
-        touched |= await matches.put_foil(x, foil, r.at)
+        touched |= await matches.put_foil(x, foil, r.at, reread=True)
     for o in r.observations:
-        touched |= await matches.put_observation(x, o, r.at)
+        touched |= await matches.put_observation(x, o, r.at, reread=True)
     for w in r.withdrawals:
         touched |= await matches.withdraw(x, w, r.at)
     for rule, key in sorted(touched):
