@@ -13,7 +13,8 @@ import typer
 from counterfoil.change.difference import DocumentChange
 from counterfoil.change.plan_report import PlanReport
 from counterfoil.cli import plan_text
-from counterfoil.cli.client import CommandFailed, Server, require_folder
+from counterfoil.cli.client import Server, require_folder
+from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import Format, FormatOption, format_minute, say, write_json, write_rows
 from counterfoil.core.finding import errors
 from counterfoil.core.wire import WireRefused, digest, dumps, loads, read_json

@@ -9,14 +9,11 @@ from typing import Any
 
 import httpx2
 
+from counterfoil.cli.failure import CommandFailed
 from counterfoil.core.wire import WireRefused, read_json
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TOKEN_FILE = Path(".counterfoil") / "token"
-
-
-class CommandFailed(Exception):
-    """Error with a message for the person at the terminal; the exit code is 2."""
 
 
 def require_folder(dir: Path) -> None:

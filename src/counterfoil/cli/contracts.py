@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from counterfoil.cli.client import CommandFailed
+from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import Format, FormatOption, say, write_findings, write_json
 from counterfoil.core.finding import Finding
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from counterfoil.cli.client import CommandFailed, require_folder
+from counterfoil.cli.client import require_folder
+from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import (
     Format,
     FormatOption,

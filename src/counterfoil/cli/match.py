@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from counterfoil.cli.client import CommandFailed
+from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import Format, FormatOption, say, write_json, write_table
 from counterfoil.core.wire import WireRefused, read_json
 from counterfoil.rules.match_history import HistoryRefused, judge_history

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import typer
 
-from counterfoil.cli.client import CommandFailed, Server
+from counterfoil.cli.client import Server
+from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import (
     Format,
     FormatOption,

@@ -7,15 +7,14 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 from counterfoil.core.finding import Finding
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Format(StrEnum):
@@ -34,6 +33,8 @@ _TONES = {
 
 def console() -> Console:
     """Return the console for standard output; wide if it is not a terminal, so that no cell is cut."""
+    from rich.console import Console  # read only where something is printed with it
+
     terminal = Console(highlight=False, soft_wrap=False)
     return terminal if terminal.is_terminal else Console(highlight=False, width=200)
 
@@ -50,12 +51,17 @@ def _exact(value: Any) -> Any:
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
     """Print a table, or the text `empty` without rows. A column whose name ends in `>` is right-aligned."""
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         right = column.endswith(">")
         table.add_column(column.rstrip(">"), justify="right" if right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        texts = ["" if value is None else str(value) for value in row]
+        table.add_row(*(Text(text, style=_TONES.get(text, "")) for text in texts))
     console().print(table if table.row_count else escape(empty))
 
 
@@ -77,11 +83,6 @@ def write_findings(findings: Iterable[Finding]) -> None:
     """Print findings as JSON."""
     names = ("file", "line", "column", "rule", "severity", "message", "fix")
     write_json([{name: getattr(finding, name) for name in names} for finding in findings])
-
-
-def _cell(value: Any) -> Text:
-    text = "" if value is None else str(value)
-    return Text(text, style=_TONES.get(text, ""))
 
 
 def format_money(amounts: Sequence[dict[str, Any]]) -> str:

@@ -14,7 +14,8 @@ from typing import Annotated
 
 import typer
 
-from counterfoil.cli.client import CommandFailed, require_folder
+from counterfoil.cli.client import require_folder
+from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import complain
 from counterfoil.core.errors import CounterfoilError
 

@@ -15,7 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from counterfoil import __version__
-from counterfoil.cli.client import TOKEN_FILE, CommandFailed, Server, token
+from counterfoil.cli.client import TOKEN_FILE, Server, token
+from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import Format, FormatOption, say, write_json, write_rows
 
 connectors = typer.Typer(

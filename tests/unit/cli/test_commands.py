@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from counterfoil import __version__
 from counterfoil.cli import client
-from counterfoil.cli.main import app, main
+from counterfoil.cli.commands import COMMANDS as LISTED
+from counterfoil.cli.commands import app_with
+from counterfoil.cli.main import main
 from counterfoil.cli.processes import twins
 from tests.source import ROOT
 
@@ -29,7 +31,7 @@ SILENT = {"up", "worker", "demo", "twin"}
 def commands() -> dict[str, Any]:
     """Return every command by its full name."""
     by_name: dict[str, Any] = {}
-    group: Any = get_command(app)
+    group: Any = get_command(app_with(LISTED))
     for name, command in group.commands.items():
         if not hasattr(command, "commands") or command.invoke_without_command:
             by_name[name] = command
@@ -246,9 +248,33 @@ def test_a_secret_never_stands_on_the_command_line(
     assert "hunter2" not in err
 
 
-def test_every_command_is_a_typer_command() -> None:
-    assert isinstance(app, typer.Typer)
-    assert RUNNER.invoke(app, ["--help"]).exit_code == 0
+def test_the_list_shows_each_command_as_the_command_itself_does() -> None:
+    listed, whole = (RUNNER.invoke(app_with(names), ["--help"]) for names in ((), LISTED))
+    assert (listed.exit_code, listed.output) == (0, whole.output)
+    assert len(LISTED) == len(re.findall(r"^  [a-z]+  ", listed.output, re.M))
+
+
+def test_version_and_list_import_no_command() -> None:
+    """Each import costs start-up time of every command."""
+    for word, heavy in (
+        ("--version", {"typer"}),
+        ("--help", {"httpx2", "rich", "pydantic", "counterfoil.model"}),
+    ):
+        code = (
+            "import sys; from counterfoil.cli.main import main; sys.argv = ['counterfoil', sys.argv[1]]\n"
+            "try: main()\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
+        )
+        done = subprocess.run([sys.executable, "-c", code, word], capture_output=True, text=True, check=True)
+        assert done.stdout
+        assert heavy.isdisjoint(done.stderr.split())
+
+
+def test_the_commands_on_a_server_import_no_governance() -> None:
+    code = "import sys, counterfoil.cli.operate, counterfoil.cli.matches; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"rich", "pydantic", "counterfoil.model", "counterfoil.store", "counterfoil.flow"}.isdisjoint(
+        done.stdout.split()
+    )
 
 
 def test_check_looks_at_every_environment_or_at_one(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from counterfoil.cli.main import app
+from counterfoil.cli.commands import COMMANDS, app_with
 from tests.source import ROOT
 
 RUNNER = CliRunner()
@@ -37,7 +37,7 @@ rows: []
 
 
 def lint(*words: str) -> tuple[int, str]:
-    result = RUNNER.invoke(app, ["contracts", "lint", *words])
+    result = RUNNER.invoke(app_with(COMMANDS), ["contracts", "lint", *words])
     return result.exit_code, result.output
 
 
@@ -75,17 +75,19 @@ def test_a_file_that_is_not_a_contract_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"a": 1}')
     (tmp_path / "broken.yaml").write_text("a: [")
     for name in ("other.json", "broken.yaml", "gone.yaml"):
-        result = RUNNER.invoke(app, ["contracts", "lint", str(tmp_path / name)])
+        result = RUNNER.invoke(app_with(COMMANDS), ["contracts", "lint", str(tmp_path / name)])
         assert "CommandFailed" in repr(result.exception)
 
 
 def test_check_reports_lint_findings_as_warnings(tmp_path: Path) -> None:
-    RUNNER.invoke(app, ["init", str(tmp_path / "company")])
-    assert RUNNER.invoke(app, ["check", str(tmp_path / "company")]).output.endswith("0 errors, 0 warnings\n")
+    RUNNER.invoke(app_with(COMMANDS), ["init", str(tmp_path / "company")])
+    assert RUNNER.invoke(app_with(COMMANDS), ["check", str(tmp_path / "company")]).output.endswith(
+        "0 errors, 0 warnings\n"
+    )
     path = tmp_path / "company" / "2-contracts.yaml"
     path.write_text(
         path.read_text() + "---\nkind: event\nname: call.made.v1\nproduced: http\ndata: {phone: string}\n"
     )
-    result = RUNNER.invoke(app, ["check", str(tmp_path / "company")])
+    result = RUNNER.invoke(app_with(COMMANDS), ["check", str(tmp_path / "company")])
     assert result.exit_code == 0
     assert "warning: pii-mark" in result.output

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from typer.main import get_command
 
-from counterfoil.cli.main import app
+from counterfoil.cli.commands import COMMANDS, app_with
 from counterfoil.connectors import openapi, stripe, tryton
 from counterfoil.connectors.http import SETTINGS, Http
 from counterfoil.core.case import Choice
@@ -118,7 +118,7 @@ def typed(text: str) -> list[str]:
 def wrong(line: str) -> str | None:
     """Why a line cannot be typed: a command or an option that there is not."""
     words = shlex.split(re.split(r"\s(?:&|\|\|?|&&|>|#)(?:\s|$)", line.replace("…", ""))[0])[1:]
-    command = get_command(app)
+    command = get_command(app_with(COMMANDS))
     while words and hasattr(command, "commands"):
         if words[0].startswith("-"):
             break
