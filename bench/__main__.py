@@ -18,7 +18,7 @@ from bench.latency import LatencyAdded
 from bench.parked import WakeParked
 from bench.path import GovernedOverhead, W1Limit
 from bench.proof import ProveTenSteps
-from bench.startup import ColdStart, IdleMemory
+from bench.startup import ColdStart, CommandStart, IdleMemory
 from bench.usage import UsagePostgres, UsageSqlite
 
 BENCHMARKS = {
@@ -37,6 +37,9 @@ BENCHMARKS = {
     "impact_events": ImpactEvents,
     "prove": ProveTenSteps,
     "cold_start": ColdStart,
+    "command_version": lambda: CommandStart("--version", 0.2),
+    "command_help": lambda: CommandStart("--help", 0.2),
+    "command_runs": lambda: CommandStart("runs", 0.4),
     "idle_memory": IdleMemory,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.server
 import json
 import os
 import secrets
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -109,6 +111,70 @@ def resident(pid: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     raise OSError(f"the system does not report the memory of process {pid}")
+
+
+@contextlib.contextmanager
+def empty_server() -> Iterator[str]:
+    """Run a server that answers every request with an empty list; yield its address."""
+
+    class EmptyList(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'{"items": [], "next": null}'
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    answering = http.server.ThreadingHTTPServer(("127.0.0.1", 0), EmptyList)
+    thread = threading.Thread(target=answering.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{answering.server_port}"
+    finally:
+        answering.shutdown()
+        thread.join()
+        answering.server_close()
+
+
+def processor_seconds(*words: str, **environment: str) -> float:
+    """Return the processor time of an interpreter that runs to its end. Raises RuntimeError if it fails."""
+    process = subprocess.Popen(
+        [sys.executable, *words], env={**os.environ, **environment}, stdout=subprocess.DEVNULL
+    )
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}")
+    return used.ru_utime + used.ru_stime
+
+
+class CommandStart:
+    """Processor time of a command from its start to its end."""
+
+    unit = "seconds of processor time"
+    peer = "starting and ending a bare interpreter"
+
+    def __init__(self, words: str, most_seconds: float) -> None:
+        self.words = words
+        self.most_seconds = most_seconds
+        self.target = f"< {most_seconds} s"
+
+    def ours(self) -> float:
+        with empty_server() as url:
+            return processor_seconds("-c", COMMAND, *self.words.split(), COUNTERFOIL_URL=url)
+
+    def against(self) -> float:
+        return processor_seconds("-c", "pass")
+
+    def met(self, ours: float, ratio: float) -> bool:
+        return ours < self.most_seconds
+
+    def note(self) -> str:
+        return f"`counterfoil {self.words}`; the server answers with an empty list."
 
 
 class ColdStart:

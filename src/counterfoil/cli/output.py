@@ -51,7 +51,6 @@ def _exact(value: Any) -> Any:
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
     """Print a table, or the text `empty` without rows. A column whose name ends in `>` is right-aligned."""
-    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
@@ -62,7 +61,7 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: st
     for row in rows:
         texts = ["" if value is None else str(value) for value in row]
         table.add_row(*(Text(text, style=_TONES.get(text, "")) for text in texts))
-    console().print(table if table.row_count else escape(empty))
+    console().print(table if table.row_count else Text(empty))
 
 
 def write_rows(
