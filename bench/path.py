@@ -21,6 +21,7 @@ from typing import Any
 import counterfoil
 from bench.expressions import company
 from counterfoil.connectors.sdk import (
+    Absent,
     Confirmed,
     Connector,
     Delivery,
@@ -61,6 +62,8 @@ class LocalSystem:
         self.operations: Mapping[str, OperationSpec] = {
             name: OperationSpec(name, Repeat.UNIQUE, horizon=60) for name in names
         }
+        self.taken: set[str] = set()
+        """Keys of the calls that it has taken."""
 
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
         content = wire.read_json(body)
@@ -68,10 +71,11 @@ class LocalSystem:
         return Delivery(ext_id=name, type=content["type"], identity=body, body=content)
 
     async def send(self, request: Request, timeout: float) -> Outcome:
+        self.taken.add(request.key)
         return Confirmed({"number": request.key})
 
     async def find(self, request: Request, timeout: float) -> Finding:
-        return Confirmed({"number": request.key})
+        return Confirmed({"number": request.key}) if request.key in self.taken else Absent()
 
     async def read(self, operation: str, arguments: Mapping[str, Any], timeout: float) -> Any:
         raise Misconfigured(f"there is no read operation {operation}")
