@@ -1,4 +1,4 @@
-"""Runs rounds of both sides of a benchmark in turn. Writes a table, bench/results.json and the README's table.
+"""Runs rounds of both sides of a benchmark in turn. Writes a table, bench/results.json and the tables of two documents.
 
 Machines are noisy, so both sides run alternately. The result has the median of each side and the median of the ratios of
 single rounds. A figure is a rate, a time or a percentile of times, as `unit` says.
@@ -22,8 +22,11 @@ from rich.table import Table
 ROUNDS = 3
 RESULTS = Path(__file__).with_name("results.json")
 README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "benchmarks.md"
+HEADLINES = ("w1_vs_limit", "latency_added_p99", "impact_events", "prove", "cold_start")
+"""The rows that the README shows; the page shows all."""
 BEGIN, END = "<!-- bench/results.json -->", "<!-- end of bench/results.json -->"
-"""Lines of the README around the table of the results."""
+"""Lines of a document around the table of the results."""
 
 
 class Unavailable(Exception):
@@ -130,7 +133,7 @@ def write(rows: Sequence[Row], path: Path, at: datetime, about: str) -> dict[str
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """Format the results for the README: date, machine and one line for each row."""
+    """Format the results for a document: date, machine and one line for each row."""
     lines = [
         f"Measured on {content['date'][:10]}; {content['machine']}.",
         "",
@@ -150,13 +153,18 @@ def markdown(content: Mapping[str, Any]) -> str:
 FIGURES = ("ours", "against", "ratio")
 
 
-def show_in(readme: Path, content: Mapping[str, Any]) -> None:
-    """Put the results between the two marks of the README. Raises ValueError without the marks."""
-    before, begin, rest = readme.read_text("utf-8").partition(BEGIN)
+def headlines(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the results of the rows that the README shows."""
+    return {**content, "rows": [row for row in content["rows"] if row["name"] in HEADLINES]}
+
+
+def show_in(document: Path, content: Mapping[str, Any]) -> None:
+    """Put the results between the two marks of a document. Raises ValueError without the marks."""
+    before, begin, rest = document.read_text("utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise ValueError(f"{readme.name} has no place for the results: {BEGIN} ... {END}")
-    readme.write_text(f"{before}{begin}\n\n{markdown(content)}\n\n{end}{after}", "utf-8")
+        raise ValueError(f"{document.name} has no place for the results: {BEGIN} ... {END}")
+    document.write_text(f"{before}{begin}\n\n{markdown(content)}\n\n{end}{after}", "utf-8")
 
 
 def table(rows: Sequence[Row], about: str) -> Table:
@@ -193,5 +201,6 @@ def run(
     content = write(rows, results, datetime.now(UTC), about)
     console.print(f"written to {results.name}")
     if results == RESULTS:
-        show_in(README, content)
+        show_in(PAGE, content)
+        show_in(README, headlines(content))
     return rows
