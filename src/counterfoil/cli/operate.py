@@ -45,11 +45,11 @@ def runs(
     write_rows(
         rows,
         format,
-        ["KEY", "WORKFLOW", "STATE", "STATUS", "EXPOSURE>", "CASES>", "BEGAN (UTC)", "ID"],
+        ["KEY", "WORKFLOW", "STATE", "STATUS", "WAITS FOR", "EXPOSURE>", "CASES>", "BEGAN (UTC)", "ID"],
         lambda r: [
             r["key"], r["workflow"], r["state"],
             r["status"] if r["direction"] == "forward" else f"{r['status']} ({r['direction']})",
-            format_money(r["exposure"]), r["cases"], format_minute(r["created_at"]), r["id"],
+            r["waits_for"], format_money(r["exposure"]), r["cases"], format_minute(r["created_at"]), r["id"],
         ],
         "No Run. A Run starts with the first event that a workflow accepts.",
     )  # fmt: skip
@@ -66,6 +66,8 @@ def trace(
         return
     run = detail["run"]
     say(f"{run['key']}  {run['workflow']}  {run['state']} ({run['status']}, {run['direction']})  {run['id']}")
+    if run["waits_for"]:
+        say(f"waits for {run['waits_for']}")
     if run["exposure"]:
         say(f"exposure {format_money(run['exposure'])}, {run['cases']} open Cases")
     say("")

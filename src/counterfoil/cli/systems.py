@@ -179,6 +179,7 @@ def _server_checks() -> list[Check]:
             checks.append((f"system {name}", not error, detail, "Check its address, credentials and state."))
         for version in health.get("deprecated") or ():
             checks.append(_deprecation_check(version))
+        checks += [("waiting", True, f"{r['key']} waits for {r['waits_for']}", "") for r in health["waiting"]]
         stuck = health.get("stuck")
         if stuck == []:
             checks.append(("progress", True, "nothing is stuck", ""))

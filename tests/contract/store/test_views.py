@@ -8,13 +8,17 @@ from typing import Any
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from counterfoil.core.case import Choice
+from counterfoil.core.effect import EffectState
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
+from counterfoil.core.waiting import waits_for
 from counterfoil.store.port import views
 from counterfoil.store.port.maintenance import Seal
+from counterfoil.store.port.turns import WaitOn
 from counterfoil.store.sql import reads
 from counterfoil.store.sql import views as sql_views
 from counterfoil.store.sql.statements import Statement, Work, lite_args, to_sqlite
@@ -74,6 +78,62 @@ async def test_runs_are_filtered_and_show_what_is_at_stake(store: Any) -> None:
     ):
         assert [r.run.id for r in (await store.runs(page))[0]] == [other]
     assert (await store.runs(views.ListFilter(workflow="w2", key="k1")))[0] == []
+
+
+async def test_a_run_says_what_it_waits_for(store: Any) -> None:
+    """The first thing that stops it; nothing once it has ended."""
+
+    async def words(run: str) -> str:
+        (row,), _ = await store.runs(views.ListFilter(run=run))
+        return waits_for(row.run, row.obstacles, s.at(60))
+
+    first, second, third = [await s.born(store, f"k{n}") for n in range(3)]
+    assert await words(first) == "a worker"
+    e = s.effect(run=first)
+    await store.apply(s.turn(first, plan=(e,), send=(s.send(e),), hold=("customer:C-1",)))
+    assert await words(first) == "the answer of erp to erp.credit_memo.post"
+    await store.apply(s.conclude(e, EffectState.UNKNOWN, look_at=s.at(3600)))
+    look_up = "a look-up in erp whether erp.credit_memo.post was done, next at 2026-03-01 13:00 UTC"
+    assert await words(first) == look_up
+    blocked = await store.apply(s.turn(second, hold=("customer:C-1",)))
+    assert blocked.verdict == "held"
+    assert await words(second) == "Run k0, which holds customer:C-1"
+    asked = (s.approval("apr_1", third, quorum=2),)
+    await store.apply(s.turn(third, approvals=asked))
+    assert (
+        await words(third)
+        == "approval of 120.00 USD by 2 of finance or controller until 2026-03-02 12:00 UTC"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"waits": (WaitOn(topic="event:paid.v1:id=7"), WaitOn(topic="event:paid.v1"))}, "event paid.v1"),
+        (
+            {"waits": (WaitOn(topic="link:invoice:INV:7:erp"),), "due": s.at(3600)},
+            "the id of invoice INV:7 in erp until 2026-03-01 13:00 UTC",
+        ),
+        ({"due": s.at(3600)}, "2026-03-01 13:00 UTC"),
+        ({"plan": (s.effect(run="RUN"),)}, "a free slot for erp.credit_memo.post in erp"),
+        (
+            {"cases": (s.case(run="RUN"),)},
+            "finance to decide a Case: The mapping could not read the delivery",
+        ),
+        ({"status": RunStatus.DONE}, ""),
+    ],
+)
+async def test_a_run_that_nothing_else_stops_waits_for_an_event_a_time_or_a_person(
+    store: Any, more: dict[str, Any], expected: str
+) -> None:
+    run = await s.born(store)
+    rows = {
+        name: tuple(replace(row, run=run) for row in value) if name in ("plan", "cases") else value
+        for name, value in more.items()
+    }
+    await store.apply(s.turn(run, **rows))
+    (row,), _ = await store.runs(views.ListFilter(run=run))
+    assert waits_for(row.run, row.obstacles, s.at(60)) == expected
 
 
 async def test_every_list_is_filtered_by_run_and_state(store: Any) -> None:

@@ -20,6 +20,7 @@ from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import InboxItem, Run
 from counterfoil.core.settle import MatchRows
+from counterfoil.core.waiting import Obstacles
 from counterfoil.store.port.matches import DocumentVersion
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     """The largest sum of its unfinished foils, its open Cases and its open approvals, per currency."""
     cases: int
     foils: tuple[tuple[FoilState, int], ...]
+    obstacles: Obstacles = Obstacles()
 
 
 class CaseRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,11 +11,12 @@ from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
-from counterfoil.core.effect import Effect
+from counterfoil.core.effect import UNFINISHED, Effect
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.matching import FoilState
 from counterfoil.core.run import InboxItem
+from counterfoil.core.waiting import Obstacles, SerialQueue
 from counterfoil.store.port import views
 from counterfoil.store.port.matches import DocumentVersion, users_by_cap
 from counterfoil.store.sql import tables as t
@@ -46,6 +47,14 @@ _MATCHED = """
   order by rule, key limit $1
 )
 """
+_UNFINISHED_OF_RUNS = (
+    f"where run = any($1::text[]) and state in {t.sql_list(UNFINISHED)} order by created_at, id"
+)
+_QUEUED = """
+select w.run, w.serial, coalesce(r.bkey, h.run) from serial_wait w
+join hold h on h.serial = w.serial left join run r on r.id = h.run
+where w.run = any($1::text[]) order by w.serial desc
+"""
 _COUNTS = (
     ("run", "status"),
     ("effect", "state"),
@@ -70,6 +79,13 @@ async def runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
     approvals: dict[str | None, list[Approval]] = {}
     for approval in await records(t.APPROVAL, "where run = any($1::text[]) and state = 'open'", ids):
         approvals.setdefault(approval.run, []).append(approval)
+    effects: dict[str | None, list[Effect]] = {}
+    for effect in await records(t.EFFECT, _UNFINISHED_OF_RUNS, ids):
+        effects.setdefault(effect.run, []).append(effect)
+    queues = {run: SerialQueue(serial, holder) for run, serial, holder in await Statement(_QUEUED, (ids,))}
+    topics: dict[str, list[str]] = {}
+    for run, topic in await Statement("select run, topic from wait where run = any($1::text[])", (ids,)):
+        topics.setdefault(run, []).append(topic)
     rows_with_totals = []
     for run in runs:
         own, open_ = foils.get(run.id, []), cases.get(run.id, [])
@@ -80,6 +96,13 @@ async def runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
                 exposure=views.exposure(own, open_, approvals.get(run.id, ())),
                 cases=len(open_),
                 foils=tuple((state, states[state]) for state in FoilState if states[state]),
+                obstacles=Obstacles(
+                    approvals=approvals.get(run.id, ()),
+                    cases=open_,
+                    effects=effects.get(run.id, ()),
+                    queue=queues.get(run.id),
+                    topics=sorted(topics.get(run.id, ())),
+                ),
             )
         )
     return rows_with_totals, cursor

@@ -14,12 +14,16 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from counterfoil.application import Application
+from counterfoil.core.run import RunStatus
+from counterfoil.core.waiting import waits_for
 from counterfoil.flow.context.deprecations import RECENT_USE, DeprecatedVersion, in_use
 from counterfoil.flow.intake.load_shedding import RETRY_AFTER_SECONDS, Intake
 from counterfoil.store.port.stalled import KINDS, StalledFinding
+from counterfoil.store.port.views import ListFilter
 from counterfoil.web.http.permissions import Open, Permission
 from counterfoil.web.http.request import WebRequest, application, requires
 
+MAX_WAITING_RUNS = 10
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 _STATES = {
     "run": ("counterfoil_runs", "status", "Runs by status."),
@@ -57,7 +61,14 @@ async def readyz(request: WebRequest) -> Response[dict[str, bool]]:
     summary="Get the state of systems and backlog",
 )
 async def health(request: WebRequest) -> dict[str, Any]:
-    return await application(request).health()
+    """`waiting` has the newest Runs that wait, and what each waits for."""
+    app = application(request)
+    rows, _ = await app.views.runs(ListFilter(status=RunStatus.WAITING, limit=MAX_WAITING_RUNS))
+    now = await app.now()
+    waiting = [
+        {"id": r.run.id, "key": r.run.bkey, "waits_for": waits_for(r.run, r.obstacles, now)} for r in rows
+    ]
+    return {**await app.health(), "waiting": waiting}
 
 
 @get(

@@ -86,8 +86,10 @@ async def list_runs(
 ) -> RunList:
     """`key` is a business key, or the id that any system gave to the Run's object."""
     page = list_filter(limit, cursor, status=status, state=in_state, workflow=workflow, key=key)
-    rows, after = await search_runs(application(request), page)
-    return RunList([shapes.run_shape(row) for row in rows], after)
+    app = application(request)
+    rows, after = await search_runs(app, page)
+    now = await app.now()
+    return RunList([shapes.run_shape(row, now) for row in rows], after)
 
 
 @get(

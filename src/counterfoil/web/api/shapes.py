@@ -23,6 +23,7 @@ from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.run import InboxItem
 from counterfoil.core.terms import Legs
+from counterfoil.core.waiting import waits_for
 from counterfoil.store.port.as_of import AsOf
 from counterfoil.store.port.views import CaseRow, ItemRow, RunRow
 
@@ -50,6 +51,8 @@ class RunShape(msgspec.Struct, frozen=True, kw_only=True):
     foils: dict[str, int]
     version: int
     due: datetime | None
+    waits_for: str
+    """What stops it, in words; empty if it has ended."""
     created_at: datetime
     release: str
 
@@ -327,7 +330,7 @@ def _json(value: Any) -> Any:
     return amount(value) if isinstance(value, Money) else list(value) if isinstance(value, tuple) else value
 
 
-def run_shape(row: RunRow) -> RunShape:
+def run_shape(row: RunRow, now: datetime) -> RunShape:
     return copy_to(
         RunShape,
         row.run,
@@ -336,6 +339,7 @@ def run_shape(row: RunRow) -> RunShape:
         cases=row.cases,
         foils={str(state): count for state, count in row.foils},
         release=row.run.pin,
+        waits_for=waits_for(row.run, row.obstacles, now),
     )
 
 

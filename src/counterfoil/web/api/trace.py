@@ -138,7 +138,7 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
     ]  # fmt: skip
     moments.sort(key=lambda m: (m.at, _rank(m)))
     return Trace(
-        run=shapes.run_shape(row),
+        run=shapes.run_shape(row, await app.now()),
         start=None if start is None else shapes.event_shape(start),
         systems=list(dict.fromkeys(m.system for m in moments if m.system not in (OWN_LANE, PEOPLE_LANE))),
         timeline=moments,

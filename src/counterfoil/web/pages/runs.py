@@ -25,10 +25,11 @@ async def runs_page(request: WebRequest) -> Response[Any]:
     search = query_text(request, "workflow", "status", "key")
     page = list_filter(50, request.query_params.get("cursor"), **search)
     rows, after = await search_runs(app, page)
+    now = await app.now()
     return await render_page(
         request,
         "runs.html",
-        rows=[shapes.run_shape(row) for row in rows],
+        rows=[shapes.run_shape(row, now) for row in rows],
         names={row.run.id: await object_name(app, row.run.bkey) for row in rows},
         next=after,
         search=search,
