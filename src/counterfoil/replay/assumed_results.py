@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,9 @@ from counterfoil.core import wire
 from counterfoil.core.effect import Effect
 from counterfoil.core.money import Money
 from counterfoil.model.definition import OperationDefinition, OutboundMapping
+
+NOTHING = Money(0, "USD")
+"""Amount of a result whose call names none: zero is the same in every currency."""
 
 
 def assumed_result(
@@ -38,12 +41,24 @@ def assumed_result(
     return {name: _placeholder(name, properties.get(name, {}), inputs, now) for name in required}
 
 
+def _amounts(value: Any) -> Iterator[Money]:
+    """Yield the amounts of an input, outer ones first."""
+    if isinstance(value, Money):
+        yield value
+        return
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    yield from (part for part in parts if isinstance(part, Money))
+    for part in parts:
+        if not isinstance(part, Money):
+            yield from _amounts(part)
+
+
 def _placeholder(name: str, schema: Any, inputs: Mapping[str, Any], now: datetime) -> Any:
     if name in inputs:
         return inputs[name]
     match schema.get("x-type") or schema.get("type"):
-        case "money":  # XXX is the ISO 4217 code for no currency
-            return next((v for v in inputs.values() if isinstance(v, Money)), Money(0, "XXX"))
+        case "money":
+            return next(_amounts(inputs), NOTHING)
         case "date":
             return now.date()
         case "timestamp":
