@@ -29,15 +29,21 @@ CUSTOMER = "customer-sync"
 SECONDS = 60.0
 
 
-async def until(what: str, look: Callable[[], Awaitable[T | None]], seconds: float = SECONDS) -> T:
-    """Call `look` until it returns something, and return that. Raises AssertionError after `seconds`."""
+async def until(
+    what: str,
+    look: Callable[[], Awaitable[T | None]],
+    seconds: float = SECONDS,
+    state: Callable[[], Awaitable[str]] | None = None,
+) -> T:
+    """Call `look` until it returns something, and return that. Raises AssertionError after `seconds`, with `state`."""
     deadline = time.monotonic() + seconds
     while True:
         result = await look()
         if result:
             return result
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {seconds:.0f} s")
+            seen = f"\n{await state()}" if state is not None else ""
+            raise AssertionError(f"{what}: not within {seconds:.0f} s{seen}")
         await asyncio.sleep(0.1)
 
 
@@ -63,10 +69,7 @@ class Served:
             matches = [run for run in runs if state in (run.state, str(run.status))]
             return matches if len(matches) >= count else None
 
-        try:
-            return await until(f"{count} {workflow} at {state}", look, seconds)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{await self.report()}") from error
+        return await until(f"{count} {workflow} at {state}", look, seconds, self.report)
 
     async def case(self, reason: str, state: CaseState = CaseState.OPEN, seconds: float = SECONDS) -> Case:
         """Wait for the only Case with this reason in this state, and return it."""
@@ -76,10 +79,7 @@ class Served:
                 case for case in (await self.dump()).cases if case.reason == reason and case.state is state
             ]
 
-        try:
-            cases = await until(f"a {state} Case {reason}", look, seconds)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{await self.report()}") from error
+        cases = await until(f"a {state} Case {reason}", look, seconds, self.report)
         assert len(cases) == 1, cases
         return cases[0]
 
@@ -89,10 +89,7 @@ class Served:
         async def look() -> list[Approval] | None:
             return [a for a in (await self.dump()).approvals if a.state == "open"]
 
-        try:
-            approvals = await until("an open approval", look, seconds)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{await self.report()}") from error
+        approvals = await until("an open approval", look, seconds, self.report)
         assert len(approvals) == 1, approvals
         return approvals[0]
 
@@ -121,7 +118,7 @@ class Served:
             )
             return not (waiting or moving or unread)
 
-        await until("quiet", look, seconds)
+        await until("quiet", look, seconds, self.report)
 
     async def sound(self) -> None:
         """Fail unless store and outside systems agree and every invariant holds."""
@@ -132,16 +129,19 @@ class Served:
 
     async def report(self) -> str:
         """Return the rows of the store as text, for a failing test."""
-        dump = await self.dump()
-        lines = [
-            f"run {r.workflow} {r.bkey} {r.status} {r.state} {r.direction} due {r.due}" for r in dump.runs
-        ]
-        lines += [f"effect {e.operation} {e.state} {e.attempt} {e.error}" for e in dump.effects]
-        lines += [f"approval {a.policy} {a.state} {a.amount} {a.roles}" for a in dump.approvals]
-        lines += [f"foil {f.rule} {f.key} {f.state} {f.reason}" for f in dump.foils]
-        lines += [f"case {c.reason} {c.state} {c.message}" for c in dump.cases]
-        lines += [f"todo {todo}" for todo in dump.todos]
-        return "\n".join(lines)
+        return report(await self.dump())
+
+
+def report(dump: Dump) -> str:
+    """Return the rows of a store as text, for a failing test."""
+    lines = [f"run {r.workflow} {r.bkey} {r.status} {r.state} {r.direction} due {r.due}" for r in dump.runs]
+    lines += [f"effect {e.operation} {e.state} {e.attempt} {e.error} look {e.look_at}" for e in dump.effects]
+    lines += [f"approval {a.policy} {a.state} {a.amount} {a.roles}" for a in dump.approvals]
+    lines += [f"foil {f.rule} {f.key} {f.state} {f.reason}" for f in dump.foils]
+    lines += [f"case {c.reason} {c.state} {c.message}" for c in dump.cases]
+    lines += [f"todo {todo}" for todo in dump.todos]
+    lines += [f"queue {queue}" for queue in dump.queues]
+    return "\n".join(lines)
 
 
 def irreversible(app: Application) -> set[str]:
