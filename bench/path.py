@@ -34,11 +34,13 @@ from counterfoil.connectors.sdk import (
 )
 from counterfoil.core import wire
 from counterfoil.core.errors import Misconfigured
+from counterfoil.core.people import Person
 from counterfoil.core.run import TERMINAL, RunStatus
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_webhook
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
+from counterfoil.store.port.people import PutPerson
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.turns import ConcludeAndTurn, Turn
@@ -51,6 +53,10 @@ CLIENTS = 64
 STEPS = 5
 TIMEOUT_SECONDS = 300.0
 PACKAGE = Path(counterfoil.__file__).parent
+
+
+AGENT = Person(id="ann", name="Ann", email="ann@example.com", roles=("support-agent",))
+"""Who requests the credits."""
 
 
 class LocalSystem:
@@ -140,7 +146,9 @@ def deliveries(runs: int) -> tuple[list[tuple[str, bytes]], list[tuple[str, byte
         requests.append(
             (
                 "support",
-                wire.write_json({"type": "credit.requested", **about, "customer": f"C-{n}", "agent": "ann"}),
+                wire.write_json(
+                    {"type": "credit.requested", **about, "customer": f"C-{n}", "agent": AGENT.id}
+                ),
             )
         )
         observations.append(("ledger", wire.write_json({"type": "credit.posted", **about})))
@@ -154,6 +162,7 @@ async def deliver(
     bodies: Sequence[tuple[str, bytes]],
 ) -> None:
     """Send each delivery by itself, `CLIENTS` of them concurrently; return when all are durable."""
+    await store.apply(PutPerson(person=AGENT, at=await store.now(), actor="bench"))
     gate = asyncio.Semaphore(CLIENTS)
 
     async def send(system: str, body: bytes) -> None:

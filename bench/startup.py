@@ -51,7 +51,8 @@ def server() -> Iterator[tuple[subprocess.Popen[bytes], float]]:
                     {
                         "id": "bench", "name": "Bench", "email": "bench@example.com", "roles": ["sender"],
                         "token_sha256": hashlib.sha256(token.encode()).hexdigest(),
-                    }
+                    },
+                    {"id": "ann", "name": "Ann", "email": "ann@example.com", "roles": ["support-agent"]},
                 ]
             )
         )  # fmt: skip

@@ -83,6 +83,8 @@ class Application:
         )
         self.notice = ""
         """Message for the operator at start; empty if there is none."""
+        self.verifier = ""
+        """The line with which auditors verify checkpoints of the audit log."""
         self.follower = ReleaseFollower(store, releases, self.connectors, worker, build_connectors)
         ports = ChangePorts(
             model=releases.model,
@@ -117,9 +119,9 @@ class Application:
         now = await self.store.now()
         return await receive_webhook(self.intake, self.model, connector, system, headers, body, now)
 
-    async def receive_events(self, events: Sequence[Event]) -> list[ReceiptAnswer]:
-        """Store CloudEvents of declared systems, all or none. Raises Refused and TryAgain."""
-        return await receive_events(self.intake, self.model, events, await self.store.now())
+    async def receive_events(self, events: Sequence[Event], sender: str) -> list[ReceiptAnswer]:
+        """Store the CloudEvents that a person sends, all or none. Raises Refused and TryAgain."""
+        return await receive_events(self.intake, self.model, events, await self.store.now(), sender)
 
     async def receive_usage(self, body: bytes, content_type: str, sender: str) -> UsageAnswer:
         """Store a batch of usage events. Raises WireRefused and TryAgain."""
@@ -175,10 +177,13 @@ class Application:
         due = await self.store.next_due()
         lag = 0.0 if due is None else max(0.0, (now - due).total_seconds())
         return {
-            "ready": lag < READY_LAG_SECONDS and not self.worker.stopping and not self.follower.failed,
+            "ready": lag < READY_LAG_SECONDS
+            and not (self.worker.stopping or self.follower.failed or self.store.problem)
+            and self.worker.limiter.alive,
             "time": now.isoformat(),
             "release": self.model.digest,
             "release_problem": self.follower.failed,
+            "store_problem": self.store.problem,
             "lag_seconds": round(lag, 3),
             "feeds": feeds,
             "counts": await self.views.counts(),

@@ -12,21 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from counterfoil.application import Application, try_connectors
 from counterfoil.change.bootstrap import any_person_may_apply, apply_at_start
+from counterfoil.change.connector_checks import ConnectorChecks
+from counterfoil.change.connector_config import configuration
 from counterfoil.connectors import host
 from counterfoil.connectors.sdk import Connector, SystemConfig
 from counterfoil.core import ids
 from counterfoil.core.errors import Misconfigured
-from counterfoil.core.people import Person, Token
+from counterfoil.core.people import Person, Token, ambiguous_names
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.load_shedding import SheddingLimits
 from counterfoil.flow.worker.audit_checkpoint import CheckpointFile, CheckpointSigner
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model, read
 from counterfoil.model.connector_changes import connected
-from counterfoil.model.kinds import System
 from counterfoil.store.port.people import PutPerson, PutToken
 from counterfoil.store.port.store import Store
 from counterfoil.store.sql.postgres import PostgresStore
@@ -49,6 +51,19 @@ class PeopleFileEntry(msgspec.Struct, forbid_unknown_fields=True):
     token_sha256: str = ""
     """Digest of the person's only bearer token; empty ends the former one."""
     active: bool = True
+    aliases: dict[str, list[str]] = {}
+    """Further names of the person, by the system that uses them: logins, numbers, e-mail addresses."""
+
+    def person(self) -> Person:
+        return Person(
+            id=self.id,
+            name=self.name,
+            email=self.email,
+            roles=tuple(self.roles),
+            secret=self.secret,
+            active=self.active,
+            aliases={system: tuple(names) for system, names in self.aliases.items()},
+        )
 
 
 def read_model(folder: Path) -> Model:
@@ -56,27 +71,13 @@ def read_model(folder: Path) -> Model:
 
     Raises Misconfigured with all errors that `check` finds.
     """
-    model, findings = read(folder, environment=os.environ.get("COUNTERFOIL_ENVIRONMENT", ""))
+    model, findings = read(
+        folder, environment=os.environ.get("COUNTERFOIL_ENVIRONMENT", ""), also=ConnectorChecks()
+    )
     errors = [str(f) for f in findings if f.severity == "error"]
     if errors:
         raise Misconfigured("The governance folder does not pass check:\n" + "\n".join(errors))
     return model
-
-
-def reference(text: str) -> str:
-    """Return the value of `env:NAME` or `file:PATH`; any other text is the value. Raises Misconfigured."""
-    if text.startswith("env:"):
-        name = text.removeprefix("env:")
-        if name not in os.environ:
-            raise Misconfigured(f"The environment variable {name} is not set.")
-        return os.environ[name]
-    if text.startswith("file:"):
-        path = Path(text.removeprefix("file:"))
-        try:
-            return path.read_text().strip()
-        except OSError as error:
-            raise Misconfigured(f"Cannot read {path}: {error}.") from error
-    return text
 
 
 def connectors_of(model: Model) -> dict[str, Connector]:
@@ -85,18 +86,25 @@ def connectors_of(model: Model) -> dict[str, Connector]:
 
 
 def build_connectors(model: Model, names: Iterable[str]) -> dict[str, Connector]:
-    """Build the connectors of the named systems. Raises Misconfigured."""
-    return host.build([(s.connector, _config(s)) for s in (model.systems[name] for name in sorted(names))])
+    """Build the connectors of the named systems.
 
-
-def _config(system: System) -> SystemConfig:
-    return SystemConfig(
-        name=system.name,
-        url=reference(system.url),
-        account=system.account,
-        settings={k: reference(v) if isinstance(v, str) else v for k, v in system.settings.items()},
-        secrets={name: reference(ref) for name, ref in system.secrets.items()},
-    )
+    Raises one Misconfigured with every missing value of every system, and every other fault.
+    """
+    faults: list[str] = []
+    configs: list[tuple[str, SystemConfig]] = []
+    for system in (model.systems[name] for name in sorted(names)):
+        config, missing = configuration(model, system)
+        faults += [f"system {system.name}: {'.'.join(path)}: {why}" for path, why in missing.items()]
+        if not missing:
+            configs.append((system.connector, config))
+    built: dict[str, Connector] = {}
+    try:
+        built = host.build(configs)
+    except Misconfigured as error:
+        faults += str(error).splitlines()
+    if faults:
+        raise Misconfigured("These systems cannot be connected:\n" + "\n".join(faults))
+    return built
 
 
 async def open_store(url: str) -> SqlStore:
@@ -120,20 +128,25 @@ def _worker_name(store: SqlStore) -> str:
 
 
 async def seed_people(store: Store, path: Path) -> None:
-    """Store the persons and tokens of a people file (JSON list of PeopleFileEntry)."""
+    """Store the persons and tokens of a people file (JSON list of PeopleFileEntry).
+
+    Whom the file does not list has left: the person becomes inactive, and their sessions and tokens end. Raises
+    Misconfigured if a name stands for two persons.
+    """
     now = await store.now()
     expires = now.replace(year=now.year + 10, month=1, day=1)
-    for entry in msgspec.json.decode(path.read_bytes(), type=list[PeopleFileEntry]):
-        person = Person(
-            id=entry.id,
-            name=entry.name,
-            email=entry.email,
-            roles=tuple(entry.roles),
-            secret=entry.secret,
-            active=entry.active,
-        )
-        if await store.person(entry.id) != person:
+    entries = msgspec.json.decode(path.read_bytes(), type=list[PeopleFileEntry])
+    persons = [entry.person() for entry in entries]
+    ambiguous = ambiguous_names(persons)
+    if ambiguous:
+        raise Misconfigured(f"{path} has a name for two persons: {'; '.join(ambiguous)}.")
+    stored = {person.id: person for person in await store.persons()}
+    listed = {person.id for person in persons}
+    left = [replace(p, active=False, secret="") for p in stored.values() if p.active and p.id not in listed]
+    for person in (*persons, *left):
+        if stored.get(person.id) != person:
             await store.apply(PutPerson(person=person, at=now, actor="people file"))
+    for entry in entries:
         digest = entry.token_sha256 or ids.derive("none", entry.id)
         expires_at = expires if entry.token_sha256 else now
         token = Token(digest=digest, person=entry.id, kind="token", expires=expires_at)
@@ -149,8 +162,7 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
     limits = SheddingLimits.of()
     store: SqlStore = await open_store(store_url)
     try:
-        published = CheckpointFile(home / "checkpoint")
-        await published.check(store)
+        published = await CheckpointFile.of(home, store)
         people = Path(os.environ.get("COUNTERFOIL_PEOPLE", home / "people.json"))
         if people.exists():
             await seed_people(store, people)
@@ -158,9 +170,10 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
         connectors = connectors_of(releases.present)
         name = f"{_worker_name(store)}/{secrets.token_hex(6)}"
         signer = CheckpointSigner.load_or_create(home / "audit.key", "counterfoil.local")
+        log.info("checkpoints of the audit log are verified with %s", signer.verifier)
         worker = Worker(store, releases, connectors, name, signer.sign, published.keep)
         app = Application(store, store, releases, connectors, worker, build_connectors, limits)
-        app.notice = notice
+        app.notice, app.verifier = notice, signer.verifier
         await app.follower.connect_pinned()
         running = asyncio.create_task(_work(worker) if workers else worker.attend())
         following = asyncio.create_task(app.follower.run())

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,38 +18,58 @@ import uvicorn
 from counterfoil.application import Application
 from counterfoil.bootstrap import application
 from counterfoil.core.errors import Misconfigured
-from counterfoil.store.sql.sqlite import owner
+from counterfoil.store.sql.sqlite_file import owner
 
 HOME = ".counterfoil"
 """Folder of a running company's files (store, keys, tokens), in the working folder."""
+Announce = Callable[[], None]
 Build = Callable[[Application, str, int], uvicorn.Config]
 """Builds the server settings for an Application, a host and a port."""
 
 
-def serve(folder: Path, store_url: str, host_name: str, port: int, workers: int, build: Build) -> int:
+class _Server(uvicorn.Server):
+    """A server that calls `announce` once it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+
+def serve(
+    folder: Path, store_url: str, listener: socket.socket, workers: int, build: Build, announce: Announce
+) -> int:
     """Run server and worker in this process until SIGINT or SIGTERM. Return the exit code.
 
-    `build` supplies pages and routes, which this floor cannot import.
+    `build` supplies pages and routes, which this floor cannot import. `announce` is called once the server answers on
+    the listener.
     """
     logging.basicConfig(
         level=os.environ.get("COUNTERFOIL_LOG", "WARNING"), format="%(asctime)s %(name)s %(message)s"
     )
-    return asyncio.run(_serve(folder, store_url, host_name, port, workers, build))
+    return asyncio.run(_serve(folder, store_url, listener, workers, build, announce))
 
 
-async def _serve(folder: Path, store_url: str, host_name: str, port: int, workers: int, build: Build) -> int:
+async def _serve(
+    folder: Path, store_url: str, listener: socket.socket, workers: int, build: Build, announce: Announce
+) -> int:
     home = Path(HOME)
     home.mkdir(mode=0o700, exist_ok=True)
     async with application(folder, store_url, home, workers) as app:
         if app.notice:
             sys.stderr.write(f"{app.notice}\n")
-        config = build(app, host_name, port)
-        server = uvicorn.Server(config)
+        sys.stderr.write(f"Auditors verify the log with {app.verifier}\n")
+        host, port = listener.getsockname()[:2]
+        server = _Server(build(app, host, port), announce)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, setattr, server, "should_exit", True)
         with _no_signals(server):
-            await server.serve()
+            await server.serve(sockets=[listener])
     return 0
 
 

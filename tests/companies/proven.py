@@ -15,4 +15,4 @@ COMPANY = documents(
         case_within="1d",
     ),
     text_of("proven"),
-)
+).replace("connector: http", "connector: external")

@@ -262,8 +262,9 @@ class Company:
     async def at_work(self) -> AsyncIterator[Company]:
         await self.releases.publish(await self.store.now(), "tests")
         now = await self.store.now()
-        person = Person(id=LEAD, name="Lee", email="lee@example.com", roles=("support-lead",))
-        await self.store.apply(PutPerson(person=person, at=now, actor="tests"))
+        for id_, role in ((LEAD, "support-lead"), ("agent", "support-agent")):
+            person = Person(id=id_, name=id_, email=f"{id_}@example.com", roles=(role,))
+            await self.store.apply(PutPerson(person=person, at=now, actor="tests"))
         running = asyncio.create_task(self._worker.run())
         try:
             yield self

@@ -36,6 +36,7 @@ from counterfoil.model import Model, read
 from counterfoil.store.port.intake import Receive
 from counterfoil.store.port.people import Decide, PutPerson, PutToken, Resolve
 from counterfoil.store.sql.sqlite import SqliteStore
+from counterfoil.store.sql.store import SqlStore
 from counterfoil.web.http import server
 from counterfoil.web.http.identity import Passwords, new_token
 from counterfoil.web.http.permissions import Permission, granted
@@ -63,9 +64,9 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class TrialApp:
-    """The application behind API and pages, on one SQLite file."""
+    """The application behind API and pages, on one SQL store."""
 
-    def __init__(self, store: SqliteStore, model: Model) -> None:
+    def __init__(self, store: SqlStore, model: Model) -> None:
         self.store = store
         self.views = store
         self.model = model
@@ -81,9 +82,9 @@ class TrialApp:
         )
 
     async def _release(self, digest: str) -> Model:
+        """Return a published model; the present one for the Releases that the rows name and no test published."""
         release = await self.store.release(digest)
-        assert release is not None
-        return Model.from_json(release[1])
+        return self.model if release is None else Model.from_json(release[1])
 
     async def _take_up(self) -> None:
         digest = await self.store.active_release()
@@ -103,7 +104,7 @@ class TrialApp:
             raise wire.WireRefused("a delivery has an id", "$.id")
         return (await self._keep(system, [(str(content["id"]), body, "webhook")], now))[0]
 
-    async def receive_events(self, events: Sequence[Event]) -> list[Answer]:
+    async def receive_events(self, events: Sequence[Event], sender: str) -> list[Answer]:
         rows = [(event.id, wire.dumps({"type": event.type}), "events") for event in events]
         return await self._keep("billing", rows, await self.now())
 
@@ -198,21 +199,26 @@ def cheap_passwords() -> Passwords:
 async def running(folder: Path) -> AsyncIterator[Company]:
     """Run a company in `folder`, with rows, behind a real socket on a free port."""
     store = await SqliteStore.open(folder / "company.db")
-    model, findings = read(ROOT / "examples" / "acme")
-    assert [f for f in findings if f.severity == "error"] == []
-    app = TrialApp(store, model)
     passwords = cheap_passwords()
     try:
-        tokens = await people(store, passwords)
-        await fill(store)
-        await fill_matches(store)
+        app, tokens = await trial(store, passwords)
         async with listening(server.build(app, passwords)) as url:
             yield Company(app, url, tokens)
     finally:
         await store.close()
 
 
-async def people(store: SqliteStore, passwords: Passwords) -> dict[str, str]:
+async def trial(store: SqlStore, passwords: Passwords) -> tuple[TrialApp, dict[str, str]]:
+    """Fill an empty store, and return the application over it with the tokens of its people."""
+    model, findings = read(ROOT / "examples" / "acme")
+    assert [f for f in findings if f.severity == "error"] == []
+    tokens = await people(store, passwords)
+    await fill(store)
+    await fill_matches(store)
+    return TrialApp(store, model), tokens
+
+
+async def people(store: SqlStore, passwords: Passwords) -> dict[str, str]:
     now = await store.now()
     secret = passwords.hash(PASSWORD)
     tokens = {}
@@ -231,6 +237,7 @@ class Process:
     """The company in another process, so that a test can measure its memory and cannot block its event loop."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._child = subprocess.Popen(
             [sys.executable, "-m", "tests.companies.web", str(folder)],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -13,7 +13,7 @@ from counterfoil.core.money import Money
 from counterfoil.core.terms import Legs
 from counterfoil.store.port.documents import OpenItemCases
 from counterfoil.store.port.intake import Admit, Receive
-from counterfoil.store.sql.sqlite import SqliteStore
+from counterfoil.store.sql.store import SqlStore
 from tests.companies.web_rows import case_of
 
 RULE = "invoice-in-erp"
@@ -27,7 +27,7 @@ def item_of(document: str) -> str:
     return ids.derive("obs", RULE, document)
 
 
-async def fill_matches(store: SqliteStore) -> None:
+async def fill_matches(store: SqlStore) -> None:
     """Write INV-9 with 10.00 too little in the ERP, INV-10 that changed an hour ago, and two unmatched items."""
     now = await store.now()
     early, later, last = (now - timedelta(minutes=minutes) for minutes in (180, 90, 60))
@@ -64,12 +64,12 @@ def _legs(minor: int) -> Legs:
 
 
 async def _admit(
-    store: SqliteStore, at: datetime, foils: tuple[Foil, ...] = (), items: tuple[Observation, ...] = ()
+    store: SqlStore, at: datetime, foils: tuple[Foil, ...] = (), items: tuple[Observation, ...] = ()
 ) -> None:
     name = ":".join([row.document for row in (*foils, *items)] + [at.isoformat()])
     system = "billing" if foils else "erp"
     receipt = Receipt(
-        system=system, ext_id=name, type="document", identity=wire.digest(name), sha256="0" * 64,
+        system=system, ext_id=name, type="document", identity=wire.digest(name), sha256=wire.digest(b"{}"),
         door="webhook", headers={}, body=b"{}", received_at=at,
     )  # fmt: skip
     clash = case_of(f"case_m_{wire.digest(name)[:8]}", "clash", "finance-operations", at)

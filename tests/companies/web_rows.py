@@ -25,7 +25,7 @@ from counterfoil.store.port.people import Decide
 from counterfoil.store.port.records import NewInboxItem, RunStart
 from counterfoil.store.port.releases import PutFirstRelease
 from counterfoil.store.port.turns import Turn
-from counterfoil.store.sql.sqlite import SqliteStore
+from counterfoil.store.sql.store import SqlStore
 from tests.source import ROOT
 
 
@@ -37,7 +37,7 @@ def approval_of(key: str) -> str:
     return ids.derive("appr", run_of(key), "approve")
 
 
-async def fill(store: SqliteStore) -> None:
+async def fill(store: SqlStore) -> None:
     """Write credits: one matched, one broken with its Case, three awaiting approval, one in flight, one undone."""
     model, _ = read(ROOT / "examples" / "acme", checks=False)
     now = await store.now()
@@ -56,14 +56,14 @@ async def fill(store: SqliteStore) -> None:
     await store.apply(PutCheckpoint(checkpoint=checkpoint))
 
 
-async def _begin(store: SqliteStore, key: str, minor: int, minutes: int) -> tuple[str, datetime]:
+async def _begin(store: SqlStore, key: str, minor: int, minutes: int) -> tuple[str, datetime]:
     """Write the receipt, event and Run of a ticket that requests a credit. Return the Run and its time."""
     now = await store.now()
     at = now - timedelta(minutes=minutes)
     run = run_of(key)
     body = wire.dumps({"ticket": key})
     receipt = Receipt(
-        system="support", ext_id=f"t:{key}", type="ticket", identity=wire.digest(key), sha256="0" * 64,
+        system="support", ext_id=f"t:{key}", type="ticket", identity=wire.digest(key), sha256=wire.digest(body),
         door="webhook", headers={}, body=body, received_at=at,
     )  # fmt: skip
     clash = case_of(f"case_{key}", "clash", "finance-operations", at)
@@ -92,7 +92,7 @@ async def _begin(store: SqliteStore, key: str, minor: int, minutes: int) -> tupl
 
 
 async def _turn(
-    store: SqliteStore, run: str, at: datetime, state: str, status: RunStatus = RunStatus.WAITING, **more: Any
+    store: SqlStore, run: str, at: datetime, state: str, status: RunStatus = RunStatus.WAITING, **more: Any
 ) -> None:
     loaded = await store.load(run)
     assert loaded is not None
@@ -116,7 +116,7 @@ def _effect(run: str, path: str, operation: str, at: datetime, minor: int, **mor
 
 
 async def _call(
-    store: SqliteStore, run: str, key: str, path: str, operation: str, at: datetime, minor: int,
+    store: SqlStore, run: str, key: str, path: str, operation: str, at: datetime, minor: int,
     result: dict[str, Any] | None, becomes: str, foils: tuple[Foil, ...] = (), **more: Any,
 ) -> None:  # fmt: skip
     """Plan, intend and conclude: the three commits of an outward write."""
@@ -153,11 +153,11 @@ def _foil(run: str, key: str, minor: int, at: datetime, due: timedelta) -> Foil:
     )  # fmt: skip
 
 
-async def _observe(store: SqliteStore, key: str, minor: int, at: datetime) -> None:
+async def _observe(store: SqlStore, key: str, minor: int, at: datetime) -> None:
     """Write the receipt and observation of a memo that the ERP shows as posted."""
     body = wire.dumps({"document": key})
     receipt = Receipt(
-        system="erp", ext_id=f"d:{key}", type="document", identity=wire.digest(key), sha256="0" * 64,
+        system="erp", ext_id=f"d:{key}", type="document", identity=wire.digest(key), sha256=wire.digest(body),
         door="poll", headers={}, body=body, received_at=at,
     )  # fmt: skip
     clash = case_of(f"case_d_{key}", "clash", "finance-operations", at)
@@ -183,7 +183,7 @@ async def _observe(store: SqliteStore, key: str, minor: int, at: datetime) -> No
     )
 
 
-async def _approved(store: SqliteStore, run: str, key: str, at: datetime, minor: int) -> None:
+async def _approved(store: SqlStore, run: str, key: str, at: datetime, minor: int) -> None:
     await _turn(store, run, at, "eligible", approvals=(_approval(run, key, at, minor),))
     decided = await store.apply(
         Decide(
@@ -205,7 +205,7 @@ def _approval(
     )  # fmt: skip
 
 
-async def _matched(store: SqliteStore, key: str, memo: str, minor: int) -> None:
+async def _matched(store: SqlStore, key: str, memo: str, minor: int) -> None:
     run, at = await _begin(store, key, minor, minutes=64)
     await _approved(store, run, key, at + timedelta(seconds=1), minor)
     at += timedelta(minutes=2)
@@ -224,7 +224,7 @@ async def _matched(store: SqliteStore, key: str, memo: str, minor: int) -> None:
     await _turn(store, run, at + timedelta(seconds=1), "reconciled", RunStatus.DONE)
 
 
-async def _broken(store: SqliteStore, key: str, memo: str, minor: int) -> None:
+async def _broken(store: SqlStore, key: str, memo: str, minor: int) -> None:
     run, at = await _begin(store, key, minor, minutes=200)
     await _approved(store, run, key, at + timedelta(seconds=1), minor)
     at += timedelta(minutes=1)
@@ -241,13 +241,13 @@ async def _broken(store: SqliteStore, key: str, memo: str, minor: int) -> None:
     await store.apply(ExpireFoils(foils=(foil.id,), at=now))
 
 
-async def _waiting(store: SqliteStore, key: str, minor: int, requester: str = "ava") -> None:
+async def _waiting(store: SqlStore, key: str, minor: int, requester: str = "ava") -> None:
     run, at = await _begin(store, key, minor, minutes=12)
     approval = _approval(run, key, at, minor, "finance-operations", requester)
     await _turn(store, run, at + timedelta(seconds=1), "eligible", approvals=(approval,))
 
 
-async def _in_flight(store: SqliteStore, key: str, memo: str, minor: int) -> None:
+async def _in_flight(store: SqlStore, key: str, memo: str, minor: int) -> None:
     run, at = await _begin(store, key, minor, minutes=3)
     await _approved(store, run, key, at + timedelta(seconds=1), minor)
     at += timedelta(minutes=1)
@@ -261,12 +261,12 @@ async def _in_flight(store: SqliteStore, key: str, memo: str, minor: int) -> Non
     )
 
 
-async def _undone(store: SqliteStore, key: str, minor: int) -> None:
+async def _undone(store: SqlStore, key: str, minor: int) -> None:
     run, at = await _begin(store, key, minor, minutes=90)
     await _turn(store, run, at + timedelta(seconds=1), "refused", RunStatus.UNDONE, direction=Direction.UNDO)
 
 
-async def _unrouted(store: SqliteStore) -> None:
+async def _unrouted(store: SqlStore) -> None:
     now = await store.now()
     case = case_of(
         "case_unrouted_1", "mapping_failed", "controller", now - timedelta(minutes=30),

@@ -364,7 +364,8 @@ async def test_a_start_does_not_publish_another_folder(tmp_path: Path) -> None:
 async def test_a_folder_that_cannot_be_connected_is_not_put_in_force(tmp_path: Path) -> None:
     """Else the store would hold a Release that no server can start with, and no server could change."""
     nobody = edited(COMPANY, ('"releases:any:apply", ', ""))
-    lost = nobody + "---\n{kind: system, name: lost, role: erp, connector: http, owner: operator}\n"
+    system = "{kind: system, name: lost, role: erp, connector: stripe, owner: operator, url: env:LOST_URL, secrets: {api_key: env:LOST_KEY}}"
+    lost = f"{nobody}---\n{system}\n"
     prepare(tmp_path, lost)
     with pytest.raises(Misconfigured, match="system lost"):
         async with changing(tmp_path, workers=0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,7 +114,9 @@ def test_a_webhook_is_handed_in_with_its_signature(terminal: Terminal, tmp_path:
     assert answer["verdict"] == "new"
     code, out, _ = terminal.run("send", "billing", str(body), "--secret", "env:HOOK", HOOK=SECRET)
     assert (code, out) == (0, f"receipt {answer['receipt']}: same\n")
-    assert terminal.run("send", "billing", str(body))[0] == 2
+    code, _, err = terminal.run("send", "billing", str(body))
+    assert code == 2
+    assert "--secret env:NAME" in err
 
 
 def test_who_may_not_is_told_why(terminal: Terminal) -> None:
@@ -137,3 +140,17 @@ def test_doctor_names_the_system_that_fails(terminal: Terminal) -> None:
     wrong = [row for row in json.loads(out) if not row["ok"]]
     assert code == 1
     assert [row["check"] for row in wrong] == ["system erp.documents"]
+
+
+def test_doctor_audits_the_store_beside_its_server(terminal: Terminal, tmp_path: Path) -> None:
+    store = terminal.company.folder / "company.db"
+    rows = terminal.json("doctor", "--audit", "--store", f"sqlite:{store}")
+    assert [row["detail"].split(",")[0] for row in rows if row["check"] == "audit"] != []
+    with sqlite3.connect(store) as source, sqlite3.connect(tmp_path / "copy.db") as copy:
+        source.backup(copy)
+        copy.execute("update vote set comment = 'edited'")
+    code, out, _ = terminal.run("doctor", "--audit", "--store", str(tmp_path / "copy.db"))
+    assert code == 1
+    assert "BAD  audit: the vote of person:" in out
+    code, _, err = terminal.run("doctor", "--audit", "--store", "none.db")
+    assert (code, "There is no store at none.db" in err) == (2, True)

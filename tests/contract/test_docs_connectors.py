@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from counterfoil.connectors import conformance, openapi
 from counterfoil.connectors.openapi.settings import PROOFS
-from counterfoil.connectors.sdk import Repeat, SystemConfig
+from counterfoil.connectors.sdk import OperationSpec, Repeat, SystemConfig
 from tests.contract.ledger_server import DOCUMENT, TOKEN
 from tests.contract.trial_http import HOOK_SECRET
 
@@ -26,8 +26,14 @@ def test_the_settings_on_the_page_build_a_connector() -> None:
     settings = YAML(typ="safe", pure=True).load(text)
     settings["openapi"] = str(DOCUMENT.with_name(settings["openapi"]))
     secrets = {"token": TOKEN, "hook_secret": HOOK_SECRET}
+    declared = {
+        name: OperationSpec(name, repeat, horizon=60)
+        for name, repeat in (("erp.payment.post", Repeat.FIND), ("erp.invoice.get", Repeat.READ))
+    }
     connector = openapi.connect(
-        SystemConfig("ledger", "https://ledger.example.com", settings=settings, secrets=secrets)
+        SystemConfig(
+            "ledger", "https://ledger.example.com", settings=settings, secrets=secrets, operations=declared
+        )
     )
     assert set(connector.operations) == {"erp.payment.post", "erp.invoice.get"}
     assert connector.feeds == ("changes",)

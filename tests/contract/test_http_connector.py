@@ -64,12 +64,16 @@ def changed(*path: str, value: Any) -> dict[str, Any]:
 INVOICE = ("operations", "erp.invoice.post")
 PAYMENT = ("operations", "erp.payment.post")
 WRONG: list[tuple[tuple[str, ...], Any, str]] = [
-    (("colour",), "red", "colour: Extra inputs are not permitted"),
-    (("auth",), None, "auth: Field required"),
-    (("auth", "scheme"), "basic", "basic needs the secret username"),
-    ((*INVOICE, "operationId"), "createInvoise", "no operation createInvoise"),
+    (("colour",), "red", "colour: unknown setting `colour`; remove it"),
+    (("auth",), None, "`auth` is missing; add `auth:`"),
+    (("auth", "scheme"), "basic", "the secret `username` is missing"),
+    (
+        (*INVOICE, "operationId"),
+        "createInvoise",
+        "no operation `createInvoise`; did you mean `createInvoice`",
+    ),
     ((*INVOICE, "operationId"), "listInvoices", "listInvoices is a GET, which changes nothing"),
-    ((*INVOICE, "repeat"), "often", "repeat: Input should be"),
+    ((*INVOICE, "repeat"), "often", "`repeat`: expected"),
     ((*INVOICE, "key_header"), None, "createInvoice requires Idempotency-Key"),
     ((*INVOICE, "retention"), 30, "repeat key needs a retention longer than the horizon"),
     ((*INVOICE, "body", "colour"), "red", "createInvoice has no property colour"),
@@ -78,7 +82,7 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     ((*INVOICE, "result", "number"), "/numbre", "there is no 'numbre'"),
     ((*INVOICE, "result"), None, "a write needs pointers to the ids"),
     ((*INVOICE, "find"), None, "repeat key needs a look-up"),
-    ((*INVOICE, "find", "operationId"), "findInvoices", "no operation findInvoices"),
+    ((*INVOICE, "find", "operationId"), "findInvoices", "no operation `findInvoices`"),
     ((*INVOICE, "find", "parameters"), {"ref": "$key"}, "listInvoices has no parameter ref"),
     ((*INVOICE, "find", "items"), "/rows", "/rows does not exist"),
     ((*INVOICE, "find", "match"), {"/customer": "cus_1"}, None),
@@ -89,7 +93,7 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     ((*PAYMENT, "find", "one"), False, "getPayment returns one object"),
     ((*PAYMENT, "find", "parameters"), {}, "getPayment requires reference"),
     ((*PAYMENT, "key_field"), None, "needs the key in key_header"),
-    ((*PAYMENT, "errors"), [{"status": 409, "class": "odd"}], "class: Input should be"),
+    ((*PAYMENT, "errors"), [{"status": 409, "class": "odd"}], "`class`: expected"),
     ((*PAYMENT, "proofs"), [99], "greater than or equal to 100"),
     (
         ("operations", "erp.note.add", "find"),
@@ -101,10 +105,10 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     (("feeds", "changes", "cursor"), "since", "listChanges has no parameter since"),
     (("feeds", "changes", "id"), "/invoice/key", "there is no 'key'"),
     (("feeds", "changes", "next_item"), None, "exactly one of next and next_item"),
-    (("webhook", "scheme"), "rot13", "'rot13' is not one of"),
+    (("webhook", "scheme"), "rot13", "no signature scheme `rot13`; one of "),
     (("webhook", "id"), "webhook-id", "neither a pointer nor header:NAME"),
     (("check",), {"operationId": "getInvoice"}, "check.parameters: getInvoice requires id"),
-    (("openapi",), "nowhere.yaml", "nowhere.yaml cannot be read"),
+    (("openapi",), "nowhere.yaml", "`nowhere.yaml` cannot be read"),
     (("openapi",), {"swagger": "2.0"}, "not an OpenAPI 3 document"),
 ]
 
@@ -131,7 +135,7 @@ def test_all_findings_come_in_one_error() -> None:
     with pytest.raises(Misconfigured) as raised:
         openapi.connect(SystemConfig("ledger", "ledger.example.com", settings=settings))
     lines = str(raised.value).splitlines()
-    for part in ("createInvoise", "since", "rot13", "the secret token", "not an http or https address"):
+    for part in ("createInvoise", "since", "rot13", "the secret `token`", "not an http or https address"):
         assert sum(part in line for line in lines) == 1, (part, lines)
 
 

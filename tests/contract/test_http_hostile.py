@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import json
 import socket
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 
-from counterfoil.web.http import server
 from counterfoil.web.http.limits import MAX_BODY_BYTES, RequestLimits
 from tests.companies.web import Process
 
@@ -238,31 +234,3 @@ async def test_a_slow_body_is_given_up() -> None:
     scope = {"type": "http", "headers": [(b"expect", b"100-continue")], "path": "/", "scheme": "http"}
     await RequestLimits(never_reached, body_seconds=0.05)(scope, silent, send)
     assert sent[0]["status"] == 408
-
-
-async def test_a_connection_that_brings_no_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never_reached(scope: object, receive: object, send: object) -> None:
-        raise AssertionError
-
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.2)
-    listening = server.listen("127.0.0.1", 0)
-    process = uvicorn.Server(uvicorn_config(never_reached))
-    process.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
-    serving = asyncio.create_task(process.serve(sockets=[listening]))
-    try:
-        while not process.started:
-            await asyncio.sleep(0.01)
-        reader, writer = await asyncio.open_connection(*listening.getsockname())
-        writer.write(b"GET / HTTP/1.1\r\nhost:")
-        assert await asyncio.wait_for(reader.read(), 10) == b""
-        writer.close()
-    finally:
-        process.should_exit = True
-        await serving
-        listening.close()
-
-
-def uvicorn_config(asgi: Any) -> uvicorn.Config:
-    config = server.config(asgi)
-    config.lifespan = "off"
-    return config

@@ -54,9 +54,36 @@ async def test_a_restored_store_is_refused_until_a_new_log_begins(tmp_path: Path
     shutil.copy(tmp_path / "backup.db", tmp_path / "store.db")
     with pytest.raises(Misconfigured, match="start a new log"):
         await lived(tmp_path, "dan")
-    for name in ("audit.key", "checkpoint"):
-        (tmp_path / name).rename(tmp_path / f"{name}.old")
+    (tmp_path / "audit.key").rename(tmp_path / "audit.key.old")
+    (published,) = tmp_path.glob("checkpoint-*")
+    published.rename(tmp_path / "old")
     await lived(tmp_path, "dan")
+
+
+async def test_a_second_store_in_one_folder_has_a_log_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "governance").mkdir()
+    (tmp_path / "governance" / "shop.yaml").write_text(COMPANY)
+    await lived(tmp_path, "ann")
+    (tmp_path / "store.db").rename(tmp_path / "first.db")
+    await lived(tmp_path, "bob")
+    (tmp_path / "store.db").rename(tmp_path / "second.db")
+    (tmp_path / "first.db").rename(tmp_path / "store.db")
+    await lived(tmp_path, "cid")
+    assert len(list(tmp_path.glob("checkpoint*"))) == 2
+
+
+async def test_a_checkpoint_of_an_earlier_version_gets_the_id_of_its_store(tmp_path: Path) -> None:
+    (tmp_path / "governance").mkdir()
+    (tmp_path / "governance" / "shop.yaml").write_text(COMPANY)
+    await lived(tmp_path, "ann")
+    (published,) = tmp_path.glob("checkpoint-*")
+    published.rename(tmp_path / "checkpoint")
+    await lived(tmp_path, "bob")
+    assert list(tmp_path.glob("checkpoint*")) == [published]
+    published.rename(tmp_path / "checkpoint")
+    (tmp_path / "store.db").unlink()
+    with pytest.raises(Misconfigured, match=f"{tmp_path}/checkpoint is of another store, move it away"):
+        await lived(tmp_path, "cid")
 
 
 async def test_the_same_number_of_leaves_is_not_the_same_history(tmp_path: Path) -> None:

@@ -274,9 +274,9 @@ def test_without_a_hook_secret_nothing_gets_in() -> None:
 
 
 WRONG: list[tuple[Mapping[str, Any], list[str]]] = [
-    ({"secrets": {}}, ["secret username is missing", "secret password is missing"]),
+    ({"secrets": {}}, ["secret `username` is missing", "secret `password` is missing"]),
     ({"url": "desk.example.com"}, ["not an http or https address"]),
-    ({"settings": {"colour": "red"}}, ["unknown settings: colour"]),
+    ({"settings": {"colour": "red"}}, ["unknown setting `colour`"]),
     ({"url": "x", "settings": {"colour": "red"}}, ["not an http", "colour"]),
 ]
 

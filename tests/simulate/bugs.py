@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from counterfoil.core.approval import Approval
 from counterfoil.flow.runs import executor
 from counterfoil.flow.runs.effects import EffectSender
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.rules.workflow import calls, steps, undo
 from counterfoil.store.memory import effects, foils, intake, runs, turns
-from counterfoil.store.port.people import Decide
 from tests.simulate.plan import AtCommit, NewFact, Plan, Votes
 from tests.simulate.plan import planned as planned_seed
 
@@ -129,7 +129,7 @@ BUGS = (
     _bug("an older version moves the head back", 3, (
         intake, "merge_head", "newest is None or newest <= order", "True")),
     _bug("a requester may approve", 2, (
-        Decide, "refusal", "approval.requester in (person.id, person.email)", "False")),
+        Approval, "part_of", "part_in_request(self.requester, self.senders, person)", "None")),
     _bug("a timer is lost", 0, (turns, "write_run", "else t.due", "else None")),
     _bug("a turn has no leaf", 0, (turns, "write_run", 'db.leaf("turned"', '(lambda *a, **k: None)("turned"')),
     _bug("a break has no Case", 7, (

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from counterfoil.connectors.sdk import Request
-from counterfoil.core.approval import ApprovalState
+from counterfoil.core.approval import ApprovalState, part_in_request
 from counterfoil.core.case import CaseState
 from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, Effect, EffectState
 from counterfoil.core.errors import ErrorClass
@@ -19,6 +19,7 @@ from counterfoil.core.matching import FoilState
 from counterfoil.core.run import TERMINAL, Run, RunStatus
 from counterfoil.model import Model
 from counterfoil.rules.workflow.state import load
+from counterfoil.store.audit import audit
 from counterfoil.store.check import violations
 from counterfoil.store.dump import dump_memory
 from tests.simulate.systems import System
@@ -101,7 +102,8 @@ class Judge:
                 for v in self.store.tables.votes.values()
                 if v.approval == id_ and v.approve
             ]
-            live = [p for p in people if p.active and approval.requester not in (p.id, p.email)]
+            requester, senders = approval.requester, approval.senders
+            live = [p for p in people if p.active and part_in_request(requester, senders, p) is None]
             if not approval.automatic and len(live) < approval.quorum:
                 self.say(
                     f"9: {effect.id} is sent with {len(live)} of {approval.quorum} active approvers of {id_}"
@@ -135,6 +137,7 @@ class Judge:
         """Everything that the rows alone must show."""
         dump = dump_memory(self.store.tables)
         self.found += violations(dump, self.latest, self._irreversible)
+        self.found += audit(dump, self.store.audit_tree(), lambda _: "")
         ids = [(r.system, r.ext_id) for r in dump.receipts]
         if len(ids) != len(set(ids)):
             self.say("4: a delivery is kept twice")

@@ -17,7 +17,7 @@ LENGTH = 150.0
 ASKER = "ann"
 PERSONS = {
     "ann": ("agent",),
-    "lea": ("lead",),
+    "lea": ("agent", "lead"),
     "leo": ("lead",),
     "fay": ("finance",),
     "flo": ("finance",),

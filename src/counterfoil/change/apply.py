@@ -155,7 +155,10 @@ class _PlanApplication:
         now = await self.of._store.now()
         missing = [a for a in approvals if a.state is not ApprovalState.GRANTED or a.expires <= now]
         if missing:
-            raise Refused("; ".join(_explain_missing(a, now) for a in missing), ErrorClass.CONFLICT)
+            what = "; ".join(_explain_missing(a, now) for a in missing)
+            raise Refused(
+                f"The plan lacks {len(missing)} of {len(approvals)} approvals: {what}", ErrorClass.CONFLICT
+            )
         return f"{len(approvals)} granted"
 
     async def _try_connectors(self, systems: Sequence[str]) -> str:

@@ -107,7 +107,7 @@ class Planner:
             base=old.digest,
             revision=new.digest,
             approvals=[approval.name for approval in rules.approvals],
-            systems=to_build(old.systems, new.systems),
+            systems=to_build(old, new),
             migrate=migratable if migrate else (),
             watch=sorted({change.name for change in differences if change.kind == "workflow"}),
         )

@@ -57,10 +57,11 @@ def plan(
 
 def _read(dir: Path, environment: str) -> tuple[Model, dict[tuple[str, str], str]]:
     """Return the folder's model and the place of each document. Raises CommandFailed if `check` finds errors."""
+    from counterfoil.change.connector_checks import ConnectorChecks
     from counterfoil.model import read
 
     require_folder(dir)
-    model, findings = read(dir, environment=environment)
+    model, findings = read(dir, environment=environment, also=ConnectorChecks())
     wrong = errors(findings)
     if wrong:
         for finding in wrong:

@@ -62,8 +62,10 @@ class Server:
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._json(self.request("POST", path, json=dict(body)))
 
-    def post_raw(self, path: str, body: bytes, headers: Mapping[str, str]) -> Any:
-        return self._json(self.request("POST", path, content=body, headers=dict(headers)))
+    def post_raw(self, path: str, body: bytes, headers: Mapping[str, str], unauthorized: str = "") -> Any:
+        """Send bytes and return the JSON. `unauthorized` is the advice after a 401."""
+        answer = self.request("POST", path, content=body, headers=dict(headers))
+        return self._json(answer, unauthorized)
 
     def rows(self, path: str, limit: int, **query: Any) -> list[dict[str, Any]]:
         """Return up to `limit` rows of a list, reading as many pages as needed."""
@@ -87,7 +89,7 @@ class Server:
                 "or set COUNTERFOIL_URL to its address."
             ) from None
 
-    def _json(self, answer: httpx2.Response) -> Any:
+    def _json(self, answer: httpx2.Response, unauthorized: str = "") -> Any:
         try:
             body = read_json(answer.content)
         except WireRefused:
@@ -96,9 +98,13 @@ class Server:
             return body
         if isinstance(body, dict) and "detail" in body:
             hint = ""
-            if answer.status_code == 401 and not self._has_token:
+            if answer.status_code == 401 and unauthorized:
+                hint = f" {unauthorized}"
+            elif answer.status_code == 401 and not self._has_token:
                 hint = f" No token was found: set COUNTERFOIL_TOKEN, or run the command in the folder of {TOKEN_FILE}."
-            raise CommandFailed(f"{body.get('title', 'Refused')}: {body['detail']}{hint}")
+            # The detail of a conflict says what is in the way; the title would only repeat that something is.
+            title = "" if answer.status_code == 409 else f"{body.get('title', 'Refused')}: "
+            raise CommandFailed(f"{title}{body['detail']}{hint}")
         raise CommandFailed(
             f"{self.url} answered {answer.status_code}, but not as Counterfoil's API does; check COUNTERFOIL_URL."
         )

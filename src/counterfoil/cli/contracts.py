@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
+from counterfoil.cli import contract_changes
+from counterfoil.cli.contract_changes import JudgedChange
 from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import Format, FormatOption, say, write_findings, write_json
 from counterfoil.core.finding import Finding
@@ -39,6 +42,17 @@ class DirectionName(StrEnum):
     FULL = "full"
 
 
+class DiffFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+class UndecidedChanges(StrEnum):
+    BREAK = "break"
+    WARN = "warn"
+
+
 @contracts.command("diff")
 def diff(
     base: Annotated[Path, typer.Argument(help="The old version: a JSON or YAML file.")],
@@ -54,24 +68,41 @@ def diff(
         DirectionName,
         typer.Option(help="Compatibility to check: old values under new (backward), the reverse, or both."),
     ] = DirectionName.BACKWARD,
+    undecided: Annotated[
+        UndecidedChanges, typer.Option(help="Effect of undecided changes on the exit code.")
+    ] = UndecidedChanges.WARN,
     reads: Annotated[
         Path | None, typer.Option(help="A file that declares the fields a consumer reads and sends.")
     ] = None,
-    format: FormatOption = Format.TEXT,
+    overrides: Annotated[
+        Path | None, typer.Option(help="A file with severities of rules and accepted changes.")
+    ] = None,
+    base_prefix: Annotated[str, typer.Option(help="Prefix of the paths of BASE to ignore.")] = "",
+    revision_prefix: Annotated[str, typer.Option(help="Prefix of the paths of REVISION to ignore.")] = "",
+    breaking_only: Annotated[bool, typer.Option(help="Show breaking changes only.")] = False,
+    format: Annotated[
+        DiffFormat, typer.Option("--format", help="Output format: text, json or markdown.")
+    ] = DiffFormat.TEXT,
 ) -> None:
     """Compare two versions of a contract.
 
-    Exit code 1: there is a breaking change.
+    Exit code 1: there is a breaking change, or with --undecided=break an undecided one. Exit code 2: a file cannot be
+    read.
     """
     from counterfoil.contracts.load import UnreadableDescription, read
     from counterfoil.contracts.openapi.reads import InvalidReads
+    from counterfoil.contracts.overrides import InvalidOverrides, Overrides, read_overrides
 
     selected = profile or (ProfileName.CONSUMER if reads is not None else ProfileName.STANDARD)
     if reads is not None and selected is not ProfileName.CONSUMER:
         raise CommandFailed(f"--reads works with --profile consumer only, not with {selected}.")
     try:
-        old, new = _load(base), _load(revision)
+        old, new = (
+            _without_prefix(_load(base), base_prefix),
+            _without_prefix(_load(revision), revision_prefix),
+        )
         declared = read(reads) if reads is not None else None
+        own = read_overrides(read(overrides)) if overrides is not None else Overrides()
         kinds = {kind or _detect_kind(old, base), kind or _detect_kind(new, revision)}
         if len(kinds) > 1:
             raise CommandFailed(f"{base} and {revision} are of different kinds: {', '.join(sorted(kinds))}.")
@@ -79,20 +110,51 @@ def diff(
         changes = list(_changes(both, old, new, selected, direction, declared))
     except InvalidReads as error:
         raise CommandFailed(f"{reads}: {error}") from error
+    except InvalidOverrides as error:
+        raise CommandFailed(f"{overrides}: {error}") from error
     except UnreadableDescription as error:
         raise CommandFailed(str(error)) from error
-    breaking = any(change.breaking for _, change in changes)
-    if format is Format.JSON:
-        write_json(
-            {
-                "kind": both, "profile": selected, "direction": direction, "breaking": breaking,
-                "changes": [_json(way, change) for way, change in changes],
-            }
-        )  # fmt: skip
-    else:
-        _show(changes, f"{both}, profile {selected}, {direction}", several=direction is DirectionName.FULL)
-    if breaking:
+    today = datetime.now(UTC).date()
+    judged = [JudgedChange(way, *own.judge(change, today)) for way, change in changes]
+    header = {"kind": both, "profile": selected, "direction": direction}
+    _write(judged, header, format, breaking_only=breaking_only)
+    for entry in own.unused((change for _, change in changes), today):
+        typer.echo(
+            f"{overrides}: no change is accepted by {entry.fingerprint or entry.rule} any more", err=True
+        )
+    if is_breaking(judged) or (undecided is UndecidedChanges.BREAK and is_undecided(judged)):
         raise typer.Exit(1)
+
+
+def _write(
+    judged: list[JudgedChange], header: dict[str, Any], format: DiffFormat, *, breaking_only: bool
+) -> None:
+    if format is DiffFormat.JSON:
+        rows = [_json(item) for item in judged if item.change.breaking or not breaking_only]
+        verdicts = {"breaking": is_breaking(judged), "undecided": is_undecided(judged)}
+        write_json({**header, **verdicts, "changes": rows})
+        return
+    lines = contract_changes.markdown if format is DiffFormat.MARKDOWN else contract_changes.text
+    what = f"{header['kind']}, profile {header['profile']}, {header['direction']}"
+    several = header["direction"] is DirectionName.FULL
+    for line in lines(judged, what, several=several, only_breaking=breaking_only):
+        say(line)
+
+
+def is_breaking(judged: list[JudgedChange]) -> bool:
+    return any(item.change.breaking for item in judged)
+
+
+def is_undecided(judged: list[JudgedChange]) -> bool:
+    return any(not item.change.decided and not item.accepted for item in judged)
+
+
+def _without_prefix(description: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Return a description whose paths begin after a prefix, so that two dated versions have the same paths."""
+    paths = description.get("paths")
+    if not prefix or not isinstance(paths, dict):
+        return description
+    return {**description, "paths": {str(path).removeprefix(prefix): item for path, item in paths.items()}}
 
 
 def _load(path: Path) -> Any:
@@ -156,44 +218,18 @@ def _compare(
     return compare(first, second, profile.value, reads=declared)
 
 
-def _json(way: str, change: Change) -> dict[str, Any]:
+def _json(item: JudgedChange) -> dict[str, Any]:
+    change = item.change
     row = {
-        "rule": change.rule, "where": change.where, "direction": way, "breaking": change.breaking,
-        "decided": change.decided, "users": change.users, "message": change.message,
+        "rule": change.rule, "where": change.where, "direction": item.way, "breaking": change.breaking,
+        "decided": change.decided, "users": change.users, "used_by": list(change.used_by), "message": change.message,
+        "fingerprint": change.fingerprint,
     }  # fmt: skip
+    if item.accepted:
+        row["accepted"] = item.accepted
     if change.example is not msgspec.UNSET:
         row["example"] = change.example
     return row
-
-
-def _show(changes: list[tuple[str, Change]], what: str, *, several: bool) -> None:
-    breaking = [item for item in changes if item[1].breaking]
-    undecided = [item for item in changes if not item[1].breaking and not item[1].decided]
-    harmless = [item for item in changes if not item[1].breaking and item[1].decided]
-    for title, group in (
-        ("Breaking", breaking),
-        ("Undecided (the rules cannot tell; not counted as breaking)", undecided),
-        ("Not breaking", harmless),
-    ):
-        if not group:
-            continue
-        say(f"{title}:")
-        for way, change in group:
-            places = f"  ({change.users} places)" if change.users > 1 else ""
-            direction = f" [{way}]" if several else ""
-            say(f"  {change.rule}{direction}  {change.where or '/'}{places}")
-            say(f"      {change.message}")
-            if change.example is not msgspec.UNSET and change.breaking:
-                say(f"      example: {_example_text(change.example)}")
-        say("")
-    say(f"{len(breaking)} breaking, {len(undecided)} undecided, {len(harmless)} other changes ({what})")
-
-
-def _example_text(example: Any) -> str:
-    import json
-
-    text = json.dumps(example, ensure_ascii=False, default=str)
-    return text if len(text) <= 160 else text[:157] + "..."
 
 
 @contracts.command("lint")

@@ -47,12 +47,13 @@ def check(
 
     The check covers every environment, region and legal entity. Exit code 1: there is an error.
     """
+    from counterfoil.change.connector_checks import ConnectorChecks
     from counterfoil.model import read
     from counterfoil.model.lint import lint_documents
     from counterfoil.prove import proven
 
     require_folder(dir)
-    model, findings = read(dir, environment=environment or None)
+    model, findings = read(dir, environment=environment or None, also=ConnectorChecks())
     reported = {(f.file, f.line) for f in findings}
     findings += (f for f in lint_documents(model.documents) if (f.file, f.line) not in reported)
     if not no_prove and not errors(findings):
@@ -259,10 +260,15 @@ def explain(
         )  # fmt: skip
     else:
         for path, value in result.reads.items():
-            say(f"  {path} = {_value_text(value)}")
+            say(f"  {path} = {_value_text(value)}" if sample is not None else f"  reads {path}")
         for lookup in result.lookups:
             say(f"  looks up {lookup}")
-        say(f"{_value_text(result.value)}  ({result.type})" if not result.problem else result.problem)
+        if result.problem:
+            say(result.problem)
+        elif sample is None and result.reads:
+            say(f"a value of type {result.type}; give what it reads with --sample FILE")
+        else:
+            say(f"{_value_text(result.value)}  ({result.type})")
     if result.problem:
         raise typer.Exit(1)
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from counterfoil.cli.client import Server
-from counterfoil.cli.operate import Limit, Text
+from counterfoil.cli.operate import Limit, Text, require_word
 from counterfoil.cli.output import (
     Format,
     FormatOption,
@@ -20,6 +20,7 @@ from counterfoil.cli.output import (
     write_rows,
     write_table,
 )
+from counterfoil.core.matching import FoilState
 
 AsOfOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="States as known at a time, such as 2026-11-30T18:00:00Z.")
@@ -49,6 +50,7 @@ def foils(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """List counterfoils with state and amount."""
+    require_word("state", state, FoilState)
     query = {"state": state, "key": key, "run": run, "rule": rule, "owner": owner, "entity": entity}
     with Server() as server:
         rows = server.rows("/v1/foils", limit, **query, as_of=as_of, effective_by=effective_by)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,10 +25,23 @@ from counterfoil.cli.output import (
     write_table,
 )
 from counterfoil.connectors import signature
+from counterfoil.core.approval import ApprovalState
+from counterfoil.core.case import CaseState
 from counterfoil.core.errors import Misconfigured
+from counterfoil.core.finding import did_you_mean
+from counterfoil.core.run import RunStatus
 
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of rows, newest first.")]
 Text = Annotated[str | None, typer.Option()]
+UNSIGNED = "The body was sent unsigned: name the signing secret with --secret env:NAME or file:PATH, and its --scheme."
+
+
+def require_word(option: str, value: str | None, words: Iterable[str]) -> None:
+    """Raise CommandFailed if the value of an option is not one of its words: the list would be empty, as if all were well."""
+    names = list(words)
+    if value is not None and value not in names:
+        fix = did_you_mean(value, names, f"one of {', '.join(names)}")
+        raise CommandFailed(f"--{option} {value} does not exist; {fix}")
 
 
 def runs(
@@ -40,6 +53,7 @@ def runs(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """List Runs with state and exposure."""
+    require_word("status", status, RunStatus)
     with Server() as server:
         rows = server.rows("/v1/runs", limit, workflow=workflow, status=status, state=state, key=key)
     write_rows(
@@ -124,6 +138,7 @@ def cases(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """List Cases with owner and deadline."""
+    require_word("state", state, (*CaseState, "all"))
     with Server() as server:
         rows = server.rows("/v1/cases", limit, state=None if state == "all" else state, owner=owner, run=run)
     write_rows(
@@ -147,6 +162,7 @@ def approvals(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """List approvals with amount, roles and expiry."""
+    require_word("state", state, (*ApprovalState, "all"))
     with Server() as server:
         rows = server.rows("/v1/approvals", limit, state=None if state == "all" else state, run=run)
     write_rows(
@@ -236,7 +252,8 @@ def send(
         except Misconfigured as error:
             raise CommandFailed(str(error)) from error
     with Server() as server:
-        answer = server.post_raw(f"/v1/receipts/{quote(system, safe='')}", body, headers)
+        unsigned = "" if secret is not None else UNSIGNED
+        answer = server.post_raw(f"/v1/receipts/{quote(system, safe='')}", body, headers, unsigned)
     if format is Format.JSON:
         write_json(answer)
     else:

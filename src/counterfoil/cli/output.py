@@ -40,7 +40,7 @@ def console() -> Console:
 
 
 def write_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=_exact) + "\n")
+    say(json.dumps(value, indent=2, ensure_ascii=False, default=_exact))
 
 
 def _exact(value: Any) -> Any:
@@ -100,8 +100,13 @@ def format_minute(moment: str | None) -> str:
 
 
 def say(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(_printable(text) + "\n")
 
 
 def complain(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(_printable(text) + "\n")
+
+
+def _printable(text: str) -> str:
+    """Return the text with an escape for each lone surrogate: a file name may have bytes that are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,11 @@ from counterfoil.cli.client import require_folder
 from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import complain
 from counterfoil.core.errors import CounterfoilError
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from counterfoil.application import Application
 
 HOME = Path(".counterfoil")
 Folder = Annotated[Path, typer.Argument(help="The governance folder.")]
@@ -32,12 +37,12 @@ EnvironmentOption = Annotated[
     ),
 ]
 POSTGRES = ("postgresql://", "postgres://")
-_SQLITE = "sqlite:.counterfoil/counterfoil.db"
+SQLITE_STORE = "sqlite:.counterfoil/counterfoil.db"
 
 
 def up(
     dir: Folder = Path("."),
-    store: StoreOption = _SQLITE,
+    store: StoreOption = SQLITE_STORE,
     workers: Annotated[
         int,
         typer.Option(
@@ -56,13 +61,32 @@ def up(
         )
     _set_environment(environment)
     HOME.mkdir(mode=0o700, exist_ok=True)
-    complain(f"Counterfoil on http://{host}:{port}")
     from counterfoil.serving import serve
-    from counterfoil.web.http.server import build, config
+    from counterfoil.web.http.connections import ConnectionLimits
+    from counterfoil.web.http.proxies import public_address
+    from counterfoil.web.http.server import build, config, listen
 
-    with _workers(workers - 1, dir, store):
+    try:
+        public = public_address(os.environ)
+    except CounterfoilError as error:
+        raise CommandFailed(str(error)) from error
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        raise CommandFailed(
+            f"the server cannot listen on {host} port {port}: {error.strerror}. Select another with --port."
+        ) from error
+    address = f"[{host}]" if ":" in host else host
+    place = f"http://{address}:{listener.getsockname()[1]}"
+
+    def configure(app: Application, host: str, port: int) -> uvicorn.Config:
+        return config(build(app, public=public), host, port, ConnectionLimits(public=public))
+
+    with listener, _workers(workers - 1, dir, store):
         _run_to_exit(
-            lambda: serve(dir, store, host, port, workers, lambda app, h, p: config(build(app), h, p))
+            lambda: serve(
+                dir, store, listener, workers, configure, lambda: complain(f"Counterfoil on {place}")
+            )
         )
 
 
@@ -98,7 +122,7 @@ def _worker_environment(number: int) -> dict[str, str]:
 
 
 def worker(
-    dir: Folder = Path("."), store: StoreOption = _SQLITE, environment: EnvironmentOption = ""
+    dir: Folder = Path("."), store: StoreOption = SQLITE_STORE, environment: EnvironmentOption = ""
 ) -> None:
     """Run one more worker on PostgreSQL."""
     from counterfoil.serving import work

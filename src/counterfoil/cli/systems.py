@@ -15,9 +15,12 @@ from typing import Annotated, Any
 import typer
 
 from counterfoil import __version__
+from counterfoil.cli.audit_checks import Check, audit_checks, verifier_check
 from counterfoil.cli.client import TOKEN_FILE, Server, token
 from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import Format, FormatOption, say, write_json, write_rows
+from counterfoil.cli.processes import HOME, SQLITE_STORE, StoreOption
+from counterfoil.core.errors import CounterfoilError
 
 connectors = typer.Typer(
     help="Installed connectors and their conformance suite.", invoke_without_command=True
@@ -102,12 +105,26 @@ async def _run_suite(trial: str) -> Any:
         sys.path.remove(str(Path.cwd()))
 
 
-def doctor(format: FormatOption = Format.TEXT) -> None:
+def doctor(
+    audit: Annotated[
+        bool,
+        typer.Option(
+            "--audit", help="Recompute the audit log of the store instead, with or without a running server."
+        ),
+    ] = False,
+    store: StoreOption = SQLITE_STORE,
+    format: FormatOption = Format.TEXT,
+) -> None:
     """Diagnose the installation.
 
-    It checks server, store, systems, clock and versions, and gives advice. Exit code 1: a check fails.
+    It checks server, store, systems, clock and versions, and gives advice. With `--audit` it reads the store itself and
+    names what was edited, deleted or truncated behind the audit log. Exit code 1: a check fails.
     """
-    checks = _local_checks() + _server_checks()
+    try:
+        more = audit_checks(store, HOME) if audit else _server_checks()
+        checks = _local_checks() + verifier_check(HOME) + more
+    except CounterfoilError as error:
+        raise CommandFailed(str(error)) from error
     rows = [{"check": check, "ok": ok, "detail": detail, "do": do} for check, ok, detail, do in checks]
     if format is Format.JSON:
         write_json(rows)
@@ -118,9 +135,6 @@ def doctor(format: FormatOption = Format.TEXT) -> None:
                 say(f"     {row['do']}")
     if not all(row["ok"] for row in rows):
         raise typer.Exit(1)
-
-
-Check = tuple[str, bool, str, str]
 
 
 def _local_checks() -> list[Check]:

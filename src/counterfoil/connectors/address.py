@@ -16,6 +16,11 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # Addresses of cloud metadata services (credentials) outside the link-local range.
+# Special-purpose ranges that `ipaddress` of this Python calls global: https://www.iana.org/assignments/iana-ipv4-special-registry.
+_SPECIAL = tuple(
+    ipaddress.ip_network(text)
+    for text in ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "2001::/23", "3fff::/20", "5f00::/16")
+)
 _METADATA = frozenset(
     map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16"))
 )
@@ -58,6 +63,8 @@ class Reach:
             return self.loopback or host in self.private
         if address.is_reserved:
             return False
+        if any(address in network for network in _SPECIAL if network.version == address.version):
+            return host in self.private
         site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
         return (address.is_global and not site_local) or host in self.private
 

@@ -8,6 +8,7 @@ from typing import cast
 
 from counterfoil.connectors.sdk import Connect, Connector, SystemConfig
 from counterfoil.core.errors import Misconfigured
+from counterfoil.core.finding import did_you_mean
 
 GROUP = "counterfoil.connectors"
 
@@ -22,7 +23,8 @@ def load(name: str) -> Connect:
     points = installed()
     if name not in points:
         names = ", ".join(points) or "none"
-        raise Misconfigured(f"no connector named {name!r} is installed; installed connectors: {names}")
+        near = did_you_mean(name, points, f"installed connectors: {names}")
+        raise Misconfigured(f"no connector named {name!r} is installed; {near}")
     try:
         connect = points[name].load()
     except (ImportError, AttributeError) as error:

@@ -23,17 +23,12 @@ from urllib.parse import unquote
 import httpx2
 
 from counterfoil.connectors.address import Reach
-from counterfoil.connectors.sdk import SystemConfig
+from counterfoil.connectors.sdk import SystemConfig, WrongConfiguration
+from counterfoil.connectors.settings import client_settings
 from counterfoil.core.errors import Misconfigured, TryAgain, Uncertain
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Resolves host and port to addresses. Raises OSError if there are none."""
-
-SETTINGS = frozenset((
-    "allowed_hosts", "private_hosts", "loopback", "ca_file", "connect_timeout", "read_timeout", "max_response",
-    "max_connections",
-))  # fmt: skip
-"""Settings of a system that `Http.of` reads."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
 _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?")
@@ -116,20 +111,23 @@ class Http:
     def of(cls, config: SystemConfig, *, headers: Mapping[str, str] | None = None) -> Http:
         """Return the client of a configured system. Settings: `allowed_hosts`, `private_hosts`, `loopback`, `ca_file`,
         `connect_timeout`, `read_timeout`, `max_response`, `max_connections`. Each has a default."""
-        settings = config.settings
-        reach = Reach(
-            hosts=frozenset(settings.get("allowed_hosts", ())),
-            private=frozenset(settings.get("private_hosts", ())),
-            loopback=bool(settings.get("loopback", False)),
+        settings, problems = client_settings(config)
+        if problems:
+            raise WrongConfiguration(problems)
+        return cls(
+            config.url,
+            reach=Reach(
+                hosts=frozenset(settings.allowed_hosts),
+                private=frozenset(settings.private_hosts),
+                loopback=settings.loopback,
+            ),
+            headers=headers,
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+            max_response=settings.max_response,
+            max_connections=settings.max_connections,
+            tls=settings.tls(),
         )
-        limits = ("connect_timeout", "read_timeout", "max_response", "max_connections")
-        chosen: dict[str, Any] = {name: settings[name] for name in limits if name in settings}
-        if ca_file := settings.get("ca_file"):
-            try:
-                chosen["tls"] = ssl.create_default_context(cafile=str(ca_file))
-            except OSError as error:
-                raise Misconfigured(f"system {config.name}: ca_file cannot be used: {error}") from None
-        return cls(config.url, reach=reach, headers=headers, **chosen)
 
     async def request(
         self,

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from counterfoil.core.errors import ErrorClass, Refused, TryAgain
+from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 
 Json: TypeAlias = Any
 """A JSON value read exactly: numbers are int or Decimal, never float."""
@@ -153,6 +153,29 @@ class SystemConfig:
     account: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    operations: Mapping[str, OperationSpec] = field(default_factory=dict)
+    """The operations of the system as governance declares them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingProblem:
+    """One fault of a configuration, with its path in the document of the system: `("settings", "zone")`."""
+
+    path: tuple[str | int, ...]
+    message: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        place = ".".join(map(str, self.path[1:] if self.path[0] == "settings" else self.path))
+        return f"{place or 'settings'}: {self.message}" + (f"; {self.fix}" if self.fix else "")
+
+
+class WrongConfiguration(Misconfigured):
+    """All faults of one configuration, a line each."""
+
+    def __init__(self, problems: Sequence[SettingProblem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
 
 
 class Connector(Protocol):
@@ -210,6 +233,10 @@ class BulkConnector(Protocol):
 
 
 class Connect(Protocol):
-    """Entry point of the group `counterfoil.connectors`: builds a connector from its configuration."""
+    """Entry point of the group `counterfoil.connectors`: builds a connector from its configuration.
+
+    It checks the whole configuration, raises one WrongConfiguration with all faults, and opens nothing before the first call:
+    `counterfoil check` builds connectors without network and with invented secrets.
+    """
 
     def __call__(self, config: SystemConfig) -> Connector: ...

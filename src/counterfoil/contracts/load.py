@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml  # type: ignore[import-untyped]
+from yaml.composer import Composer, ComposerError  # type: ignore[import-untyped]
 
 from counterfoil.contracts.json_parts import escape
 from counterfoil.contracts.openapi.document import references
@@ -26,6 +27,17 @@ DEEP_CONTAINERS = 5_000
 """Nesting that the YAML parser in C can handle; its stack ends at about four times as many containers."""
 FILES_KEY = "x-files"
 """Key under which the files next to a description are inserted into it."""
+
+
+_VALUES = frozenset(("example", "examples", "default", "enum", "const"))
+"""Keywords whose content is a value: a `$ref` in it is data."""
+_NAMED = frozenset(
+    ("properties", "patternProperties", "definitions", "$defs", "dependentSchemas", "dependencies", "schemas", "parameters",
+     "headers", "responses", "requestBodies", "callbacks", "links", "securitySchemes", "paths", "webhooks", "content",
+     "encoding", "channels", "messages", "operations", "servers", "variables", "messageTraits", "operationTraits",
+     "pathItems", "replies", "correlationIds")
+)  # fmt: skip
+"""Keywords whose content has names as keys."""
 
 
 class UnreadableDescription(ValueError):
@@ -78,6 +90,20 @@ for _tag, _pattern, _first in (
 _Yaml.add_constructor("tag:yaml.org,2002:float", _Yaml.number)
 _Yaml.add_constructor("tag:yaml.org,2002:int", _Yaml.whole)
 _Yaml.add_constructor("tag:yaml.org,2002:map", _Yaml.construct_mapping)
+
+
+class _RepeatedAnchors(Composer, _Yaml):  # type: ignore[misc]
+    """YAML in which an anchor may be set again, as version 1.2 allows. Slower: nodes are built in Python."""
+
+    def __init__(self, stream: Any) -> None:
+        _Fast.__init__(self, stream)
+        self.anchors: dict[str, Any] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        if not isinstance(event, yaml.AliasEvent):
+            self.anchors.pop(event.anchor, None)
+        return super().compose_node(parent, index)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -143,7 +169,12 @@ def _yaml(data: bytes) -> Any:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > LIMITS.depth:
                 raise UnreadableDescription(f"nested deeper than {LIMITS.depth}")
-        value = yaml.load(text, Loader=_Yaml)  # noqa: S506 - it builds plain values only
+        try:
+            value = yaml.load(text, Loader=_Yaml)  # noqa: S506 - it builds plain values only
+        except ComposerError as error:
+            if "duplicate anchor" not in str(error):
+                raise
+            value = yaml.load(text, Loader=_RepeatedAnchors)  # noqa: S506
     except UnicodeDecodeError as error:
         raise UnreadableDescription(f"byte {error.start}: not UTF-8") from error
     except (yaml.YAMLError, ValueError) as error:
@@ -201,7 +232,8 @@ class _Bundle:
             bundled[FILES_KEY] = self._files
         return bundled
 
-    def _rewrite(self, node: Any, folder: Path, inside: str) -> Any:
+    def _rewrite(self, node: Any, folder: Path, inside: str, *, names: bool = False) -> Any:
+        """Return a part with its references into this document. `names`: its keys are names, not keywords."""
         if isinstance(node, list):
             return [self._rewrite(item, folder, inside) for item in node]
         if not isinstance(node, dict):
@@ -210,8 +242,10 @@ class _Bundle:
         for key, value in node.items():
             if key == "$ref" and isinstance(value, str):
                 rewritten[key] = self._reference(value, folder, inside)
+            elif key in _VALUES and not names:
+                rewritten[key] = value
             else:
-                rewritten[key] = self._rewrite(value, folder, inside)
+                rewritten[key] = self._rewrite(value, folder, inside, names=key in _NAMED and not names)
         return rewritten
 
     def _reference(self, reference: str, folder: Path, inside: str) -> str:
@@ -219,14 +253,12 @@ class _Bundle:
         if not place:
             return f"#/{FILES_KEY}/{escape(inside)}{pointer}" if inside else reference
         if "://" in place:
-            return reference  # never fetched; the comparison reports it as unresolved
+            return reference  # never fetched; the comparison reports it as unresolved, as a missing file
         path = (folder / place).resolve()
         if path == self._path.resolve():
             return f"#{pointer}"
-        if not path.is_relative_to(self._folder):
-            raise UnreadableDescription(
-                f"{self._path}: {reference} refers outside the folder of the description"
-            )
+        if not path.is_relative_to(self._folder) or not path.is_file():
+            return reference
         name = path.relative_to(self._folder).as_posix()
         if name not in self._files:
             if len(self._files) >= MAX_FILES:

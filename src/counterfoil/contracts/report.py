@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
@@ -33,6 +34,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """False if the rules cannot decide it; such a change breaks under `strict`."""
     users: int = 1
     """Number of places of the description that use the changed component."""
+    used_by: tuple[str, ...] = ()
+    """Operations that reach the changed place, by method and path: `GET /orders/{id}`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Short identifier that stays equal while rule, place and message do."""
+        text = "\n".join((self.rule, self.where, self.message))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -43,3 +52,7 @@ class Report(msgspec.Struct, frozen=True):
     @property
     def breaking(self) -> bool:
         return any(change.breaking for change in self.changes)
+
+    @property
+    def undecided(self) -> bool:
+        return any(not change.decided for change in self.changes)

@@ -6,12 +6,15 @@ Requester and approvers are compared as persons.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from counterfoil.core.money import Money
+from counterfoil.core.people import Person, fold_name
 
 
 class ApprovalState(StrEnum):
@@ -31,6 +34,17 @@ APPROVAL_MOVES: dict[ApprovalState, frozenset[ApprovalState]] = {
 }
 
 
+Part: TypeAlias = Literal["requester", "sender"]
+
+
+def part_in_request(requester: str, senders: Iterable[str], person: Person) -> Part | None:
+    """Return the part that a person has in a request. Earlier versions stored the requester as the event named it."""
+    names = person.names()
+    if fold_name(requester) in names:
+        return "requester"
+    return "sender" if any(fold_name(sender) in names for sender in senders) else None
+
+
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """Request for the decisions of `quorum` persons on one subject, and its state."""
 
@@ -45,10 +59,23 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[str, ...]
     quorum: int
     requester: str
+    """Id of the person who requested it, or `system/NAME` if no person did."""
+    senders: tuple[str, ...] = ()
+    """Ids of the persons who sent the events that it rests on: they do not decide either."""
     state: ApprovalState = ApprovalState.OPEN
     expires: datetime
     created_at: datetime
     automatic: bool = False
+
+    def part_of(self, person: Person) -> Part | None:
+        """Return the part that a person has in the request, which keeps them from deciding it; None without one."""
+        return part_in_request(self.requester, self.senders, person)
+
+    def is_supported(self, approvers: Collection[Person]) -> bool:
+        """Return True if the active persons who approved it suffice, and none of them has a part in the request."""
+        if self.automatic:
+            return True
+        return len(approvers) >= self.quorum and not any(self.part_of(person) for person in approvers)
 
 
 class Vote(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,8 +29,14 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: bytes
     received_at: datetime
+    sender: str = ""
+    """Id of the person whose token sent it; empty for what a system delivered."""
     no: int = 0
     """Number assigned by the store."""
+
+    @property
+    def senders(self) -> tuple[str, ...]:
+        return (self.sender,) if self.sender else ()
 
     def as_repeat(self) -> Receipt:
         """Return this delivery under an id of its own: it repeats a receipt with other content."""
@@ -76,6 +82,8 @@ class CanonicalEvent(msgspec.Struct, frozen=True, kw_only=True):
     cause: str = ""
     """Id of the event or effect that caused it."""
     correlation: str = ""
+    senders: tuple[str, ...] = ()
+    """Ids of the persons who sent it, or what caused it; empty for what systems delivered."""
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):

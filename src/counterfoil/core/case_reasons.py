@@ -160,6 +160,11 @@ _STEPS = (
         ),
         ("failed", "A check of the workflow failed", _CORRECT),
         (
+            "requester",
+            "Who requests an approval is no person on file, or may not request it",
+            "Find out who made the request. Add the name that the system uses to that person's aliases, then retry. Or undo what was done",
+        ),
+        (
             "rejected",
             "An approval was rejected, or a limit is used up",
             "Settle the objection with the approver, or free the limit. Then retry to request the approval again. Or undo what was done",

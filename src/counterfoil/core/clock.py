@@ -25,6 +25,15 @@ def from_micros(microseconds: int) -> datetime:
     return EPOCH + timedelta(microseconds=microseconds)
 
 
+def latest_end(at: datetime, until: datetime) -> datetime:
+    """Return the latest end that a lease written by a right clock can have, seen by a writer of one from `at` to `until`.
+
+    Other writers may have read the time a moment later, so it is two lifetimes away. A later end comes from a clock that
+    was ahead.
+    """
+    return until + (until - at)
+
+
 def steady_seconds() -> float:
     """Return the seconds of a clock that never goes back and that runs on while the machine sleeps."""
     return time.clock_gettime(_SINCE_BOOT)

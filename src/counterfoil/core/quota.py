@@ -20,6 +20,13 @@ class WorkerHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     """Time of the heartbeat. A late, older heartbeat changes nothing."""
 
+    def supersedes(self, other: WorkerHeartbeat) -> bool:
+        """Return whether this heartbeat replaces an earlier row of the same worker.
+
+        A row from after this heartbeat's own end was not written before it: the clock was ahead then, and is right now.
+        """
+        return other.at <= self.at or other.at >= self.until
+
 
 class SystemAccount(msgspec.Struct, frozen=True, kw_only=True):
     """Call limit of an account in an outside system: `system` or `system/account`."""
@@ -114,6 +121,7 @@ def set_cap(
 ) -> SystemAccount | None:
     """Return the account with another cap in use. None if another worker changed it first, or within `quiet`."""
     last = account.tuned_at
-    if account.aim != expected or (last is not None and at < last + quiet):
+    # A change after `at` was stamped by a clock that was ahead: it keeps nothing quiet.
+    if account.aim != expected or (last is not None and last <= at < last + quiet):
         return None
     return msgspec.structs.replace(account, aim=min(account.cap, max(1, cap)), tuned_at=at)

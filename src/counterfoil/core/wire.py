@@ -367,7 +367,7 @@ def loads(data: bytes) -> Any:
         msgspec.MsgspecError,
         UnicodeDecodeError,
         RecursionError,
-        InvalidOperation,
+        ArithmeticError,  # a duration or a number beyond its type
         _ExponentTooLarge,
     ) as error:
         raise ValueError(f"not a stored value: {error}") from None

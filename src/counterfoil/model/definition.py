@@ -249,6 +249,8 @@ class ApprovalPolicy:
     owners: tuple[str, ...]
     negative: bool = False
     """Negative amounts are allowed."""
+    requesters: tuple[str, ...] = ()
+    """Roles that may request; empty: any person on file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,8 @@ def shape_findings(error: ValidationError, source: Source) -> list[Finding]:
             expected.setdefault(path, []).append(_message(kind, fault))
     for path, messages in expected.items():
         value = _at(source.data, path)
-        actual = f", not {_display(value)}" if not isinstance(value, dict | list) else ""
+        is_shown = not isinstance(value, dict | list) and "secrets" not in path
+        actual = f", not {_display(value)}" if is_shown else ""
         texts = list(dict.fromkeys(messages))
         where = f"`{path[-1]}`: " if path and isinstance(path[-1], str) else ""
         if all(text.startswith("expected ") for text in texts):

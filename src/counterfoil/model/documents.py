@@ -28,6 +28,10 @@ def _values_of(kind: type[K]) -> cached_property[dict[str, K]]:
     return cached_property(lambda documents: documents.of_kind(kind))
 
 
+ANY = "*"
+"""In place of a kind or a name in `broken`: that of a document that could not be read."""
+
+
 class Documents:
     """Immutable index of governance documents.
 
@@ -49,7 +53,9 @@ class Documents:
 
     def has(self, kind: str, name: str) -> bool:
         """Return True if a document of that name exists, valid or not."""
-        return (kind, name) in self._by_name or (kind, name) in self.broken
+        if (kind, name) in self._by_name:
+            return True
+        return not self.broken.isdisjoint({(kind, name), (kind, ANY), (ANY, name), (ANY, ANY)})
 
     def documents_of(self, kind: type[K]) -> Iterator[tuple[Document, K]]:
         """Yield the documents of a kind, each with its value."""
@@ -62,7 +68,7 @@ class Documents:
 
     def has_broken(self, *sorts: str) -> bool:
         """Return True if a document of one of these kinds was refused for its form: it may contain what is missing."""
-        return any(kind in sorts for kind, _ in self.broken)
+        return any(kind in sorts or kind == ANY for kind, _ in self.broken)
 
     systems = _values_of(kinds.System)
     objects = _values_of(kinds.Object)
@@ -106,8 +112,12 @@ class Documents:
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
+        """Build a model from its canonical form. Raises Misconfigured for any other JSON."""
         try:
-            return cls.from_documents(wire.loads(data))
+            documents = wire.loads(data)
+            if not isinstance(documents, list):
+                raise Misconfigured("not a stored model: a model is a list of documents")
+            return cls.from_documents(documents)
         except (ValueError, ValidationError) as error:
             raise Misconfigured(f"not a stored model: {error}") from error
 

@@ -45,7 +45,7 @@ _FIELDS: dict[str, dict[str, Schema]] = {
         amount=MONEY,
         quorum=INTEGER,
         automatic=BOOLEAN,
-        **dict.fromkeys(("roles", "approvers"), list_of(STRING)),
+        **dict.fromkeys(("roles", "senders", "approvers"), list_of(STRING)),
     ),
     "foil": _fields("id rule key left right state", "due created_at settled_at"),
     "case": _fields("id reason owner state choice resolved_by", "created_at resolved_at"),

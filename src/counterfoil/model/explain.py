@@ -36,7 +36,8 @@ class Explanation:
 def explain(text: str, sample: Mapping[str, Any] | None = None) -> Explanation:
     """Evaluate an expression on a sample of root names and their JSON values; numbers are exact.
 
-    `{"minor": ..., "currency": ...}` in the sample is money, also with `amount`. Without a sample only the text is checked. Look-ups
+    `{"minor": ..., "currency": ...}` in the sample is money, also with `amount`. Without a sample only
+    constants have a value. Look-ups
     have no answer here: the explanation names the first one that is needed.
     """
     source = text_of(text.strip())
@@ -45,12 +46,12 @@ def explain(text: str, sample: Mapping[str, Any] | None = None) -> Explanation:
     except ExpressionError as error:
         faults = error.findings
         findings = tuple(Finding("formula", f.message, "EXPR", f.line, f.column) for f in faults)
-        return Explanation(source, problem="the expression does not parse", findings=findings)
+        return Explanation(source, problem=f"the expression does not parse: {error}", findings=findings)
     lookups = tuple(sorted(expression.lookup_calls))
-    if sample is None:
+    if sample is None and (expression.paths or lookups):
         unread = dict.fromkeys(sorted(expression.paths))
         return Explanation(source, expression.type, reads=unread, lookups=lookups)
-    bindings = {name: values(value) for name, value in sample.items()}
+    bindings = {name: values(value) for name, value in (sample or {}).items()}
     reads = {path: _at(bindings, path) for path in sorted(expression.paths)}
     value, problem = None, ""
     try:
@@ -58,7 +59,7 @@ def explain(text: str, sample: Mapping[str, Any] | None = None) -> Explanation:
     except LookupNeeded as needed:
         problem = f"the result needs the look-up {needed.name}({', '.join(map(repr, needed.args))})"
     except EvaluationError as error:
-        problem = error.message
+        problem = str(error)
     except CounterfoilError as error:
         problem = str(error)
     return Explanation(source, expression.type, value, problem, reads, lookups)

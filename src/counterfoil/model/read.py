@@ -8,38 +8,40 @@ any text.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path as FilePath
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds, overlays, tables
 from counterfoil.model.checks import check
 from counterfoil.model.document import Document, build
+from counterfoil.model.documents import ANY
 from counterfoil.model.model import Model
 from counterfoil.model.patterns import expand
-from counterfoil.model.source import MAX_BYTES, Path, Source, parse
+from counterfoil.model.secret_values import secret_findings, without_secrets
+from counterfoil.model.source import MAX_BYTES, Source, parse
 
 Folder: TypeAlias = str | os.PathLike[str]
 File: TypeAlias = FilePath
 MAX_FILES = 5_000
 
-_SECRET_KEY = re.compile(
-    r"(?i)(^|_|-)(password|passwd|passphrase|secret|token|api_?key|private_?key|credentials?|access_?key)$"
-)
-_REFERENCE = re.compile(r"env:[A-Z][A-Z0-9_]*|file:\S+")
-_USER_IN_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@")
 
-
-def read(path: Folder, *, checks: bool = True, environment: str | None = None) -> tuple[Model, list[Finding]]:
+def read(
+    path: Folder,
+    *,
+    checks: bool = True,
+    environment: str | None = None,
+    also: Callable[[Model], Iterable[Finding]] | None = None,
+) -> tuple[Model, list[Finding]]:
     """Read the Model of a folder, with all findings sorted by place.
 
     `environment` chooses the overlays that are applied to the Model. Without it, the overlays of every environment
     are checked and none is applied. Every region and legal entity is checked. `checks=False` stops after the form
     of each document. A document with an error of form is not in the Model; the checks do not report it as missing.
+    `also` is a further check of the Model of every place.
     """
     folder = FilePath(path)
     documents: list[Document] = []
@@ -55,19 +57,28 @@ def read(path: Folder, *, checks: bool = True, environment: str | None = None) -
     findings.extend(expand(sources))
     for source in sources:
         if not source.lost:
-            _secrets(source, findings)
+            findings.extend(secret_findings(source))
         document, faults = _document(source, folder, findings)
         findings.extend(faults)
         if document is None:
             broken |= _name_of(source)
         else:
             documents.append(document)
+    if any(finding.rule in ("unreadable", "too-large") for finding in findings):
+        broken.add((ANY, ANY))
     unique = _unique(documents, findings)
-    return _overlaid(Model(unique, broken), environment, str(path), findings, checks)
+    further = also if checks else None
+    model, findings = _overlaid(Model(unique, broken), environment, str(path), findings, checks, further)
+    return model, without_secrets(findings, sources)
 
 
 def _overlaid(
-    written: Model, environment: str | None, folder: str, findings: list[Finding], checks: bool
+    written: Model,
+    environment: str | None,
+    folder: str,
+    findings: list[Finding],
+    checks: bool,
+    also: Callable[[Model], Iterable[Finding]] | None,
 ) -> tuple[Model, list[Finding]]:
     """Return the Model of an environment, and the findings of all its places."""
     all_overlays = written.overlays
@@ -89,7 +100,7 @@ def _overlaid(
     for where in overlays.places(written, all_overlays, environment):
         model_there, wrong = overlays.apply_overlays(written, overlays.applicable(all_overlays, where))
         findings.extend(wrong)
-        of_place = set(check(model_there))
+        of_place = {*check(model_there), *(also(model_there) if also is not None else ())}
         if plain is None:
             plain = of_place
             findings.extend(of_place)
@@ -166,10 +177,15 @@ def _text(name: FilePath, root: FilePath, limit: int, findings: list[Finding]) -
 
 
 def _name_of(source: Source) -> set[tuple[str, str]]:
-    data = source.data
-    if isinstance(data, dict) and isinstance(data.get("kind"), str) and isinstance(data.get("name"), str):
-        return {(data["kind"], data["name"])}
-    return set()
+    """Return kind and name of a refused document, so that no check reports it as missing; `*` for what cannot be read."""
+    data = source.data if isinstance(source.data, dict) else {}
+    kind, name = data.get("kind"), data.get("name")
+    return {
+        (
+            kind if isinstance(kind, str) and kind in kinds.KINDS else ANY,
+            name if isinstance(name, str) else ANY,
+        )
+    }
 
 
 def _unique(documents: list[Document], findings: list[Finding]) -> list[Document]:
@@ -182,40 +198,6 @@ def _unique(documents: list[Document], findings: list[Finding]) -> list[Document
             message = f"the {document.kind} `{document.name}` already exists at {file}:{mark.line}"
             findings.append(document.finding("duplicate-name", message, ("name",), fix="rename one of them"))
     return list(by_name.values())
-
-
-def _secrets(source: Source, findings: list[Finding]) -> None:
-    """Report values that look like secrets: files contain references to secrets only."""
-    data = source.data
-    if not isinstance(data, dict):
-        return
-    if data.get("kind") == "system":
-        _open_secrets(source, data, (), findings)
-    elif data.get("kind") == "overlay" and isinstance(data.get("changes"), list):
-        for position, change in enumerate(data["changes"]):
-            of_system = isinstance(change, dict) and change.get("kind") == "system"
-            if of_system and isinstance(change.get("set"), dict):
-                _open_secrets(source, change["set"], ("changes", position, "set"), findings)
-
-
-def _open_secrets(source: Source, system: dict[str, Any], at: Path, findings: list[Finding]) -> None:
-    def look(value: Any, path: Path, settings: bool) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                look(inner, (*path, key), settings)
-        elif isinstance(value, list):
-            for position, inner in enumerate(value):
-                look(inner, (*path, position), settings)
-        elif isinstance(value, str) and value and not _REFERENCE.fullmatch(value):
-            key = next((part for part in reversed(path) if isinstance(part, str)), "")
-            if (settings and _SECRET_KEY.search(key)) or _USER_IN_URL.match(value):
-                message = f"`{key}` contains a secret in plain text"
-                fix = "write env:NAME or file:PATH under `secrets`, and change the secret"
-                findings.append(source.finding("secret-in-file", message, path, fix=fix))
-
-    for key in ("settings", "url", "account"):
-        if key in system:
-            look(system[key], (*at, key), key == "settings")
 
 
 def _with_rows(document: Document, folder: FilePath, findings: list[Finding]) -> Document | None:

@@ -53,7 +53,14 @@ _TIMES = ("time", "occurred_at", "effective_at", "received_at")
 def event_type(documents: Documents, name: str | None) -> Schema:
     """Return the type of an event with its envelope; the data of an undeclared event may be anything."""
     data = documents.schema_of_event(name) if name is not None and name in documents.events else ANY
-    return closed_object({**dict.fromkeys(_TEXTS, STRING), **dict.fromkeys(_TIMES, TIMESTAMP), "data": data})
+    return closed_object(
+        {
+            **dict.fromkeys(_TEXTS, STRING),
+            **dict.fromkeys(_TIMES, TIMESTAMP),
+            "senders": list_of(STRING),
+            "data": data,
+        }
+    )
 
 
 def head_type(documents: Documents, name: str | None) -> Schema:

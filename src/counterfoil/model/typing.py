@@ -15,6 +15,7 @@ from typing import Any
 from counterfoil.core.finding import Finding, did_you_mean
 from counterfoil.expr import ExpressionError
 from counterfoil.expr.check import Checker
+from counterfoil.expr.errors import ExpressionFinding
 from counterfoil.expr.parse import parse
 from counterfoil.expr.tree import ExprNode, names_and_paths
 from counterfoil.expr.types import DYN, Type, fits, from_schema, type_of
@@ -28,6 +29,10 @@ BOOL = type_of("bool")
 MONEY = type_of("money")
 STRING = type_of("string")
 MOMENT = type_of("timestamp", "date")
+
+
+SHOWN_LENGTH = 60
+"""Characters of a formula that a finding shows."""
 
 
 @lru_cache(maxsize=16_384)
@@ -72,7 +77,8 @@ class Typing:
             return DYN
         for fault in faults:
             rule = "unknown-name" if fault.rule in ("name", "field") else "formula"
-            self.report(rule, f"{what}{fault.message}", path, fault.offset + shift)
+            fix = _position(source, fault)
+            self.report(rule, f"{what}{fault.message}", path, fault.offset + shift, fix)
         if faults:
             return DYN
         if not fits(inferred, expect):
@@ -180,3 +186,12 @@ def _kind(value: Any, expected: Type) -> Type:
         except ValueError:
             continue
     return STRING
+
+
+def _position(text: str, fault: ExpressionFinding) -> str:
+    """Return where in a formula a fault is, with the text around it."""
+    line = text.splitlines()[fault.line - 1] if text else ""
+    start = max(0, fault.column - 1 - SHOWN_LENGTH // 2)
+    part = line[start : start + SHOWN_LENGTH].strip()
+    of_line = f"line {fault.line}, " if "\n" in text.strip() else ""
+    return f"see {of_line}column {fault.column} of `{part}`"

@@ -20,6 +20,7 @@ from counterfoil.rules.lookup import (
     HeadRead,
     HeadsRead,
     LinkAnswer,
+    PersonRead,
     Question,
     RateRead,
     Read,
@@ -97,6 +98,8 @@ class LookupModel(Mapping[Question, Any]):
                 return 1
             case GuardRead(scope, key):
                 return self._used.get((scope, key), 0)
+            case PersonRead(_, name):
+                return {"id": name, "roles": list(self._model.roles)}
         raise AssertionError(f"no answer to {read!r}")
 
     def _period(self, n: int) -> dict[str, Any]:

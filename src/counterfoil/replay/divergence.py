@@ -5,11 +5,12 @@ Later deliveries read the differences of earlier ones: heads, Links, limits, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.link import Link
+from counterfoil.core.people import Person
 from counterfoil.model import Model
 from counterfoil.replay.aggregation import DeliveryDifference
 from counterfoil.replay.event_builder import MappedDelivery
@@ -28,8 +29,8 @@ MappedPair: TypeAlias = tuple[MappedDelivery, MappedDelivery]
 class Divergence:
     """Tracks the differences of both sides from the recording."""
 
-    def __init__(self, old: Model, new: Model) -> None:
-        self.sides = (ReplaySide(old), ReplaySide(new))
+    def __init__(self, old: Model, new: Model, persons: Sequence[Person] = ()) -> None:
+        self.sides = (ReplaySide(old, persons), ReplaySide(new, persons))
         self.waited_types = {type_ for side in self.sides for type_ in side.waited}
         """Event types that some workflow waits for, under either model."""
         self.changed_events: dict[str, EventPair] = {}

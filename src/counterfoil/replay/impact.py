@@ -14,6 +14,7 @@ from functools import cache
 import msgspec
 
 from counterfoil.core.impact import Impact
+from counterfoil.core.people import Person
 from counterfoil.model import Model
 from counterfoil.replay.aggregation import DeliveryDifference, DifferenceTotals
 from counterfoil.replay.consequences import ConsequenceReplayer
@@ -45,10 +46,10 @@ class Replay:
     `every`: also replay deliveries whose documents show that nothing differs.
     """
 
-    def __init__(self, old: Model, new: Model, every: bool = False) -> None:
+    def __init__(self, old: Model, new: Model, every: bool = False, persons: Sequence[Person] = ()) -> None:
         self._every = every
         self.paths = Paths(old, new)
-        self._divergence = Divergence(old, new)
+        self._divergence = Divergence(old, new, persons)
         sides = self._divergence.sides
         trusted = () if every else self.paths.trusted
         self._builders = (EventBuilder(sides[OLD], trusted), EventBuilder(sides[NEW], trusted))
@@ -183,7 +184,7 @@ async def recorded(
 
 async def replay_traffic(store: Store, old: Model, new: Model, since: datetime, until: datetime) -> Impact:
     """Return the differences between the results of both models for the traffic."""
-    replay = Replay(old, new)
+    replay = Replay(old, new, persons=await store.persons())
     waiting: list[RecordedDelivery] = []
 
     def take(batch: Sequence[RecordedDelivery]) -> None:

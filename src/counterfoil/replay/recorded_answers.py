@@ -7,11 +7,12 @@ answer raises NotRecorded.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from counterfoil.core.canonical import CanonicalEvent, Head
+from counterfoil.core.people import Person
 from counterfoil.model import Model
 from counterfoil.rules import admission, lookup
 from counterfoil.rules.json_values import head_names
@@ -23,6 +24,7 @@ from counterfoil.rules.lookup import (
     HeadsRead,
     LinkAnswer,
     MintedId,
+    PersonRead,
     Question,
     RateRead,
     Read,
@@ -34,6 +36,7 @@ from counterfoil.store.port.recorded import RecordedDelivery, RecordedRun, spoke
 UNSET = object()
 """Marks a recorded field that a side does not assert."""
 MINTED_IDS = "new ids for objects without a recorded Link"
+PERSONS_ON_FILE = "requesters who are not on file today"
 COUNTED_LIMITS = "limits counted from the replayed Runs only"
 
 
@@ -48,8 +51,10 @@ class NotRecorded(Exception):
 class ReplaySide:
     """One model, with its differences from the recording so far."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, persons: Sequence[Person] = ()) -> None:
         self.model = model
+        self.persons = persons
+        """Persons on file today; empty: not known."""
         self.waited = waited_fields(model)
         self.heads: dict[str, dict[str, dict[str, Any]]] = {}
         """Fields of heads that differ from the recording, by object and key."""
@@ -275,6 +280,15 @@ class RecordedAnswers(Mapping[Question, Any]):
         self._side.assumed[COUNTED_LIMITS] += 1
         return self._recorded_limits.get((scope, key), 0) + more
 
+    def _person(self, read: PersonRead) -> dict[str, Any] | None:
+        """Return the requester as the persons on file are today. One who left still counts for Runs that asked before."""
+        person = lookup.person_named(self._side.persons, read.system, read.name)
+        if person is None and (self.run is None or self.run.approvals or not self._side.persons):
+            if self._side.persons:
+                self._side.assumed[PERSONS_ON_FILE] += 1
+            return {"id": read.name, "roles": list(self._side.model.roles)}
+        return person
+
     def _periods(self, object_: str) -> tuple[Head, ...]:
         return self._recorded.calendars.at(object_, self.now)
 
@@ -288,5 +302,6 @@ _SOURCES: dict[type, Callable[[RecordedAnswers, Any], Any]] = {
     TableRead: RecordedAnswers._table,
     RateRead: RecordedAnswers._rate,
     GuardRead: RecordedAnswers._guard,
+    PersonRead: RecordedAnswers._person,
 }
 """Every kind of read with the method that answers it. Replays make many reads: a table is faster than a match."""

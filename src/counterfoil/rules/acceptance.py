@@ -134,6 +134,7 @@ def canonical(
         received_at=receipt.received_at,
         receipt=receipt.no,
         correlation=mapped.key,
+        senders=receipt.senders,
     )
 
 
@@ -164,6 +165,7 @@ def declared(model: Model, receipt: Receipt) -> CanonicalEvent | Rejection:
         received_at=receipt.received_at,
         receipt=receipt.no,
         correlation=str(event.extensions.get("correlationid", event.id)),
+        senders=receipt.senders,
     )
 
 

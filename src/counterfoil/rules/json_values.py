@@ -125,6 +125,7 @@ def event_names(event: CanonicalEvent) -> dict[str, Any]:
         "received_at": event.received_at,
         "correlation_id": event.correlation,
         "causation_id": event.cause,
+        "senders": list(event.senders),
         "data": event.data,
     }
 

@@ -6,7 +6,7 @@ the engine from its store, replay from recorded rows, proof from assumptions.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -16,6 +16,7 @@ import msgspec
 from counterfoil.core import ids
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.money import Money, Rounding
+from counterfoil.core.people import Person, find_person
 from counterfoil.expr import LookupNeeded
 from counterfoil.model import Model
 from counterfoil.rules.posting_date import POSTABLE
@@ -129,6 +130,13 @@ class GuardRead(Read[int], frozen=True):
     key: str
 
 
+class PersonRead(Read[dict[str, Any] | None], frozen=True):
+    """The active person whom a system calls by this name, with `id` and `roles`."""
+
+    system: str
+    name: str
+
+
 def run_sync(work: Coroutine[Read[Any], Any, T], answer: Callable[[Read[Any]], Any]) -> T:
     """Run a look-up to its end with a source that answers at once."""
     try:
@@ -155,6 +163,12 @@ async def run_async(work: Coroutine[Read[Any], Any, T], answer: Callable[[Read[A
         work.close()
 
 
+def person_named(persons: Iterable[Person], system: str, name: str) -> dict[str, Any] | None:
+    """Answer a PersonRead from the persons on file."""
+    person = find_person(persons, system, name)
+    return None if person is None or not person.active else {"id": person.id, "roles": list(person.roles)}
+
+
 # ------------------------------------------------------------------ the resolver
 
 
@@ -172,6 +186,8 @@ def single_read(name: str, args: tuple[Any, ...]) -> Read[Any] | None:
             return TableRead(str(table), tuple(keys))
         case "guard", (scope, key):
             return GuardRead(str(scope), str(key))
+        case "person", (system, name):
+            return PersonRead(str(system), str(name))
         case "periods", (object_,):
             return HeadsRead(str(object_))
     return None

@@ -242,7 +242,7 @@ def _quotas(dump: Dump, at: datetime) -> Iterator[str]:
 def _quorums(dump: Dump) -> Iterator[str]:
     """9. Each guarded effect that may exist outside has its quorum; no approver is its requester."""
     approvals = {approval.id: approval for approval in dump.approvals}
-    emails = {person.id: person.email for person in dump.persons}
+    persons = {person.id: person for person in dump.persons}
     voters: dict[str, set[str]] = defaultdict(set)
     for vote in dump.votes:
         if vote.approve:
@@ -261,8 +261,10 @@ def _quorums(dump: Dump) -> Iterator[str]:
                 who = voters[id_]
                 if len(who) < approval.quorum:
                     yield f"9: {id_} is granted by {len(who)} of {approval.quorum}"
-                if approval.requester in who | {emails.get(person, "") for person in who}:
-                    yield f"9: {id_} is granted by its requester {approval.requester}"
+                for person in sorted(who & persons.keys()):
+                    part = approval.part_of(persons[person])
+                    if part is not None:
+                        yield f"9: {id_} is granted by its {part} {person}"
 
 
 def _ends(dump: Dump, irreversible: Collection[str]) -> Iterator[str]:

@@ -136,7 +136,7 @@ async def test_postgres_on_a_full_disk(small: Literal["data", "wal"], room: str)
             await store.apply(s.receive(s.receipt("before")))
             await asyncio.to_thread(cluster.fill)
             acknowledged, said = await filled(store)
-            assert "PostgreSQL is not available" in said
+            assert "The store is not available" in said
             with pytest.raises(TryAgain):
                 await store.apply(s.receive(s.receipt("again", body=BIG)))
             went_down = "PANIC" in (cluster.folder / "log").read_text()

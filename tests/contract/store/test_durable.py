@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from counterfoil.store.sql import migrate, postgres
 from counterfoil.store.sql.migrate import SchemaFile
 from counterfoil.store.sql.postgres import PostgresStore
 from counterfoil.store.sql.sqlite import SqliteStore
+from counterfoil.store.sql.sqlite_file import owner
 from counterfoil.store.sql.statements import Insert
 from counterfoil.store.sql.tables import PENDING
 from tests.contract.store import samples as s
@@ -70,6 +72,73 @@ async def test_acknowledged_transitions_survive_a_kill(
     kept = {r.ext_id for r in (await store.dump()).receipts}
     assert len(acknowledged) >= 200
     assert set(acknowledged) <= kept
+
+
+def other_process(path: Path, script: str = "print('opened')") -> subprocess.Popen[str]:
+    """A process that opens the store at this path and runs a line; its output ends with an error's message, if any."""
+    program = f"""
+import asyncio, os, sys
+from collections.abc import Callable
+from pathlib import Path
+from counterfoil.core.errors import Misconfigured
+from counterfoil.store.sql.sqlite import SqliteStore
+from tests.contract.store import samples as s
+
+async def main():
+    try:
+        store = await SqliteStore.open(Path(sys.argv[1]))
+    except Misconfigured as error:
+        return print(error, flush=True)
+    {script}
+
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", program, str(path)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink, None], ids=["hard", "symbolic", "folder"])
+async def test_a_second_owner_is_refused_under_any_name_of_the_file(
+    tmp_path: Path, link: Callable[[Path, Path], None] | None
+) -> None:
+    folder, other = tmp_path / "a", tmp_path / "b"
+    folder.mkdir()
+    if link is None:
+        other.symlink_to(folder)
+    else:
+        other.mkdir()
+    first = await SqliteStore.open(folder / "store.db")
+    if link is not None:
+        link(folder / "store.db", other / "store.db")
+    await first.apply(s.receive(s.receipt("r1")))
+    with pytest.raises(Misconfigured, match=f"is open in process {os.getpid()}"):
+        await SqliteStore.open(other / "store.db")
+    said = other_process(other / "store.db").communicate()[0]
+    assert f"is open in process {os.getpid()}, under this or another name" in said
+    assert owner(other / "store.db") == os.getpid()
+    await first.apply(s.receive(s.receipt("r2")))
+    await first.close()
+    assert owner(other / "store.db") is None
+    again = await SqliteStore.open(folder / "store.db")
+    assert [r.ext_id for r in (await again.dump()).receipts] == ["r1", "r2"]
+    await again.close()
+
+
+async def test_commits_in_the_log_of_another_name_are_not_lost(tmp_path: Path) -> None:
+    path, other = tmp_path / "store.db", tmp_path / "other.db"
+    script = "await store.apply(s.receive(s.receipt('r1'))); print('kept', flush=True); os._exit(9)"
+    assert other_process(path, script).communicate()[0] == "kept\n"
+    os.link(path, other)
+    with pytest.raises(Misconfigured, match="has several names"):
+        await SqliteStore.open(other)
+    store = await SqliteStore.open(path)
+    assert [r.ext_id for r in (await store.dump()).receipts] == ["r1"]
+    await store.close()
+    path.rename(tmp_path / "moved.db")
+    other.unlink()
+    moved = await SqliteStore.open(tmp_path / "moved.db")
+    assert [r.ext_id for r in (await moved.dump()).receipts] == ["r1"]
+    await moved.close()
 
 
 async def test_a_second_owner_of_the_file_is_refused_by_name(tmp_path: Path) -> None:

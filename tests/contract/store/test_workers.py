@@ -11,6 +11,7 @@ import pytest
 
 from counterfoil.core.effect import EffectState
 from counterfoil.store.check import violations
+from counterfoil.store.port.turns import Claim
 from counterfoil.store.port.workers import (
     Heartbeat,
     HeartbeatResult,
@@ -172,6 +173,50 @@ async def test_a_heartbeat_older_than_the_last_one_changes_nothing(store: Any) -
     before = await store.dump()
     assert (await store.apply(beat("a", 1, 1, second=4))).grants == ()
     assert await store.dump() == before
+
+
+async def test_heartbeats_go_on_after_a_clock_that_was_ahead_is_put_right(store: Any) -> None:
+    await store.apply(beat("a", second=3600))
+    assert (await granted(store, "a", in_use=2, second=5)).n == 4
+    assert (await granted(store, "a", in_use=2, second=6)).n == 4
+    assert (await store.apply(beat("a", second=5.5))).grants == (), "the order of heartbeats counts again"
+
+
+async def test_a_worker_that_died_while_the_clock_was_ahead_blocks_nothing(store: Any) -> None:
+    await store.apply(beat("a", second=3600))
+    e = await sending(store, "a")
+    assert (await granted(store, "b", second=5)).n == 0, "it may be alive and beat soon"
+    assert (await granted(store, "b", second=20)).n == 3, "its call may still be in flight"
+    assert [x.id for x in await store.effects_of_gone_workers(s.at(20), 9)] == [e.id]
+    assert violations(await store.dump(), s.at(20)) == []
+
+
+async def test_a_live_worker_keeps_its_slots_while_the_clock_is_put_right(store: Any) -> None:
+    await rounds(store, {"a": 9, "b": 9}, 4, second=3600)
+    assert (await granted(store, "a", in_use=2, second=5)).n == 2
+    assert (await granted(store, "b", in_use=2, second=9)).n == 2
+    assert (await granted(store, "a", in_use=2, second=10)).n == 2
+
+
+async def test_a_cap_changes_after_a_clock_that_was_ahead_is_put_right(store: Any) -> None:
+    await store.apply(beat("a", cap=8))
+    await store.apply(SetCap(account="erp", expected_cap=8, cap=6, at=s.at(3600)))
+    lower = SetCap(account="erp", expected_cap=6, cap=3, quiet=timedelta(seconds=5), at=s.at(5))
+    assert (await store.apply(lower)).applied
+
+
+async def test_a_lease_given_while_the_clock_was_ahead_is_over(store: Any) -> None:
+    run = await s.born(store)
+    ten = timedelta(seconds=10)
+
+    async def claim(worker: str, second: float) -> list[str]:
+        now = s.at(second)
+        claimed = await store.apply(Claim(worker=worker, limit=9, lease_until=now + ten, at=now))
+        return [run.id for run in claimed]
+
+    assert await claim("a", 3600) == [run]
+    assert await claim("b", 3590.1) == [], "another worker may have read the time a little earlier"
+    assert await claim("b", 1) == [run]
 
 
 async def test_a_worker_that_leaves_gives_everything_back(store: Any) -> None:

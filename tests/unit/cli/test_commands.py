@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -288,3 +289,90 @@ def test_check_looks_at_every_environment_or_at_one(
     assert (code, "no overlay is for the environment `prod`" in output) == (1, True)
     (tmp_path / "first" / "overlay.yaml").write_text(overlay.replace("unknown", "finance"), encoding="utf-8")
     assert run(capsys, monkeypatch, "check", str(tmp_path / "first"), "--environment", "production")[0] == 0
+
+
+# ------------------------------------------------------------------ messages
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (["runs", "--status", "doen"], "did you mean `done`?"),
+        (["cases", "--state", "closed"], "one of open, resolved, all"),
+        (["approvals", "--state", "grantd"], "did you mean `granted`?"),
+        (["foils", "--state", "mached"], "did you mean `matched`?"),
+    ],
+)
+def test_an_unknown_status_is_wrong_use_before_any_call(
+    words: list[str], fix: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERFOIL_URL", "http://127.0.0.1:1")
+    code, _, err = run(capsys, monkeypatch, *words)
+    assert code == 2
+    assert f"{words[1]} {words[2]} does not exist; {fix}" in err
+
+
+def test_explain_without_a_sample_says_what_it_needs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(capsys, monkeypatch, "explain", "1 + 2")[:2] == (0, "3  (int)\n")
+    code, out, _ = run(capsys, monkeypatch, "explain", "event.x + 1")
+    assert (code, "null" in out, "--sample" in out) == (0, False, True)
+
+
+def test_a_file_name_that_is_not_text_ends_no_command(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/bad\xff.yaml"
+    with open(name, "w", encoding="utf-8") as file:
+        file.write("kind: role\nname: a\ncolour: red\n")
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    for form in ("text", "json"):
+        command = [
+            sys.executable,
+            "-m",
+            "counterfoil.cli.main",
+            "check",
+            str(tmp_path),
+            "--format",
+            form,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert (done.returncode, done.stderr) == (1, "")
+        assert "unknown key `colour`" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{kind: object, name: invoice, system: erp, fields: {status: string}\n",
+        b"kind: [object\nname: invoice\n",
+        b"\tkind: object\nname: invoice\n",
+        b"kind: objekt\nname: invoice\n",
+        b"kind: object\nnam: invoice\nsystem: erp\nfields: {status: string}\n",
+        b"\xff\xff\n",
+        b'kind: object\nname: invoice\ndoc: "\\ud800"\n',
+    ],
+)
+def test_one_unreadable_document_does_not_echo(
+    text: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.yaml").write_bytes(text)
+    users = "---\n".join(
+        f"kind: event\nname: invoice.{verb}.v1\nobject: invoice\nproduced: http\ndata: {{invoice_id: id}}\n"
+        for verb in ("posted", "sent", "paid")
+    )
+    (tmp_path / "b.yaml").write_text(
+        "{kind: role, name: finance}\n---\n{kind: system, name: erp, role: erp, connector: external, owner: finance}\n---\n"
+        + users
+    )
+    _, out, _ = run(capsys, monkeypatch, "check", str(tmp_path))
+    lines = [line for line in out.splitlines() if ": error: " in line]
+    assert lines
+    assert [line for line in lines if "a.yaml" not in line] == []
+
+
+def test_a_faulty_formula_shows_its_column_and_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.yaml").write_text("kind: alert\nname: a\nwhen: 1 + + foo(2)\nto: []\n")
+    _, out, _ = run(capsys, monkeypatch, "check", str(tmp_path))
+    assert "see column 5 of `1 + + foo(2)`" in out

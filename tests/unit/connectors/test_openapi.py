@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,7 +176,39 @@ def test_a_schema_that_refers_to_itself_ends(name: str) -> None:
 
 
 def test_problems_of_a_document_are_reported() -> None:
-    assert load(5)[1] == ["openapi: expected a path or a document, not int"]
-    assert load({"openapi": "3.0.0"})[1] == ["openapi: the document has no paths"]
+    assert [str(problem) for problem in load(5)[1]] == ["openapi: expected a path or a document, not int"]
+    assert [str(problem) for problem in load({"openapi": "3.0.0"})[1]] == [
+        "openapi: the document has no paths"
+    ]
     twice = {"get": {"operationId": "a"}, "put": {"operationId": "a"}}
-    assert load({"openapi": "3.0.0", "paths": {"/": twice}})[1] == ["openapi: operationId a appears twice"]
+    (problem,) = load({"openapi": "3.0.0", "paths": {"/": twice}})[1]
+    assert str(problem) == "openapi: operationId a appears twice"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("paths: [", "line 1 is not valid YAML"),
+        ("- 1", "not an OpenAPI 3 document (it has no `openapi: 3...`)"),
+        ("swagger: '2.0'", "not an OpenAPI 3 document"),
+        (
+            "openapi: 3.0.0\npaths: {/a: {get: {operationId: a, parameters: 5}}}",
+            "not in the form of OpenAPI 3",
+        ),
+        (
+            "openapi: 3.0.0\npaths: {/a: {get: {operationId: a, requestBody: {content: 5}}}}",
+            "not in the form",
+        ),
+    ],
+)
+def test_a_document_of_the_wrong_form_is_one_sentence(text: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "api.yaml").write_text(text)
+    (problem,) = load(str(tmp_path / "api.yaml"))[1]
+    assert expected in problem.message
+    assert "\n" not in str(problem)
+
+
+def test_a_missing_document_names_the_near_file(tmp_path: Path) -> None:
+    (tmp_path / "ledger.yaml").write_text("openapi: 3.0.0")
+    (problem,) = load(str(tmp_path / "leger.yaml"))[1]
+    assert problem.fix == "did you mean `ledger.yaml`?"

@@ -6,13 +6,13 @@ import re
 import shlex
 from pathlib import Path
 
-import msgspec
 import pytest
 from typer.main import get_command
 
 from counterfoil.cli.commands import COMMANDS, app_with
 from counterfoil.connectors import openapi, stripe, tryton
-from counterfoil.connectors.http import SETTINGS, Http
+from counterfoil.connectors.http import Http
+from counterfoil.connectors.settings import SETTINGS
 from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.matching import FoilState
@@ -61,10 +61,9 @@ def shared_settings() -> set[str]:
 def settings() -> dict[str, set[str]]:
     """Connector -> every setting it takes, as its code holds them."""
     return {
-        "stripe": set(stripe.connector._SETTINGS),
+        "stripe": set(stripe.connector.StripeSettings.model_fields) | set(SETTINGS),
         "roundup": set(SETTINGS),
-        "tryton": {field.name for field in msgspec.structs.fields(tryton.settings.TrytonSettings)}
-        | set(SETTINGS),
+        "tryton": set(tryton.settings.TrytonSettings.model_fields) | set(SETTINGS),
         "http": set(openapi.settings.HttpSettings.model_fields) | SETTINGS,
     }
 

@@ -9,6 +9,7 @@ from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
+from tests.contract.store import samples as s
 
 
 async def test_a_jump_of_the_clock_is_a_case_of_its_own() -> None:
@@ -25,6 +26,17 @@ async def test_a_jump_of_the_clock_is_a_case_of_its_own() -> None:
     await worker.watch_once()
     (case,) = (await store.dump()).cases
     assert (case.reason, case.owner) == ("clock_jumped", "finance")
+
+
+async def test_a_call_planned_while_the_clock_was_ahead_is_sent_once_it_is_right() -> None:
+    store = MemoryStore()
+    run = await s.born(store)
+    await store.apply(s.turn(run, plan=(s.effect(run=run),)))
+    worker = Worker(store, Releases(store, Model.from_documents([])), {}, "w/1")
+    store.clock = lambda: s.at(1)
+    assert await worker.send_once() == 0, "its own task sends it"
+    store.clock = lambda: s.at(-3600)
+    assert await worker.send_once() == 1
 
 
 def test_after_a_jump_no_span_has_surely_passed_until_the_longest_one_has() -> None:

@@ -52,6 +52,8 @@ async def play(text: str, **decision: Any) -> MemoryStore:
     await releases.publish(await store.now(), "test")
     worker = Worker(store, releases, {}, "w/1")
     now = await store.now()
+    olga = Person(id="olga", name="Olga", email="", roles=("operator",))
+    await store.apply(PutPerson(person=olga, at=now, actor="test"))
     data = {
         "request_id": "R-1",
         "amount": {"amount": "500.00", "currency": "USD"},

@@ -32,6 +32,8 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.ahead = timedelta()
+        """Error of the database's clock."""
         self.store = MemoryStore()
         self.gates: list[ConcurrencyLimiter] = []
 
@@ -40,7 +42,7 @@ class Clock:
 
     @property
     def database(self) -> datetime:
-        return T0 + timedelta(seconds=self.now)
+        return T0 + timedelta(seconds=self.now) + self.ahead
 
     def beat(self, of: ConcurrencyLimiter) -> None:
         at_once(of.beat(self.store, self.database))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -51,6 +51,33 @@ def test_nobody_enters_before_the_first_heartbeat() -> None:
     clock.beat(of)
     assert not of.heartbeat_due.is_set()
     assert len(all_of(of)) == 4
+
+
+def test_calls_go_on_when_a_clock_that_was_ahead_is_put_right() -> None:
+    clock = Clock()
+    clock.ahead = timedelta(days=3650)
+    of = limiter(clock)
+    clock.ahead = timedelta()
+    clock.go(60)
+    assert of.alive
+    assert len(all_of(of)) == 4
+
+
+def test_a_worker_whose_heartbeats_the_store_refuses_says_so() -> None:
+    clock = Clock()
+    of = limiter(clock)
+    later = clock.database + timedelta(seconds=14)
+    at_once(clock.store.apply(Heartbeat(worker=of.worker, until=later + HEARTBEAT_LIFETIME, at=later)))
+    clock.now += 10
+    clock.beat(of)
+    assert of.alive, "it may send until its slots end"
+    clock.ahead = -timedelta(seconds=10)
+    clock.now += 5
+    clock.beat(of)
+    assert not of.alive
+    clock.ahead = timedelta()
+    clock.beat(of)
+    assert of.alive
 
 
 def test_a_quota_that_was_not_renewed_lets_nobody_in() -> None:

@@ -476,6 +476,12 @@ PLANTED: list[tuple[str, ...]] = [
     ("negative-amount", "input: {id: id}", "input: {id: {type: id, negative: true}}", "input: {id: {type"),
     ("system-currency", "settings: {region: eu}", "currencies: {QQQ: {decimals: 1}}", "currencies: {QQQ"),
     ("segregation", "requesters: [agent]", "requesters: [agent, controller]", "- {roles: [controller]}"),
+    (
+        "sender-decides",
+        "{kind: role, name: controller}",
+        "{kind: role, name: controller, may: ['events:any:send', 'approvals:own:decide']}  #!",
+    ),
+    ("requester", "requesters: [agent]", "requesters: [agent]\n  requester: \"'system/shop'\"  #!"),
     ("approval-amount", "    amount: amount\n    reserve: credit-limit\n", "", "- approve:"),
     (
         "covers-incomplete",
@@ -555,6 +561,16 @@ PLANTED: list[tuple[str, ...]] = [
     ),
     ("moved-step", "deadline: 20d", "deadline: 20d\nmoved: {was: nowhere}  #!"),
     ("moved-step", "deadline: 20d", "deadline: 20d\nmoved: {memo: post}  #!"),
+    (
+        "unknown-permission",
+        "{kind: role, name: agent}\n",
+        "{kind: role, name: agent, may: ['runs:any:reed']}  #!\n",
+    ),
+    (
+        "not-executed",
+        "{kind: role, name: agent}\n",
+        "{kind: role, name: agent}\n---\nkind: policy\nname: keep\nretention: {receipts: 1d}  #!\n",
+    ),
 ]
 
 
@@ -565,6 +581,8 @@ def test_a_planted_mistake_is_found_on_its_line_and_nothing_else(
     rule, old, new = mistake[:3]
     text, line = plant(old, new, mistake[3] if len(mistake) > 3 else MARK)
     _, findings = findings_of(tmp_path, text)
+    # Some mistakes are planted with alerts, which are not executed.
+    findings = [finding for finding in findings if rule == "not-executed" or finding.rule != "not-executed"]
     assert {(finding.rule, finding.line) for finding in findings} == {(rule, line)}, [
         str(f) for f in findings
     ]

@@ -380,7 +380,7 @@ when: x.minor == 0
 
 def test_a_pattern_gives_its_body_and_the_user_keeps_its_own_keys(tmp_path: Path) -> None:
     model, findings = findings_of(tmp_path, PATTERN)
-    assert findings == []
+    assert {f.rule for f in findings} == {"not-executed"}  # alerts are only read
     alerts = model.of_kind(Alert)
     assert {name: (alert.when, alert.to) for name, alert in alerts.items()} == {
         "first": ("x.minor > 5", ["agent"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import jsonschema_rs
 import pytest
@@ -139,3 +140,18 @@ def test_faulty_text_gives_its_findings() -> None:
 def test_without_a_sample_the_text_alone_is_explained() -> None:
     explanation = explain("size(a.b) > 1")
     assert (explanation.type, dict(explanation.reads)) == ("bool", {"a.b": None})
+
+
+@pytest.mark.parametrize(("text", "value"), [("1 + 2", 3), ("'a' + 'b'", "ab"), ("size([1, 2]) > 1", True)])
+def test_a_constant_needs_no_sample(text: str, value: object) -> None:
+    assert explain(text).value == value
+
+
+@pytest.mark.parametrize(
+    ("text", "sample"), [("1 + ", None), ("1 / 0", None), ("a.b + 1", {"a": {}}), ("foo(1)", None)]
+)
+def test_a_fault_shows_column_and_text(text: str, sample: dict[str, Any] | None) -> None:
+    problem = explain(text, sample).problem
+    assert "(line 1, column " in problem
+    assert text.strip() in problem
+    assert "^" in problem

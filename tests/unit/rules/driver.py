@@ -46,6 +46,8 @@ from counterfoil.store.port.records import NewInboxItem, RunStart, TopicPost
 from counterfoil.store.port.turns import Turn
 
 MONDAY = datetime(2026, 1, 5, 9, tzinfo=UTC)
+REQUESTERS = ("ann", "bob", "olga")
+"""Persons on file with every role that requests."""
 LIVE_EFFECTS = IN_FLIGHT | {EffectState.PLANNED}
 REST = 3_000
 """Rounds after which a company that still works on the same moment is going round in circles."""
@@ -212,10 +214,17 @@ class Play:
         """Whether planned calls are made."""
         self.turns: list[Turn] = []
         self._n = 0
+        policies = [policy.approval for policy in model.policies.values() if policy.approval is not None]
+        roles = tuple(sorted({role for approval in policies for role in approval.requesters}))
+        for id_ in REQUESTERS:
+            person = Person(id=id_, name=id_, email=f"{id_}@example.com", roles=roles)
+            self.store.tables.persons[id_] = person
 
     # ------------------------------------------------------------------ what happens outside
 
-    async def event(self, type_: str, *, system: str = "", settle: bool = True, **data: Any) -> str:
+    async def event(
+        self, type_: str, *, system: str = "", senders: tuple[str, ...] = (), settle: bool = True, **data: Any
+    ) -> str:
         """A canonical event is admitted, with all that follows from it."""
         self._n += 1
         kind = self.model.events[type_]
@@ -231,6 +240,7 @@ class Play:
             occurred_at=self.now,
             effective_at=self.now,
             received_at=self.now + timedelta(microseconds=self._n),
+            senders=senders,
         )
         self.store.tables.events[event.id] = event
         self.store.tables.todos["event", event.id] = None

@@ -193,6 +193,7 @@ READERS = {
 @pytest.mark.parametrize("name", READERS)
 async def test_a_system_is_asked_once_where_the_fact_is_used_first(name: str, first: str) -> None:
     play = rated("".join(f"  - {step}\n" for step in (first, READERS[name], "{check: twice == 6}") if step))
+    await play.person("6", "agent")
     play.systems["ledger"].script["ledger.rate"] = [TryAgain("later")]
     await ask(play)
     await play.advance(days=1)

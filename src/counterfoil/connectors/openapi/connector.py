@@ -6,11 +6,10 @@ import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from counterfoil.connectors import signature
 from counterfoil.connectors.http import Deadline, Http, Response
-from counterfoil.connectors.openapi import answers, document, render, validate
+from counterfoil.connectors.openapi import answers, document, protection, render, validate
 from counterfoil.connectors.openapi.render import MISSING, InputRefused, value_at
 from counterfoil.connectors.openapi.settings import (
     AuthSettings,
@@ -34,6 +33,7 @@ from counterfoil.connectors.sdk import (
     Request,
     SystemConfig,
     Unknown,
+    WrongConfiguration,
 )
 from counterfoil.core.errors import CounterfoilError, ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
 from counterfoil.core.wire import WireRefused, read_json, write_json
@@ -42,32 +42,33 @@ _FIND_PAGES = 50
 
 
 def connect(config: SystemConfig) -> HttpSystem:
-    """Build the connector that `config.settings` describe; see `HttpSettings`. Raises one Misconfigured with all problems."""
-    settings, problems = read(config.settings)
+    """Build the connector that `config.settings` describe; see `HttpSettings`. Raises one WrongConfiguration."""
+    settings, problems = read(config)
     api: document.ApiDocument | None = None
     if "openapi" in config.settings:
         api, unreadable = document.load(config.settings["openapi"])
         problems += unreadable
-    url = urlsplit(config.url)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        problems.append(f"url: {config.url!r} is not an http or https address")
-    if settings is not None and api is not None:
-        problems += validate.find_problems(settings, api, config.secrets)
+    specs: Mapping[str, OperationSpec] = {}
+    if settings is not None:
+        specs, undeclared = protection.specs_of(settings, config.operations)
+        problems += undeclared
+        problems += validate.find_problems(settings, api, specs, config)
     if problems or settings is None or api is None:
-        raise Misconfigured("\n".join(problems))
-    return HttpSystem(config, settings, api)
+        raise WrongConfiguration(problems)
+    return HttpSystem(config, settings, api, specs)
 
 
 class HttpSystem:
     """Connector of one account of an API."""
 
-    def __init__(self, config: SystemConfig, settings: HttpSettings, api: document.ApiDocument) -> None:
-        self.operations: Mapping[str, OperationSpec] = {
-            name: OperationSpec(
-                name, op.repeat, op.horizon, op.retention, op.timeout, f"{op.operation_id} of the API"
-            )
-            for name, op in settings.operations.items()
-        }
+    def __init__(
+        self,
+        config: SystemConfig,
+        settings: HttpSettings,
+        api: document.ApiDocument,
+        specs: Mapping[str, OperationSpec],
+    ) -> None:
+        self.operations = specs
         self.feeds: Sequence[str] = tuple(settings.feeds)
         self._name = config.name
         self._settings = settings
@@ -93,7 +94,7 @@ class HttpSystem:
 
     async def send(self, request: Request, timeout: float) -> Outcome:
         operation = self._settings.operations.get(request.operation)
-        if operation is None or operation.repeat is Repeat.READ:
+        if operation is None or self.operations[request.operation].repeat is Repeat.READ:
             return Rejected(ErrorClass.INVALID, f"{self._name} has no write operation {request.operation}")
         try:
             answer = await self._call(operation, _input(request.body), request.key, Deadline(timeout))
@@ -160,7 +161,7 @@ class HttpSystem:
 
     async def read(self, operation: str, arguments: Mapping[str, Json], timeout: float) -> Json:
         call = self._settings.operations.get(operation)
-        if call is None or call.repeat is not Repeat.READ:
+        if call is None or self.operations[operation].repeat is not Repeat.READ:
             raise Misconfigured(f"{self._name} has no read operation {operation}")
         try:
             answer = await self._call(call, arguments, "", Deadline(timeout))

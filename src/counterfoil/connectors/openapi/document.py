@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from counterfoil.connectors.sdk import SettingProblem
+from counterfoil.core.finding import did_you_mean
 from counterfoil.core.wire import WireRefused, read_json
 
 Schema = Mapping[str, Any]
@@ -161,27 +163,51 @@ def steps(pointer: str) -> list[str]:
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
 
-def load(source: Any) -> tuple[ApiDocument | None, list[str]]:
+def load(source: Any) -> tuple[ApiDocument | None, list[SettingProblem]]:
     """Return the document of a path (JSON or YAML) or of a mapping, and the problems. None if it is unreadable."""
     if isinstance(source, Mapping):
         return _read_root(source)
     if not isinstance(source, str | Path):
-        return None, [f"openapi: expected a path or a document, not {type(source).__name__}"]
+        return None, [_problem(f"expected a path or a document, not {type(source).__name__}")]
     path = Path(source)
     try:
         text = path.read_bytes()
-    except OSError as error:
-        return None, [f"openapi: {path} cannot be read: {error.strerror}"]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return None, [_problem(f"`{path}` cannot be read: {reason}", _near(path))]
     try:
         root = read_json(text) if path.suffix == ".json" else YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark is not None else ""
+        return None, [_problem(f"`{path}`{line} is not valid YAML: {error.problem}")]
     except (WireRefused, YAMLError, ValueError) as error:
-        return None, [f"openapi: {path} is not valid JSON or YAML: {error}"]
+        return None, [_problem(f"`{path}` is not valid JSON or YAML: {' '.join(str(error).split())}")]
     return _read_root(root)
 
 
-def _read_root(root: Any) -> tuple[ApiDocument | None, list[str]]:
+def _near(path: Path) -> str:
+    """Return a fix that names a file beside the missing one, or the folder in which it was looked for."""
+    try:
+        names = [entry.name for entry in path.absolute().parent.iterdir()]
+    except (OSError, ValueError):
+        names = []
+    near = did_you_mean(path.name, names)
+    return near or f"a relative path begins in {Path.cwd()}" if not path.is_absolute() else near
+
+
+def _problem(message: str, fix: str = "") -> SettingProblem:
+    return SettingProblem(("settings", "openapi"), message, fix)
+
+
+def _read_root(root: Any) -> tuple[ApiDocument | None, list[SettingProblem]]:
     version = root.get("openapi") if isinstance(root, Mapping) else None
     if not str(version).startswith("3."):
-        return None, [f"openapi: not an OpenAPI 3 document (openapi: {version!r})"]
-    document = ApiDocument(root)
-    return document, [f"openapi: {problem}" for problem in document.problems]
+        actual = f"openapi: {version}" if version is not None else "it has no `openapi: 3...`"
+        return None, [_problem(f"not an OpenAPI 3 document ({actual})")]
+    try:
+        document = ApiDocument(root)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None, [
+            _problem("the document is not in the form of OpenAPI 3", "see `counterfoil contracts lint`")
+        ]
+    return document, [_problem(problem) for problem in document.problems]

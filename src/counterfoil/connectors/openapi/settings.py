@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from counterfoil.connectors.http import SETTINGS
-from counterfoil.connectors.sdk import Repeat
+from counterfoil.connectors.sdk import Repeat, SettingProblem, SystemConfig
+from counterfoil.connectors.settings import Places, Seconds, read_settings
 from counterfoil.core.errors import ErrorClass
 
 Pointer = Annotated[str, Field(pattern=r"^(/.*)?$")]
 """RFC 6901: "" is the whole document, "/data/0/id" a place in it."""
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Status = Annotated[int, Field(ge=100, le=599)]
 
 # Statuses of refusals before any change. 409 is absent on purpose: with idempotency keys it may mean that the first
@@ -68,12 +67,16 @@ class FindSettings(CallSettings):
 
 
 class OperationSettings(CallSettings):
-    """Canonical operation. Without `body` the input itself is sent, if the document requires a body."""
+    """Canonical operation. Without `body` the input itself is sent, if the document requires a body.
 
-    repeat: Repeat
-    horizon: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    retention: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    timeout: Seconds = 30.0
+    The governance document of the operation declares `repeat`, `horizon`, `retention` and `timeout`; here they are needed
+    only without such a document.
+    """
+
+    repeat: Repeat | None = None
+    horizon: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    retention: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    timeout: Seconds | None = None
     key_header: str | None = None
     key_field: str | None = Field(None, description="dotted path in the body at which the key is put")
     result: Mapping[str, Pointer] = {}
@@ -138,11 +141,17 @@ class HttpSettings(_Part):
     check: CallSettings | None = None
 
 
-def read(settings: Mapping[str, Any]) -> tuple[HttpSettings | None, list[str]]:
-    """Return the settings, or None and the problems of their form."""
-    own = {name: value for name, value in settings.items() if name not in SETTINGS}
-    try:
-        return HttpSettings.model_validate(own), []
-    except ValidationError as error:
-        problems = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
-        return None, [f"{where or 'settings'}: {message}" for where, message in problems]
+_PLACES: Places = {
+    ("auth",): AuthSettings,
+    ("webhook",): WebhookSettings,
+    ("check",): CallSettings,
+    ("operations", "*"): OperationSettings,
+    ("operations", "*", "find"): FindSettings,
+    ("operations", "*", "errors", "*"): ErrorRule,
+    ("feeds", "*"): FeedSettings,
+}
+
+
+def read(config: SystemConfig) -> tuple[HttpSettings | None, list[SettingProblem]]:
+    """Return the settings, or None; and the problems of their form and of the address."""
+    return read_settings(HttpSettings, config, _PLACES)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 from counterfoil.connectors import signature
 from counterfoil.connectors.openapi.document import ApiDocument, ApiOperation
@@ -13,119 +14,163 @@ from counterfoil.connectors.openapi.settings import (
     FindSettings,
     HttpSettings,
     OperationSettings,
+    WebhookSettings,
 )
-from counterfoil.connectors.sdk import Repeat
+from counterfoil.connectors.sdk import OperationSpec, Repeat, SettingProblem, SystemConfig
+from counterfoil.connectors.settings import missing_secrets
+from counterfoil.core.finding import did_you_mean
+
+Place: TypeAlias = tuple[str | int, ...]
+Problems: TypeAlias = Iterator[SettingProblem]
 
 
-def find_problems(settings: HttpSettings, document: ApiDocument, secrets: Mapping[str, str]) -> list[str]:
-    """Return all problems, each with its place in the settings. Empty if the connector can work."""
-    return list(_problems(settings, document, secrets))
-
-
-def _problems(settings: HttpSettings, document: ApiDocument, secrets: Mapping[str, str]) -> Iterator[str]:
-    for secret in settings.auth.needs():
-        if not secrets.get(secret):
-            yield f"auth: {settings.auth.scheme} needs the secret {secret}"
-    for name, operation in settings.operations.items():
-        yield from _operation(f"operations.{name}", operation, document)
-    for name, feed in settings.feeds.items():
-        yield from _feed(f"feeds.{name}", feed, document)
-    if settings.check is not None:
-        yield from _call("check", settings.check, document)
-        yield from _reads("check", settings.check, document)
+def find_problems(
+    settings: HttpSettings,
+    document: ApiDocument | None,
+    specs: Mapping[str, OperationSpec],
+    config: SystemConfig,
+) -> list[SettingProblem]:
+    """Return all problems, each with its place. Without a document only those that need none."""
+    problems = missing_secrets(config, settings.auth.needs())
     if settings.webhook is not None:
-        if settings.webhook.scheme not in signature.SCHEMES:
-            schemes = ", ".join(sorted(signature.SCHEMES))
-            yield f"webhook.scheme: {settings.webhook.scheme!r} is not one of {schemes}"
-        elif settings.webhook.scheme != "none" and not secrets.get("hook_secret"):
-            yield f"webhook: {settings.webhook.scheme} needs the secret hook_secret"
-        for name in ("id", "type"):
-            value = getattr(settings.webhook, name)
-            if not value.startswith(("/", "header:")):
-                yield f"webhook.{name}: {value!r} is neither a pointer nor header:NAME"
+        problems += _webhook(settings.webhook, config)
+    if document is not None:
+        problems += _calls(settings, document, specs)
+    return problems
 
 
-def _operation(where: str, operation: OperationSettings, document: ApiDocument) -> Iterator[str]:
-    yield from _call(where, operation, document)
+def _calls(settings: HttpSettings, document: ApiDocument, specs: Mapping[str, OperationSpec]) -> Problems:
+    for name, operation in settings.operations.items():
+        if name in specs:
+            yield from _operation(_at("operations", name), operation, specs[name], document)
+        else:
+            yield from _call(_at("operations", name), operation, document)
+    for name, feed in settings.feeds.items():
+        yield from _feed(_at("feeds", name), feed, document)
+    if settings.check is not None:
+        yield from _call(_at("check"), settings.check, document)
+        yield from _reads(_at("check"), settings.check, document)
+
+
+def _at(*steps: str) -> Place:
+    return ("settings", *steps)
+
+
+def _webhook(webhook: WebhookSettings, config: SystemConfig) -> Problems:
+    if webhook.scheme not in signature.SCHEMES:
+        schemes = sorted(signature.SCHEMES)
+        near = did_you_mean(webhook.scheme, schemes, f"one of {', '.join(schemes)}")
+        yield SettingProblem(
+            _at("webhook", "scheme"), f"there is no signature scheme `{webhook.scheme}`", near
+        )
+    elif webhook.scheme != "none":
+        yield from missing_secrets(config, ["hook_secret"])
+    for name in ("id", "type"):
+        value = getattr(webhook, name)
+        if not value.startswith(("/", "header:")):
+            message = f"`{value}` is neither a pointer nor header:NAME"
+            yield SettingProblem(_at("webhook", name), message)
+
+
+def _operation(
+    at: Place, operation: OperationSettings, spec: OperationSpec, document: ApiDocument
+) -> Problems:
+    yield from _call(at, operation, document)
     described = document.operations.get(operation.operation_id)
-    if operation.repeat is Repeat.READ:
+    if spec.repeat is Repeat.READ:
         for name in ("horizon", "retention", "key_header", "key_field", "find", "job"):
             if getattr(operation, name):
-                yield f"{where}.{name}: a read must not have it"
-        yield from _reads(where, operation, document)
+                yield SettingProblem((*at, name), "a read must not have it", f"remove `{name}`")
+        yield from _reads(at, operation, document)
     else:
-        yield from _write(where, operation, described)
+        yield from _write(at, operation, spec, described)
     if described is not None and described.answer is not None:
         for name, pointer in operation.result.items():
-            yield from _pointer(f"{where}.result.{name}", described.answer, pointer, document)
+            yield from _pointer((*at, "result", name), described.answer, pointer, document)
     if operation.find is not None:
-        yield from _find(f"{where}.find", operation.find, operation, document)
+        yield from _find((*at, "find"), operation.find, operation, document)
 
 
-def _write(where: str, operation: OperationSettings, described: ApiOperation | None) -> Iterator[str]:
+def _write(
+    at: Place, operation: OperationSettings, spec: OperationSpec, described: ApiOperation | None
+) -> Problems:
     if described is not None and described.method == "GET":
-        yield f"{where}.operationId: {described.id} is a GET, which changes nothing, but repeat is {operation.repeat}"
+        message = f"{described.id} is a GET, which changes nothing, but repeat is {spec.repeat}"
+        yield SettingProblem((*at, "operationId"), message)
     if not operation.result:
-        yield f"{where}.result: a write needs pointers to the ids of the created object"
+        yield SettingProblem((*at, "result"), "a write needs pointers to the ids of the created object")
     keyed = operation.key_header or operation.key_field or _uses_key(operation)
-    if operation.repeat in (Repeat.KEY, Repeat.UNIQUE, Repeat.FIND) and not keyed:
-        yield f"{where}: repeat {operation.repeat} needs the key in key_header, key_field or $key"
-    if operation.repeat is Repeat.KEY and operation.retention <= operation.horizon:
-        yield f"{where}.retention: repeat key needs a retention longer than the horizon"
-    if operation.repeat is Repeat.FIND and operation.horizon <= 0:
-        yield f"{where}.horizon: repeat find needs a horizon"
-    if operation.repeat is Repeat.BLIND and operation.find is not None:
-        yield f"{where}.find: repeat blind has no look-up; with one, use repeat find"
-    if operation.repeat is not Repeat.BLIND and operation.find is None:
-        yield f"{where}.find: repeat {operation.repeat} needs a look-up"
+    if spec.repeat in (Repeat.KEY, Repeat.UNIQUE, Repeat.FIND) and not keyed:
+        message = f"repeat {spec.repeat} needs the key in key_header, key_field or $key"
+        yield SettingProblem(at, message)
+    if spec.repeat is Repeat.KEY and spec.retention <= spec.horizon:
+        yield SettingProblem((*at, "retention"), "repeat key needs a retention longer than the horizon")
+    if spec.repeat is Repeat.FIND and spec.horizon <= 0:
+        yield SettingProblem((*at, "horizon"), "repeat find needs a horizon")
+    if spec.repeat is Repeat.BLIND and operation.find is not None:
+        yield SettingProblem((*at, "find"), "repeat blind has no look-up; with one, use repeat find")
+    if spec.repeat is not Repeat.BLIND and operation.find is None:
+        message = (
+            f"repeat {spec.repeat} needs a look-up: after a lost answer it shows whether the write was done"
+        )
+        yield SettingProblem((*at, "find"), message, "add `find:` with an operationId and `match`")
     if operation.key_field and described is not None and not described.takes_body:
-        yield f"{where}.key_field: {described.id} takes no body"
+        yield SettingProblem((*at, "key_field"), f"{described.id} takes no body")
 
 
-def _find(
-    where: str, find: FindSettings, operation: OperationSettings, document: ApiDocument
-) -> Iterator[str]:
-    yield from _call(where, find, document)
+def _find(at: Place, find: FindSettings, operation: OperationSettings, document: ApiDocument) -> Problems:
+    yield from _call(at, find, document)
     described = document.operations.get(find.operation_id)
     if described is None:
         return
-    if not _uses_key(find) and not any("$key" in placeholders(value) for value in find.match.values()):
-        yield f"{where}: the look-up does not use $key, so it would find any item"
-    if not find.match:
-        yield f"{where}.match: the look-up compares nothing, so it would accept any item"
+    yield from _match(at, find)
     if find.one and find.cursor:
-        yield f"{where}: one object has no pages"
+        yield SettingProblem(at, "one object has no pages")
     if sum(pointer is not None for pointer in (find.next, find.next_item)) != (find.cursor is not None):
-        yield f"{where}: cursor needs exactly one of next and next_item"
+        yield SettingProblem(at, "cursor needs exactly one of next and next_item")
     if find.cursor and find.cursor not in described.parameters:
-        yield f"{where}.cursor: {described.id} has no parameter {find.cursor}"
-    for value in find.match.values():
-        yield from _placeholders(f"{where}.match", value)
+        yield _no_parameter((*at, "cursor"), described, find.cursor)
     result = operation.result if find.result is None else find.result
     if set(result) != set(operation.result):
-        yield f"{where}.result: must have the same names as the operation's result"
+        yield SettingProblem((*at, "result"), "must have the same names as the operation's result")
     if described.answer is None:
         return
-    yield from _pointer(f"{where}.items", described.answer, find.items, document)
+    yield from _pointer((*at, "items"), described.answer, find.items, document)
     items = document.resolve(document.inside(described.answer, find.items)[0])
     if items and find.one == ("items" in items):
-        yield f"{where}.one: {described.id} returns {'a list' if find.one else 'one object'} at {find.items!r}"
+        answer = "a list" if find.one else "one object"
+        yield SettingProblem((*at, "one"), f"{described.id} returns {answer} at {find.items!r}")
     item = _item(described, find.items, document)
-    for pointer in (*find.match, *result.values(), *filter(None, [find.next_item])):
-        yield from _pointer(f"{where}: item", item, pointer, document)
+    for key, pointers in (
+        ("match", find.match),
+        ("result", result.values()),
+        ("next_item", [find.next_item]),
+    ):
+        for pointer in pointers:
+            if pointer is not None:
+                yield from _pointer((*at, key), item, pointer, document)
 
 
-def _feed(where: str, feed: FeedSettings, document: ApiDocument) -> Iterator[str]:
-    yield from _call(where, feed, document, extra=(feed.cursor, feed.limit))
-    yield from _reads(where, feed, document)
+def _match(at: Place, find: FindSettings) -> Problems:
+    if not _uses_key(find) and not any("$key" in placeholders(value) for value in find.match.values()):
+        yield SettingProblem(at, "the look-up does not use $key, so it would find any item")
+    if not find.match:
+        yield SettingProblem((*at, "match"), "the look-up compares nothing, so it would accept any item")
+    for value in find.match.values():
+        yield from _placeholders((*at, "match"), value)
+
+
+def _feed(at: Place, feed: FeedSettings, document: ApiDocument) -> Problems:
+    yield from _call(at, feed, document, extra=(feed.cursor, feed.limit))
+    yield from _reads(at, feed, document)
     if (feed.next is None) == (feed.next_item is None):
-        yield f"{where}: the cursor needs exactly one of next and next_item"
+        yield SettingProblem(at, "the cursor needs exactly one of next and next_item")
     described = document.operations.get(feed.operation_id)
     if described is None or described.answer is None:
         return
-    yield from _pointer(f"{where}.items", described.answer, feed.items, document)
+    yield from _pointer((*at, "items"), described.answer, feed.items, document)
     if feed.next is not None:
-        yield from _pointer(f"{where}.next", described.answer, feed.next, document)
+        yield from _pointer((*at, "next"), described.answer, feed.next, document)
     item = _item(described, feed.items, document)
     kind = feed.type if feed.type.startswith("/") else None
     for name, pointer in (
@@ -135,7 +180,7 @@ def _feed(where: str, feed: FeedSettings, document: ApiDocument) -> Iterator[str
         ("next_item", feed.next_item),
     ):
         if pointer is not None:
-            yield from _pointer(f"{where}.{name}", item, pointer, document)
+            yield from _pointer((*at, name), item, pointer, document)
 
 
 def _item(described: ApiOperation, items: str, document: ApiDocument) -> object:
@@ -145,32 +190,46 @@ def _item(described: ApiOperation, items: str, document: ApiDocument) -> object:
 
 
 def _call(
-    where: str, call: CallSettings, document: ApiDocument, extra: tuple[str | None, ...] = ()
-) -> Iterator[str]:
+    at: Place, call: CallSettings, document: ApiDocument, extra: tuple[str | None, ...] = ()
+) -> Problems:
     described = document.operations.get(call.operation_id)
     if described is None:
-        yield f"{where}.operationId: the document has no operation {call.operation_id}"
+        message = f"the API has no operation `{call.operation_id}`"
+        fix = _near(call.operation_id, document.operations, "the API's operations")
+        yield SettingProblem((*at, "operationId"), message, fix)
         return
     for name in (*call.parameters, *(name for name in extra if name)):
         if name not in described.parameters:
-            yield f"{where}.parameters: {described.id} has no parameter {name}"
+            yield _no_parameter((*at, "parameters"), described, name)
         elif described.parameters[name].place == "cookie":
-            yield f"{where}.parameters: {name} is a cookie, and this connector sends no cookies"
+            message = f"{name} is a cookie, and this connector sends no cookies"
+            yield SettingProblem((*at, "parameters"), message)
     key_header = getattr(call, "key_header", None) or ""
     for name, parameter in described.parameters.items():
         is_set = name in call.parameters or name in extra or name.lower() == key_header.lower()
         if parameter.required and not is_set:
-            yield f"{where}.parameters: {described.id} requires {name}"
+            yield SettingProblem((*at, "parameters"), f"{described.id} requires {name}")
     for template in (call.parameters, call.body):
-        yield from _placeholders(where, template)
-    yield from _body(where, call, described, document)
+        yield from _placeholders(at, template)
+    yield from _body((*at, "body"), call, described, document)
 
 
-def _body(where: str, call: CallSettings, described: ApiOperation, document: ApiDocument) -> Iterator[str]:
+def _no_parameter(at: Place, described: ApiOperation, name: str) -> SettingProblem:
+    fix = _near(name, described.parameters, "its parameters")
+    return SettingProblem(at, f"{described.id} has no parameter {name}", fix)
+
+
+def _near(name: str, names: Iterable[str], title: str) -> str:
+    """Return the near name, or all names if they are few."""
+    everything = sorted(names)
+    return did_you_mean(name, everything, f"{title}: {', '.join(everything)}" if len(everything) < 10 else "")
+
+
+def _body(at: Place, call: CallSettings, described: ApiOperation, document: ApiDocument) -> Problems:
     if call.body is None:
         return
     if not described.takes_body:
-        yield f"{where}.body: {described.id} takes no body"
+        yield SettingProblem(at, f"{described.id} takes no body")
         return
     if not isinstance(call.body, Mapping):
         return
@@ -178,28 +237,31 @@ def _body(where: str, call: CallSettings, described: ApiOperation, document: Api
     key_field = getattr(call, "key_field", None) or ""
     for name in call.body:
         if closed and name not in properties:
-            yield f"{where}.body: {described.id} has no property {name}"
+            fix = _near(name, properties, "its properties")
+            yield SettingProblem((*at, name), f"{described.id} has no property {name}", fix)
     for name in sorted(required - set(call.body) - {key_field.partition(".")[0]}):
-        yield f"{where}.body: {described.id} requires {name}"
+        yield SettingProblem(at, f"{described.id} requires {name}")
 
 
-def _reads(where: str, call: CallSettings, document: ApiDocument) -> Iterator[str]:
+def _reads(at: Place, call: CallSettings, document: ApiDocument) -> Problems:
     described = document.operations.get(call.operation_id)
     if described is not None and described.method not in ("GET", "POST"):
-        yield f"{where}.operationId: {described.id} is a {described.method}, which is not a read"
+        message = f"{described.id} is a {described.method}, which is not a read"
+        yield SettingProblem((*at, "operationId"), message)
 
 
-def _placeholders(where: str, template: object) -> Iterator[str]:
+def _placeholders(at: Place, template: object) -> Problems:
     for placeholder in placeholders(template):
         if is_unknown_placeholder(placeholder):
-            yield f"{where}: {placeholder} is neither $key nor $input.something; write $$ for a plain $"
+            message = f"{placeholder} is neither $key nor $input.something"
+            yield SettingProblem(at, message, "write $$ for a plain $")
 
 
 def _uses_key(call: CallSettings) -> bool:
     return "$key" in placeholders([call.parameters, call.body])
 
 
-def _pointer(where: str, schema: object, pointer: str, document: ApiDocument) -> Iterator[str]:
+def _pointer(at: Place, schema: object, pointer: str, document: ApiDocument) -> Problems:
     _, missing = document.inside(schema, pointer)
     if missing is not None:
-        yield f"{where}: {pointer} does not exist: there is no {missing!r}"
+        yield SettingProblem(at, f"{pointer} does not exist: there is no {missing!r}")

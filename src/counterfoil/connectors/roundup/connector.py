@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
+from pydantic import BaseModel, ConfigDict
 
 from counterfoil.connectors import signature
-from counterfoil.connectors.http import SETTINGS, Deadline, Http, Response
+from counterfoil.connectors.http import Deadline, Http, Response
 from counterfoil.connectors.roundup import answers, tickets
 from counterfoil.connectors.sdk import (
     Absent,
@@ -32,7 +33,9 @@ from counterfoil.connectors.sdk import (
     Request,
     SystemConfig,
     Unknown,
+    WrongConfiguration,
 )
+from counterfoil.connectors.settings import missing_secrets, read_settings
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
 from counterfoil.core.wire import read_json, write_json
 
@@ -81,21 +84,22 @@ class _Create(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fields: dict[str, str | None] = {}
 
 
+class RoundupSettings(BaseModel):
+    """A tracker has no settings besides those of the client."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 def connect(config: SystemConfig) -> Roundup:
-    """Build the connector of one tracker. Raises Misconfigured.
+    """Build the connector of one tracker. Raises WrongConfiguration.
 
     `config.url` is the address of the tracker, such as https://desk.example.com/acme. Secrets: `username`, `password` and,
     for callbacks, `hook_secret`.
     """
-    missing = [name for name in ("username", "password") if not config.secrets.get(name)]
-    url = urlsplit(config.url)
-    problems = [f"secret {name} is missing" for name in missing]
-    if url.scheme not in ("http", "https") or not url.hostname:
-        problems.append(f"url {config.url!r} is not an http or https address")
-    if unknown := sorted(set(config.settings) - SETTINGS):
-        problems.append(f"unknown settings: {', '.join(unknown)}")
+    _, problems = read_settings(RoundupSettings, config)
+    problems += missing_secrets(config, ["username", "password"])
     if problems:
-        raise Misconfigured("\n".join(problems))
+        raise WrongConfiguration(problems)
     return Roundup(config)
 
 

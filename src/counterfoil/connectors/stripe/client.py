@@ -21,10 +21,10 @@ _PAGE_ROWS = 100
 class StripeClient:
     """Calls with the key of one account."""
 
-    def __init__(self, config: SystemConfig) -> None:
+    def __init__(self, config: SystemConfig, version: str = API_VERSION) -> None:
         headers = {
             "authorization": f"Bearer {config.secrets['api_key']}",
-            "stripe-version": str(config.settings.get("api_version", API_VERSION)),
+            "stripe-version": version,
             "accept": "application/json",
         }
         if config.account:

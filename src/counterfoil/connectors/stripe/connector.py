@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
+from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
 from counterfoil.connectors import signature
-from counterfoil.connectors.http import SETTINGS, Deadline
+from counterfoil.connectors.http import Deadline
 from counterfoil.connectors.sdk import (
     Absent,
     Confirmed,
@@ -27,9 +30,11 @@ from counterfoil.connectors.sdk import (
     Request,
     SystemConfig,
     Unknown,
+    WrongConfiguration,
 )
+from counterfoil.connectors.settings import missing_secrets, read_settings
 from counterfoil.connectors.stripe import documents, feed
-from counterfoil.connectors.stripe.client import StripeClient
+from counterfoil.connectors.stripe.client import API_VERSION, StripeClient
 from counterfoil.connectors.stripe.documents import CreditMemo, DebitMemo, VoidCreditMemo, is_id
 from counterfoil.core.errors import CounterfoilError, ErrorClass, Misconfigured, Refused
 from counterfoil.core.wire import read_json
@@ -78,7 +83,29 @@ _OPERATIONS = (
         "newest first, `lines` as the vendor shows them. Times are seconds since 1970; `after` is an invoice's id.",
     ),
 )
-_SETTINGS = SETTINGS | {"api_version", "zone", "events"}
+
+
+class StripeSettings(BaseModel):
+    """Settings of an account, besides those of the client."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    api_version: str = API_VERSION
+    zone: str = "UTC"
+    """Time zone of `issued_on`, an IANA name."""
+    events: Annotated[tuple[str, ...], Field(max_length=20)] = ()
+    """Types in the feed; none: all."""
+
+    @field_validator("zone")
+    @classmethod
+    def _is_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"`{value}` is not a time zone") from None
+        return value
+
+
 _LISTING = {
     "customer": "customer", "subscription": "subscription", "status": "status", "created_from": "created[gte]",
     "created_before": "created[lt]", "limit": "limit", "after": "starting_after",
@@ -86,25 +113,16 @@ _LISTING = {
 
 
 def connect(config: SystemConfig) -> Stripe:
-    """Build the connector of one account. Raises Misconfigured.
+    """Build the connector of one account. Raises WrongConfiguration.
 
     Secrets: `api_key`, `webhook_secret` and, during a rotation, `webhook_secret_old`. `config.account` names a connected
-    account. Settings: `api_version`, `zone` (of `issued_on`, an IANA name, UTC by default), `events` (types in the feed,
-    all by default), and those of `Http.of`.
+    account. Settings: those of StripeSettings and of `Http.of`.
     """
-    problems = [] if config.secrets.get("api_key") else ["secret api_key is missing"]
-    if unknown := sorted(set(config.settings) - _SETTINGS):
-        problems.append(f"unknown settings: {', '.join(unknown)}")
-    events = config.settings.get("events", ())
-    if isinstance(events, str) or not all(isinstance(name, str) for name in events) or len(events) > 20:
-        problems.append("setting events must be a list of at most 20 event types")
-    try:
-        ZoneInfo(str(config.settings.get("zone", "UTC")))
-    except (ZoneInfoNotFoundError, ValueError):
-        problems.append(f"setting zone {config.settings['zone']!r} is not a time zone")
-    if problems:
-        raise Misconfigured(f"system {config.name}: {'; '.join(problems)}")
-    return Stripe(config)
+    settings, problems = read_settings(StripeSettings, config)
+    problems += missing_secrets(config, ["api_key"])
+    if problems or settings is None:
+        raise WrongConfiguration(problems)
+    return Stripe(config, settings)
 
 
 class Stripe:
@@ -113,13 +131,13 @@ class Stripe:
     operations: Mapping[str, OperationSpec] = {spec.name: spec for spec in _OPERATIONS}
     feeds: Sequence[str] = ("events",)
 
-    def __init__(self, config: SystemConfig) -> None:
+    def __init__(self, config: SystemConfig, settings: StripeSettings) -> None:
         self._name, self._account = config.name, config.account
-        self._zone = ZoneInfo(str(config.settings.get("zone", "UTC")))
-        self._events = tuple(config.settings.get("events", ()))
+        self._zone = ZoneInfo(settings.zone)
+        self._events = settings.events
         names = ("webhook_secret", "webhook_secret_old")
         self._hook_secrets = [config.secrets[name] for name in names if config.secrets.get(name)]
-        self._client = StripeClient(config)
+        self._client = StripeClient(config, settings.api_version)
 
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
         if not self._hook_secrets:

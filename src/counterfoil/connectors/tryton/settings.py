@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import msgspec
+from pydantic import BaseModel, ConfigDict
 
-from counterfoil.connectors.http import SETTINGS
-from counterfoil.connectors.sdk import SystemConfig
-from counterfoil.core.errors import Misconfigured
+from counterfoil.connectors.sdk import SettingProblem, SystemConfig, WrongConfiguration
+from counterfoil.connectors.settings import missing_secrets, read_settings
 
 
-class TrytonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TrytonSettings(BaseModel):
     """Settings with the names of the ERP: account and journal codes, name of the payment term, id of the company."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     database: str
     company: int
@@ -28,19 +29,17 @@ class TrytonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 def read(config: SystemConfig) -> tuple[TrytonSettings, str, str]:
     """Return the settings, the application key, and the password ("" without posting in bulk).
 
-    Raises Misconfigured with the name of a missing or unknown setting.
+    Raises WrongConfiguration with every fault.
     """
-    key = config.secrets.get("key", "")
-    if not key:
-        raise Misconfigured(f"system {config.name}: the secret `key` (an application key) is missing")
-    try:
-        own = {name: value for name, value in config.settings.items() if name not in SETTINGS}
-        settings = msgspec.convert(own, TrytonSettings)
-    except msgspec.ValidationError as error:
-        raise Misconfigured(f"system {config.name}: settings: {error}") from error
+    settings, problems = read_settings(TrytonSettings, config)
+    problems += missing_secrets(config, ["key"])
     password = config.secrets.get("password", "")
-    if bool(settings.login) != bool(password):
-        raise Misconfigured(
-            f"system {config.name}: posting in bulk needs both the setting `login` and the secret `password`"
-        )
-    return settings, key, password
+    login = config.settings.get("login")
+    if login and not password:
+        problems += missing_secrets(config, ["password"])
+    elif password and not login:
+        message = "posting in bulk needs both the setting `login` and the secret `password`"
+        problems.append(SettingProblem(("secrets", "password"), message))
+    if problems or settings is None:
+        raise WrongConfiguration(problems)
+    return settings, config.secrets["key"], password

@@ -74,14 +74,29 @@ class _SchemaComparison:
             overall["backward"] = pair.forward(pair.left.root, pair.right.root)
         if "forward" in self.ways:
             overall["forward"] = pair.backward(pair.right.root, pair.left.root)
+        outside = self.outside_references()
         differences = list(DifferenceWalk(pair.nodes, pair.left, pair.right).walk())
-        changes = [self.change(difference, overall) for difference in differences]
+        changes = [*outside, *(self.change(difference, overall) for difference in differences)]
         for way, inclusion in overall.items():
             if inclusion.verdict == "no" and way not in self.explained:
                 changes.extend(self.unexplained(way, inclusion))
             elif inclusion.verdict == "unknown" and all(c.decided and not c.breaking for c in changes):
+                # No place is undecided itself, so the whole is.
                 changes.append(self.undecided("undecided", "", f"undecided whether {EFFECTS[way]}"))
         return changes
+
+    def outside_references(self) -> list[Change]:
+        """Return one undecided change for each reference of both schemas whose target neither document has."""
+        if self.pair.left.root == self.pair.right.root:
+            return []
+        before, after = self.pair.left.unresolved(), self.pair.right.unresolved()
+        return [
+            self.undecided(
+                "reference-unresolved", where, f"{name} is outside the document and is not compared"
+            )
+            for name, where in after.items()
+            if name in before
+        ]
 
     def undecided(self, rule: str, where: str, message: str) -> Change:
         breaking = self.profile == "strict"

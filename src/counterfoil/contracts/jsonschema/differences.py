@@ -54,13 +54,26 @@ class DifferenceWalk:
         self._queue.append(((), self.old.root, "", self.new.root, ""))
         while self._queue:
             path, old, old_where, new, new_where = self._queue.popleft()
+            places = old_where, new_where
             old, old_where = self.old.follow(old, old_where)
             new, new_where = self.new.follow(new, new_where)
+            encloses = [
+                place.startswith(where + "/")
+                for place, where in zip(places, (old_where, new_where), strict=True)
+            ]
             same = self.nodes.key(self.old, old) == self.nodes.key(self.new, new)
             if (same and old == new) or (id(old), id(new)) in self._visited:
                 continue
             if isinstance(old, dict) and isinstance(new, dict):
                 self._visited.add((id(old), id(new)))
+            if encloses[0] != encloses[1]:
+                # One side refers to a schema around it: its parts are compared at their own places.
+                before = DifferenceSide(old, old, places[0], True)
+                after = DifferenceSide(new, new, places[1], True)
+                what = "a reference to the schema around it"
+                detail = f"became {what}" if encloses[1] else f"{what} became another schema"
+                yield SchemaDifference("schema", path, before, after, detail)
+                continue
             yield from self._place(path, old, old_where, new, new_where)
 
     def enqueue(self, path: Path, old: Any, old_where: str, new: Any, new_where: str) -> None:

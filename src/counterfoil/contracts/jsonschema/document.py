@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote, urljoin
 
-from counterfoil.contracts.json_parts import part_at, unescape
+from counterfoil.contracts.json_parts import part_at, pointer, unescape
 from counterfoil.contracts.jsonschema.subjects import ANNOTATIONS
 
 Dialect: TypeAlias = Literal["4", "6", "7", "2019-09", "2020-12", "openapi-3.0"]
@@ -24,7 +24,7 @@ DATA = frozenset(["enum", "const", "default", "examples", "example", "required",
 DEPENDS_ON_DRAFT = frozenset(
     ["items", "additionalItems", "prefixItems", "exclusiveMinimum", "exclusiveMaximum", "dependencies", "const",
      "contains", "propertyNames", "if", "minContains", "maxContains", "dependentRequired", "dependentSchemas",
-     "unevaluatedItems", "unevaluatedProperties", "nullable", "$ref", "$dynamicRef", "$recursiveRef"]
+     "unevaluatedItems", "unevaluatedProperties", "nullable", "format", "$ref", "$dynamicRef", "$recursiveRef"]
 )  # fmt: skip
 
 
@@ -157,6 +157,25 @@ class SchemaDocument:
             return part_at(target, (unescape(unquote(step)) for step in fragment[1:].split("/")))
         except LookupError:
             return None
+
+    def unresolved(self) -> dict[str, str]:
+        """Return the references to other documents that this one does not contain, each with one of its places."""
+        places: dict[str, str] = {}
+        pending = [(self.root, "", False)]
+        while pending:
+            node, where, names = pending.pop()
+            parts = (
+                enumerate(node) if isinstance(node, list) else node.items() if isinstance(node, dict) else ()
+            )
+            for key, part in parts:
+                if names or key not in DATA:
+                    pending.append((part, f"{where}{pointer([key])}", key in MAPS and not names))
+            reference = node.get("$ref") if isinstance(node, dict) and not names else None
+            if not isinstance(reference, str) or reference.startswith("#"):
+                continue
+            if self.resolve(self.absolute(reference, node)) is None:
+                places.setdefault(reference, where)
+        return places
 
     def follow(self, schema: Any, where: str) -> tuple[Any, str]:
         """Return the target of references without other keywords, and its place."""

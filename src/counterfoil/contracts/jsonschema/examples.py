@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import jsonschema_rs
 
-from counterfoil.contracts.jsonschema.document import SchemaDocument
+from counterfoil.contracts.jsonschema.document import Dialect, SchemaDocument
+from counterfoil.contracts.jsonschema.values import SAMPLES, WRONG_TEXTS
 
 _DRAFTS = {
     "4": jsonschema_rs.Draft4,
@@ -27,6 +29,15 @@ _CLASSES: dict[str, Any] = {
     "2020-12": jsonschema_rs.Draft202012Validator,
 }
 _ROOT = "urn:contract:root"
+
+
+@lru_cache(maxsize=256)
+def checks_format(dialect: Dialect, name: str) -> bool:
+    """Return true if the validator of a dialect rejects strings for this format. Unknown formats count as checked."""
+    if dialect == "openapi-3.0" or name not in SAMPLES:
+        return True
+    validator = _CLASSES[dialect]({"format": name}, validate_formats=True)
+    return not all(validator.is_valid(text) for text in WRONG_TEXTS)
 
 
 def _refuse_retrieval(uri: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from counterfoil.contracts.json_parts import as_map
 from counterfoil.contracts.jsonschema.document import SchemaDocument
 from counterfoil.contracts.jsonschema.evaluation import UndecidedEvaluation, evaluate
+from counterfoil.contracts.jsonschema.examples import checks_format
 from counterfoil.contracts.jsonschema.formula import Formula, Literal, all_of, any_of, count, negate, number
 from counterfoil.contracts.jsonschema.nodes import Nodes, PartCondition, Step
 
@@ -50,7 +51,7 @@ class FormulaReader:
             case "number":
                 parts.extend(_numeric(schema))
             case "string":
-                parts.extend(self._textual(schema))
+                parts.extend(self._textual(document, schema))
             case "object":
                 parts.extend(_objects(document, schema, lit))
             case "array":
@@ -86,7 +87,7 @@ class FormulaReader:
             then, otherwise = lit(schema.get("then", True)), lit(schema.get("else", True))
             yield any_of([all_of([condition, then]), all_of([negate(condition), otherwise])])
 
-    def _textual(self, schema: dict[str, Any]) -> Iterator[Formula]:
+    def _textual(self, document: SchemaDocument, schema: dict[str, Any]) -> Iterator[Formula]:
         low, high = count(schema.get("minLength")), count(schema.get("maxLength"))
         if low:
             yield ("minlen", low)
@@ -94,8 +95,9 @@ class FormulaReader:
             yield ("maxlen", high)
         if isinstance(schema.get("pattern"), str):
             yield ("pattern", schema["pattern"])
-        if isinstance(schema.get("format"), str) and self.assert_formats:
-            yield ("format", schema["format"])
+        name = schema.get("format")
+        if isinstance(name, str) and self.assert_formats and checks_format(document.dialect, name):
+            yield ("format", name)
 
 
 def _part_formula(nodes: Nodes, condition: PartCondition, type_: str) -> Formula:

@@ -18,6 +18,10 @@ from counterfoil.contracts.jsonschema.reading import FormulaReader
 Goal: TypeAlias = frozenset[Literal]
 MAX_STEPS = 60_000
 """Limit of steps of one question: a few seconds at most, usually a few milliseconds."""
+MIN_STEPS = 1_000
+"""Each question that exceeds its limit halves the limit of the following ones, down to this. It bounds their sum."""
+STEP_ALTERNATIVES = 4
+"""Number of alternatives that are looked at for the price of one step."""
 MAX_OPEN_QUESTIONS = 45
 """Limit of nested questions in one descent; each takes several stack frames."""
 NO_DEPTH = 1 << 30
@@ -71,7 +75,10 @@ class Search:
                 if stop.question in deferred:
                     return v.UNDECIDED
                 deferred.append(stop.question)
-            except (StepsExceeded, RecursionError):
+            except StepsExceeded:
+                self.steps = max(self.steps // 2, MIN_STEPS)
+                return v.UNDECIDED
+            except RecursionError:
                 return v.UNDECIDED
 
     def instance(self, goal: Goal, types: tuple[str, ...] = TYPES) -> v.SearchResult:
@@ -124,9 +131,9 @@ class Search:
             self._memo[question] = answer
         return answer
 
-    def step(self) -> None:
-        """Count one step. Raises StepsExceeded."""
-        self.left -= 1
+    def step(self, count: int = 1) -> None:
+        """Count steps. Raises StepsExceeded."""
+        self.left -= count
         if self.left < 0:
             raise StepsExceeded
 
@@ -179,6 +186,7 @@ class Search:
                     if negate(formula) in atoms or _contradicts(formula, atoms):
                         return v.IMPOSSIBLE
                     atoms.add(formula)
+            self.step(sum(len(alternatives) for alternatives, _ in choices) // STEP_ALTERNATIVES)
             remaining = []
             tags = self._tag_values(atoms) if choices and type_ == "object" else {}
             for alternatives, source in choices:

@@ -202,7 +202,7 @@ FORMAT_SUBSETS = frozenset(
      ("uri", "iri-reference"), ("iri", "iri-reference"), ("uri-reference", "iri-reference")]
 )  # fmt: skip
 """Pairs of formats: by its grammar, every string of the first matches the second."""
-_OTHER_CANDIDATES = (
+WRONG_TEXTS = (
     "a", "", "b", "1", "not a format", "aaaaaaaaaaaaaaaaaaaa", "((", "\\", "{", "%", "é", "-1",
 )  # fmt: skip
 
@@ -283,8 +283,8 @@ def solve_string(atoms: Iterable[Formula]) -> SearchResult:
     candidates = [sample for name in formats for sample in SAMPLES[name]]
     candidates += [text] if text is not None else []
     candidates += [sample for samples in SAMPLES.values() for sample in samples] if formats_off else []
-    candidates += _OTHER_CANDIDATES
-    candidates += [sample.ljust(padded, "a") for sample in _OTHER_CANDIDATES]
+    candidates += WRONG_TEXTS
+    candidates += [sample.ljust(padded, "a") for sample in WRONG_TEXTS]
     for candidate in candidates:
         if fits(candidate):
             return _with_opaque(statements, candidate)

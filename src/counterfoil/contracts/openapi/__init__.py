@@ -9,14 +9,15 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.openapi.compare import OpenApiComparison
+from counterfoil.contracts.openapi.compare import SIDES, OpenApiComparison
 from counterfoil.contracts.openapi.context import ComparisonContext
 from counterfoil.contracts.openapi.reads import DeclaredUse, InvalidReads, operation_uses
-from counterfoil.contracts.openapi.rules import RULES, CompatibilityRule
+from counterfoil.contracts.openapi.rules import RULES, CompatibilityRule, Side
 from counterfoil.contracts.openapi.swagger import upgrade
 from counterfoil.contracts.report import PROFILES, Change, Profile, Report
 
 _COMPONENT = re.compile(r"^/components/(\w+)/([^/]+)")
+_OPERATION = re.compile(r"^[A-Z]+ [^ ]+")
 
 
 def compare_openapi(
@@ -52,19 +53,41 @@ def compare_openapi(
 
 
 def _with_users(context: ComparisonContext, changes: list[Change]) -> list[Change]:
-    """Return the changes with the number of places that use the changed component."""
+    """Return the changes with the operations that they reach, and the number of places that use the component."""
     if not any(_COMPONENT.match(change.where) for change in changes):
-        return changes
+        return [_of_operation(change) for change in changes]
     before, after = context.old.reference_counts(), context.new.reference_counts()
+    operations: dict[tuple[str, str], tuple[str, ...]] = {}
     counted = []
     for change in changes:
         match = _COMPONENT.match(change.where)
-        if match:
-            reference = f"#/components/{match[1]}/{match[2]}"
-            places = max(before[reference], after[reference])
-            change = msgspec.structs.replace(change, users=max(places, 1))
-        counted.append(change)
+        if not match:
+            counted.append(_of_operation(change))
+            continue
+        reference, side = f"#/components/{match[1]}/{match[2]}", change.rule.partition("-")[0]
+        if (reference, side) not in operations:
+            operations[reference, side] = _operations(context, reference, side)
+        users = max(before[reference], after[reference], 1)
+        used_by = operations[reference, side]
+        counted.append(msgspec.structs.replace(change, users=users, used_by=used_by))
     return counted
+
+
+def _of_operation(change: Change) -> Change:
+    """Return a change at a part of an operation with that operation."""
+    match = _OPERATION.match(change.where)
+    return msgspec.structs.replace(change, used_by=(match[0],)) if match else change
+
+
+def _operations(context: ComparisonContext, reference: str, side: str) -> tuple[str, ...]:
+    """Return the operations of either document whose requests or responses reach a component."""
+    sides: tuple[Side, ...] = (
+        ("request",) if side == "request" else ("response",) if side == "response" else SIDES
+    )
+    usages = context.component_usages()
+    return tuple(
+        sorted(set().union(*(usage.operations(reference, way) for usage in usages for way in sides)))
+    )
 
 
 __all__ = ["RULES", "CompatibilityRule", "InvalidReads", "compare_openapi"]

@@ -6,9 +6,10 @@ import re
 from typing import Any
 
 from counterfoil.contracts.json_parts import Node, as_list, as_map, escape
-from counterfoil.contracts.openapi import bodies, parameters, paths, security
+from counterfoil.contracts.openapi import bodies, overlaps, parameters, paths, security
 from counterfoil.contracts.openapi.context import ComparisonContext
-from counterfoil.contracts.openapi.document import ComponentUsage, UnresolvedReference
+from counterfoil.contracts.openapi.document import UnresolvedReference
+from counterfoil.contracts.openapi.inheritance import Inheritance
 from counterfoil.contracts.openapi.rules import Side
 from counterfoil.contracts.openapi.schema import SchemaComparer, SchemaPlace
 
@@ -60,7 +61,7 @@ class OpenApiComparison:
         outside = [name for name in self.old.reference_counts() if not _COMPONENT_REFERENCE.match(name)]
         if not changed and not outside:
             return
-        before, after = ComponentUsage(self.old), ComponentUsage(self.new)
+        before, after = self.context.component_usages()
         for section, name in changed:
             reference = f"#/components/{section}/{escape(name)}"
             sides = [side for side in SIDES if reference in before.by_side[side]]
@@ -68,9 +69,12 @@ class OpenApiComparison:
                 if section == "schemas":
                     self._report_removed_schema(name, old["schemas"][name], sides)
                 continue
-            for side in sides:
+            for side in sides if section != "schemas" else ():
                 if reference in after.by_side[side]:
                     self._component(section, old[section][name], new[section][name], reference[1:], side)
+        for side in SIDES:
+            Inheritance(self.context, side, before.by_side[side] & after.by_side[side]).run()
+        overlaps.compare(self.context)
         for reference in outside:
             for side in SIDES:
                 if reference in before.by_side[side] and reference in after.by_side[side]:
@@ -80,8 +84,10 @@ class OpenApiComparison:
         """Compare a node that is referred to outside of the components, such as in a bundled file."""
         try:
             old, new = self.old.step(reference), self.new.step(reference)
-        except UnresolvedReference:
-            return  # reported at the place of the reference
+        except UnresolvedReference as error:
+            if not self.findings.has_detail(str(error)):  # else reported at the place of the reference
+                self.context.add(f"{side}-reference-unresolved", reference, str(error), detail=str(error))
+            return
         if old == new or self.context.same_component(old, new) or not isinstance(old, dict):
             return
         section = "schemas"

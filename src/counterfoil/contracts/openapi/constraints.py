@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from counterfoil.contracts.json_parts import as_list
-from counterfoil.contracts.openapi import variants
+from counterfoil.contracts.openapi import proof, variants
 from counterfoil.contracts.openapi.lifecycle import STABILITY
 from counterfoil.contracts.openapi.sample import number, sample_of, text
 from counterfoil.contracts.openapi.view import View, has, json_type, tighter
@@ -235,21 +235,25 @@ def _divides(part: Any, whole: Any) -> bool:
 
 
 def _patterns(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
-    removed, added = old.patterns - new.patterns, new.patterns - old.patterns
-    if not removed and not added:
+    if old.patterns == new.patterns:
         return
-    before, after = ", ".join(sorted(removed)), ", ".join(sorted(added))
-    if not removed:
-        if all(pattern in (".*", "^.*$") for pattern in added):
-            return
-        schemas.report(place, "pattern-added", f"the text must match {after} now")
-    elif not added:
-        schemas.report(place, "pattern-removed", f"the text need not match {before} any more")
-    elif added <= {".*", "^.*$"}:
-        schemas.report(place, "pattern-removed", f"pattern {before} became {after}, which allows any text")
+    before, after = (", ".join(sorted(view.patterns)) or "none" for view in (old, new))
+    lost, gained = proof.texts_included(old, new), proof.texts_included(new, old)
+    verdicts = lost.verdict, gained.verdict
+    if verdicts == ("yes", "yes"):
+        return
+    message = f"pattern {before} became {after}"
+    if "unknown" in verdicts:
+        schemas.report(place, "pattern-changed", f"{message}; whether both allow the same is not decided")
+    elif verdicts == ("no", "no"):
+        example = lost.example if place.side == "request" else gained.example
+        schemas.report(place, "pattern-replaced", f"{message}; neither covers the other", example)
+    elif lost.verdict == "no":
+        kind = "pattern-narrowed" if old.patterns else "pattern-added"
+        schemas.report(place, kind, f"{message}, which allows fewer texts", lost.example)
     else:
-        message = f"pattern {before} became {after}; whether both mean the same is not decided"
-        schemas.report(place, "pattern-changed", message)
+        kind = "pattern-widened" if new.patterns else "pattern-removed"
+        schemas.report(place, kind, f"{message}, which allows more texts", gained.example)
 
 
 def _format(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
@@ -262,9 +266,10 @@ def _format(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -
     if missing(old, new, False) and missing(new, old, False):
         return
     message = f"format {before or 'none'} became {after or 'none'}"
-    if not before or (after in _WIDER_FORMATS and before in _WIDER_FORMATS[after]):
+    was, now = (set(name.split(" and ")) for name in (before, after))
+    if not before or was < now or (after in _WIDER_FORMATS and before in _WIDER_FORMATS[after]):
         kind = "format-narrowed"
-    elif not after or after in _WIDER_FORMATS.get(before, ()):
+    elif not after or now < was or after in _WIDER_FORMATS.get(before, ()):
         kind = "format-widened"
     else:
         kind = "format-changed"

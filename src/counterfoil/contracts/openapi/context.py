@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from counterfoil.contracts.json_parts import Node, as_map
-from counterfoil.contracts.openapi.document import ApiDescription
+from counterfoil.contracts.openapi.document import ApiDescription, ComponentUsage
 from counterfoil.contracts.openapi.findings import Findings
 from counterfoil.contracts.openapi.lifecycle import Lifecycle
 from counterfoil.contracts.openapi.reads import EVERYTHING, DeclaredUse, FieldSelection
@@ -32,15 +32,25 @@ class ComparisonContext:
     ) -> None:
         self.old = ApiDescription(old)
         self.new = ApiDescription(new)
+        self.usages: tuple[ComponentUsage, ComponentUsage] | None = None
+        """Use of the components by the operations of each document, once it was needed."""
         self.findings = Findings(profile, declared=declared is not None)
         self.add = self.findings.add
         self.lifecycle = Lifecycle(today=today)
         self.declared = declared
         self.thorough = declared is not None
+        self.same_components = self.old.section("components") == self.new.section("components")
+        """True if nothing behind a reference can have changed."""
         documents = self.old, self.new
         self.schemas = SchemaComparer(*documents, self.findings, self.lifecycle, thorough=self.thorough)
         self.fields_read: FieldSelection = EVERYTHING
         self.fields_sent: FieldSelection = EVERYTHING
+
+    def component_usages(self) -> tuple[ComponentUsage, ComponentUsage]:
+        """Return the use of the components by the operations of each document."""
+        if self.usages is None:
+            self.usages = ComponentUsage(self.old), ComponentUsage(self.new)
+        return self.usages
 
     def select_fields(self, use: DeclaredUse) -> None:
         """Limit the following comparisons to the fields of one declared use."""

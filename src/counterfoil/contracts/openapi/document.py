@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
 
@@ -56,6 +57,8 @@ class ApiDescription:
 
     def __init__(self, root: Node) -> None:
         self.root = root
+        self.ignores_siblings = str(root.get("openapi", "")).startswith("3.0")
+        """True if keywords beside `$ref` have no meaning, as OpenAPI 3.0 states."""
         self._resolved: Node = {}
         self._inside: dict[str, list[str]] = {}
         self._reference_counts: Counter[str] | None = None
@@ -118,13 +121,17 @@ class ApiDescription:
             if reference in reachable:
                 continue
             reachable.add(reference)
-            if reference not in self._inside:
-                try:
-                    self._inside[reference] = list(set(references(self.step(reference))))
-                except UnresolvedReference:
-                    self._inside[reference] = []
-            pending.extend(self._inside[reference])
+            pending.extend(self.inside(reference))
         return reachable
+
+    def inside(self, reference: str) -> list[str]:
+        """Return the references in the target of a reference; none if it has no target."""
+        if reference not in self._inside:
+            try:
+                self._inside[reference] = list(set(references(self.step(reference))))
+            except UnresolvedReference:
+                self._inside[reference] = []
+        return self._inside[reference]
 
 
 def _is_bare_reference(node: Node) -> bool:
@@ -136,31 +143,56 @@ class ComponentUsage:
 
     def __init__(self, document: ApiDescription) -> None:
         self._document = document
-        self._starts: dict[Side, set[str]] = {"request": set(), "response": set()}
-        for item in document.section("paths").values():
-            self._path_item(item, False, set())
-        for item in document.section("webhooks").values():
-            self._path_item(item, True, set())
+        self._starts: dict[Side, dict[str, set[str]]] = {"request": {}, "response": {}}
+        """For each side, each reference in an operation, with the operations that have it."""
+        for path, item in document.section("paths").items():
+            self._path_item(item, str(path), False, set())
+        for name, item in document.section("webhooks").items():
+            self._path_item(item, f"webhook {name}", True, set())
         self.by_side = {side: document.reach(starts) for side, starts in self._starts.items()}
 
-    def _path_item(self, item: Any, flipped: bool, path: set[int]) -> None:
+    @cached_property
+    def _referrers(self) -> dict[str, set[str]]:
+        """Return the references whose target refers to each reference."""
+        referrers: dict[str, set[str]] = {}
+        for reference in self.by_side["request"] | self.by_side["response"]:
+            for inner in self._document.inside(reference):
+                referrers.setdefault(inner, set()).add(reference)
+        return referrers
+
+    def operations(self, reference: str, side: Side) -> set[str]:
+        """Return the operations whose requests or responses reach a component: `POST /orders`."""
+        operations, visited, pending = set[str](), set[str](), [reference]
+        while pending:
+            current = pending.pop()
+            if current not in visited:
+                visited.add(current)
+                operations |= self._starts[side].get(current, set())
+                pending.extend(self._referrers.get(current, ()))
+        return operations
+
+    def _path_item(self, item: Any, name: str, flipped: bool, path: set[int]) -> None:
         item = self._document.follow(item)
         if id(item) in path:
             return
         path = {*path, id(item)}
         sent: Side = "response" if flipped else "request"
         got: Side = "request" if flipped else "response"
-        if "parameters" in item:
-            self._starts[sent].update(references(item["parameters"]))
         for method in METHODS:
             operation = item.get(method)
-            if not isinstance(operation, dict) or operation.get("x-stability-level") in ("draft", "alpha"):
+            if not isinstance(operation, dict):
+                continue
+            user = f"{method.upper()} {name}"
+            self._start(sent, item.get("parameters"), user)
+            if operation.get("x-stability-level") in ("draft", "alpha"):
                 continue
             for part in ("parameters", "requestBody"):
-                if part in operation:
-                    self._starts[sent].update(references(operation[part]))
-            if "responses" in operation:
-                self._starts[got].update(references(operation["responses"]))
+                self._start(sent, operation.get(part), user)
+            self._start(got, operation.get("responses"), user)
             for callback in as_map(operation.get("callbacks")).values():
-                for inner in self._document.follow(callback).values():
-                    self._path_item(inner, not flipped, path)
+                for expression, inner in self._document.follow(callback).items():
+                    self._path_item(inner, f"{expression} of {user}", not flipped, path)
+
+    def _start(self, side: Side, part: Any, user: str) -> None:
+        for reference in references(part) if part is not None else ():
+            self._starts[side].setdefault(reference, set()).add(user)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import msgspec
 
 from counterfoil.contracts.json_parts import unescape
-from counterfoil.contracts.openapi.rules import RULES, Side, counts
+from counterfoil.contracts.openapi.rules import RULES, Side, Verdict, counts
 from counterfoil.contracts.report import Change, Profile
 
 _SAME_KIND = {
@@ -22,6 +23,15 @@ _SAME_KIND = {
     "extensible-enum-value-added": "enum-value-added",
 }
 """Kinds that are one change: name on one side to common name."""
+
+
+_AROUND = frozenset(
+    ("property-removed", "property-added", "property-became-required", "property-became-optional")
+)
+"""Kinds whose example is the object around the property."""
+Key: TypeAlias = tuple[str, str, str]
+"""Place, common kind and detail of a change."""
+STRENGTHS: tuple[Verdict, ...] = ("never", "strict", "undecided", "relied", "breaks")
 
 
 def subject(where: str) -> str:
@@ -53,7 +63,8 @@ class Findings:
     def __init__(self, profile: Profile, *, declared: bool = False) -> None:
         self._profile = profile
         self._declared = declared
-        self._by_place: dict[tuple[str, str, str], Change] = {}
+        self._by_place: dict[Key, Change] = {}
+        self._checked: set[Key] = set()
         self.excused = ""
         """Reason why the current findings do not break, such as an operation without a promise of stability."""
 
@@ -103,18 +114,67 @@ class Findings:
         copy.excused = "" if plain else self.excused
         return copy
 
+    def items(self) -> list[tuple[Key, Change]]:
+        """Return the changes with their keys."""
+        return list(self._by_place.items())
+
+    def put(self, key: Key, change: Change) -> None:
+        """Add a change of another collection."""
+        self._by_place[key] = change
+
+    def strength(self, key: Key) -> int:
+        """Return how certainly the change of a key breaks; 0 if there is none."""
+        change = self._by_place.get(key)
+        return 0 if change is None else STRENGTHS.index(RULES[change.rule].verdict) + 1
+
+    def breaks_at(self, where: str) -> bool:
+        """Return true if a change of the value at a place breaks."""
+        return any(key[0] == where and change.breaking for key, change in self._by_place.items())
+
+    def is_serious(self, where: str) -> bool:
+        """Return true if a change at a place, or inside it, may break some client."""
+        return any(
+            (key[0] == where or key[0].startswith(f"{where}/")) and RULES[change.rule].verdict != "never"
+            for key, change in self._by_place.items()
+        )
+
+    def keep(self, is_real: Callable[[str], bool]) -> None:
+        """Remove the changes that may break a client, but are not real at their places."""
+        self._by_place = {
+            key: change
+            for key, change in self._by_place.items()
+            if RULES[change.rule].verdict == "never" or is_real(key[0])
+        }
+
+    def has_detail(self, detail: str) -> bool:
+        """Return true if a finding with this detail was added."""
+        return any(key[2] == detail for key in self._by_place)
+
     def merge(self, other: Findings) -> None:
         """Add the findings of another collection."""
+        self._checked |= other._checked
         for key, change in other._by_place.items():
             existing = self._by_place.get(key)
             if existing is None or (change.breaking and not existing.breaking):
                 self._by_place[key] = change
+
+    def check_examples(self, where: str, shows: Callable[[Any], bool]) -> None:
+        """Remove the examples of the value at a place that do not show the change."""
+        for key, change in list(self._by_place.items()):
+            if change.example is msgspec.UNSET or key in self._checked:
+                continue
+            parent, _, _ = key[0].rpartition("/properties/")
+            if (key[0] == where and key[1] not in _AROUND) or (parent == where and key[1] in _AROUND):
+                self._checked.add(key)
+                if not shows(change.example):
+                    self._by_place[key] = msgspec.structs.replace(change, example=msgspec.UNSET)
 
     def set_example(self, changes: list[Change], example: Any) -> None:
         """Set the example of breaking changes that were added before."""
         for key, change in self._by_place.items():
             if change in changes and change.breaking:
                 self._by_place[key] = msgspec.structs.replace(change, example=example)
+                self._checked.add(key)
 
     @property
     def breaking(self) -> bool:

@@ -59,7 +59,10 @@ def compare(
             continue
         if key not in new.nodes:
             _report_removed(context, node, there, flipped=flipped)
-        elif not context.same_component(old.raw[key], new.raw[key]):
+        elif context.same_component(old.raw[key], new.raw[key]):
+            place = old.raw[key]["$ref"].removeprefix("#")
+            _default(context, node, new.nodes[key], place, flipped=flipped)
+        else:
             single(context, node, new.nodes[key], there, flipped=flipped)
     for key, node in new.nodes.items():
         if key not in old.nodes:
@@ -83,6 +86,7 @@ def _report_removed(context: ComparisonContext, node: Node, there: str, *, flipp
 
 def single(context: ComparisonContext, old: Node, new: Node, where: str, *, flipped: bool) -> None:
     """Report changes of one parameter."""
+    _default(context, old, new, where, flipped=flipped)
     if old == new and not context.thorough:
         return
     add = context.add
@@ -102,8 +106,17 @@ def single(context: ComparisonContext, old: Node, new: Node, where: str, *, flip
     context.lifecycle.compare(
         old, new, lambda kind, text: add(f"parameter-{kind}", where, f"{subject} {text}")
     )
-    _default(context, old, new, where, flipped=flipped)
     _values(context, old, new, where, flipped=flipped)
+
+
+def defaults(context: ComparisonContext, old: Parameters, new: Parameters, where: str) -> None:
+    """Report changed defaults of parameters whose text is equal: the schema that they refer to may state it."""
+    for key, node in old.nodes.items():
+        raw = old.raw[key]
+        if key in new.nodes and context.fields_sent.of(_name(node)):
+            there = f"{where} /parameters/{key[0]}/{escape(_name(node))}"
+            place = raw["$ref"].removeprefix("#") if context.same_component(raw, new.raw[key]) else there
+            _default(context, node, new.nodes[key], place, flipped=False)
 
 
 def _default(context: ComparisonContext, old: Node, new: Node, where: str, *, flipped: bool) -> None:

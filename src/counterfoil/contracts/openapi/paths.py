@@ -30,8 +30,6 @@ def paths(context: ComparisonContext) -> None:
             context.add("path-added", path, f"path {path} was added")
     for before, after in pairs:
         old_item, new_item = context.old.follow(old[before]), context.new.follow(new[after])
-        if old_item == new_item and not context.thorough and before == after:
-            continue
         path_item(context, before, after, old_item, new_item)
 
 
@@ -100,10 +98,15 @@ def path_item(
             continue
         after_operation = new_operations[method]
         shared = old_item.get("parameters") == new_item.get("parameters") and before == after
+        context.findings.excused = "no stability was promised" if is_unstable(before_operation) else ""
         if before_operation == after_operation and shared and not context.thorough:
+            if not flipped and not context.same_components:
+                old_parameters = parameters.collect(context, old_item, before_operation, before, fresh=False)
+                new_parameters = parameters.collect(context, new_item, after_operation, after, fresh=True)
+                parameters.defaults(context, old_parameters, new_parameters, where)
+            context.findings.excused = ""
             continue
         context.select_fields(use or DeclaredUse())
-        context.findings.excused = "no stability was promised" if is_unstable(before_operation) else ""
         sides = (before, old_item, before_operation), (after, new_item, after_operation)
         operation(context, *sides, where, flipped=flipped)
         context.schemas.finish()

@@ -6,14 +6,16 @@ Schemas are compared field by field (see `view`), so each change has a rule and 
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
 
 from counterfoil.contracts.json_parts import as_list, reference_of
 from counterfoil.contracts.openapi import constraints, objects, proof, variants
-from counterfoil.contracts.openapi.document import ApiDescription
+from counterfoil.contracts.openapi.document import ApiDescription, UnresolvedReference
 from counterfoil.contracts.openapi.findings import Findings
+from counterfoil.contracts.openapi.instances import accepts
 from counterfoil.contracts.openapi.lifecycle import Lifecycle
 from counterfoil.contracts.openapi.reads import EVERYTHING, FieldSelection
 from counterfoil.contracts.openapi.rules import Side
@@ -70,12 +72,15 @@ class SchemaComparer:
         self.lifecycle = lifecycle
         self.thorough = thorough
         self._probing = probing
+        self._inside = probing
+        """True inside a question or a whole: its parts are not compared as wholes again, which would not end."""
         self._depth = 0
         self._open: set[tuple[int, int, Side]] = set()
         self._done: set[tuple[int, int, SchemaPlace]] = set()
         self._queue: list[tuple[Any, Any, SchemaPlace]] = []
         self._alive: list[Any] = []  # keeps objects alive whose ids are used as keys
         self._views: dict[tuple[int, bool], View] = {}
+        self._changed: dict[str, bool] = {}
         self._fits: dict[tuple[int, int, Side, bool], bool | None] = {}
 
     def compare(self, old: Any, new: Any, place: SchemaPlace) -> None:
@@ -118,6 +123,10 @@ class SchemaComparer:
         self._open.add(open_key)
         try:
             self._compare_or_prove(old, new, place)
+            if not self._probing and not place.form:
+                self.findings.check_examples(
+                    place.where, lambda example: self._shows(old, new, place, example)
+                )
         except RecursionError:
             if len(self._open) > 1:
                 raise
@@ -128,6 +137,38 @@ class SchemaComparer:
 
     def _compare_or_prove(self, old: Any, new: Any, place: SchemaPlace) -> None:
         """Compare two schemas, and try a proof where only rules in `proof.HARD` apply."""
+        if not self._inside and not self.thorough and self.has_changed_parts(old, new):
+            whole, trial = self.whole(old, new, place), self._trial()
+            trial._compare_alone(old, new, place)
+            trial.findings.keep(whole.is_serious)
+            self.findings.merge(trial.findings)
+        else:
+            self._compare_alone(old, new, place)
+        views = self.view_pair(old, new)
+        if not self._inside and views[0].unions != views[1].unions:
+            self.overlap(old, new, place)
+
+    def overlap(self, old: Any, new: Any, place: SchemaPlace) -> None:
+        """Report that a value which was valid matches several alternatives of a `oneOf` now."""
+        views = self.view_pair(old, new)
+        sides = (old, self.old), (new, self.new)
+        if place.side == "request":
+            inclusion = proof.overlap(*sides, views[1])
+        else:
+            inclusion = proof.overlap(sides[1], sides[0], views[0])
+        if inclusion is None or inclusion.verdict == "yes" or self.findings.breaks_at(place.where):
+            return
+        if inclusion.example is msgspec.UNSET:
+            message = f"whether values match several alternatives of oneOf is not decided: {inclusion.why}"
+        else:
+            value = json.dumps(inclusion.example, ensure_ascii=False)
+            message = (
+                f"{value} matches several alternatives of oneOf; whether it is refused depends on the server"
+            )
+        self.report(place, "union-overlap", message)
+
+    def _compare_alone(self, old: Any, new: Any, place: SchemaPlace) -> None:
+        """Compare two schemas as if the components that both are made of had not changed."""
         views = self._views_of(old, new)
         if self._probing or self.thorough or not any(_needs_proof(view) for view in views):
             self.views(*views, place)
@@ -142,8 +183,41 @@ class SchemaComparer:
         if inclusion is not None and inclusion.verdict == "no" and inclusion.example is not msgspec.UNSET:
             self.findings.set_example(changes, inclusion.example)
 
+    def _shows(self, old: Any, new: Any, place: SchemaPlace, example: Any) -> bool:
+        """Return true if an example is valid on one side alone: that of the sender."""
+        before, after = accepts(old, example, self.old), accepts(new, example, self.new)
+        return (before, after) == ((True, False) if place.side == "request" else (False, True))
+
+    def has_changed_parts(self, old: Any, new: Any) -> bool:
+        """Return true if a component that both schemas are made of changed, or a part of it."""
+        return any(self._has_changed(reference) for reference in parts(old) & parts(new))
+
+    def _has_changed(self, reference: str) -> bool:
+        if reference not in self._changed:
+            self._changed[reference] = False  # a component cannot be made of itself
+            try:
+                old, new = self.old.step(reference), self.new.step(reference)
+            except UnresolvedReference:
+                return False
+            self._changed[reference] = old != new or self.has_changed_parts(old, new)
+        return self._changed[reference]
+
+    def whole(self, old: Any, new: Any, place: SchemaPlace) -> Findings:
+        """Return the findings about two schemas together with everything that they are made of."""
+        trial = self._trial()
+        trial._done, trial._inside = set(), True
+        trial.views(*self.view_pair(old, new), place)
+        trial.findings.check_examples(place.where, lambda example: self._shows(old, new, place, example))
+        return trial.findings
+
+    def separately(self, old: Any, new: Any, place: SchemaPlace) -> Findings:
+        """Return the findings about two schemas without adding them to those of this comparison."""
+        trial = self._trial()
+        trial.compare(old, new, place)
+        return trial.findings
+
     def _views_of(self, old: Any, new: Any) -> tuple[View, View]:
-        shared = set() if self.thorough else _parts(old) & _parts(new)
+        shared = set() if self.thorough else parts(old) & parts(new)
         if shared:
             return view_of(old, self.old), view_of(new, self.new, dict.fromkeys(shared, self.old))
         return self.view_pair(old, new)
@@ -217,6 +291,7 @@ class SchemaComparer:
         documents = self.old, self.new
         copy = SchemaComparer(*documents, findings, self.lifecycle, thorough=thorough, probing=probing)
         copy._views, copy._alive, copy._fits = self._views, self._alive, self._fits
+        copy._changed, copy._inside = self._changed, probing or self._inside
         copy._depth, copy._open = self._depth, self._open
         if self._probing:
             copy._done = set(self._done)
@@ -236,11 +311,14 @@ def _same_reference(old: Any, new: Any) -> bool:
     return next(plain) == next(plain)
 
 
-def _parts(schema: Any) -> set[str]:
-    """Return the components of a schema: its reference and the parts of its `allOf`."""
+def parts(schema: Any) -> set[str]:
+    """Return the components that a schema is made of: its reference and the parts of its `allOf`."""
+    return set(parts_of(schema))
+
+
+def parts_of(schema: Any) -> list[str]:
+    """Return the references to the components that a schema is made of, with repetitions."""
     if not isinstance(schema, dict):
-        return set()
-    references = {reference_of(schema)}
-    for part in as_list(schema.get("allOf")):
-        references |= _parts(part)
-    return references - {""}
+        return []
+    own = [reference_of(schema)] if reference_of(schema) else []
+    return own + [reference for part in as_list(schema.get("allOf")) for reference in parts_of(part)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from counterfoil.contracts.json_parts import as_map, reference_of
+from counterfoil.contracts.json_parts import Node, as_map, reference_of
 from counterfoil.contracts.openapi.sample import sample, sample_of
 from counterfoil.contracts.openapi.view import Union, View, join, view_of
 
@@ -211,13 +211,67 @@ def discriminator(schemas: SchemaComparer, old: View, new: View, place: SchemaPl
     if before.get("propertyName") != after.get("propertyName"):
         message = f"discriminator property {before.get('propertyName')} became {after.get('propertyName')}"
         report(place, "discriminator-property-changed", message)
-    was, now = as_map(before.get("mapping")), as_map(after.get("mapping"))
-    for name in sorted({*was, *now}):
-        if was.get(name) == now.get(name):
+    property_name = str(after.get("propertyName", ""))
+    was = _targets(old, as_map(before.get("mapping")), property_name, schemas.old)
+    now = _targets(new, as_map(after.get("mapping")), property_name, schemas.new)
+    _mapping(schemas, was, now, place)
+
+
+def _mapping(schemas: SchemaComparer, was: dict[str, str], now: dict[str, str], place: SchemaPlace) -> None:
+    """Report changes of the alternatives that the values of a discriminator identify."""
+
+    def fits(before: str, after: str) -> bool | None:
+        return before == after or schemas.fits({"$ref": before}, {"$ref": after}, place)
+
+    for value in sorted({*was, *now}):
+        before, after = was.get(value, ""), now.get(value, "")
+        if before == after:
             continue
-        word = "added" if name not in was else "removed" if name not in now else "changed"
-        message = f"discriminator value {name} was {word}"
-        report(place, f"discriminator-mapping-{word}", message, detail=str(name))
+        old_name, new_name = (target.rpartition("/")[2] for target in (before, after))
+        kind, message = "changed", f"identified {old_name} and identifies {new_name} now"
+        if not before:
+            if after not in was.values() and not any(fits(other, after) for other in was.values()):
+                continue  # the alternative itself was added
+            kind, message = "added", f"identifies {new_name} now"
+        elif not after:
+            if before not in now.values() and not any(fits(before, other) for other in now.values()):
+                continue  # the alternative itself was removed
+            others = sorted(name for name, target in now.items() if target == before)
+            kind, message = "removed", f"does not identify {old_name} any more"
+            message += f", which {' or '.join(others)} identifies now" if others else ""
+        else:
+            fit = fits(before, after) if before not in now.values() else False
+            if fit:
+                continue
+            kind = "changed" if fit is False else "unclear"
+        schemas.report(
+            place, f"discriminator-mapping-{kind}", f"discriminator value {value} {message}", detail=value
+        )
+
+
+def _targets(view: View, mapping: Node, property_name: str, document: ApiDescription) -> dict[str, str]:
+    """Return the reference to the alternative that each value of the discriminator identifies.
+
+    An alternative that no value of `mapping` names is identified by its own name. Values that an alternative excludes
+    by its own list are left out.
+    """
+    targets = {
+        str(value): str(target)
+        if "/" in str(target) or "." in str(target)
+        else f"#/components/schemas/{target}"
+        for value, target in mapping.items()
+    }
+    variants = [reference_of(variant) for union in view.unions for variant in union.variants]
+    for reference in variants:
+        if reference and reference not in targets.values():
+            targets.setdefault(reference.rpartition("/")[2], reference)
+
+    def excludes(target: str, value: str) -> bool:
+        tag = view_of({"$ref": target}, document).properties.get(property_name, True)
+        values = view_of(tag, document).enum
+        return values is not None and value not in values
+
+    return {value: target for value, target in targets.items() if not excludes(target, value)}
 
 
 def _report_named(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> bool:
@@ -228,7 +282,11 @@ def _report_named(schemas: SchemaComparer, old: View, new: View, place: SchemaPl
     before, after = _component_names(old), _component_names(new)
     changed, verb = (before - after, "removed") if place.side == "request" else (after - before, "added")
     new_choice = place.side == "response" and not old.unions and len(new.unions) == 1 and not before
-    whole = new_choice and all(reference_of(variant) for variant in new.unions[0].variants)
+    whole = (
+        new_choice
+        and is_covered(schemas, old, new, place) is not True
+        and all(reference_of(variant) for variant in new.unions[0].variants)
+    )
     if not changed or not (before & after or whole):
         return False
     for name in sorted(changed):

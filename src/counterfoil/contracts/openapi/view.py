@@ -6,6 +6,7 @@ fields.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,6 +26,8 @@ _CARRIED = ("format", "default", "readOnly", "writeOnly", "discriminator", "depr
             "title", "multipleOf", "uniqueItems", "contains", "propertyNames", "not", "if", "then", "else",
             "unevaluatedProperties", "unevaluatedItems", "contentEncoding", "contentMediaType", "contentSchema",
             "items", "prefixItems")  # fmt: skip
+_BOTH = frozenset(("items", "contains", "propertyNames", "not", "if", "uniqueItems", "format", "multipleOf"))
+"""Keywords of which a view keeps what all parts of a schema state."""
 _MAPS = ("patternProperties", "dependentRequired", "dependentSchemas")
 MAX_SCHEMA_DEPTH = 40
 
@@ -104,6 +107,8 @@ def _read(
             return
         view.names.add(reference)
         _read(view, target, document, borrowed, depth + 1)
+        if document.ignores_siblings:
+            return
         if all(key == "$ref" or key in _ANNOTATIONS or key.startswith("x-") for key in schema):
             return
     _types(view, schema)
@@ -112,11 +117,7 @@ def _read(
     _object(view, schema)
     for key in _CARRIED:
         if key in schema:
-            if key in ("items", "contains", "propertyNames", "not") and key in view.carried:
-                joined = "anyOf" if key == "not" else "allOf"
-                view.carried[key] = {joined: [view.carried[key], schema[key]]}
-            else:
-                view.carried[key] = schema[key]
+            _carry(view, key, schema[key])
     for key in _MAPS:
         if isinstance(schema.get(key), dict):
             view.maps.setdefault(key, {}).update(schema[key])
@@ -125,6 +126,23 @@ def _read(
             _union(view, keyword, schema[keyword], document, borrowed, depth)
     for part in as_list(schema.get("allOf")):
         _read(view, part, document, borrowed, depth + 1)
+
+
+def _carry(view: View, key: str, value: Any) -> None:
+    """Add a keyword; if another part of the schema states it too, both count."""
+    current = view.carried.get(key)
+    if key not in view.carried or current == value:
+        view.carried[key] = value
+    elif key in ("items", "contains", "propertyNames", "not", "if"):
+        view.carried[key] = {"anyOf" if key == "not" else "allOf": [current, value]}
+    elif key == "uniqueItems":
+        view.carried[key] = current is True or value is True
+    elif key == "format":
+        view.carried[key] = " and ".join(sorted({*str(current).split(" and "), str(value)}))
+    elif key == "multipleOf" and isinstance(current, int) and isinstance(value, int):
+        view.carried[key] = math.lcm(current, value)
+    else:
+        view.carried[key] = value
 
 
 def _types(view: View, schema: Node) -> None:
@@ -233,6 +251,9 @@ def _union(
         # A choice of one alternative is that alternative.
         single = View()
         _read(single, rest[0], document, borrowed, depth + 1)
+        if null and single.unions:
+            view.unions.append(Union(keyword, rest, null))
+            return
         if null:
             single.null = True
         _join(view, single)
@@ -278,7 +299,10 @@ def _join(view: View, other: View) -> None:
     for key, entries in other.maps.items():
         view.maps.setdefault(key, {}).update(entries)
     for key, value in other.carried.items():
-        view.carried.setdefault(key, value)
+        if key in _BOTH:
+            _carry(view, key, value)
+        else:
+            view.carried.setdefault(key, value)
     view.unions.extend(other.unions)
     view.unresolved.extend(other.unresolved)
     view.names |= other.names
@@ -295,6 +319,8 @@ def _settle(view: View) -> None:
         kinds = {json_type(value) for value in view.enum}
         if view.types is None and kinds:
             view.types = frozenset(kinds)
+        if view.types == frozenset(("boolean",)) and has(view.enum, True) and has(view.enum, False):
+            view.enum = None  # the list excludes no value of the type
     if view.types is None and not view.unions:
         implied = set()
         if view.properties or view.required:

@@ -67,4 +67,6 @@ class Lookups:
                 return lookup.table_value(self._model, "fx", (pair,), self._now.date())
             case lookup.GuardRead(scope, key):
                 return await self._store.guard_used(scope, key)
+            case lookup.PersonRead(system, name):
+                return lookup.person_named(await self._store.persons(), system, name)
         raise AssertionError(f"no answer to {read!r}")

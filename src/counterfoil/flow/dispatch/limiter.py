@@ -8,6 +8,7 @@ the store.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ from counterfoil.store.port.workers import Heartbeat, QuotaGrant, QuotaRequest, 
 
 __all__ = ["ConcurrencyLimiter", "Lane", "LimiterClosed", "QueueState", "Slot", "caps_of"]
 
+log = logging.getLogger("counterfoil.worker")
 HEARTBEAT_LIFETIME = timedelta(seconds=15)
 """Time for which a worker counts as alive after a heartbeat."""
 QUOTA_MARGIN_SECONDS = 4.0
@@ -96,6 +98,8 @@ class ConcurrencyLimiter:
         self._retired = False
         self._others = 0
         """Other live workers, as of the last heartbeat."""
+        self._answered_at: float | None = None
+        """Time of the last heartbeat that the store accepted, or of the first attempt."""
         self._beating = asyncio.Lock()
         self.configure(caps)
 
@@ -196,6 +200,8 @@ class ConcurrencyLimiter:
         Call it every few seconds, and at once when `heartbeat_due` is set. After TryAgain, quotas run on to their end.
         """
         started_at = self._clock()
+        if self._answered_at is None:
+            self._answered_at = started_at
         async with self._beating:
             self.heartbeat_due.clear()
             if self._retired:
@@ -225,6 +231,12 @@ class ConcurrencyLimiter:
         answer = await store.apply(Heartbeat(worker=self.worker, until=until, wants=wants, at=now))
         now_alone = self._others > 0 and answer.others == 0
         self._others = answer.others
+        if len(answer.grants) == len(wants):
+            self._answered_at = self._clock()
+        else:
+            log.warning(
+                "the store refused the heartbeat of %s: its last one has a later time", now.isoformat()
+            )
         for queue, grant in zip(queues, answer.grants, strict=False):
             self._take_grant(queue, grant, started_at)
         after = self._clock()
@@ -277,6 +289,12 @@ class ConcurrencyLimiter:
             queue.fail_all(LimiterClosed("this worker is stopping"))
 
     # ------------------------------------------------------------------ state
+
+    @property
+    def alive(self) -> bool:
+        """Return False once the store has accepted no heartbeat for so long that this worker may not send."""
+        at = self._answered_at
+        return at is None or self._clock() < at + HEARTBEAT_LIFETIME.total_seconds()
 
     @property
     def systems(self) -> tuple[str, ...]:

@@ -66,6 +66,7 @@ def claim(request: OperationRequest, digest: str, now: datetime, seconds: float)
         headers=request.headers,
         body=request.body,
         received_at=now,
+        sender=request.consumer,
     )
     return PlaceCall(call=call, receipt=receipt, at=now, actor=f"person:{request.consumer}")
 
@@ -140,6 +141,7 @@ def _event(
         effective_at=now,
         received_at=now,
         correlation=request.correlation,
+        senders=(request.consumer,),
     )
 
 

@@ -16,7 +16,7 @@ from typing import NoReturn, overload
 
 import msgspec
 
-from counterfoil.core.errors import Misconfigured, TryAgain
+from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 from counterfoil.store.port.intake import Receive, ReceiveResult
 from counterfoil.store.port.store import AdmissionTodo, Store
 from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
@@ -86,12 +86,20 @@ class Intake:
     @overload
     async def apply(self, transition: StoreUsage, /) -> StoreUsageResult: ...
     async def apply(self, transition: Receive | StoreUsage, /) -> ReceiveResult | StoreUsageResult:
-        """Store deliveries or usage. Raises TryAgain if a limit is exceeded; nothing is stored then."""
+        """Store deliveries or usage. Raises TryAgain if a limit is exceeded; nothing is stored then.
+
+        Raises Refused for an id that a database cannot store.
+        """
         over = await self.over()
         if isinstance(transition, StoreUsage):
             if over:
                 self.refuse(over)
             return await self._store.apply(transition)
+        if any("\0" in receipt.ext_id + receipt.type for receipt in transition.receipts):
+            raise Refused(
+                "The delivery's id or type contains the character U+0000. Send it without.",
+                ErrorClass.INVALID,
+            )
         if not over:
             return self._offer_new(transition, await self._store.apply(transition))
         return await self._repeat(transition, over)

@@ -7,11 +7,13 @@ needs to verify a signature and to distinguish a repeat from a clash.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from counterfoil.connectors.sdk import Connector, Delivery
 from counterfoil.contracts.versions import number
@@ -58,14 +60,17 @@ async def receive_webhook(
     delivery = connector.receive(lower, body, now)
     stored = {name: lower[name] for name in STORED_HEADERS if name in lower}
     receipt = _receipt(system, delivery, "webhook", stored, body, now)
-    received = await _store(store, model, [receipt], now, system)
+    received = await _store(store, model, [receipt], now, f"system:{system}")
     return ReceiptAnswer(received.verdicts[0], received.numbers[0], delivery.type)
 
 
 async def receive_events(
-    store: ReceiptSink, model: Model, events: Sequence[Event], now: datetime
+    store: ReceiptSink, model: Model, events: Sequence[Event], now: datetime, sender: str = ""
 ) -> list[ReceiptAnswer]:
-    """Store CloudEvents of declared systems: all or none of a batch. Raises Refused for an unknown source."""
+    """Store CloudEvents of declared systems: all or none of a batch. Raises Refused for an unknown source.
+
+    `sender` is the id of the person who sends them: whatever a source claims, they stand behind it.
+    """
     receipts: list[Receipt] = []
     for event in events:
         system = event.source.removeprefix("/").split("/")[0]
@@ -77,15 +82,26 @@ async def receive_events(
         about = {"id": event.id, "source": event.source, "type": event.type}
         identity = wire.digest({**about, "body": body.decode()})
         # A fact that is sent in two versions is stored twice, as it came; its id makes one event of it.
-        version = number(event.type)
-        suffix = f":v{version}" if version > 1 else ""
-        ext_id = f"ce:{event.source}:{event.id}{suffix}"
+        ext_id = _ext_id(event.source, event.id, number(event.type))
         delivery = Delivery(ext_id=ext_id, type=event.type, identity=identity.encode(), body=None)
-        receipts.append(_receipt(system, delivery, "events", {}, body, _apart(now, len(receipts))))
+        receipt = _receipt(system, delivery, "events", {}, body, _apart(now, len(receipts)))
+        receipts.append(replace(receipt, sender=sender))
     if not receipts:
         return []
-    received = await _store(store, model, receipts, now, "events")
+    received = await _store(store, model, receipts, now, f"person:{sender}" if sender else "system:events")
     return [ReceiptAnswer(v, n) for v, n in zip(received.verdicts, received.numbers, strict=True)]
+
+
+def _ext_id(source: str, id_: str, version: int) -> str:
+    """Return one text for a source, an id and a version, and for no others.
+
+    A source has no colon of its own in it. A version of 1 is written only where the id itself ends like a version.
+    """
+    suffix = f":v{version}" if version > 1 or _LIKE_A_VERSION.search(id_) else ""
+    return f"ce:{source.replace('%', '%25').replace(':', '%3A')}:{id_}{suffix}"
+
+
+_LIKE_A_VERSION = re.compile(r":v[0-9]+\Z")
 
 
 async def receive_page(
@@ -102,7 +118,7 @@ async def receive_page(
         _receipt(system, d, "poll", {}, wire.write_json(d.body), _apart(now, place))
         for place, d in enumerate(deliveries)
     ]
-    return await _store(store, model, receipts, now, f"{system}.{feed}", (system, feed, cursor))
+    return await _store(store, model, receipts, now, f"system:{system}.{feed}", (system, feed, cursor))
 
 
 async def store_fetched(
@@ -111,7 +127,9 @@ async def store_fetched(
     """Store the result of an admission's fetch as a receipt that is not admitted. Return its number."""
     raw = wire.write_json(body)
     delivery = Delivery(ext_id=f"fetch:{name}:{wire.digest(raw)}", type=name, identity=raw, body=body)
-    received = await _store(store, model, [_receipt(system, delivery, "fetch", {}, raw, now)], now, system)
+    received = await _store(
+        store, model, [_receipt(system, delivery, "fetch", {}, raw, now)], now, f"system:{system}"
+    )
     return received.numbers[0]
 
 
@@ -146,7 +164,6 @@ async def _store(
     cursor: tuple[str, str, str] | None = None,
 ) -> ReceiveResult:
     rows, clashes = tuple(receipts), tuple(_clash(model, r, now) for r in receipts)
-    actor = f"system:{actor}"
     return await store.apply(Receive(receipts=rows, clashes=clashes, cursor=cursor, at=now, actor=actor))
 
 

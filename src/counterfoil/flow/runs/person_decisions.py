@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from counterfoil.core.case import Case, CaseState, Choice
 from counterfoil.core.effect import UNSETTLED
 from counterfoil.flow.runs import match_decisions
@@ -60,16 +58,13 @@ async def _waive(
     request = Resolve(
         case=case.id,
         person=person_id,
-        choice=Choice.DISMISS,
+        choice=Choice.WAIVE,
         note=note,
         at=await store.now(),
         override=override,
     )
-    refused = request.refusal(msgspec.structs.replace(case, choices=(Choice.DISMISS,)), person)
-    if refused is not None:
-        return refused
-    if Choice.WAIVE not in case.choices:
-        return "choice"
+    if request.refusal(case, person) != "choice" or Choice.WAIVE not in case.choices:
+        return (await store.apply(request)).verdict  # refused, with a leaf
     answer = await match_decisions.waive(store, model, case.foil or "", person_id, note)
     match answer.verdict:
         case "done":

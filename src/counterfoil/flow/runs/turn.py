@@ -13,6 +13,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from msgspec import structs
+
 from counterfoil.core import wire
 from counterfoil.core.run import Run
 from counterfoil.flow.context.deprecations import DeprecationUsage
@@ -32,6 +34,7 @@ from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.decide import Decision, LateBoundInput, decide
 from counterfoil.rules.workflow.records import fault_ahead, request_of
 from counterfoil.rules.workflow.state import RunState
+from counterfoil.store.port.audited import digests
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.records import RunStart
 from counterfoil.store.port.store import Store
@@ -221,9 +224,12 @@ class TurnPlanner:
             cases=rows.of(c.OpenCase, rows.case),
             events=rows.of(c.EmitEvent, rows.event),
             starts=tuple(start for start in starts if start is not None),
-            leaf=wire.dumps(leaf),
+            leaf=b"",
             actor=f"worker:{self._worker}",
         )
+        written = digests((*transition.plan, *transition.approvals, *transition.events))
+        leaf |= {"ctx": wire.digest(transition.ctx)[:32]} | ({"rows": written} if written else {})
+        transition = structs.replace(transition, leaf=wire.dumps(leaf))
         for effect in transition.plan:
             self._uses.note(effect.operation, "calls", f"workflow:{run.workflow}", now)
         return PlannedTurn(transition, decision.after, scope, slots, rows.definition)

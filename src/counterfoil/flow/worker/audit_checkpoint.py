@@ -16,6 +16,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -72,6 +73,22 @@ class CheckpointSigner:
             raise ValueError(f"{path} does not hold an Ed25519 key")
         return cls(name, key)
 
+    def verify(self, checkpoint: Checkpoint) -> str:
+        """Return why a checkpoint is not the one that this key signed; empty if it is, or if another key signed it."""
+        try:
+            body, _, last = checkpoint.text.rpartition("\n\n\u2014 ")
+            signature = base64.b64decode(last.split()[1], validate=True)
+            _, size, root = body.split("\n")[:3]
+            if (int(size), base64.b64decode(root, validate=True)) != (checkpoint.size, checkpoint.root):
+                return "was edited: its text has another size or root"
+            if signature[:4] == self._id:
+                self._key.public_key().verify(signature[4:], f"{body}\n".encode())
+        except InvalidSignature:
+            return "was edited: its signature does not fit its text"
+        except (ValueError, IndexError, binascii.Error):
+            return "was edited: its text is not a checkpoint"
+        return ""
+
     def sign(self, size: int, root: bytes) -> str:
         """Return the checkpoint of a tree of `size` leaves."""
         body = f"{self.name}\n{size}\n{base64.b64encode(root).decode()}\n"
@@ -88,17 +105,31 @@ class CheckpointFile:
     def keep(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint atomically. After a crash the file may hold the previous one."""
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        temporary.write_text(checkpoint.text, encoding="utf-8")
+        temporary.write_text(checkpoint.text, encoding="utf-8")  # public: auditors may read it
         temporary.replace(self.path)
+
+    @classmethod
+    async def of(cls, home: Path, store: Store) -> CheckpointFile:
+        """Return the file of this store, which is in a folder with those of other stores. Raises as `check`.
+
+        A file without the id of its store was written by an earlier version; if it is this store's, it gets the id.
+        """
+        file, former = cls(home / f"checkpoint-{await store.identity()}"), cls(home / "checkpoint")
+        if former.path.exists() and not file.path.exists():
+            await former.check(store)
+            former.path.rename(file.path)
+        await file.check(store)
+        return file
 
     async def check(self, store: Store) -> None:
         """Raise Misconfigured if the store lacks the history that was signed.
 
         It was restored, or a replica without the last commits was promoted: calls of that time have happened outside.
         """
-        if not self.path.exists():
+        head = self.head()
+        if head is None:
             return
-        size, root = self._read()
+        size, root = head
         stored = await store.checkpoint(size)
         if stored is not None and stored.root == root:
             return
@@ -107,10 +138,13 @@ class CheckpointFile:
             f"the store does not match the signed audit log: {self.path} covers {size} leaves, the store's newest "
             f"checkpoint covers {0 if newest is None else newest.size}. The store was restored, or a replica without the "
             "last commits was promoted. Do not continue: compare the systems with the store first, then start a new log "
-            "(docs/how-to/postgresql-in-production.md)"
+            f"(docs/how-to/postgresql-in-production.md). If {self.path} is of another store, move it away"
         )
 
-    def _read(self) -> tuple[int, bytes]:
+    def head(self) -> tuple[int, bytes] | None:
+        """Return size and root of the checkpoint; None where there is none. Raises Misconfigured."""
+        if not self.path.exists():
+            return None
         try:
             _, size, root = self.path.read_text(encoding="utf-8").split("\n")[:3]
             return int(size), base64.b64decode(root, validate=True)

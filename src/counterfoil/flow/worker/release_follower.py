@@ -96,7 +96,7 @@ class ReleaseFollower:
 
     def _connect(self, model: Model) -> None:
         """Build new connectors, and mark the replaced ones for closing."""
-        names = to_build(self._releases.present.systems, model.systems)
+        names = to_build(self._releases.present, model)
         fresh = self._build(model, [*names, *(connected(model.systems) - set(self._connectors) - set(names))])
         loop = asyncio.get_running_loop()
         timeouts = [seconds(op.timeout) for op in self._releases.present.operations.values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,10 @@ from counterfoil.model.source import Path
 from counterfoil.model.template import is_formula, is_repeated, text_of
 from counterfoil.model.typing import paths_of
 from counterfoil.model.walk import STEPS, BlockPlace, StepKind, inner_blocks, steps
+
+SENDING = frozenset({"events:any:send", "usage:any:send"})
+DECIDE = "approvals:own:decide"
+_CONSTANT = re.compile(r"""(?P<quote>['"])system/(?P<system>[^'"]*)(?P=quote)""")
 
 
 @rule("approval-matrix")
@@ -76,6 +81,46 @@ def segregation(model: Model) -> Iterator[Finding]:
                     path = ("approval", "matrix", position, "roles", at)
                     message = f"`{role}` can both request and approve"
                     yield document.finding("segregation", message, path, fix="give one of them another role")
+
+
+@rule("sender-decides")
+def sender_decides(model: Model) -> Iterator[Finding]:
+    """A role that may send events does not decide approvals: a person with it could write a request in a colleague's name.
+    The engine refuses a vote of a person who sent what the approval rests on, so this is a warning."""
+    for document, role in model.documents_of(kinds.Role):
+        sends = sorted(SENDING & set(role.may))
+        if sends and DECIDE in role.may:
+            message = f"`{role.name}` may both send ({', '.join(sends)}) and decide approvals"
+            fix = "give sending to a role of its own, for programs"
+            yield document.finding("sender-decides", message, ("may",), severity="warning", fix=fix)
+
+
+@rule("requester")
+def requester(model: Model) -> Iterator[Finding]:
+    """The requester of an approval is a person whom an event names, or the constant `'system/NAME'` of a declared system,
+    or of its role, that requests by itself."""
+    for document in model.documents:
+        value = document.value
+        if isinstance(value, kinds.Policy) and value.approval is not None:
+            yield from _constant_requester(
+                model, document, value.approval.requester, ("approval", "requester")
+            )
+        elif isinstance(value, kinds.Workflow):
+            for place in steps(value):
+                if isinstance(place.step, kinds.Approve) and place.step.requester is not None:
+                    path = (*place.path, "requester")
+                    yield from _constant_requester(model, document, place.step.requester, path)
+
+
+def _constant_requester(model: Model, document: Document, text: str, path: Path) -> Iterator[Finding]:
+    """Yield a finding for a constant `'system/NAME'` that names no declared system."""
+    constant = _CONSTANT.fullmatch(text_of(text).strip())
+    systems = {*model.systems, *(system.role for system in model.systems.values() if system.role)}
+    if constant is not None and constant["system"] not in systems:
+        message = f"`{constant['system']}` is not a declared system"
+        yield document.finding(
+            "requester", message, path, fix="name a system of this folder, or a field of the event"
+        )
 
 
 @rule("approval-amount")
@@ -244,7 +289,7 @@ def change_policy(model: Model) -> Iterator[Finding]:
         for position, change_rule in enumerate(change.approve):
             for at, name in enumerate(change_rule.roles):
                 role = model.roles.get(name)
-                if role is not None and "approvals:own:decide" not in role.may:
+                if role is not None and DECIDE not in role.may:
                     message = f"`{name}` may not decide approvals"
                     fix = f"give `{name}` the permission approvals:own:decide, or name another role"
                     path = ("change", "approve", position, "roles", at)

@@ -73,6 +73,6 @@ FORM: dict[str, str] = {
     "not set the same value.",
     "overlay-loosens": "An overlay that weakens a control gives the reason in `loosens`: other owners, fewer or no "
     "approvers, a higher limit, other steps, another system of record, more permissions.",
-    "secret-in-file": "A file contains a secret only by reference: `env:NAME` or `file:PATH`.",
+    "secret-in-file": "A file contains a secret only by reference: `env:NAME` or `file:PATH`. The finding never shows it.",
 }
 """Rules of form, which reading a folder checks before the whole-model checks."""

@@ -43,6 +43,7 @@ def compile_approval(policy: kinds.Policy, approval: kinds.Approval, digest: str
         digest=digest,
         owners=tuple(policy.owners("exceptions")),
         negative=bool(approval.negative),
+        requesters=tuple(approval.requesters),
     )
 
 

@@ -107,6 +107,7 @@ class AskApproval(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[str, ...]
     quorum: int
     requester: str
+    senders: tuple[str, ...]
     expires: datetime
     automatic: bool
 
@@ -159,6 +160,7 @@ class EmitEvent(msgspec.Struct, frozen=True, kw_only=True):
     event: str
     type: str
     data: Mapping[str, Any]
+    senders: tuple[str, ...] = ()
 
 
 class OpenCase(msgspec.Struct, frozen=True, kw_only=True):

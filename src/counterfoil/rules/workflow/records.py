@@ -134,6 +134,7 @@ def approval_of(a: c.AskApproval, run: str, now: datetime, covers: bytes) -> App
         roles=a.roles,
         quorum=a.quorum,
         requester=a.requester,
+        senders=a.senders,
         state=ApprovalState.GRANTED if a.automatic else ApprovalState.OPEN,
         expires=a.expires,
         created_at=now,
@@ -156,4 +157,5 @@ def event_of(e: c.EmitEvent, run: Run, kind: EventKind, now: datetime) -> Canoni
         received_at=now,
         cause=run.id,
         correlation=run.id,
+        senders=e.senders,
     )

@@ -28,6 +28,8 @@ from counterfoil.rules.workflow.state import StepState
 
 MAX_ITEMS = 1_000
 """Longest list of an `each`. A longer one opens a Case: it belongs into child Runs."""
+SYSTEM_REQUESTER = "system/"
+"""Begins the constant requester of what a system requests by itself, such as `system/billing`."""
 FUNCTIONAL = "functional"
 """Currency of a limit that counts in the currency of the approval matrix."""
 ActiveApproval: TypeAlias = tuple[d.Approve, StepState]
@@ -112,6 +114,9 @@ def _ask(context: DecisionContext, step: d.Approve, st: StepState) -> StepResult
     refused = matrix.refused_sign(policy, amount) or (limit and matrix.refused_sign(limit, amount))
     if refused:
         return NeedsPerson("invalid", refused)
+    requester = _requester(context, step, policy)
+    if isinstance(requester, NeedsPerson):
+        return requester
     size = 0
     if amount is not None:
         minor = matrix.in_currency(amount, policy.currency, policy.rates, context.lookup)
@@ -131,7 +136,6 @@ def _ask(context: DecisionContext, step: d.Approve, st: StepState) -> StepResult
     if tier is None:
         return _release_and_refuse(context, step, "rejected", "The amount is above every tier of the matrix")
     covers = covered_values(context, step)
-    requester = str(context.value(step.requester))
     if limit is not None and usage is not None:
         guards.reserve(context, step, limit.name, key, share, limit.at_most, used)
     st.target = ""
@@ -151,6 +155,7 @@ def _ask(context: DecisionContext, step: d.Approve, st: StepState) -> StepResult
             roles=tier.roles,
             quorum=tier.quorum,
             requester=requester,
+            senders=senders(context),
             expires=st.until,
             automatic=tier.automatic,
         )
@@ -160,6 +165,33 @@ def _ask(context: DecisionContext, step: d.Approve, st: StepState) -> StepResult
         return MOVED
     st.phase = "waiting"
     return WAITING
+
+
+def _requester(context: DecisionContext, step: d.Approve, policy: d.ApprovalPolicy) -> str | NeedsPerson:
+    """Return the id of the person who requests, as the system of the start event names them.
+
+    A constant `system/NAME` says that no person does. An event cannot say so: its text is always a person's name.
+    """
+    name = context.value(step.requester)
+    if not step.requester.names and str(name).startswith(SYSTEM_REQUESTER):
+        return str(name)
+    system = str(context.state.names.get("event", {}).get("system", ""))
+    person = context.lookup("person", (system, str(name)))
+    if person is None:
+        where = f" in {system}" if system else ""
+        return NeedsPerson("requester", f"No active person on file is called {name!r}{where}")
+    if policy.requesters and not set(policy.requesters) & set(person["roles"]):
+        roles = " or ".join(policy.requesters)
+        return NeedsPerson(
+            "requester", f"{person['id']} may not request this: {policy.name} requires {roles}"
+        )
+    return str(person["id"])
+
+
+def senders(context: DecisionContext) -> tuple[str, ...]:
+    """Return the persons who sent the events that reached the Run, in order of id."""
+    events = [context.state.names.get("event", {}), *(x["event"] for x in context.state.received)]
+    return tuple(sorted({sender for event in events for sender in event.get("senders", ())}))
 
 
 def _no_rate(have: str, want: str) -> NeedsPerson:
@@ -339,5 +371,5 @@ def emit(context: DecisionContext, step: d.Emit, st: StepState) -> StepResult:
     earlier = (context.state.steps.get(context.key(step, round_=n)) for n in range(context.state.round))
     if not any(execution is not None and execution.input == st.input for execution in earlier):
         event = ids.derive("evt", context.run.id, context.key(step), step.type)
-        context.commands.append(EmitEvent(event=event, type=step.type, data=data))
+        context.commands.append(EmitEvent(event=event, type=step.type, data=data, senders=senders(context)))
     return DONE

@@ -24,6 +24,7 @@ from counterfoil.core.effect import (
 from counterfoil.core.foil_versions import after_effect
 from counterfoil.core.foil_versions import given_up as given_up_foil
 from counterfoil.core.moves import check_move
+from counterfoil.core.people import Person
 from counterfoil.store.memory.cases import open_case, resolve_case
 from counterfoil.store.memory.foils import change_foils, settle_matches
 from counterfoil.store.memory.registry import memory
@@ -103,20 +104,19 @@ def drop_stale(db: Tables, effect: Effect, at: datetime) -> None:
 
 
 def is_approved(db: Tables, effect: Effect) -> bool:
-    """Report whether every approval of the effect is granted by active voters other than the requester."""
+    """Report whether every approval of the effect is granted by active voters without a part in the request."""
     for id_ in effect.approvals:
         approval = db.approvals.get(id_)
         if approval is None or approval.state is not ApprovalState.GRANTED:
             return False
-        live = live_voters(db, id_)
-        if not approval.automatic and (len(live) < approval.quorum or approval.requester in live):
+        if not approval.is_supported(live_voters(db, id_)):
             return False
     return True
 
 
-def live_voters(db: Tables, approval: str) -> set[str]:
+def live_voters(db: Tables, approval: str) -> list[Person]:
     voters = [v.person for v in db.votes.values() if v.approval == approval and v.approve]
-    return {p for p in voters if (person := db.persons.get(p)) is not None and person.active}
+    return [person for v in voters if (person := db.persons.get(v)) is not None and person.active]
 
 
 def log_sending(db: Tables, effect: Effect, attempt: int, at: datetime, actor: str) -> None:

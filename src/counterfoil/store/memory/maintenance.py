@@ -34,8 +34,10 @@ def open_cases(db: Tables, t: OpenCases) -> int:
 def seal(db: Tables, t: Seal) -> SealResult:
     count = 0
     for id_ in list(db.pending)[: t.limit]:
-        index = db.frontier.append(db.leaves[id_].hash)
+        hash_ = db.leaves[id_].hash
+        index = db.frontier.append(hash_)
         db.put(db.tree, index, id_)
+        db.put(db.tree_hashes, index, hash_)
         db.drop(db.pending, id_)
         count += 1
     return SealResult(count=count, size=db.frontier.size, root=db.frontier.root())

@@ -30,10 +30,13 @@ def decide(db: Tables, t: Decide) -> DecideResult:
     approval = db.approvals.get(t.approval)
     if approval is None:
         return DecideResult(verdict="not_found")
-    if (refusal := t.refusal(approval, db.persons.get(t.person))) is not None:
+    refusal = t.refusal(approval, db.persons.get(t.person))
+    if refusal is None and (t.approval, t.person) in db.votes:
+        refusal = "voted"
+    if refusal is not None:
+        body = t.refused_body(refusal)
+        db.leaf("decision.refused", approval.id, t.at, f"person:{t.person}", body, run=approval.run)
         return DecideResult(verdict=refusal)
-    if (t.approval, t.person) in db.votes:
-        return DecideResult(verdict="voted")
     vote = Vote(approval=t.approval, person=t.person, approve=t.approve, comment=t.comment, at=t.at)
     db.put(db.votes, (t.approval, t.person), vote)
     votes = [v for v in db.votes.values() if v.approval == t.approval and v.approve]
@@ -55,6 +58,8 @@ def resolve(db: Tables, t: Resolve) -> ResolveResult:
     if case is None:
         return ResolveResult(verdict="not_found")
     if (refusal := t.refusal(case, db.persons.get(t.person))) is not None:
+        body = t.refused_body(refusal)
+        db.leaf("decision.refused", case.id, t.at, f"person:{t.person}", body, run=case.run)
         return ResolveResult(verdict=refusal)
     resolve_case(db, replace(case, choice=t.choice), t.at, t.person, t.note)
     if t.choice is Choice.RETRY and case.receipt is not None:
@@ -80,7 +85,10 @@ def resolve(db: Tables, t: Resolve) -> ResolveResult:
 def put_person(db: Tables, t: PutPerson) -> bool:
     new = t.person.id not in db.persons
     db.put(db.persons, t.person.id, t.person)
-    body = wire.dumps({"roles": list(t.person.roles), "active": t.person.active})
+    for digest, token in list(db.tokens.items()):
+        if not t.person.active and token.person == t.person.id:
+            db.drop(db.tokens, digest)
+    body = wire.dumps(t.leaf_body())
     db.leaf("person", t.person.id, t.at, t.actor, body)
     return new
 

@@ -92,12 +92,11 @@ def apply_plan(db: Tables, t: ApplyPlan) -> ApplyPlanResult:
             approval = db.approvals[id_]
             refusal = t.refusal(approval)
             live = live_voters(db, id_)
-            short = len(live) < approval.quorum or approval.requester in live
-            if refusal is None and short and not approval.automatic:
+            if refusal is None and not approval.is_supported(live):
                 refusal = "inactive"
             if refusal is not None:
                 return ApplyPlanResult(verdict=refusal, approvals=(id_,))
-            approvers |= set() if approval.automatic else live
+            approvers |= set() if approval.automatic else {person.id for person in live}
     check_move(PLAN_MOVES, plan.state, PlanState.APPLIED, plan.digest)
     if plan.revision not in db.releases:
         db.put(db.releases, plan.revision, db.plan_models[plan.digest])

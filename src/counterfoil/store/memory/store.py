@@ -12,6 +12,7 @@ from counterfoil.store.dump import Dump, dump_memory
 from counterfoil.store.memory import reads, stalled
 from counterfoil.store.memory.registry import RULES
 from counterfoil.store.memory.tables import Tables
+from counterfoil.store.port.audited import AuditTree, TreeEntry
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.wake import RunWatch, WakeKind, Wakes
@@ -43,6 +44,11 @@ class MemoryStore:
         """Always 0: a transition is applied at once."""
         return 0
 
+    @property
+    def problem(self) -> str:
+        """Always empty: memory can be written."""
+        return ""
+
     async def apply(self, transition: Transition[A]) -> A:
         self.tables.journal.clear()
         try:
@@ -67,6 +73,25 @@ class MemoryStore:
 
     async def dump(self) -> Dump:
         return dump_memory(self.tables)
+
+    async def audited(self) -> tuple[Dump, AuditTree]:
+        return dump_memory(self.tables), self.audit_tree()
+
+    def audit_tree(self) -> AuditTree:
+        db = self.tables
+        entries = [
+            TreeEntry(index=i, leaf=leaf, hash=db.tree_hashes.get(i)) for i, leaf in sorted(db.tree.items())
+        ]
+        return AuditTree(
+            size=db.frontier.size,
+            root=db.frontier.root(),
+            entries=tuple(entries),
+            checkpoints=tuple(db.checkpoints[size] for size in sorted(db.checkpoints)),
+            pending=tuple((id_, db.leaves[id_].hash) for id_ in db.pending),
+        )
+
+    async def identity(self) -> str:
+        return "memory"
 
     load = read(reads.load)
     todos = read(reads.todos)

@@ -88,6 +88,7 @@ class Tables:
         self.leaves: dict[str, Leaf] = {}
         self.pending: dict[str, None] = {}
         self.tree: dict[int, str] = {}
+        self.tree_hashes: dict[int, bytes] = {}
         self.frontier = Frontier()
         self.checkpoints: dict[int, Checkpoint] = {}
         self.usage: dict[tuple[str, str], UsageRow] = {}

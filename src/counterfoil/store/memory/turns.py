@@ -41,7 +41,7 @@ def claim(db: Tables, t: Claim) -> tuple[Run, ...]:
             if r.lane in place
             and r.due is not None
             and r.due <= t.at
-            and (r.lease_until is None or r.lease_until < t.at)
+            and (r.lease_until is None or r.lease_until < t.at or r.lease_until > t.latest)
         ),
         key=lambda r: (place[r.lane], r.due, r.arrival),
     )[: t.limit]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.quota import Quota, WorkerHeartbeat, set_cap
 from counterfoil.store.memory.registry import memory
@@ -21,19 +23,24 @@ from counterfoil.store.port.workers import (
 
 @memory(Heartbeat)
 def heartbeat(db: Tables, t: Heartbeat) -> HeartbeatResult:
-    former = db.workers.get(t.worker)
+    former, present = db.workers.get(t.worker), WorkerHeartbeat(id=t.worker, until=t.until, at=t.at)
     grants: list[QuotaGrant] = []
-    if former is None or former.at <= t.at:
-        db.put(db.workers, t.worker, WorkerHeartbeat(id=t.worker, until=t.until, at=t.at))
+    if former is None or present.supersedes(former):
+        db.put(db.workers, t.worker, present)
+        for worker in [w for w in db.workers.values() if w.until > t.latest]:
+            db.put(db.workers, worker.id, replace(worker, until=t.until, at=t.at))
         vanished = [e for e in left_in_flight(db, t.at) if e.call_until is not None and e.call_until > t.at]
         for want in t.wants:
             end_quotas(db, lambda q, a=want.account: q.account == a and q.until <= t.at)  # type: ignore[misc]
+            for key, quota in list(db.quotas.items()):
+                if quota.account == want.account and quota.until > t.latest:
+                    db.put(db.quotas, key, replace(quota, until=t.until))
             before = db.quotas.get((want.account, t.worker))
             account = db.accounts.get(want.account) or want.new_account()
             others = [q for q in db.quotas.values() if q.account == want.account and q.worker != t.worker]
             orphaned = sum(e.system == account.system for e in vanished)
-            present, quota, answer = t.share(want, account, before, others, orphaned)
-            db.put(db.accounts, want.account, present)
+            shared, quota, answer = t.share(want, account, before, others, orphaned)
+            db.put(db.accounts, want.account, shared)
             db.put(db.quotas, (want.account, t.worker), quota)
             grants.append(answer)
     for worker in list(db.workers.values()):

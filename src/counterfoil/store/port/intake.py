@@ -13,6 +13,7 @@ from counterfoil.core.case import Case
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.foil_versions import Withdrawal
 from counterfoil.core.link import Link
+from counterfoil.store.port.audited import digests
 from counterfoil.store.port.records import RunStart, TopicPost
 from counterfoil.store.port.transition import Transition, wake_set
 from counterfoil.store.port.wake import WakeKind
@@ -141,7 +142,11 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
         """Return the body of its audit leaf. `fresh` are the new events, `counted` is the Case that another delivery has."""
         ids = sorted(event.id for event in self.events)
         body = {"events": ids, "new": sorted(fresh), "ignored": self.ignored, "parked": self.park}
-        more = {"release": self.release, "case": counted}
+        more = {
+            "release": self.release,
+            "case": counted,
+            "rows": digests(e for e in self.events if e.id in fresh),
+        }
         return body | {name: value for name, value in more.items() if value}
 
     def wakes(self, answer: AdmitResult) -> frozenset[WakeKind]:

@@ -18,7 +18,7 @@ from counterfoil.store.port.wake import WakeKind
 
 VoteResult: TypeAlias = Literal["counted", "granted", "rejected"]
 VoteRefusal: TypeAlias = Literal[
-    "not_found", "closed", "expired", "subject", "requester", "role", "inactive", "voted"
+    "not_found", "closed", "expired", "subject", "requester", "sender", "role", "inactive", "voted"
 ]
 DecideVerdict: TypeAlias = Literal[VoteResult, VoteRefusal]
 ResolveRefusal: TypeAlias = Literal[
@@ -42,9 +42,9 @@ class DecideResult(msgspec.Struct, frozen=True, kw_only=True):
 class Decide(Transition[DecideResult], frozen=True, kw_only=True):
     """Record a person's vote.
 
-    Refused when the approval is not open, is expired or has another subject. Refused when the person is the requester,
-    has none of the approval's roles, is inactive or has voted. Reaching the quorum grants; one rejection rejects;
-    both append `approval` to the Run. Leaf.
+    Refused when the approval is not open, is expired or has another subject. Refused when the person is the requester or
+    a sender, has none of the approval's roles, is inactive or has voted. Reaching the quorum grants; one rejection
+    rejects; both append `approval` to the Run. Leaf, also of a refusal.
     """
 
     approval: str
@@ -67,9 +67,15 @@ class Decide(Transition[DecideResult], frozen=True, kw_only=True):
             return "subject"
         if person is None or not person.active:
             return "inactive"
-        if approval.requester in (person.id, person.email):
-            return "requester"
+        part = approval.part_of(person)
+        if part is not None:
+            return part
         return None if set(approval.roles) & set(person.roles) else "role"
+
+    def refused_body(self, verdict: str) -> bytes:
+        """Return the body of the leaf of a refused vote."""
+        body = {"verdict": verdict, "approve": self.approve, "subject": self.subject, "comment": self.comment}
+        return wire.dumps(body)
 
     def state_after(self, approval: Approval, approvers: int) -> ApprovalState:
         """Return the approval's state after the vote; `approvers` is their number, with this one."""
@@ -97,7 +103,7 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
 
     WAIVE is a decision on the match, `DecideMatch`. Refused when the Case is resolved, the choice is not offered, or the
     person has no role that owns it. RETRY of a receipt or event puts its todo back, with those that the Case counts;
-    other choices drop them. A Case about a Run appends `case`. Leaf.
+    other choices drop them. A Case about a Run appends `case`. Leaf, also of a refusal.
     """
 
     case: str
@@ -117,11 +123,15 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
     def refusal(self, case: Case, person: Person | None) -> ResolveRefusal | None:
         if case.state is not CaseState.OPEN:
             return "closed"
-        if self.choice not in case.choices or self.choice is Choice.WAIVE:
-            return "choice"
         if person is None or not person.active:
             return "inactive"
-        return None if case.owner in person.roles or self.override else "role"
+        if case.owner not in person.roles and not self.override:
+            return "role"
+        return "choice" if self.choice not in case.choices or self.choice is Choice.WAIVE else None
+
+    def refused_body(self, verdict: str) -> bytes:
+        """Return the body of the leaf of a refused decision."""
+        return wire.dumps({"verdict": verdict, "choice": str(self.choice), "note": self.note})
 
     def stimulus(self, case: Case, run: str) -> NewInboxItem:
         """Return the item that tells the Run of the decision."""
@@ -138,7 +148,7 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
 
 
 class PutPerson(Transition[bool], frozen=True, kw_only=True):
-    """Insert or replace a person; leaf. True for a new one."""
+    """Insert or replace a person; leaf. True for a new one. The sessions and tokens of an inactive person are deleted."""
 
     person: Person
     at: datetime
@@ -146,6 +156,11 @@ class PutPerson(Transition[bool], frozen=True, kw_only=True):
 
     def keys(self) -> frozenset[str]:
         return SETTINGS
+
+    def leaf_body(self) -> dict[str, object]:
+        person = self.person
+        aliases = {system: list(names) for system, names in person.aliases.items()}
+        return {"roles": list(person.roles), "active": person.active, "aliases": aliases}
 
 
 class PutToken(Transition[bool], frozen=True, kw_only=True):

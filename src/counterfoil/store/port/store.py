@@ -19,6 +19,8 @@ from counterfoil.core.link import Link
 from counterfoil.core.people import Person
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
+from counterfoil.store.dump import Dump
+from counterfoil.store.port.audited import AuditTree
 from counterfoil.store.port.recorded import DeliveryFilter, RecordedDelivery
 from counterfoil.store.port.releases import PinCount
 from counterfoil.store.port.stalled import StalledFinding, StalledGroup, StallLimits
@@ -65,6 +67,11 @@ class Store(Protocol):
     @property
     def depth(self) -> int:
         """Number of transitions of this process that wait for a transaction."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Reason why the database cannot be used at present, for operators only; empty if it can."""
         ...
 
     async def apply(self, transition: Transition[A]) -> A:
@@ -236,6 +243,14 @@ class Store(Protocol):
     async def token(self, digest: str, at: datetime) -> Person | None: ...
     async def leaves(self, start: int, limit: int) -> list[tuple[int, Leaf]]:
         """Return sealed leaves by tree index."""
+        ...
+
+    async def identity(self) -> str:
+        """Return the id of this store, which its copies and replicas share."""
+        ...
+
+    async def audited(self) -> tuple[Dump, AuditTree]:
+        """Return every row and the tree of leaves, for an audit: as large as the store."""
         ...
 
     async def checkpoint(self, size: int | None = None) -> Checkpoint | None:

@@ -10,6 +10,7 @@ import msgspec
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
+from counterfoil.core.clock import latest_end
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.run import LANES, TERMINAL, Direction, Run, RunStatus
@@ -44,7 +45,7 @@ class Reserve(msgspec.Struct, frozen=True, kw_only=True):
 class Claim(Transition[tuple[Run, ...]], frozen=True, kw_only=True):
     """Lease up to `limit` due Runs: lane by lane in the order given, oldest due first, leased ones skipped.
 
-    Sets owner and lease_until.
+    Sets owner and lease_until. A lease that ends after `latest` was given by a clock that was ahead, and counts as over.
     """
 
     together = True
@@ -54,6 +55,10 @@ class Claim(Transition[tuple[Run, ...]], frozen=True, kw_only=True):
     lanes: tuple[int, ...] = LANES
     lease_until: datetime
     at: datetime
+
+    @property
+    def latest(self) -> datetime:
+        return latest_end(self.at, self.lease_until)
 
     def keys(self) -> frozenset[str]:
         return _CLAIM

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from counterfoil.core.clock import latest_end
 from counterfoil.core.quota import Quota, SystemAccount, grant
 from counterfoil.store.port.transition import ALONE, Transition
 
@@ -52,6 +53,9 @@ class Heartbeat(Transition[HeartbeatResult], frozen=True, kw_only=True):
     In one transaction, on the locked rows of the accounts: quotas of dead workers end, and `core.quota.grant` shares
     each requested account again. A heartbeat older than the worker's last one changes nothing. Workers that have been
     dead for a day are deleted.
+
+    If the clock was ahead and is put right, rows end too late. Each row that ends after `latest` ends at `until` instead:
+    a live worker renews it before, and a dead one blocks nothing for longer.
     """
 
     worker: str
@@ -61,6 +65,10 @@ class Heartbeat(Transition[HeartbeatResult], frozen=True, kw_only=True):
 
     def keys(self) -> frozenset[str]:
         return _QUOTAS
+
+    @property
+    def latest(self) -> datetime:
+        return latest_end(self.at, self.until)
 
     def share(
         self,

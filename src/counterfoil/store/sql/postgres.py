@@ -28,6 +28,7 @@ from counterfoil.store.sql.registry import perform
 from counterfoil.store.sql.set_based import OWNED, Ask, Types, together, waves
 from counterfoil.store.sql.statements import Request, Rollback, Row, Statement, Work, array_insert
 from counterfoil.store.sql.store import SqlStore
+from counterfoil.store.sql.store_health import StoreHealth
 from counterfoil.store.sql.transaction import Tx
 
 T = TypeVar("T")
@@ -89,6 +90,7 @@ class PostgresStore(SqlStore):
         self._sessions = sessions
         self._types: dict[str, tuple[str, ...]] = {}
         self._wakes = Wakes()
+        self._health = StoreHealth()
         self._to_notify: set[str] = set()
         self._notify_due = asyncio.Event()
         self._closing = asyncio.Event()
@@ -148,6 +150,8 @@ class PostgresStore(SqlStore):
         for transition, outcome in zip(batch, outcomes, strict=True):
             if isinstance(transition, PutCheckpoint) and outcome.error is None:
                 self._sessions.published = max(self._sessions.published, transition.checkpoint.size)
+        if any(outcome.error is None for outcome in outcomes):
+            self._health.committed()
         news: set[str] = {*self._wake_waiters(batch, outcomes)}
         for transition, outcome in zip(batch, outcomes, strict=True):
             if outcome.error is None and (run := transition.halts(outcome.answer)) is not None:
@@ -211,7 +215,7 @@ class PostgresStore(SqlStore):
                 return ItemResult(nothing.answer)
             except _CONTENDED as error:
                 if attempt == ATTEMPTS:
-                    return ItemResult(error=error if _is_defect(error) else _lock_conflict(error))
+                    return ItemResult(error=error if _is_defect(error) else _lock_conflict())
                 await asyncio.sleep(0.01 * attempt**2)
             except ValueError as error:
                 return ItemResult(error=error)
@@ -233,10 +237,14 @@ class PostgresStore(SqlStore):
             yield connection
 
     async def _lost(self, error: BaseException) -> TryAgain:
-        """Return the error for callers. Other sessions may be dead too, so all are replaced."""
+        """Return the error for callers. Other sessions may be dead too, so all are replaced.
+
+        Only operators learn the cause: it names the database's address.
+        """
+        self._health.failed(f"PostgreSQL is not available: {error}")
         self._clock.forget()
         await self._pool.expire_connections()
-        return TryAgain(f"PostgreSQL is not available: {error}. It is safe to repeat the request.", after=1.0)
+        return TryAgain("The store is not available. It is safe to repeat the request.", after=1.0)
 
     # ------------------------------------------------------------------ waking
 
@@ -369,8 +377,5 @@ def _is_defect(error: BaseException) -> bool:
     return isinstance(error, asyncpg.UniqueViolationError)
 
 
-def _lock_conflict(error: BaseException) -> TryAgain:
-    return TryAgain(
-        f"PostgreSQL rolled the transaction back because of a lock conflict; nothing was changed: {error}",
-        after=0.5,
-    )
+def _lock_conflict() -> TryAgain:
+    return TryAgain("The store was busy with the same rows; nothing was changed.", after=0.5)

@@ -1,17 +1,15 @@
 """The embedded store: one SQLite file, one process, one writer thread and several readers.
 
 A transition is acknowledged once its transaction is in the write-ahead log and synced. The file belongs to one server
-process at a time, named by a lock file.
+process at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +25,7 @@ from counterfoil.store.sql import migrate
 from counterfoil.store.sql import verbs as verbs
 from counterfoil.store.sql.group_commit import GroupCommit, ItemResult
 from counterfoil.store.sql.registry import VERBS, perform
+from counterfoil.store.sql.sqlite_file import FileOwnership
 from counterfoil.store.sql.statements import (
     Request,
     Rollback,
@@ -39,6 +38,7 @@ from counterfoil.store.sql.statements import (
     to_sqlite,
 )
 from counterfoil.store.sql.store import SqlStore
+from counterfoil.store.sql.store_health import StoreHealth
 from counterfoil.store.sql.transaction import Tx, write_leaves
 
 T = TypeVar("T")
@@ -46,7 +46,10 @@ T = TypeVar("T")
 OLDEST = (3, 51, 3)
 """Earlier versions can lose a commit when the write-ahead log is reset (sqlite.org/wal.html)."""
 READERS = 2
-DISK = (apsw.BusyError, apsw.FullError, apsw.IOError)
+DISK = (
+    apsw.BusyError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.CorruptError,
+    apsw.NotADBError,
+)  # fmt: skip
 """Errors of the file, not of a transition."""
 
 
@@ -55,11 +58,12 @@ class SqliteStore(SqlStore):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = _lock_file(path)
+        self._ownership = FileOwnership(path)
         self._closed = False
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []
         self._wakes = Wakes()
+        self._health = StoreHealth()
         self._writer = ThreadPoolExecutor(1, "counterfoil-writer", self._connect)
         self._readers = ThreadPoolExecutor(READERS, "counterfoil-reader", self._connect_reader)
 
@@ -99,7 +103,7 @@ class SqliteStore(SqlStore):
             pool.shutdown(wait=True)
         for connection in self._connections:
             connection.close()
-        os.close(self._lock)
+        self._ownership.release()
 
     # ------------------------------------------------------------------ connections
 
@@ -135,6 +139,7 @@ class SqliteStore(SqlStore):
             connection.execute("rollback")
             raise
         connection.execute("commit")
+        self._ownership.remember_name(connection)
 
     def _answer(self, request: Request) -> list[Row]:
         connection: apsw.Connection = self._local.connection
@@ -165,10 +170,11 @@ class SqliteStore(SqlStore):
             connection.execute("commit")
         except DISK as error:
             self._roll_back(connection)
-            raise TryAgain(f"{self.path} could not be written, nothing happened: {error}") from error
+            raise self._unavailable("could not be written, nothing happened", error) from error
         except BaseException:
             self._roll_back(connection)
             raise
+        self._health.committed()
         return outcomes
 
     def _together(self, batch: Sequence[Transition[Any]]) -> list[ItemResult] | None:
@@ -201,6 +207,11 @@ class SqliteStore(SqlStore):
         connection.execute("release one")
         return outcome
 
+    def _unavailable(self, what: str, error: apsw.Error) -> TryAgain:
+        """Return the error for callers; only operators learn the path and the cause."""
+        self._health.failed(f"{self.path} {what}: {error}")
+        return TryAgain(f"The store {what}. It is safe to repeat the request.")
+
     def _roll_back(self, connection: apsw.Connection) -> None:
         with contextlib.suppress(apsw.SQLError):  # a full disk has rolled back by itself
             connection.execute("rollback")
@@ -219,60 +230,52 @@ class SqliteStore(SqlStore):
 
     def _snapshots(self, reads: Sequence[Callable[[], Work[Any]]]) -> list[ItemResult]:
         """Run short reads of about the same time on one snapshot."""
-        connection: apsw.Connection = self._local.connection
         outcomes = []
-        connection.execute("begin")
-        try:
+        with self._reading():
             for read in reads:
                 try:
                     outcomes.append(ItemResult(run_sync(read(), self._answer)))
+                except DISK:
+                    raise
                 except Exception as error:
                     outcomes.append(ItemResult(error=error))
-        finally:
-            connection.execute("commit")
         return outcomes
 
     def _snapshot(self, work: Work[T]) -> T:
-        connection: apsw.Connection = self._local.connection
-        connection.execute("begin")
-        try:
+        with self._reading():
             return run_sync(work, self._answer)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Hold one snapshot. Raises TryAgain for an error of the file."""
+        connection: apsw.Connection = self._local.connection
+        try:
+            connection.execute("begin")
+            try:
+                yield
+            finally:
+                with contextlib.suppress(apsw.SQLError):  # an error of the file has ended it by itself
+                    connection.execute("commit")
+        except DISK as error:
+            raise self._unavailable("could not be read", error) from error
+
+
+def read_file(path: Path, read: Callable[[], Work[T]]) -> T:
+    """Run a read on a file that a server may have open, without changing it. Raises Misconfigured."""
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            connection.set_busy_timeout(5000)
+            connection.execute("begin")
+            return run_sync(read(), lambda request: _select(connection, request))
         finally:
-            connection.execute("commit")
-
-
-def _lock_file(path: Path) -> int:
-    """Lock `path.lock` for this process. Raises Misconfigured, naming the process that has it."""
-    lock = path.with_name(path.name + ".lock")
-    try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Misconfigured(f"{path} cannot be opened: {error.strerror}: {lock}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        pid = os.read(descriptor, 32).decode().strip() or "unknown"
-        os.close(descriptor)
+            connection.close()
+    except apsw.Error as error:
         raise Misconfigured(
-            f"{path} is open in process {pid}: one process owns a SQLite store. Talk to that server, stop it "
-            "first, or use PostgreSQL for several processes."
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
-    return descriptor
+            f"{path} cannot be read: {error}. If an earlier version wrote it, start this version once."
+        ) from error
 
 
-def owner(path: Path) -> str | None:
-    """Return the id of the process that has this file open; None when there is none."""
-    try:
-        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return os.read(descriptor, 32).decode().strip() or "unknown"
-    else:
-        return None
-    finally:
-        os.close(descriptor)
+def _select(connection: apsw.Connection, request: Request) -> list[Row]:
+    assert isinstance(request, Statement)
+    return list(connection.execute(to_sqlite(request.sql), lite_args(request.args)))

@@ -13,9 +13,10 @@ from counterfoil.store.port.store import Store
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.views import Views
 from counterfoil.store.port.wake import RunWatch, WakeKind, Wakes
-from counterfoil.store.sql import history, reads, recorded, stalled_reads, views
+from counterfoil.store.sql import audited, history, reads, recorded, stalled_reads, views
 from counterfoil.store.sql.group_commit import GroupCommit, ItemResult
 from counterfoil.store.sql.statements import Work
+from counterfoil.store.sql.store_health import StoreHealth
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -47,10 +48,15 @@ class SqlStore(ABC):
     _commits: GroupCommit[Transition[Any]]
     _reads: GroupCommit[Callable[[], Work[Any]]]
     _wakes: Wakes
+    _health: StoreHealth
 
     @property
     def depth(self) -> int:
         return self._commits.depth
+
+    @property
+    def problem(self) -> str:
+        return self._health.problem
 
     async def apply(self, transition: Transition[A]) -> A:
         answer: A = await self._commits.submit(transition)
@@ -128,6 +134,7 @@ class SqlStore(ABC):
     token = short_read(reads.token)
     leaves = short_read(reads.leaves)
     checkpoint = short_read(reads.checkpoint)
+    identity = short_read(audited.identity)
     awaited_events = short_read(reads.awaited_events)
     version_usage = short_read(reads.version_usage)
     waiting_runs = short_read(reads.waiting_runs)
@@ -137,6 +144,7 @@ class SqlStore(ABC):
     stalled_work = long_read(stalled_reads.stalled_work)
     traffic = long_read(recorded.traffic)
     dump = long_read(reads.dump)
+    audited = long_read(audited.audited)
 
     runs = long_read(views.runs)
     effects = long_read(views.effects)

@@ -122,7 +122,7 @@ PLAN_WITH_MODEL: SqlTable[Any] = SqlTable("plan", dict, {**PLAN.columns, "model"
 RELEASE_STEP = _table("release_step", ReleaseStep)
 LEAF = _table("leaf", Leaf)
 PENDING = _rows("pending", leaf=TEXT, hash=BYTES)
-TREE = _rows("tree", idx=INT, leaf=TEXT)
+TREE = _rows("tree", idx=INT, leaf=TEXT, hash=BYTES)
 CHECKPOINT = _table("checkpoint", Checkpoint)
 WORKER = _table("worker", WorkerHeartbeat)
 ACCOUNT = _table("account", SystemAccount)

@@ -45,10 +45,11 @@ def question_of(as_of: str | None, effective_by: str | None, now: datetime) -> A
         time = datetime.fromisoformat(as_of.replace(" ", "+")) if as_of else now
         if as_of and "T" not in as_of.upper():
             raise ValueError
-    except ValueError:
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=UTC)
+        time = time.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Problem(400, "`as_of` is an RFC 3339 time such as 2026-11-30T18:00:00Z.") from None
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
     if time > now:
         raise Problem(
             400, f"`as_of` is after {now:%Y-%m-%dT%H:%M:%SZ}, the present. Give a time in the past."
@@ -57,7 +58,7 @@ def question_of(as_of: str | None, effective_by: str | None, now: datetime) -> A
         day = date.fromisoformat(effective_by) if effective_by else None
     except ValueError:
         raise Problem(400, "`effective_by` is a date such as 2026-11-30.") from None
-    return AsOf(time.astimezone(UTC), day)
+    return AsOf(time, day)
 
 
 async def foils_as_of(views: Views, page: ListFilter, at: AsOf) -> tuple[list[Foil], str | None]:

@@ -40,6 +40,11 @@ _DECIDE: dict[VoteRefusal, tuple[int, str, str]] = {
         "separation-of-duties",
         "{person} requested {id} and cannot approve it. Ask another person to decide.",
     ),
+    "sender": (
+        403,
+        "separation-of-duties",
+        "{person} sent an event that {id} rests on and cannot approve it. Ask another person to decide.",
+    ),
     "role": (403, "role", "Approval {id} requires a role that {person} does not have."),
     "inactive": (403, "inactive", "{person} is not active and cannot decide."),
     "voted": (409, "voted", "{person} has already voted on {id}. Each person has one vote."),

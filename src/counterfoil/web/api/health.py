@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -14,6 +15,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from counterfoil.application import Application
+from counterfoil.core.errors import TryAgain
 from counterfoil.core.run import RunStatus
 from counterfoil.core.waiting import waits_for
 from counterfoil.flow.context.deprecations import RECENT_USE, DeprecatedVersion, in_use
@@ -23,6 +25,7 @@ from counterfoil.store.port.views import ListFilter
 from counterfoil.web.http.permissions import Open, Permission
 from counterfoil.web.http.request import WebRequest, application, requires
 
+log = logging.getLogger("counterfoil.web")
 MAX_WAITING_RUNS = 10
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 _STATES = {
@@ -50,7 +53,11 @@ async def healthz() -> dict[str, str]:
 @get("/readyz", opt=requires(Open.PUBLIC), tags=["operations"], summary="Check that the server is ready")
 async def readyz(request: WebRequest) -> Response[dict[str, bool]]:
     """200 when ready, 503 when not. Details need a permission: see /v1/health."""
-    ready = bool((await application(request).health()).get("ready"))
+    try:
+        ready = bool((await application(request).health()).get("ready"))
+    except Exception as error:
+        log.warning("not ready: %s", error, exc_info=not isinstance(error, TryAgain))
+        ready = False
     return Response({"ready": ready}, status_code=200 if ready else 503)
 
 

@@ -61,14 +61,14 @@ async def receive(request: WebRequest, system: FromPath[str]) -> Response[Receip
     summary="Receive CloudEvents: binary, structured or batch",
 )
 async def receive_events(request: WebRequest) -> Response[EventsResponse]:
-    sender = f"person:{trusted_caller(request).person.id}"
+    sender = trusted_caller(request).person.id
     app = application(request)
     headers = request.headers
     events = cloudevents.parse(await request.body(), headers.get("content-type", ""), dict(headers.items()))
-    answers = await app.receive_events(events)
+    answers = await app.receive_events(events, sender)
     received = EventsResponse([ReceiptResponse(answer.verdict, answer.receipt) for answer in answers])
     now = await app.now()
-    used = [event.type for event in events if app.uses.note(event.type, "sends", sender, now)]
+    used = [event.type for event in events if app.uses.note(event.type, "sends", f"person:{sender}", now)]
     return Response(received, headers=await headers_for(app, used))
 
 

@@ -25,7 +25,8 @@ Cursor = Annotated[
     QueryParameter(max_length=200, description="`next` of the previous page; empty for the first page."),
 ]
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_CURSOR = re.compile(r"\d{1,20}\.[\w:.\-]{1,180}", re.ASCII)
+_CURSOR = re.compile(r"\d{1,18}\.[\w:.\-]{1,180}", re.ASCII)
+"""Microseconds of any year to 9999, and an id."""
 NAME_FIELDS = ("number", "legal_name", "name", "title")
 """Fields by which people know an object, in order of preference."""
 

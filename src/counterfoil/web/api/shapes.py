@@ -151,6 +151,7 @@ class ApprovalShape(msgspec.Struct, frozen=True, kw_only=True):
     roles: list[str]
     quorum: int
     requester: str
+    senders: list[str]
     state: str
     expires: datetime
     created_at: datetime
@@ -175,6 +176,7 @@ class EventShape(msgspec.Struct, frozen=True, kw_only=True):
     receipt: int | None
     cause: str
     correlation: str
+    senders: list[str]
 
 
 class LinkShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,6 +236,8 @@ class LeafShape(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     at: datetime
     hash: str
+    body: str
+    """The text that the hash covers, with the other fields."""
 
 
 class CheckpointShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -434,7 +438,7 @@ def inbox_shape(item: InboxItem) -> InboxShape:
 
 
 def leaf_shape(index: int | None, leaf: Leaf) -> LeafShape:
-    return copy_to(LeafShape, leaf, index=index, hash=leaf.hash.hex())
+    return copy_to(LeafShape, leaf, index=index, hash=leaf.hash.hex(), body=leaf.body.decode())
 
 
 def checkpoint_shape(checkpoint: Checkpoint) -> CheckpointShape:

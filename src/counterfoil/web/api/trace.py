@@ -5,7 +5,7 @@ Built from the store's reads for each request; it decides and changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -120,7 +120,7 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
     matches = await _matches(app, foils)
     names = {person.id: person.name for person in await app.store.persons()}
     moments = [
-        *_of_events(events.values()),
+        *_of_events(events.values(), names),
         *_of_effects(effects, leaves),
         *_of_foils(foils, leaves),
         *_of_observations(foils, matches, events),
@@ -257,13 +257,15 @@ def _money(legs: Legs) -> str:
     return ", ".join(f"{leg} {value}" for leg, value in legs.items())
 
 
-def _of_events(events: Iterable[CanonicalEvent]) -> Iterator[Moment]:
+def _of_events(events: Iterable[CanonicalEvent], names: Mapping[str, str]) -> Iterator[Moment]:
     for event in events:
         delay = (event.received_at - event.occurred_at).total_seconds()
         late = f"; received {delay:.1f} s later" if delay >= 0.1 else ""
+        senders = ", ".join(names.get(sender, sender) for sender in event.senders)
+        sent = f"; sent by {senders}" if senders else ""
         yield Moment(
             at=event.occurred_at, system=event.system, kind="event", title=event.type,
-            detail=f"{event.object or 'id'} {event.key}{late}", ref=event.id,
+            detail=f"{event.object or 'id'} {event.key}{late}{sent}", ref=event.id,
         )  # fmt: skip
 
 

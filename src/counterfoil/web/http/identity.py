@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -90,7 +91,7 @@ def check_same_origin(headers: Mapping[str, str], form: Mapping[str, str], ident
     A session needs its CSRF token. If the browser sends an origin, it must be ours.
     """
     origin, host = headers.get("origin"), headers.get("host", "")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and _netloc(origin) != host:
         raise Problem(403, f"This form was sent from {origin[:200]}, not from our own pages.", kind="origin")
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Problem(403, "This form was sent from another site.", kind="origin")
@@ -100,6 +101,14 @@ def check_same_origin(headers: Mapping[str, str], form: Mapping[str, str], ident
             raise Problem(403, "The form is out of date. Reload the page and send it again.", kind="csrf")
 
 
+def _netloc(origin: str) -> str:
+    """Return host and port of an origin; empty for an invalid one."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
 def read_form(body: bytes, content_type: str) -> dict[str, str]:
     """Return a form's fields; the last value of a repeated name. Raises Problem."""
     if content_type.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
@@ -107,11 +116,25 @@ def read_form(body: bytes, content_type: str) -> dict[str, str]:
     if len(body) > MAX_FORM_BYTES:
         raise Problem(413, f"The form is larger than {MAX_FORM_BYTES} bytes.")
     try:
-        return dict(
+        form = dict(
             parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=50, errors="strict")
         )
     except ValueError:
         raise Problem(400, "The form is not valid. Send UTF-8 with at most 50 fields.") from None
+    if any("\0" in name or "\0" in value for name, value in form.items()):
+        raise Problem(400, "The form contains the character U+0000, which a database cannot store.")
+    return form
+
+
+def network_of(address: str) -> str:
+    """Return the part of an address that one client cannot change: all of IPv4, the first 64 bits of IPv6."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    if ip.version == 4 or ip.ipv4_mapped is not None:
+        return str(ip)
+    return str(ip_network(f"{ip}/64", strict=False).network_address)
 
 
 class Passwords:
@@ -136,7 +159,7 @@ class Passwords:
 
     async def sign_in(self, app: Application, email: str, password: str, address: str) -> tuple[str, Person]:
         """Return a new session's secret and its person. Raises Problem 401, or 429 after too many failures."""
-        email = email.strip().lower()
+        email, address = email.strip().lower(), network_of(address)
         limits = {
             f"both:{address}:{email}": self.MAX_FAILURES,
             f"email:{email}": self.MAX_FAILURES_PER_EMAIL,

@@ -1,13 +1,14 @@
 """ASGI middleware: limits on request size and time before a handler runs, and security headers on every response.
 
 Bodies are counted while they stream, so a false Content-Length or chunked encoding does not pass the limit. The
-process buffers at most `MAX_BUFFERED_BYTES` of bodies. Encoded bodies are refused, so no body can expand.
+process buffers at most `MAX_BUFFERED_BYTES` of large bodies. Encoded bodies are refused, so no body can expand.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
@@ -21,6 +22,10 @@ Asgi: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_BUFFERED_BYTES = 40 * 1024 * 1024
+SMALL_BODY_BYTES = 64 * 1024
+"""Bytes of each body that the process's buffer does not count, so that slow large bodies block no webhook."""
+MAX_OTHER_REQUESTS = 400
+"""Requests in progress that are not deliveries: pages and calls cannot take the connections of webhooks."""
 MAX_HEADER_BYTES = 16 * 1024
 MAX_HEADERS = 100
 MAX_ADDRESS_BYTES = 4096
@@ -44,6 +49,8 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=()"),
 )
+_HOST = re.compile(rb"(?:[\w.~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::(\d{0,5}))?", re.ASCII)
+_DELIVERY_PATHS = ("/v1/receipts/", "/v1/events", "/v1/usage", "/healthz", "/readyz")
 _STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -57,6 +64,7 @@ class RequestLimits:
         self.body_seconds = body_seconds
         self.chunk_seconds = chunk_seconds
         self._buffered = 0
+        self._others = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,9 +80,23 @@ class RequestLimits:
         except _Disconnected:
             return
         try:
-            await self._call_inner(scope, receive, guarded, body)
+            await self._call_within_share(scope, receive, guarded, body)
         finally:
-            self._buffered -= len(body)
+            self._buffered -= _counted(len(body))
+
+    async def _call_within_share(self, scope: Scope, receive: Receive, send: _Sender, body: bytes) -> None:
+        if scope["path"].startswith(_DELIVERY_PATHS):
+            await self._call_inner(scope, receive, send, body)
+            return
+        if self._others >= MAX_OTHER_REQUESTS:
+            busy = "Too many requests are in progress. Send the request again."
+            await _respond(Problem(503, busy, headers={"retry-after": "1"}), scope, send)
+            return
+        self._others += 1
+        try:
+            await self._call_inner(scope, receive, send, body)
+        finally:
+            self._others -= 1
 
     async def _call_inner(self, scope: Scope, receive: Receive, send: _Sender, body: bytes) -> None:
         delivered = False
@@ -107,6 +129,13 @@ class RequestLimits:
                 kind="uri-too-long",
                 title="Address too long",
             )
+        host = _HOST.fullmatch(_header(scope, b"host"))
+        if host is None or int(host[1] or 0) > 65535:
+            raise Problem(
+                400, "The Host header is not valid. Send a name or an address, and a port if needed."
+            )
+        if "\0" in scope["path"] or b"%00" in scope.get("query_string", b""):
+            raise Problem(400, "The address contains the character U+0000, which no name here has.")
         encoding = _header(scope, b"content-encoding")
         if encoding.lower() not in (b"", b"identity"):
             raise Problem(
@@ -132,8 +161,8 @@ class RequestLimits:
                     part = message.get("body", b"")
                     if part:
                         parts.append(part)
+                        self._buffered += _counted(size + len(part)) - _counted(size)
                         size += len(part)
-                        self._buffered += len(part)
                     if size > MAX_BODY_BYTES:
                         raise _too_large()
                     if self._buffered > MAX_BUFFERED_BYTES:
@@ -145,11 +174,15 @@ class RequestLimits:
                     if not message.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
-            self._buffered -= size
+            self._buffered -= _counted(size)
             raise Problem(408, f"The body did not arrive within {self.body_seconds:g} s.") from None
         except BaseException:
-            self._buffered -= size
+            self._buffered -= _counted(size)
             raise
+
+
+def _counted(size: int) -> int:
+    return max(0, size - SMALL_BODY_BYTES)
 
 
 class _Disconnected(Exception):

@@ -1,48 +1,12 @@
-"""Permissions over HTTP, named `area:scope:action`. Roles in the governance folder grant them by name."""
+"""Requirements of routes, and the permissions that the roles of a person grant."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
 from counterfoil.core.people import Person
+from counterfoil.core.permissions import Permission
 from counterfoil.model import Model
-
-
-class Permission(StrEnum):
-    """The closed set of permissions; docs/reference/http.md lists which route requires which."""
-
-    RUNS_ANY_READ = "runs:any:read"
-    FOILS_ANY_READ = "foils:any:read"
-    """Counterfoils and unmatched items."""
-    FOILS_ANY_PAIR = "foils:any:pair"
-    """Pair an unmatched item with a counterfoil."""
-    FOILS_ANY_UNPAIR = "foils:any:unpair"
-    """End a pair that a person made."""
-    FOILS_ANY_WAIVE = "foils:any:waive"
-    """Accept the difference of a counterfoil."""
-    CASES_ANY_READ = "cases:any:read"
-    APPROVALS_ANY_READ = "approvals:any:read"
-    EVENTS_ANY_READ = "events:any:read"
-    RELEASES_ANY_READ = "releases:any:read"
-    CONTRACTS_ANY_READ = "contracts:any:read"
-    RELEASES_ANY_PLAN = "releases:any:plan"
-    """Plan a change and see its impact."""
-    RELEASES_ANY_APPLY = "releases:any:apply"
-    """Apply a plan after its approvals are granted."""
-    RUNS_ANY_MIGRATE = "runs:any:migrate"
-    """Move Runs to another Release."""
-    AUDIT_ANY_READ = "audit:any:read"
-    METRICS_ANY_READ = "metrics:any:read"
-    EVENTS_ANY_SEND = "events:any:send"
-    USAGE_ANY_SEND = "usage:any:send"
-    OPERATIONS_OWN_CALL = "operations:own:call"
-    """Call the operations that the person's roles list under `calls`."""
-    APPROVALS_OWN_DECIDE = "approvals:own:decide"
-    """Vote on approvals that name one of the person's roles."""
-    CASES_OWN_RESOLVE = "cases:own:resolve"
-    """Resolve Cases that one of the person's roles owns."""
-    CASES_ANY_RESOLVE = "cases:any:resolve"
-    """Resolve any Case, as an administrator."""
 
 
 class Open(StrEnum):
@@ -55,6 +19,7 @@ class Open(StrEnum):
     """Any signed-in person; the content depends on permissions."""
 
 
+__all__ = ["COVERS", "Open", "Permission", "Requirement", "granted"]
 Requirement = Permission | Open
 
 COVERS: dict[Permission, Permission] = {Permission.CASES_ANY_RESOLVE: Permission.CASES_OWN_RESOLVE}
@@ -62,7 +27,7 @@ COVERS: dict[Permission, Permission] = {Permission.CASES_ANY_RESOLVE: Permission
 
 
 def granted(person: Person, model: Model) -> frozenset[Permission]:
-    """Return the permissions of all of a person's roles. Unknown names in a role grant nothing."""
+    """Return the permissions of all of a person's roles. Unknown names in a role, which `check` reports, grant nothing."""
     by_name = {str(p): p for p in Permission}
     permissions = {
         by_name[name]

@@ -131,6 +131,11 @@ def media_type(request: WebRequest) -> str:
 def decode_json(body: bytes, kind: type[S]) -> S:
     """Decode an untrusted body into a struct. Raises WireRefused, and Problem 422 for fields that do not fit."""
     try:
-        return msgspec.convert(read_json(body), kind)
+        decoded = msgspec.convert(read_json(body), kind)
     except msgspec.ValidationError as error:
         raise Problem(422, f"{error}.") from None
+    for name in decoded.__struct_fields__:
+        text = getattr(decoded, name)
+        if isinstance(text, str) and "\0" in text:
+            raise Problem(422, f"`{name}` contains the character U+0000, which a database cannot store.")
+    return decoded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import Any
 
@@ -10,14 +9,15 @@ import uvicorn
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.response import Response
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from counterfoil.application import Application
 from counterfoil.web.api import description
 from counterfoil.web.http import assets
+from counterfoil.web.http.connections import ConnectionLimits, bounded
 from counterfoil.web.http.identity import Passwords
 from counterfoil.web.http.limits import Asgi, RequestLimits
 from counterfoil.web.http.problems import problem_response
+from counterfoil.web.http.proxies import ProxyHeaders, PublicAddress
 from counterfoil.web.http.request import WebRequest, guard
 from counterfoil.web.pages import approvals, cases, catalog, foils, matches, overview, runs, sign_in
 from counterfoil.web.pages.rendering import PageTemplates, error_page, is_page
@@ -32,13 +32,11 @@ PAGE_ROUTES: list[Any] = [
     *matches.ROUTES,
     *catalog.ROUTES,
 ]
-HEAD_SECONDS = 15.0
-"""Timeout for the first request head of a connection."""
 
 
-def build(app: Application, passwords: Passwords | None = None) -> Asgi:
+def build(app: Application, passwords: Passwords | None = None, public: PublicAddress | None = None) -> Asgi:
     """Build the ASGI application over a running company. `passwords` lets tests hash cheaply."""
-    return RequestLimits(routes(app, passwords))
+    return ProxyHeaders(RequestLimits(routes(app, passwords)), public or PublicAddress())
 
 
 def routes(app: Application, passwords: Passwords | None = None) -> Litestar:
@@ -64,39 +62,25 @@ def _error_response(request: WebRequest, error: Exception) -> Response[Any]:
     return problem_response(request.url.path, error)
 
 
-class _HeadTimeout(H11Protocol):
-    """Closes a connection whose first request head does not arrive: uvicorn would wait without limit."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._close_if_idle)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._deadline.cancel()
-        super().connection_lost(exc)
-
-    def _close_if_idle(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
-
-
-def config(asgi: Asgi, host: str = "127.0.0.1", port: int = 8080) -> uvicorn.Config:
-    """Return the uvicorn settings: one process, bounded heads, no server banner, no access log."""
+def config(
+    asgi: Asgi, host: str = "127.0.0.1", port: int = 8080, limits: ConnectionLimits | None = None
+) -> uvicorn.Config:
+    """Return the uvicorn settings: one process, bounded connections, no server banner, no access log."""
+    limits = limits or ConnectionLimits()
     return uvicorn.Config(
         asgi,
         host=host,
         port=port,
-        http=_HeadTimeout,
+        http=bounded(limits),  # type: ignore[arg-type]  # a factory, as uvicorn calls it
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=20,
+        timeout_keep_alive=limits.idle_seconds,
         timeout_graceful_shutdown=5,
         h11_max_incomplete_event_size=64 * 1024,
-        limit_concurrency=1000,
     )
 
 

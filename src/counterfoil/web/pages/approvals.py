@@ -11,6 +11,7 @@ from litestar.params import FromPath
 from litestar.response import Response
 
 from counterfoil.application import Application
+from counterfoil.core.approval import part_in_request
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.decisions import vote
@@ -38,7 +39,7 @@ async def approval_rows(
                 for p in persons
                 if p.active
                 and set(p.roles) & set(approval.roles)
-                and approval.requester not in (p.id, p.email)
+                and part_in_request(approval.requester, approval.senders, p) is None
             ],
             "names": names,
             "reason": _obstacle(identity, approval, now),
@@ -61,8 +62,10 @@ def _obstacle(identity: Identity, approval: shapes.ApprovalShape, now: datetime)
         return f"The approval is {approval.state}."
     if approval.expires <= now:
         return "The approval has expired."
-    if approval.requester in (person.id, person.email):
-        return "You requested this. Separation of duties: another person must decide."
+    part = part_in_request(approval.requester, approval.senders, person)
+    if part is not None:
+        did = {"requester": "requested this", "sender": "sent an event behind this"}[part]
+        return f"You {did}. Separation of duties: another person must decide."
     if any(vote.person == person.id for vote in approval.votes):
         return "You have voted. Another person's vote is needed."
     if not set(person.roles) & set(approval.roles):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from litestar.datastructures import Cookie
@@ -19,6 +20,8 @@ from counterfoil.web.pages import filters
 
 HTML = "text/html; charset=utf-8"
 _PROGRAM_PATHS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/static/")
+_ADDRESS_CHARS = "/?#[]@:!$&'()*+,;=%"
+"""Characters that an address holds as they are, beside letters and digits (RFC 3986)."""
 MATCH_DECISIONS = {
     "pair": "Pair two documents",
     "unpair": "End a pair",
@@ -86,7 +89,7 @@ def error_page(request: WebRequest, error: Exception) -> Response[Any]:
     problem = problem_of(error)
     path = request.url.path
     if problem.status == 401 and path != "/sign-in":
-        next_path = path if request.method == "GET" and path != "/" else ""
+        next_path = quote(quote(path)) if request.method == "GET" and path != "/" else ""
         return redirect("/sign-in" + (f"?next={next_path}" if next_path else ""))
     templates: PageTemplates = request.app.state.templates
     identity: Identity | None = request.scope.get("user")
@@ -98,7 +101,9 @@ def error_page(request: WebRequest, error: Exception) -> Response[Any]:
 
 
 def redirect(location: str, cookies: list[Cookie] | None = None) -> Response[None]:
-    return Response(None, status_code=303, headers={"location": location}, cookies=cookies or [])
+    """Return a redirect. Characters that no header may hold, such as line ends, are percent-encoded."""
+    address = quote(location, safe=_ADDRESS_CHARS)
+    return Response(None, status_code=303, headers={"location": address}, cookies=cookies or [])
 
 
 async def posted_form(request: WebRequest) -> tuple[Identity, dict[str, str]]:

@@ -14,6 +14,7 @@ from counterfoil.core.clock import micros
 from counterfoil.core.effect import EFFECT_MOVES, IN_FLIGHT, SAID_NO, UNSETTLED, Effect, EffectState
 from counterfoil.core.foil_versions import after_effect, given_up
 from counterfoil.core.moves import check_move
+from counterfoil.core.people import Person
 from counterfoil.store.port.effects import (
     Conclude,
     ConcludeResult,
@@ -249,21 +250,18 @@ async def is_approved(x: Tx, effect: Effect) -> bool:
         approval = t.APPROVAL.read(row)
         if approval.state is not ApprovalState.GRANTED:
             return False
-        if approval.automatic:
-            continue
-        live = await live_voters(x, id_)
-        if len(live) < approval.quorum or approval.requester in live:
+        if not approval.automatic and not approval.is_supported(await live_voters(x, id_)):
             return False
     return True
 
 
-async def live_voters(x: Tx, approval: str) -> set[str]:
+async def live_voters(x: Tx, approval: str) -> list[Person]:
     """Return the persons who approved it and are still active."""
-    sql = """
-    select person.id from vote join person on person.id = vote.person
+    sql = f"""
+    select {t.PERSON.of("person")} from vote join person on person.id = vote.person
     where vote.approval = $1 and vote.approve and person.active
     """
-    return {str(row[0]) for row in await x.rows(sql, approval)}
+    return [t.PERSON.read(row) for row in await x.rows(sql, approval)]
 
 
 def _sent_leaf(x: Tx, effect: Effect, attempt: int, at: datetime, actor: str) -> None:

@@ -65,7 +65,7 @@ async def seal(x: Tx, s: Seal) -> SealResult:
     frontier = Frontier(edge[0], [bytes.fromhex(node) for node in _NODES.decode(edge[1])])
     pending = await x.rows("select rowid, leaf, hash from pending order by rowid limit $1", s.limit)
     if pending:
-        places = [(frontier.append(bytes(hash_)), leaf) for _, leaf, hash_ in pending]
+        places = [(frontier.append(bytes(hash_)), leaf, bytes(hash_)) for _, leaf, hash_ in pending]
         await x.insert(t.TREE, places)
         await x.rows("delete from pending where rowid = any($1::bigint[])", [row[0] for row in pending])
         nodes = msgspec.json.encode([node.hex() for node in frontier.nodes]).decode()

@@ -46,11 +46,14 @@ async def decide(x: Tx, d: Decide) -> DecideResult:
     row = await x.one(f"{APPROVAL} for update", d.approval)
     assert row is not None
     approval = t.APPROVAL.read(row)
-    if (refusal := d.refusal(approval, await person(x, d.person))) is not None:
-        return DecideResult(verdict=refusal)
+    refusal = d.refusal(approval, await person(x, d.person))
     vote = Vote(approval=d.approval, person=d.person, approve=d.approve, comment=d.comment, at=d.at)
-    if not await x.insert(t.VOTE, [t.VOTE.row(vote)], ignore=True, returning="person"):
-        return DecideResult(verdict="voted")
+    if refusal is None and not await x.insert(t.VOTE, [t.VOTE.row(vote)], ignore=True, returning="person"):
+        refusal = "voted"
+    if refusal is not None:
+        body = d.refused_body(refusal)
+        x.leaf("decision.refused", approval.id, d.at, f"person:{d.person}", body, run=approval.run)
+        return DecideResult(verdict=refusal)
     votes = await x.rows("select count(*) from vote where approval = $1 and approve", d.approval)
     state = d.state_after(approval, votes[0][0])
     if state is not approval.state:
@@ -77,6 +80,8 @@ async def resolve(x: Tx, r: Resolve) -> ResolveResult:
     assert row is not None
     case = t.CASE.read(row)
     if (refusal := r.refusal(case, await person(x, r.person))) is not None:
+        body = r.refused_body(refusal)
+        x.leaf("decision.refused", case.id, r.at, f"person:{r.person}", body, run=case.run)
         return ResolveResult(verdict=refusal)
     statement = """
     update case_ set state = 'resolved', resolved_at = $2, resolved_by = $3, choice = $4, note = $5
@@ -124,11 +129,13 @@ async def put_person(x: Tx, p: PutPerson) -> bool:
     row = t.PERSON.row(p.person)
     new = await x.insert(t.PERSON, [row], ignore=True, returning="id")
     if not new:
-        statement = (
-            "update person set name = $2, email = $3, roles = $4, secret = $5, active = $6 where id = $1"
-        )
+        statement = """
+        update person set name = $2, email = $3, roles = $4, secret = $5, active = $6, aliases = $7 where id = $1
+        """
         await x.rows(statement, *row)
-    body = wire.dumps({"roles": list(p.person.roles), "active": p.person.active})
+    if not p.person.active:
+        await x.rows("delete from token where person = $1", p.person.id)
+    body = wire.dumps(p.leaf_body())
     x.leaf("person", p.person.id, p.at, p.actor, body)
     return bool(new)
 

@@ -158,9 +158,9 @@ async def _check_approval(x: Tx, a: ApplyPlan, approval: Approval) -> set[str]:
     if approval.automatic:
         return set()
     live = await live_voters(x, approval.id)
-    if len(live) < approval.quorum or approval.requester in live:
+    if not approval.is_supported(live):
         raise Rollback(ApplyPlanResult(verdict="inactive", approvals=(approval.id,)))
-    return live
+    return {person.id for person in live}
 
 
 async def _outdate(x: Tx, applied: Plan) -> None:

@@ -26,7 +26,8 @@ update run set owner = $1, lease_until = $2
 where id = any(array(
   select found.id from unnest($5::bigint[]) with ordinality as lanes (lane, place) cross join lateral (
     select id, due, arrival from run
-    where run.lane = lanes.lane and due <= $3 and (lease_until is null or lease_until < $3)
+    where run.lane = lanes.lane and due <= $3
+      and (lease_until is null or lease_until < $3 or lease_until > $6)
     order by due, arrival limit $4 for update skip locked
   ) as found
   order by lanes.place, found.due, found.arrival limit $4
@@ -36,7 +37,8 @@ returning {t.RUN.names}
 CLAIM_LITE = f"""
 update run set owner = $1, lease_until = $2
 where arrival in (
-  select arrival from run where lane = $5 and due <= $3 and (lease_until is null or lease_until < $3)
+  select arrival from run
+  where lane = $5 and due <= $3 and (lease_until is null or lease_until < $3 or lease_until > $6)
   order by due, arrival limit $4
 )
 returning {t.RUN.names}
@@ -66,14 +68,14 @@ where run = $1 and path = $2 and state in {t.EFFECT_MAY_EXIST}
 @sql(Claim)
 async def claim(x: Tx, c: Claim) -> tuple[Run, ...]:
     """Lease due Runs, lane by lane, oldest due first. A Run locked by another transaction is skipped."""
-    until, at = micros(c.lease_until), micros(c.at)
+    until, at, latest = micros(c.lease_until), micros(c.at), micros(c.latest)
     if x.dialect == "postgres":
-        rows = await x.rows(CLAIM, c.worker, until, at, c.limit, list(c.lanes))
+        rows = await x.rows(CLAIM, c.worker, until, at, c.limit, list(c.lanes), latest)
     else:
         rows = []
         for lane in c.lanes:
             if len(rows) < c.limit:
-                rows += await x.rows(CLAIM_LITE, c.worker, until, at, c.limit - len(rows), lane)
+                rows += await x.rows(CLAIM_LITE, c.worker, until, at, c.limit - len(rows), lane, latest)
     place = {lane: n for n, lane in enumerate(c.lanes)}
     runs = [t.RUN.read(row) for row in rows]
     return tuple(sorted(runs, key=lambda run: (place[run.lane], run.due or c.at, run.arrival)))

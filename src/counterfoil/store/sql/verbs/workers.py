@@ -23,9 +23,16 @@ DELETED_AFTER = timedelta(days=1)
 """Time after which a dead worker's row is deleted."""
 ALIVE = """
 insert into worker (id, until, at) values ($1, $2, $3)
-on conflict (id) do update set until = excluded.until, at = excluded.at where worker.at <= excluded.at
+on conflict (id) do update set until = excluded.until, at = excluded.at
+where worker.at <= excluded.at or worker.at >= excluded.until
 returning id
 """
+# Two workers may shorten each other's rows at once.
+SHORTEN = """
+update worker set until = $2, at = $3
+where id in (select id from worker where until > $1 for update skip locked)
+"""
+SHORTEN_QUOTAS = "update quota set until = $3 where account = any($1::text[]) and until > $2"
 ACCOUNTS = f"{t.ACCOUNT.select} where account = any($1::text[]) order by account for update"
 QUOTAS = f"{t.QUOTA.select} where account = any($1::text[])"
 # Calls of dead workers that may still be in flight.
@@ -46,7 +53,10 @@ delete from worker where id in (select id from worker where until <= $1 for upda
 @sql(Heartbeat)
 async def beat(x: Tx, b: Heartbeat) -> HeartbeatResult:
     alive = await x.one(ALIVE, b.worker, micros(b.until), micros(b.at))
-    grants = await _share(x, b) if alive is not None else []
+    grants = []
+    if alive is not None:
+        await x.rows(SHORTEN, micros(b.latest), micros(b.until), micros(b.at))
+        grants = await _share(x, b)
     await x.rows(FORGET, micros(b.at - DELETED_AFTER))
     count = await x.one("select count(*) from worker where until > $1 and id <> $2", micros(b.at), b.worker)
     assert count is not None
@@ -67,6 +77,7 @@ async def _share(x: Tx, b: Heartbeat) -> list[QuotaGrant]:
     systems = sorted({account.system for account in accounts.values()})
     orphaned: dict[str, int] = dict(await x.rows(ORPHANED, systems, micros(b.at)))  # type: ignore[arg-type]
     await x.rows(ENDED, names, b.worker, micros(b.at))
+    await x.rows(SHORTEN_QUOTAS, names, micros(b.latest), micros(b.until))
     grants, own = [], []
     for want in b.wants:
         account = accounts[want.account]

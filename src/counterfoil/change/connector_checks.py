@@ -1,0 +1,197 @@
+"""Checks of a Model against the installed connectors, without network and without secrets.
+
+Each connector is built as at the start of a server. Its faults become findings at their places in the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from counterfoil.change.connector_config import INVENTED, configuration
+from counterfoil.connectors import host
+from counterfoil.connectors.sdk import (
+    Connector,
+    OperationSpec,
+    Repeat,
+    SettingProblem,
+    SystemConfig,
+    WrongConfiguration,
+)
+from counterfoil.contracts.versions import known_as
+from counterfoil.core.errors import Misconfigured
+from counterfoil.core.finding import Finding, Severity, did_you_mean
+from counterfoil.model import Model, kinds
+from counterfoil.model.connector_changes import connected, identity
+from counterfoil.model.document import Document
+
+RULES = {
+    "connector": "The connector of a system is installed, and it can be loaded.",
+    "connector-settings": "A connector can be built from its system: it has every setting and secret that it needs and no others, "
+    "and an OpenAPI description has every operation, parameter and field that the settings name.",
+    "connector-feed": "A system polls only feeds that its connector has.",
+    "connector-operation": "The connector of a system has every operation that governance lets it execute.",
+    "connector-repeat": "An operation and its connector agree on `repeat`. The `retention` is not longer than the connector "
+    "states. Another `horizon` is a warning: with a shorter one a call may count as absent that is still done, with a longer one "
+    "an unknown outcome is open for that long.",
+}
+"""Explanation of each rule by its name in findings."""
+
+
+class _Place(NamedTuple):
+    """A finding before its document gives it a file and a line."""
+
+    document: tuple[str, str]
+    rule: str
+    message: str
+    path: tuple[str | int, ...]
+    fix: str = ""
+    severity: Severity = "error"
+
+
+class ConnectorChecks:
+    """Checks the Models of a folder's places; a system that is equal in several is built once."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, list[_Place]] = {}
+
+    def __call__(self, model: Model) -> Iterator[Finding]:
+        documents = {(document.kind, document.name): document for document in model.documents}
+        for name in sorted(connected(model.systems)):
+            key = repr(identity(model, name))
+            if key not in self._places:
+                self._places[key] = list(_check(model, model.systems[name]))
+            for place in self._places[key]:
+                yield _finding(documents[place.document], place)
+
+
+def _finding(document: Document, place: _Place) -> Finding:
+    path = _existing(document.data, place.path)
+    return document.finding(
+        place.rule, place.message, path, at_key=True, severity=place.severity, fix=place.fix
+    )
+
+
+def _existing(data: Any, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Return the part of a path that a document has: a missing key is reported at the key around it."""
+    for end, step in enumerate(path):
+        inside = isinstance(data, dict) and step in data
+        if not inside and not (isinstance(data, list) and isinstance(step, int) and step < len(data)):
+            return path[:end]
+        data = data[step]
+    return path
+
+
+def _check(model: Model, system: kinds.System) -> Iterator[_Place]:
+    document = ("system", system.name)
+    try:
+        connect = host.load(system.connector)
+    except Misconfigured as error:
+        message, _, fix = str(error).partition("; ")
+        yield _Place(document, "connector", message, ("connector",), fix)
+        return
+    config, missing = configuration(model, system, secrets=False)
+    try:
+        connector = connect(config)
+    except WrongConfiguration as error:
+        for problem in error.problems:
+            path = problem.path
+            is_broken = path[:2] == ("settings", "operations") and _is_broken(model, path[2:3])
+            if not is_broken and not {path[:1], path[:2]} & set(missing):
+                yield _Place(document, "connector-settings", _sentence(problem), path, problem.fix)
+        repaired = _repaired(config, error.problems)
+        if repaired is not None:
+            with contextlib.suppress(Misconfigured):
+                yield from _contents(model, system, connect(repaired))
+    except Misconfigured as error:
+        for line in str(error).splitlines():
+            yield _Place(document, "connector-settings", line, ("connector",))
+    except Exception as error:  # a fault of a foreign package must not end the check
+        message = f"the connector `{system.connector}` failed with {type(error).__name__} when it was built"
+        yield _Place(document, "connector", message, ("connector",), "report this to the connector's author")
+    else:
+        yield from _contents(model, system, connector)
+
+
+def _is_broken(model: Model, names: Sequence[str | int]) -> bool:
+    """Return True if the document of an operation was refused for its form."""
+    return any(name not in model.operations and model.has("operation", str(name)) for name in names)
+
+
+def _contents(model: Model, system: kinds.System, connector: Connector) -> Iterator[_Place]:
+    yield from _feeds(system, connector.feeds)
+    yield from _operations(model, system, connector)
+
+
+def _repaired(config: SystemConfig, problems: Sequence[SettingProblem]) -> SystemConfig | None:
+    """Return a configuration without these faults, to report more of them at once; None if they are too deep."""
+    settings, secrets, url = dict(config.settings), dict(config.secrets), config.url
+    for problem in problems:
+        match problem.path:
+            case ("secrets", str(name)):
+                secrets[name] = INVENTED
+            case ("settings", str(name)) if problem.message.startswith("unknown"):
+                settings.pop(name, None)
+            case ("settings", str(name)):
+                settings[name] = INVENTED
+            case ("url",):
+                url = f"https://{INVENTED}.invalid"
+            case _:
+                return None
+    return replace(config, settings=settings, secrets=secrets, url=url)
+
+
+def _sentence(problem: SettingProblem) -> str:
+    """Return a problem's message with its place below a nested setting."""
+    inner = problem.path[2:]
+    return f"`{'.'.join(map(str, problem.path[1:]))}`: {problem.message}" if inner else problem.message
+
+
+def _feeds(system: kinds.System, feeds: Iterable[str]) -> Iterator[_Place]:
+    names = list(feeds)
+    for feed in system.feeds:
+        if feed not in names:
+            message = f"the connector `{system.connector}` has no feed `{feed}`"
+            otherwise = (
+                f"its feeds: {', '.join(names)}" if names else "remove it: this connector has no feeds"
+            )
+            fix = did_you_mean(feed, names, otherwise)
+            yield _Place(("system", system.name), "connector-feed", message, ("feeds", feed), fix)
+
+
+def _operations(model: Model, system: kinds.System, connector: Connector) -> Iterator[_Place]:
+    for name, operation in sorted(model.operations.items()):
+        starts = isinstance(operation.exposes, dict)
+        if operation.system != system.name or operation.executor == "external" or starts:
+            continue
+        spec = connector.operations.get(known_as(name, connector.operations))
+        if spec is not None:
+            yield from _protection(system, operation, spec)
+            continue
+        message = f"the connector `{system.connector}` of {system.name} has no operation `{name}`"
+        names = ", ".join(connector.operations)
+        fix = did_you_mean(name, connector.operations, f"its operations: {names}" if names else "it has none")
+        yield _Place(("operation", name), "connector-operation", message, ("name",), fix)
+
+
+def _protection(system: kinds.System, operation: kinds.Operation, spec: OperationSpec) -> Iterator[_Place]:
+    document, theirs = ("operation", operation.name), f"the connector `{system.connector}`"
+    if operation.repeat != spec.repeat:
+        message = f"`repeat: {operation.repeat}` contradicts {theirs}, which has `repeat: {spec.repeat}`"
+        yield _Place(document, "connector-repeat", message, ("repeat",), f"write `repeat: {spec.repeat}`")
+        return
+    if spec.repeat is Repeat.READ:
+        return
+    horizon = kinds.seconds(operation.horizon)
+    if horizon != spec.horizon and spec.repeat is not Repeat.BLIND:
+        than = "shorter" if horizon < spec.horizon else "longer"
+        message = f"the horizon of {horizon:g}s is {than} than that of {theirs}, {spec.horizon:g}s"
+        fix = f"write `horizon: {spec.horizon:g}s`"
+        yield _Place(document, "connector-repeat", message, ("horizon",), fix, "warning")
+    retention = kinds.seconds(operation.retention) if operation.retention else 0.0
+    if spec.repeat is Repeat.KEY and retention > spec.retention:
+        message = f"the retention of {retention:g}s is longer than that of {theirs}, {spec.retention:g}s"
+        fix = f"write `retention: {spec.retention:g}s`"
+        yield _Place(document, "connector-repeat", message, ("retention",), fix)

@@ -1,0 +1,81 @@
+"""The audit of a store for `doctor`: it reads the store itself, beside a running server or without one."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from counterfoil.core.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from counterfoil.core.audit import Checkpoint
+    from counterfoil.store.dump import Dump
+    from counterfoil.store.port.audited import AuditTree
+
+Check = tuple[str, bool, str, str]
+"""Name, whether it passed, detail, advice."""
+POSTGRES = ("postgresql://", "postgres://")
+ADVICE = (
+    "Keep a copy of the store and of .counterfoil as they are. Compare with a backup and with the systems: "
+    "docs/how-to/audit-a-store.md."
+)
+
+
+def verifier_check(home: Path) -> list[Check]:
+    """Return the line that verifies checkpoints, if this folder has the key."""
+    if not (home / "audit.key").exists():
+        return []
+    from counterfoil.flow.worker.audit_checkpoint import CheckpointSigner
+
+    verifier = CheckpointSigner.load_or_create(home / "audit.key", "counterfoil.local").verifier
+    return [("audit verifier", True, verifier, "")]
+
+
+def audit_checks(store_url: str, home: Path) -> list[Check]:
+    """Recompute the audit log and what it covers. Raises Misconfigured when the store cannot be read."""
+    from counterfoil.core.clock import utc_now
+    from counterfoil.flow.worker.audit_checkpoint import CheckpointFile, CheckpointSigner
+    from counterfoil.store.audit import audit
+    from counterfoil.store.check import violations
+
+    identity, now, dump, tree = asyncio.run(_read(store_url))
+    verify = _unsigned
+    if (home / "audit.key").exists():
+        verify = CheckpointSigner.load_or_create(home / "audit.key", "counterfoil.local").verify
+    published = CheckpointFile(home / f"checkpoint-{identity}").head()
+    findings = [*audit(dump, tree, verify, published), *violations(dump, max(now, utc_now()))]
+    checks: list[Check] = [("audit", False, finding, ADVICE) for finding in findings]
+    if not findings:
+        outside = (
+            "" if published is None else f", {published[0]} of them covered by {home}/checkpoint-{identity}"
+        )
+        detail = f"{len(tree.entries)} leaves, {len(tree.checkpoints)} checkpoints{outside}"
+        checks.append(("audit", True, detail, ""))
+    return checks
+
+
+async def _read(store_url: str) -> tuple[str, datetime, Dump, AuditTree]:
+    if store_url.startswith(POSTGRES):
+        from counterfoil.store.sql.postgres import PostgresStore
+
+        store = await PostgresStore.open(store_url)
+        try:
+            return await store.identity(), await store.now(), *await store.audited()
+        finally:
+            await store.close()
+    from counterfoil.core.clock import utc_now
+    from counterfoil.store.sql import audited
+    from counterfoil.store.sql.sqlite import read_file
+
+    path = Path(store_url.removeprefix("sqlite:"))
+    if not path.is_file():
+        raise Misconfigured(f"There is no store at {path}. Name it with --store.")
+    return read_file(path, audited.identity), utc_now(), *read_file(path, audited.audited)
+
+
+def _unsigned(checkpoint: Checkpoint) -> str:
+    """Without the key, signatures are not verified; sizes and roots are."""
+    del checkpoint
+    return ""

@@ -1,0 +1,74 @@
+"""The people file at the start of a process: persons with their names, and those who left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from counterfoil.bootstrap import open_store, seed_people
+from counterfoil.core.errors import Misconfigured
+from counterfoil.core.people import Token
+from counterfoil.store.port.people import PutToken
+from counterfoil.store.sql.store import SqlStore
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
+    opened = await open_store(f"sqlite:{tmp_path / 'x.db'}")
+    yield opened
+    await opened.close()
+
+
+def entry(id_: str, **more: Any) -> dict[str, Any]:
+    digest = hashlib.sha256(id_.encode()).hexdigest()
+    return {"id": id_, "name": id_, "email": f"{id_}@x", "roles": ["clerk"], "token_sha256": digest, **more}
+
+
+async def seed(store: SqlStore, folder: Path, *entries: dict[str, Any]) -> None:
+    path = folder / "people.json"
+    path.write_text(json.dumps(entries))
+    await seed_people(store, path)
+
+
+async def test_who_is_left_out_loses_sessions_and_tokens(store: SqlStore, tmp_path: Path) -> None:
+    await seed(store, tmp_path, entry("ann", secret="hash"), entry("bob"))
+    now = await store.now()
+    session = Token(digest="s", person="ann", kind="session", expires=now.replace(year=now.year + 1))
+    await store.apply(PutToken(token=session, at=now))
+    digest = str(entry("ann")["token_sha256"])
+    assert await store.token(digest, now) is not None
+    await seed(store, tmp_path, entry("bob"))
+    ann = await store.person("ann")
+    assert ann is not None
+    assert (ann.active, ann.secret, ann.name) == (False, "", "ann")
+    assert [await store.token(d, now) for d in ("s", digest)] == [None, None]
+    bob = await store.token(str(entry("bob")["token_sha256"]), now)
+    assert bob is not None
+    written = [leaf.subject for _, leaf in (await store.dump()).leaves if leaf.kind == "person"]
+    assert written.count("ann") == 2
+    await seed(store, tmp_path, entry("ann"), entry("bob"))
+    assert await store.token(digest, now) is not None
+    assert await store.token("s", now) is None
+
+
+async def test_aliases_are_stored(store: SqlStore, tmp_path: Path) -> None:
+    await seed(store, tmp_path, entry("ann", aliases={"desk": ["U1", "ann.a"]}))
+    ann = await store.person("ann")
+    assert ann is not None
+    assert ann.aliases == {"desk": ("U1", "ann.a")}
+
+
+@pytest.mark.parametrize(
+    "other", [{"email": "ANN@x"}, {"aliases": {"desk": ["Ann"]}}, {"aliases": {"desk": ["u1"]}}]
+)
+async def test_a_name_of_two_persons_is_refused(
+    store: SqlStore, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    with pytest.raises(Misconfigured, match="names both ann and bob"):
+        await seed(store, tmp_path, entry("ann", aliases={"desk": ["U1"]}), entry("bob", **other))
+    assert await store.persons() == []

@@ -1,0 +1,217 @@
+"""`check` builds every connector without network and secrets: a folder that passes can start."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from counterfoil.bootstrap import build_connectors, connectors_of, read_model
+from counterfoil.change.connector_checks import RULES, ConnectorChecks
+from counterfoil.core.errors import Misconfigured
+from counterfoil.core.finding import Finding
+from counterfoil.model import read
+from counterfoil.model.connector_changes import to_build
+from counterfoil.model.scaffold import init
+from tests.source import ROOT
+
+ACME = ROOT / "examples" / "acme"
+
+
+def findings_of(folder: Path) -> list[Finding]:
+    return read(folder, also=ConnectorChecks())[1]
+
+
+def changed(folder: Path, file: str, old: str, new: str) -> Path:
+    path = folder / file
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def acme(tmp_path: Path) -> Path:
+    shutil.copytree(ACME, tmp_path / "acme")
+    return tmp_path / "acme"
+
+
+@pytest.fixture
+def starter(tmp_path: Path) -> Path:
+    init(tmp_path / "first")
+    return tmp_path / "first"
+
+
+def test_the_example_and_a_new_folder_can_start(starter: Path) -> None:
+    assert findings_of(ACME) == []
+    assert findings_of(starter) == []
+
+
+BILLING, ERP, SUPPORT = (f"systems/{name}.yaml" for name in ("billing", "erp", "support"))
+ATTACKS = [
+    (SUPPORT, "connector: roundup", "connector: roundap", "connector", 5, "did you mean `roundup`?"),
+    (BILLING, "api_version", "api_versoin", "connector-settings", 8, "did you mean `api_version`?"),
+    (BILLING, "loopback: true", "lopback: true", "connector-settings", 8, "did you mean `loopback`?"),
+    (BILLING, "loopback: true", "loopback: 7", "connector-settings", 8, "expected true or false"),
+    (BILLING, "loopback: true", "allowed_hosts: a.b", "connector-settings", 8, "expected a list"),
+    (BILLING, "loopback: true", "read_timeout: soon", "connector-settings", 8, "expected a number"),
+    (BILLING, "loopback: true", "ca_file: no.pem", "connector-settings", 8, "`no.pem` cannot be used"),
+    (BILLING, "loopback: true", "zone: Mars/Base", "connector-settings", 8, "not a time zone"),
+    (BILLING, "loopback: true", "events: invoice.paid", "connector-settings", 8, "expected a list"),
+    (BILLING, "api_key:", "api_kay:", "connector-settings", 9, "did you mean `api_kay`?"),
+    (BILLING, "env:ACME_BILLING_URL", "https://", "connector-settings", 7, "not an http or https address"),
+    (BILLING, "env:ACME_BILLING_URL", "https://a:b@c", "connector-settings", 7, "has a user"),
+    (BILLING, "events: {every", "event: {every", "connector-feed", 11, "did you mean `events`?"),
+    (ERP, "  receivable: \"1200\"\n", "", "connector-settings", 9, "`receivable` is missing"),
+    (ERP, "company: 1", "company: one", "connector-settings", 11, "expected a whole number"),
+    (ERP, "ACME_ERP_KEY}", "ACME_ERP_KEY, password: env:ACME_X}", "connector-settings", 15, "`login`"),
+    (ERP, "invoices: {every", "bills: {every", "connector-feed", 17, "periods"),
+    ("roles/roles.yaml", "runs:any:read", "runs:any:reed", "unknown-permission", 4, "did you mean `runs:any:read`?"),
+    ("operations/erp.yaml", "repeat: find", "repeat: unique", "connector-repeat", 28, "write `repeat: find`"),
+    ("operations/billing.yaml", "retention: 86400s", "retention: 30d", "connector-repeat", 0, "write `retention: 86400s`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "old", "new", "rule", "line", "words"), ATTACKS)
+def test_a_fault_is_one_finding_with_its_place(
+    acme: Path, file: str, old: str, new: str, rule: str, line: int, words: str
+) -> None:
+    found = [f for f in findings_of(changed(acme, file, old, new)) if f.rule == rule]
+    (finding,) = found
+    assert finding.file == str(acme / file)
+    assert finding.line == line or not line
+    assert words in f"{finding.message}; {finding.fix}"
+    assert "\n" not in finding.message
+    with pytest.raises(Misconfigured, match="does not pass check"):
+        read_model(acme)
+
+
+def test_an_operation_that_the_connector_lacks_names_the_near_one(acme: Path) -> None:
+    text = "kind: operation\nname: erp.invoice.past\nsystem: erp\nrepeat: find\nexecutor: identity\nirreversible: it is posted\n"
+    (acme / "more.yaml").write_text(text)
+    (finding,) = findings_of(acme)
+    assert (finding.rule, finding.line, finding.fix) == (
+        "connector-operation",
+        2,
+        "did you mean `erp.invoice.post`?",
+    )
+
+
+@pytest.mark.parametrize("horizon", ["60s", "16m"])
+def test_another_horizon_is_a_warning(acme: Path, horizon: str) -> None:
+    findings = findings_of(changed(acme, "operations/billing.yaml", "horizon: 120s", f"horizon: {horizon}"))
+    assert {(f.rule, f.severity, f.fix) for f in findings} == {
+        ("connector-repeat", "warning", "write `horizon: 120s`")
+    }
+
+
+def test_all_faults_come_at_once(acme: Path) -> None:
+    for file, old, new, *_ in ATTACKS:
+        if old in (acme / file).read_text("utf-8") and "loopback" not in old:
+            changed(acme, file, old, new)
+    rules = {finding.rule for finding in findings_of(acme)}
+    assert rules >= {
+        "connector",
+        "connector-settings",
+        "connector-feed",
+        "connector-repeat",
+        "unknown-permission",
+    }
+
+
+HTTP = "1-systems.yaml"
+HTTP_ATTACKS = [
+    ("operationId: createCredit\n", "operationId: createCredits\n", "did you mean `createCredit`?"),
+    ("key_header: Idempotency-Key", "key_heder: Idempotency-Key", "did you mean `key_header`?"),
+    ("find: {operationId: listCredits", "find: {operationID: listCredits", "did you mean `operationId`?"),
+    ("parameters: {external_id: $key}", "parameters: {extern_id: $key}", "did you mean `external_id`?"),
+    ("scheme: bearer", "scheme: bearor", "'bearer'"),
+    ("scheme: standard-webhooks-v1", "scheme: standard-webhook-v1", "did you mean `standard-webhooks-v1`?"),
+    ("openapi: 3.1.0", "swagger: 2.0", "not an OpenAPI 3 document"),
+    ("result: {number: /number}", "result: {}", "a write needs pointers"),
+    ("{token: ", "{tokens: ", "did you mean `tokens`?"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "words"), HTTP_ATTACKS)
+def test_faults_of_http_settings_are_at_their_lines(starter: Path, old: str, new: str, words: str) -> None:
+    line = (starter / HTTP).read_text("utf-8").partition(old)[0].count("\n") + 1
+    found = findings_of(changed(starter, HTTP, old, new))
+    finding = next(f for f in found if words in f"{f.message}; {f.fix}")
+    assert finding.rule == "connector-settings"
+    assert finding.file == str(starter / HTTP)
+    assert abs(finding.line - line) <= 1 or "openapi" in old
+
+
+def test_a_missing_description_names_the_path(starter: Path) -> None:
+    text = (starter / HTTP).read_text("utf-8")
+    start = text.index("  openapi:\n    openapi: 3.1.0")
+    end = text.index("---", start)
+    (starter / HTTP).write_text(text[:start] + "  openapi: no/such/api.yaml\n" + text[end:], "utf-8")
+    (finding,) = findings_of(starter)
+    assert "`no/such/api.yaml` cannot be read" in finding.message
+
+
+def test_repeat_is_declared_once(starter: Path) -> None:
+    old = "    billing.credit.issue:\n      operationId: createCredit\n"
+    second = changed(starter, HTTP, old, old + "      repeat: find\n")
+    (finding,) = findings_of(second)
+    assert (finding.rule, finding.file) == ("connector-repeat", str(starter / "2-contracts.yaml"))
+    assert finding.message == "`repeat: key` contradicts the connector `http`, which has `repeat: find`"
+
+
+def test_settings_for_an_operation_that_nothing_declares(starter: Path) -> None:
+    (finding, *_) = findings_of(
+        changed(starter, HTTP, "    ledger.credit.post:\n", "    ledger.credit.pots:\n")
+    )
+    assert "no document of kind operation declares `ledger.credit.pots`" in finding.message
+    assert finding.fix == "did you mean `ledger.credit.post`?"
+
+
+def test_missing_values_are_listed_at_once_with_their_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACME_ERP_KEY", "")
+    for name in ("ACME_BILLING_URL", "ACME_SUPPORT_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(Misconfigured) as raised:
+        connectors_of(read_model(ACME))
+    lines = str(raised.value).splitlines()
+    for line in (
+        "system billing: url: the environment variable ACME_BILLING_URL is not set",
+        "system erp: secrets.key: the environment variable ACME_ERP_KEY is empty",
+        "system support: secrets.password: the environment variable ACME_SUPPORT_PASSWORD is not set",
+    ):
+        assert line in lines
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
+def test_a_secret_file_that_cannot_be_used_is_named(
+    starter: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    secret = tmp_path / "token"
+    if content is not None:
+        secret.write_bytes(content)
+    folder = changed(starter, HTTP, "env:BILLING_TOKEN", f"file:{secret}")
+    assert findings_of(folder) == []
+    with pytest.raises(Misconfigured, match=r"system billing: secrets\.token: the file .*token"):
+        build_connectors(read_model(folder), ["billing"])
+
+
+def test_a_changed_operation_builds_its_connector_again(starter: Path) -> None:
+    before, _ = read(starter)
+    after, _ = read(changed(starter, "2-contracts.yaml", "retention: 1d #", "retention: 2d #"))
+    assert to_build(before, after) == ("billing",)
+
+
+def test_every_place_is_checked_with_its_own_settings(acme: Path) -> None:
+    overlay = "kind: overlay\nname: test\nof: {environment: test}\nchanges:\n  - {kind: system, name: erp, set: {connector: trytan}}\n"
+    (acme / "test.yaml").write_text(overlay)
+    (finding,) = [f for f in findings_of(acme) if f.rule == "connector"]
+    assert finding.file == str(acme / "test.yaml")
+    assert finding.message.endswith("(in the environment test)") or "test" in finding.message
+    assert [f for f in read(acme, environment="", also=ConnectorChecks())[1] if f.rule == "connector"] == []
+
+
+def test_every_rule_of_connectors_is_documented() -> None:
+    text = (ROOT / "docs" / "reference" / "governance.md").read_text("utf-8")
+    assert [name for name, words in RULES.items() if f"| `{name}` | {words} |" not in text] == []
