@@ -26,6 +26,9 @@ LOCALSTRIPE = """
 import sys
 from aiohttp import web
 from localstripe import resources, server
+from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS
 assert hasattr(resources.Store, "dump_to_disk")
 resources.Store.dump_to_disk = lambda self: None
 web.run_app(server.app, host="127.0.0.1", port=int(sys.argv[1]), print=None)
@@ -38,7 +41,7 @@ def localstripe() -> Iterator[str]:
     port = free_port()
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", LOCALSTRIPE, str(port)])
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             connection = HTTPConnection("127.0.0.1", port, timeout=5)
             try:

@@ -49,6 +49,9 @@ from counterfoil.core.errors import TryAgain
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.contract.store import samples as s
 from tests.contract.store.test_disk_full import BIG, filled
+from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS
 
 async def main(kind, folder):
     store = await SqliteStore.open(folder / "store.db")
@@ -143,7 +146,7 @@ async def test_postgres_on_a_full_disk(small: Literal["data", "wal"], room: str)
             assert went_down == (small == "wal")
             await asyncio.to_thread(cluster.free)
             await asyncio.to_thread(cluster.begin)
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + PATIENCE_SECONDS
             while True:
                 try:
                     await store.apply(s.receive(s.receipt("after", body=BIG)))
