@@ -20,15 +20,13 @@ import stripe
 
 from tests.contract.desk_process import free_port
 from tests.contract.stripe_twin_process import KEY, running_twin
+from tests.patience import PATIENCE_SECONDS
 
 # Its own main listens on every address and keeps its objects in the folder of temporary files.
 LOCALSTRIPE = """
 import sys
 from aiohttp import web
 from localstripe import resources, server
-from tests.patience import PATIENCE_SECONDS
-from tests.patience import PATIENCE_SECONDS
-from tests.patience import PATIENCE_SECONDS
 assert hasattr(resources.Store, "dump_to_disk")
 resources.Store.dump_to_disk = lambda self: None
 web.run_app(server.app, host="127.0.0.1", port=int(sys.argv[1]), print=None)

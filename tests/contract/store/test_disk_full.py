@@ -17,6 +17,7 @@ from counterfoil.core.errors import TryAgain
 from counterfoil.store.sql.postgres import PostgresStore
 from tests import postgres
 from tests.contract.store import samples as s
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[3]
 BIG = random.Random(0).randbytes(100_000)
@@ -49,9 +50,6 @@ from counterfoil.core.errors import TryAgain
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.contract.store import samples as s
 from tests.contract.store.test_disk_full import BIG, filled
-from tests.patience import PATIENCE_SECONDS
-from tests.patience import PATIENCE_SECONDS
-from tests.patience import PATIENCE_SECONDS
 
 async def main(kind, folder):
     store = await SqliteStore.open(folder / "store.db")
