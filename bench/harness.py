@@ -126,19 +126,27 @@ def machine() -> str:
 
 
 def write(rows: Sequence[Row], path: Path, at: datetime, about: str) -> dict[str, Any]:
-    """Write the results of one run over the previous results, and return them. Only measured rows are included."""
-    content = {"date": at.isoformat(timespec="seconds"), "machine": about, "rows": [asdict(r) for r in rows]}
+    """Write the results of one run and return them, with former rows of the same machine that it did not measure."""
+    date = at.isoformat(timespec="seconds")
+    measured = {row.name: {**asdict(row), "measured": date} for row in rows}
+    kept = [measured.pop(row["name"], row) for row in _former(path, about)]
+    content = {"date": date, "machine": about, "rows": [*kept, *measured.values()]}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return content
 
 
+def _former(path: Path, about: str) -> list[dict[str, Any]]:
+    content = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return content["rows"] if content.get("machine") == about else []
+
+
 def markdown(content: Mapping[str, Any]) -> str:
-    """Format the results for a document: date, machine and one line for each row."""
+    """Format the results for a document: the machine and one line for each row."""
     lines = [
-        f"Measured on {content['date'][:10]}; {content['machine']}.",
+        f"{content['machine']}.",
         "",
-        "| row | what | ours | against | ratio | target | met |",
-        "|---|---|--:|--:|--:|---|---|",
+        "| row | what | ours | against | ratio | target | met | measured |",
+        "|---|---|--:|--:|--:|---|---|---|",
     ]
     for row in content["rows"]:
         what = row["note"].partition(". ")[0]
@@ -146,7 +154,8 @@ def markdown(content: Mapping[str, Any]) -> str:
             f"{row[name]:,.4g}" if row[name] < 10_000 else f"{row[name]:,.0f}" for name in FIGURES
         )
         verdict = {True: "yes", False: "no", None: "-"}[row["met"]]
-        lines.append(f"| `{row['name']}` | {what} | {figures} | {row['target'] or '-'} | {verdict} |")
+        end = f"{row['target'] or '-'} | {verdict} | {row['measured'][:10]}"
+        lines.append(f"| `{row['name']}` | {what} | {figures} | {end} |")
     return "\n".join(lines)
 
 

@@ -167,12 +167,18 @@ async def deliver(
 
     async def send(system: str, body: bytes) -> None:
         async with gate:
-            now = await store.now()
-            answer = await receive_webhook(store, model, connectors[system], system, {}, body, now)
-            if answer.verdict != "new":
-                raise RuntimeError(f"a delivery of {system} was {answer.verdict}")
+            await send_one(store, model, connectors, system, body)
 
     await asyncio.gather(*(send(system, body) for system, body in bodies))
+
+
+async def send_one(
+    store: Store, model: Model, connectors: Mapping[str, Connector], system: str, body: bytes
+) -> None:
+    """Send one delivery; return when it is durable. Raises RuntimeError unless it is new."""
+    answer = await receive_webhook(store, model, connectors[system], system, {}, body, await store.now())
+    if answer.verdict != "new":
+        raise RuntimeError(f"a delivery of {system} was {answer.verdict}")
 
 
 class FiveStepPath:

@@ -2,6 +2,9 @@
 
 Each Run is keyed and started by its own delivery, acknowledged when it is durable. Each call has its intent, outcome and
 leaf, and the last one a counterfoil. The systems respond at once from the same process.
+
+In the closed loop each client waits for the end of its Run before it sends the next delivery. In the open loop it sends the
+next as soon as the former is durable.
 """
 
 from __future__ import annotations
@@ -12,16 +15,18 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import apsw
 import asyncpg
 
+from bench import processor
 from bench.expressions import company
 from bench.harness import Unavailable
-from bench.path import TIMEOUT_SECONDS, LocalSystem, deliver
+from bench.path import CLIENTS, TIMEOUT_SECONDS, LocalSystem, deliver, send_one
 from counterfoil.connectors.sdk import Connector, Outcome, Request
-from counterfoil.core import wire
+from counterfoil.core import ids, wire
+from counterfoil.core.run import TERMINAL
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.store.sql.postgres import PostgresStore
@@ -34,6 +39,8 @@ WARM_UP_RUNS = 20
 STEPS = 5
 POLL_SECONDS = 0.005
 """Interval between polls for the end of the last Runs, after their last call."""
+LOST_WAKE_SECONDS = 0.5
+"""A client that waits for its Run reads it after this time even if nothing woke it."""
 SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB"}
 """Settings of PostgreSQL for both sides of a row; everything else, such as fsync, has its default."""
 UNFINISHED = "select count(*) from run where status in ('ready', 'waiting')"
@@ -46,6 +53,33 @@ DONE = (
 """Queries that count the completed work: Runs, calls, counterfoils, Runs with a leaf for their turns."""
 
 Store = SqliteStore | PostgresStore
+Loop = Literal["closed", "open"]
+
+
+class Cost(NamedTuple):
+    """What a number of workflows took. `database` is 0 where the database is in the same process."""
+
+    steps: int
+    seconds: float
+    processor: float
+    """Processor seconds of the processes that carry the workflows, clients included where they are in one of them."""
+    database: float
+    """Processor seconds of the database server."""
+
+    @property
+    def rate(self) -> float:
+        """Steps per second."""
+        return self.steps / self.seconds
+
+    def __str__(self) -> str:
+        ours = f"{1000 * self.processor / self.steps:.2f} ms"
+        return (
+            f"{ours} and {1000 * self.database / self.steps:.2f} ms in the database"
+            if self.database
+            else ours
+        )
+
+
 Ask = Callable[[str], Awaitable[list[tuple[Any, ...]]]]
 """Runs a query on a separate connection and returns its rows."""
 
@@ -81,6 +115,12 @@ class Databases:
             except postgres.PostgresUnavailable as missing:
                 raise Unavailable(str(missing)) from missing
         return self._cluster.dsn(await self._cluster.create())
+
+    def processes(self, kind: str = "postgres") -> set[int]:
+        """Return the processes of the server at this moment; none for an embedded store."""
+        return (
+            processor.family(self._cluster.pid) if self._cluster is not None and kind == "postgres" else set()
+        )
 
     async def drop(self, dsn: str) -> None:
         assert self._cluster is not None
@@ -175,29 +215,32 @@ class FiveCalls:
             "ledger": ledger,
         }, ledger
 
-    def seconds(self, kind: str) -> float:
-        """Return the seconds from the first delivery until the last Run is done."""
-        return asyncio.run(self._measure(kind))
+    def cost(self, kind: str, loop: Loop = "closed") -> Cost:
+        """Return the cost from the first delivery until the last Run is done."""
+        return asyncio.run(self._measure(kind, loop))
 
-    async def _measure(self, kind: str) -> float:
+    async def _measure(self, kind: str, loop: Loop) -> Cost:
         async with new_store(kind, self.databases) as (store, ask):
             connectors, ledger = self.connectors()
             releases = Releases(store, self.model)
             await releases.publish(await store.now(), "bench")
             worker = Worker(store, releases, connectors, "bench/1")
             running = asyncio.create_task(worker.run())
+            process = self._closed if loop == "closed" else self._open
             try:
-                await self._process(store, connectors, ledger, ask, orders(0, self.warm))
-                began = time.perf_counter()
-                await self._process(store, connectors, ledger, ask, orders(self.warm, self.runs))
-                passed = time.perf_counter() - began
+                await process(store, connectors, ledger, ask, orders(0, self.warm))
+                servers = self.databases.processes(kind)
+                database, used, began = processor.seconds(servers), time.process_time(), time.perf_counter()
+                await process(store, connectors, ledger, ask, orders(self.warm, self.runs))
+                passed, used = time.perf_counter() - began, time.process_time() - used
+                database = processor.seconds(servers) - database
             finally:
                 worker.stop()
                 await running
             await assert_done(ask, self.runs + self.warm)
-            return passed
+            return Cost(self.runs * STEPS, passed, used, database)
 
-    async def _process(
+    async def _open(
         self,
         store: Store,
         connectors: dict[str, Connector],
@@ -212,6 +255,32 @@ class FiveCalls:
             await ledger.enough.wait()
             while (await ask(UNFINISHED))[0][0]:
                 await asyncio.sleep(POLL_SECONDS)
+
+    async def _closed(
+        self,
+        store: Store,
+        connectors: dict[str, Connector],
+        ledger: CountingSystem,
+        ask: Ask,
+        bodies: Sequence[tuple[str, bytes]],
+    ) -> None:
+        ledger.expected = len(bodies) + 1
+        left = iter(bodies)
+
+        async def client() -> None:
+            for system, body in left:
+                await send_one(store, self.model, connectors, system, body)
+                await _end_of(store, ids.run_id("five-calls", wire.read_json(body)["order"], 0))
+
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await asyncio.gather(*(client() for _ in range(CLIENTS)))
+
+
+async def _end_of(store: Store, run: str) -> None:
+    """Return when the Run has ended, as the gateway's callers learn it."""
+    with store.watch_run(run) as watch:
+        while (loaded := await store.load(run)) is None or loaded.run.status not in TERMINAL:
+            await watch.wait(LOST_WAKE_SECONDS)
 
 
 async def assert_done(ask: Ask, runs: int) -> None:

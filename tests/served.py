@@ -21,12 +21,13 @@ from counterfoil.web.http import server as web
 from tests.companies.acme import Company
 from tests.companies.base import listening
 from tests.outside import outside_truth
+from tests.patience import PATIENCE_SECONDS
 
 T = TypeVar("T")
 CREDIT = "support-credit-to-erp"
 INVOICE = "invoice-to-erp"
 CUSTOMER = "customer-sync"
-SECONDS = 60.0
+SECONDS = PATIENCE_SECONDS
 
 
 async def until(

@@ -45,7 +45,7 @@ class Restate:
         try:
             data = str(Path(self._folder.name) / "data")
             command = [str(program), "--base-dir", data, "--listen-mode", "tcp", "--no-logo"]
-            self._start(command, settings)
+            self.server = self._start(command, settings)
             with socket.socket() as listening:
                 listening.bind(("127.0.0.1", 0))
                 listening.listen(1024)
@@ -74,25 +74,35 @@ class Restate:
     def _registered(self, address: str) -> bool:
         return _answers(f"{self._admin}/deployments", {"uri": address})
 
-    def run(self, runs: int, at_once: int, tag: str) -> float:
-        """Run this number of workflows, each by one request that returns at its end, and return the seconds."""
-        return asyncio.run(self._run(runs, at_once, tag))
+    def run(self, runs: int, at_once: int, tag: str, wait: bool = True) -> float:
+        """Run this number of workflows and return the seconds until all have ended.
 
-    async def _run(self, runs: int, at_once: int, tag: str) -> float:
-        numbers = iter(range(runs))
+        If `wait` is true, a client's request returns at the end of its workflow; otherwise when its start is durable.
+        """
+        return asyncio.run(self._run(runs, at_once, tag, wait))
 
-        async def one_client() -> None:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.ingress)
-            try:
-                for number in numbers:
-                    answer = await _post(reader, writer, f"/Five/{tag}-{number}/run_five", number)
-                    if answer != number + 5:
-                        raise RuntimeError(f"Restate answered {answer} for {number}")
-            finally:
-                writer.close()
+    async def _run(self, runs: int, at_once: int, tag: str, wait: bool) -> float:
+        async def all_clients(path: str, method: str = "POST") -> None:
+            numbers = iter(range(runs))
+
+            async def one_client() -> None:
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.ingress)
+                try:
+                    for number in numbers:
+                        answer = await _ask(reader, writer, method, path.format(f"{tag}-{number}"), number)
+                        if not path.endswith("/send") and answer != number + 5:
+                            raise RuntimeError(f"Restate answered {answer} for {number}")
+                finally:
+                    writer.close()
+
+            await asyncio.gather(*(one_client() for _ in range(at_once)))
 
         began = time.perf_counter()
-        await asyncio.gather(*(one_client() for _ in range(at_once)))
+        if wait:
+            await all_clients("/Five/{}/run_five")
+        else:
+            await all_clients("/Five/{}/run_five/send")
+            await all_clients("/restate/workflow/Five/{}/attach", "GET")
         return time.perf_counter() - began
 
     def send(self, runs: int, outside: int, tag: str) -> None:
@@ -101,7 +111,7 @@ class Restate:
         async def all_of_them() -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.ingress)
             for number in range(runs):
-                await _post(reader, writer, f"/Calls/{tag}-{number}/run_calls/send", outside)
+                await _ask(reader, writer, "POST", f"/Calls/{tag}-{number}/run_calls/send", outside)
             writer.close()
 
         asyncio.run(all_of_them())
@@ -127,10 +137,13 @@ class Restate:
         self._folder.cleanup()
 
 
-async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, value: int) -> Any:
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, method: str, path: str, value: int
+) -> Any:
     """Send one request over an open connection. The client is minimal, because it must not affect the figure."""
-    body = json.dumps(value).encode()
-    head = f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    body = json.dumps(value).encode() if method == "POST" else b""
+    kind = "content-type: application/json\r\n" if body else ""
+    head = f"{method} {path} HTTP/1.1\r\nhost: bench\r\n{kind}content-length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
     answer = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = next(int(n) for n in _values(answer, b"content-length:"))

@@ -33,11 +33,12 @@ from counterfoil.demo.erp.prepare import prepare as prepare_erp
 from tests.companies.base import write_people
 from tests.contract.stripe_twin_process import KEY, Twin
 from tests.erp_system import CACHE
+from tests.patience import PATIENCE_SECONDS
 from tests.source import ROOT
 
 ACME = ROOT / "examples" / "acme"
 HOOK_SECRET = "whsec_for_tests_only"
-START_SECONDS = 60.0
+START_SECONDS = PATIENCE_SECONDS
 PERSONS = {
     "agent": "support-agent",
     "agent2": "support-agent",

@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_SECONDS
+
 DESK = [sys.executable, "-m", "counterfoil.demo.desk"]
 
 
@@ -86,7 +88,7 @@ def serving(folder: Path, port: int, *more: str) -> Iterator[None]:
     command = [*DESK, "serve", "--dir", str(folder), "--port", str(port), *more]
     process = subprocess.Popen(command)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
             try:

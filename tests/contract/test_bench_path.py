@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from bench import waking
+from bench import processor, waking
 from bench.latency import LatencyAdded
 from bench.parked import park
 from bench.path import GovernedOverhead, W1Limit
-from bench.w1 import Databases, FiveCalls, assert_done, new_location, new_store, open_store
+from bench.w1 import Databases, FiveCalls, Loop, assert_done, new_location, new_store, open_store
 from tests.postgres import Cluster
 
 
@@ -26,9 +30,27 @@ def test_the_overhead_row_reports_the_time_by_part() -> None:
     assert "rules" in note
 
 
+@pytest.mark.parametrize("loop", ["closed", "open"])
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_five_calls_are_done_and_verified(kind: str, postgres: Cluster) -> None:
-    assert FiveCalls(Databases(postgres), runs=3, warm=1).seconds(kind) > 0
+def test_five_calls_are_done_and_verified(kind: str, loop: Loop, postgres: Cluster) -> None:
+    cost = FiveCalls(Databases(postgres), runs=3, warm=1).cost(kind, loop)
+    assert (cost.steps, cost.rate > 0, cost.processor > 0) == (15, True, True)
+    assert cost.database == 0 or kind == "postgres"
+
+
+def test_processor_time_counts_children_that_run_and_that_have_ended() -> None:
+    spin = "import time\nwhile time.process_time() < 0.3: pass\n"
+    children = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {spin!r}])\nprint(flush=True)\ninput()"
+    with subprocess.Popen(
+        [sys.executable, "-c", children], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        assert processor.family(parent.pid) == {parent.pid}
+        assert processor.family(os.getpid()) > {os.getpid(), parent.pid}
+        assert processor.seconds([parent.pid]) > 0.25
+        parent.communicate(b"\n")
+    assert processor.seconds([parent.pid]) == 0
 
 
 async def test_unfinished_runs_give_no_figure(postgres: Cluster) -> None:

@@ -22,6 +22,7 @@ from counterfoil.bootstrap import application
 from counterfoil.web.http import server as web
 from tests.companies.acme import token_of
 from tests.crash.house import AUTOMATIC, GOVERNANCE, Credit, House, house
+from tests.patience import PATIENCE_SECONDS
 from tests.source import ROOT, SOURCE
 
 PAGE = ROOT / "docs" / "explanation" / "code-map.md"
@@ -34,7 +35,7 @@ ALONGSIDE = ("alongside", BACKGROUND)
 PACKAGE = f"{SOURCE}/"
 ENTRIES = (f"{SOURCE}/web/", f"{SOURCE}/flow/worker/keyed_tasks.py")
 """Files through which requests and the tasks of the worker come."""
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = PATIENCE_SECONDS
 PERMISSION = '"cases:any:resolve"'
 """The administrator of the house gets the permissions of changes after this one."""
 
@@ -157,7 +158,7 @@ async def until(condition: Any) -> None:
         await asyncio.sleep(0.05)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 async def test_a_webhook_passes_the_modules_of_the_map(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,7 +184,7 @@ async def test_a_webhook_passes_the_modules_of_the_map(
     assert_alike(stages("The path of an event"), visits)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 async def test_a_plan_passes_the_modules_of_the_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from counterfoil.model import read
 

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from counterfoil.demo.proxy import Proxy
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ async def test_responses_pass_until_one_is_selected_to_be_lost(system: tuple[int
         assert (await client.get("/look")).status_code == 200
         with pytest.raises(httpx2.RemoteProtocolError):
             await client.post("/pay", content=b"two")
-        await asyncio.wait_for(proxy.until_lost(1), 5)
+        await asyncio.wait_for(proxy.until_lost(1), PATIENCE_SECONDS)
         assert (await client.post("/pay", content=b"three")).content == b"three"
         counts = proxy.counts
     assert requests == [
@@ -103,7 +104,7 @@ async def test_the_program_takes_commands_on_its_control_port(system: tuple[int,
 
 
 async def _connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             with contextlib.suppress(OSError):
                 return await asyncio.open_connection("127.0.0.1", port)

@@ -17,13 +17,14 @@ import pytest
 from counterfoil.bootstrap import open_store
 from counterfoil.core.clock import utc_now
 from counterfoil.core.money import Money
-from counterfoil.flow.gateway import results
+from counterfoil.flow.gateway import calls, results
 from counterfoil.flow.gateway.calls import OperationRequest
 from counterfoil.store.check import check
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.companies import gateway
 from tests.companies.base import edited, model_of
 from tests.companies.gateway import Offering, offering, payment
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -134,8 +135,11 @@ async def test_a_payment_that_is_not_approved_ends_without_an_output(company: Of
 async def test_a_caller_is_woken_when_its_run_ends_or_waits_for_an_approval(
     company: Offering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "FIRST_POLL_SECONDS", 60.0)
-    async with asyncio.timeout(8):  # without a wake-up the answer comes after the default wait, ten seconds
+    # Without a wake-up the answers would come after the wait that is given here.
+    monkeypatch.setattr(results, "FIRST_POLL_SECONDS", 10 * PATIENCE_SECONDS)
+    monkeypatch.setattr(results, "MAX_POLL_SECONDS", 10 * PATIENCE_SECONDS)
+    monkeypatch.setattr(calls, "DEFAULT_WAIT_SECONDS", 10 * PATIENCE_SECONDS)
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert (await company.pay("p-1")).status_code == 200
         assert (await company.pay("p-2", 50_000)).json()["waiting_for"] == "approval"
 

@@ -19,6 +19,7 @@ from counterfoil.bootstrap import open_store
 from counterfoil.core.clock import utc_now
 from counterfoil.store.check import check
 from tests.companies.gateway import offering, payment
+from tests.patience import PATIENCE_SECONDS
 from tests.source import ROOT
 
 SHORT = "wait=2"
@@ -104,7 +105,7 @@ async def test_a_killed_server_leaves_its_calls_to_the_next(
 
 
 async def _done(store: Any, count: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while Counter(run.status for run in (await store.dump()).runs)["done"] < count:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)

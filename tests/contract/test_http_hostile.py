@@ -15,6 +15,7 @@ import pytest
 
 from counterfoil.web.http.limits import MAX_BODY_BYTES, RequestLimits
 from tests.companies.web import Process
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.xdist_group("web")
 MIB = 1024 * 1024
@@ -161,7 +162,7 @@ def test_many_large_bodies_at_once_stay_within_the_budget(company: Process) -> N
             connection.sendall(head)
             connection.setblocking(False)
         pending = dict.fromkeys(connections, half)
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + PATIENCE_SECONDS
         while pending and time.monotonic() < ends:
             for connection, left in list(pending.items()):
                 try:

@@ -16,6 +16,7 @@ import uvicorn
 from counterfoil.web.http import limits, server
 from counterfoil.web.http.connections import ConnectionLimits
 from tests.companies.web import Process, signed
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.xdist_group("web")
 SLOW = 1000
@@ -134,7 +135,7 @@ async def test_every_head_of_a_connection_has_a_deadline(requests: int) -> None:
         slow = asyncio.create_task(dribble())
         try:
             with contextlib.suppress(ConnectionError):
-                assert await asyncio.wait_for(reader.read(), 60) == b""
+                assert await asyncio.wait_for(reader.read(), PATIENCE_SECONDS) == b""
         finally:
             slow.cancel()
             writer.transport.abort()
@@ -145,7 +146,7 @@ async def test_an_idle_connection_is_closed() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(FIRST)
         await reader.readuntil(b"ok")
-        assert await asyncio.wait_for(reader.read(), 60) == b""
+        assert await asyncio.wait_for(reader.read(), PATIENCE_SECONDS) == b""
         writer.close()
 
 
@@ -163,7 +164,7 @@ async def test_a_response_that_is_not_read_is_given_up() -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
         writer.write(FIRST + FIRST)
         await ended.wait()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while process.server_state.connections:
                 await asyncio.sleep(0.05)
         writer.transport.abort()
@@ -186,11 +187,11 @@ async def test_a_request_in_progress_keeps_its_connection() -> None:
         waiting[1].write(HEAD)
         second = await asyncio.open_connection("127.0.0.1", port)
         with contextlib.suppress(ConnectionError):
-            assert await asyncio.wait_for(waiting[0].read(), 60) == b""
+            assert await asyncio.wait_for(waiting[0].read(), PATIENCE_SECONDS) == b""
         second[1].write(FIRST)
         await began.acquire()
         third = await asyncio.open_connection("127.0.0.1", port)
-        refusal = await asyncio.wait_for(third[0].read(), 60)
+        refusal = await asyncio.wait_for(third[0].read(), PATIENCE_SECONDS)
         assert refusal.startswith(b"HTTP/1.1 503 ")
         assert json.loads(refusal.partition(b"\r\n\r\n")[2])["status"] == 503
         go.set()

@@ -16,6 +16,7 @@ from tests.companies.base import COMPLETE_POLICY, documents, edited
 from tests.companies.small import metric, serving
 from tests.companies.web import running, signed
 from tests.contract.test_stuck_shown import doctor as rows_of_doctor
+from tests.patience import PATIENCE_SECONDS
 from tests.unit.rules.driver import model_of
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -90,7 +91,7 @@ def amount(minor: int = 700) -> dict[str, Any]:
 
 
 async def run_of(http: httpx2.AsyncClient, key: str, status: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not [
             r for r in (await http.get(f"/v1/runs?key={key}")).json()["items"] if r["status"] == status
         ]:

@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 from tests import postgres
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,7 +125,7 @@ def test_nothing_is_left_when_the_test_process_is_ended(end: signal.Signals) -> 
     child.send_signal(end)
     child.wait(30)
     child.stdout.close()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and (Path(folder).exists() or answers(int(port))):
         time.sleep(0.05)
     assert not Path(folder).exists()

@@ -21,6 +21,7 @@ from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port.maintenance import PutCheckpoint
 from counterfoil.store.port.store import AdmissionTodo
 from tests.contract.store import samples as s
+from tests.patience import PATIENCE_SECONDS
 
 COMPANY = """
 {kind: role, name: finance}
@@ -116,6 +117,6 @@ async def test_a_worker_stops_when_its_store_has_lost_what_was_published(
     store = Moved()
     pump = Worker(store, Releases(store, Model.from_documents([])), {}, "w/1")
     with caplog.at_level(logging.CRITICAL):
-        await asyncio.wait_for(pump.run(), 10)
+        await asyncio.wait_for(pump.run(), PATIENCE_SECONDS)
     assert pump.stopping
     assert "this worker stops: the primary has moved" in caplog.text

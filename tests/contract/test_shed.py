@@ -18,6 +18,7 @@ from counterfoil.store.sql.group_commit import ItemResult
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.companies.small import metric, send, serving
 from tests.contract.store import samples as s
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.xdist_group("web")
 
@@ -62,7 +63,7 @@ async def test_a_backlog_that_was_worked_off_takes_deliveries_again(
         answers = await asyncio.gather(*(send(http, f"e{n}") for n in range(40)))
         assert {answer.status_code for answer in answers} <= {202, 503}
         for n in range(40):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while (await send(http, f"e{n}")).status_code != 202:
                     await asyncio.sleep(0.05)
 

@@ -29,6 +29,7 @@ from tests.contract.trial_stripe import (
     open_invoice,
     post,
 )
+from tests.patience import PATIENCE_SECONDS
 
 SECONDS = 10.0
 DAY = 86_400
@@ -139,7 +140,7 @@ async def test_a_late_commit_is_absent_then_in_use_then_found(twin: Twin, connec
     # The key is in use by our own first call: not a refusal, for that call is still being carried out.
     assert isinstance(await connector.send(issue(invoice), SECONDS), Unknown)
     twin.control("POST", "release")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while isinstance(finding := await connector.find(issue(invoice), SECONDS), Absent):
             await asyncio.sleep(0.05)
     assert confirmed(finding)["total"] == 300

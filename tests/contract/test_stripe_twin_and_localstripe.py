@@ -20,6 +20,7 @@ import stripe
 
 from tests.contract.desk_process import free_port
 from tests.contract.stripe_twin_process import KEY, running_twin
+from tests.patience import PATIENCE_SECONDS
 
 # Its own main listens on every address and keeps its objects in the folder of temporary files.
 LOCALSTRIPE = """
@@ -38,7 +39,7 @@ def localstripe() -> Iterator[str]:
     port = free_port()
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", LOCALSTRIPE, str(port)])
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             connection = HTTPConnection("127.0.0.1", port, timeout=5)
             try:

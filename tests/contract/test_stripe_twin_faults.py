@@ -16,6 +16,7 @@ import pytest
 import stripe
 
 from tests.contract.stripe_twin_process import KEY, Hooks, Twin, receiving, running_twin
+from tests.patience import PATIENCE_SECONDS
 
 DAY = 86_400
 NAME = "name=Acme"
@@ -164,7 +165,7 @@ def test_a_late_commit_shows_after_the_caller_has_gone(twin: Twin) -> None:
     connection.close()
     assert names(twin) == []
     twin.control("POST", "release")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not names(twin):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -31,10 +31,11 @@ from tests.companies.acme import token_of
 from tests.crash.forked import Forked, Nursery
 from tests.crash.house import CONTRADICTION, GOVERNANCE, VOTED, WORKFLOW, WRITES, Credit, House
 from tests.crash.process import arm
+from tests.patience import PATIENCE_SECONDS
 
 LEASE = 1.5
 """Seconds of a lease in these processes; in real ones it is ten."""
-ROUND_SECONDS = 60.0
+ROUND_SECONDS = PATIENCE_SECONDS
 CASE_OF_BLIND = "unknown"
 LATE = 0.7
 """Seconds that a process which was stopped is given to do what it may no longer do."""

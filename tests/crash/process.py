@@ -4,8 +4,8 @@ call is made.
 `python -m tests.crash.process [--lease S] JOURNAL COMMAND...` is `counterfoil COMMAND...`, its store and connectors
 wrapped from outside. JOURNAL.armed holds lines `kill POINT` or `stop POINT`; a POINT is `apply:before:LABEL:N`,
 `send:after:OPERATION:N` or `find:...`: the N-th one of that name since the start, or since the file was last written.
-The journal gets a line for every point passed, for every answer of the store, and for every write that leaves, with the
-machine's monotonic time.
+The journal gets a line for every point passed, for every answer of the store, for the order to end, and for every write
+that leaves; the last two with the processor time of the process.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from counterfoil.cli import main as cli
 from counterfoil.connectors.sdk import Connector, Finding, Outcome, Request, Unknown
 from counterfoil.core.clock import utc_now
 from counterfoil.flow.runs import snapshot
+from counterfoil.flow.worker.worker import Worker
 from counterfoil.store.sql.store import SqlStore
 from tests.patching import replace_attribute, replace_constant
 
@@ -169,7 +170,7 @@ class KilledConnector:
             self._journal.line(f"delayed {held.id}")
             return Unknown("a pause fell into the reading of the row")
         self._journal.line(
-            f"wire {held.id} {held.attempt} {time.monotonic():.3f} {held.state}{' late' if late else ''}"
+            f"wire {held.id} {held.attempt} {time.process_time():.3f} {held.state}{' late' if late else ''}"
         )
         self._journal.point(f"send:before:{request.operation}")
         outcome = await self._connector.send(request, timeout)
@@ -202,6 +203,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def killed_connectors(model: Any) -> Mapping[str, Any]:
         return {n: KilledConnector(c, journal, stores) for n, c in connectors_of(model).items()}
 
+    def told(worker: Worker) -> None:
+        journal.line(f"told {time.process_time():.3f}")
+        stop(worker)
+
+    stop = Worker.stop
+    replace_attribute(Worker, "stop", told)
     replace_attribute(bootstrap, "open_store", killed_store)
     replace_attribute(bootstrap, "connectors_of", killed_connectors)
     sys.argv = ["counterfoil", *asked.command]

@@ -25,6 +25,7 @@ from counterfoil.store.sql.sqlite import SqliteStore
 from tests.companies.acme import SOON, Company, Program, token_of
 from tests.crash.process import arm
 from tests.outside import look, outside_truth
+from tests.patience import PATIENCE_SECONDS
 
 CREDIT = "support-credit-to-erp"
 INVOICE = "invoice-to-erp"
@@ -49,7 +50,7 @@ NOT_OF_A_CREDIT = (
 """What other work and the polls do while a credit goes its way."""
 CREDITS_PER_CUSTOMER = 8
 """So many credits of AMOUNT the support lead may grant to one customer in a quarter."""
-ROUND_SECONDS = 90.0
+ROUND_SECONDS = PATIENCE_SECONDS
 BRIEF = {
     "operations/erp.yaml": [("horizon: 60s", "horizon: 5s\ntimeout: 5s")],
     "operations/billing.yaml": [("horizon: 120s", "horizon: 5s\ntimeout: 5s")],

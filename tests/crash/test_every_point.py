@@ -22,7 +22,7 @@ def _judge(swept: Swept, reached: list[str]) -> None:
     assert len(swept.unreached) <= len(swept.points) // 10, swept.unreached
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 async def test_a_kill_at_every_point_on_sqlite(nursery: Nursery) -> None:
     async with crews(nursery, None, SIDE_BY_SIDE) as side_by_side:
         swept = await sweep(side_by_side)
@@ -31,7 +31,7 @@ async def test_a_kill_at_every_point_on_sqlite(nursery: Nursery) -> None:
         _judge(swept, reached)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 async def test_a_kill_at_every_point_on_postgresql(nursery: Nursery, postgres: real_postgres.Cluster) -> None:
     async with crews(nursery, postgres, SIDE_BY_SIDE) as side_by_side:
         swept = await sweep(side_by_side)

@@ -24,6 +24,7 @@ from counterfoil.store.sql.postgres import PostgresStore
 from tests import postgres
 from tests.companies.acme import Program
 from tests.crash.house import GOVERNANCE, WRITES, Credit, House, house
+from tests.patience import PATIENCE_SECONDS
 from tests.served import until
 
 CLI = ["-m", "counterfoil.cli.main"]
@@ -105,14 +106,14 @@ class Senders:
         async def there() -> bool:
             return len(self.acknowledged) >= wanted
 
-        await until(f"{count} more acknowledged", there, 60)
+        await until(f"{count} more acknowledged", there, PATIENCE_SECONDS)
 
     @property
     def credits(self) -> list[Credit]:
         return [credit for _, credit in self.acknowledged]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_a_promotion_loses_and_doubles_nothing(
     pair: tuple[postgres.Cluster, postgres.Cluster], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,7 +129,7 @@ async def test_a_promotion_loses_and_doubles_nothing(
         senders = Senders(systems, "c")
         async with senders.sending():
             await senders.more(12)
-            await until("work under way", lambda: _made(systems, 10), 60)
+            await until("work under way", lambda: _made(systems, 10), PATIENCE_SECONDS)
             killed = time.monotonic()
             await asyncio.to_thread(primary.end, signal.SIGKILL)
             assert await _not_ready(systems)
@@ -213,7 +214,7 @@ async def _all_done(store: PostgresStore, senders: Senders) -> Dump:
         return dump if wanted <= {run.bkey for run in dump.runs if run.status == "done"} else None
 
     try:
-        return await until("all credits", done, 90)
+        return await until("all credits", done, PATIENCE_SECONDS)
     except AssertionError as error:
         raise AssertionError(f"{error}\n{_told(await store.dump(), wanted)}") from error
 

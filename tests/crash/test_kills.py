@@ -25,7 +25,7 @@ def life() -> Iterator[Life]:
         yield Life(systems)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_a_credit_is_done_once_although_the_server_was_killed(life: Life) -> None:
     dry = await life.round()
     assert dry.violations == []
@@ -38,7 +38,7 @@ async def test_a_credit_is_done_once_although_the_server_was_killed(life: Life) 
             assert played.killed == [point]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_a_credit_is_done_once_although_its_recovery_was_killed_too(life: Life) -> None:
     first, second = "send:after:erp.credit_memo.post:1", "find:after:erp.credit_memo.post:1"
     played = await life.round([[first], [second]])

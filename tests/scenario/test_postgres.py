@@ -16,6 +16,7 @@ from counterfoil.store.sql.postgres import PostgresStore
 from tests.companies.acme import SOON, Company, Program, token_of
 from tests.crash.rounds import BRIEF, IRREVERSIBLE
 from tests.outside import outside_truth
+from tests.patience import PATIENCE_SECONDS
 from tests.served import CREDIT, INVOICE, report, until
 
 CLI = ["-m", "counterfoil.cli.main"]
@@ -43,7 +44,7 @@ def processes(systems: Company, postgres_dsn: str) -> Iterator[list[Program]]:
         yield [server, *workers]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_two_workers_complete_invoices_and_credits_exactly_once(
     systems: Company, processes: list[Program], postgres_dsn: str
 ) -> None:
@@ -60,7 +61,7 @@ async def test_two_workers_complete_invoices_and_credits_exactly_once(
             return dump if len(ends) >= count else None
 
         billed = [await systems.billed() for _ in range(2)]
-        await until("the invoices", lambda: done(INVOICE, 2), 90, state)
+        await until("the invoices", lambda: done(INVOICE, 2), PATIENCE_SECONDS, state)
         for number, (customer, invoice) in enumerate(billed):
             await systems.ask_credit(customer, invoice, "50.00", f"small-{number}")
             await systems.ask_credit(customer, invoice, "200.00", f"large-{number}")
@@ -71,7 +72,7 @@ async def test_two_workers_complete_invoices_and_credits_exactly_once(
                 await _approve_all(http)
                 return await done(CREDIT, 4)
 
-            await until("all credits", approved, 150, state)
+            await until("all credits", approved, PATIENCE_SECONDS, state)
         dump = await store.dump()
         assert len({effect.worker for effect in dump.effects if effect.worker}) == 2, "one worker did nothing"
         granted = [str(a.amount) for a in dump.approvals if a.policy == "service-credit" and not a.automatic]
@@ -82,7 +83,7 @@ async def test_two_workers_complete_invoices_and_credits_exactly_once(
         await store.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_another_worker_takes_over_from_a_killed_worker(
     systems: Company, processes: list[Program], postgres_dsn: str
 ) -> None:
@@ -95,7 +96,7 @@ async def test_another_worker_takes_over_from_a_killed_worker(
             workers = [e.worker for e in effects if e.operation == "erp.invoice.post" and e.worker]
             return workers[0] if workers else None
 
-        await until("the posting's intent", sending, 90)
+        await until("the posting's intent", sending, PATIENCE_SECONDS)
         # The test cannot see from outside which worker has the effect, so it kills both and restarts one.
         for worker in processes[1:]:
             worker.stop(signal.SIGKILL)
@@ -104,7 +105,7 @@ async def test_another_worker_takes_over_from_a_killed_worker(
         async def done() -> bool:
             return [r.status for r in (await store.dump()).runs if r.workflow == INVOICE] == ["done"]
 
-        await until("the invoice", done, 90)
+        await until("the invoice", done, PATIENCE_SECONDS)
         violations = await check.check(store, utc_now(), IRREVERSIBLE)
         violations += await outside_truth(systems, await store.dump())
         assert violations == []

@@ -111,7 +111,7 @@ def wait_for(port: int) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_the_tutorial_runs_as_written(shell: Shell, tmp_path: Path) -> None:
     text = page()
     blocks = BLOCK.findall(text)

@@ -47,19 +47,30 @@ async def five_calls(outside: int) -> int:
     return STEPS
 
 
-async def run(runs: int, at_once: int, tag: str) -> dict[str, Any]:
-    """Run this number of workflows, each started under its own id, `at_once` of them concurrently."""
-    gate = asyncio.Semaphore(at_once)
+async def run(runs: int, at_once: int, tag: str, wait: bool) -> dict[str, Any]:
+    """Run this number of workflows, each started under its own id by one of `at_once` clients.
 
-    async def one(number: int) -> None:
-        async with gate:
+    If `wait` is true, a client waits for the result before its next start; otherwise the results are read at the end.
+    """
+    numbers = iter(range(runs))
+    handles: list[Any] = []
+
+    async def check(number: int, handle: Any) -> None:
+        if await handle.get_result() != number + STEPS:
+            raise RuntimeError(f"{tag}-{number} did not execute all steps")
+
+    async def client() -> None:
+        for number in numbers:
             with SetWorkflowID(f"{tag}-{number}"):
                 handle = await DBOS.start_workflow_async(five_steps, number)
-            if await handle.get_result() != number + STEPS:
-                raise RuntimeError(f"{tag}-{number} did not execute all steps")
+            if wait:
+                await check(number, handle)
+            else:
+                handles.append((number, handle))
 
     began = time.perf_counter()
-    await asyncio.gather(*(one(number) for number in range(runs)))
+    await asyncio.gather(*(client() for _ in range(at_once)))
+    await asyncio.gather(*(check(number, handle) for number, handle in handles))
     return {"seconds": time.perf_counter() - began}
 
 

@@ -17,6 +17,7 @@ from counterfoil.core.errors import TryAgain
 from counterfoil.store.sql.postgres import PostgresStore
 from tests import postgres
 from tests.contract.store import samples as s
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[3]
 BIG = random.Random(0).randbytes(100_000)
@@ -143,7 +144,7 @@ async def test_postgres_on_a_full_disk(small: Literal["data", "wal"], room: str)
             assert went_down == (small == "wal")
             await asyncio.to_thread(cluster.free)
             await asyncio.to_thread(cluster.begin)
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + PATIENCE_SECONDS
             while True:
                 try:
                     await store.apply(s.receive(s.receipt("after", body=BIG)))

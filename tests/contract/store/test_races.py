@@ -26,6 +26,7 @@ from counterfoil.store.port.records import TopicPost
 from counterfoil.store.port.turns import Claim, Reserve, WaitOn
 from counterfoil.store.port.wake import WakeKind
 from tests.contract.store import samples as s
+from tests.patience import PATIENCE_SECONDS
 
 Two = tuple[Any, Any]
 TIMES = 25
@@ -470,7 +471,7 @@ async def test_a_claim_wakes_no_worker(two: Two) -> None:
     await two[0].wait_for_wake(WakeKind.TURN, 0.2)
     assert loop.time() - began >= 0.19
     await two[0].apply(s.receive(s.receipt()))
-    await asyncio.wait_for(two[0].wait_for_wake(WakeKind.ADMIT, 100), 50)
+    await asyncio.wait_for(two[0].wait_for_wake(WakeKind.ADMIT, 10 * PATIENCE_SECONDS), PATIENCE_SECONDS)
 
 
 # ------------------------------------------------------------------ one process, one batch

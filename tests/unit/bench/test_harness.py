@@ -24,7 +24,7 @@ from bench.harness import (
     show_in,
 )
 
-FIELDS = {"name", "ours", "against", "ratio", "target", "met", "note"}
+FIELDS = {"name", "ours", "against", "ratio", "target", "met", "note", "measured"}
 
 
 class FakeBenchmark:
@@ -81,6 +81,22 @@ def test_a_tiny_row_is_printed_and_written(tmp_path: Path) -> None:
     assert written["rows"][0]["ours"] == row.ours > 0
     assert "guard" in printed.getvalue()
     assert ">= 1,000,000 per second" in printed.getvalue()
+
+
+def test_rows_that_a_run_does_not_measure_stay_with_their_date(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    console = Console(file=io.StringIO())
+    run({"one": FakeBenchmark, "two": FakeBenchmark}, console, results)
+    former = json.loads(results.read_text("utf-8"))
+    former["rows"][1]["measured"] = "2026-11-24T00:00:00+00:00"
+    results.write_text(json.dumps(former), "utf-8")
+    run({"one": FakeBenchmark, "three": FakeBenchmark}, console, results)
+    rows = json.loads(results.read_text("utf-8"))["rows"]
+    assert [row["name"] for row in rows] == ["one", "two", "three"]
+    assert rows[1] == former["rows"][1]
+    assert rows[0]["measured"] > rows[1]["measured"]
+    run({"three": FakeBenchmark}, console, results, remark="Another machine.")
+    assert [row["name"] for row in json.loads(results.read_text("utf-8"))["rows"]] == ["three"]
 
 
 def test_the_mapping_and_its_peer_agree() -> None:
@@ -140,7 +156,7 @@ def test_only_the_readme_s_table_is_replaced(tmp_path: Path) -> None:
     content = {
         "date": "2026-11-24T00:00:00+00:00",
         "machine": "M",
-        "rows": [{**row, "note": "things, x. y."}],
+        "rows": [{**row, "note": "things, x. y.", "measured": "2026-11-24T00:00:00+00:00"}],
     }
     show_in(readme, content)
     text = readme.read_text("utf-8")

@@ -16,6 +16,7 @@ from counterfoil.core.errors import ErrorClass
 from counterfoil.flow.dispatch.circuit_breaker import MAX_CONSECUTIVE_FAILURES, MAX_OPEN_SECONDS, BreakerState
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane, LimiterClosed, Slot
 from counterfoil.store.memory import MemoryStore
+from tests.patience import PATIENCE_SECONDS
 
 DONE = Confirmed({})
 LOST = Unknown("reset")
@@ -336,7 +337,9 @@ async def test_who_waits_at_an_open_breaker_goes_when_it_may() -> None:
     await of.beat(store, await store.now())
     call(of, LOST, MAX_CONSECUTIVE_FAILURES)
     order: list[Any] = []
-    await asyncio.wait_for(asyncio.gather(*(waiter(of, Lane.LIVE, order) for _ in range(5))), 5)
+    await asyncio.wait_for(
+        asyncio.gather(*(waiter(of, Lane.LIVE, order) for _ in range(5))), PATIENCE_SECONDS
+    )
     assert len(order) == 5
 
 

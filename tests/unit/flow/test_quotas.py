@@ -19,6 +19,7 @@ from counterfoil.flow.dispatch.limiter import HEARTBEAT_LIFETIME, ConcurrencyLim
 from counterfoil.model.kinds import System
 from counterfoil.store.check import violations
 from counterfoil.store.port.workers import Heartbeat, SetCap
+from tests.patience import PATIENCE_SECONDS
 from tests.unit.flow.test_limiter import Clock, at_once, limiter
 from tests.unit.flow.test_limiter import limiter as gate
 
@@ -195,7 +196,7 @@ async def test_who_waits_for_others_slots_asks_again_and_again() -> None:
     waits = limiter(clock, 1, "w/2")
     entering = asyncio.create_task(waits.enter("erp", Lane.LIVE))
     asked = 0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         for _ in range(3):
             clock.now += 0.3
             await waits.heartbeat_due.wait()
