@@ -14,6 +14,9 @@ WORKERS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 PIP_HASHED := $(BIN)/pip --disable-pip-version-check install --quiet --no-deps --require-hashes
+# pip is silent for a minute: TICK says every four seconds that a step still runs, DONE how long it took.
+TICK := while sleep 4 >/dev/null 2>&1; do echo "  ... $$SECONDS s"; done & trap "kill $$!" EXIT;
+DONE := echo "  done in $$SECONDS s"
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,10 +60,12 @@ $(READY): requirements.lock pyproject.toml
 	  echo 'No Python 3.11 or newer with venv and pip was found; name one: make PYTHON=/path/to/python3' >&2; exit 1; \
 	fi; \
 	if ! [ -x $(BIN)/python ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
-	  echo "Making .venv with $$("$$python" --version)"; "$$python" -m venv --clear .venv; \
+	  echo "Making .venv with $$("$$python" --version)"; $(TICK) "$$python" -m venv --clear .venv; $(DONE); \
 	fi
-	@echo "Installing $$(grep -c '==' requirements.lock) packages by hash (about a minute the first time)"
-	@$(PIP_HASHED) --only-binary :all: -r <(awk '/^setuptools==/,!/\\$$/' requirements.lock)
-	@$(PIP_HASHED) --no-build-isolation -r requirements.lock
-	@$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	@echo "Installing setuptools by hash"; $(TICK) \
+	$(PIP_HASHED) --only-binary :all: -r <(awk '/^setuptools==/,!/\\$$/' requirements.lock); $(DONE)
+	@echo "Installing $$(grep -c '==' requirements.lock) packages by hash (about a minute the first time)"; $(TICK) \
+	$(PIP_HASHED) --no-build-isolation -r requirements.lock; $(DONE)
+	@echo "Installing Counterfoil"; $(TICK) \
+	$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .; $(DONE)
 	@touch $(READY)

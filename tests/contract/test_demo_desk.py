@@ -15,6 +15,7 @@ import pytest
 
 from counterfoil.core.errors import Refused
 from counterfoil.demo.desk.client import DeskClient
+from counterfoil.demo.people import members
 from tests.contract.desk_process import Desk, free_port, prepare, running_desk, serving
 
 
@@ -198,3 +199,26 @@ async def test_a_desk_prepared_twice_and_moved_keeps_its_issues_and_notes_lost_c
     seed = json.loads((folder / "seed.json").read_text())
     assert seed["users"] == secrets_before
     assert seed["url"] == f"http://127.0.0.1:{moved}/desk"
+
+
+async def test_persons_open_the_desk_with_their_own_passwords_also_at_a_later_start(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    prepare(folder, free_port(), f"http://127.0.0.1:{free_port()}/hook")
+    prepared = json.loads((folder / "seed.json").read_text())["users"]
+    persons = members(tmp_path)
+    port = free_port()
+    with serving(folder, port, "--persons", str(tmp_path / "persons.json")):
+        async with DeskClient.prepared(folder) as client:
+            issue = await request_credit(client)
+    with serving(folder, port, "--persons", str(tmp_path / "persons.json")):
+        passwords = {id: member.password for id, member in persons.items()}
+        async with DeskClient(f"http://127.0.0.1:{port}/desk", passwords) as client:
+            for person in persons:
+                assert (await client.get(issue, person))["creator"] == "agent"
+        stale = {id: password for id, password in prepared.items() if id in persons}
+        assert stale.keys() >= {"agent", "lead", "admin"}
+        async with DeskClient(f"http://127.0.0.1:{port}/desk", stale) as client:
+            for person in stale:
+                with pytest.raises(Refused, match=r"401|403"):
+                    await client.get(issue, person)
+    assert stat.S_IMODE((folder / "seed.json").stat().st_mode) == 0o600

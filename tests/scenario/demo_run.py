@@ -22,6 +22,7 @@ from counterfoil.demo.erp.client import ErpClient
 from counterfoil.demo.erp.prepare import prepare
 from counterfoil.demo.operators import Operator
 from tests.erp_system import CACHE
+from tests.scenario import demo_people as people
 
 STORY_END = "Press Ctrl-C to end"
 STORY_SECONDS = 300.0
@@ -36,6 +37,7 @@ class Snapshot:
     foils: list[dict[str, Any]]
     cases: list[dict[str, Any]]
     approvals: list[dict[str, Any]]
+    items: list[dict[str, Any]]
     payments: list[dict[str, Any]]
     invoices: list[dict[str, Any]]
     credit_notes: list[dict[str, Any]]
@@ -112,6 +114,27 @@ class DemoRun:
     def snapshot(self) -> Snapshot:
         return asyncio.run(_read_all(self.home, self.port))
 
+    def sign_ins(self) -> dict[tuple[str, str], bool]:
+        """Sign in every printed person at every printed address: (user name, system) -> whether it was accepted."""
+        urls = people.addresses(self.output)
+        return {
+            (person.user, system): asyncio.run(people.sign_in(system, url, person))
+            for person in people.persons(self.output)
+            for system, url in urls.items()
+        }
+
+    def request_credit(self) -> str:
+        """Request a credit by the printed form as the agent, approve it as the lead, and return its final state."""
+        agent = next(person for person in people.persons(self.output) if person.user == "agent")
+
+        async def follow() -> str:
+            url = f"http://127.0.0.1:{self.port}"
+            ticket = await people.request_printed(self.output, agent)
+            async with Operator(url, people.token_of(self.home, "admin")) as admin:
+                return await people.approve(url, ticket, people.token_of(self.home, "lead"), admin)
+
+        return asyncio.run(follow())
+
 
 def prepared(work: Path) -> Path:
     """Prepare a working folder with a copy of the tests' shared ERP, because building an ERP takes half a minute."""
@@ -155,6 +178,7 @@ async def _read_all(home: Path, port: int) -> Snapshot:
             foils=await admin.all("foils"),
             cases=await admin.all("cases"),
             approvals=await admin.all("approvals"),
+            items=await admin.all("unmatched"),
             payments=await admin.all("events", type="payment.received.v1"),
             invoices=await billing.all("invoices"),
             credit_notes=await billing.all("credit_notes"),

@@ -136,7 +136,7 @@ def demo(
     port: Port = 8080,
 ) -> None:
     """Run the demonstration company on real systems."""
-    from counterfoil.demo.company import main
+    from counterfoil.demo.run import main
 
     _run_to_exit(lambda: main(dir, port))
 

@@ -13,32 +13,29 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx2
-from rich.console import Console
-from rich.markup import escape
 
-from counterfoil.core.errors import CounterfoilError
 from counterfoil.core.wire import read_json
-from counterfoil.demo import people, report
+from counterfoil.demo import people
 from counterfoil.demo.billing import BillingClient
 from counterfoil.demo.bring_in import bring_in
-from counterfoil.demo.children import Child, ChildFailed, choose_ports, free, listening
+from counterfoil.demo.children import Child, choose_ports, free, listening
 from counterfoil.demo.desk.client import DeskClient
-from counterfoil.demo.erp.client import ErpClient, ErpError
-from counterfoil.demo.operators import Declined, Operator
-from counterfoil.demo.stage import ActFailed, Journal, Stage, play
-from counterfoil.demo.story import ACTS
+from counterfoil.demo.erp.client import ErpClient
+from counterfoil.demo.operators import Operator
+from counterfoil.demo.progress import Progress
+from counterfoil.demo.report import Addresses
 
-T = TypeVar("T")
 HOME = Path(".counterfoil")
-PORT = 8080
+PACKAGES = ("proteus", "roundup", "trytond", "waitress")
+"""Packages of the outside systems, which the extra `demo` installs."""
 PORTS = ("erp", "erp_proxy", "erp_proxy_control", "desk", "billing")
 ORDER = ("server", "desk", "billing", "proxy", "erp")
 """Order in which the children end: callers before the called."""
@@ -55,12 +52,12 @@ class CannotStart(Exception):
 class Company:
     """Child processes and clients of their APIs. `folder` is the governance folder, `work` the working folder."""
 
-    def __init__(self, folder: Path, port: int, work: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, port: int, work: Path, progress: Progress) -> None:
         self.folder = folder
         self.port = port
         self.work = work.resolve()
         self.home = self.work / HOME / "demo"
-        self.say = say
+        self.progress = progress
         self.persons: dict[str, people.Member] = {}
         self.children: dict[str, Child] = {}
         self._ports: dict[str, int] = {}
@@ -96,8 +93,8 @@ class Company:
         finally:
             writer.close()
 
-    def addresses(self) -> dict[str, str]:
-        return {"Counterfoil": self.url, "Help desk": self._url("desk") + "/desk/", "ERP": self._url("erp")}
+    def addresses(self) -> Addresses:
+        return Addresses(self.url, self._url("desk") + "/desk/", self._url("erp"))
 
     def _url(self, name: str) -> str:
         return f"http://127.0.0.1:{self._ports[name]}"
@@ -119,34 +116,47 @@ class Company:
 
     async def prepare(self) -> None:
         """Create what is missing: ports, secrets, persons, the ERP's books, the desk's tracker. Raises CannotStart."""
+        missing = [package for package in PACKAGES if find_spec(package) is None]
+        if missing:
+            install = "pip install 'counterfoil[demo]'"
+            raise CannotStart(
+                f"these packages are not installed: {', '.join(missing)}; install them: {install}"
+            )
         if not free(self.port):
-            other = f"make run PORT={self.port + 1}"
+            other = f"make run PORT={self.port + 1}, or counterfoil demo --port {self.port + 1}"
             raise CannotStart(f"port {self.port} on 127.0.0.1 is taken; choose another: {other}")
         self._ports = choose_ports(PORTS, self._read_json("ports.json"))
         people.write_private(self.home / "ports.json", json.dumps(self._ports, indent=1).encode())
         new = {"billing_key": "sk_test_" + secrets.token_urlsafe(24)}
         self._secrets = new | self._read_json("secrets.json")
         self._write_secrets()
-        self.persons = people.members(self.home)
+        self.progress.begin("creating persons and passwords")
+        self.persons = await asyncio.to_thread(people.members, self.home)
         people.write_private(self.work / HOME / "token", self.persons["admin"].token.encode())
-        preparing = []
+        preparing: list[Child] = []
         today = datetime.now(UTC).date().isoformat()
         for abandoned in self.home.glob("erp.building-*"):
             shutil.rmtree(abandoned)  # the lock ensures that no process is building there
         if not (self.home / "erp" / "seed.json").exists():
-            self.say("preparing the ERP: schema, company, books, taxes, users (about half a minute, once)")
+            self.progress.note("preparing the ERP: schema, company, books, taxes (about half a minute, once)")
             preparing.append(self._program("erp-prepare", "the ERP's preparation", "counterfoil.demo.erp",
                 "prepare", "--dir", self.home / "erp", "--port", self._ports["erp"], "--today", today))  # fmt: skip
         if not (self.home / "desk" / "tracker").exists():
-            self.say("preparing the help desk: tracker, credit fields, users")
+            self.progress.note("preparing the help desk: tracker and credit fields (once)")
             preparing.append(self._program("desk-prepare", "the help desk's preparation", "counterfoil.demo.desk",
                 "prepare", "--dir", self.home / "desk", "--port", self._ports["desk"],
                 "--hook", self._hook("support"), "--today", today))  # fmt: skip
+        if preparing:
+            self.progress.begin(" and ".join(child.title for child in preparing))
         for child in preparing:
             child.start()
-        await asyncio.gather(*(child.finish(PREPARE_SECONDS) for child in preparing))
-        for child in preparing:
-            del self.children[child.log.stem]
+        await asyncio.gather(*(self._finish(child) for child in preparing))
+
+    async def _finish(self, child: Child) -> None:
+        began = time.monotonic()
+        await child.finish(PREPARE_SECONDS)
+        del self.children[child.log.stem]
+        self.progress.note(f"{child.title} took {time.monotonic() - began:.1f} s")
 
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self.home / name
@@ -170,13 +180,15 @@ class Company:
 
     async def start(self) -> None:
         """Start the outside systems in parallel, then the server. Raises ChildFailed or CannotStart."""
-        ports = self._ports
+        ports, persons = self._ports, self.home / "persons.json"
+        self.progress.begin("starting the ERP, the help desk and billing")
         erp = self._program("erp", "the ERP", "counterfoil.demo.erp",
-            "serve", "--dir", self.home / "erp", "--port", ports["erp"])  # fmt: skip
+            "serve", "--dir", self.home / "erp", "--port", ports["erp"], "--persons", persons)  # fmt: skip
         proxy = self._program("proxy", "the proxy in front of the ERP", "counterfoil.demo.proxy",
             "--listen", ports["erp_proxy"], "--to", ports["erp"], "--control", ports["erp_proxy_control"])  # fmt: skip
         desk = self._program("desk", "the help desk", "counterfoil.demo.desk",
-            "serve", "--dir", self.home / "desk", "--port", ports["desk"], "--hook", self._hook("support"))  # fmt: skip
+            "serve", "--dir", self.home / "desk", "--port", ports["desk"], "--hook", self._hook("support"),
+            "--persons", persons)  # fmt: skip
         billing = self._program("billing", "the billing twin", "counterfoil.twins.stripe",
             "--port", ports["billing"], "--state", self.home / "billing.sqlite",
             "--secret", self._secrets["billing_key"], "--spread", "0.3", "--repeated", "0.2")  # fmt: skip
@@ -193,6 +205,7 @@ class Company:
 
     async def start_server(self) -> None:
         """Start Counterfoil's server with its worker. Also restarts a server that was ended."""
+        self.progress.begin("starting the server")
         seed = read_json((self.home / "erp" / "seed.json").read_bytes())
         desk = read_json((self.home / "desk" / "seed.json").read_bytes())
         store = self.home / "store.sqlite"
@@ -213,12 +226,13 @@ class Company:
         )  # fmt: skip
         server.start()
         await self._wait_until_up(server, self._ready)
-        await bring_in(self.folder, self.url, self.home, self.persons, self.say)
+        self.progress.begin(f"comparing {self.folder} with the active Release")
+        await bring_in(self.folder, self.url, self.home, self.persons, self.progress.note)
 
     async def _wait_until_up(self, child: Child, ready: Callable[[], Awaitable[bool]]) -> None:
         began = time.monotonic()
         await child.until(ready, START_SECONDS)
-        self.say(f"{child.title} is up after {time.monotonic() - began:.1f} s")
+        self.progress.note(f"{child.title} is up after {time.monotonic() - began:.1f} s")
 
     async def _ready(self) -> bool:
         try:
@@ -248,6 +262,7 @@ class Company:
 
     async def stop(self) -> None:
         """End every child, the server first, and wait for each."""
+        self.progress.begin("stopping")
         others = [name for name in self.children if name not in ORDER]
         for name in (*others, *ORDER):
             if name in self.children:
@@ -255,13 +270,16 @@ class Company:
 
 
 def find_governance(work: Path) -> Path:
-    """Return the governance folder: examples/acme of the working folder, otherwise of this project. Raises CannotStart."""
-    project = Path(__file__).parents[3]
-    for place in (work, project):
-        if (place / "examples" / "acme").is_dir():
-            return (place / "examples" / "acme").resolve()
-    message = f"there is no governance folder examples/acme in {work}"
-    raise CannotStart(f"{message}; run the command in the project's folder")
+    """Return the governance folder: examples/acme of the working folder, otherwise the one that came with the package.
+
+    Raises CannotStart if there is none.
+    """
+    package, example = Path(__file__).parent, Path("examples", "acme")
+    # A wheel has the folder inside the package; a checkout has it beside `src`.
+    for place in (work, package, package.parents[2]):
+        if (place / example).is_dir():
+            return (place / example).resolve()
+    raise CannotStart(f"there is no governance folder {example} in {work}, and none in the installed package")
 
 
 @contextlib.asynccontextmanager
@@ -274,124 +292,3 @@ async def run_company(company: Company) -> AsyncIterator[Company]:
             yield company
         finally:
             await company.stop()
-
-
-@contextlib.asynccontextmanager
-async def open_stage(company: Company) -> AsyncIterator[Stage]:
-    """Open clients of the company's systems for the people of the story."""
-    journal = Journal(company.home / "journal.json")
-    async with (
-        company.billing() as billing,
-        company.desk() as desk,
-        company.erp() as erp,
-        company.operator() as admin,
-    ):
-        yield Stage(billing, desk, erp, admin, company.operator, company.proxy, journal)
-
-
-def main(work: Path | None = None, port: int = PORT, once: bool | None = None) -> int:
-    """Start the company, play or resume the story, and keep it running until Ctrl-C. Return the exit code.
-
-    `work` is the folder for its files; default: the current one. Port 0 selects a free port. With `once`, or
-    COUNTERFOIL_DEMO_ONCE in the environment, end after the story, with 1 if a step failed.
-    """
-    if once is None:
-        once = os.environ.get("COUNTERFOIL_DEMO_ONCE", "") not in ("", "0")
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=180)
-    try:
-        return asyncio.run(_run_until_signal(work or Path.cwd(), port, once, console))
-    except CannotStart as error:
-        console.print(f"[bold red]Cannot start:[/] {error}", soft_wrap=True)
-        return 2
-
-
-async def _run_until_signal(work: Path, port: int, once: bool, console: Console) -> int:
-    """Run the company as a task. The first Ctrl-C or SIGTERM cancels it, so that its children end in order."""
-    task = asyncio.ensure_future(_company(work, port, once, console))
-    loop = asyncio.get_running_loop()
-
-    def end() -> None:
-        if not task.cancelling():
-            console.print("\nStopping the server, then the systems.")
-            task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        console.print("Stopped. The next start continues from here.")
-        return 0
-
-
-async def _company(work: Path, port: int, once: bool, console: Console) -> int:
-    began = time.monotonic()
-
-    def say(text: str) -> None:
-        console.print(f"  [dim]{time.monotonic() - began:6.1f} s[/]  {escape(text)}", soft_wrap=True)
-
-    company = Company(find_governance(work), port or choose_ports(["server"], {})["server"], work, say)
-    console.print(f"[bold]The demonstration company[/], governed by {company.folder}", soft_wrap=True)
-    try:
-        async with contextlib.AsyncExitStack() as started:
-            with console.status("starting"):
-                await started.enter_async_context(run_company(company))
-            say(f"all systems are up: {company.url}")
-            code = await _run_watched(company, _play(company, console))
-            console.print(report.entrance(company.addresses(), company.persons.values()))
-            if once:
-                return code
-            console.print("Press Ctrl-C to end. All data is stored for the next start.")
-            await _run_watched(company, asyncio.Event().wait())
-            return code
-    except ChildFailed as error:
-        console.print(f"[bold red]Failed:[/] {escape(str(error))}", soft_wrap=True)
-        return 1
-
-
-async def _run_watched(company: Company, work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` as long as every child runs. Raises ChildFailed if a child ends by itself."""
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            await asyncio.wait([task], timeout=0.5)
-            company.check()
-        return task.result()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _play(company: Company, console: Console) -> int:
-    """Play the story and print the closing tables. Return 0 if every step succeeded, otherwise 1."""
-    with console.status("") as status:
-
-        def show(kind: str, text: str, seconds: float) -> None:
-            line = escape(text)
-            match kind:
-                case "begin":
-                    status.update(line)
-                case "act":
-                    console.print(f"\n[bold]{line}[/]", soft_wrap=True)
-                case "before":
-                    console.print(f"[green]✓[/] [bold]{line}[/] [dim](played before)[/]", soft_wrap=True)
-                case "changed":
-                    console.print(
-                        f"[yellow]~[/] [bold]{line}[/]: played before, changed since", soft_wrap=True
-                    )
-                case _:
-                    console.print(f"  [green]✓[/] {line} [dim]{seconds:.1f} s[/]", soft_wrap=True)
-
-        async with open_stage(company) as stage:
-            try:
-                await play(ACTS, stage, show)
-                code = 0
-            except (ActFailed, CounterfoilError, Declined, ErpError) as error:
-                console.print(f"  [bold red]✗ {escape(str(error))}[/]", soft_wrap=True)
-                code = 1
-            console.print()
-            for table in await report.tables(stage):
-                console.print(table)
-    return code

@@ -52,26 +52,34 @@ async def make_catalogue(stage: Stage) -> str:
 
 
 async def make_customers(stage: Stage) -> str:
-    for name, customer in CUSTOMERS.items():
-        values = {
-            "name": customer.name, "email": customer.email, "address": customer.address,
-            "payment_method": "pm_card_visa", "invoice_settings": {"default_payment_method": "pm_card_visa"},
-        }  # fmt: skip
-        await stage.once(f"{name}.customer", lambda n=name, v=values: _create(stage, "customers", n, v))  # type: ignore[misc]
-    return ", ".join(f"{c.name} {stage.id(f'{name}.customer')}" for name, c in CUSTOMERS.items())
+    return ", ".join([await register(stage, name, customer) for name, customer in CUSTOMERS.items()])
+
+
+async def register(stage: Stage, name: str, customer: Customer) -> str:
+    """Create a customer in billing and note its id."""
+    values = {
+        "name": customer.name, "email": customer.email, "address": customer.address,
+        "payment_method": "pm_card_visa", "invoice_settings": {"default_payment_method": "pm_card_visa"},
+    }  # fmt: skip
+    id_ = await stage.once(f"{name}.customer", lambda: _create(stage, "customers", name, values))
+    return f"{customer.name} {id_}"
 
 
 async def make_subscriptions(stage: Stage) -> str:
-    for name, customer in CUSTOMERS.items():
-        values = {
-            "customer": stage.id(f"{name}.customer"), "collection_method": "send_invoice", "days_until_due": 30,
-            "items": [{"price": stage.id("price"), "quantity": customer.seats}],
-            "default_tax_rates": [stage.id("tax_rate")],
-        }  # fmt: skip
-        subscription = await stage.billing.post("subscriptions", values, once=f"story/{name}/subscription")
-        stage.journal.note(f"{name}.subscription", subscription["id"])
-        stage.journal.note(f"{name}.invoice", subscription["latest_invoice"])
-    return ", ".join(f"{c.seats} seats for {c.name}" for c in CUSTOMERS.values())
+    return ", ".join([await subscribe(stage, name, customer) for name, customer in CUSTOMERS.items()])
+
+
+async def subscribe(stage: Stage, name: str, customer: Customer) -> str:
+    """Subscribe a customer and note the ids of the subscription and of its first invoice."""
+    values = {
+        "customer": stage.id(f"{name}.customer"), "collection_method": "send_invoice", "days_until_due": 30,
+        "items": [{"price": stage.id("price"), "quantity": customer.seats}],
+        "default_tax_rates": [stage.id("tax_rate")],
+    }  # fmt: skip
+    subscription = await stage.billing.post("subscriptions", values, once=f"story/{name}/subscription")
+    stage.journal.note(f"{name}.subscription", subscription["id"])
+    stage.journal.note(f"{name}.invoice", subscription["latest_invoice"])
+    return f"{customer.seats} seats for {customer.name}"
 
 
 async def make_workshop(stage: Stage) -> str:
@@ -93,13 +101,15 @@ async def make_workshop(stage: Stage) -> str:
 
 
 async def finalize(stage: Stage) -> str:
-    finalized = []
-    for name in (*CUSTOMERS, "workshop"):
-        invoice = await stage.billing.get(f"invoices/{stage.id(f'{name}.invoice')}")
-        if invoice["status"] == "draft":
-            invoice = await stage.billing.post(f"invoices/{invoice['id']}/finalize", {"auto_advance": False})
-        finalized.append(f"{invoice['number']} {money(invoice['total'])}")
-    return ", ".join(finalized)
+    return ", ".join([await finalize_invoice(stage, name) for name in (*CUSTOMERS, "workshop")])
+
+
+async def finalize_invoice(stage: Stage, name: str) -> str:
+    """Finalize the invoice noted under this name, unless that was done, and return its number and total."""
+    invoice = await stage.billing.get(f"invoices/{stage.id(f'{name}.invoice')}")
+    if invoice["status"] == "draft":
+        invoice = await stage.billing.post(f"invoices/{invoice['id']}/finalize", {"auto_advance": False})
+    return f"{invoice['number']} {money(invoice['total'])}"
 
 
 async def pay_workshop(stage: Stage) -> str:

@@ -1,14 +1,18 @@
-"""Closing tables of the story: Runs with their ids in every system, effects, counterfoils with amounts, Cases."""
+"""Closing tables of the story, and the guide: the work that is left, how to request a credit, who can sign in."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from rich.table import Column, Table
 
+from counterfoil.demo.erp.prepare import DATABASE
 from counterfoil.demo.people import Member
 from counterfoil.demo.stage import Stage, was_unknown
 
@@ -107,12 +111,61 @@ def _cases(cases: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
-def entrance(addresses: Mapping[str, str], persons: Iterable[Member]) -> Table:
-    """Return the table of sign-ins: persons and passwords, below the addresses of the systems."""
-    table = Table(
-        "person", "role", "e-mail", "password", title_justify="left",
-        title="\n".join(f"{name}: {url}" for name, url in addresses.items()),
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Addresses:
+    """Addresses of the server, the help desk's pages, and the ERP; the first and the last without a final slash."""
+
+    counterfoil: str
+    desk: str
+    erp: str
+
+
+async def guide(stage: Stage, addresses: Addresses) -> list[str]:
+    """Return the lines that say what work is left, how to request a credit, and where to sign in."""
+    approvals = await stage.admin.all("approvals", state="open")
+    cases = await stage.admin.all("cases", state="open")
+    items = await stage.admin.all("unmatched")
+    unsettled = [foil for state in ("open", "broken") for foil in await stage.admin.all("foils", state=state)]
+    states = Counter(foil["state"] for foil in unsettled)
+    work = [
+        ("open approvals", len(approvals), "approvals"),
+        ("open Cases", len(cases), "cases"),
+        ("open counterfoils", states["open"], "foils?state=open"),
+        ("broken counterfoils", states["broken"], "foils?state=broken"),
+        ("unmatched items", len(items), "unmatched"),
+    ]
+    return [
+        "",
+        "Work that is left; Fiona Finance sees all of it, and Lena Lead decides small credits:",
+        *(f"  {count:3} {name:20} {addresses.counterfoil}/{page}" for name, count, page in work),
+        "",
+        "Request a credit:",
+        f"  1. Sign in to the help desk as agent: {addresses.desk}",
+        f"  2. Open this form, which is filled in, and press Submit New Entry: {request_form(stage, addresses.desk)}",
+        f"  3. Sign in to Counterfoil as Lena Lead and approve the credit: {addresses.counterfoil}/approvals",
+        f"  4. Follow its Run, the newest one: {addresses.counterfoil}/runs",
+        "",
+        "Sign in:",
+        f"  Counterfoil  {addresses.counterfoil}  with e-mail and password",
+        f"  help desk    {addresses.desk}  with user name and password",
+        f"  ERP          {addresses.erp}  with user name and password, in the Tryton client 8.0, database {DATABASE}; no web page",
+    ]
+
+
+def request_form(stage: Stage, desk: str) -> str:
+    """Return the address of the help desk's form for a new ticket, with a credit request filled in."""
+    fields = {
+        "@template": "item", "title": "Credit for a slow week", "priority": "urgent", "status": "credit-requested",
+        "case_kind": "service_credit", "account_ref": stage.journal.notes.get("northwind.customer", ""),
+        "invoice_ref": stage.journal.notes.get("northwind.invoice", ""), "credit_amount": "25.00",
+        "credit_currency": "USD", "credit_reason": "sla",
+    }  # fmt: skip
+    return f"{desk}issue?{urlencode(fields, safe='@', quote_via=quote)}"
+
+
+def entrance(persons: Iterable[Member]) -> Table:
+    """Return the table of sign-ins: names and passwords."""
+    table = Table("person", "role", "e-mail", "user name", "password")
     for member in persons:
-        table.add_row(member.name, member.role, member.email, member.password)
+        table.add_row(member.name, member.role, member.email, member.id, member.password)
     return table

@@ -14,10 +14,12 @@ from counterfoil.demo.desk import tracker
 _PREFIX = "/desk"
 
 
-def _serve(folder: Path, port: int, hook: str | None = None) -> None:
+def _serve(folder: Path, port: int, hook: str | None, persons: Path | None) -> None:
     """Serve Roundup's WSGI application under /desk/ until killed. A new port or hook is written to the seed file first."""
     tracker.write_addresses(folder, port, hook)
     tracker.configure(folder)
+    if persons is not None:
+        tracker.open_accounts(folder, persons)
     import waitress
     from roundup.cgi.wsgi_handler import RequestDispatcher
 
@@ -47,6 +49,9 @@ def main() -> None:
     prepare.add_argument("--today", type=date.fromisoformat, help=today_help)
     serve = commands.add_parser("serve", help="run the tracker on 127.0.0.1")
     serve.add_argument("--hook", help="a new hook URL; default: the prepared one")
+    serve.add_argument(
+        "--persons", type=Path, help="file of the persons who may sign in, with their passwords"
+    )
     for command in (prepare, serve):
         command.add_argument(
             "--dir", required=True, type=Path, help="folder of the tracker and its seed.json"
@@ -56,7 +61,7 @@ def main() -> None:
     if chosen.command == "prepare":
         tracker.prepare(chosen.dir, chosen.port, chosen.hook, chosen.today)
         return
-    _serve(chosen.dir, chosen.port, chosen.hook)
+    _serve(chosen.dir, chosen.port, chosen.hook, chosen.persons)
 
 
 if __name__ == "__main__":

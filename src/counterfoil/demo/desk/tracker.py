@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import roundup.configuration
 import roundup.init
 import roundup.instance
@@ -21,7 +22,7 @@ from roundup import password
 from roundup.admin import AdminTool
 
 from counterfoil.demo.desk.fields import CREDIT_FIELDS, CREDIT_STATUSES, ROLES
-from counterfoil.demo.people import write_private
+from counterfoil.demo.people import Member, write_private
 
 _DETECTOR = "from counterfoil.demo.desk.detector import init  # noqa: F401\n"
 _SCHEMA = "\nfrom counterfoil.demo.desk.fields import extend\nextend(db, String, Integer)\n"
@@ -76,6 +77,33 @@ def configure(folder: Path) -> None:
         for name, value in settings.items():
             config[name] = value
         config.save()
+
+
+def open_accounts(folder: Path, persons: Path) -> None:
+    """Create the users that the persons file names, and set the names and passwords that differ.
+
+    The seed file gets the same passwords.
+    """
+    members = msgspec.json.decode(persons.read_bytes(), type=list[Member])
+    seed = read_seed(folder)
+    seed["users"] |= {member.id: member.password for member in members}
+    write_private(folder / "seed.json", json.dumps(seed, indent=1).encode())
+    db = roundup.instance.open(str(folder / "tracker")).open("admin")
+    try:
+        db.tx_Source = "cli"
+        existing = {db.user.get(user, "username"): user for user in db.user.list()}
+        for member in members:
+            about = {"realname": member.name, "address": member.email}
+            user = existing.get(member.id)
+            if user is None:
+                secret = password.Password(member.password, config=db.config)
+                db.user.create(username=member.id, roles="User", password=secret, **about)
+            elif db.user.get(user, "password") != member.password:
+                secret = password.Password(member.password, config=db.config)
+                db.user.set(user, password=secret, **about)
+        db.commit()
+    finally:
+        db.close()
 
 
 def _build(home: Path) -> None:

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from types import FrameType
 
+from counterfoil.demo.erp.accounts import open_accounts
 from counterfoil.demo.erp.prepare import CONFIG, DATABASE, SEED
 from counterfoil.demo.erp.prepare import prepare as prepare_erp
 
@@ -29,17 +30,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     serve = commands.add_parser("serve", help="serve a prepared ERP on 127.0.0.1 until SIGTERM")
     serve.add_argument("--dir", type=Path, required=True)
     serve.add_argument("--port", type=int, required=True)
+    serve.add_argument(
+        "--persons", type=Path, help="file of the persons who may sign in, with their passwords"
+    )
 
     options = parser.parse_args(arguments)
     if options.command == "prepare":
         today = options.today or date.today()  # noqa: DTZ011 - the books follow the machine's calendar
         print(prepare_erp(options.dir, today, port=options.port, cache=options.cache))
     else:
-        _serve(options.dir, options.port)
+        _serve(options.dir, options.port, options.persons)
     return 0
 
 
-def _serve(folder: Path, port: int) -> None:
+def _serve(folder: Path, port: int, persons: Path | None) -> None:
     """Serve until SIGTERM or SIGINT. One thread, because parallel posts on SQLite give duplicate invoice numbers."""
     folder = folder.resolve()
     if not (folder / SEED).exists():
@@ -53,6 +57,8 @@ def _serve(folder: Path, port: int) -> None:
     from trytond.application import app
 
     signal.signal(signal.SIGTERM, _end)
+    if persons is not None:
+        open_accounts(folder, persons)
     print(f"the ERP listens on http://127.0.0.1:{port}", flush=True)
     waitress.serve(
         app, host="127.0.0.1", port=port, threads=1, ident=None, clear_untrusted_proxy_headers=True

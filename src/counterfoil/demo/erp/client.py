@@ -102,6 +102,30 @@ class ErpClient:
         ]  # fmt: skip
         return await self.search("account.invoice", domain, fields, order=[["id", "ASC"]])
 
+    async def enter(self, amount: Decimal, party: str, reference: str | None = None) -> str:
+        """Enter and post a document in US dollars by hand, as an accountant does, and return its number.
+
+        `party` is the party's code. A negative amount gives a credit note. The document has no tax. Raises ErpError.
+        """
+        (customer,) = await self.search("party.party", [["code", "=", party]], ["addresses"])
+        (journal,) = await self.search("account.journal", [["code", "=", "REV"]], ["id"])
+        (currency,) = await self.search("currency.currency", [["code", "=", "USD"]], ["id"])
+        accounts = {
+            account["code"]: account["id"]
+            for account in await self.search("account.account", [self._ours()], ["code"])
+        }
+        line = {
+            "type": "line", "currency": currency["id"], "account": accounts["4000" if amount > 0 else "4800"],
+            "description": "Entered by hand", "quantity": 1 if amount > 0 else -1, "unit_price": abs(amount),
+        }  # fmt: skip
+        invoice = await self.create("account.invoice", {
+            "type": "out", "company": self._company, "party": customer["id"],
+            "invoice_address": customer["addresses"][0], "journal": journal["id"], "account": accounts["1200"],
+            "currency": currency["id"], "reference": reference, "lines": [["create", [line]]],
+        })  # fmt: skip
+        await self.act("account.invoice", invoice["id"], "post")
+        return str((await self.get("account.invoice", invoice["id"], ["number"]))["number"])
+
     async def parties(self, code: str | None = None) -> list[dict[str, Any]]:
         """Return parties by ERP id; with `code`, only the party of this code."""
         domain: list[Any] = [["code", "=", code]] if code is not None else []
