@@ -253,8 +253,10 @@ class Operation(Kind):
     """Field name to type of the canonical input."""
     output: FieldMap = {}
     """Field name to type of the canonical result."""
-    repeat: Literal["key", "unique", "find", "blind", "read"]
-    """How the system treats the same request sent twice; it decides what happens after a lost answer."""
+    repeat: Literal["key", "unique", "find", "state", "blind", "read"]
+    """Protection against the same request sent twice. `key`: the system recognises our idempotency key. `unique`: it
+    refuses a second object with our id. `find`: a look-up finds our key. `state`: a look-up shows the state that the call
+    sets. `blind`: nothing shows the outcome. `read`: nothing is written."""
     horizon: Duration = "60s"
     """Longest time after sending in which the request may still take effect."""
     retention: Duration | None = None
