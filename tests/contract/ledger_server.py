@@ -31,6 +31,12 @@ class Ledger:
     answered: dict[str, tuple[bytes, int, dict[str, Any]]] = field(default_factory=dict)
     mood: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    voids: list[str] = field(default_factory=list)
+    """Invoice of each call that voids, also of repeats."""
+    lost: set[str] = field(default_factory=set)
+    """Last words of paths whose calls are done and not answered."""
+    down: set[str] = field(default_factory=set)
+    """Last words of paths whose calls are answered with 500 and not done."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     seen: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -67,10 +73,16 @@ def running_ledger() -> Iterator[Ledger]:
                 if ledger.mood:
                     status, headers, content = ledger.mood.pop(0)
                     return self.reply(status, content, headers)
+                word = urlsplit(self.path).path.rpartition("/")[2]
+                if word in ledger.down:
+                    return self.reply(500, b"", {})
                 try:
                     status, value = self.serve(body)
                 except Refusal as refusal:
                     status, value = refusal.status, {"error": {"code": refusal.code}}
+                if word in ledger.lost:
+                    self.close_connection = True
+                    return None
             return self.reply(status, json.dumps(value, default=str).encode(), {})
 
         def reply(self, status: int, content: bytes, headers: dict[str, str]) -> None:
@@ -93,6 +105,8 @@ def running_ledger() -> Iterator[Ledger]:
                     return 200, list_invoices(ledger, query)
                 case "GET", ["invoices", name]:
                     return 200, one(ledger.invoices, "id", name)
+                case "POST", ["invoices", name, "void"]:
+                    return 200, void_invoice(ledger, name)
                 case "GET", ["changes"]:
                     after, size = int(query.get("after", 0)), int(query.get("size", PAGE))
                     return 200, ledger.changes[after : after + size]
@@ -150,11 +164,18 @@ def create_invoice(ledger: Ledger, key: str | None, body: bytes) -> tuple[int, A
     if not given.get("customer") or given.get("amount", 0) <= 0:
         raise Refusal(422, "wrong_fields")
     number = len(ledger.invoices) + 1
-    invoice = {**given, "id": f"inv{number}", "number": f"2026-{number:04d}", "version": 1}
+    invoice = {**given, "id": f"inv{number}", "number": f"2026-{number:04d}", "version": 1, "status": "open"}
     ledger.invoices.append(invoice)
     ledger.change("invoice.created", invoice)
     ledger.answered[key] = (body, 201, invoice)
     return 201, invoice
+
+
+def void_invoice(ledger: Ledger, name: str) -> dict[str, Any]:
+    invoice = one(ledger.invoices, "id", name)
+    ledger.voids.append(name)
+    invoice["status"] = "void"
+    return invoice
 
 
 def list_invoices(ledger: Ledger, query: dict[str, str]) -> Any:

@@ -57,6 +57,20 @@ SETTINGS: dict[str, Any] = {
                 {"status": 409, "pointer": "/error/code", "contains": "duplicate", "class": "already_done"}
             ],
         },
+        "erp.invoice.void": {
+            "operationId": "voidInvoice",
+            "repeat": "state",
+            "horizon": 60,
+            "parameters": {"id": "$input.invoice"},
+            "result": {"invoice": "/id"},
+            "find": {
+                "operationId": "getInvoice",
+                "parameters": {"id": "$input.invoice"},
+                "one": True,
+                "match": {"/id": "$input.invoice"},
+                "state": {"/status": "void"},
+            },
+        },
         "erp.note.add": {
             "operationId": "createNote",
             "repeat": "blind",
@@ -114,6 +128,14 @@ async def http_ledger(folder: Path) -> AsyncIterator[tuple[Connector, Samples]]:
 
             return count
 
+        async def open_invoice() -> bytes:
+            name = f"inv{len(ledger.invoices) + 1}"
+            ledger.invoices.append({"id": name, "status": "open"})
+            return json.dumps({"invoice": name}).encode()
+
+        async def count_voids(request: Request) -> int:
+            return ledger.voids.count(json.loads(request.body)["invoice"])
+
         async def touch() -> None:
             ledger.change("invoice.touched", {"id": "inv1", "version": 2})
 
@@ -126,6 +148,9 @@ async def http_ledger(folder: Path) -> AsyncIterator[tuple[Connector, Samples]]:
             ),
             "erp.payment.post": OperationSample(
                 always(amount=5), always(amount="five"), ("payment",), counting(ledger.payments)
+            ),
+            "erp.invoice.void": OperationSample(
+                open_invoice, always(invoice="inv0"), ("invoice",), count_voids
             ),
             "erp.note.add": OperationSample(
                 always(text="hello", tags=["a", "b"]), always(tags=["a"]), ("note",)

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "controls": ("govern", "List controls and their enforcement."),
     "init": ("govern", "Create a small governance folder."),
     "fmt": ("govern", "Format governance files."),
+    "schema": ("govern", "Write the JSON Schemas of the kinds, for editors."),
     "explain": ("govern", "Evaluate an expression on a sample."),
     "match": ("match", "Judge a history of documents: the state of each, with its reason."),
     "runs": ("operate", "List Runs with state and exposure."),

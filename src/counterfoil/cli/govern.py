@@ -227,6 +227,30 @@ def fmt(
         raise typer.Exit(1)
 
 
+def schema(
+    out: Annotated[Path, typer.Option(help="The folder; created if absent. Existing schemas are replaced.")],
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Write the JSON Schemas of the kinds, for editors.
+
+    One file for each kind, and one for a document of any kind.
+    """
+    from counterfoil.model.editor import schema_files
+
+    files = {out / name: text for name, text in schema_files().items()}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for path, text in files.items():
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(f"{out} cannot be written: {error}") from error
+    if format is Format.JSON:
+        write_json([str(path) for path in files])
+        return
+    for path in files:
+        say(str(path))
+
+
 def explain(
     expr: Annotated[str, typer.Argument(help="An expression, with or without the leading `=`.")],
     sample: Annotated[
@@ -287,4 +311,4 @@ def _value_text(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-COMMANDS: list[Callable[..., None]] = [check, prove, controls, init, fmt, explain]
+COMMANDS: list[Callable[..., None]] = [check, prove, controls, init, fmt, schema, explain]

@@ -175,8 +175,8 @@ def _problems_of(name: str, spec: OperationSpec) -> list[str]:
         problems.append(f"is listed as {name} but names itself {spec.name}")
     if spec.timeout <= 0:
         problems.append("has no timeout")
-    if spec.repeat is Repeat.FIND and spec.horizon <= 0:
-        problems.append("repeat find needs a horizon")
+    if spec.repeat in (Repeat.FIND, Repeat.STATE) and spec.horizon <= 0:
+        problems.append(f"repeat {spec.repeat} needs a horizon")
     if spec.repeat is Repeat.KEY and spec.retention <= spec.horizon:
         problems.append("repeat key needs a retention longer than its horizon")
     if spec.repeat is Repeat.READ and (spec.horizon or spec.retention):

@@ -25,6 +25,7 @@ class Repeat(StrEnum):
     KEY = "key"  # the system deduplicates by idempotency key, for `retention`
     UNIQUE = "unique"  # the system refuses a second object with our external id
     FIND = "find"  # only a look-up shows the outcome
+    STATE = "state"  # the call sets a state, which a look-up shows; looked up before each sending too
     BLIND = "blind"  # nothing shows the outcome
     READ = "read"  # not a write
 

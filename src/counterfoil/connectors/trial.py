@@ -66,7 +66,7 @@ class OperationTrial:
         self.suite, self.samples = trial, trial.samples
         self.spec, self.sample = spec, sample
         self.blind = spec.repeat is Repeat.BLIND
-        self.repeatable = spec.repeat in (Repeat.KEY, Repeat.UNIQUE)
+        self.repeatable = spec.repeat in (Repeat.KEY, Repeat.UNIQUE, Repeat.STATE)
 
     def record(self, check: str, passed: bool, message: object = "", where: str = "") -> bool:
         return self.suite.record(check, where or self.spec.name, passed, message)

@@ -1,53 +1,170 @@
-"""JSON Schema of governance files, for completion and validation in editors."""
+"""JSON Schemas (draft 2020-12) of governance files, for completion and validation in editors."""
 
 from __future__ import annotations
 
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
+import msgspec
 from pydantic import Field, TypeAdapter
 
+from counterfoil.model.descriptions import description_of, parts
 from counterfoil.model.kinds import KINDS
 
+Schema: TypeAlias = dict[str, Any]
 
-def json_schema() -> dict[str, Any]:
-    """Return one schema (draft 2020-12) for all documents; the keys follow from `kind`."""
-    union: Any = reduce(or_, KINDS.values())
-    documents: Any = Annotated[union, Field(discriminator="kind")]
-    schema = TypeAdapter(documents).json_schema(by_alias=True)
-    for name, kind in KINDS.items():
-        own = schema["$defs"][kind.__name__]
-        own["required"] = ["kind", *own.get("required", [])]
-        own["properties"]["kind"] = {"const": name, "title": "Kind"}
-    # A document that uses a pattern is complete only after expansion.
-    with_pattern = {"required": ["kind", "name", "pattern"], "properties": {"kind": {"enum": list(KINDS)}}}
-    definitions = schema.pop("$defs")
-    _allow_pattern_steps(definitions)
-    definitions["PatternSteps"] = {
-        "type": "object",
-        "properties": {"pattern": {"type": "string"}, "with": {"type": "object"}},
-        "required": ["pattern"],
-        "additionalProperties": False,
-    }
+ALL_KINDS_FILE = "counterfoil.schema.json"
+"""Schema of a document of any kind; its keys follow from `kind`."""
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_CHOICES = {
+    "Call": ("Step", "One step; a verb may end a list of steps."),
+    "FieldSpec": ("Field", "Type of a field."),
+}
+"""Choices that occur in many places, by one of their members: the name and the text of their definition."""
+_REACTION = ("Reaction", "Reaction to an outcome: a verb, or a list of steps.")
+
+
+def schema_files() -> dict[str, str]:
+    """Return the text of each schema by the name of its file: one for each kind, and one for all of them."""
+    documents = {f"{kind}.schema.json": kind_schema(kind) for kind in KINDS}
+    documents[ALL_KINDS_FILE] = json_schema()
+    return {name: _text(schema) for name, schema in documents.items()}
+
+
+def _text(schema: Schema) -> str:
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
+
+
+def json_schema() -> Schema:
+    """Return one schema for the documents of every kind."""
+    definitions = _definitions()
+    cases = [
+        {
+            "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
+            "then": _document(kind, definitions),
+        }
+        for kind in KINDS
+    ]
+    kinds = {"enum": list(KINDS), "description": description_of(KINDS["role"], "kind")}
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": _DRAFT,
         "title": "Counterfoil governance document",
-        "if": {"required": ["pattern"]},
-        "then": with_pattern,
-        "else": schema,
+        "type": "object",
+        "required": ["kind"],
+        "properties": {"kind": kinds},
+        "allOf": cases,
         "$defs": definitions,
     }
 
 
-def _allow_pattern_steps(schema: Any) -> None:
-    """Allow a use of a pattern wherever a step is allowed."""
+def kind_schema(kind: str) -> Schema:
+    """Return the schema of the documents of one kind."""
+    definitions = _definitions()
+    document = _document(kind, definitions)
+    names = _reached(document, definitions, set())
+    return {
+        "$schema": _DRAFT,
+        "title": f"Counterfoil: {kind}",
+        **document,
+        "$defs": {name: definition for name, definition in definitions.items() if name in names},
+    }
+
+
+def _document(kind: str, definitions: dict[str, Schema]) -> Schema:
+    """Return the schema of a document, written in full or by a pattern. The pattern completes what it leaves out."""
+    name = KINDS[kind].__name__
+    own = {key: {"$ref": f"#/$defs/{name}/properties/{key}"} for key in definitions[name]["properties"]}
+    by_pattern = {
+        "type": "object",
+        "required": ["kind", "name", "pattern"],
+        "properties": {**own, "pattern": {"$ref": "#/$defs/PatternUse"}},
+        "additionalProperties": False,
+    }
+    return {"if": {"required": ["pattern"]}, "then": by_pattern, "else": {"$ref": f"#/$defs/{name}"}}
+
+
+def _definitions() -> dict[str, Schema]:
+    """Return the schema of every part of a document by the name of its class."""
+    union: Any = reduce(or_, KINDS.values())
+    documents: Any = Annotated[union, Field(discriminator="kind")]
+    written = TypeAdapter(documents).json_schema(by_alias=True)["$defs"]
+    shared: dict[str, Schema] = {}
+    definitions = {name: _tidy(definition, shared) for name, definition in written.items()} | shared
+    for part in parts():
+        for field, info in part.model_fields.items():
+            if part.__name__ in definitions:
+                key = info.alias or field
+                definitions[part.__name__]["properties"][key]["description"] = description_of(part, field)
+    for kind, model in KINDS.items():
+        own = definitions[model.__name__]
+        own["required"] = ["kind", *own.get("required", [])]
+        own["properties"]["kind"]["const"] = kind
+    values = {"type": "object", "description": "Values of the pattern's parameters."}
+    definitions["PatternUse"] = _closed("Use of a pattern.", "name", values)
+    definitions["PatternSteps"] = _closed("Steps of a pattern.", "pattern", values)
+    return dict(sorted(definitions.items()))
+
+
+def _closed(description: str, key: str, values: Schema) -> Schema:
+    return {
+        "type": "object",
+        "description": description,
+        "properties": {key: {"type": "string", "description": "The pattern."}, "with": values},
+        "required": [key],
+        "additionalProperties": False,
+    }
+
+
+def _tidy(schema: Any, shared: dict[str, Schema], is_map: bool = False) -> Any:
+    """Return a schema as files are read: without null, with names of one form only, and with shared choices by name."""
+    if isinstance(schema, list):
+        return [_tidy(part, shared) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if is_map:
+        return {name: _tidy(part, shared) for name, part in schema.items()}
+    tidied = {
+        key: _tidy(part, shared, key in ("properties", "patternProperties"))
+        for key, part in schema.items()
+        if key not in ("title", "discriminator") and (key, part) != ("default", None)
+    }
+    if "patternProperties" in tidied:
+        tidied["additionalProperties"] = False
+    choices = [part for part in tidied.get("anyOf", []) if part != {"type": "null"}]
+    if len(choices) == 1:
+        del tidied["anyOf"]
+        return {**choices[0], **tidied}
+    if choices:
+        tidied["anyOf"] = choices
+    return _by_name(tidied, shared)
+
+
+def _by_name(schema: Schema, shared: dict[str, Schema]) -> Schema:
+    """Return a choice that occurs in many places as a reference to its definition."""
+    members = schema.get("oneOf", [])
+    names = [member.get("$ref", "").removeprefix("#/$defs/") for member in members]
+    lists = [member for member in members if member.get("type") == "array"]
+    name, text = next((_CHOICES[name] for name in names if name in _CHOICES), ("", ""))
+    if "StopVerb" in names and lists:
+        name, text = _REACTION
+    if not name or (name == "Field" and not lists):
+        return schema
+    if name == "Step":
+        members = [*members, {"$ref": "#/$defs/PatternSteps"}]
+    shared[name] = {"description": text, "oneOf": members}
+    rest = {key: value for key, value in schema.items() if key != "oneOf"}
+    return {"$ref": f"#/$defs/{name}", **rest}
+
+
+def _reached(schema: Any, definitions: dict[str, Schema], names: set[str]) -> set[str]:
+    """Return the names of the definitions that a schema refers to, directly or through others."""
+    inner = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
     if isinstance(schema, dict):
-        choices = schema.get("oneOf")
-        if isinstance(choices, list) and {"$ref": "#/$defs/Call"} in choices:
-            choices.append({"$ref": "#/$defs/PatternSteps"})
-        for part in schema.values():
-            _allow_pattern_steps(part)
-    elif isinstance(schema, list):
-        for part in schema:
-            _allow_pattern_steps(part)
+        name = str(schema.get("$ref", "")).removeprefix("#/$defs/").partition("/")[0]
+        if name and name not in names:
+            names.add(name)
+            _reached(definitions[name], definitions, names)
+    for part in inner:
+        _reached(part, definitions, names)
+    return names

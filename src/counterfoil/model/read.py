@@ -262,5 +262,6 @@ def write_new(folder: Folder, texts: Mapping[str, str]) -> list[File]:
         raise Misconfigured(f"{target / existing[0]} exists already; choose an empty folder")
     target.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_text(text, encoding="utf-8")
     return [target / name for name in texts]

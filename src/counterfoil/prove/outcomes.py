@@ -192,9 +192,9 @@ class PossibleOutcomes:
 
 
 def mark_done(w: World, e: Effect) -> World:
-    """Record that the other system did the call: only once if it recognises repetitions."""
+    """Record that the other system did the call: only once if a repetition changes nothing there."""
     before = w.done.get(e.id, 0)
-    after = 1 if e.repeat in ("key", "unique", "read") else before + 1
+    after = 1 if e.repeat in ("key", "unique", "state", "read") else before + 1
     return msgspec.structs.replace(w, done={**w.done, e.id: after})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from counterfoil.model.editor import json_schema
 from counterfoil.model.explain import explain
 from counterfoil.model.format import format_text
 from counterfoil.model.kinds import KINDS
-from counterfoil.model.scaffold import init, starter
+from counterfoil.model.read import write_new
+from counterfoil.model.scaffold import init, starter, with_schema
 from counterfoil.model.source import parse
 from tests.companies.clean import COMPANY
 
@@ -64,7 +67,7 @@ def test_the_editor_schema_lets_a_pattern_stand_for_steps() -> None:
 
 
 def test_the_editor_schema_knows_every_kind() -> None:
-    assert set(json_schema()["else"]["discriminator"]["mapping"]) == set(KINDS)
+    assert json_schema()["properties"]["kind"]["enum"] == list(KINDS)
 
 
 # ------------------------------------------------------------------ layout
@@ -97,7 +100,28 @@ def test_the_starter_folder_is_clean_compiles_and_is_formatted(tmp_path: Path) -
     model, findings = read(tmp_path / "new")
     assert [str(finding) for finding in findings] == []
     assert model.workflow("support-credit").foils
-    assert {path.name: format_text(path.read_text(encoding="utf-8")) for path in written} == starter()
+    texts = {path.name: path.read_text(encoding="utf-8") for path in written if path.suffix == ".yaml"}
+    assert texts == {name: with_schema(text) for name, text in starter().items()}
+    assert {name: format_text(text) for name, text in texts.items()} == texts
+
+
+def test_every_document_of_the_starter_names_a_schema_that_is_there_and_fits(tmp_path: Path) -> None:
+    for path in init(tmp_path / "new"):
+        documents = re.split(r"^---\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        if path.suffix != ".yaml":
+            continue
+        for text in documents:
+            line = re.match(r"# yaml-language-server: \$schema=(\S+)\n", text)
+            assert line is not None
+            schema = json.loads((path.parent / line[1]).read_text(encoding="utf-8"))
+            (source,), _ = parse(text, path.name)
+            assert list(jsonschema_rs.Draft202012Validator(schema).iter_errors(source.data)) == []
+
+
+def test_the_line_of_the_schema_changes_no_digest(tmp_path: Path) -> None:
+    init(tmp_path / "with")
+    write_new(tmp_path / "without", starter())
+    assert read(tmp_path / "with")[0].digest == read(tmp_path / "without")[0].digest
 
 
 def test_the_starter_overwrites_nothing(tmp_path: Path) -> None:

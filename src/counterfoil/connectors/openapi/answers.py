@@ -12,7 +12,6 @@ from counterfoil.connectors.sdk import (
     Accepted,
     Confirmed,
     Delivery,
-    Finding,
     Json,
     Outcome,
     Page,
@@ -97,7 +96,7 @@ def document_of(answer: Response, rules: Sequence[ErrorRule] = ()) -> Json:
         raise TryAgain(f"the answer cannot be read: {error}") from error
 
 
-def find_result(pointers: Mapping[str, str], item: Json) -> Finding:
+def find_result(pointers: Mapping[str, str], item: Json) -> Confirmed | Unknown:
     result = result_of(pointers, item)
     if result is None:
         return Unknown(f"the item found by the look-up lacks one of {pointers}")

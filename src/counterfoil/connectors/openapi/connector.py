@@ -22,6 +22,7 @@ from counterfoil.connectors.openapi.settings import (
 )
 from counterfoil.connectors.sdk import (
     Absent,
+    Confirmed,
     Delivery,
     Finding,
     Json,
@@ -97,7 +98,12 @@ class HttpSystem:
         if operation is None or self.operations[request.operation].repeat is Repeat.READ:
             return Rejected(ErrorClass.INVALID, f"{self._name} has no write operation {request.operation}")
         try:
-            answer = await self._call(operation, _input(request.body), request.key, Deadline(timeout))
+            value, by = _input(request.body), Deadline(timeout)
+            if self.operations[request.operation].repeat is Repeat.STATE and operation.find is not None:
+                outcome = await self._outcome_before(operation, operation.find, value, request.key, by)
+                if outcome is not None:
+                    return outcome
+            answer = await self._call(operation, value, request.key, by)
         except (InputRefused, WireRefused) as error:
             return Rejected(ErrorClass.INVALID, str(error))
         except TryAgain as error:
@@ -112,32 +118,63 @@ class HttpSystem:
         operation = self._settings.operations.get(request.operation)
         if operation is None or operation.find is None:
             return Unknown(f"{request.operation} has no look-up")
-        find, by = operation.find, Deadline(timeout)
-        result = operation.result if find.result is None else find.result
         try:
             value = _input(request.body)
-            if find.one:
-                return await self._find_one(find, result, value, request.key, by)
-            async for item in self._items(find, value, request.key, by):
-                if _matches(find, item, value, request.key):
-                    return answers.find_result(result, item)
+            return await self._look_up(operation, operation.find, value, request.key, Deadline(timeout))
         except InputRefused as error:
             return Unknown(f"the look-up cannot be made: {error}")
         except CounterfoilError as error:
             return Unknown(f"the look-up failed: {error}")
+
+    async def _outcome_before(
+        self,
+        operation: OperationSettings,
+        find: FindSettings,
+        value: Mapping[str, Json],
+        key: str,
+        by: Deadline,
+    ) -> Confirmed | Rejected | None:
+        """Return the outcome of a call that is not made, because its state is there or cannot be read; else None."""
+        try:
+            finding = await self._look_up(operation, find, value, key, by)
+        except Refused as error:
+            return Rejected(error.error_class, f"not sent, the look-up was refused: {error}", error.code)
+        except (TryAgain, Uncertain) as error:
+            after = error.after if isinstance(error, TryAgain) else None
+            kind = ErrorClass.TRANSIENT if after is None else ErrorClass.THROTTLED
+            return Rejected(kind, f"not sent, the look-up failed: {error}", retry_after=after)
+        if isinstance(finding, Unknown):
+            return Rejected(ErrorClass.TRANSIENT, f"not sent: {finding.message}")
+        return None if isinstance(finding, Absent) else finding
+
+    async def _look_up(
+        self,
+        operation: OperationSettings,
+        find: FindSettings,
+        value: Mapping[str, Json],
+        key: str,
+        by: Deadline,
+    ) -> Confirmed | Absent | Unknown:
+        """Return what the system shows of a write. Raises InputRefused, TryAgain, Refused or Uncertain."""
+        result = operation.result if find.result is None else find.result
+        if find.one:
+            return await self._find_one(find, result, value, key, by)
+        async for item in self._items(find, value, key, by):
+            if _matches(find.match, item, value, key):
+                return _found(find, result, item, value, key)
         return Absent()
 
     async def _find_one(
         self, find: FindSettings, result: Mapping[str, str], value: Mapping[str, Json], key: str, by: Deadline
-    ) -> Finding:
+    ) -> Confirmed | Absent | Unknown:
         answer = await self._call(find, value, key, by)
         if answer.status == 404:
             return Absent()
         item = value_at(answers.document_of(answer), find.items)
-        if not _matches(find, item, value, key):
+        if not _matches(find.match, item, value, key):
             # A look-up of one object by its key is empty only with a 404.
             return Unknown(f"{find.operation_id} returned another object than requested")
-        return answers.find_result(result, item)
+        return _found(find, result, item, value, key)
 
     async def _items(
         self, find: FindSettings, value: Mapping[str, Json], key: str, by: Deadline
@@ -255,8 +292,20 @@ def _input(body: bytes) -> Mapping[str, Json]:
     return value
 
 
-def _matches(find: FindSettings, item: Json, input_: Mapping[str, Json], key: str) -> bool:
+def _matches(expected: Mapping[str, Any], item: Json, input_: Mapping[str, Json], key: str) -> bool:
     return all(
         render.is_equal(value_at(item, pointer), render.fill(value, input_, key))
-        for pointer, value in find.match.items()
+        for pointer, value in expected.items()
     )
+
+
+def _found(
+    find: FindSettings, result: Mapping[str, str], item: Json, input_: Mapping[str, Json], key: str
+) -> Confirmed | Absent | Unknown:
+    """Return what an item of a look-up shows. With `state`, the write is done only if the item is in that state."""
+    hidden = [pointer for pointer in find.state if value_at(item, pointer) is MISSING]
+    if hidden:
+        return Unknown(
+            f"{find.operation_id} does not show the state: there is nothing at {', '.join(hidden)}"
+        )
+    return answers.find_result(result, item) if _matches(find.state, item, input_, key) else Absent()

@@ -55,11 +55,14 @@ class FindSettings(CallSettings):
     An item matches if every `match` pointer in it has the rendered value; without a match the write is absent. The
     parameter `cursor` selects the next page: by `next` in the answer until that is empty, or by `next_item` in the last
     item until a page is empty. With `one` there is a single object at `items`, and a 404 means that it is absent.
+
+    With `repeat: state` the item shows whether the write was done: every `state` pointer in it has the rendered value.
     """
 
     items: Pointer = ""
     one: bool = False
     match: Mapping[Pointer, Any] = {}
+    state: Mapping[Pointer, Any] = {}
     result: Mapping[str, Pointer] | None = None
     cursor: str | None = None
     next: Pointer | None = None

@@ -23,6 +23,12 @@ from counterfoil.core.finding import did_you_mean
 Place: TypeAlias = tuple[str | int, ...]
 Problems: TypeAlias = Iterator[SettingProblem]
 
+_FIND_FIXES = (
+    "add `find:` with the `operationId` of a read, `$key` in its `parameters`, and `match` with the key's place in an item",
+    "add `find:` with the `operationId` of a read of the object, and `state` with what it shows once the write is done",
+)
+"""How to declare a look-up by the key, and by the state."""
+
 
 def find_problems(
     settings: HttpSettings,
@@ -89,6 +95,7 @@ def _operation(
             yield from _pointer((*at, "result", name), described.answer, pointer, document)
     if operation.find is not None:
         yield from _find((*at, "find"), operation.find, operation, document)
+        yield from _match((*at, "find"), operation.find, spec.repeat)
 
 
 def _write(
@@ -105,15 +112,16 @@ def _write(
         yield SettingProblem(at, message)
     if spec.repeat is Repeat.KEY and spec.retention <= spec.horizon:
         yield SettingProblem((*at, "retention"), "repeat key needs a retention longer than the horizon")
-    if spec.repeat is Repeat.FIND and spec.horizon <= 0:
-        yield SettingProblem((*at, "horizon"), "repeat find needs a horizon")
+    if spec.repeat in (Repeat.FIND, Repeat.STATE) and spec.horizon <= 0:
+        yield SettingProblem((*at, "horizon"), f"repeat {spec.repeat} needs a horizon")
     if spec.repeat is Repeat.BLIND and operation.find is not None:
         yield SettingProblem((*at, "find"), "repeat blind has no look-up; with one, use repeat find")
     if spec.repeat is not Repeat.BLIND and operation.find is None:
         message = (
-            f"repeat {spec.repeat} needs a look-up: after a lost answer it shows whether the write was done"
+            f"repeat {spec.repeat} needs a look-up: when an answer is lost, it asks the API whether the write was done, "
+            "so that nothing is sent twice"
         )
-        yield SettingProblem((*at, "find"), message, "add `find:` with an operationId and `match`")
+        yield SettingProblem((*at, "find"), message, _FIND_FIXES[spec.repeat is Repeat.STATE])
     if operation.key_field and described is not None and not described.takes_body:
         yield SettingProblem((*at, "key_field"), f"{described.id} takes no body")
 
@@ -123,7 +131,6 @@ def _find(at: Place, find: FindSettings, operation: OperationSettings, document:
     described = document.operations.get(find.operation_id)
     if described is None:
         return
-    yield from _match(at, find)
     if find.one and find.cursor:
         yield SettingProblem(at, "one object has no pages")
     if sum(pointer is not None for pointer in (find.next, find.next_item)) != (find.cursor is not None):
@@ -143,6 +150,7 @@ def _find(at: Place, find: FindSettings, operation: OperationSettings, document:
     item = _item(described, find.items, document)
     for key, pointers in (
         ("match", find.match),
+        ("state", find.state),
         ("result", result.values()),
         ("next_item", [find.next_item]),
     ):
@@ -151,13 +159,26 @@ def _find(at: Place, find: FindSettings, operation: OperationSettings, document:
                 yield from _pointer((*at, key), item, pointer, document)
 
 
-def _match(at: Place, find: FindSettings) -> Problems:
-    if not _uses_key(find) and not any("$key" in placeholders(value) for value in find.match.values()):
-        yield SettingProblem(at, "the look-up does not use $key, so it would find any item")
-    if not find.match:
+def _match(at: Place, find: FindSettings, repeat: Repeat) -> Problems:
+    """Yield the problems of what a look-up compares: it must select one object, and show whether the write was done."""
+    selecting = [find.parameters, find.body, *find.match.values()]
+    if repeat is Repeat.STATE:
+        if not any(text == "$key" or text.startswith("$input.") for text in placeholders(selecting)):
+            yield SettingProblem(at, "the look-up uses neither $key nor $input, so it would read any object")
+        if not find.state:
+            message = "the look-up compares no state, so it cannot show whether the write was done"
+            fix = "add `state:` with what the object shows afterwards, such as {/status: void}"
+            yield SettingProblem((*at, "state"), message, fix)
+    else:
+        if "$key" not in placeholders(selecting):
+            yield SettingProblem(at, "the look-up does not use $key, so it would find any item")
+        if find.state:
+            message = f"repeat {repeat} is looked up by its key; only repeat state compares a state"
+            yield SettingProblem((*at, "state"), message, "remove `state`, or use `repeat: state`")
+    if not find.match and not (repeat is Repeat.STATE and find.one):
         yield SettingProblem((*at, "match"), "the look-up compares nothing, so it would accept any item")
-    for value in find.match.values():
-        yield from _placeholders((*at, "match"), value)
+    for key in ("match", "state"):
+        yield from _placeholders((*at, key), getattr(find, key))
 
 
 def _feed(at: Place, feed: FeedSettings, document: ApiDocument) -> Problems:

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*([.-][a-z0-9_]+)*$", max_length=120)]
 
@@ -18,7 +18,12 @@ def _formula_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | Decimal) else value
 
 
-Formula = Annotated[str, BeforeValidator(_formula_text), StringConstraints(min_length=1, max_length=20_000)]
+Formula = Annotated[
+    str,
+    BeforeValidator(_formula_text),
+    StringConstraints(min_length=1, max_length=20_000),
+    WithJsonSchema({"type": ["string", "number", "boolean"], "minLength": 1, "x-type": "formula"}),
+]
 """Expression text; a leading `=` is allowed and has no meaning."""
 Duration = Annotated[str, StringConstraints(pattern=r"^\+?\d+(ms|s|m|h|d)$")]
 """Duration: `500ms`, `10s`, `5m`, `2h`, `3d`; a leading `+` reads as "from then"."""
@@ -46,10 +51,13 @@ class Kind(Part):
     """Common keys of every governance document."""
 
     kind: str
+    """The kind of the document."""
     name: Name
+    """The name of the document, unique among documents of its kind."""
     owner: Name | dict[Name, str] = ""
     """A role, or several roles with the part that each of them owns: `{finance: exceptions}`."""
     doc: str = ""
+    """Text for readers; it changes nothing."""
 
     def owners(self, part: str) -> list[str]:
         """Return the roles that own a part (`definition`, `exceptions`, ...); a single owner owns every part."""

@@ -14,12 +14,17 @@ from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Se
 
 
 class Caps(Part):
+    """Limits of the calls to a system."""
+
     concurrency: int = Field(default=4, ge=1, le=1000)
     """Maximum concurrent calls on this account, over all workers."""
 
 
 class Feed(Part):
+    """A list of the system that is polled."""
+
     every: Duration = "30s"
+    """Interval between two polls."""
 
 
 class CurrencyUnit(Part):
@@ -32,18 +37,27 @@ class CurrencyUnit(Part):
 
 
 class System(Kind):
+    """An external platform: its connector, its address, and how many calls it takes."""
+
     kind: Literal["system"] = "system"
     role: Literal[
         "product", "billing", "support", "erp", "crm", "identity", "analytics", "legacy", "bank", "tax"
     ]
+    """The part that the system plays in the company; operations may be named by it: `erp.invoice.post`."""
     connector: Name
     """An entry point of the group `counterfoil.connectors`; `external` if another integration executes the calls."""
     account: str = ""
+    """The vendor's id of our account, if the connector needs one."""
     url: Secret | Annotated[str, StringConstraints(pattern=r"^https?://")] = ""
+    """Base address of the system's API, or a reference to it."""
     settings: dict[str, Any] = {}
+    """Settings of the connector; its documentation lists them."""
     secrets: dict[Name, Secret] = {}
+    """Secrets of the connector, each by reference: `env:NAME` or `file:PATH`."""
     feeds: dict[Name, Feed] = {}
+    """Feeds of the connector that are polled, by name."""
     caps: Caps = Caps()
+    """Limits of the calls to this system."""
     stamps: Literal["days", "seconds", "milliseconds", "microseconds"] | None = None
     """Precision of the system's times; absent: as its connector declares."""
     currencies: dict[Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")], CurrencyUnit] = {}
@@ -84,17 +98,23 @@ class FieldSpec(Part):
     """One field of an object or contract. The short form is its type's name alone; `[type]` is a list."""
 
     type: FieldType = "object"
+    """The type of the field; with `enum` alone it is a string, with `items` a list."""
     system: Name | None = None
     """The system of record of this field if it differs from the object's."""
     enum: list[str] | None = None
+    """The allowed values."""
     final: list[str] | None = None
     """Values of an object's field that a record never leaves within one moment: `paid`, `void`, `deleted`."""
     fields: dict[str, Fields] | None = None
+    """The fields of an object, or of the items of a list."""
     items: Fields | None = None
+    """The type of a list's items."""
     pii: bool = False
+    """The field is personal data."""
     negative: bool | None = None
     """Money in the input of an operation may be negative. Absent: a negative amount is refused."""
     doc: str = ""
+    """Text for readers; it becomes the description in the JSON Schema."""
 
 
 FieldSpec.model_rebuild()
@@ -103,10 +123,13 @@ FieldMap = dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*\??$"
 
 
 class Object(Kind):
+    """A business object, its fields, and the system of record of each field."""
+
     kind: Literal["object"] = "object"
     system: Name
     """The system of record of the object: it alone creates canonical ids, and asserts every field without a `system`."""
     fields: FieldMap
+    """Field name to type; a trailing `?` makes the field optional."""
     sync: Name | None = None
     """The workflow that copies the object to a system without a Link to it."""
 
@@ -124,11 +147,13 @@ class Deprecated(Part):
     """Deprecation of a version. Nothing is refused after the sunset: a Case names every consumer that still uses it."""
 
     since: Day
+    """The day from which the version is deprecated."""
     sunset: Day | None = None
     """The first day on which no consumer should use it."""
     use: Name | None = None
     """The successor."""
     why: str = ""
+    """The reason."""
 
     @property
     def since_at(self) -> datetime:
@@ -157,15 +182,18 @@ class MeterList(Part):
     """The declared meters: the keys of a table, or the heads of an object."""
 
     table: Name | None = None
+    """The table whose first key column lists the meters."""
     object: Name | None = None
+    """The object whose heads are the meters."""
 
 
 class Metered(Part):
     """Marks an event as usage: usage is counted in batches, and no Run receives it."""
 
     subscription: str
+    """Data field of the subscription."""
     meter: str
-    """Data fields of the subscription and of the meter; the field of the meter lists the meters in its `enum`."""
+    """Data field of the meter; its `enum` lists the meters unless `meters` does."""
     past: Duration = "35d"
     """Maximum age of a usage event."""
     meters: MeterList | None = None
@@ -179,11 +207,14 @@ class Metered(Part):
     active: dict[str, list[str]] = {}
     """Fields of the object and their values with which it is entitled, at the time of usage."""
     starts: str | None = None
+    """Date or timestamp field of the object: usage before it is refused."""
     ends: str | None = None
-    """Date or timestamp fields of the object: usage before `starts`, or from `ends` on, is refused."""
+    """Date or timestamp field of the object: usage from it on is refused."""
 
 
 class Event(Kind):
+    """A fact that happened: `noun.past_verb.vN`."""
+
     kind: Literal["event"] = "event"
     object: Name | None = None
     """The object whose head this fact updates."""
@@ -192,34 +223,55 @@ class Event(Kind):
     sets: list[str] | None = None
     """The object's fields that the fact asserts; default: every data field that the object has."""
     data: FieldMap
+    """Field name to type of the event's data; a trailing `?` makes the field optional."""
     produced: Literal["mapping", "workflow", "counterfoil", "http"] = "mapping"
+    """The producer: a mapping, a workflow's `emit`, Counterfoil itself, or a sender over HTTP."""
     usage: Metered | None = None
     """Accepted only at POST /v1/usage."""
     deprecated: Deprecation | None = None
+    """Deprecation of this version: the reason, or the days and the successor."""
 
 
 class UndoCall(Part):
+    """One way to take a call back."""
+
     when: Formula | None = None
+    """The way is taken if this is true of the present observations; absent: always."""
     call: Name
+    """The operation that takes it back."""
     with_: dict[str, Template] = Field(default={}, alias="with")
+    """Its input; absent: fields of the same name from the result of the call, then from its input."""
 
 
 class Operation(Kind):
+    """An action of a system, `system.noun.verb`, with its protection against being executed twice."""
+
     kind: Literal["operation"] = "operation"
     system: Name
+    """The system that executes it."""
     input: FieldMap = {}
+    """Field name to type of the canonical input."""
     output: FieldMap = {}
-    repeat: Literal["key", "unique", "find", "blind", "read"]
+    """Field name to type of the canonical result."""
+    repeat: Literal["key", "unique", "find", "state", "blind", "read"]
+    """Protection against the same request sent twice. `key`: the system recognises our idempotency key. `unique`: it
+    refuses a second object with our id. `find`: a look-up finds our key. `state`: a look-up shows the state that the call
+    sets. `blind`: nothing shows the outcome. `read`: nothing is written."""
     horizon: Duration = "60s"
+    """Longest time after sending in which the request may still take effect."""
     retention: Duration | None = None
+    """Time for which the system remembers an idempotency key; needed with `repeat: key`."""
     timeout: Duration = "30s"
+    """Time for one call, including its answer."""
     undo: list[UndoCall] | None = None
+    """Calls that take it back; the first whose `when` is true is made."""
     irreversible: str | None = None
     """The reason why no undo exists."""
     negative: bool | None = None
     """Every amount of the input may be negative. False: none may, unless its field says so. Absent: as false, and
     `check` asks for it."""
     exposes: Literal["none", "read"] | dict[Literal["starts"], Name] = "none"
+    """What consumers may do with it: nothing, read it, or start a workflow."""
     object: Name | None = None
     """The object of an exposed input: an input field that the object also has asserts that field."""
     rate: Name | None = None
@@ -228,3 +280,4 @@ class Operation(Kind):
     """`connector`: a mapping renders the vendor's input. `identity`: the connector takes the canonical input
     unchanged. `external`: another integration executes the operation."""
     deprecated: Deprecation | None = None
+    """Deprecation of this version: the reason, or the days and the successor."""

@@ -18,19 +18,30 @@ class FoilRule(Part):
     opens when the effect is confirmed; formulas may read `input`, `result` and the Run's `event`."""
 
     event: Name | None = None
+    """The event that asserts the document; instead of `operation`."""
     operation: Name | None = None
+    """The operation that asserts the document; instead of `event`."""
     when: Formula | None = None
+    """The entry applies if this is true; absent: always."""
     key: Formula
+    """The match, and the id of the document."""
     legs: dict[Name, Formula]
     """Leg name to a Money formula."""
     due: Duration = "+2d"
+    """Time until the other side must show it."""
 
 
 class ObserveRule(Part):
+    """The observing side in its short form."""
+
     event: Name
+    """The event that shows the document."""
     when: Formula | None = None
+    """The entry applies if this is true; absent: always."""
     key: Formula
+    """The match, and the id of the document."""
     legs: dict[Name, Formula]
+    """Leg name to formula."""
 
 
 class LegForm(Part):
@@ -48,6 +59,7 @@ class DocumentRule(Part):
     """Formulas by which an event shows one document of a system, in its newest version."""
 
     event: Name | None = None
+    """The event that shows the document."""
     document: Formula | None = None
     """Id of the document in its own system. Default on the left: the key; on the right: the event's object."""
     key: Formula | None = None
@@ -55,6 +67,7 @@ class DocumentRule(Part):
     when: Formula | None = None
     """False: the event is about something else; a document that it has shown before is withdrawn."""
     legs: dict[Name, Formula] = {}
+    """Leg name to formula; a version without legs keeps those of the former one."""
     stands: Formula | None = None
     """False: the ledger holds no entry of it (draft, deleted, never posted). Default: true."""
     reverses: Formula | None = None
@@ -62,6 +75,7 @@ class DocumentRule(Part):
     names: Formula | None = None
     """Id, or list of ids, of documents of the other system that it names."""
     entity: Formula | None = None
+    """Its legal entity. It is compared, and is no part of the match."""
     effective: Formula | None = None
     """Document date. Default: the day on which the event took effect."""
 
@@ -77,7 +91,9 @@ class WithinRule(Part):
     """A match whose asserted total caps this document: its total, with all others of the match, is at most that."""
 
     reconciliation: Name
+    """The reconciliation of the match."""
     key: Formula
+    """The match whose total caps this document."""
     negate: bool = False
     """The document's total has the other sign than the total that caps it."""
 
@@ -87,8 +103,11 @@ class AssertRule(DocumentRule):
     and owed when the effect is confirmed; formulas may then read `input`, `event` and `run`."""
 
     operation: Name | None = None
+    """The operation whose effect asserts the document; instead of `event`."""
     due: Duration = "+2d"
+    """Time until the other side must show it."""
     within: list[WithinRule] = []
+    """Matches whose totals this document uses up."""
 
     @property
     def formulas(self) -> dict[str, Formula]:
@@ -114,19 +133,27 @@ class Reconciliation(Kind):
 
     kind: Literal["reconciliation"] = "reconciliation"
     object: Name
+    """The object that both sides are about."""
     left: Name
+    """The system that asserts the documents."""
     right: Name
+    """The system that must show them."""
     key: Formula | None = None
     """The match of both sides, where an entry has none of its own."""
     legs: dict[Name, LegForm] = {}
+    """Leg name to the agreement that it needs; a leg that is not named is a sum."""
     assert_: list[AssertRule] = Field(default=[], alias="assert")
+    """Events or operations by which the left system asserts documents."""
     foil: FoilRule | None = None
+    """Short form of a single `assert` whose document is the key."""
     observe: ObserveRule | list[DocumentRule]
+    """Events by which the right system shows documents; the short form is a single entry."""
     tolerance: int = Field(default=0, ge=0)
     """Minor units by which a leg may differ that `legs` does not name."""
     shape: Literal["1:1", "1:n", "n:1", "n:m"] = "1:1"
     """With 1:1 an observation that differs breaks the foil at once; with other shapes it fills the foil partly."""
     unmatched: Unmatched | None = None
+    """Treatment of documents of the right system that nothing asserts."""
     waive: Name | None = None
     """Approval policy for waivers, by amount. Without it, the owner of the Case decides."""
     pair: Name | None = None
@@ -154,6 +181,8 @@ class Reconciliation(Kind):
 
 
 class Role(Kind):
+    """A group of people and programs, and what they may do."""
+
     kind: Literal["role"] = "role"
     may: list[Annotated[str, StringConstraints(pattern=r"^[a-z]+:[a-z]+:[a-z]+$")]] = []
     """Permissions, `area:thing:action`."""
@@ -164,15 +193,20 @@ class Role(Kind):
 
 
 class Alert(Kind):
+    """A condition and its recipients. Not executed by this version."""
+
     kind: Literal["alert"] = "alert"
     when: Formula
+    """The condition."""
     to: list[Name]
+    """Roles that are informed."""
 
 
 class Evidence(Part):
     """Query for the records that show a control at work."""
 
     of: Literal["runs", "effects", "approvals", "foils", "cases", "events"]
+    """The records that are searched."""
     where: Formula
     """True for such a record; the formula reads it by its singular name: `approval.policy == 'credit'`."""
 
@@ -181,11 +215,15 @@ class Enforced(Part):
     """One document, step or rule that enforces a control."""
 
     workflow: Name | None = None
+    """The workflow that enforces it."""
     step: str | None = None
     """Id of a step of the workflow, or its place such as `check0` or `memo/refused/0`."""
     policy: Name | None = None
+    """The policy that enforces it."""
     reconciliation: Name | None = None
+    """The reconciliation that enforces it."""
     operation: Name | None = None
+    """The operation that enforces it."""
     check: str | None = None
     """A rule of `check`."""
 
@@ -205,13 +243,17 @@ Sentence = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 
 class Control(Kind):
+    """A control for auditors: the risk, the documents that enforce it, and the evidence."""
+
     kind: Literal["control"] = "control"
     risk: Sentence
     """The risk that the control covers."""
     assertion: Sentence
     """The statement that must be true to avoid the risk."""
     enforced_by: list[Enforced] = []
+    """Documents, steps and rules that enforce the control."""
     evidence: Evidence
+    """Query for the records that show the control at work."""
     frequency: Literal["continuous", "daily", "weekly", "monthly", "each_close", "quarterly", "yearly"]
     """Interval at which the owner reviews the evidence."""
 
@@ -223,9 +265,13 @@ class Parameter(Part):
     """A parameter of a pattern. The short form is its description only."""
 
     doc: str = ""
+    """Its purpose."""
     type: ParameterType = "any"
+    """The type of its values."""
     enum: list[Any] | None = None
+    """The allowed values."""
     default: Any = None
+    """The default value; without one the parameter is required."""
 
 
 class Pattern(Kind):
@@ -235,8 +281,11 @@ class Pattern(Kind):
     parameters: dict[
         Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)], str | Parameter
     ] = {}
+    """Parameters by name: a description, or the parameter in full."""
     body: dict[str, Any] | None = None
+    """The document that the pattern produces."""
     steps: list[Any] | None = None
+    """The steps that the pattern produces."""
 
     @model_validator(mode="after")
     def _one_form(self) -> Pattern:
@@ -246,9 +295,13 @@ class Pattern(Kind):
 
 
 class Test(Kind):
+    """Receipts, and what they must lead to. Not executed by this version."""
+
     kind: Literal["test"] = "test"
     given: list[dict[str, Any]]
+    """Receipts, in order."""
     expect: dict[str, Any]
+    """Expected events, effects and Cases."""
 
     @field_validator("given")
     @classmethod

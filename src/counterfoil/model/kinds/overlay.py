@@ -43,13 +43,20 @@ class OverlayChange(Part):
     """Changes of one document: mappings are merged key by key, every other value is replaced."""
 
     kind: str
+    """Kind of the changed document."""
     name: Name
+    """Name of the changed document."""
     set: dict[str, Any] = Field(min_length=1)
+    """Keys that differ here."""
     loosens: str | None = None
     """The reason, if the control is weaker here than elsewhere."""
 
 
 class Overlay(Kind):
+    """Differences of an environment, a region or a legal entity."""
+
     kind: Literal["overlay"] = "overlay"
     of: Place
+    """Scope of the differences."""
     changes: list[OverlayChange] = Field(min_length=1)
+    """The changed documents."""
