@@ -12,12 +12,16 @@ from tests.schemas.judge import judge
 MAX_PRINTED = 20
 """Faults printed with both schemas; the others are counted."""
 
+PAIRS_BETWEEN_LINES = 5_000
+
 
 def campaign(first: int, count: int) -> list[int]:
     """Judge `count` pairs and print the figures. Return the seeds with a fault."""
     began, failing = time.monotonic(), []
     figures: Counter[str] = Counter()
     for seed in range(first, first + count):
+        if seed > first and (seed - first) % PAIRS_BETWEEN_LINES == 0:
+            print(f"{seed - first:6} pairs, {len(failing)} with a fault", flush=True)
         case = draw_case(seed)
         judgement = judge(case, seed=seed)
         if judgement is None:
