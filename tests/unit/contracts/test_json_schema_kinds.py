@@ -157,3 +157,11 @@ def test_parts_that_a_branch_evaluates_by_unevaluated_are_evaluated(
     assert report.breaking is expected
     if expected:
         assert report.changes[0].example is not None
+
+
+def test_a_reference_to_a_circle_and_the_one_inside_it_mean_the_same() -> None:
+    circle = {"if": {"$ref": "#/$defs/one"}, "then": False}
+    outer = {"items": {"anyOf": [{"$ref": "#/$defs/one"}]}, "$defs": {"one": circle}}
+    plain = {"items": {"anyOf": [{"$ref": "#/$defs/one"}]}, "$defs": {"one": {"type": "string"}}}
+    report = compare_json_schema(outer, plain)
+    assert report.breaking or report.undecided

@@ -13,12 +13,12 @@ from counterfoil.contracts.json_parts import as_list, as_map
 from counterfoil.contracts.jsonschema.document import SchemaDocument
 
 
-def leads_back(document: SchemaDocument, schema: Any, target: Any) -> bool:
-    """Return true if `target`, applied to an instance, applies `schema` to the same instance."""
-    pending, visited = [target], set[int]()
+def leads_back(document: SchemaDocument, schema: Any) -> bool:
+    """Return true if a schema, applied to an instance, applies itself to the same instance."""
+    pending, visited = [schema], set[int]()
     while pending:
         node = pending.pop()
-        if node is schema:
+        if node is schema and visited:
             return True
         if isinstance(node, dict) and id(node) not in visited:
             visited.add(id(node))

@@ -21,7 +21,7 @@ class FormulaReader:
         self.nodes = nodes
         self.assert_formats = assert_formats
         self._memo: dict[tuple[int, str], Formula] = {}
-        self._circles: dict[tuple[int, int], bool] = {}
+        self._circles: dict[int, bool] = {}
 
     def formula(self, key: int, type_: str) -> Formula:
         formula = self._memo.get((key, type_))
@@ -67,15 +67,14 @@ class FormulaReader:
         target = document.resolve(ref)
         if target is None:
             return ("opaque", "$ref", ref)
-        if self._leads_back(document, schema, target):
+        if self._leads_back(document, target):
             return ("opaque", "circle", self.nodes.key(document, target))
         return lit(target)
 
-    def _leads_back(self, document: SchemaDocument, schema: dict[str, Any], target: Any) -> bool:
-        key = id(schema), id(target)
-        if key not in self._circles:
-            self._circles[key] = leads_back(document, schema, target)
-        return self._circles[key]
+    def _leads_back(self, document: SchemaDocument, target: Any) -> bool:
+        if id(target) not in self._circles:
+            self._circles[id(target)] = leads_back(document, target)
+        return self._circles[id(target)]
 
     def _combined(
         self, document: SchemaDocument, schema: dict[str, Any], lit: _Literals, type_: str
