@@ -1,4 +1,4 @@
-"""The long fault campaigns: `python -m tests.campaign --seeds N --kills N`.
+"""The long campaigns: `python -m tests.campaign --seeds N --kills N --pairs N`.
 
 `--seeds` runs the simulator on all cores (tests/simulate/campaign.py). A failing seed is shrunk and printed.
 
@@ -6,7 +6,9 @@
 kills passes. Later rounds draw points, second points during the recovery, and moments from the seed. Most rounds use the
 fast company, on both stores with one to three workers (tests/crash/campaign.py); every twentieth uses the real systems.
 
-The exit code is 1 if an invariant was violated. `--seed` and `--first` repeat a round.
+`--pairs` compares random pairs of JSON Schemas and judges the verdicts by brute force (tests/schemas).
+
+The exit code is 1 if an invariant was violated or a verdict was wrong. `--seed` and `--first` repeat a round.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from tests.crash import campaign as crash_campaign
 from tests.crash import crew
 from tests.crash.points import sure
 from tests.crash.rounds import NOT_OF_A_CREDIT, Life, Played
+from tests.schemas import campaign as pairs
 from tests.simulate import campaign as seeds
 
 ROUNDS_PER_COMPANY = 100
@@ -122,6 +125,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     parser.add_argument("--seeds", type=int, default=0, help="runs of the simulator")
     parser.add_argument("--kills", type=int, default=100, help="rounds of the kill campaign")
+    parser.add_argument("--pairs", type=int, default=0, help="random pairs of JSON Schemas")
     parser.add_argument(
         "--real", type=int, help="number of these rounds on the real systems; default: one in 20"
     )
@@ -130,8 +134,9 @@ def main() -> int:
     parser.add_argument("--companies", type=int, default=2, help="companies that run in parallel")
     options = parser.parse_args()
     failing = seeds.campaign(options.first, options.seeds, os.cpu_count() or 1) if options.seeds else []
+    wrong = pairs.campaign(options.first, options.pairs) if options.pairs else []
     violated = kills(options) if options.kills else 0
-    return 1 if failing or violated else 0
+    return 1 if failing or wrong or violated else 0
 
 
 def kills(options: argparse.Namespace) -> int:

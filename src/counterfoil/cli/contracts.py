@@ -8,16 +8,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
-from counterfoil.cli import contract_changes
-from counterfoil.cli.contract_changes import JudgedChange
+from counterfoil.cli.contract_reports.changes import JudgedChange
+from counterfoil.cli.contract_reports.lines import RevisionLines
+from counterfoil.cli.contract_reports.summary import Comparison
+from counterfoil.cli.contract_sources import STDIN, file_of, read_source
 from counterfoil.cli.failure import CommandFailed
-from counterfoil.cli.output import Format, FormatOption, say, write_findings, write_json
+from counterfoil.cli.output import Format, FormatOption, complain, say, write_findings, write_json
 from counterfoil.core.finding import Finding
 
 if TYPE_CHECKING:
+    from counterfoil.contracts.overrides import Overrides
     from counterfoil.contracts.report import Change, Direction, Report
 
 contracts = typer.Typer(help="Contracts: JSON Schema, OpenAPI and AsyncAPI.", no_args_is_help=True)
@@ -46,6 +48,8 @@ class DiffFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
     MARKDOWN = "markdown"
+    GITHUB = "github"
+    JUNIT = "junit"
 
 
 class UndecidedChanges(StrEnum):
@@ -55,8 +59,11 @@ class UndecidedChanges(StrEnum):
 
 @contracts.command("diff")
 def diff(
-    base: Annotated[Path, typer.Argument(help="The old version: a JSON or YAML file.")],
-    revision: Annotated[Path, typer.Argument(help="The new version.")],
+    base: Annotated[
+        str,
+        typer.Argument(help="The old version: a JSON or YAML file, a URL, REV:PATH of Git, or - for stdin."),
+    ],
+    revision: Annotated[str, typer.Argument(help="The new version, from the same sources.")],
     kind: Annotated[
         DescriptionKind | None, typer.Option(help="Kind of the files; detected if absent.")
     ] = None,
@@ -81,7 +88,7 @@ def diff(
     revision_prefix: Annotated[str, typer.Option(help="Prefix of the paths of REVISION to ignore.")] = "",
     breaking_only: Annotated[bool, typer.Option(help="Show breaking changes only.")] = False,
     format: Annotated[
-        DiffFormat, typer.Option("--format", help="Output format: text, json or markdown.")
+        DiffFormat, typer.Option("--format", help="Output format: text, json, markdown, github or junit.")
     ] = DiffFormat.TEXT,
 ) -> None:
     """Compare two versions of a contract.
@@ -91,62 +98,64 @@ def diff(
     """
     from counterfoil.contracts.load import UnreadableDescription, read
     from counterfoil.contracts.openapi.reads import InvalidReads
-    from counterfoil.contracts.overrides import InvalidOverrides, Overrides, read_overrides
 
     selected = profile or (ProfileName.CONSUMER if reads is not None else ProfileName.STANDARD)
     if reads is not None and selected is not ProfileName.CONSUMER:
         raise CommandFailed(f"--reads works with --profile consumer only, not with {selected}.")
+    if base == revision == STDIN:
+        raise CommandFailed("Only one of BASE and REVISION can be standard input.")
     try:
-        old, new = (
-            _without_prefix(_load(base), base_prefix),
-            _without_prefix(_load(revision), revision_prefix),
-        )
+        (_, old), (data, new) = read_source(base), read_source(revision)
+        old, new = _without_prefix(old, base_prefix), _without_prefix(new, revision_prefix)
         declared = read(reads) if reads is not None else None
-        own = read_overrides(read(overrides)) if overrides is not None else Overrides()
-        kinds = {kind or _detect_kind(old, base), kind or _detect_kind(new, revision)}
-        if len(kinds) > 1:
-            raise CommandFailed(f"{base} and {revision} are of different kinds: {', '.join(sorted(kinds))}.")
-        both = kinds.pop()
+        own = _overrides(overrides)
+        both = kind or _common_kind((base, old), (revision, new))
         changes = list(_changes(both, old, new, selected, direction, declared))
     except InvalidReads as error:
         raise CommandFailed(f"{reads}: {error}") from error
-    except InvalidOverrides as error:
-        raise CommandFailed(f"{overrides}: {error}") from error
     except UnreadableDescription as error:
         raise CommandFailed(str(error)) from error
     today = datetime.now(UTC).date()
-    judged = [JudgedChange(way, *own.judge(change, today)) for way, change in changes]
-    header = {"kind": both, "profile": selected, "direction": direction}
-    _write(judged, header, format, breaking_only=breaking_only)
-    for entry in own.unused((change for _, change in changes), today):
-        typer.echo(
-            f"{overrides}: no change is accepted by {entry.fingerprint or entry.rule} any more", err=True
-        )
-    if is_breaking(judged) or (undecided is UndecidedChanges.BREAK and is_undecided(judged)):
+    comparison = Comparison(
+        changes=[JudgedChange(way, *own.judge(change, today)) for way, change in changes],
+        kind=both, profile=selected, direction=direction, base=base, revision=revision,
+        expired=own.expired(today), unused=own.unused((change for _, change in changes), today),
+        breaking_only=breaking_only, undecided_breaks=undecided is UndecidedChanges.BREAK,
+    )  # fmt: skip
+    _write(comparison, format, RevisionLines(data, revision_prefix))
+    for note in comparison.notes:
+        complain(f"{overrides}: {note}")
+    if comparison.breaking or (comparison.undecided_breaks and comparison.undecided):
         raise typer.Exit(1)
 
 
-def _write(
-    judged: list[JudgedChange], header: dict[str, Any], format: DiffFormat, *, breaking_only: bool
-) -> None:
-    if format is DiffFormat.JSON:
-        rows = [_json(item) for item in judged if item.change.breaking or not breaking_only]
-        verdicts = {"breaking": is_breaking(judged), "undecided": is_undecided(judged)}
-        write_json({**header, **verdicts, "changes": rows})
-        return
-    lines = contract_changes.markdown if format is DiffFormat.MARKDOWN else contract_changes.text
-    what = f"{header['kind']}, profile {header['profile']}, {header['direction']}"
-    several = header["direction"] is DirectionName.FULL
-    for line in lines(judged, what, several=several, only_breaking=breaking_only):
+def _overrides(path: Path | None) -> Overrides:
+    from counterfoil.contracts.load import read
+    from counterfoil.contracts.overrides import InvalidOverrides, Overrides, read_overrides
+
+    try:
+        return read_overrides(read(path)) if path is not None else Overrides()
+    except InvalidOverrides as error:
+        raise CommandFailed(f"{path}: {error}") from error
+
+
+def _write(comparison: Comparison, format: DiffFormat, lines: RevisionLines) -> None:
+    from counterfoil.cli.contract_reports import github, json_report, junit, markdown, text
+
+    match format:
+        case DiffFormat.JSON:
+            write_json(json_report.json_report(comparison))
+            return
+        case DiffFormat.GITHUB:
+            output = github.github(comparison, file_of(comparison.revision), lines)
+        case DiffFormat.JUNIT:
+            output = junit.junit(comparison)
+        case DiffFormat.MARKDOWN:
+            output = markdown.markdown(comparison)
+        case DiffFormat.TEXT:
+            output = text.text(comparison)
+    for line in output:
         say(line)
-
-
-def is_breaking(judged: list[JudgedChange]) -> bool:
-    return any(item.change.breaking for item in judged)
-
-
-def is_undecided(judged: list[JudgedChange]) -> bool:
-    return any(not item.change.decided and not item.accepted for item in judged)
 
 
 def _without_prefix(description: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -157,13 +166,16 @@ def _without_prefix(description: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {**description, "paths": {str(path).removeprefix(prefix): item for path, item in paths.items()}}
 
 
-def _load(path: Path) -> Any:
-    from counterfoil.contracts.load import load
+def _common_kind(base: tuple[str, Any], revision: tuple[str, Any]) -> DescriptionKind:
+    kinds = {_detect_kind(description, name) for name, description in (base, revision)}
+    if len(kinds) > 1:
+        raise CommandFailed(
+            f"{base[0]} and {revision[0]} are of different kinds: {', '.join(sorted(kinds))}."
+        )
+    return kinds.pop()
 
-    return load(path)
 
-
-def _detect_kind(description: dict[str, Any], path: Path) -> DescriptionKind:
+def _detect_kind(description: dict[str, Any], path: str) -> DescriptionKind:
     if "openapi" in description or "swagger" in description:
         return DescriptionKind.OPENAPI
     if "asyncapi" in description:
@@ -216,20 +228,6 @@ def _compare(
     first, second = (old, new) if way == "backward" else (new, old)
     compare = compare_openapi if kind is DescriptionKind.OPENAPI else compare_asyncapi
     return compare(first, second, profile.value, reads=declared)
-
-
-def _json(item: JudgedChange) -> dict[str, Any]:
-    change = item.change
-    row = {
-        "rule": change.rule, "where": change.where, "direction": item.way, "breaking": change.breaking,
-        "decided": change.decided, "users": change.users, "used_by": list(change.used_by), "message": change.message,
-        "fingerprint": change.fingerprint,
-    }  # fmt: skip
-    if item.accepted:
-        row["accepted"] = item.accepted
-    if change.example is not msgspec.UNSET:
-        row["example"] = change.example
-    return row
 
 
 @contracts.command("lint")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import yaml  # type: ignore[import-untyped]
 from yaml.composer import Composer, ComposerError  # type: ignore[import-untyped]
@@ -38,6 +38,19 @@ _NAMED = frozenset(
      "pathItems", "replies", "correlationIds")
 )  # fmt: skip
 """Keywords whose content has names as keys."""
+
+
+class NeighbourFiles(Protocol):
+    """Files next to a description: of its folder, or of the same revision of a repository."""
+
+    def locate(self, reference: str, user: str) -> str | None:
+        """Return the name of the file that a reference in the file `user` means, `""` for the description itself.
+
+        None if there is no such file, or if it is outside the folder.
+        """
+        ...
+
+    def read(self, name: str) -> Any: ...
 
 
 class UnreadableDescription(ValueError):
@@ -108,14 +121,23 @@ class _RepeatedAnchors(Composer, _Yaml):  # type: ignore[misc]
 
 def load(path: Path) -> dict[str, Any]:
     """Return a description, with the files that it refers to under `x-files`. Raises `UnreadableDescription`."""
-    root = read(path)
+    return bundle(read(path), str(path), _Folder(path))
+
+
+def bundle(root: Any, name: str, files: NeighbourFiles | None) -> dict[str, Any]:
+    """Return a description with the files that it refers to under `x-files`; without `files` as it is.
+
+    Raises `UnreadableDescription` with `name` in front.
+    """
     if not isinstance(root, dict):
-        raise UnreadableDescription(f"{path}: a description must be an object")
+        raise UnreadableDescription(f"{name}: a description must be an object")
+    if files is None:
+        return root
     try:
         has_files = any(not reference.startswith("#") for reference in references(root))
     except UnicodeDecodeError:
         has_files = False
-    return _Bundle(path).of(root) if has_files else root
+    return _Bundle(name, files).of(root) if has_files else root
 
 
 def read(path: Path) -> Any:
@@ -218,51 +240,70 @@ def _count_values(value: Any, counts: dict[int, int], ancestors: set[int], depth
     return counts[id(value)]
 
 
+class _Folder:
+    """Files in the folder of a description and below it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.resolve()
+        self._folder = self._path.parent
+
+    def locate(self, reference: str, user: str) -> str | None:
+        path = ((self._folder / user).parent if user else self._folder) / reference
+        path = path.resolve()
+        if path == self._path:
+            return ""
+        if not path.is_relative_to(self._folder) or not path.is_file():
+            return None
+        return path.relative_to(self._folder).as_posix()
+
+    def read(self, name: str) -> Any:
+        return read(self._folder / name)
+
+
 class _Bundle:
     """A description and the files next to it as one document: their references point into `x-files`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._folder = path.resolve().parent
+    def __init__(self, name: str, files: NeighbourFiles) -> None:
+        self._name = name
+        self._neighbours = files
         self._files: dict[str, Any] = {}
 
     def of(self, root: dict[str, Any]) -> dict[str, Any]:
-        bundled: dict[str, Any] = self._rewrite(root, self._folder, "")
+        bundled: dict[str, Any] = self._rewrite(root, "")
         if self._files:
             bundled[FILES_KEY] = self._files
         return bundled
 
-    def _rewrite(self, node: Any, folder: Path, inside: str, *, names: bool = False) -> Any:
+    def _rewrite(self, node: Any, inside: str, *, names: bool = False) -> Any:
         """Return a part with its references into this document. `names`: its keys are names, not keywords."""
         if isinstance(node, list):
-            return [self._rewrite(item, folder, inside) for item in node]
+            return [self._rewrite(item, inside) for item in node]
         if not isinstance(node, dict):
             return node
         rewritten = {}
         for key, value in node.items():
             if key == "$ref" and isinstance(value, str):
-                rewritten[key] = self._reference(value, folder, inside)
+                rewritten[key] = self._reference(value, inside)
             elif key in _VALUES and not names:
                 rewritten[key] = value
             else:
-                rewritten[key] = self._rewrite(value, folder, inside, names=key in _NAMED and not names)
+                rewritten[key] = self._rewrite(value, inside, names=key in _NAMED and not names)
         return rewritten
 
-    def _reference(self, reference: str, folder: Path, inside: str) -> str:
+    def _reference(self, reference: str, inside: str) -> str:
         place, _, pointer = reference.partition("#")
         if not place:
             return f"#/{FILES_KEY}/{escape(inside)}{pointer}" if inside else reference
         if "://" in place:
             return reference  # never fetched; the comparison reports it as unresolved, as a missing file
-        path = (folder / place).resolve()
-        if path == self._path.resolve():
-            return f"#{pointer}"
-        if not path.is_relative_to(self._folder) or not path.is_file():
+        name = self._neighbours.locate(place, inside)
+        if name is None:
             return reference
-        name = path.relative_to(self._folder).as_posix()
+        if not name:
+            return f"#{pointer}"
         if name not in self._files:
             if len(self._files) >= MAX_FILES:
-                raise UnreadableDescription(f"{self._path}: refers to more than {MAX_FILES} files")
+                raise UnreadableDescription(f"{self._name}: refers to more than {MAX_FILES} files")
             self._files[name] = {}
-            self._files[name] = self._rewrite(read(path), path.parent, name)
+            self._files[name] = self._rewrite(self._neighbours.read(name), name)
         return f"#/{FILES_KEY}/{escape(name)}{pointer}"

@@ -36,11 +36,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Number of places of the description that use the changed component."""
     used_by: tuple[str, ...] = ()
     """Operations that reach the changed place, by method and path: `GET /orders/{id}`."""
+    identity: str = ""
+    """Text that tells it from other changes of the rule where place and message depend on the order of the files."""
 
     @property
     def fingerprint(self) -> str:
-        """Short identifier that stays equal while rule, place and message do."""
-        text = "\n".join((self.rule, self.where, self.message))
+        """Short identifier that stays equal while rule, place and effect do, whatever the order in the files."""
+        text = "\n".join((self.rule, self.identity or f"{self.where}\n{self.message}"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 

@@ -102,3 +102,66 @@ def test_a_yaml_anchor_may_be_set_again() -> None:
         "c": parse(b"[2.50]"),
         "d": parse(b"[2.50]"),
     }
+
+
+@pytest.mark.parametrize("draft", ["4", "7", "2019-09", "2020-12"])
+@pytest.mark.parametrize(
+    "circle",
+    [
+        {"not": {"$ref": "#"}},
+        {"oneOf": [{"$ref": "#"}, {}]},
+        {"anyOf": [{"not": {"$ref": "#"}}, {"minimum": 1}]},
+        {"allOf": [{"$ref": "#/definitions/a"}], "definitions": {"a": {"not": {"$ref": "#"}}}},
+        {"dependencies": {"a": {"not": {"$ref": "#"}}}},
+    ],
+)
+def test_a_schema_that_leads_back_to_itself_is_never_called_compatible(draft: Any, circle: Any) -> None:
+    for pair in (
+        (True if draft != "4" else {}, circle),
+        ({"minLength": 1}, circle),
+        (circle, {"minLength": 1}),
+    ):
+        report = compare_json_schema(*pair, dialect=draft)
+        assert report.breaking or report.undecided
+        assert all(change.breaking or not change.decided for change in report.changes if change.where == "")
+    assert compare_json_schema(circle, {**circle, "title": "the same"}, dialect=draft).breaking is False
+
+
+def test_a_reference_to_a_smaller_instance_is_decided() -> None:
+    tree = {"type": "object", "additionalProperties": {"$ref": "#"}}
+    report = compare_json_schema(tree, {**tree, "maxProperties": 3})
+    assert (report.breaking, report.undecided) == (True, False)
+
+
+@pytest.mark.parametrize("draft", ["2019-09", "2020-12"])
+def test_unevaluated_items_beside_contained_ones_are_undecided_or_proved(draft: Any) -> None:
+    old = {"unevaluatedItems": {"type": "string"}, "contains": {"maximum": 1}}
+    report = compare_json_schema(old, {"unevaluatedItems": {"type": "string"}}, dialect=draft)
+    assert report.breaking or report.undecided
+
+
+@pytest.mark.parametrize("keyword", ["if", "then", "else", "dependentSchemas"])
+@pytest.mark.parametrize(
+    ("word", "instance"), [("unevaluatedProperties", {"a": 1}), ("unevaluatedItems", [1])]
+)
+def test_parts_that_a_branch_evaluates_by_unevaluated_are_evaluated(
+    keyword: str, word: str, instance: Any
+) -> None:
+    branch = {keyword: {word: True}}
+    if keyword in ("then", "else"):
+        branch["if"] = keyword == "then"
+    if keyword == "dependentSchemas":
+        branch = {keyword: {"a": {word: True}}}
+    report = compare_json_schema({**branch, word: False}, {"not": {"const": instance}})
+    expected = keyword != "dependentSchemas" or word == "unevaluatedProperties"
+    assert report.breaking is expected
+    if expected:
+        assert report.changes[0].example is not None
+
+
+def test_a_reference_to_a_circle_and_the_one_inside_it_mean_the_same() -> None:
+    circle = {"if": {"$ref": "#/$defs/one"}, "then": False}
+    outer = {"items": {"anyOf": [{"$ref": "#/$defs/one"}]}, "$defs": {"one": circle}}
+    plain = {"items": {"anyOf": [{"$ref": "#/$defs/one"}]}, "$defs": {"one": {"type": "string"}}}
+    report = compare_json_schema(outer, plain)
+    assert report.breaking or report.undecided

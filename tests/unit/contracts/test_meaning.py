@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import jsonschema_rs
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from counterfoil.contracts import compare_json_schema
 from counterfoil.contracts.jsonschema.inclusion import included
+from counterfoil.contracts.report import Change, Report
+from tests.schemas.draws import SchemaCase, draw_case
+from tests.schemas.judge import judge as judge_by_force
 
 NAMES = st.sampled_from(["a", "b", "ab"])
 SCALARS = st.sampled_from(
@@ -148,3 +153,48 @@ def test_every_example_holds_and_nothing_that_breaks_is_missed(
 @given(SCHEMAS)
 def test_a_schema_has_no_changes_against_itself(schema: Any) -> None:
     assert compare_json_schema(schema, msgspec.json.decode(msgspec.json.encode(schema)), "full").changes == []
+
+
+SLICE = 150
+"""Pairs of one test; `make campaign` judges 50,000."""
+
+
+@pytest.mark.parametrize("first", range(0, 4 * SLICE, SLICE))
+def test_no_verdict_is_contradicted_by_any_instance_of_the_bounded_set(first: int) -> None:
+    verdicts: Counter[str] = Counter()
+    for seed in range(first, first + SLICE):
+        case = draw_case(seed)
+        judgement = judge_by_force(case, seed=seed)
+        if judgement is not None:
+            assert not judgement.faults, (seed, case)
+            assert not judgement.unproven, (seed, case)
+            verdicts[judgement.verdict] += 1
+    assert verdicts["breaking"] > 0.1 * SLICE
+    assert verdicts["compatible"] > 0.5 * SLICE
+    assert verdicts["undecided"] < 0.05 * SLICE
+
+
+@pytest.mark.parametrize(
+    ("verdict", "has_faults", "is_unproven"),
+    [
+        (Report([]), True, False),
+        (Report([Change(rule="r", where="", breaking=True, message="m", example="long")]), True, False),
+        (Report([Change(rule="r", where="", breaking=True, message="m", example="ab")]), False, False),
+        (Report([Change(rule="r", where="", breaking=False, message="m", decided=False)]), False, False),
+    ],
+)
+def test_the_judge_finds_a_missed_break_and_a_wrong_example(
+    verdict: Report, has_faults: bool, is_unproven: bool
+) -> None:
+    case = SchemaCase("7", "backward", {"maxLength": 2}, {"maxLength": 1})
+    judgement = judge_by_force(case, compare=lambda *_: verdict)
+    assert judgement is not None
+    assert (bool(judgement.faults), judgement.unproven) == (has_faults, is_unproven)
+
+
+def test_the_judge_finds_a_break_without_a_witness() -> None:
+    broken = Report([Change(rule="r", where="", breaking=True, message="m")])
+    case = SchemaCase("7", "backward", {"maxLength": 2}, {"maxLength": 3})
+    judgement = judge_by_force(case, compare=lambda *_: broken)
+    assert judgement is not None
+    assert judgement.unproven

@@ -13,6 +13,7 @@ from typing import Any
 
 from counterfoil.contracts.asyncapi.compare import AsyncApiComparison
 from counterfoil.contracts.asyncapi.context import AsyncApiContext
+from counterfoil.contracts.fingerprints import with_identities
 from counterfoil.contracts.openapi.reads import DeclaredUse, message_uses
 from counterfoil.contracts.report import PROFILES, Profile, Report
 
@@ -45,7 +46,7 @@ def compare_asyncapi(
     context = AsyncApiContext(old, new, profile, today or datetime.now(UTC).date(), declared)
     if old != new:
         AsyncApiComparison(context).run()
-    return Report(context.findings.changes())
+    return Report(with_identities(context.findings.changes(), new))
 
 
 __all__ = ["compare_asyncapi"]

@@ -6,11 +6,13 @@ now was rejected before. The instance becomes the example, after a validator che
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
+from counterfoil.contracts.fingerprints import digest, stable_place
 from counterfoil.contracts.json_parts import pointer, unescape
 from counterfoil.contracts.jsonschema.differences import DifferenceWalk, Path, SchemaDifference
 from counterfoil.contracts.jsonschema.document import Dialect, SchemaDocument, stated_dialect
@@ -27,6 +29,8 @@ _INNER_SUBJECTS = frozenset(
     ["property-added", "property-removed", "pattern-property", "item", "additional-properties", "additional-items"]
 )  # fmt: skip
 """Subjects whose parts are schemas of a part of the instance, so the whole schema does not apply to it."""
+_POSITION = re.compile(r"/\d+$")
+"""Position of the first new branch in the place of changed branches."""
 
 
 def compare_json_schema(
@@ -115,6 +119,17 @@ class _SchemaComparison:
         yield Change(rule="instance-refused", where=where, breaking=True, message=message, example=example)
 
     def change(self, difference: SchemaDifference, overall: dict[str, Inclusion]) -> Change:
+        """Return the change for a difference. Its identity is the difference and the effect, in one order."""
+        change = self.judge(difference, overall)
+        branches = difference.subject in ("all-of", "any-of", "one-of")
+        old, new = difference.old, difference.new
+        side, root = (old, self.pair.left.root) if old.present else (new, self.pair.right.root)
+        place = stable_place(_POSITION.sub("", side.where) if branches else side.where, root)
+        effect = change.message.removeprefix(_about(difference))
+        identity = "\n".join((place, digest(old.part), digest(new.part), effect))
+        return msgspec.structs.replace(change, identity=identity)
+
+    def judge(self, difference: SchemaDifference, overall: dict[str, Inclusion]) -> Change:
         subject = difference.subject
         where = difference.new.where if difference.new.present else difference.old.where
         if subject == "annotation":

@@ -42,11 +42,17 @@ def evaluate(
     document: SchemaDocument, schema: Any, lit: Literals, type_: str, ancestors: frozenset[int] = frozenset()
 ) -> list[Evaluation]:
     """Return all answers for instances of one type, object or array. Raises UndecidedEvaluation."""
-    if not isinstance(schema, dict) or id(schema) in ancestors:
+    if not isinstance(schema, dict):
         return [Evaluation()]
+    if id(schema) in ancestors:
+        raise UndecidedEvaluation  # a schema that leads back to itself has no meaning
     ancestors |= {id(schema)}
     if "$dynamicRef" in schema or "$recursiveRef" in schema:
         raise UndecidedEvaluation
+
+    def inner(part: Any) -> list[Evaluation]:
+        return _close(part, evaluate(document, part, lit, type_, ancestors), type_)
+
     factors = [[_own_names(schema) if type_ == "object" else _own_items(document, schema)]]
     conjuncts = list(as_list(schema.get("allOf")))
     if "$ref" in schema:
@@ -54,15 +60,13 @@ def evaluate(
         if target is None:
             raise UndecidedEvaluation
         conjuncts.append(target)
-    factors += [_close(part, evaluate(document, part, lit, type_, ancestors), type_) for part in conjuncts]
+    factors += [inner(part) for part in conjuncts]
     for name in ("anyOf", "oneOf"):
         for part in as_list(schema.get(name)):
-            inner = _close(part, evaluate(document, part, lit, type_, ancestors), type_)
-            factors.append(_when(lit(part), inner))
+            factors.append(_when(lit(part), inner(part)))
     if "if" in schema and isinstance(schema["if"], dict | bool):
-        condition_answers = evaluate(document, schema["if"], lit, type_, ancestors)
-        then = evaluate(document, schema.get("then", True), lit, type_, ancestors)
-        other = evaluate(document, schema.get("else", True), lit, type_, ancestors)
+        condition_answers = inner(schema["if"])
+        then, other = inner(schema.get("then", True)), inner(schema.get("else", True))
         if not all(part.empty() for part in (*condition_answers, *then, *other)):
             condition = lit(schema["if"])
             factors.append(
@@ -71,7 +75,7 @@ def evaluate(
             )
     if type_ == "object":
         for name, part in as_map(schema.get("dependentSchemas")).items():
-            factors.append(_when(("required", name), evaluate(document, part, lit, type_, ancestors)))
+            factors.append(_when(("required", name), inner(part)))
     return _product(factors)
 
 
@@ -85,9 +89,9 @@ def _own_names(schema: dict[str, Any]) -> Evaluation:
 
 def _own_items(document: SchemaDocument, schema: dict[str, Any]) -> Evaluation:
     items = schema.get("items")
+    if "contains" in schema:
+        raise UndecidedEvaluation  # validators evaluate contained items in 2019-09 too, where they should not
     if document.draft >= 2020:
-        if "contains" in schema:
-            raise UndecidedEvaluation
         return Evaluation(items=len(as_list(schema.get("prefixItems"))), everything="items" in schema)
     if isinstance(items, list):
         return Evaluation(items=len(items), everything="additionalItems" in schema)

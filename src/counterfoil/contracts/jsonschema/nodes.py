@@ -16,6 +16,10 @@ IGNORED_KEYWORDS = frozenset(
      "discriminator", "contentEncoding", "contentMediaType", "contentSchema"]
 )  # fmt: skip
 _VALUES = frozenset(["enum", "const"])
+_SETS = frozenset(["enum", "required", "type"])
+"""Keywords whose values have neither order nor number."""
+_BRANCHES = frozenset(["allOf", "anyOf", "oneOf"])
+"""Keywords whose schemas have no order."""
 
 
 class PartCondition(NamedTuple):
@@ -91,6 +95,8 @@ class Nodes:
                         part = document.absolute(part, value)
                         refs.add(part)
                     inner = "data" if name in _VALUES else "map" if name in MAPS else "schema"
+                    if isinstance(part, list) and name in _SETS | _BRANCHES:
+                        inner = "set" if name in _SETS else "branches"
                     if not isinstance(part, dict | list):
                         inner = "data"
                 else:
@@ -101,11 +107,16 @@ class Nodes:
                 depends |= self._about[number][1]
             text = (mode == "schema", frozenset(parts))
         elif isinstance(value, list):
-            numbers = [self._text(part, mode, document) for part in value]
+            of = {"set": "data", "branches": "schema"}.get(mode, mode)
+            numbers = [self._text(part, of, document) for part in value]
             for number in numbers:
                 refs |= self._about[number][0]
                 depends |= self._about[number][1]
-            text = tuple(numbers)
+            text = (
+                frozenset(numbers)
+                if mode == "set"
+                else tuple(sorted(numbers) if mode == "branches" else numbers)
+            )
         else:
             kind = "boolean" if isinstance(value, bool) else "value"
             text = (kind, value)

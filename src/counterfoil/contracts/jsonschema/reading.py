@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from counterfoil.contracts.json_parts import as_map
+from counterfoil.contracts.jsonschema.circles import leads_back
 from counterfoil.contracts.jsonschema.document import SchemaDocument
 from counterfoil.contracts.jsonschema.evaluation import UndecidedEvaluation, evaluate
 from counterfoil.contracts.jsonschema.examples import checks_format
@@ -20,6 +21,7 @@ class FormulaReader:
         self.nodes = nodes
         self.assert_formats = assert_formats
         self._memo: dict[tuple[int, str], Formula] = {}
+        self._circles: dict[int, bool] = {}
 
     def formula(self, key: int, type_: str) -> Formula:
         formula = self._memo.get((key, type_))
@@ -65,7 +67,14 @@ class FormulaReader:
         target = document.resolve(ref)
         if target is None:
             return ("opaque", "$ref", ref)
+        if self._leads_back(document, target):
+            return ("opaque", "circle", self.nodes.key(document, target))
         return lit(target)
+
+    def _leads_back(self, document: SchemaDocument, target: Any) -> bool:
+        if id(target) not in self._circles:
+            self._circles[id(target)] = leads_back(document, target)
+        return self._circles[id(target)]
 
     def _combined(
         self, document: SchemaDocument, schema: dict[str, Any], lit: _Literals, type_: str

@@ -17,14 +17,20 @@ def places(text: str, paths: Iterable[Path]) -> dict[Path, tuple[int, int]]:
 
     A missing part takes the place of the nearest enclosing part. Empty if the text cannot be read.
     """
+    root = compose(text)
+    return {} if root is None else {path: place(root, path) for path in paths}
+
+
+def compose(text: str) -> Any:
+    """Return the nodes of a text with their marks; None if it is empty or cannot be read."""
     try:
-        root = yaml.compose(text, Loader=_Loader)
+        return yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError:
-        return {}
-    return {path: _place(root, path) for path in paths}
+        return None
 
 
-def _place(node: Any, path: Path) -> tuple[int, int]:
+def place(node: Any, path: Path) -> tuple[int, int]:
+    """Return line and column, both from 1, of a part below a node, or of the nearest part around it."""
     mark = node.start_mark if node is not None else None
     for part in path:
         if isinstance(node, yaml.MappingNode):

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from counterfoil.contracts.fingerprints import with_identities
 from counterfoil.contracts.openapi.compare import SIDES, OpenApiComparison
 from counterfoil.contracts.openapi.context import ComparisonContext
 from counterfoil.contracts.openapi.reads import DeclaredUse, InvalidReads, operation_uses
@@ -49,7 +50,7 @@ def compare_openapi(
     )
     if old is not new:
         OpenApiComparison(context).run()
-    return Report(_with_users(context, context.findings.changes()))
+    return Report(with_identities(_with_users(context, context.findings.changes()), context.new.root))
 
 
 def _with_users(context: ComparisonContext, changes: list[Change]) -> list[Change]:
