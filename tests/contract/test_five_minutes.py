@@ -66,7 +66,7 @@ def sign_in(url: str, email: str, password: str) -> tuple[int, str]:
         return answer.status_code, client.get("/foils").text
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_new_user_gets_to_a_matched_counterfoil(shell: Shell, tmp_path: Path) -> None:
     text, ports = with_free_ports(PAGE)
     url = f"http://127.0.0.1:{ports['8080']}"

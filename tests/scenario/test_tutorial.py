@@ -40,7 +40,7 @@ def page() -> str:
     return text
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_the_tutorial_runs_as_written(shell: Shell, tmp_path: Path) -> None:
     text = page()
     blocks = BLOCK.findall(text)
