@@ -8,10 +8,10 @@ import logging
 import os
 import secrets
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from counterfoil.application import Application, try_connectors
@@ -22,13 +22,14 @@ from counterfoil.connectors import host
 from counterfoil.connectors.sdk import Connector, SystemConfig
 from counterfoil.core import ids
 from counterfoil.core.errors import Misconfigured
-from counterfoil.core.people import Person, Token, ambiguous_names
+from counterfoil.core.people import Token
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.load_shedding import SheddingLimits
 from counterfoil.flow.worker.audit_checkpoint import CheckpointFile, CheckpointSigner
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model, read
 from counterfoil.model.connector_changes import connected
+from counterfoil.people_file import people_path, read_people
 from counterfoil.store.port.people import PutPerson, PutToken
 from counterfoil.store.port.store import Store
 from counterfoil.store.sql.postgres import PostgresStore
@@ -40,39 +41,13 @@ STOP_SECONDS = 40
 """Timeout for a worker that is being stopped; longer than its own drain."""
 
 
-class PeopleFileEntry(msgspec.Struct, forbid_unknown_fields=True):
-    """Person in the people file, with the hashes of a password and a token."""
-
-    id: str
-    name: str
-    email: str
-    roles: list[str]
-    secret: str = ""
-    token_sha256: str = ""
-    """Digest of the person's only bearer token; empty ends the former one."""
-    active: bool = True
-    aliases: dict[str, list[str]] = {}
-    """Further names of the person, by the system that uses them: logins, numbers, e-mail addresses."""
-
-    def person(self) -> Person:
-        return Person(
-            id=self.id,
-            name=self.name,
-            email=self.email,
-            roles=tuple(self.roles),
-            secret=self.secret,
-            active=self.active,
-            aliases={system: tuple(names) for system, names in self.aliases.items()},
-        )
-
-
 def read_model(folder: Path) -> Model:
     """Return the model of a governance folder, for the environment in COUNTERFOIL_ENVIRONMENT.
 
     Raises Misconfigured with all errors that `check` finds.
     """
     model, findings = read(
-        folder, environment=os.environ.get("COUNTERFOIL_ENVIRONMENT", ""), also=ConnectorChecks()
+        folder, environment=os.environ.get("COUNTERFOIL_ENVIRONMENT", ""), also=ConnectorChecks(folder)
     )
     errors = [str(f) for f in findings if f.severity == "error"]
     if errors:
@@ -80,20 +55,20 @@ def read_model(folder: Path) -> Model:
     return model
 
 
-def connectors_of(model: Model) -> dict[str, Connector]:
+def connectors_of(model: Model, folder: Path) -> dict[str, Connector]:
     """Build the connectors of all systems that have one. Raises Misconfigured."""
-    return build_connectors(model, connected(model.systems))
+    return build_connectors(model, connected(model.systems), folder)
 
 
-def build_connectors(model: Model, names: Iterable[str]) -> dict[str, Connector]:
-    """Build the connectors of the named systems.
+def build_connectors(model: Model, names: Iterable[str], folder: Path) -> dict[str, Connector]:
+    """Build the connectors of the named systems. Their relative paths start in the governance folder.
 
     Raises one Misconfigured with every missing value of every system, and every other fault.
     """
     faults: list[str] = []
     configs: list[tuple[str, SystemConfig]] = []
     for system in (model.systems[name] for name in sorted(names)):
-        config, missing = configuration(model, system)
+        config, missing = configuration(model, system, folder)
         faults += [f"system {system.name}: {'.'.join(path)}: {why}" for path, why in missing.items()]
         if not missing:
             configs.append((system.connector, config))
@@ -131,15 +106,12 @@ async def seed_people(store: Store, path: Path) -> None:
     """Store the persons and tokens of a people file (JSON list of PeopleFileEntry).
 
     Whom the file does not list has left: the person becomes inactive, and their sessions and tokens end. Raises
-    Misconfigured if a name stands for two persons.
+    Misconfigured if the file is not valid.
     """
     now = await store.now()
     expires = now.replace(year=now.year + 10, month=1, day=1)
-    entries = msgspec.json.decode(path.read_bytes(), type=list[PeopleFileEntry])
+    entries = read_people(path)
     persons = [entry.person() for entry in entries]
-    ambiguous = ambiguous_names(persons)
-    if ambiguous:
-        raise Misconfigured(f"{path} has a name for two persons: {'; '.join(ambiguous)}.")
     stored = {person.id: person for person in await store.persons()}
     listed = {person.id for person in persons}
     left = [replace(p, active=False, secret="") for p in stored.values() if p.active and p.id not in listed]
@@ -163,16 +135,17 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
     store: SqlStore = await open_store(store_url)
     try:
         published = await CheckpointFile.of(home, store)
-        people = Path(os.environ.get("COUNTERFOIL_PEOPLE", home / "people.json"))
+        people = people_path(folder, home)
         if people.exists():
             await seed_people(store, people)
+        build = partial(build_connectors, folder=folder)
         releases, notice = await _releases(store, folder)
-        connectors = connectors_of(releases.present)
+        connectors = connectors_of(releases.present, folder)
         name = f"{_worker_name(store)}/{secrets.token_hex(6)}"
         signer = CheckpointSigner.load_or_create(home / "audit.key", "counterfoil.local")
         log.info("checkpoints of the audit log are verified with %s", signer.verifier)
         worker = Worker(store, releases, connectors, name, signer.sign, published.keep)
-        app = Application(store, store, releases, connectors, worker, build_connectors, limits)
+        app = Application(store, store, releases, connectors, worker, build, limits)
         app.notice, app.verifier = notice, signer.verifier
         await app.follower.connect_pinned()
         running = asyncio.create_task(_work(worker) if workers else worker.attend())
@@ -198,10 +171,11 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
     and `counterfoil apply` activates it. At start it is applied only if no person has the permission to apply. A
     Release whose connectors cannot be built is never activated. Raises Misconfigured.
     """
+    build = partial(build_connectors, folder=folder)
     current = await store.release()
     if current is None:
         first = read_model(folder)
-        await try_connectors(build_connectors, first, sorted(connected(first.systems)))
+        await try_connectors(build, first, sorted(connected(first.systems)))
         releases = Releases(store, first)
         await releases.publish(await store.now(), "up")
         return releases, ""
@@ -215,7 +189,7 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
     if proposed.digest == current[0]:
         return releases, ""
     if not await any_person_may_apply(store, releases.present):
-        await try_connectors(build_connectors, proposed, sorted(connected(proposed.systems)))
+        await try_connectors(build, proposed, sorted(connected(proposed.systems)))
         if await apply_at_start(store, releases.present, proposed, await store.now()):
             await releases.take_up(proposed)
             return releases, f"{folder} is active now: no person has the permission to apply changes."

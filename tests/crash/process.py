@@ -200,8 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stores.append(KilledStore(await open_store(url), journal))
         return stores[0]
 
-    def killed_connectors(model: Any) -> Mapping[str, Any]:
-        return {n: KilledConnector(c, journal, stores) for n, c in connectors_of(model).items()}
+    def killed_connectors(model: Any, folder: Path) -> Mapping[str, Any]:
+        return {n: KilledConnector(c, journal, stores) for n, c in connectors_of(model, folder).items()}
 
     def told(worker: Worker) -> None:
         journal.line(f"told {time.process_time():.3f}")

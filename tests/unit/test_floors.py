@@ -30,11 +30,12 @@ BELOW: dict[str, set[str]] = {
     "replay": GOVERNANCE | BESIDE,
     "prove": GOVERNANCE | BESIDE,
     "application": ENGINE,
-    "bootstrap": ENGINE | {"application"},
+    "people_file": {"core"},
+    "bootstrap": ENGINE | {"application", "people_file"},
     "serving": ENGINE | {"application", "bootstrap"},
     "web": ENGINE | {"application"},
     # The command line is the door to every process, so it alone may start the others.
-    "cli": ENGINE | {"application", "bootstrap", "serving", "web", "demo", "twins"},
+    "cli": ENGINE | {"application", "bootstrap", "people_file", "serving", "web", "demo", "twins"},
     "twins": {"core"},
     "demo": {"core", "twins"},
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from counterfoil.change.connector_config import INVENTED, configuration
@@ -54,7 +55,8 @@ class _Place(NamedTuple):
 class ConnectorChecks:
     """Checks the Models of a folder's places; a system that is equal in several is built once."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._places: dict[str, list[_Place]] = {}
 
     def __call__(self, model: Model) -> Iterator[Finding]:
@@ -62,7 +64,7 @@ class ConnectorChecks:
         for name in sorted(connected(model.systems)):
             key = repr(identity(model, name))
             if key not in self._places:
-                self._places[key] = list(_check(model, model.systems[name]))
+                self._places[key] = list(_check(model, model.systems[name], self._folder))
             for place in self._places[key]:
                 yield _finding(documents[place.document], place)
 
@@ -84,7 +86,7 @@ def _existing(data: Any, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
     return path
 
 
-def _check(model: Model, system: kinds.System) -> Iterator[_Place]:
+def _check(model: Model, system: kinds.System, folder: Path) -> Iterator[_Place]:
     document = ("system", system.name)
     try:
         connect = host.load(system.connector)
@@ -92,7 +94,7 @@ def _check(model: Model, system: kinds.System) -> Iterator[_Place]:
         message, _, fix = str(error).partition("; ")
         yield _Place(document, "connector", message, ("connector",), fix)
         return
-    config, missing = configuration(model, system, secrets=False)
+    config, missing = configuration(model, system, folder, secrets=False)
     try:
         connector = connect(config)
     except WrongConfiguration as error:

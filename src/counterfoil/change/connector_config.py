@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from counterfoil.connectors.references import is_reference, resolve
@@ -9,6 +11,7 @@ from counterfoil.connectors.sdk import OperationSpec, Repeat, SystemConfig
 from counterfoil.contracts.versions import family
 from counterfoil.core.errors import Misconfigured
 from counterfoil.model import Model, kinds
+from counterfoil.model.file_paths import PATH_SETTINGS, REFERENCE
 
 INVENTED = "1"
 """Stands for a value that is not read, or cannot be: a text that is also a number."""
@@ -40,13 +43,21 @@ def _declared(operation: kinds.Operation) -> OperationSpec:
     return OperationSpec(operation.name, Repeat(operation.repeat), horizon, retention, timeout)
 
 
-def configuration(model: Model, system: kinds.System, *, secrets: bool = True) -> ConnectorConfig:
-    """Return the configuration of a system. Without `secrets` their values are invented."""
+def configuration(
+    model: Model, system: kinds.System, folder: Path, *, secrets: bool = True
+) -> ConnectorConfig:
+    """Return the configuration of a system, with paths found in its governance folder.
+
+    Without `secrets` their values are invented.
+    """
     missing: dict[tuple[str, ...], str] = {}
 
     def value_at(path: tuple[str, ...], written: Any) -> Any:
         if not is_reference(written):
-            return written
+            is_path = path[0] == "settings" and path[-1] in PATH_SETTINGS and isinstance(written, str)
+            return _located(folder, written) if is_path and written else written
+        if written.startswith(REFERENCE):
+            written = REFERENCE + _located(folder, written.removeprefix(REFERENCE))
         try:
             return resolve(written)
         except Misconfigured as error:
@@ -65,3 +76,13 @@ def configuration(model: Model, system: kinds.System, *, secrets: bool = True) -
         operations=declared_operations(model, system.name),
     )
     return ConnectorConfig(config, missing)
+
+
+def _located(folder: Path, text: str) -> str:
+    """Return where a path of a document leads.
+
+    A Release of an earlier version may hold a path that starts in the working folder. It counts where the governance
+    folder has no such file.
+    """
+    there = folder / text
+    return text if not os.path.exists(there) and os.path.exists(text) else str(there)

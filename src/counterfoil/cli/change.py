@@ -61,7 +61,7 @@ def _read(dir: Path, environment: str) -> tuple[Model, dict[tuple[str, str], str
     from counterfoil.model import read
 
     require_folder(dir)
-    model, findings = read(dir, environment=environment, also=ConnectorChecks())
+    model, findings = read(dir, environment=environment, also=ConnectorChecks(dir))
     wrong = errors(findings)
     if wrong:
         for finding in wrong:

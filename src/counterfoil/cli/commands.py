@@ -22,7 +22,7 @@ COMMANDS: Final = {
     "check": ("govern", "Check a governance folder."),
     "prove": ("govern", "Prove a workflow under faults."),
     "controls": ("govern", "List controls and their enforcement."),
-    "init": ("govern", "Create a small governance folder."),
+    "init": ("new_folder", "Create a small governance folder."),
     "fmt": ("govern", "Format governance files."),
     "schema": ("govern", "Write the JSON Schemas of the kinds, for editors."),
     "explain": ("govern", "Evaluate an expression on a sample."),
@@ -48,6 +48,7 @@ COMMANDS: Final = {
     "connectors": ("systems", "Installed connectors and their conformance suite."),
     "contracts": ("contracts", "Contracts: JSON Schema, OpenAPI and AsyncAPI."),
     "releases": ("change", "The history of Releases."),
+    "people": ("people", "Persons who may sign in."),
 }
 """Module below `counterfoil.cli` and summary of each command, in the order of the list."""
 

@@ -1,4 +1,4 @@
-"""Commands on a governance folder, without a server: create, check, prove, list controls, format, evaluate."""
+"""Commands on a governance folder, without a server: check, prove, list controls, format, evaluate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from counterfoil.cli.output import (
     write_json,
     write_table,
 )
-from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import errors
 from counterfoil.core.wire import WireRefused, read_json
 
@@ -53,7 +52,7 @@ def check(
     from counterfoil.prove import proven
 
     require_folder(dir)
-    model, findings = read(dir, environment=environment or None, also=ConnectorChecks())
+    model, findings = read(dir, environment=environment or None, also=ConnectorChecks(dir))
     reported = {(f.file, f.line) for f in findings}
     findings += (f for f in lint_documents(model.documents) if (f.file, f.line) not in reported)
     if not no_prove and not errors(findings):
@@ -171,25 +170,6 @@ def _enforcement_text(rule: dict[str, str]) -> str:
     step = f"/{rule['step']}" if rule["step"] else ""
     fault = f" ({rule['fault']})" if rule["fault"] else ""
     return f"{rule['kind']} {rule['name']}{step}{fault}"
-
-
-def init(
-    dir: Annotated[Path, typer.Argument(help="The folder; created if absent.")],
-    format: FormatOption = Format.TEXT,
-) -> None:
-    """Create a small governance folder."""
-    from counterfoil.model import scaffold
-
-    try:
-        written = scaffold.init(dir)
-    except Misconfigured as error:
-        raise CommandFailed(str(error)) from error
-    if format is Format.JSON:
-        write_json([str(path) for path in written])
-        return
-    for path in written:
-        say(str(path))
-    say(f"Next: counterfoil check {dir}")
 
 
 def fmt(
@@ -311,4 +291,4 @@ def _value_text(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-COMMANDS: list[Callable[..., None]] = [check, prove, controls, init, fmt, schema, explain]
+COMMANDS: list[Callable[..., None]] = [check, prove, controls, fmt, schema, explain]

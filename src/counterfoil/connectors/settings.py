@@ -13,6 +13,8 @@ from counterfoil.connectors.sdk import SettingProblem, SystemConfig
 from counterfoil.core.finding import did_you_mean
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PATH = "a path, which governance makes relative to the file that names it"
+"""Annotation of each setting whose text is the path of a file."""
 Places: TypeAlias = Mapping[tuple[str, ...], type[BaseModel]]
 """Model of each inner place of settings; `*` in a path is any name."""
 
@@ -25,7 +27,7 @@ class ClientSettings(BaseModel):
     allowed_hosts: tuple[str, ...] = ()
     private_hosts: tuple[str, ...] = ()
     loopback: bool = False
-    ca_file: str | None = None
+    ca_file: Annotated[str | None, PATH] = None
     connect_timeout: Seconds = 5.0
     read_timeout: Seconds = 30.0
     max_response: Annotated[int, Field(gt=0)] = 16 * 1024 * 1024

@@ -1,7 +1,7 @@
 """Read a governance folder into a Model with all findings. Bad input gives findings, never an exception.
 
 This is the only module of the model that reads files: `*.yaml` and `*.yml` in the folder and below, with several
-documents per file, and the CSV files that tables name. Sizes are bounded, because a branch under review may contain
+documents per file, except descriptions of APIs, and the CSV files that tables name. Sizes are bounded, because a branch under review may contain
 any text.
 """
 
@@ -19,6 +19,7 @@ from counterfoil.model import kinds, overlays, tables
 from counterfoil.model.checks import check
 from counterfoil.model.document import Document, build
 from counterfoil.model.documents import ANY
+from counterfoil.model.file_paths import in_folder, is_description
 from counterfoil.model.model import Model
 from counterfoil.model.patterns import expand
 from counterfoil.model.secret_values import secret_findings, without_secrets
@@ -133,7 +134,8 @@ def _document(
         lines = {(finding.file, finding.line) for finding in earlier}
         return None, [finding for finding in findings if (finding.file, finding.line) not in lines]
     if document is not None:
-        document = _with_rows(document, folder, findings)
+        in_place = in_folder(document, lambda file: FilePath(file).parent.relative_to(folder).as_posix())
+        document = _with_rows(in_place, folder, findings)
     return document, findings
 
 
@@ -149,9 +151,19 @@ def _files(folder: FilePath, findings: list[Finding]) -> Iterator[tuple[str, str
         findings.append(Finding("too-large", f"more than {MAX_FILES} files", str(folder), 0, 0))
         return
     for name in sorted(names):
+        if _describes_api(name):
+            continue
         text = _text(name, root, MAX_BYTES, findings)
         if text is not None:
             yield str(name), text
+
+
+def _describes_api(name: FilePath) -> bool:
+    """Return True for the description of an API. A file that cannot be read is reported later."""
+    try:
+        return name.is_file() and is_description(name.read_bytes())
+    except OSError:
+        return False
 
 
 def _text(name: FilePath, root: FilePath, limit: int, findings: list[Finding]) -> str | None:
@@ -216,7 +228,7 @@ def _with_rows(document: Document, folder: FilePath, findings: list[Finding]) ->
         findings.extend(document.finding("table-row", text, ("rows", at)) for at, text in faults)
         return None if faults else document
     assert document.source is not None
-    name = FilePath(document.source.place(("file",))[0]).parent / table.file
+    name = FilePath(document.source.file_of(("file",))).parent / table.file
     before = len(findings)
     text = _text(name, folder.resolve(), tables.MAX_CSV_BYTES, findings)
     if text is None:
@@ -240,7 +252,7 @@ def _with_overlaid_rows(document: Document, folder: FilePath, findings: list[Fin
     for position, change in enumerate(changes):
         file = change["set"].get("file") if change["kind"] == "table" else None
         if isinstance(file, str) and document.source is not None:
-            place = document.source.place(("changes", position, "set", "file"))[0]
+            place = document.source.file_of(("changes", position, "set", "file"))
             name = FilePath(place).parent / file
             text = _text(name, folder.resolve(), tables.MAX_CSV_BYTES, findings)
             lines, bad = tables.read_csv(text, str(name)) if text is not None else ([], [])

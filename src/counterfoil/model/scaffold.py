@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 from counterfoil.model.editor import ALL_KINDS_FILE, schema_files
 from counterfoil.model.read import File, Folder, write_new
@@ -14,9 +16,16 @@ SCHEMA_PATH = f".schemas/{ALL_KINDS_FILE}"
 
 def starter() -> dict[str, str]:
     """Return the starter files by name, in reading order."""
-    folder = resources.files("counterfoil.model") / "starter"
-    texts = {entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir() if entry.is_file()}
-    return dict(sorted(texts.items()))
+    return dict(sorted(_texts(resources.files("counterfoil.model") / "starter", "")))
+
+
+def _texts(folder: Traversable, place: str) -> Iterator[tuple[str, str]]:
+    """Yield the path below the starter and the text of each file."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _texts(entry, f"{place}{entry.name}/")
+        else:
+            yield f"{place}{entry.name}", entry.read_text(encoding="utf-8")
 
 
 def init(folder: Folder) -> list[File]:
@@ -25,7 +34,7 @@ def init(folder: Folder) -> list[File]:
     The schema lies in the folder, so editors need no network and no installation, and it is that of this version.
     Raises Misconfigured before the first write if one of the files exists.
     """
-    texts = {name: with_schema(text) for name, text in starter().items()}
+    texts = {name: with_schema(text) if name.endswith(".yaml") else text for name, text in starter().items()}
     return write_new(folder, {**texts, SCHEMA_PATH: schema_files()[ALL_KINDS_FILE]})
 
 

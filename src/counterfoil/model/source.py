@@ -101,6 +101,14 @@ class Source:
                 return self.file, mark
         return self.file, Mark(1, 1)
 
+    def file_of(self, path: Path) -> str:
+        """Return the file that has the text of a node; for the text of a pattern, the pattern's file."""
+        for end in range(len(path), -1, -1):
+            graft = self.grafts.get(path[:end])
+            if graft is not None:
+                return (graft.origin or graft.source).file
+        return self.file
+
     def finding(
         self,
         rule: str,

@@ -20,7 +20,7 @@ ACME = ROOT / "examples" / "acme"
 
 
 def findings_of(folder: Path) -> list[Finding]:
-    return read(folder, also=ConnectorChecks())[1]
+    return read(folder, also=ConnectorChecks(folder))[1]
 
 
 def changed(folder: Path, file: str, old: str, new: str) -> Path:
@@ -56,7 +56,7 @@ ATTACKS = [
     (BILLING, "loopback: true", "loopback: 7", "connector-settings", 8, "expected true or false"),
     (BILLING, "loopback: true", "allowed_hosts: a.b", "connector-settings", 8, "expected a list"),
     (BILLING, "loopback: true", "read_timeout: soon", "connector-settings", 8, "expected a number"),
-    (BILLING, "loopback: true", "ca_file: no.pem", "connector-settings", 8, "`no.pem` cannot be used"),
+    (BILLING, "loopback: true", "ca_file: no.pem", "connector-settings", 8, "no.pem` cannot be used"),
     (BILLING, "loopback: true", "zone: Mars/Base", "connector-settings", 8, "not a time zone"),
     (BILLING, "loopback: true", "events: invoice.paid", "connector-settings", 8, "expected a list"),
     (BILLING, "api_key:", "api_kay:", "connector-settings", 9, "did you mean `api_kay`?"),
@@ -146,11 +146,10 @@ def test_faults_of_http_settings_are_at_their_lines(starter: Path, old: str, new
 
 def test_a_missing_description_names_the_path(starter: Path) -> None:
     text = (starter / HTTP).read_text("utf-8")
-    start = text.index("  openapi:\n    openapi: 3.1.0")
-    end = text.index("---", start)
-    (starter / HTTP).write_text(text[:start] + "  openapi: no/such/api.yaml\n" + text[end:], "utf-8")
+    (starter / HTTP).write_text(text.replace("billing-api.json", "no/such/api.yaml"), "utf-8")
     (finding,) = findings_of(starter)
-    assert "`no/such/api.yaml` cannot be read" in finding.message
+    assert f"`{starter}/no/such/api.yaml` cannot be read" in finding.message
+    assert finding.fix == "a relative path starts at the file that names it"
 
 
 def test_repeat_is_declared_once(starter: Path) -> None:
@@ -174,7 +173,7 @@ def test_missing_values_are_listed_at_once_with_their_systems(monkeypatch: pytes
     for name in ("ACME_BILLING_URL", "ACME_SUPPORT_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(Misconfigured) as raised:
-        connectors_of(read_model(ACME))
+        connectors_of(read_model(ACME), ACME)
     lines = str(raised.value).splitlines()
     for line in (
         "system billing: url: the environment variable ACME_BILLING_URL is not set",
@@ -191,10 +190,10 @@ def test_a_secret_file_that_cannot_be_used_is_named(
     secret = tmp_path / "token"
     if content is not None:
         secret.write_bytes(content)
-    folder = changed(starter, HTTP, "env:BILLING_TOKEN", f"file:{secret}")
+    folder = changed(starter, HTTP, "file:.counterfoil/billing-token", f"file:{secret}")
     assert findings_of(folder) == []
     with pytest.raises(Misconfigured, match=r"system billing: secrets\.token: the file .*token"):
-        build_connectors(read_model(folder), ["billing"])
+        build_connectors(read_model(folder), ["billing"], folder)
 
 
 def test_a_changed_operation_builds_its_connector_again(starter: Path) -> None:
@@ -209,7 +208,9 @@ def test_every_place_is_checked_with_its_own_settings(acme: Path) -> None:
     (finding,) = [f for f in findings_of(acme) if f.rule == "connector"]
     assert finding.file == str(acme / "test.yaml")
     assert finding.message.endswith("(in the environment test)") or "test" in finding.message
-    assert [f for f in read(acme, environment="", also=ConnectorChecks())[1] if f.rule == "connector"] == []
+    assert [
+        f for f in read(acme, environment="", also=ConnectorChecks(acme))[1] if f.rule == "connector"
+    ] == []
 
 
 def test_every_rule_of_connectors_is_documented() -> None:

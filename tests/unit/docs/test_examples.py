@@ -11,9 +11,9 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from ruamel.yaml import YAML
 
-from counterfoil.bootstrap import PeopleFileEntry
 from counterfoil.model import Model, checks
 from counterfoil.model.kinds import KINDS
+from counterfoil.people_file import PeopleFileEntry
 from tests.source import ROOT
 
 

@@ -24,7 +24,7 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl"
 
 def findings_of(folder: Path, text: str) -> list[Finding]:
     (folder / "company.yaml").write_text(text, "utf-8")
-    return read(folder, also=ConnectorChecks())[1]
+    return read(folder, also=ConnectorChecks(folder))[1]
 
 
 CASES = [

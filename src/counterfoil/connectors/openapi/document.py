@@ -192,7 +192,7 @@ def _near(path: Path) -> str:
     except (OSError, ValueError):
         names = []
     near = did_you_mean(path.name, names)
-    return near or f"a relative path begins in {Path.cwd()}" if not path.is_absolute() else near
+    return near or "a relative path starts at the file that names it"
 
 
 def _problem(message: str, fix: str = "") -> SettingProblem:

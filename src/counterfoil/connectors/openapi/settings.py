@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from counterfoil.connectors.sdk import Repeat, SettingProblem, SystemConfig
-from counterfoil.connectors.settings import Places, Seconds, read_settings
+from counterfoil.connectors.settings import PATH, Places, Seconds, read_settings
 from counterfoil.core.errors import ErrorClass
 
 Pointer = Annotated[str, Field(pattern=r"^(/.*)?$")]
@@ -136,7 +136,7 @@ class WebhookSettings(_Part):
 class HttpSettings(_Part):
     """All settings. `openapi` is a path to a JSON or YAML file, or the document itself."""
 
-    openapi: Any
+    openapi: Annotated[Any, PATH]
     auth: AuthSettings
     operations: Mapping[str, OperationSettings] = {}
     feeds: Mapping[str, FeedSettings] = {}

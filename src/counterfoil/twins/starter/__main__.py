@@ -1,0 +1,7 @@
+"""`python -m counterfoil.twins.starter`."""
+
+import sys
+
+from counterfoil.twins.starter import main
+
+sys.exit(main())
