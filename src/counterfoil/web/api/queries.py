@@ -9,7 +9,10 @@ from typing import Annotated
 from litestar.params import QueryParameter
 
 from counterfoil.application import Application
-from counterfoil.core.approval import Approval
+from counterfoil.core.approval import Approval, ApprovalState
+from counterfoil.core.case import CaseState
+from counterfoil.core.matching import FoilState
+from counterfoil.core.run import RunStatus
 from counterfoil.store.port.documents import Waive, decision_of
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import EventFilter, ItemFilter, ListFilter, RunRow
@@ -20,6 +23,10 @@ from counterfoil.web.http.problems import Problem
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="Rows on one page.")]
 Text = Annotated[str | None, QueryParameter(max_length=500)]
 State = Annotated[str | None, QueryParameter(name="state", max_length=100)]
+RunStatusText = Annotated[str | None, QueryParameter(name="status", enum=[*RunStatus])]
+FoilStateText = Annotated[str | None, QueryParameter(name="state", enum=[*FoilState])]
+CaseStateText = Annotated[str | None, QueryParameter(name="state", enum=[*CaseState])]
+ApprovalStateText = Annotated[str | None, QueryParameter(name="state", enum=[*ApprovalState])]
 Cursor = Annotated[
     str | None,
     QueryParameter(max_length=200, description="`next` of the previous page; empty for the first page."),

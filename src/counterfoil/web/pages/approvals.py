@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 from litestar.response import Response
 
 from counterfoil.application import Application
-from counterfoil.core.approval import part_in_request
+from counterfoil.core.approval import ApprovalState, part_in_request
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.decisions import vote
-from counterfoil.web.api.queries import list_filter, with_votes
+from counterfoil.web.api.queries import Cursor, list_filter, with_votes
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages import filters
 from counterfoil.web.pages.rendering import posted_form, redirect, render_page, safe_path
+
+ListedState = Annotated[str | None, QueryParameter(name="state", enum=[*ApprovalState, "all"])]
 
 
 async def approval_rows(
@@ -76,10 +78,11 @@ def _obstacle(identity: Identity, approval: shapes.ApprovalShape, now: datetime)
 
 
 @get("/approvals", opt=requires(Permission.APPROVALS_ANY_READ), include_in_schema=False)
-async def approvals_page(request: WebRequest) -> Response[Any]:
-    app = application(request)
-    state = request.query_params.get("state", "open")
-    page = list_filter(50, request.query_params.get("cursor"), state="" if state == "all" else state)
+async def approvals_page(
+    request: WebRequest, cursor: Cursor = None, in_state: ListedState = "open"
+) -> Response[Any]:
+    app, state = application(request), in_state or "all"
+    page = list_filter(50, cursor, state="" if state == "all" else state)
     approvals, after = await app.views.approvals(page)
     rows = await approval_rows(app, caller(request), await with_votes(app.store, approvals))
     rows.sort(key=lambda row: bool(row["reason"]))

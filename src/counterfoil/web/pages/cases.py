@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 from litestar.response import Response
 
 from counterfoil.application import Application
-from counterfoil.core.case import Choice
+from counterfoil.core.case import CaseState, Choice
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.decisions import MAX_NOTE_CHARS, resolution_result
-from counterfoil.web.api.queries import list_filter
+from counterfoil.web.api.queries import Cursor, list_filter
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages import filters
 from counterfoil.web.pages.rendering import posted_form, redirect, render_page, safe_path
+
+ListedState = Annotated[str | None, QueryParameter(name="state", enum=[*CaseState, "all"])]
 
 
 def case_row(identity: Identity, case: shapes.CaseShape) -> dict[str, Any]:
@@ -52,11 +54,12 @@ async def open_cases(
 
 
 @get("/cases", opt=requires(Permission.CASES_ANY_READ), include_in_schema=False)
-async def cases_page(request: WebRequest) -> Response[Any]:
+async def cases_page(
+    request: WebRequest, cursor: Cursor = None, in_state: ListedState = "open"
+) -> Response[Any]:
     """Show the person's own Cases by deadline, then the others, newest first."""
-    app, identity = application(request), caller(request)
-    state = request.query_params.get("state", "open")
-    page = list_filter(50, request.query_params.get("cursor"), state="" if state == "all" else state)
+    app, identity, state = application(request), caller(request), in_state or "all"
+    page = list_filter(50, cursor, state="" if state == "all" else state)
     cases, after = await app.views.cases(page)
     rows = {case.case.id: case_row(identity, shapes.case_shape(case)) for case in cases}
     if page.cursor is None and state == "open":

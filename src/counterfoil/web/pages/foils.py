@@ -16,12 +16,12 @@ from counterfoil.store.port.matches import DocumentVersion, row_of
 from counterfoil.store.port.views import ListFilter, MatchRow
 from counterfoil.web.api import shapes
 from counterfoil.web.api.match_words import difference_text, explain, total_text
-from counterfoil.web.api.queries import list_filter, with_votes
+from counterfoil.web.api.queries import Cursor, FoilStateText, Text, list_filter, with_votes
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages.approvals import approval_rows
-from counterfoil.web.pages.rendering import query_text, render_page
+from counterfoil.web.pages.rendering import render_page, search_texts
 
 MAX_SUMMED_FOILS = 2000
 """Counterfoils that the overview sums per state; it marks a sum that stops there."""
@@ -30,9 +30,11 @@ _EXPOSED = ("provisional", "open", "partly", "broken", "over")
 
 
 @get("/foils", opt=requires(Permission.FOILS_ANY_READ), include_in_schema=False)
-async def foils_page(request: WebRequest) -> Response[Any]:
-    search = query_text(request, "state", "key")
-    page = list_filter(50, request.query_params.get("cursor"), **search)
+async def foils_page(
+    request: WebRequest, cursor: Cursor = None, in_state: FoilStateText = None, key: Text = None
+) -> Response[Any]:
+    search = search_texts(state=in_state, key=key)
+    page = list_filter(50, cursor, **search)
     app = application(request)
     foils, after = await app.views.foils(page)
     matches = await app.views.matches_of(sorted({(foil.rule, foil.key) for foil in foils}))

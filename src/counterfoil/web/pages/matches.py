@@ -17,11 +17,11 @@ from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.match_words import difference_text, explain_item, total_text
 from counterfoil.web.api.matches import MatchDecided, decide_pair, decide_waive
-from counterfoil.web.api.queries import item_filter
+from counterfoil.web.api.queries import Cursor, Text, item_filter
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, requires
-from counterfoil.web.pages.rendering import posted_form, query_text, redirect, render_page, safe_path
+from counterfoil.web.pages.rendering import posted_form, redirect, render_page, safe_path, search_texts
 
 MAX_CHOICES = 25
 """Counterfoils that an item's form offers: those with the nearest amounts."""
@@ -31,10 +31,18 @@ _PAIRABLE = ("open", "partly", "broken", "provisional")
 
 
 @get("/unmatched", opt=requires(Permission.FOILS_ANY_READ), include_in_schema=False)
-async def unmatched_page(request: WebRequest) -> Response[Any]:
+async def unmatched_page(
+    request: WebRequest,
+    cursor: Cursor = None,
+    rule: Text = None,
+    system: Text = None,
+    owner: Text = None,
+    entity: Text = None,
+    key: Text = None,
+) -> Response[Any]:
     app = application(request)
-    search = query_text(request, "rule", "system", "owner", "entity", "key")
-    page = item_filter(50, request.query_params.get("cursor"), **search)
+    search = search_texts(rule=rule, system=system, owner=owner, entity=entity, key=key)
+    page = item_filter(50, cursor, **search)
     rows, after = await app.views.unmatched(page)
     now = await app.now()
     foils = {rule: await _open_foils(app, rule) for rule in sorted({row.item.rule for row in rows})}

@@ -120,6 +120,6 @@ def safe_path(path: str) -> str:
     return path if own and "\\" not in path else "/"
 
 
-def query_text(request: WebRequest, *names: str) -> dict[str, str]:
+def search_texts(**values: str | None) -> dict[str, str]:
     """Return query parameters as filter texts; empty for an absent one."""
-    return {name: request.query_params.get(name, "").strip() for name in names}
+    return {name: (value or "").strip() for name, value in values.items()}

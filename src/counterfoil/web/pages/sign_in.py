@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import get, post
 from litestar.datastructures import Cookie
+from litestar.params import QueryParameter
 from litestar.response import Response
 
 from counterfoil.web.http.identity import COOKIE, SESSION, Passwords, check_same_origin, read_form
@@ -16,9 +17,10 @@ from counterfoil.web.pages.rendering import posted_form, redirect, render_page, 
 
 
 @get("/sign-in", opt=requires(Open.PUBLIC), include_in_schema=False)
-async def sign_in_page(request: WebRequest) -> Response[Any]:
-    next_path = safe_path(request.query_params.get("next", "/"))
-    return await render_page(request, "sign_in.html", next=next_path, email="", problem=None)
+async def sign_in_page(
+    request: WebRequest, next_: Annotated[str | None, QueryParameter(name="next")] = None
+) -> Response[Any]:
+    return await render_page(request, "sign_in.html", next=safe_path(next_ or "/"), email="", problem=None)
 
 
 @post("/sign-in", opt=requires(Open.PUBLIC), include_in_schema=False)
