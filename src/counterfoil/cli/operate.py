@@ -243,6 +243,8 @@ def send(
         name, colon, value = text.partition(":")
         if not colon:
             raise CommandFailed(f"--header {text!r} is not of the form 'name: value'.")
+        if not text.isascii() or not text.isprintable():
+            raise CommandFailed(f"--header {text!r} has characters that no HTTP header may hold.")
         headers[name.strip().lower()] = value.strip()
     if secret is not None:
         try:
@@ -271,6 +273,8 @@ def _read_secret(reference: str) -> str:
             return Path(where).read_text("utf-8").strip()
         except OSError as error:
             raise CommandFailed(f"{where} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError:
+            raise CommandFailed(f"{where} is not UTF-8 text, so it holds no signing secret.") from None
     raise CommandFailed("--secret must be env:NAME or file:PATH, so that no secret enters the shell history.")
 
 
