@@ -15,6 +15,7 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.params import QueryParameter
 
 from counterfoil.application import Application
+from counterfoil.core.fault_text import fault_text
 from counterfoil.core.finding import did_you_mean
 from counterfoil.core.wire import read_json
 from counterfoil.web.http.identity import Connection, Identity, check_same_origin, identify
@@ -149,7 +150,8 @@ def decode_json(body: bytes, kind: type[S]) -> S:
     try:
         decoded = msgspec.convert(read_json(body), kind)
     except msgspec.ValidationError as error:
-        raise Problem(422, f"{error}.") from None
+        fault = fault_text(error)
+        raise Problem(422, f"{fault[0].upper()}{fault[1:]}.") from None
     for name in decoded.__struct_fields__:
         text = getattr(decoded, name)
         if isinstance(text, str) and "\0" in text:
