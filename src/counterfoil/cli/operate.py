@@ -17,6 +17,7 @@ from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import (
     Format,
     FormatOption,
+    format_legs,
     format_minute,
     format_money,
     say,
@@ -26,7 +27,7 @@ from counterfoil.cli.output import (
 )
 from counterfoil.connectors import signature
 from counterfoil.core.approval import ApprovalState
-from counterfoil.core.case import CaseState
+from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import did_you_mean
 from counterfoil.core.run import RunStatus
@@ -96,7 +97,7 @@ def trace(
             ["COUNTERFOIL", "KEY", "STATE", "LEG", "ASSERTED>", "MATCHED>", "RESIDUAL>"],
             (
                 [f["foil"]["rule"], f["foil"]["key"], f["foil"]["state"], leg["leg"]]
-                + [format_money([leg[side]]) for side in ("asserted", "matched", "residual")]
+                + [format_legs({leg["leg"]: leg[side]}) for side in ("asserted", "matched", "residual")]
                 for f in detail["foils"]
                 for leg in f["halves"]
             ),
@@ -144,10 +145,10 @@ def cases(
     write_rows(
         rows,
         format,
-        ["ID", "REASON", "OWNER", "DEADLINE (UTC)", "EXPOSURE>", "CHOICES", "MESSAGE"],
+        ["REASON", "EXPOSURE>", "TIMES>", "OWNER", "DEADLINE (UTC)", "CHOICES", "MESSAGE", "ID"],
         lambda c: [
-            c["id"], c["reason"], c["owner"], format_minute(c["deadline"]), format_money(c["exposure"]),
-            ", ".join(c["choices"]), c["message"],
+            c["reason"], format_money(c["exposure"]), c["count"], c["owner"], format_minute(c["deadline"]),
+            ", ".join(c["choices"]), c["message"], c["id"],
         ],
         "No Case is open." if state == "open" else "No Case.",
     )  # fmt: skip
@@ -208,6 +209,7 @@ def resolve(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Resolve a Case with one of its choices."""
+    require_word("choice", choice, Choice)
     with Server() as server:
         answer = server.post(f"/v1/cases/{quote(id, safe='')}", {"choice": choice, "note": note})
     _print_verdict(answer, format)

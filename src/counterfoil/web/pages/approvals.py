@@ -21,7 +21,8 @@ from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages import filters
-from counterfoil.web.pages.rendering import posted_form, redirect, render_page, safe_path
+from counterfoil.web.pages.forms import FormEntry, answer_form
+from counterfoil.web.pages.rendering import redirect, render_page, safe_path
 
 ListedState = Annotated[str | None, QueryParameter(name="state", enum=[*ApprovalState, "all"])]
 
@@ -91,19 +92,40 @@ async def approvals_page(
 
 @post("/approvals/{approval_id:str}", opt=requires(Permission.APPROVALS_OWN_DECIDE), include_in_schema=False)
 async def decide_approval(request: WebRequest, approval_id: FromPath[str]) -> Response[Any]:
-    identity, form = await posted_form(request)
-    decision = form.get("decision", "")
-    comment = form.get("comment", "").strip()
-    if decision not in ("approve", "reject"):
-        raise Problem(422, "Choose approve or reject.")
-    if decision == "reject" and not comment:
-        raise Problem(422, "Enter a comment: the requester reads why you rejected.")
-    app, subject = application(request), form.get("subject", "")
-    note_key: str = await vote(app, approval_id, subject, identity.person.id, decision == "approve", comment)
-    approval = await app.store.approval(approval_id)
-    if approval is not None and not approval.run and note_key in ("granted", "rejected"):
-        note_key = f"match-{note_key}"
-    return redirect(f"{safe_path(form.get('back', '/approvals'))}?note={note_key}")
+    async def act(identity: Identity, form: dict[str, str]) -> Response[Any]:
+        decision = form.get("decision", "")
+        comment = form.get("comment", "").strip()
+        if decision not in ("approve", "reject"):
+            raise Problem(422, "Choose approve or reject.", field="decision")
+        if decision == "reject" and not comment:
+            raise Problem(422, "Enter a comment: the requester reads why you rejected.", field="comment")
+        app, subject = application(request), form.get("subject", "")
+        person, approve = identity.person.id, decision == "approve"
+        note_key: str = await vote(app, approval_id, subject, person, approve, comment)
+        approval = await app.store.approval(approval_id)
+        if approval is not None and not approval.run and note_key in ("granted", "rejected"):
+            note_key = f"match-{note_key}"
+        return redirect(f"{safe_path(form.get('back', '/approvals'))}?note={note_key}")
+
+    return await answer_form(
+        request, approval_id, Permission.APPROVALS_ANY_READ, act, lambda entry: _show(request, entry)
+    )
 
 
-ROUTES = [approvals_page, decide_approval]
+@get("/approvals/{approval_id:str}", opt=requires(Permission.APPROVALS_ANY_READ), include_in_schema=False)
+async def approval_page(request: WebRequest, approval_id: FromPath[str]) -> Response[Any]:
+    return await _show(request, FormEntry(approval_id, {}))
+
+
+async def _show(request: WebRequest, entry: FormEntry) -> Response[Any]:
+    """Show one approval, with a form that was refused."""
+    app = application(request)
+    approval = await app.store.approval(entry.id)
+    if approval is None:
+        raise Problem(404, f"There is no approval {entry.id[:100]}.")
+    rows = await approval_rows(app, caller(request), await with_votes(app.store, [approval]))
+    back = safe_path(entry.values.get("back", "/approvals"))
+    return await render_page(request, "approval.html", entry.status, row=rows[0], back=back, entry=entry)
+
+
+ROUTES = [approvals_page, approval_page, decide_approval]

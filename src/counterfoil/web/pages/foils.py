@@ -21,6 +21,7 @@ from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages.approvals import approval_rows
+from counterfoil.web.pages.forms import FormEntry
 from counterfoil.web.pages.rendering import render_page, search_texts
 
 MAX_SUMMED_FOILS = 2000
@@ -75,7 +76,14 @@ async def exposures(app: Application) -> dict[str, dict[str, Any]]:
 
 @get("/foils/{foil_id:str}", opt=requires(Permission.FOILS_ANY_READ), include_in_schema=False)
 async def foil_page(request: WebRequest, foil_id: FromPath[str]) -> Response[Any]:
-    """Show both sides of a match: documents with their versions, pairs and waivers of persons, and the reason."""
+    return await show_foil(request, foil_id, FormEntry(foil_id, {}))
+
+
+async def show_foil(request: WebRequest, foil_id: str, entry: FormEntry) -> Response[Any]:
+    """Show both sides of a match: documents with their versions, pairs and waivers of persons, and the reason.
+
+    `entry` is a form of the page that was refused or taken back.
+    """
     app, identity = application(request), caller(request)
     foil = await app.store.foil(foil_id)
     if foil is None:
@@ -84,6 +92,8 @@ async def foil_page(request: WebRequest, foil_id: FromPath[str]) -> Response[Any
     return await render_page(
         request,
         "foil.html",
+        entry.status,
+        entry=entry,
         foil=shapes.foil_shape(foil),
         title=f"{foil.object.replace('_', ' ')} {foil.document}".strip(),
         reason=explain(foil, match.observations),

@@ -13,7 +13,9 @@ from counterfoil.web.http.identity import COOKIE, SESSION, Passwords, check_same
 from counterfoil.web.http.permissions import Open
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, requires
-from counterfoil.web.pages.rendering import posted_form, redirect, render_page, safe_path
+from counterfoil.web.pages.forms import posted_form
+from counterfoil.web.pages.rendering import ZONE_COOKIE, redirect, render_page, safe_path
+from counterfoil.web.pages.zones import zone_cookie
 
 
 @get("/sign-in", opt=requires(Open.PUBLIC), include_in_schema=False)
@@ -38,7 +40,11 @@ async def sign_in(request: WebRequest) -> Response[Any]:
         )
         page.headers.update(problem.headers)
         return page
-    return redirect(next_path, [_session_cookie(request, secret, round(SESSION.total_seconds()))])
+    cookies = [_session_cookie(request, secret, round(SESSION.total_seconds()))]
+    zone = zone_cookie(request, form.get("zone", ""))
+    if zone is not None and ZONE_COOKIE not in request.cookies:
+        cookies.append(zone)
+    return redirect(next_path, cookies)
 
 
 @post("/sign-out", opt=requires(Open.SIGNED_IN), include_in_schema=False)
