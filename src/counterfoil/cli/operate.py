@@ -60,11 +60,11 @@ def runs(
     write_rows(
         rows,
         format,
-        ["KEY", "WORKFLOW", "STATE", "STATUS", "WAITS FOR", "EXPOSURE>", "CASES>", "BEGAN (UTC)", "ID"],
+        ["DOCUMENT", "CUSTOMER", "WORKFLOW", "STATE", "STATUS", "WAITS FOR", "EXPOSURE>", "CASES>", "BEGAN (UTC)", "KEY", "ID"],
         lambda r: [
-            r["key"], r["workflow"], r["state"],
+            r["name"] or r["key"], r["customer"], r["workflow"], r["state"],
             r["status"] if r["direction"] == "forward" else f"{r['status']} ({r['direction']})",
-            r["waits_for"], format_money(r["exposure"]), r["cases"], format_minute(r["created_at"]), r["id"],
+            r["waits_for"], format_money(r["exposure"]), r["cases"], format_minute(r["created_at"]), r["key"], r["id"],
         ],
         "No Run. A Run starts with the first event that a workflow accepts.",
     )  # fmt: skip
@@ -145,9 +145,9 @@ def cases(
     write_rows(
         rows,
         format,
-        ["REASON", "EXPOSURE>", "TIMES>", "OWNER", "DEADLINE (UTC)", "CHOICES", "MESSAGE", "ID"],
+        ["DOCUMENT", "CUSTOMER", "REASON", "EXPOSURE>", "TIMES>", "OWNER", "DEADLINE (UTC)", "CHOICES", "MESSAGE", "ID"],
         lambda c: [
-            c["reason"], format_money(c["exposure"]), c["count"], c["owner"], format_minute(c["deadline"]),
+            c["name"] or c["key"], c["customer"], c["reason"], format_money(c["exposure"]), c["count"], c["owner"], format_minute(c["deadline"]),
             ", ".join(c["choices"]), c["message"], c["id"],
         ],
         "No Case is open." if state == "open" else "No Case.",
@@ -169,10 +169,11 @@ def approvals(
     write_rows(
         rows,
         format,
-        ["ID", "DECISION", "AMOUNT>", "ROLES", "REQUESTER", "STATE", "EXPIRES (UTC)"],
+        ["ABOUT", "AMOUNT>", "DECISION", "ROLES", "WHY", "REQUESTER", "STATE", "EXPIRES (UTC)", "ID"],
         lambda a: [
-            a["id"], a["summary"] or a["policy"], format_money([a["amount"]]) if a["amount"] else "",
-            " or ".join(a["roles"]), a["requester"], a["state"], format_minute(a["expires"]),
+            ", ".join(a["about"].values()), format_money([a["amount"]]) if a["amount"] else "",
+            a["summary"] or a["policy"], " or ".join(a["roles"]), a["tier"], a["requester"], a["state"],
+            format_minute(a["expires"]), a["id"],
         ],
         "No approval is open." if state == "open" else "No approval.",
     )  # fmt: skip

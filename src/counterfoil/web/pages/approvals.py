@@ -54,7 +54,7 @@ async def approval_rows(
 async def open_for(app: Application, identity: Identity) -> list[dict[str, Any]]:
     """Return the open approvals that this person may decide now."""
     approvals, _ = await app.views.approvals(ListFilter(state="open", limit=200))
-    rows = await approval_rows(app, identity, await with_votes(app.store, approvals))
+    rows = await approval_rows(app, identity, await with_votes(app, approvals))
     return [row for row in rows if not row["reason"]]
 
 
@@ -85,7 +85,7 @@ async def approvals_page(
     app, state = application(request), in_state or "all"
     page = list_filter(50, cursor, state="" if state == "all" else state)
     approvals, after = await app.views.approvals(page)
-    rows = await approval_rows(app, caller(request), await with_votes(app.store, approvals))
+    rows = await approval_rows(app, caller(request), await with_votes(app, approvals))
     rows.sort(key=lambda row: bool(row["reason"]))
     return await render_page(request, "approvals.html", rows=rows, next=after, state=state)
 
@@ -123,7 +123,7 @@ async def _show(request: WebRequest, entry: FormEntry) -> Response[Any]:
     approval = await app.store.approval(entry.id)
     if approval is None:
         raise Problem(404, f"There is no approval {entry.id[:100]}.")
-    rows = await approval_rows(app, caller(request), await with_votes(app.store, [approval]))
+    rows = await approval_rows(app, caller(request), await with_votes(app, [approval]))
     back = safe_path(entry.values.get("back", "/approvals"))
     return await render_page(request, "approval.html", entry.status, row=rows[0], back=back, entry=entry)
 

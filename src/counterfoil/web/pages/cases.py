@@ -14,7 +14,7 @@ from counterfoil.core.case_choices import LABELS, asks_again, choice_effect
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.decisions import MAX_NOTE_CHARS, resolution_result
-from counterfoil.web.api.queries import Cursor, list_filter
+from counterfoil.web.api.queries import Cursor, case_shapes, list_filter
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
@@ -46,9 +46,9 @@ async def open_cases(
     mine: dict[str, shapes.CaseShape] = {}
     for role in identity.person.roles:
         rows, _ = await app.views.cases(ListFilter(state="open", owner=role, limit=200))
-        mine.update({row.case.id: shapes.case_shape(row) for row in rows})
+        mine.update({case.id: case for case in await case_shapes(app, rows)})
     rows, _ = await app.views.cases(ListFilter(state="open", limit=200))
-    others = [shapes.case_shape(row) for row in rows if row.case.id not in mine]
+    others = await case_shapes(app, [row for row in rows if row.case.id not in mine])
     return (
         sorted(mine.values(), key=lambda c: (c.deadline, c.id)),
         sorted(others, key=lambda c: (c.deadline, c.id)),
@@ -63,7 +63,7 @@ async def cases_page(
     app, identity, state = application(request), caller(request), in_state or "all"
     page = list_filter(50, cursor, state="" if state == "all" else state)
     cases, after = await app.views.cases(page)
-    rows = {case.case.id: case_row(identity, shapes.case_shape(case)) for case in cases}
+    rows = {case.id: case_row(identity, case) for case in await case_shapes(app, cases)}
     if page.cursor is None and state == "open":
         mine, _ = await open_cases(app, identity)
         rows = {case.id: case_row(identity, case) for case in mine} | rows
@@ -91,7 +91,7 @@ async def resolve_case(request: WebRequest, case_id: FromPath[str]) -> Response[
         app = application(request)
         row = await app.store.case(case_id)
         if row is not None and not is_confirmed(form) and _asks_again(row.case, choice):
-            return await _ask_again(request, form, shapes.case_shape(row), choice)
+            return await _ask_again(request, form, (await case_shapes(app, [row]))[0], choice)
         verdict = await app.resolve_case(case_id, identity.person.id, choice, note)
         note_key = resolution_result(verdict, case_id, identity.person.id)
         return redirect(f"{safe_path(form.get('back', '/cases'))}?note={note_key}")
@@ -103,12 +103,14 @@ async def resolve_case(request: WebRequest, case_id: FromPath[str]) -> Response[
 
 async def _show(request: WebRequest, entry: FormEntry) -> Response[Any]:
     """Show one Case, with a form that was refused or taken back."""
-    row = await application(request).store.case(entry.id)
+    app = application(request)
+    row = await app.store.case(entry.id)
     if row is None:
         raise Problem(404, f"There is no Case {entry.id[:100]}.")
     back = safe_path(entry.values.get("back", "/cases"))
     return await render_page(
-        request, "case.html", entry.status, row=case_row(caller(request), shapes.case_shape(row)), back=back, entry=entry
+        request, "case.html", entry.status, row=case_row(caller(request), (await case_shapes(app, [row]))[0]),
+        back=back, entry=entry,
     )  # fmt: skip
 
 

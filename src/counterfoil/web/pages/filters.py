@@ -15,7 +15,8 @@ from counterfoil.core.case import Choice
 from counterfoil.core.case_choices import asks_again, choice_effect
 from counterfoil.core.case_reasons import reason_row
 from counterfoil.web.api.match_words import system_title
-from counterfoil.web.api.shapes import FINANCE_WORDS, Amount, CaseShape
+from counterfoil.web.api.shapes import Amount, CaseShape
+from counterfoil.web.api.state_words import FINANCE_WORDS
 
 _TONES = {
     "good": "matched confirmed done granted resolved",

@@ -17,6 +17,7 @@ from counterfoil.store.port.views import ListFilter, MatchRow
 from counterfoil.web.api import shapes
 from counterfoil.web.api.match_words import difference_text, explain, total_text
 from counterfoil.web.api.queries import Cursor, FoilStateText, Text, list_filter, with_votes
+from counterfoil.web.api.state_words import FINANCE_WORDS
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, caller, requires
@@ -47,7 +48,7 @@ async def foils_page(
         reasons={foil.id: explain(foil, items.get((foil.rule, foil.key), ())) for foil in foils},
         next=after,
         search=search,
-        states=shapes.FINANCE_WORDS,
+        states=FINANCE_WORDS,
         first=page.cursor is None,
     )
 
@@ -152,7 +153,7 @@ def _version(version: DocumentVersion) -> dict[str, Any]:
 async def _approvals_of(app: Application, foil: Foil) -> list[shapes.ApprovalShape]:
     """Return the open approvals of decisions on a counterfoil; such approvals belong to no Run."""
     approvals, _ = await app.views.approvals(ListFilter(run="", state="open", limit=200))
-    return await with_votes(app.store, [a for a in approvals if decision_of(a).foil == foil.id])
+    return await with_votes(app, [a for a in approvals if decision_of(a).foil == foil.id])
 
 
 ROUTES = [foils_page, foil_page]

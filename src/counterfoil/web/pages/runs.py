@@ -8,13 +8,12 @@ from litestar import get
 from litestar.params import FromPath
 from litestar.response import Response
 
-from counterfoil.web.api import shapes
 from counterfoil.web.api.queries import (
     Cursor,
     RunStatusText,
     Text,
     list_filter,
-    object_name,
+    run_shapes,
     search_runs,
 )
 from counterfoil.web.api.trace import load_trace
@@ -38,12 +37,10 @@ async def runs_page(
     search = search_texts(workflow=workflow, status=status, key=key)
     page = list_filter(50, cursor, **search)
     rows, after = await search_runs(app, page)
-    now = await app.now()
     return await render_page(
         request,
         "runs.html",
-        rows=[shapes.run_shape(row, now) for row in rows],
-        names={row.run.id: await object_name(app, row.run.bkey) for row in rows},
+        rows=await run_shapes(app, rows),
         next=after,
         search=search,
         workflows=sorted(app.model.workflows),
@@ -61,7 +58,6 @@ async def run_page(request: WebRequest, run_id: FromPath[str]) -> Response[Any]:
         request,
         "run.html",
         trace=trace,
-        name=await object_name(app, trace.run.key),
         approvals=await approval_rows(app, identity, trace.approvals),
         cases=[case_row(identity, case) for case in trace.cases],
     )
