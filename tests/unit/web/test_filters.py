@@ -90,3 +90,15 @@ def test_stored_values_lose_nothing_in_json() -> None:
         "rate": "0.10", "sum": shapes.Amount("2.50", "USD", 250), "big": str(2**60), "n": 7,
         "at": "2026-03-04T12:00:00Z", "day": "2026-03-04", "wait": "1:00:00", "all": ["1000", None, True],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("approval by <b> until 2026-12-03 14:07 UTC", 'approval by &lt;b&gt; until <time datetime="2026-12-03T14:07:00+00:00" title="2026-12-03 14:07:00 UTC">Thu 3 Dec 2026, 09:07</time>'),
+        ("no time", "no time"),
+        ("2026-13-03 14:07 UTC, 2026-12-03 25:07 UTC", "2026-13-03 14:07 UTC, 2026-12-03 25:07 UTC"),
+    ],
+)  # fmt: skip
+def test_times_in_a_sentence_are_in_the_zone_too(text: str, shown: str) -> None:
+    assert filters.local_times(text, ZoneInfo("America/New_York")) == shown

@@ -58,7 +58,8 @@ class NameReader:
         for field, value in data.items():
             object_ = field.removesuffix("_id")
             if isinstance(value, str) and object_ != field and object_ in self._app.model.objects:
-                about[object_] = _name_of(await self._head(object_, value)) or value
+                name = _name_of(await self._head(object_, value))
+                about |= {object_: name or value} if name or object_ != CUSTOMER else {}
         about |= {f: data[f] for f in _TEXT_FIELDS if isinstance(data.get(f), str) and data[f]}
         return {name: about[name] for name in sorted(about, key=lambda name: name != CUSTOMER)}
 

@@ -89,15 +89,17 @@ async def search_runs(app: Application, page: ListFilter) -> tuple[list[RunRow],
     return list(matches.values())[: page.limit], None
 
 
-async def with_votes(app: Application, approvals: Sequence[Approval]) -> list[shapes.ApprovalShape]:
-    """Return the shapes of approvals, with what each is about. All their votes are one read."""
+async def with_votes(
+    app: Application, approvals: Sequence[Approval], named: bool = True
+) -> list[shapes.ApprovalShape]:
+    """Return the shapes of approvals, if `named` with what each is about. All their votes are one read."""
     votes, names = await app.store.votes([approval.id for approval in approvals]), NameReader(app)
     return [
         shapes.approval_shape(
             approval,
             votes[approval.id],
             await _summary(app.store, approval),
-            await names.request(approval),
+            await names.request(approval) if named else {},
             tier_text(app, approval),
         )
         for approval in approvals

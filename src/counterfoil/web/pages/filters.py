@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
@@ -28,6 +29,9 @@ _TONES = {
 _TONE_OF = {word: tone for tone, words in _TONES.items() for word in words.split()}
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_UTC_TIME = re.compile(
+    r"\b(\d{4}-(?:0\d|1[0-2])-(?:[0-2]\d|3[01])) ((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?) UTC\b", re.ASCII
+)
 _STEPS = ((60, "s", 1), (3600, "min", 60), (172_800, "h", 3600), (10**12, "d", 86_400))
 
 
@@ -95,6 +99,17 @@ def _time(moment: datetime, text: str) -> Markup:
     return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
         utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M:%S"), text
     )
+
+
+def local_times(text: str, zone: tzinfo) -> Markup:
+    """Return a sentence with its times, which are UTC to the minute or second, in a zone."""
+    parts, end = [], 0
+    for match in _UTC_TIME.finditer(text):
+        moment = datetime.fromisoformat(f"{match[1]}T{match[2]}").replace(tzinfo=UTC)
+        local = moment.astimezone(zone)
+        parts += [escape(text[end : match.start()]), _time(moment, f"{day(local, zone)}, {local:%H:%M}")]
+        end = match.end()
+    return Markup("").join([*parts, escape(text[end:])])
 
 
 def age(seconds: int) -> str:

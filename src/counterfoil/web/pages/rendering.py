@@ -71,6 +71,7 @@ class PageTemplates:
         page = self._environment.get_template(template)
         return page.render(
             now=now, me=identity, may=may, when=when, zone=zone.key,
+            local_times=lambda text: filters.local_times(text, zone),
             clock=lambda moment: filters.clock(moment, zone), day=lambda moment: filters.day(moment, zone),
             **values,
         )  # fmt: skip
