@@ -20,7 +20,7 @@ from counterfoil.store.sql.postgres import PostgresStore
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.web.http import server
 from counterfoil.web.http.limits import Asgi
-from counterfoil.web.http.request import query_names
+from counterfoil.web.http.request import query_parameters
 from tests.companies.web import PASSWORD, TrialApp, cheap_passwords, signed, trial
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -135,9 +135,7 @@ def targets(app: TrialApp) -> Iterator[Target]:
     for route in server.routes(app, cheap_passwords()).routes:  # type: ignore[arg-type]
         for handler in getattr(route, "route_handlers", ()):
             for method in handler.http_methods & {"GET", "POST"}:
-                names = query_names(handler.fn)
-                if not route.path.startswith("/v1/"):
-                    names |= {"cursor", "state", "key", "next"}
+                names = frozenset(query_parameters(handler.fn))
                 yield Target(method, route.path, names)
 
 

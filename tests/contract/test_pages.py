@@ -162,7 +162,8 @@ def test_a_rejection_needs_a_comment(visitor: Visitor) -> None:
     page.goto("/approvals")
     card = page.locator(f"#{approval_of('CR-1003')}")
     card.get_by_role("button", name="Reject").click()
-    expect(page.get_by_role("alert")).to_contain_text("Enter a comment")
+    expect(card.get_by_role("alert")).to_contain_text("Enter a comment")
+    expect(card.get_by_label("Comment")).to_have_attribute("aria-invalid", "true")
 
 
 def test_a_requester_sees_why_they_cannot_approve(visitor: Visitor) -> None:
@@ -229,6 +230,10 @@ def test_a_difference_is_explained_and_accepted_by_a_second_person(
     )
     page.get_by_label("Accept the difference").fill("freight that billing does not charge")
     page.get_by_role("button", name="Accept the difference").click()
+    expect(page.locator("main")).to_contain_text(
+        "ERP shows 10.00 USD less than asserted. No one has to post that"
+    )
+    page.get_by_role("button", name="Yes, accept the difference").click()
     expect(page.get_by_role("status")).to_contain_text("Another person must agree")
     approver = cory.sign_in("cory")
     approver.goto("/approvals")

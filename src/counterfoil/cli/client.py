@@ -30,17 +30,32 @@ def token() -> str:
     if value := os.environ.get("COUNTERFOIL_TOKEN", ""):
         return value.strip()
     try:
-        return TOKEN_FILE.read_text("utf-8").strip()
+        return TOKEN_FILE.read_text("utf-8", "surrogateescape").strip()
     except OSError:
         return ""
+
+
+def _checked_url(url: str) -> str:
+    """Return an address with scheme and host. Raises CommandFailed for any other text."""
+    try:
+        parts = httpx2.URL(url)
+        if parts.scheme in ("http", "https") and parts.host:
+            return url
+    except (httpx2.InvalidURL, UnicodeError):
+        pass
+    raise CommandFailed(f"COUNTERFOIL_URL is {url}, which is no address such as {DEFAULT_URL}.")
 
 
 class Server:
     """Connection of one command to the server."""
 
     def __init__(self, timeout: float = 30.0) -> None:
-        self.url = server_url()
+        self.url = _checked_url(server_url())
         bearer = token()
+        if not bearer.isascii():
+            raise CommandFailed(
+                f"COUNTERFOIL_TOKEN or {TOKEN_FILE} is no token: it has other characters than ASCII."
+            )
         headers = {"authorization": f"Bearer {bearer}"} if bearer else {}
         # Without TLS there is no certificate to verify, and reading the known authorities takes 0.1 s.
         verify = not self.url.startswith("http:")

@@ -84,6 +84,11 @@ def run(words: Sequence[str]) -> None:
     except CommandFailed as failed:
         complain(f"counterfoil: {failed}")
         sys.exit(2)
+    except UnicodeEncodeError:
+        complain(
+            "counterfoil: an argument has bytes that are not UTF-8 text, and cannot be sent to the server."
+        )
+        sys.exit(2)
 
 
 def _listed() -> None:

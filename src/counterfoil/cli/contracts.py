@@ -280,10 +280,11 @@ def _lint_file(path: Path, alone: bool) -> list[Finding] | None:
             return list(_lint_governance(path, text))
         data = parse(text.encode())
     except (OSError, UnicodeDecodeError, UnreadableDescription) as error:
+        why = "the file is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
         if alone:
-            raise CommandFailed(f"{path}: {error}") from error
+            raise CommandFailed(f"{path}: {why}") from error
         fix = "repair the file, or move it out of the folder"
-        return [Finding("unreadable", str(error), str(path), 0, 0, "warning", fix)]
+        return [Finding("unreadable", why, str(path), 0, 0, "warning", fix)]
     if form_of(data) is None:
         if alone:
             raise CommandFailed(f"{path} is not a JSON Schema, OpenAPI, AsyncAPI or governance document.")

@@ -190,7 +190,8 @@ def fmt(
         try:
             before = path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            complain(f"{path}: skipped, it cannot be read: {error}")
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            complain(f"{path}: skipped, it cannot be read: {why}")
             continue
         after = format_text(before)
         if after != before:

@@ -1,22 +1,17 @@
 """`counterfoil`: the command line. Exit codes: 0 success, 1 findings or changes, 2 wrong usage or error.
 
-Only the module of the typed command is imported, and none for `--version` and `--help`.
+Only the module of the typed command is imported, and none of them for `--version` and `--help`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from counterfoil import __version__
+from counterfoil.cli import commands
 
 
 def main() -> None:
     """Run the command line; the entry point of the installed script."""
-    if sys.argv[1:] == ["--version"]:
-        sys.stdout.write(f"{__version__}\n")
-        sys.exit(0)
-    from counterfoil.cli import commands
-
     commands.run(sys.argv[1:])
 
 

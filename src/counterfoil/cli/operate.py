@@ -17,6 +17,7 @@ from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import (
     Format,
     FormatOption,
+    format_legs,
     format_minute,
     format_money,
     say,
@@ -26,7 +27,7 @@ from counterfoil.cli.output import (
 )
 from counterfoil.connectors import signature
 from counterfoil.core.approval import ApprovalState
-from counterfoil.core.case import CaseState
+from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import did_you_mean
 from counterfoil.core.run import RunStatus
@@ -59,11 +60,11 @@ def runs(
     write_rows(
         rows,
         format,
-        ["KEY", "WORKFLOW", "STATE", "STATUS", "WAITS FOR", "EXPOSURE>", "CASES>", "BEGAN (UTC)", "ID"],
+        ["DOCUMENT", "CUSTOMER", "WORKFLOW", "STATE", "STATUS", "WAITS FOR", "EXPOSURE>", "CASES>", "BEGAN (UTC)", "KEY", "ID"],
         lambda r: [
-            r["key"], r["workflow"], r["state"],
+            r["name"] or r["key"], r["customer"], r["workflow"], r["state"],
             r["status"] if r["direction"] == "forward" else f"{r['status']} ({r['direction']})",
-            r["waits_for"], format_money(r["exposure"]), r["cases"], format_minute(r["created_at"]), r["id"],
+            r["waits_for"], format_money(r["exposure"]), r["cases"], format_minute(r["created_at"]), r["key"], r["id"],
         ],
         "No Run. A Run starts with the first event that a workflow accepts.",
     )  # fmt: skip
@@ -96,7 +97,7 @@ def trace(
             ["COUNTERFOIL", "KEY", "STATE", "LEG", "ASSERTED>", "MATCHED>", "RESIDUAL>"],
             (
                 [f["foil"]["rule"], f["foil"]["key"], f["foil"]["state"], leg["leg"]]
-                + [format_money([leg[side]]) for side in ("asserted", "matched", "residual")]
+                + [format_legs({leg["leg"]: leg[side]}) for side in ("asserted", "matched", "residual")]
                 for f in detail["foils"]
                 for leg in f["halves"]
             ),
@@ -144,10 +145,10 @@ def cases(
     write_rows(
         rows,
         format,
-        ["ID", "REASON", "OWNER", "DEADLINE (UTC)", "EXPOSURE>", "CHOICES", "MESSAGE"],
+        ["DOCUMENT", "CUSTOMER", "REASON", "EXPOSURE>", "TIMES>", "OWNER", "DEADLINE (UTC)", "CHOICES", "MESSAGE", "ID"],
         lambda c: [
-            c["id"], c["reason"], c["owner"], format_minute(c["deadline"]), format_money(c["exposure"]),
-            ", ".join(c["choices"]), c["message"],
+            c["name"] or c["key"], c["customer"], c["reason"], format_money(c["exposure"]), c["count"], c["owner"], format_minute(c["deadline"]),
+            ", ".join(c["choices"]), c["message"], c["id"],
         ],
         "No Case is open." if state == "open" else "No Case.",
     )  # fmt: skip
@@ -168,10 +169,11 @@ def approvals(
     write_rows(
         rows,
         format,
-        ["ID", "DECISION", "AMOUNT>", "ROLES", "REQUESTER", "STATE", "EXPIRES (UTC)"],
+        ["ABOUT", "AMOUNT>", "DECISION", "ROLES", "WHY", "REQUESTER", "STATE", "EXPIRES (UTC)", "ID"],
         lambda a: [
-            a["id"], a["summary"] or a["policy"], format_money([a["amount"]]) if a["amount"] else "",
-            " or ".join(a["roles"]), a["requester"], a["state"], format_minute(a["expires"]),
+            ", ".join(a["about"].values()), format_money([a["amount"]]) if a["amount"] else "",
+            a["summary"] or a["policy"], " or ".join(a["roles"]), a["tier"], a["requester"], a["state"],
+            format_minute(a["expires"]), a["id"],
         ],
         "No approval is open." if state == "open" else "No approval.",
     )  # fmt: skip
@@ -208,6 +210,7 @@ def resolve(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Resolve a Case with one of its choices."""
+    require_word("choice", choice, Choice)
     with Server() as server:
         answer = server.post(f"/v1/cases/{quote(id, safe='')}", {"choice": choice, "note": note})
     _print_verdict(answer, format)
@@ -243,6 +246,8 @@ def send(
         name, colon, value = text.partition(":")
         if not colon:
             raise CommandFailed(f"--header {text!r} is not of the form 'name: value'.")
+        if not text.isascii() or not text.isprintable():
+            raise CommandFailed(f"--header {text!r} has characters that no HTTP header may hold.")
         headers[name.strip().lower()] = value.strip()
     if secret is not None:
         try:
@@ -271,6 +276,8 @@ def _read_secret(reference: str) -> str:
             return Path(where).read_text("utf-8").strip()
         except OSError as error:
             raise CommandFailed(f"{where} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError:
+            raise CommandFailed(f"{where} is not UTF-8 text, so it holds no signing secret.") from None
     raise CommandFailed("--secret must be env:NAME or file:PATH, so that no secret enters the shell history.")
 
 

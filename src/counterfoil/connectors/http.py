@@ -7,6 +7,7 @@ have happened. Every status is an answer, redirects included. The connector inte
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import socket
 import ssl
@@ -216,9 +217,9 @@ class Http:
         try:
             addresses = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
-            raise NotSent(f"no address for {host}: {error}") from None
+            raise NotSent(f"the name {host} has no address") from error
         if not addresses:
-            raise NotSent(f"no address for {host}")
+            raise NotSent(f"the name {host} has no address")
         self._resolved[host, port] = (now + _ADDRESS_SECONDS, addresses)
         return addresses
 
@@ -377,7 +378,20 @@ def _check_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    """Return a failure of the network in plain words: Cases show it to people who know no library."""
+    if isinstance(error, httpx2.TimeoutException):
+        return "it gave no answer in time"
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)  # type: ignore[arg-type]
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return "its TLS certificate or protocol is not accepted"
+    numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}
+    if errno.ECONNREFUSED in numbers:
+        return "it refuses the connection"
+    if isinstance(error, httpx2.ConnectError):
+        return "it cannot be reached"
+    return "the connection broke off before the whole answer"
 
 
 async def _resolve(host: str, port: int) -> Sequence[str]:

@@ -45,6 +45,6 @@ def errors(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def did_you_mean(word: str, names: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
-    """Return a fix that names the closest of `names`; `otherwise` if none is close."""
-    near = get_close_matches(word, list(names), 1, cutoff)
+    """Return a fix that names the closest of `names`, never the word itself; `otherwise` if none is close."""
+    near = get_close_matches(word, [name for name in names if name != word], 1, cutoff)
     return f"did you mean `{near[0]}`?" if near else otherwise

@@ -67,7 +67,10 @@ class ExpressionError(CounterfoilError):
 
 
 class EvaluationError(CounterfoilError):
-    """The expression has no value for these bindings; the message states the reason and the place in the text."""
+    """The expression has no value for these bindings. Its text states the reason and the place.
+
+    Cases and problems show it, so it does not repeat the formula; `excerpt` does, for authors.
+    """
 
     def __init__(self, message: str, text: str, offset: int, length: int) -> None:
         self.message = message
@@ -75,7 +78,11 @@ class EvaluationError(CounterfoilError):
         self.offset = offset
         self.length = length
         self.line, self.column = locate(text, offset)
-        super().__init__(f"{message} (line {self.line}, column {self.column})\n{caret(text, offset, length)}")
+        super().__init__(f"{message} (line {self.line}, column {self.column})")
+
+    def excerpt(self) -> str:
+        """Return the error with the line of the formula and carets below the place."""
+        return f"{self}\n{caret(self.text, self.offset, self.length)}"
 
 
 class BudgetExceeded(CounterfoilError):

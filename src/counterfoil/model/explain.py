@@ -59,7 +59,7 @@ def explain(text: str, sample: Mapping[str, Any] | None = None) -> Explanation:
     except LookupNeeded as needed:
         problem = f"the result needs the look-up {needed.name}({', '.join(map(repr, needed.args))})"
     except EvaluationError as error:
-        problem = str(error)
+        problem = error.excerpt()
     except CounterfoilError as error:
         problem = str(error)
     return Explanation(source, expression.type, value, problem, reads, lookups)

@@ -267,8 +267,10 @@ def _with_overlaid_rows(document: Document, folder: FilePath, findings: list[Fin
 
 
 def write_new(folder: Folder, texts: Mapping[str, str]) -> list[File]:
-    """Write new files. Raises Misconfigured before the first write if one of them exists."""
+    """Write new files. Raises Misconfigured before the first write if one exists, or if the place is no folder."""
     target = FilePath(folder)
+    if any(path.exists() and not path.is_dir() for path in (target, *target.parents)):
+        raise Misconfigured(f"{target} is not a folder; choose another name")
     existing = [name for name in texts if (target / name).exists()]
     if existing:
         raise Misconfigured(f"{target / existing[0]} exists already; choose an empty folder")

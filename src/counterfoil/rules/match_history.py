@@ -26,6 +26,7 @@ from counterfoil.core.document import (
     newest_versions,
     uses_of,
 )
+from counterfoil.core.fault_text import fault_text
 from counterfoil.core.matching import FoilState, FoilVerdict, Judgement, Unpaired, judge, standing
 
 Id = Annotated[str, msgspec.Meta(min_length=1)]
@@ -162,7 +163,7 @@ def _read(history: Mapping[str, Any]) -> _History:
     try:
         file = msgspec.convert(_texts(history), _History)
     except msgspec.ValidationError as error:
-        raise HistoryRefused(str(error)) from error
+        raise HistoryRefused(fault_text(error)) from error
     naive = next(
         (
             d.document

@@ -20,6 +20,7 @@ from counterfoil.cli.commands import COMMANDS as LISTED
 from counterfoil.cli.commands import app_with
 from counterfoil.cli.main import main
 from counterfoil.cli.processes import twins
+from counterfoil.core.finding import did_you_mean
 from tests.source import ROOT
 
 CLI = (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
@@ -257,10 +258,8 @@ def test_the_list_shows_each_command_as_the_command_itself_does() -> None:
 
 def test_version_and_list_import_no_command() -> None:
     """Each import costs start-up time of every command."""
-    for word, heavy in (
-        ("--version", {"typer"}),
-        ("--help", {"httpx2", "rich", "pydantic", "counterfoil.model"}),
-    ):
+    heavy = {"httpx2", "rich", "pydantic", "counterfoil.model"}
+    for word in ("--version", "--help"):
         code = (
             "import sys; from counterfoil.cli.main import main; sys.argv = ['counterfoil', sys.argv[1]]\n"
             "try: main()\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
@@ -376,3 +375,69 @@ def test_a_faulty_formula_shows_its_column_and_text(
     (tmp_path / "a.yaml").write_text("kind: alert\nname: a\nwhen: 1 + + foo(2)\nto: []\n")
     _, out, _ = run(capsys, monkeypatch, "check", str(tmp_path))
     assert "see column 5 of `1 + + foo(2)`" in out
+
+
+NOT_TEXT = os.fsdecode(b"a\xed\xa0\x80\xff")
+"""An argument as Python reads bytes that are not UTF-8: a lone surrogate, and a byte that no character has."""
+
+
+def lines_with_surrogates(folder: Path) -> list[list[str]]:
+    """Return a command line for each option of each command, with text that cannot be encoded in every place."""
+    broken = folder / "broken.json"
+    broken.write_bytes(b'{"a": "\\ud800", "b": "\xff\xed\xa0\x80"}')
+    lines = []
+    for name, command in COMMANDS.items():
+        arguments = [p for p in command.params if p.param_type_name == "argument"]
+        options = [p for p in command.params if p.param_type_name == "option" and not p.is_flag]
+        for text in (NOT_TEXT, str(broken)):
+            words = [*name.split(), *(text for _ in arguments)]
+            required = [[o.opts[0], "x"] for o in options if o.required]
+            lines.append([*words, *(word for pair in required for word in pair)])
+            lines += [[*lines[-1], option.opts[0], text] for option in options]
+    return lines
+
+
+def test_text_that_cannot_be_encoded_ends_no_command_in_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERFOIL_URL", "http://127.0.0.1:1")
+    monkeypatch.chdir(tmp_path)
+    lines = [words for words in lines_with_surrogates(tmp_path) if words[0] not in ("demo", "twin")]
+    assert len(lines) > 150
+    for words in lines:
+        code, _, err = run(capsys, monkeypatch, *words)
+        assert code in (0, 1, 2), words
+        assert "codec can't" not in err, (words, err)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("COUNTERFOIL_TOKEN", NOT_TEXT, "is no token"),
+        ("COUNTERFOIL_TOKEN", "schl\u00fcssel", "is no token"),
+        ("COUNTERFOIL_URL", f"http://{NOT_TEXT}", "is no address such as"),
+        ("COUNTERFOIL_URL", "localhost:8080", "is no address such as"),
+        ("COUNTERFOIL_URL", "http://", "is no address such as"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(
+    name: str, value: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(os.environ, name, value)
+    code, _, err = run(capsys, monkeypatch, "runs")
+    assert (code, name in err, message in err) == (2, True, True)
+    assert "schl" not in err
+
+
+def test_a_fix_never_names_the_wrong_word_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert did_you_mean("policy", ["policy", "policies"]) == "did you mean `policies`?"
+    (tmp_path / "a.yaml").write_text(
+        "kind: workflow\nname: w\nowner: o\nfailure: f\nstart: {event: e.v1, key: event.data.id}\n"
+        "steps: [{policy: x, check: a}, {check: a, policy: x}, {approve: p, workflow: x, policy: y}]\n"
+    )
+    _, out, _ = run(capsys, monkeypatch, "check", str(tmp_path))
+    unknown = re.findall(r"unknown key `(\w+)`\n +(.*)", out)
+    assert [key for key, _ in unknown] == ["policy", "policy", "workflow", "policy"]
+    assert all(f"`{key}`" not in fix for key, fix in unknown)

@@ -181,7 +181,9 @@ async def test_refused_connection_is_not_sent() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         async with calling(f"http://127.0.0.1:{free.getsockname()[1]}") as http:
-            with pytest.raises(NotSent, match="cannot connect") as caught:
+            with pytest.raises(
+                NotSent, match=r"cannot connect to 127\.0\.0\.1: it refuses the connection$"
+            ) as caught:
                 await http.request("POST", "/v1/things", body=b"{}")
     assert isinstance(caught.value, TryAgain)
 
@@ -195,7 +197,7 @@ async def test_name_without_address_is_not_sent() -> None:
 
     for resolve in (nowhere, nothing):
         async with calling("https://gone.example.com", resolve=resolve) as http:
-            with pytest.raises(NotSent, match=r"no address for gone\.example\.com"):
+            with pytest.raises(NotSent, match=r"the name gone\.example\.com has no address$"):
                 await http.request("POST", "/", body=b"{}")
 
 
@@ -213,7 +215,7 @@ async def test_handshake_that_never_ends_is_not_sent() -> None:
     async with serving(ok()) as server:
         url = f"https://127.0.0.1:{server.port}"
         async with calling(url, connect_timeout=0.1) as http:
-            with pytest.raises(NotSent, match="cannot connect"):
+            with pytest.raises(NotSent, match=r"cannot connect to 127\.0\.0\.1: it gave no answer in time$"):
                 await http.request("POST", "/", body=b"{}")
         async with calling(url) as http:
             with pytest.raises(NotSent, match=r"within 0\.1 s"):

@@ -168,7 +168,8 @@ def test_what_has_no_value_says_why(text, match):
 def test_an_error_has_the_place_of_what_failed():
     error = fails("a.b == 1 &&\n  [1, 2].all(x, x + a.c.d > 0)", "no such key: 'd'", a={"b": 1, "c": {}})
     assert (error.line, error.column, error.length) == (2, 25, 1)
-    assert str(error).endswith("  [1, 2].all(x, x + a.c.d > 0)\n                        ^")
+    assert str(error) == "no such key: 'd' (line 2, column 25)"
+    assert error.excerpt().endswith("  [1, 2].all(x, x + a.c.d > 0)\n                        ^")
     assert fails("a.b.c", "an int has no field 'c'", a={"b": 1}).offset == 4
 
 

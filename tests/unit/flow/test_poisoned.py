@@ -37,7 +37,9 @@ async def rounds(worker: Worker) -> None:
         await worker.wait_for_work()
 
 
-async def test_a_turn_that_fails_by_a_defect_opens_one_case(worker: Worker, monkeypatch: Any) -> None:
+async def test_a_turn_that_fails_by_a_defect_opens_one_case(
+    worker: Worker, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     async def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("nobody thought of this")
 
@@ -46,7 +48,10 @@ async def test_a_turn_that_fails_by_a_defect_opens_one_case(worker: Worker, monk
     dump = await worker.store.dump()  # type: ignore[attr-defined]
     (case,) = dump.cases
     assert (case.reason, case.owner, case.run) == ("poisoned", "finance", dump.runs[0].id)
-    assert "nobody thought of this" in case.message
+    assert case.message.startswith(
+        f"An internal error stops the Run {case.run}. The worker's log describes it"
+    )
+    assert "nobody thought of this" in caplog.text
     assert dump.runs[0].status is RunStatus.READY
     assert dump.runs[0].due is not None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -43,11 +44,29 @@ def test_a_time_shows_its_distance_from_now(away: timedelta, hint: str) -> None:
     assert filters.ago(NOW + away, NOW) == hint
 
 
-def test_times_are_shown_in_utc() -> None:
-    from zoneinfo import ZoneInfo
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        ("UTC", "Thu 1 Jan, 02:30"),
+        ("America/New_York", "Wed 31 Dec 2025, 21:30"),
+        ("Asia/Kathmandu", "Thu 1 Jan, 08:15"),
+        ("Pacific/Kiritimati", "Thu 1 Jan, 16:30"),
+    ],
+)
+def test_times_are_shown_in_the_zone_of_the_reader_and_utc_on_hover(zone: str, text: str) -> None:
+    moment = datetime(2026, 1, 1, 2, 30, tzinfo=UTC)
+    shown = filters.when(moment, NOW, zone=ZoneInfo(zone))
+    assert f">{text}</time>" in shown
+    assert 'title="2026-01-01 02:30:00 UTC"' in shown
+    assert 'datetime="2026-01-01T02:30:00+00:00"' in shown
+    assert filters.day(moment, ZoneInfo(zone), year=False) == text.partition(",")[0].removesuffix(" 2025")
 
-    local = datetime(2026, 7, 1, 9, 0, tzinfo=ZoneInfo("America/New_York"))
-    assert "2026-07-01 13:00\u00a0UTC" in filters.when(local, NOW)
+
+def test_an_exact_time_has_its_year_and_milliseconds() -> None:
+    moment = datetime(2026, 7, 1, 13, 0, 5, 250_000, tzinfo=UTC)
+    assert ">Wed 1 Jul 2026, 09:00:05.250</time>" in filters.when(
+        moment, NOW, exact=True, zone=ZoneInfo("America/New_York")
+    )
 
 
 def test_a_state_is_never_only_a_color() -> None:
@@ -71,3 +90,15 @@ def test_stored_values_lose_nothing_in_json() -> None:
         "rate": "0.10", "sum": shapes.Amount("2.50", "USD", 250), "big": str(2**60), "n": 7,
         "at": "2026-03-04T12:00:00Z", "day": "2026-03-04", "wait": "1:00:00", "all": ["1000", None, True],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("approval by <b> until 2026-12-03 14:07 UTC", 'approval by &lt;b&gt; until <time datetime="2026-12-03T14:07:00+00:00" title="2026-12-03 14:07:00 UTC">Thu 3 Dec 2026, 09:07</time>'),
+        ("no time", "no time"),
+        ("2026-13-03 14:07 UTC, 2026-12-03 25:07 UTC", "2026-13-03 14:07 UTC, 2026-12-03 25:07 UTC"),
+    ],
+)  # fmt: skip
+def test_times_in_a_sentence_are_in_the_zone_too(text: str, shown: str) -> None:
+    assert filters.local_times(text, ZoneInfo("America/New_York")) == shown

@@ -37,6 +37,7 @@ from counterfoil.connectors.sdk import (
 )
 from counterfoil.connectors.settings import missing_secrets, read_settings
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
+from counterfoil.core.fault_text import fault_text
 from counterfoil.core.wire import read_json, write_json
 
 REPLY = "support.ticket.reply"
@@ -347,7 +348,7 @@ def _input(body: bytes, kind: type[_Input]) -> _Input:
     try:
         value = msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _invalid(f"the body of the request cannot be read: {error}") from error
+        raise _invalid(f"the body of the request cannot be read: {fault_text(error)}") from error
     fields: Mapping[str, Any] = getattr(value, "fields", {})
     reserved = [name for name in fields if name.startswith("@") or name in ("messages", "title")]
     if reserved:

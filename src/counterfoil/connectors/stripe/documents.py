@@ -14,6 +14,7 @@ import msgspec
 
 from counterfoil.connectors.sdk import Json, Rejected
 from counterfoil.core.errors import ErrorClass
+from counterfoil.core.fault_text import fault_text
 
 KEY = "counterfoil_key"
 """Metadata field for the key of the request. A look-up finds the created object by it."""
@@ -60,7 +61,9 @@ def read_input(body: bytes, kind: type[AnyInput]) -> AnyInput | Rejected:
     try:
         value = msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return Rejected(ErrorClass.INVALID, f"the body of the request cannot be read: {error}", "body")
+        return Rejected(
+            ErrorClass.INVALID, f"the body of the request cannot be read: {fault_text(error)}", "body"
+        )
     for name in ("invoice", "credit_memo", "customer"):
         if not is_id(getattr(value, name, "x")):
             return Rejected(ErrorClass.INVALID, f"{getattr(value, name)!r} is not an id", name)

@@ -40,6 +40,7 @@ from counterfoil.connectors.sdk import (
     Unknown,
 )
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
+from counterfoil.core.fault_text import fault_text
 
 from . import inputs, settings
 from .applications import Applications
@@ -242,7 +243,9 @@ def _arguments(kind: type[_T], arguments: Mapping[str, Json]) -> _T:
     try:
         return msgspec.convert(dict(arguments), kind)
     except msgspec.ValidationError as error:
-        raise Refused(f"the arguments cannot be read: {error}", ErrorClass.INVALID, "input") from error
+        raise Refused(
+            f"the arguments do not fit: {fault_text(error)}", ErrorClass.INVALID, "input"
+        ) from error
 
 
 def _one_of(**named: object) -> None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from counterfoil.core.errors import ErrorClass, Refused
+from counterfoil.core.fault_text import fault_text
 from counterfoil.core.wire import loads
 
 _T = TypeVar("_T")
@@ -90,5 +91,7 @@ def read(kind: type[_T], body: bytes) -> _T:
     """Return the input in the body of a request. Raises Refused(INVALID) with the name of the field."""
     try:
         return msgspec.convert(loads(body), kind)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise Refused(f"the input cannot be read: {error}", ErrorClass.INVALID, "input") from error
+    except msgspec.ValidationError as error:
+        raise Refused(f"the input does not fit: {fault_text(error)}", ErrorClass.INVALID, "input") from error
+    except ValueError as error:
+        raise Refused("the input cannot be read", ErrorClass.INVALID, "input") from error

@@ -103,9 +103,9 @@ class FeedPoller:
         except CounterfoilError as error:
             log.warning("poll of %s.%s: %s", system, feed, error)
             await self._count_failure(system, state, str(error))
-        except Exception as error:
+        except Exception:
             state.failures += 1
-            state.error = repr(error)
+            state.error = "an internal error; the server's log describes it"
             log.exception("poll of %s.%s failed", system, feed)
 
     async def _count_failure(self, system: str, state: FeedHealth, error: str) -> None:

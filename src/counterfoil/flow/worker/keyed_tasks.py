@@ -13,7 +13,7 @@ from counterfoil.flow.dispatch.limiter import LimiterClosed
 log = logging.getLogger("counterfoil.worker")
 Work = Coroutine[Any, Any, None]
 OnDefect = Callable[[str, str], Awaitable[None]]
-"""Called with the key and the error of a task that failed by a defect."""
+"""Called with the key of a task that failed by a defect, and the name of the exception."""
 
 
 class KeyedTasks:
@@ -61,4 +61,4 @@ class KeyedTasks:
             log.error("%s: %s", key, error)
         except Exception as error:
             log.exception("%s failed; its row is unchanged", key)
-            await self._on_defect(key, repr(error))
+            await self._on_defect(key, type(error).__name__)

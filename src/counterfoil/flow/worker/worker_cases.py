@@ -23,6 +23,7 @@ from counterfoil.store.port.stalled import RecordStalled, StalledGroup, StallLim
 from counterfoil.store.port.store import Store
 
 MAX_EXPIRED_FOILS = 500
+_WORK = {"run": "the Run", "effect": "the call", "todo": "the delivery"}
 
 
 async def open_unreachable(store: Store, releases: Releases, system: str, error: str, now: datetime) -> None:
@@ -41,9 +42,9 @@ async def open_unreachable(store: Store, releases: Releases, system: str, error:
 async def open_defect(
     store: Store, releases: Releases, what: str, ref: str, error: str, now: datetime
 ) -> None:
-    """Open one Case for each defect by which work on a `run`, `effect` or `todo` failed.
+    """Open one Case for each kind of defect by which work on a `run`, `effect` or `todo` failed.
 
-    The row stays as it is and is tried again.
+    The row stays as it is and is tried again. The log has the error's text, which no Case shows.
     """
     run, effect, receipt, event = None, None, None, None
     owners: Iterable[str] = ()
@@ -59,8 +60,8 @@ async def open_defect(
         owners = definition.exception_owners or definition.owners
     case = open_case(
         "poisoned",
-        id=ids.derive("case", "poisoned", what, ref, error[:200]),
-        message=f"{what} {ref}: {error}",
+        id=ids.derive("case", "poisoned", what, ref, error),
+        message=f"An internal error stops {_WORK[what]} {ref}. The worker's log describes it under {what}:{ref}",
         owners=owners or _system_owners(releases.present),
         at=now,
         run=None if run is None else run.id,

@@ -41,7 +41,7 @@ SETTLED_FOILS = frozenset({FoilState.MATCHED, FoilState.WAIVED, FoilState.REVERS
 
 def check(context: DecisionContext, step: d.Check, st: StepState) -> StepResult:
     if not context.holds(step.check):
-        return StepOutcome("failed", step.doc or f"The check {step.check.text} is not met")
+        return StepOutcome("failed", step.doc or f"The check {step.path} is not met")
     if step.once is not None:
         scope, key = f"once:{context.run.workflow}:{step.path}", context.key_of(step.once)
         used = int(context.lookup("guard", (scope, key))) - guards.mine(context, scope, key)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import msgspec
 from litestar import get
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
 from counterfoil.application import Application
 from counterfoil.core.release import ReleaseStep
 from counterfoil.model.catalog import ORDER, Catalog, Entry, Key
+from counterfoil.model.kinds import KINDS
 from counterfoil.model.model import Model
 from counterfoil.web.api.contracts import ContractShape, contract_of
 from counterfoil.web.api.queries import Text
@@ -25,6 +26,7 @@ from counterfoil.web.http.request import WebRequest, application, requires
 MAX_ENTRIES = 2000
 """Of one response; a governance folder holds fewer."""
 RELEASE = "release"
+CatalogKind = Annotated[str | None, QueryParameter(name="kind", enum=[*sorted(KINDS), RELEASE])]
 MAX_RELEASES = 200
 """Newest Releases that a search reads."""
 _CATALOGS: WeakKeyDictionary[Model, Catalog] = WeakKeyDictionary()
@@ -150,7 +152,7 @@ async def load_entry(app: Application, kind: str, name: str) -> EntryInCatalog:
     tags=["catalog"],
     summary="Search the documents of the active Release",
 )
-async def list_catalog(request: WebRequest, q: Text = None, kind: Text = None) -> CatalogList:
+async def list_catalog(request: WebRequest, q: Text = None, kind: CatalogKind = None) -> CatalogList:
     rows = await search_catalog(application(request), q or "", kind or "")
     return CatalogList(rows[:MAX_ENTRIES], None)
 

@@ -18,10 +18,10 @@ from counterfoil.rules import producers_consumers
 from counterfoil.web.api.queries import Cursor, Limit, Text, invalid_cursor
 from counterfoil.web.api.shapes import copy_to
 from counterfoil.web.http.permissions import Permission
-from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, requires
 
 KINDS = ("event", "operation")
+ContractKind = Annotated[str | None, QueryParameter(name="kind", enum=KINDS)]
 
 
 class DeprecatedShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +98,7 @@ async def list_contracts(
     request: WebRequest,
     limit: Limit = 50,
     cursor: Cursor = None,
-    kind: Text = None,
+    kind: ContractKind = None,
     name: Text = None,
     owner: Text = None,
     party: Annotated[
@@ -114,8 +114,6 @@ async def list_contracts(
 ) -> ContractList:
     """In order of kind and name. `name` is the name of one version, or the base name of all versions."""
     app = application(request)
-    if kind and kind not in KINDS:
-        raise Problem(400, f"`kind` is event or operation, not {kind[:100]}.")
     model = app.model
     uses = await _uses(app)
     rows: list[ContractShape] = []

@@ -11,12 +11,18 @@ from litestar.params import FromPath, QueryParameter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.as_of import EffectiveText, KnownText, foils_as_of, question_of
 from counterfoil.web.api.queries import (
+    ApprovalStateText,
+    CaseStateText,
     Cursor,
+    FoilStateText,
     Limit,
+    RunStatusText,
     State,
     Text,
+    case_shapes,
     event_filter,
     list_filter,
+    run_shapes,
     search_runs,
     with_votes,
 )
@@ -79,7 +85,7 @@ async def list_runs(
     request: WebRequest,
     limit: Limit = 50,
     cursor: Cursor = None,
-    status: Text = None,
+    status: RunStatusText = None,
     in_state: State = None,
     workflow: Text = None,
     key: Text = None,
@@ -88,8 +94,7 @@ async def list_runs(
     page = list_filter(limit, cursor, status=status, state=in_state, workflow=workflow, key=key)
     app = application(request)
     rows, after = await search_runs(app, page)
-    now = await app.now()
-    return RunList([shapes.run_shape(row, now) for row in rows], after)
+    return RunList(await run_shapes(app, rows), after)
 
 
 @get(
@@ -110,7 +115,7 @@ async def list_foils(
     request: WebRequest,
     limit: Limit = 50,
     cursor: Cursor = None,
-    in_state: State = None,
+    in_state: FoilStateText = None,
     workflow: Text = None,
     key: Text = None,
     run: Text = None,
@@ -137,25 +142,27 @@ async def list_cases(
     request: WebRequest,
     limit: Limit = 50,
     cursor: Cursor = None,
-    in_state: State = None,
+    in_state: CaseStateText = None,
     workflow: Text = None,
     key: Text = None,
     run: Text = None,
     owner: Text = None,
 ) -> CaseList:
     page = list_filter(limit, cursor, state=in_state, workflow=workflow, key=key, run=run, owner=owner)
-    rows, after = await application(request).views.cases(page)
-    return CaseList([shapes.case_shape(row) for row in rows], after)
+    app = application(request)
+    rows, after = await app.views.cases(page)
+    return CaseList(await case_shapes(app, rows), after)
 
 
 @get(
     "/v1/cases/{case_id:str}", opt=requires(Permission.CASES_ANY_READ), tags=["cases"], summary="Get one Case"
 )
 async def get_case(request: WebRequest, case_id: FromPath[str]) -> shapes.CaseShape:
-    case = await application(request).store.case(case_id)
+    app = application(request)
+    case = await app.store.case(case_id)
     if case is None:
         raise Problem(404, f"There is no Case {case_id[:100]}.")
-    return shapes.case_shape(case)
+    return (await case_shapes(app, [case]))[0]
 
 
 @get(
@@ -165,7 +172,7 @@ async def list_approvals(
     request: WebRequest,
     limit: Limit = 50,
     cursor: Cursor = None,
-    in_state: State = None,
+    in_state: ApprovalStateText = None,
     workflow: Text = None,
     key: Text = None,
     run: Text = None,
@@ -173,7 +180,7 @@ async def list_approvals(
     app = application(request)
     page = list_filter(limit, cursor, state=in_state, workflow=workflow, key=key, run=run)
     rows, after = await app.views.approvals(page)
-    return ApprovalList(await with_votes(app.store, rows), after)
+    return ApprovalList(await with_votes(app, rows), after)
 
 
 @get(
@@ -183,11 +190,11 @@ async def list_approvals(
     summary="Get one approval",
 )
 async def get_approval(request: WebRequest, approval_id: FromPath[str]) -> shapes.ApprovalShape:
-    store = application(request).store
-    approval = await store.approval(approval_id)
+    app = application(request)
+    approval = await app.store.approval(approval_id)
     if approval is None:
         raise Problem(404, f"There is no approval {approval_id[:100]}.")
-    return (await with_votes(store, [approval]))[0]
+    return (await with_votes(app, [approval]))[0]
 
 
 @get("/v1/events", opt=requires(Permission.EVENTS_ANY_READ), tags=["events"], summary="List canonical events")

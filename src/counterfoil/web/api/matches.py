@@ -167,7 +167,7 @@ async def decide_pair(
     if other.rule != row.rule:
         raise Problem(
             422, f"{row.document} belongs to {row.rule}, and {other.document} to {other.rule}. "
-            "Choose a counterfoil of the same reconciliation."
+            "Choose a counterfoil of the same reconciliation.", field="foil"
         )  # fmt: skip
     if action == "pair" and (by := await _paired_by(app, other, item)) is not None:
         if by == person:
@@ -192,7 +192,7 @@ def checked_note(note: str) -> str:
     """Return the reason of a decision. Raises Problem 422 without one."""
     text = note.strip()[:MAX_NOTE_CHARS]
     if not text:
-        raise Problem(422, "Enter a note: later readers of the decision need the reason.")
+        raise Problem(422, "Enter a note: later readers of the decision need the reason.", field="note")
     return text
 
 

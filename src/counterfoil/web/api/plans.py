@@ -108,7 +108,7 @@ async def _former_model(app: Application, digest: str) -> Model:
 
 async def plan_approvals(app: Application, stored: Plan) -> list[shapes.ApprovalShape]:
     """Return the approvals of a plan with their votes."""
-    return await with_votes(app.store, await approvals_of(app.views, stored))
+    return await with_votes(app, await approvals_of(app.views, stored))
 
 
 @get(

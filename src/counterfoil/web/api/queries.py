@@ -1,4 +1,4 @@
-"""Query parameters of lists, and reads behind API and pages: Runs by any system's id, votes, names of objects."""
+"""Query parameters of lists, and reads behind API and pages: Runs by any system's id, votes, shapes with names."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from typing import Annotated
 from litestar.params import QueryParameter
 
 from counterfoil.application import Application
-from counterfoil.core.approval import Approval
+from counterfoil.core.approval import Approval, ApprovalState
+from counterfoil.core.case import CaseState
+from counterfoil.core.matching import FoilState
+from counterfoil.core.run import RunStatus
 from counterfoil.store.port.documents import Waive, decision_of
 from counterfoil.store.port.store import Store
-from counterfoil.store.port.views import EventFilter, ItemFilter, ListFilter, RunRow
+from counterfoil.store.port.views import CaseRow, EventFilter, ItemFilter, ListFilter, RunRow
 from counterfoil.web.api import shapes
 from counterfoil.web.api.match_words import describe
+from counterfoil.web.api.names import DocumentName, NameReader, tier_text
 from counterfoil.web.http.problems import Problem
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="Rows on one page.")]
 Text = Annotated[str | None, QueryParameter(max_length=500)]
 State = Annotated[str | None, QueryParameter(name="state", max_length=100)]
+RunStatusText = Annotated[str | None, QueryParameter(name="status", enum=[*RunStatus])]
+FoilStateText = Annotated[str | None, QueryParameter(name="state", enum=[*FoilState])]
+CaseStateText = Annotated[str | None, QueryParameter(name="state", enum=[*CaseState])]
+ApprovalStateText = Annotated[str | None, QueryParameter(name="state", enum=[*ApprovalState])]
 Cursor = Annotated[
     str | None,
     QueryParameter(max_length=200, description="`next` of the previous page; empty for the first page."),
@@ -27,8 +35,6 @@ Cursor = Annotated[
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _CURSOR = re.compile(r"\d{1,18}\.[\w:.\-]{1,180}", re.ASCII)
 """Microseconds of any year to 9999, and an id."""
-NAME_FIELDS = ("number", "legal_name", "name", "title")
-"""Fields by which people know an object, in order of preference."""
 
 
 def invalid_cursor() -> Problem:
@@ -83,25 +89,33 @@ async def search_runs(app: Application, page: ListFilter) -> tuple[list[RunRow],
     return list(matches.values())[: page.limit], None
 
 
-async def object_name(app: Application, key: str) -> str:
-    """Return the number or name of the object that a Run is about; empty if the store has none."""
-    prefix = key.partition("_")[0]
-    for object_ in app.model.objects:
-        if object_[:4] == prefix:
-            head = await app.store.head(object_, key)
-            for field in NAME_FIELDS:
-                if head is not None and isinstance(head.state.get(field), str) and head.state[field]:
-                    return str(head.state[field])
-    return ""
-
-
-async def with_votes(store: Store, approvals: Sequence[Approval]) -> list[shapes.ApprovalShape]:
-    """Return the shapes of approvals. All their votes are one read."""
-    votes = await store.votes([approval.id for approval in approvals])
+async def with_votes(
+    app: Application, approvals: Sequence[Approval], named: bool = True
+) -> list[shapes.ApprovalShape]:
+    """Return the shapes of approvals, if `named` with what each is about. All their votes are one read."""
+    votes, names = await app.store.votes([approval.id for approval in approvals]), NameReader(app)
     return [
-        shapes.approval_shape(approval, votes[approval.id], await _summary(store, approval))
+        shapes.approval_shape(
+            approval,
+            votes[approval.id],
+            await _summary(app.store, approval),
+            await names.request(approval) if named else {},
+            tier_text(app, approval),
+        )
         for approval in approvals
     ]
+
+
+async def run_shapes(app: Application, rows: Sequence[RunRow]) -> list[shapes.RunShape]:
+    """Return the shapes of Runs, with the names of what they are about."""
+    names, now = await NameReader(app).documents(row.run.bkey for row in rows), await app.now()
+    return [shapes.run_shape(row, now, names[row.run.bkey]) for row in rows]
+
+
+async def case_shapes(app: Application, rows: Sequence[CaseRow]) -> list[shapes.CaseShape]:
+    """Return the shapes of Cases, with the names of what their Runs are about."""
+    names = await NameReader(app).documents(row.bkey for row in rows)
+    return [shapes.case_shape(row, names.get(row.bkey or "", DocumentName())) for row in rows]
 
 
 async def _summary(store: Store, approval: Approval) -> str:

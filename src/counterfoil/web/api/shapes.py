@@ -26,6 +26,8 @@ from counterfoil.core.terms import Legs
 from counterfoil.core.waiting import waits_for
 from counterfoil.store.port.as_of import AsOf
 from counterfoil.store.port.views import CaseRow, ItemRow, RunRow
+from counterfoil.web.api.names import DocumentName
+from counterfoil.web.api.state_words import FINANCE_WORDS
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -55,6 +57,9 @@ class RunShape(msgspec.Struct, frozen=True, kw_only=True):
     """What stops it, in words; empty if it has ended."""
     created_at: datetime
     release: str
+    name: str = ""
+    """Number or name of the object that it is about."""
+    customer: str = ""
 
 
 class FoilShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +136,8 @@ class CaseShape(msgspec.Struct, frozen=True, kw_only=True):
     resolved_by: str | None
     choice: str | None
     note: str
+    name: str = ""
+    customer: str = ""
 
 
 class VoteShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +165,10 @@ class ApprovalShape(msgspec.Struct, frozen=True, kw_only=True):
     automatic: bool
     summary: str = ""
     """Decision on a match, in plain words; empty for an approval of a Run or a plan."""
+    about: dict[str, str] = {}
+    """Customer, documents, ticket and reason of the request, by name."""
+    tier: str = ""
+    """Why these roles decide."""
     votes: list[VoteShape] = []
 
 
@@ -247,20 +258,6 @@ class CheckpointShape(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-FINANCE_WORDS = {
-    "provisional": "expected entry",
-    "open": "open item",
-    "partly": "reconciling item",
-    "matched": "matched",
-    "over": "duplicate suspected",
-    "broken": "break",
-    "waived": "waived",
-    "reversed": "reversed",
-    "void": "void",
-}
-"""Finance's word for a counterfoil in each state."""
-
-
 def amount(money: Money) -> Amount:
     return Amount(f"{money.major():f}", money.currency, money.minor)
 
@@ -334,10 +331,11 @@ def _json(value: Any) -> Any:
     return amount(value) if isinstance(value, Money) else list(value) if isinstance(value, tuple) else value
 
 
-def run_shape(row: RunRow, now: datetime) -> RunShape:
+def run_shape(row: RunRow, now: datetime, name: DocumentName) -> RunShape:
     return copy_to(
         RunShape,
         row.run,
+        **name._asdict(),
         key=row.run.bkey,
         exposure=amounts(row.exposure),
         cases=row.cases,
@@ -348,41 +346,25 @@ def run_shape(row: RunRow, now: datetime) -> RunShape:
 
 
 def foil_shape(foil: Foil) -> FoilShape:
-    return FoilShape(
-        id=foil.id,
-        rule=foil.rule,
+    return copy_to(
+        FoilShape,
+        foil,
         reconciliation=foil.rule,
-        key=foil.key,
-        document=foil.document,
-        version=foil.version,
-        object=foil.object,
-        left=foil.left,
-        right=foil.right,
-        entity=foil.entity,
-        effective=foil.effective,
-        stands=foil.stands,
         legs=legs(foil.legs),
         asserted=legs(foil.legs) if foil.stands else {},
         observed=legs(shown_of(foil)),
         residual=legs(
             {leg: of_leg(foil.legs[leg], by) for leg, by in foil.residual.items() if leg in foil.legs}
         ),
-        state=str(foil.state),
         finance=FINANCE_WORDS[str(foil.state)],
-        reason=foil.reason,
-        due=foil.due,
-        run=foil.run,
-        effect=foil.effect,
-        owner=foil.owner,
-        created_at=foil.created_at,
-        settled_at=foil.settled_at,
     )
 
 
-def case_shape(row: CaseRow) -> CaseShape:
+def case_shape(row: CaseRow, name: DocumentName) -> CaseShape:
     return copy_to(
         CaseShape,
         row.case,
+        **name._asdict(),
         choices=[str(choice) for choice in row.case.choices],
         workflow=row.workflow,
         key=row.bkey,
@@ -408,10 +390,24 @@ def item_shape(row: ItemRow, now: datetime) -> ItemShape:
     )
 
 
-def approval_shape(approval: Approval, votes: Iterable[Vote] = (), summary: str = "") -> ApprovalShape:
+def approval_shape(
+    approval: Approval,
+    votes: Iterable[Vote] = (),
+    summary: str = "",
+    about: dict[str, str] | None = None,
+    tier: str = "",
+) -> ApprovalShape:
     of_persons = [copy_to(VoteShape, vote) for vote in votes]
     covers = stored(approval.covers)
-    return copy_to(ApprovalShape, approval, covers=covers, summary=summary, votes=of_persons)
+    return copy_to(
+        ApprovalShape,
+        approval,
+        covers=covers,
+        summary=summary,
+        votes=of_persons,
+        about=about or {},
+        tier=tier,
+    )
 
 
 def event_shape(event: CanonicalEvent) -> EventShape:

@@ -26,6 +26,7 @@ from counterfoil.core.terms import Legs
 from counterfoil.store.port.views import CaseRow, ListFilter, MatchRow, RunRow
 from counterfoil.web.api import shapes
 from counterfoil.web.api.match_words import explain
+from counterfoil.web.api.queries import case_shapes, run_shapes, with_votes
 
 OWN_LANE = "counterfoil"
 """Lane of our own actions."""
@@ -138,7 +139,7 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
     ]  # fmt: skip
     moments.sort(key=lambda m: (m.at, _rank(m)))
     return Trace(
-        run=shapes.run_shape(row, await app.now()),
+        run=(await run_shapes(app, [row]))[0],
         start=None if start is None else shapes.event_shape(start),
         systems=list(dict.fromkeys(m.system for m in moments if m.system not in (OWN_LANE, PEOPLE_LANE))),
         timeline=moments,
@@ -146,8 +147,8 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
         effects=[shapes.effect_shape(e, _links_from(links, e)) for e in effects],
         links=[shapes.link_shape(link) for link in links],
         foils=[_foil(foil, matches) for foil in foils],
-        approvals=[shapes.approval_shape(a, votes[a.id]) for a in approvals],
-        cases=[shapes.case_shape(case) for case in cases],
+        approvals=await with_votes(app, approvals),
+        cases=await case_shapes(app, cases),
         inbox=[shapes.inbox_shape(item) for item in inbox],
         leaves=[shapes.leaf_shape(index, leaf) for index, leaf in leaves],
     )

@@ -55,6 +55,7 @@ class Problem(Exception):
         *,
         kind: str = "",
         title: str = "",
+        field: str = "",
         headers: Mapping[str, str] | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> None:
@@ -64,6 +65,8 @@ class Problem(Exception):
         self.detail = detail
         self.kind = kind or default_kind
         self.title = title or default_title
+        self.field = field
+        """Field of a form that it is about."""
         self.headers = dict(headers or {})
         self.more = dict(more or {})
         """More members of the document."""

@@ -15,14 +15,18 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.params import QueryParameter
 
 from counterfoil.application import Application
+from counterfoil.core.fault_text import fault_text
+from counterfoil.core.finding import did_you_mean
 from counterfoil.core.wire import read_json
 from counterfoil.web.http.identity import Connection, Identity, check_same_origin, identify
-from counterfoil.web.http.permissions import Open, Permission, Requirement
+from counterfoil.web.http.permissions import Open, Requirement
 from counterfoil.web.http.problems import Problem
 
 JSON = "application/json"
 REQUIRES = "requires"
 BODY = "body"
+NOTE = "note"
+"""Query parameter of every page: the key of the message after an action."""
 WebRequest = Request[Any, Any, Any]
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -58,7 +62,10 @@ def caller(connection: Connection) -> Identity:
 async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
     """Refuse a caller without the route's permission. A route without a requirement is refused to every caller."""
     requirement = handler.opt.get(REQUIRES)
-    if requirement in (Open.PUBLIC, Open.SIGNATURE):
+    if requirement is Open.SIGNATURE:
+        return
+    if requirement is Open.PUBLIC:
+        check_query(connection, handler)
         return
     identity = await identify(application(connection), connection)
     if identity is None:
@@ -68,9 +75,7 @@ async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
             headers={"www-authenticate": 'Bearer realm="counterfoil"'},
         )
     connection.scope["user"] = identity
-    if requirement is Open.SIGNED_IN:
-        return
-    if not isinstance(requirement, Permission) or requirement not in identity.may:
+    if requirement is not Open.SIGNED_IN and requirement not in identity.may:
         roles = ", ".join(identity.person.roles) or "none"
         raise Problem(
             403,
@@ -81,29 +86,41 @@ async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
 
 
 def check_query(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Raise Problem 400 for a query parameter that a route for programs does not have: a filter must not be ignored."""
+    """Raise Problem 400 for a query parameter that the route does not have, and for a value outside of its closed set.
+
+    A filter that is ignored, or that fits no row by a typing error, would look as if all were well. Webhooks are
+    exempt: their senders may append parameters of their own.
+    """
+    parameters = query_parameters(handler.fn)
     if not connection.url.path.startswith("/v1/"):
-        return
-    names = query_names(handler.fn)
-    unknown = sorted({name for name in connection.query_params if name not in names})
+        parameters = parameters | {NOTE: ()}
+    unknown = sorted({name for name in connection.query_params if name not in parameters})
     if unknown:
+        names = ", ".join(sorted(parameters.keys() - {NOTE})) or "none"
+        fix = did_you_mean(unknown[0], parameters)
         raise Problem(
             400,
             f"Unknown query parameter {', '.join(repr(name[:50]) for name in unknown[:5])}. "
-            f"This route has: {', '.join(sorted(names)) or 'none'}.",
+            + (f"{fix[0].upper()}{fix[1:]} " if fix else "")
+            + f"This address has: {names}.",
         )
+    for name, value in connection.query_params.multi_items():
+        words = parameters[name]
+        if value and words and value not in words:
+            fix = did_you_mean(value, words, f"it is one of {', '.join(words)}.")
+            raise Problem(400, f"`{name}` cannot be {value[:100]!r}; {fix}")
 
 
 @cache
-def query_names(handler: Callable[..., Any]) -> frozenset[str]:
-    """Return the names of a handler's query parameters, as callers write them."""
+def query_parameters(handler: Callable[..., Any]) -> dict[str, tuple[str, ...]]:
+    """Return a handler's query parameters, as callers write them, each with its closed set; empty for an open one."""
     hints = get_type_hints(handler, include_extras=True)
-    return frozenset(
-        part.name or name
+    return {
+        part.name or name: tuple(map(str, part.enum or ()))
         for name, hint in hints.items()
         for part in getattr(hint, "__metadata__", ())
         if isinstance(part, QueryParameter)
-    )
+    }
 
 
 def trusted_caller(request: WebRequest) -> Identity:
@@ -133,7 +150,8 @@ def decode_json(body: bytes, kind: type[S]) -> S:
     try:
         decoded = msgspec.convert(read_json(body), kind)
     except msgspec.ValidationError as error:
-        raise Problem(422, f"{error}.") from None
+        fault = fault_text(error)
+        raise Problem(422, f"{fault[0].upper()}{fault[1:]}.") from None
     for name in decoded.__struct_fields__:
         text = getattr(decoded, name)
         if isinstance(text, str) and "\0" in text:

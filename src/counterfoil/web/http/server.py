@@ -19,11 +19,12 @@ from counterfoil.web.http.limits import Asgi, RequestLimits
 from counterfoil.web.http.problems import problem_response
 from counterfoil.web.http.proxies import ProxyHeaders, PublicAddress
 from counterfoil.web.http.request import WebRequest, guard
-from counterfoil.web.pages import approvals, cases, catalog, foils, matches, overview, runs, sign_in
+from counterfoil.web.pages import approvals, cases, catalog, foils, matches, overview, runs, sign_in, zones
 from counterfoil.web.pages.rendering import PageTemplates, error_page, is_page
 
 PAGE_ROUTES: list[Any] = [
     *sign_in.ROUTES,
+    *zones.ROUTES,
     *overview.ROUTES,
     *runs.ROUTES,
     *approvals.ROUTES,

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 from litestar.response import Response
 
 from counterfoil.application import Application
-from counterfoil.core.approval import part_in_request
+from counterfoil.core.approval import ApprovalState, part_in_request
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.decisions import vote
-from counterfoil.web.api.queries import list_filter, with_votes
+from counterfoil.web.api.queries import Cursor, list_filter, with_votes
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages import filters
-from counterfoil.web.pages.rendering import posted_form, redirect, render_page, safe_path
+from counterfoil.web.pages.forms import FormEntry, answer_form
+from counterfoil.web.pages.rendering import redirect, render_page, safe_path
+
+MAX_NAMED = 6
+"""Open approvals that the overview shows, with what they are about."""
+ListedState = Annotated[str | None, QueryParameter(name="state", enum=[*ApprovalState, "all"])]
 
 
 async def approval_rows(
@@ -51,8 +56,11 @@ async def approval_rows(
 async def open_for(app: Application, identity: Identity) -> list[dict[str, Any]]:
     """Return the open approvals that this person may decide now."""
     approvals, _ = await app.views.approvals(ListFilter(state="open", limit=200))
-    rows = await approval_rows(app, identity, await with_votes(app.store, approvals))
-    return [row for row in rows if not row["reason"]]
+    rows = await approval_rows(app, identity, await with_votes(app, approvals, named=False))
+    own = [row for row in rows if not row["reason"]]
+    shown = {row["approval"].id for row in own[:MAX_NAMED]}
+    named = {a.id: a for a in await with_votes(app, [a for a in approvals if a.id in shown])}
+    return [row | {"approval": named.get(row["approval"].id, row["approval"])} for row in own]
 
 
 def _obstacle(identity: Identity, approval: shapes.ApprovalShape, now: datetime) -> str:
@@ -76,31 +84,53 @@ def _obstacle(identity: Identity, approval: shapes.ApprovalShape, now: datetime)
 
 
 @get("/approvals", opt=requires(Permission.APPROVALS_ANY_READ), include_in_schema=False)
-async def approvals_page(request: WebRequest) -> Response[Any]:
-    app = application(request)
-    state = request.query_params.get("state", "open")
-    page = list_filter(50, request.query_params.get("cursor"), state="" if state == "all" else state)
+async def approvals_page(
+    request: WebRequest, cursor: Cursor = None, in_state: ListedState = "open"
+) -> Response[Any]:
+    app, state = application(request), in_state or "all"
+    page = list_filter(50, cursor, state="" if state == "all" else state)
     approvals, after = await app.views.approvals(page)
-    rows = await approval_rows(app, caller(request), await with_votes(app.store, approvals))
+    rows = await approval_rows(app, caller(request), await with_votes(app, approvals))
     rows.sort(key=lambda row: bool(row["reason"]))
     return await render_page(request, "approvals.html", rows=rows, next=after, state=state)
 
 
 @post("/approvals/{approval_id:str}", opt=requires(Permission.APPROVALS_OWN_DECIDE), include_in_schema=False)
 async def decide_approval(request: WebRequest, approval_id: FromPath[str]) -> Response[Any]:
-    identity, form = await posted_form(request)
-    decision = form.get("decision", "")
-    comment = form.get("comment", "").strip()
-    if decision not in ("approve", "reject"):
-        raise Problem(422, "Choose approve or reject.")
-    if decision == "reject" and not comment:
-        raise Problem(422, "Enter a comment: the requester reads why you rejected.")
-    app, subject = application(request), form.get("subject", "")
-    note_key: str = await vote(app, approval_id, subject, identity.person.id, decision == "approve", comment)
-    approval = await app.store.approval(approval_id)
-    if approval is not None and not approval.run and note_key in ("granted", "rejected"):
-        note_key = f"match-{note_key}"
-    return redirect(f"{safe_path(form.get('back', '/approvals'))}?note={note_key}")
+    async def act(identity: Identity, form: dict[str, str]) -> Response[Any]:
+        decision = form.get("decision", "")
+        comment = form.get("comment", "").strip()
+        if decision not in ("approve", "reject"):
+            raise Problem(422, "Choose approve or reject.", field="decision")
+        if decision == "reject" and not comment:
+            raise Problem(422, "Enter a comment: the requester reads why you rejected.", field="comment")
+        app, subject = application(request), form.get("subject", "")
+        person, approve = identity.person.id, decision == "approve"
+        note_key: str = await vote(app, approval_id, subject, person, approve, comment)
+        approval = await app.store.approval(approval_id)
+        if approval is not None and not approval.run and note_key in ("granted", "rejected"):
+            note_key = f"match-{note_key}"
+        return redirect(f"{safe_path(form.get('back', '/approvals'))}?note={note_key}")
+
+    return await answer_form(
+        request, approval_id, Permission.APPROVALS_ANY_READ, act, lambda entry: _show(request, entry)
+    )
 
 
-ROUTES = [approvals_page, decide_approval]
+@get("/approvals/{approval_id:str}", opt=requires(Permission.APPROVALS_ANY_READ), include_in_schema=False)
+async def approval_page(request: WebRequest, approval_id: FromPath[str]) -> Response[Any]:
+    return await _show(request, FormEntry(approval_id, {}))
+
+
+async def _show(request: WebRequest, entry: FormEntry) -> Response[Any]:
+    """Show one approval, with a form that was refused."""
+    app = application(request)
+    approval = await app.store.approval(entry.id)
+    if approval is None:
+        raise Problem(404, f"There is no approval {entry.id[:100]}.")
+    rows = await approval_rows(app, caller(request), await with_votes(app, [approval]))
+    back = safe_path(entry.values.get("back", "/approvals"))
+    return await render_page(request, "approval.html", entry.status, row=rows[0], back=back, entry=entry)
+
+
+ROUTES = [approvals_page, approval_page, decide_approval]

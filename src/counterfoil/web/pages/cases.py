@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 from litestar.response import Response
 
 from counterfoil.application import Application
-from counterfoil.core.case import Choice
+from counterfoil.core.case import Case, CaseState, Choice
+from counterfoil.core.case_choices import LABELS, asks_again, choice_effect
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.decisions import MAX_NOTE_CHARS, resolution_result
-from counterfoil.web.api.queries import list_filter
+from counterfoil.web.api.queries import Cursor, case_shapes, list_filter
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages import filters
-from counterfoil.web.pages.rendering import posted_form, redirect, render_page, safe_path
+from counterfoil.web.pages.forms import FormEntry, answer_form, ask_again, is_confirmed, is_taken_back
+from counterfoil.web.pages.rendering import redirect, render_page, safe_path
+
+ListedState = Annotated[str | None, QueryParameter(name="state", enum=[*CaseState, "all"])]
 
 
 def case_row(identity: Identity, case: shapes.CaseShape) -> dict[str, Any]:
@@ -42,9 +46,9 @@ async def open_cases(
     mine: dict[str, shapes.CaseShape] = {}
     for role in identity.person.roles:
         rows, _ = await app.views.cases(ListFilter(state="open", owner=role, limit=200))
-        mine.update({row.case.id: shapes.case_shape(row) for row in rows})
+        mine.update({case.id: case for case in await case_shapes(app, rows)})
     rows, _ = await app.views.cases(ListFilter(state="open", limit=200))
-    others = [shapes.case_shape(row) for row in rows if row.case.id not in mine]
+    others = await case_shapes(app, [row for row in rows if row.case.id not in mine])
     return (
         sorted(mine.values(), key=lambda c: (c.deadline, c.id)),
         sorted(others, key=lambda c: (c.deadline, c.id)),
@@ -52,13 +56,14 @@ async def open_cases(
 
 
 @get("/cases", opt=requires(Permission.CASES_ANY_READ), include_in_schema=False)
-async def cases_page(request: WebRequest) -> Response[Any]:
+async def cases_page(
+    request: WebRequest, cursor: Cursor = None, in_state: ListedState = "open"
+) -> Response[Any]:
     """Show the person's own Cases by deadline, then the others, newest first."""
-    app, identity = application(request), caller(request)
-    state = request.query_params.get("state", "open")
-    page = list_filter(50, request.query_params.get("cursor"), state="" if state == "all" else state)
+    app, identity, state = application(request), caller(request), in_state or "all"
+    page = list_filter(50, cursor, state="" if state == "all" else state)
     cases, after = await app.views.cases(page)
-    rows = {case.case.id: case_row(identity, shapes.case_shape(case)) for case in cases}
+    rows = {case.id: case_row(identity, case) for case in await case_shapes(app, cases)}
     if page.cursor is None and state == "open":
         mine, _ = await open_cases(app, identity)
         rows = {case.id: case_row(identity, case) for case in mine} | rows
@@ -66,19 +71,65 @@ async def cases_page(request: WebRequest) -> Response[Any]:
     return await render_page(request, "cases.html", rows=ordered, next=after, state=state)
 
 
+@get("/cases/{case_id:str}", opt=requires(Permission.CASES_ANY_READ), include_in_schema=False)
+async def case_page(request: WebRequest, case_id: FromPath[str]) -> Response[Any]:
+    return await _show(request, FormEntry(case_id, {}))
+
+
 @post("/cases/{case_id:str}", opt=requires(Permission.CASES_OWN_RESOLVE), include_in_schema=False)
 async def resolve_case(request: WebRequest, case_id: FromPath[str]) -> Response[Any]:
-    identity, form = await posted_form(request)
-    if form.get("choice") not in set(Choice):
-        raise Problem(422, "Choose how to resolve the Case.")
-    note = form.get("note", "").strip()[:MAX_NOTE_CHARS]
-    if not note:
-        raise Problem(422, "Enter a note: later readers of the Case need the reason.")
-    verdict = await application(request).resolve_case(
-        case_id, identity.person.id, Choice(form["choice"]), note
+    """Resolve a Case. A choice that may give money away is shown with its effect first, and sent a second time."""
+
+    async def act(identity: Identity, form: dict[str, str]) -> Response[Any]:
+        if is_taken_back(form):
+            return await _show(request, FormEntry(case_id, form))
+        if form.get("choice") not in set(Choice):
+            raise Problem(422, "Choose how to resolve the Case.", field="choice")
+        choice, note = Choice(form["choice"]), form.get("note", "").strip()[:MAX_NOTE_CHARS]
+        if not note:
+            raise Problem(422, "Enter a note: later readers of the Case need the reason.", field="note")
+        app = application(request)
+        row = await app.store.case(case_id)
+        if row is not None and not is_confirmed(form) and _asks_again(row.case, choice):
+            return await _ask_again(request, form, (await case_shapes(app, [row]))[0], choice)
+        verdict = await app.resolve_case(case_id, identity.person.id, choice, note)
+        note_key = resolution_result(verdict, case_id, identity.person.id)
+        return redirect(f"{safe_path(form.get('back', '/cases'))}?note={note_key}")
+
+    return await answer_form(
+        request, case_id, Permission.CASES_ANY_READ, act, lambda entry: _show(request, entry)
     )
-    note_key = resolution_result(verdict, case_id, identity.person.id)
-    return redirect(f"{safe_path(form.get('back', '/cases'))}?note={note_key}")
 
 
-ROUTES = [cases_page, resolve_case]
+async def _show(request: WebRequest, entry: FormEntry) -> Response[Any]:
+    """Show one Case, with a form that was refused or taken back."""
+    app = application(request)
+    row = await app.store.case(entry.id)
+    if row is None:
+        raise Problem(404, f"There is no Case {entry.id[:100]}.")
+    back = safe_path(entry.values.get("back", "/cases"))
+    return await render_page(
+        request, "case.html", entry.status, row=case_row(caller(request), (await case_shapes(app, [row]))[0]),
+        back=back, entry=entry,
+    )  # fmt: skip
+
+
+def _asks_again(case: Case, choice: Choice) -> bool:
+    return case.state is CaseState.OPEN and choice in case.choices and asks_again(choice, bool(case.exposure))
+
+
+async def _ask_again(
+    request: WebRequest, form: dict[str, str], case: shapes.CaseShape, choice: Choice
+) -> Response[Any]:
+    facts = {
+        "at stake": filters.moneys(case.exposure),
+        "case": case.message,
+        "reason": form["note"],
+    }
+    return await ask_again(
+        request, form, title=f"{LABELS[choice]}?", effect=choice_effect(choice, filters.sums(case.exposure)),
+        facts=facts, yes=f"Yes, {choice}",
+    )  # fmt: skip
+
+
+ROUTES = [cases_page, case_page, resolve_case]

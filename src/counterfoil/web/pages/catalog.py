@@ -9,13 +9,14 @@ from litestar.params import FromPath
 from litestar.response import Response
 
 from counterfoil.application import Application
-from counterfoil.web.api.catalog import RELEASE, catalog_of, load_entry, search_catalog
+from counterfoil.web.api.catalog import RELEASE, CatalogKind, catalog_of, load_entry, search_catalog
+from counterfoil.web.api.queries import Cursor, Text
 from counterfoil.web.api.releases import approvals_of_step, release_shape
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, requires
 from counterfoil.web.pages.catalog_graph import build_graph
-from counterfoil.web.pages.rendering import query_text, render_page
+from counterfoil.web.pages.rendering import render_page, search_texts
 
 MAX_SEARCH_CHARS = 200
 MAX_RELEASES = 50
@@ -23,10 +24,10 @@ MAX_RELEASES = 50
 
 
 @get("/catalog", opt=requires(Permission.RELEASES_ANY_READ), include_in_schema=False)
-async def catalog_page(request: WebRequest) -> Response[Any]:
+async def catalog_page(request: WebRequest, q: Text = None, kind: CatalogKind = None) -> Response[Any]:
     app = application(request)
     catalog = catalog_of(app.model)
-    search = {name: text[:MAX_SEARCH_CHARS] for name, text in query_text(request, "q", "kind").items()}
+    search = search_texts(q=(q or "")[:MAX_SEARCH_CHARS], kind=kind)
     rows = await search_catalog(app, search["q"], search["kind"])
     kinds = [*sorted({entry.kind for entry in catalog.entries.values()}), RELEASE]
     groups = {kind: [row for row in rows if row.kind == kind] for kind in kinds}
@@ -49,9 +50,8 @@ async def entry_page(request: WebRequest, kind: FromPath[str], name: FromPath[st
 
 
 @get("/releases", opt=requires(Permission.RELEASES_ANY_READ), include_in_schema=False)
-async def releases_page(request: WebRequest) -> Response[Any]:
-    app = application(request)
-    cursor = request.query_params.get("cursor", "")
+async def releases_page(request: WebRequest, cursor: Cursor = None) -> Response[Any]:
+    app, cursor = application(request), cursor or ""
     before = int(cursor) if cursor.isascii() and cursor.isdigit() and len(cursor) < 18 else None
     steps = await app.store.release_steps(MAX_RELEASES + 1, before)
     rows = [release_shape(step, present=before is None and step is steps[0]) for step in steps[:MAX_RELEASES]]

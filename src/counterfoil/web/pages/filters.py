@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 from markupsafe import Markup, escape
 
+from counterfoil.core.case import Choice
+from counterfoil.core.case_choices import asks_again, choice_effect
 from counterfoil.core.case_reasons import reason_row
 from counterfoil.web.api.match_words import system_title
-from counterfoil.web.api.shapes import FINANCE_WORDS, Amount
+from counterfoil.web.api.shapes import Amount, CaseShape
+from counterfoil.web.api.state_words import FINANCE_WORDS
 
 _TONES = {
     "good": "matched confirmed done granted resolved",
@@ -23,6 +27,11 @@ _TONES = {
     "move": "undo",
 }
 _TONE_OF = {word: tone for tone, words in _TONES.items() for word in words.split()}
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_UTC_TIME = re.compile(
+    r"\b(\d{4}-(?:0\d|1[0-2])-(?:[0-2]\d|3[01])) ((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?) UTC\b", re.ASCII
+)
 _STEPS = ((60, "s", 1), (3600, "min", 60), (172_800, "h", 3600), (10**12, "d", 86_400))
 
 
@@ -42,6 +51,17 @@ def moneys(amounts: Iterable[Amount]) -> Markup:
     return Markup("<br>").join(parts) if parts else Markup('<span class="muted" aria-label="none">–</span>')
 
 
+def sums(amounts: Iterable[Amount]) -> str:
+    """Return amounts as plain text for a sentence; empty without one."""
+    return ", ".join(f"{Decimal(a.amount):,f} {a.currency}" for a in amounts if a.minor)
+
+
+def choice_effects(case: CaseShape) -> list[tuple[str, str]]:
+    """Return the choices of a Case with what each does in money; first those that give nothing away."""
+    choices = sorted(map(Choice, case.choices), key=lambda c: asks_again(c, bool(case.exposure)))
+    return [(str(choice), choice_effect(choice, sums(case.exposure))) for choice in choices]
+
+
 def ago(moment: datetime, now: datetime) -> str:
     """Return `3 min ago` or `in 2 h`, rounded down."""
     seconds = (now - moment).total_seconds()
@@ -52,19 +72,44 @@ def ago(moment: datetime, now: datetime) -> str:
     return ""
 
 
-def when(moment: datetime | None, now: datetime, exact: bool = False) -> Markup:
-    """Return UTC to the minute (`exact`: to the millisecond), with the distance from now."""
+def when(moment: datetime | None, now: datetime, exact: bool = False, zone: tzinfo = UTC) -> Markup:
+    """Return a time of a zone to the minute (`exact`: to the millisecond), with the distance from now, and UTC on hover."""
     if moment is None:
         return Markup('<span class="muted">–</span>')
-    utc = moment.astimezone(UTC)
-    text = (
-        utc.strftime("%Y-%m-%d %H:%M:%S.") + f"{utc.microsecond // 1000:03d}"
-        if exact
-        else utc.strftime("%Y-%m-%d %H:%M")
+    local = moment.astimezone(zone)
+    time = milliseconds(local) if exact else f"{local:%H:%M}"
+    text = f"{day(local, zone, year=exact or local.year != now.astimezone(zone).year)}, {time}"
+    return Markup('{} <span class="hint ago">{}</span>').format(_time(moment, text), ago(moment, now))
+
+
+def day(moment: datetime, zone: tzinfo = UTC, year: bool = True) -> str:
+    """Return the day of a time in a zone: `Thu 3 Dec 2026`."""
+    local = moment.astimezone(zone)
+    return f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]}" + (
+        f" {local.year}" if year else ""
     )
-    return Markup(
-        '<time datetime="{}" title="{} UTC">{}\u00a0UTC</time> <span class="hint ago">{}</span>'
-    ).format(utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M:%S"), text, ago(moment, now))
+
+
+def milliseconds(local: datetime) -> str:
+    return f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
+
+
+def _time(moment: datetime, text: str) -> Markup:
+    utc = moment.astimezone(UTC)
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+        utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M:%S"), text
+    )
+
+
+def local_times(text: str, zone: tzinfo) -> Markup:
+    """Return a sentence with its times, which are UTC to the minute or second, in a zone."""
+    parts, end = [], 0
+    for match in _UTC_TIME.finditer(text):
+        moment = datetime.fromisoformat(f"{match[1]}T{match[2]}").replace(tzinfo=UTC)
+        local = moment.astimezone(zone)
+        parts += [escape(text[end : match.start()]), _time(moment, f"{day(local, zone)}, {local:%H:%M}")]
+        end = match.end()
+    return Markup("").join([*parts, escape(text[end:])])
 
 
 def age(seconds: int) -> str:
@@ -75,11 +120,9 @@ def age(seconds: int) -> str:
     return ""
 
 
-def clock(moment: datetime) -> Markup:
+def clock(moment: datetime, zone: tzinfo = UTC) -> Markup:
     """Return the time of day to the millisecond, for timelines under a date."""
-    utc = moment.astimezone(UTC)
-    text = utc.strftime("%H:%M:%S.") + f"{utc.microsecond // 1000:03d}"
-    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), text)
+    return _time(moment, milliseconds(moment.astimezone(zone)))
 
 
 def chip(word: str, finance: bool = False) -> Markup:
@@ -140,6 +183,6 @@ def moment(value: datetime | str) -> datetime:
 
 
 FILTERS = {
-    "money": money, "moneys": moneys, "clock": clock, "chip": chip, "words": words, "reason_title": reason_title, "moment": moment, "short": short,
-    "raw": raw, "pairs": pairs, "age": age, "system": system_title,
+    "money": money, "moneys": moneys, "chip": chip, "words": words, "reason_title": reason_title, "moment": moment, "short": short,
+    "raw": raw, "choice_effects": choice_effects, "pairs": pairs, "age": age, "system": system_title,
 }  # fmt: skip

@@ -16,12 +16,14 @@ from counterfoil.store.port.matches import DocumentVersion, row_of
 from counterfoil.store.port.views import ListFilter, MatchRow
 from counterfoil.web.api import shapes
 from counterfoil.web.api.match_words import difference_text, explain, total_text
-from counterfoil.web.api.queries import list_filter, with_votes
+from counterfoil.web.api.queries import Cursor, FoilStateText, Text, list_filter, with_votes
+from counterfoil.web.api.state_words import FINANCE_WORDS
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages.approvals import approval_rows
-from counterfoil.web.pages.rendering import query_text, render_page
+from counterfoil.web.pages.forms import FormEntry
+from counterfoil.web.pages.rendering import render_page, search_texts
 
 MAX_SUMMED_FOILS = 2000
 """Counterfoils that the overview sums per state; it marks a sum that stops there."""
@@ -30,9 +32,11 @@ _EXPOSED = ("provisional", "open", "partly", "broken", "over")
 
 
 @get("/foils", opt=requires(Permission.FOILS_ANY_READ), include_in_schema=False)
-async def foils_page(request: WebRequest) -> Response[Any]:
-    search = query_text(request, "state", "key")
-    page = list_filter(50, request.query_params.get("cursor"), **search)
+async def foils_page(
+    request: WebRequest, cursor: Cursor = None, in_state: FoilStateText = None, key: Text = None
+) -> Response[Any]:
+    search = search_texts(state=in_state, key=key)
+    page = list_filter(50, cursor, **search)
     app = application(request)
     foils, after = await app.views.foils(page)
     matches = await app.views.matches_of(sorted({(foil.rule, foil.key) for foil in foils}))
@@ -44,7 +48,7 @@ async def foils_page(request: WebRequest) -> Response[Any]:
         reasons={foil.id: explain(foil, items.get((foil.rule, foil.key), ())) for foil in foils},
         next=after,
         search=search,
-        states=shapes.FINANCE_WORDS,
+        states=FINANCE_WORDS,
         first=page.cursor is None,
     )
 
@@ -73,7 +77,14 @@ async def exposures(app: Application) -> dict[str, dict[str, Any]]:
 
 @get("/foils/{foil_id:str}", opt=requires(Permission.FOILS_ANY_READ), include_in_schema=False)
 async def foil_page(request: WebRequest, foil_id: FromPath[str]) -> Response[Any]:
-    """Show both sides of a match: documents with their versions, pairs and waivers of persons, and the reason."""
+    return await show_foil(request, foil_id, FormEntry(foil_id, {}))
+
+
+async def show_foil(request: WebRequest, foil_id: str, entry: FormEntry) -> Response[Any]:
+    """Show both sides of a match: documents with their versions, pairs and waivers of persons, and the reason.
+
+    `entry` is a form of the page that was refused or taken back.
+    """
     app, identity = application(request), caller(request)
     foil = await app.store.foil(foil_id)
     if foil is None:
@@ -82,6 +93,8 @@ async def foil_page(request: WebRequest, foil_id: FromPath[str]) -> Response[Any
     return await render_page(
         request,
         "foil.html",
+        entry.status,
+        entry=entry,
         foil=shapes.foil_shape(foil),
         title=f"{foil.object.replace('_', ' ')} {foil.document}".strip(),
         reason=explain(foil, match.observations),
@@ -140,7 +153,7 @@ def _version(version: DocumentVersion) -> dict[str, Any]:
 async def _approvals_of(app: Application, foil: Foil) -> list[shapes.ApprovalShape]:
     """Return the open approvals of decisions on a counterfoil; such approvals belong to no Run."""
     approvals, _ = await app.views.approvals(ListFilter(run="", state="open", limit=200))
-    return await with_votes(app.store, [a for a in approvals if decision_of(a).foil == foil.id])
+    return await with_votes(app, [a for a in approvals if decision_of(a).foil == foil.id])
 
 
 ROUTES = [foils_page, foil_page]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from litestar import get, post
@@ -13,15 +13,18 @@ from counterfoil.application import Application
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
 from counterfoil.core.terms import rules_for
-from counterfoil.store.port.views import ListFilter
+from counterfoil.store.port.views import ItemRow, ListFilter
 from counterfoil.web.api import shapes
-from counterfoil.web.api.match_words import difference_text, explain_item, total_text
-from counterfoil.web.api.matches import MatchDecided, decide_pair, decide_waive
-from counterfoil.web.api.queries import item_filter
+from counterfoil.web.api.match_words import difference_text, explain_item, system_title, total_text
+from counterfoil.web.api.matches import MatchDecided, checked_note, decide_pair, decide_waive
+from counterfoil.web.api.queries import Cursor, Text, item_filter
+from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, requires
-from counterfoil.web.pages.rendering import posted_form, query_text, redirect, render_page, safe_path
+from counterfoil.web.pages.foils import show_foil
+from counterfoil.web.pages.forms import FormEntry, answer_form, ask_again, is_confirmed, is_taken_back
+from counterfoil.web.pages.rendering import redirect, render_page, safe_path, search_texts
 
 MAX_CHOICES = 25
 """Counterfoils that an item's form offers: those with the nearest amounts."""
@@ -31,16 +34,35 @@ _PAIRABLE = ("open", "partly", "broken", "provisional")
 
 
 @get("/unmatched", opt=requires(Permission.FOILS_ANY_READ), include_in_schema=False)
-async def unmatched_page(request: WebRequest) -> Response[Any]:
+async def unmatched_page(
+    request: WebRequest,
+    cursor: Cursor = None,
+    rule: Text = None,
+    system: Text = None,
+    owner: Text = None,
+    entity: Text = None,
+    key: Text = None,
+) -> Response[Any]:
     app = application(request)
-    search = query_text(request, "rule", "system", "owner", "entity", "key")
-    page = item_filter(50, request.query_params.get("cursor"), **search)
-    rows, after = await app.views.unmatched(page)
+    search = search_texts(rule=rule, system=system, owner=owner, entity=entity, key=key)
+    rows, after = await app.views.unmatched(item_filter(50, cursor, **search))
+    return await _render(request, rows, after, search)
+
+
+async def _render(
+    request: WebRequest,
+    rows: Sequence[ItemRow],
+    after: str | None,
+    search: dict[str, str],
+    entry: FormEntry | None = None,
+) -> Response[Any]:
+    app = application(request)
     now = await app.now()
     foils = {rule: await _open_foils(app, rule) for rule in sorted({row.item.rule for row in rows})}
     return await render_page(
         request,
         "unmatched.html",
+        200 if entry is None else entry.status,
         rows=[
             {
                 "item": shapes.item_shape(row, now),
@@ -54,7 +76,24 @@ async def unmatched_page(request: WebRequest) -> Response[Any]:
         next=after,
         search=search,
         rules=sorted(app.model.reconciliations),
-        first=page.cursor is None,
+        entry=entry,
+    )
+
+
+async def _show(request: WebRequest, entry: FormEntry) -> Response[Any]:
+    """Show the page of a refused form: the item alone, or the counterfoil if the form was sent from its page."""
+    back = entry.values.get("back", "")
+    if back.startswith("/foils/"):
+        return await show_foil(request, back.removeprefix("/foils/"), entry)
+    item = await application(request).store.observation(entry.id)
+    if item is None:
+        raise Problem(404, f"There is no item {entry.id[:100]}.")
+    return await _render(
+        request,
+        [ItemRow(item=item)],
+        None,
+        search_texts(rule="", system="", owner="", entity="", key=""),
+        entry,
     )
 
 
@@ -106,29 +145,54 @@ def _distance(item: Observation, foil: Foil) -> tuple[bool, int]:
 
 @post("/unmatched/{item_id:str}/pair", opt=requires(Permission.FOILS_ANY_PAIR), include_in_schema=False)
 async def pair_form(request: WebRequest, item_id: FromPath[str]) -> Response[Any]:
-    identity, form = await posted_form(request)
-    if not form.get("foil"):
-        raise Problem(422, "Choose the counterfoil that the item answers.")
-    app = application(request)
-    person, note = identity.person.id, form.get("note", "")
-    decided = await decide_pair(app, "pair", item_id, form["foil"], person, note)
-    return _back(form, "/unmatched", decided, "paired")
+    async def act(identity: Identity, form: dict[str, str]) -> Response[Any]:
+        if not form.get("foil"):
+            raise Problem(422, "Choose the counterfoil that the item answers.", field="foil")
+        person, note = identity.person.id, form.get("note", "")
+        decided = await decide_pair(application(request), "pair", item_id, form["foil"], person, note)
+        return _back(form, "/unmatched", decided, "paired")
+
+    return await answer_form(
+        request, item_id, Permission.FOILS_ANY_READ, act, lambda entry: _show(request, entry)
+    )
 
 
 @post("/unmatched/{item_id:str}/unpair", opt=requires(Permission.FOILS_ANY_UNPAIR), include_in_schema=False)
 async def unpair_form(request: WebRequest, item_id: FromPath[str]) -> Response[Any]:
-    identity, form = await posted_form(request)
-    app = application(request)
-    person, note = identity.person.id, form.get("note", "")
-    decided = await decide_pair(app, "unpair", item_id, form.get("foil", ""), person, note)
-    return _back(form, "/unmatched", decided, "unpaired")
+    async def act(identity: Identity, form: dict[str, str]) -> Response[Any]:
+        person, note = identity.person.id, form.get("note", "")
+        foil = form.get("foil", "")
+        decided = await decide_pair(application(request), "unpair", item_id, foil, person, note)
+        return _back(form, "/unmatched", decided, "unpaired")
+
+    return await answer_form(
+        request, item_id, Permission.FOILS_ANY_READ, act, lambda entry: _show(request, entry)
+    )
 
 
 @post("/foils/{foil_id:str}/waive", opt=requires(Permission.FOILS_ANY_WAIVE), include_in_schema=False)
 async def waive_form(request: WebRequest, foil_id: FromPath[str]) -> Response[Any]:
-    identity, form = await posted_form(request)
-    decided = await decide_waive(application(request), foil_id, identity.person.id, form.get("note", ""))
-    return _back(form, f"/foils/{foil_id}", decided, "waived")
+    """Accept a difference. The form is sent twice: the page between says how much money is given away."""
+
+    async def show(entry: FormEntry) -> Response[Any]:
+        return await show_foil(request, foil_id, entry)
+
+    async def act(identity: Identity, form: dict[str, str]) -> Response[Any]:
+        if is_taken_back(form):
+            return await show(FormEntry(foil_id, form))
+        app, note = application(request), checked_note(form.get("note", ""))
+        foil = await app.store.foil(foil_id)
+        if foil is not None and not is_confirmed(form) and any(foil.residual.values()):
+            difference = difference_text(foil)
+            facts = {"counterfoil": f"{foil.object} {foil.document}, {total_text(foil)}", "reason": note}
+            return await ask_again(
+                request, form, title="Accept the difference?", facts=facts, yes="Yes, accept the difference",
+                effect=f"{system_title(foil.right)} shows {difference}. No one has to post that any more.",
+            )  # fmt: skip
+        decided = await decide_waive(app, foil_id, identity.person.id, note)
+        return _back(form, f"/foils/{foil_id}", decided, "waived")
+
+    return await answer_form(request, foil_id, Permission.FOILS_ANY_READ, act, show)
 
 
 def _back(form: dict[str, str], path: str, decided: MatchDecided, done: str) -> Response[Any]:

@@ -1,10 +1,11 @@
-"""Pages over HTTP: rendered templates, error pages, forms from our own pages, redirects and notes after an action."""
+"""Pages over HTTP: rendered templates, error pages, redirects and notes after an action."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import jinja2
 from litestar.datastructures import Cookie
@@ -13,11 +14,12 @@ from litestar.response import Response
 from counterfoil.core.case_choices import LABELS
 from counterfoil.core.clock import utc_now
 from counterfoil.web.http import assets
-from counterfoil.web.http.identity import Identity, check_same_origin, read_form
+from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.problems import problem_of, problem_response
-from counterfoil.web.http.request import WebRequest, application, caller
+from counterfoil.web.http.request import WebRequest, application
 from counterfoil.web.pages import filters
 
+ZONE_COOKIE = "counterfoil_zone"
 HTML = "text/html; charset=utf-8"
 _PROGRAM_PATHS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/static/")
 _ADDRESS_CHARS = "/?#[]@:!$&'()*+,;=%"
@@ -59,13 +61,20 @@ class PageTemplates:
             asset=assets.address, choice_labels=LABELS, match_decisions=MATCH_DECISIONS
         )
 
-    def render(self, template: str, now: datetime, identity: Identity | None, **values: Any) -> str:
+    def render(
+        self, template: str, now: datetime, identity: Identity | None, zone: ZoneInfo, **values: Any
+    ) -> str:
         def when(moment: datetime | None, exact: bool = False) -> Any:
-            return filters.when(moment, now, exact)
+            return filters.when(moment, now, exact, zone)
 
         may = {str(p) for p in identity.may} if identity else set()
         page = self._environment.get_template(template)
-        return page.render(now=now, me=identity, may=may, when=when, **values)
+        return page.render(
+            now=now, me=identity, may=may, when=when, zone=zone.key,
+            local_times=lambda text: filters.local_times(text, zone),
+            clock=lambda moment: filters.clock(moment, zone), day=lambda moment: filters.day(moment, zone),
+            **values,
+        )  # fmt: skip
 
 
 async def render_page(request: WebRequest, template: str, status: int = 200, **values: Any) -> Response[str]:
@@ -74,8 +83,17 @@ async def render_page(request: WebRequest, template: str, status: int = 200, **v
     identity: Identity | None = request.scope.get("user")
     note = _NOTES.get(request.query_params.get("note", ""), "")
     path = request.url.path
-    text = templates.render(template, await app.now(), identity, note=note, path=path, **values)
+    zone = zone_of(request)
+    text = templates.render(template, await app.now(), identity, zone, note=note, path=path, **values)
     return Response(text, media_type=HTML, status_code=status)
+
+
+def zone_of(request: WebRequest) -> ZoneInfo:
+    """Return the time zone that this browser chose; UTC without one."""
+    try:
+        return ZoneInfo(request.cookies.get(ZONE_COOKIE, "UTC"))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")
 
 
 def is_page(request: WebRequest) -> bool:
@@ -94,7 +112,9 @@ def error_page(request: WebRequest, error: Exception) -> Response[Any]:
     templates: PageTemplates = request.app.state.templates
     identity: Identity | None = request.scope.get("user")
     try:
-        text = templates.render("problem.html", utc_now(), identity, note="", path=path, problem=problem)
+        text = templates.render(
+            "problem.html", utc_now(), identity, zone_of(request), note="", path=path, problem=problem
+        )
     except jinja2.TemplateError:
         return problem_response(path, error)
     return Response(text, media_type=HTML, status_code=problem.status, headers=problem.headers)
@@ -106,20 +126,12 @@ def redirect(location: str, cookies: list[Cookie] | None = None) -> Response[Non
     return Response(None, status_code=303, headers={"location": address}, cookies=cookies or [])
 
 
-async def posted_form(request: WebRequest) -> tuple[Identity, dict[str, str]]:
-    """Return the caller and the fields of a form from our own pages. Raises Problem."""
-    form = read_form(await request.body(), request.headers.get("content-type", ""))
-    identity = caller(request)
-    check_same_origin(request.headers, form, identity)
-    return identity, form
-
-
 def safe_path(path: str) -> str:
     """Return a path on this site for a redirect; `/` for any other address."""
     own = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if own and "\\" not in path else "/"
 
 
-def query_text(request: WebRequest, *names: str) -> dict[str, str]:
+def search_texts(**values: str | None) -> dict[str, str]:
     """Return query parameters as filter texts; empty for an absent one."""
-    return {name: request.query_params.get(name, "").strip() for name in names}
+    return {name: (value or "").strip() for name, value in values.items()}

@@ -8,29 +8,39 @@ from litestar import get
 from litestar.params import FromPath
 from litestar.response import Response
 
-from counterfoil.web.api import shapes
-from counterfoil.web.api.queries import list_filter, object_name, search_runs
+from counterfoil.web.api.queries import (
+    Cursor,
+    RunStatusText,
+    Text,
+    list_filter,
+    run_shapes,
+    search_runs,
+)
 from counterfoil.web.api.trace import load_trace
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages.approvals import approval_rows
 from counterfoil.web.pages.cases import case_row
-from counterfoil.web.pages.rendering import query_text, render_page
+from counterfoil.web.pages.rendering import render_page, search_texts
 
 
 @get("/runs", opt=requires(Permission.RUNS_ANY_READ), include_in_schema=False)
-async def runs_page(request: WebRequest) -> Response[Any]:
+async def runs_page(
+    request: WebRequest,
+    cursor: Cursor = None,
+    workflow: Text = None,
+    status: RunStatusText = None,
+    key: Text = None,
+) -> Response[Any]:
     app = application(request)
-    search = query_text(request, "workflow", "status", "key")
-    page = list_filter(50, request.query_params.get("cursor"), **search)
+    search = search_texts(workflow=workflow, status=status, key=key)
+    page = list_filter(50, cursor, **search)
     rows, after = await search_runs(app, page)
-    now = await app.now()
     return await render_page(
         request,
         "runs.html",
-        rows=[shapes.run_shape(row, now) for row in rows],
-        names={row.run.id: await object_name(app, row.run.bkey) for row in rows},
+        rows=await run_shapes(app, rows),
         next=after,
         search=search,
         workflows=sorted(app.model.workflows),
@@ -48,7 +58,6 @@ async def run_page(request: WebRequest, run_id: FromPath[str]) -> Response[Any]:
         request,
         "run.html",
         trace=trace,
-        name=await object_name(app, trace.run.key),
         approvals=await approval_rows(app, identity, trace.approvals),
         cases=[case_row(identity, case) for case in trace.cases],
     )

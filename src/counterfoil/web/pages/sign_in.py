@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import get, post
 from litestar.datastructures import Cookie
+from litestar.params import QueryParameter
 from litestar.response import Response
 
 from counterfoil.web.http.identity import COOKIE, SESSION, Passwords, check_same_origin, read_form
 from counterfoil.web.http.permissions import Open
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, requires
-from counterfoil.web.pages.rendering import posted_form, redirect, render_page, safe_path
+from counterfoil.web.pages.forms import posted_form
+from counterfoil.web.pages.rendering import ZONE_COOKIE, redirect, render_page, safe_path
+from counterfoil.web.pages.zones import zone_cookie
 
 
 @get("/sign-in", opt=requires(Open.PUBLIC), include_in_schema=False)
-async def sign_in_page(request: WebRequest) -> Response[Any]:
-    next_path = safe_path(request.query_params.get("next", "/"))
-    return await render_page(request, "sign_in.html", next=next_path, email="", problem=None)
+async def sign_in_page(
+    request: WebRequest, next_: Annotated[str | None, QueryParameter(name="next")] = None
+) -> Response[Any]:
+    return await render_page(request, "sign_in.html", next=safe_path(next_ or "/"), email="", problem=None)
 
 
 @post("/sign-in", opt=requires(Open.PUBLIC), include_in_schema=False)
@@ -36,7 +40,11 @@ async def sign_in(request: WebRequest) -> Response[Any]:
         )
         page.headers.update(problem.headers)
         return page
-    return redirect(next_path, [_session_cookie(request, secret, round(SESSION.total_seconds()))])
+    cookies = [_session_cookie(request, secret, round(SESSION.total_seconds()))]
+    zone = zone_cookie(request, form.get("zone", ""))
+    if zone is not None and ZONE_COOKIE not in request.cookies:
+        cookies.append(zone)
+    return redirect(next_path, cookies)
 
 
 @post("/sign-out", opt=requires(Open.SIGNED_IN), include_in_schema=False)

@@ -37,6 +37,8 @@ const refresh = async () => {
 };
 
 document.addEventListener("DOMContentLoaded", () => {
+  const zone = document.querySelector("form[action='/sign-in'] input[name=zone]");
+  if (zone) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
   const seconds = Number(document.getElementById("main").dataset.refresh);
   if (seconds) setTimeout(refresh, seconds * 1000);
 });
