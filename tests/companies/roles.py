@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from counterfoil.application import Application
@@ -26,6 +27,7 @@ from tests.companies.web_rows import fill
 from tests.source import ROOT
 
 ANONYMOUS = "anonymous"
+ACME = ROOT / "examples" / "acme"
 
 
 class Company(NamedTuple):
@@ -53,15 +55,15 @@ async def people(store: Any, model: Model) -> tuple[dict[str, str], dict[str, fr
 
 
 @contextlib.asynccontextmanager
-async def acme(store: Any, rows: bool = True) -> AsyncIterator[Company]:
+async def acme(store: Any, rows: bool = True, folder: Path = ACME) -> AsyncIterator[Company]:
     """Serve the company, with rows of every kind; they need an SQL store."""
-    model, _ = read(ROOT / "examples" / "acme")
+    model, _ = read(folder)
+    releases = Releases(store, model)
+    await releases.publish(await store.now(), "test")
     if rows:
         await staff(store, cheap_passwords())
         await fill(store)
         await fill_matches(store)
-    releases = Releases(store, model)
-    await releases.publish(await store.now(), "test")
     worker = Worker(store, releases, {}, "trial/1")
     app = Application(store, store, releases, {}, worker, lambda model, names: {})
     task = asyncio.create_task(worker.attend())

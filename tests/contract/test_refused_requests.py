@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from counterfoil.store.sql.postgres import PostgresStore
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.web.http import server
 from counterfoil.web.http.request import REQUIRES, SAFE_METHODS
-from tests.companies.roles import ANONYMOUS, Company, acme
+from tests.companies.base import edited
+from tests.companies.roles import ACME, ANONYMOUS, Company, acme
+from tests.companies.web_matches import foil_of
 
 pytestmark = pytest.mark.xdist_group("web")
 
@@ -50,6 +53,28 @@ def changing_routes(company: Company) -> list[tuple[str, str, Permission]]:
                 methods = handler.http_methods - SAFE_METHODS
                 routes += [(method, route.path_format, needs) for method in methods]
     return sorted(routes)
+
+
+async def test_a_waiver_above_every_tier_leaves_a_leaf(tmp_path: Path) -> None:
+    folder = tmp_path / "acme"
+    shutil.copytree(ACME, folder)
+    policies = folder / "policies" / "policies.yaml"
+    tiers = "{up_to: 1, automatic: true}\n    - {up_to: 1000, roles: [controller]}\n    - {roles: [cfo]}"
+    policies.write_text(edited(policies.read_text("utf-8"), (tiers, "{up_to: 1, automatic: true}")), "utf-8")
+    store = await SqliteStore.open(tmp_path / "company.db")
+    try:
+        async with acme(store, folder=folder) as company, httpx2.AsyncClient(base_url=company.url) as http:
+            head = company.bearer("controller")
+            answer = await http.post(
+                f"/v1/foils/{foil_of('INV-9')}/waive", json={"note": "small"}, headers=head
+            )
+            assert (answer.status_code, answer.json()["type"]) == (403, "urn:counterfoil:problem:tier")
+            leaves = [leaf for _, leaf in (await store.dump()).leaves if leaf.kind == "decision.refused"]
+    finally:
+        await store.close()
+    (leaf,) = leaves
+    assert (leaf.actor, leaf.subject) == ("person:p-controller", foil_of("INV-9"))
+    assert wire.loads(leaf.body)["verdict"] == "tier"
 
 
 async def refusals(company: Company) -> list[tuple[str, dict[str, Any]]]:
