@@ -1,7 +1,8 @@
 """Every route and page under hostile paths, queries, heads and bodies: none of them is an error of the server.
 
-The requests enter at the ASGI interface, with the bytes that a client could send. The answers are held to what HTTP
-allows in a head, so that a header that a client filled in is found as well.
+The requests enter at the ASGI interface, with the bytes that a client could send and that no HTTP library sends: bad
+encodings, bad heads, and values at the limits of a database. `test_http_generated.py` draws what the description allows
+and its opposites. The answers are held to what HTTP allows in a head, so that a header that a client filled in is found.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ SPECIAL = (
 )  # fmt: skip
 """Numbers, times and dates at and beyond what a database or a calendar can hold."""
 BODIES = (
-    b"", b"null", b"true", b"1", b"-0", b"0.5", b'"x"', b"[]", b"{}", b"[null]", b"[[]]", b"[1]", b"[{}]", b"\xff",
+    b"", b"-0", b"\xff",
     b'{"a":"\\u0000"}', b'{"time":"x"}', b'{"time":"9999-12-31T23:59:59-23:59"}', b'{"date":1}', b'{"map":[]}',
     b'[{"date":"0"}]', b'{"minor":1,"currency":"EUR"}', b'[{"minor":1,"currency":"x"}]', b'[{"duration":"1e300"}]',
     b'[{"duration":"NaN"}]', b'[{"duration":"x"}]', b'[{"kind":1}]', b'[{"kind":"policy","name":null}]',

@@ -31,10 +31,11 @@ HOST = "counterfoil.example"
 SET = {"COUNTERFOIL_PUBLIC_URL": f"https://{HOST}"}
 
 
-def certificate(folder: Path) -> Path:
-    """Write a key and its own certificate for 127.0.0.1; return the file."""
+def certificate(folder: Path, host: str = "proxy") -> Path:
+    """Write a key and its own certificate for a host and 127.0.0.1; return the file."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "proxy")])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    names = [x509.DNSName(host), x509.IPAddress(ip_address("127.0.0.1"))]
     now = datetime.now(UTC)
     signed = (
         x509.CertificateBuilder()
@@ -44,7 +45,7 @@ def certificate(folder: Path) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(

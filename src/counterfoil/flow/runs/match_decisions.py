@@ -23,8 +23,10 @@ from counterfoil.store.port.documents import (
     Unpair,
     Waive,
     covers_of,
+    refused_decision,
     seen_of,
 )
+from counterfoil.store.port.refusals import RecordRefusal
 from counterfoil.store.port.store import Store
 
 EXPIRES = timedelta(days=14)
@@ -95,6 +97,7 @@ async def _decide(
     now = await store.now()
     needed = await _needed(store, model, foil, money, kind, now)
     if needed is None:
+        await store.apply(RecordRefusal(attempt=refused_decision(decision, "tier", now)))
         return MatchAnswer("tier")
     covers = covers_of(decision)
     subject = wire.digest({"decision": covers.decode(), "policy": needed.policy})

@@ -25,10 +25,12 @@ from counterfoil.store.memory.foils import (
     settle_matches,
     withdraw,
 )
+from counterfoil.store.memory.refusals import refuse
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.documents import (
     ACCEPTED,
+    UNREFUSED,
     WAIVABLE,
     DecideMatch,
     Decision,
@@ -41,6 +43,7 @@ from counterfoil.store.port.documents import (
     Waive,
     accepted,
     answer_again,
+    refused_decision,
     renamings,
     seen_of,
 )
@@ -49,6 +52,13 @@ from counterfoil.store.port.matches import case_of_item, is_accounted_for
 
 @memory(DecideMatch)
 def decide_match(db: Tables, t: DecideMatch) -> MatchVerdict:
+    verdict = _decide(db, t)
+    if verdict not in UNREFUSED:
+        refuse(db, refused_decision(t.decision, verdict, t.at))
+    return verdict
+
+
+def _decide(db: Tables, t: DecideMatch) -> MatchVerdict:
     refused = refusal(db, t.decision, t.at)
     former = db.approvals.get(t.approval.id)
     again = None if former is None else answer_again(former, refused)

@@ -10,6 +10,7 @@ from counterfoil.core.case import Choice
 from counterfoil.store.memory.cases import release_held, resolve_case
 from counterfoil.store.memory.documents import carry_out
 from counterfoil.store.memory.effects import conclude
+from counterfoil.store.memory.refusals import refuse
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.runs import append, put_todo
 from counterfoil.store.memory.tables import Tables
@@ -34,8 +35,7 @@ def decide(db: Tables, t: Decide) -> DecideResult:
     if refusal is None and (t.approval, t.person) in db.votes:
         refusal = "voted"
     if refusal is not None:
-        body = t.refused_body(refusal)
-        db.leaf("decision.refused", approval.id, t.at, f"person:{t.person}", body, run=approval.run)
+        refuse(db, t.refused(refusal, approval.run))
         return DecideResult(verdict=refusal)
     vote = Vote(approval=t.approval, person=t.person, approve=t.approve, comment=t.comment, at=t.at)
     db.put(db.votes, (t.approval, t.person), vote)
@@ -58,8 +58,7 @@ def resolve(db: Tables, t: Resolve) -> ResolveResult:
     if case is None:
         return ResolveResult(verdict="not_found")
     if (refusal := t.refusal(case, db.persons.get(t.person))) is not None:
-        body = t.refused_body(refusal)
-        db.leaf("decision.refused", case.id, t.at, f"person:{t.person}", body, run=case.run)
+        refuse(db, t.refused(refusal, case.run))
         return ResolveResult(verdict=refusal)
     resolve_case(db, replace(case, choice=t.choice), t.at, t.person, t.note)
     if t.choice is Choice.RETRY and case.receipt is not None:

@@ -81,6 +81,8 @@ class Tables:
         self.release_steps: dict[int, ReleaseStep] = {}
         self.persons: dict[str, Person] = {}
         self.tokens: dict[str, Token] = {}
+        self.refusals: dict[tuple[str, str], tuple[datetime, int, int]] = {}
+        """person, action -> start of the window, refusals within it, all refusals."""
         self.workers: dict[str, WorkerHeartbeat] = {}
         self.accounts: dict[str, SystemAccount] = {}
         self.quotas: dict[tuple[str, str], Quota] = {}

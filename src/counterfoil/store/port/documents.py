@@ -15,6 +15,7 @@ from counterfoil.core.foil import NEEDS_CASE, Foil, Observation, Pairing, Waiver
 from counterfoil.core.foil_versions import Withdrawal, waiver_of
 from counterfoil.core.matching import FoilState
 from counterfoil.core.settle import content, pair_content
+from counterfoil.store.port.refusals import RefusedAttempt, refusal_key
 from counterfoil.store.port.transition import Transition, wake_set
 from counterfoil.store.port.wake import WakeKind
 
@@ -68,6 +69,8 @@ class Waive(MatchDecision, frozen=True, kw_only=True, tag="waive"):
 
 
 Decision: TypeAlias = Pair | Unpair | Waive
+UNREFUSED: Final[frozenset[MatchVerdict]] = frozenset({"done", "requested", "missing"})
+"""Verdicts that leave no leaf of a refusal."""
 
 
 def seen_of(foil: Foil, observation: Observation | None = None) -> str:
@@ -121,7 +124,8 @@ def answer_again(former: Approval, refused: MatchVerdict | None) -> MatchVerdict
 class DecideMatch(Transition[MatchVerdict], frozen=True, kw_only=True):
     """Record a person's decision on a match: at once where `approval` is automatic, else it waits for votes.
 
-    The documents must be those that the person saw. The rows are settled in the same transaction. Leaf.
+    The documents must be those that the person saw. The rows are settled in the same transaction. Leaf, also of a
+    refusal, apart from documents that do not exist.
     """
 
     decision: Decision
@@ -130,10 +134,23 @@ class DecideMatch(Transition[MatchVerdict], frozen=True, kw_only=True):
     at: datetime
 
     def keys(self) -> frozenset[str]:
-        return frozenset([self.decision.foil, self.approval.id])
+        return frozenset([self.decision.foil, self.approval.id, refusal_key(self.decision.person)])
 
     def wakes(self, answer: MatchVerdict) -> frozenset[WakeKind]:
         return wake_set(turn=answer == "done")
+
+
+def refused_decision(decision: Decision, verdict: str, at: datetime) -> RefusedAttempt:
+    """Return the record of a refused decision on a match."""
+    return RefusedAttempt(
+        kind="decision.refused",
+        person=decision.person,
+        action=type(decision).__name__.lower(),
+        subject=decision.foil,
+        verdict=verdict,
+        at=at,
+        details=msgspec.to_builtins(decision),
+    )
 
 
 def decision_of(approval: Approval) -> Decision:

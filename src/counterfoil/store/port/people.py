@@ -13,6 +13,7 @@ from counterfoil.core.case import Case, CaseState, Choice
 from counterfoil.core.people import Person, Token
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.records import NewInboxItem
+from counterfoil.store.port.refusals import RefusedAttempt, refusal_key
 from counterfoil.store.port.transition import Transition, wake_set
 from counterfoil.store.port.wake import WakeKind
 
@@ -55,7 +56,7 @@ class Decide(Transition[DecideResult], frozen=True, kw_only=True):
     at: datetime
 
     def keys(self) -> frozenset[str]:
-        return frozenset([self.approval])
+        return frozenset([self.approval, refusal_key(self.person)])
 
     def refusal(self, approval: Approval, person: Person | None) -> VoteRefusal | None:
         """Return why the vote does not count, apart from an earlier vote of this person."""
@@ -72,10 +73,18 @@ class Decide(Transition[DecideResult], frozen=True, kw_only=True):
             return part
         return None if set(approval.roles) & set(person.roles) else "role"
 
-    def refused_body(self, verdict: str) -> bytes:
-        """Return the body of the leaf of a refused vote."""
-        body = {"verdict": verdict, "approve": self.approve, "subject": self.subject, "comment": self.comment}
-        return wire.dumps(body)
+    def refused(self, verdict: VoteRefusal, run: str) -> RefusedAttempt:
+        """Return the record of a refused vote."""
+        return RefusedAttempt(
+            kind="decision.refused",
+            person=self.person,
+            action="vote",
+            subject=self.approval,
+            verdict=verdict,
+            at=self.at,
+            run=run,
+            details={"approve": self.approve, "subject": self.subject, "comment": self.comment},
+        )
 
     def state_after(self, approval: Approval, approvers: int) -> ApprovalState:
         """Return the approval's state after the vote; `approvers` is their number, with this one."""
@@ -118,7 +127,13 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
     decision."""
 
     def keys(self) -> frozenset[str]:
-        return frozenset([self.case, *(self.evidence.keys() if self.evidence is not None else ())])
+        return frozenset(
+            [
+                self.case,
+                refusal_key(self.person),
+                *(self.evidence.keys() if self.evidence is not None else ()),
+            ]
+        )
 
     def refusal(self, case: Case, person: Person | None) -> ResolveRefusal | None:
         if case.state is not CaseState.OPEN:
@@ -129,9 +144,18 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
             return "role"
         return "choice" if self.choice not in case.choices or self.choice is Choice.WAIVE else None
 
-    def refused_body(self, verdict: str) -> bytes:
-        """Return the body of the leaf of a refused decision."""
-        return wire.dumps({"verdict": verdict, "choice": str(self.choice), "note": self.note})
+    def refused(self, verdict: ResolveRefusal, run: str | None) -> RefusedAttempt:
+        """Return the record of a refused decision."""
+        return RefusedAttempt(
+            kind="decision.refused",
+            person=self.person,
+            action="resolve",
+            subject=self.case,
+            verdict=verdict,
+            at=self.at,
+            run=run,
+            details={"choice": str(self.choice), "note": self.note},
+        )
 
     def stimulus(self, case: Case, run: str) -> NewInboxItem:
         """Return the item that tells the Run of the decision."""

@@ -31,7 +31,16 @@ from counterfoil.web.api import (
 )
 from counterfoil.web.http.permissions import Open
 from counterfoil.web.http.problems import PROBLEM_JSON
-from counterfoil.web.http.request import BODY, JSON, REQUIRES, RequestBody, WebRequest, application, requires
+from counterfoil.web.http.request import (
+    ALSO,
+    BODY,
+    JSON,
+    REQUIRES,
+    RequestBody,
+    WebRequest,
+    application,
+    requires,
+)
 
 API_ROUTES: list[Any] = [
     *intake.ROUTES,
@@ -100,6 +109,9 @@ def description() -> dict[str, Any]:
             if options[REQUIRES] not in (Open.PUBLIC, Open.SIGNATURE):
                 operation["security"] = [{"bearer": []}]
             operation["responses"].pop("400", None)
+            (success,) = operation["responses"].values()
+            for status, meaning in options[ALSO].items():
+                operation["responses"][str(status)] = {**success, "description": meaning}
             operation["responses"]["default"] = {
                 "description": "A problem (RFC 9457).",
                 "content": {PROBLEM_JSON: {"schema": {"$ref": f"{_SCHEMA_REF}Problem"}}},

@@ -50,7 +50,12 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@get("/readyz", opt=requires(Open.PUBLIC), tags=["operations"], summary="Check that the server is ready")
+@get(
+    "/readyz",
+    opt=requires(Open.PUBLIC, also={503: "The server is not ready."}),
+    tags=["operations"],
+    summary="Check that the server is ready",
+)
 async def readyz(request: WebRequest) -> Response[dict[str, bool]]:
     """200 when ready, 503 when not. Details need a permission: see /v1/health."""
     try:

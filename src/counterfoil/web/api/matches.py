@@ -48,6 +48,7 @@ _REFUSALS: dict[str, tuple[int, str, str]] = {
     "cap": (409, "cap", "With {id}, more would be accepted this month than the reconciliation allows."),
     "tier": (403, "tier", "The amount of {id} is above every tier of the approval policy."),
 }
+_WAITS = {202: "An approval waits for another person."}
 _SETTLED: dict[Action, str] = {
     "pair": "{id} and {foil} are paired already",
     "unpair": "no person has paired {id} with {foil}",
@@ -116,7 +117,7 @@ async def list_unmatched(
 
 @post(
     "/v1/unmatched/{item_id:str}/pair",
-    opt=requires(Permission.FOILS_ANY_PAIR, RequestBody(JSON, PairRequest, component="Pair")),
+    opt=requires(Permission.FOILS_ANY_PAIR, RequestBody(JSON, PairRequest, component="Pair"), also=_WAITS),
     status_code=200,
     tags=["counterfoils"],
     summary="Pair an unmatched item with a counterfoil",
@@ -129,7 +130,7 @@ async def pair_item(request: WebRequest, item_id: FromPath[str]) -> Response[Mat
 
 @post(
     "/v1/unmatched/{item_id:str}/unpair",
-    opt=requires(Permission.FOILS_ANY_UNPAIR, RequestBody(JSON, PairRequest, component="Pair")),
+    opt=requires(Permission.FOILS_ANY_UNPAIR, RequestBody(JSON, PairRequest, component="Pair"), also=_WAITS),
     status_code=200,
     tags=["counterfoils"],
     summary="End a pair that a person made",
@@ -142,7 +143,7 @@ async def unpair_item(request: WebRequest, item_id: FromPath[str]) -> Response[M
 
 @post(
     "/v1/foils/{foil_id:str}/waive",
-    opt=requires(Permission.FOILS_ANY_WAIVE, RequestBody(JSON, WaiveRequest, component="Waive")),
+    opt=requires(Permission.FOILS_ANY_WAIVE, RequestBody(JSON, WaiveRequest, component="Waive"), also=_WAITS),
     status_code=200,
     tags=["counterfoils"],
     summary="Accept the difference of a counterfoil",

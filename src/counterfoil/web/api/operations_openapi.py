@@ -262,8 +262,7 @@ def _progress(name: str) -> Json:
             "202": _response(
                 "The Run is in progress.", f"{own}.progress", {"Retry-After": _header("Retry-After")}
             ),
-            "401": {"$ref": "#/components/responses/Operation401"},
-            "404": {"$ref": "#/components/responses/Operation404"},
+            **{s: {"$ref": f"#/components/responses/Operation{s}"} for s in ("401", "403", "404", "503")},
         },
         "security": [{"bearer": []}],
         "x-permission": str(Permission.OPERATIONS_OWN_CALL),

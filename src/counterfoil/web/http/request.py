@@ -5,7 +5,7 @@ Each route declares its requirement, and one guard checks the caller before the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
@@ -18,6 +18,7 @@ from counterfoil.application import Application
 from counterfoil.core.fault_text import fault_text
 from counterfoil.core.finding import did_you_mean
 from counterfoil.core.wire import read_json
+from counterfoil.store.port.refusals import RecordRefusal, RefusedAttempt
 from counterfoil.web.http.identity import Connection, Identity, check_same_origin, identify
 from counterfoil.web.http.permissions import Open, Requirement
 from counterfoil.web.http.problems import Problem
@@ -27,6 +28,11 @@ REQUIRES = "requires"
 BODY = "body"
 NOTE = "note"
 """Query parameter of every page: the key of the message after an action."""
+ALSO = "also"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
+MAX_PATH_CHARS = 200
+"""Longest path in the leaf of a refused request."""
 WebRequest = Request[Any, Any, Any]
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -41,9 +47,14 @@ class RequestBody(NamedTuple):
     """Name of the schema component; empty for the name of the class."""
 
 
-def requires(requirement: Requirement, body: RequestBody | None = None) -> dict[str, Any]:
-    """Return the `opt` of a route: its requirement, and its request body where it has one."""
-    return {REQUIRES: requirement} | ({} if body is None else {BODY: body})
+def requires(
+    requirement: Requirement, body: RequestBody | None = None, also: Mapping[int, str] | None = None
+) -> dict[str, Any]:
+    """Return the `opt` of a route: its requirement, its request body, and its further statuses.
+
+    `also` gives the meaning of each status that carries the same document as the success of the route.
+    """
+    return {REQUIRES: requirement, ALSO: also or {}} | ({} if body is None else {BODY: body})
 
 
 def application(connection: Connection) -> Application:
@@ -76,6 +87,7 @@ async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
         )
     connection.scope["user"] = identity
     if requirement is not Open.SIGNED_IN and requirement not in identity.may:
+        await _record_refusal(connection, identity.person.id, requirement)
         roles = ", ".join(identity.person.roles) or "none"
         raise Problem(
             403,
@@ -83,6 +95,25 @@ async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
             "The role files in the governance folder list the permissions of each role.",
         )
     check_query(connection, handler)
+
+
+async def _record_refusal(connection: Connection, person: str, requirement: object) -> None:
+    """Record a refused request that would have changed something. `path` is the one that the caller wrote."""
+    scope: Mapping[str, object] = connection.scope
+    if scope["method"] in SAFE_METHODS:
+        return
+    app = application(connection)
+    route = f"{scope['method']} {scope['path_template']}"
+    attempt = RefusedAttempt(
+        kind="request.refused",
+        person=person,
+        action=route,
+        subject=route,
+        verdict="permission",
+        at=await app.now(),
+        details={"permission": str(requirement), "path": connection.url.path[:MAX_PATH_CHARS]},
+    )
+    await app.store.apply(RecordRefusal(attempt=attempt))
 
 
 def check_query(connection: Connection, handler: BaseRouteHandler) -> None:

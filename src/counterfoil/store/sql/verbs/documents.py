@@ -14,6 +14,7 @@ from counterfoil.core.foil_versions import gives_way, waiver_of, withdrawal_of
 from counterfoil.core.settle import settle, waiver_settles
 from counterfoil.store.port.documents import (
     ACCEPTED,
+    UNREFUSED,
     WAIVABLE,
     DecideMatch,
     Decision,
@@ -27,6 +28,7 @@ from counterfoil.store.port.documents import (
     accepted,
     answer_again,
     period_of,
+    refused_decision,
     renamings,
     seen_of,
 )
@@ -36,6 +38,7 @@ from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.matches import FOIL_BY_ID, SHOWN_BY_ID, Match
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
+from counterfoil.store.sql.verbs.refusals import refuse
 
 OPEN_PAIRS = f"{t.PAIRING.select} where foil = $1 and observation = $2 and ended_at is null"
 # A document without a date of its own counts by the day of its row.
@@ -55,6 +58,13 @@ limit 1
 
 @sql(DecideMatch)
 async def decide_match(x: Tx, d: DecideMatch) -> MatchVerdict:
+    verdict = await _decide(x, d)
+    if verdict not in UNREFUSED:
+        await refuse(x, refused_decision(d.decision, verdict, d.at))
+    return verdict
+
+
+async def _decide(x: Tx, d: DecideMatch) -> MatchVerdict:
     await lock(x, d.decision)
     refused = await refusal(x, d.decision, d.at)
     former = await x.one(f"{t.APPROVAL.select} where id = $1", d.approval.id)

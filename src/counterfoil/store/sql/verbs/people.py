@@ -22,6 +22,7 @@ from counterfoil.store.sql.matches import KEYS_OF_EFFECTS
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs import documents, effects
+from counterfoil.store.sql.verbs.refusals import refuse
 
 APPROVAL = f"{t.APPROVAL.select} where id = $1"
 CASE = f"{t.CASE.select} where id = $1"
@@ -51,8 +52,7 @@ async def decide(x: Tx, d: Decide) -> DecideResult:
     if refusal is None and not await x.insert(t.VOTE, [t.VOTE.row(vote)], ignore=True, returning="person"):
         refusal = "voted"
     if refusal is not None:
-        body = d.refused_body(refusal)
-        x.leaf("decision.refused", approval.id, d.at, f"person:{d.person}", body, run=approval.run)
+        await refuse(x, d.refused(refusal, approval.run))
         return DecideResult(verdict=refusal)
     votes = await x.rows("select count(*) from vote where approval = $1 and approve", d.approval)
     state = d.state_after(approval, votes[0][0])
@@ -80,8 +80,7 @@ async def resolve(x: Tx, r: Resolve) -> ResolveResult:
     assert row is not None
     case = t.CASE.read(row)
     if (refusal := r.refusal(case, await person(x, r.person))) is not None:
-        body = r.refused_body(refusal)
-        x.leaf("decision.refused", case.id, r.at, f"person:{r.person}", body, run=case.run)
+        await refuse(x, r.refused(refusal, case.run))
         return ResolveResult(verdict=refusal)
     statement = """
     update case_ set state = 'resolved', resolved_at = $2, resolved_by = $3, choice = $4, note = $5

@@ -1,0 +1,25 @@
+"""Specification of refused attempts: each is counted, and leaves a leaf within the limit."""
+
+from __future__ import annotations
+
+from counterfoil.store.memory.registry import memory
+from counterfoil.store.memory.tables import Tables
+from counterfoil.store.port.refusals import REFUSAL_LEAVES, REFUSAL_WINDOW, RecordRefusal, RefusedAttempt
+
+
+def refuse(db: Tables, attempt: RefusedAttempt) -> bool:
+    key = (attempt.person, attempt.action)
+    since, recent, total = db.refusals.get(key, (attempt.at, 0, 0))
+    if since <= attempt.at - REFUSAL_WINDOW:
+        since, recent = attempt.at, 0
+    db.put(db.refusals, key, (since, recent + 1, total + 1))
+    if recent >= REFUSAL_LEAVES:
+        return False
+    actor, body = f"person:{attempt.person}", attempt.body(total + 1)
+    db.leaf(attempt.kind, attempt.subject, attempt.at, actor, body, run=attempt.run)
+    return True
+
+
+@memory(RecordRefusal)
+def record_refusal(db: Tables, t: RecordRefusal) -> bool:
+    return refuse(db, t.attempt)
