@@ -161,7 +161,7 @@ class HttpSystem:
             return await self._find_one(find, result, value, key, by)
         async for item in self._items(find, value, key, by):
             if _matches(find.match, item, value, key):
-                return _found(find, result, item, value, key)
+                return _item_finding(find, result, item, value, key)
         return Absent()
 
     async def _find_one(
@@ -174,7 +174,7 @@ class HttpSystem:
         if not _matches(find.match, item, value, key):
             # A look-up of one object by its key is empty only with a 404.
             return Unknown(f"{find.operation_id} returned another object than requested")
-        return _found(find, result, item, value, key)
+        return _item_finding(find, result, item, value, key)
 
     async def _items(
         self, find: FindSettings, value: Mapping[str, Json], key: str, by: Deadline
@@ -299,7 +299,7 @@ def _matches(expected: Mapping[str, Any], item: Json, input_: Mapping[str, Json]
     )
 
 
-def _found(
+def _item_finding(
     find: FindSettings, result: Mapping[str, str], item: Json, input_: Mapping[str, Json], key: str
 ) -> Confirmed | Absent | Unknown:
     """Return what an item of a look-up shows. With `state`, the write is done only if the item is in that state."""
