@@ -24,7 +24,7 @@ from counterfoil.web.pages import filters
 from counterfoil.web.pages.forms import FormEntry, answer_form
 from counterfoil.web.pages.rendering import redirect, render_page, safe_path
 
-MAX_NAMED = 6
+MAX_OVERVIEW_ROWS = 6
 """Open approvals that the overview shows, with what they are about."""
 ListedState = Annotated[str | None, QueryParameter(name="state", enum=[*ApprovalState, "all"])]
 
@@ -58,8 +58,8 @@ async def open_for(app: Application, identity: Identity) -> list[dict[str, Any]]
     approvals, _ = await app.views.approvals(ListFilter(state="open", limit=200))
     rows = await approval_rows(app, identity, await with_votes(app, approvals, named=False))
     own = [row for row in rows if not row["reason"]]
-    shown = {row["approval"].id for row in own[:MAX_NAMED]}
-    named = {a.id: a for a in await with_votes(app, [a for a in approvals if a.id in shown])}
+    first = {row["approval"].id for row in own[:MAX_OVERVIEW_ROWS]}
+    named = {a.id: a for a in await with_votes(app, [a for a in approvals if a.id in first])}
     return [row | {"approval": named.get(row["approval"].id, row["approval"])} for row in own]
 
 

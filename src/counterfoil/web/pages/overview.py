@@ -10,7 +10,7 @@ from litestar.response import Response
 
 from counterfoil.web.http.permissions import Open, Permission
 from counterfoil.web.http.request import WebRequest, application, caller, requires
-from counterfoil.web.pages.approvals import MAX_NAMED, open_for
+from counterfoil.web.pages.approvals import MAX_OVERVIEW_ROWS, open_for
 from counterfoil.web.pages.cases import open_cases
 from counterfoil.web.pages.foils import exposures
 from counterfoil.web.pages.rendering import render_page
@@ -38,7 +38,7 @@ async def overview(request: WebRequest) -> Response[Any]:
         open_cases=counts.get("case.open", 0),
         overdue=sum(case.deadline < now for case in [*mine, *others]),
         approvals=approvals or [],
-        max_named=MAX_NAMED,
+        max_rows=MAX_OVERVIEW_ROWS,
         foils=foils or {},
     )
 
