@@ -55,7 +55,7 @@ def test_the_page_of_a_kind_has_every_key_of_its_documents() -> None:
 
 
 def test_the_examples_pass_check_and_are_proven() -> None:
-    model, findings = read(EXAMPLES, also=ConnectorChecks())
+    model, findings = read(EXAMPLES, also=ConnectorChecks(EXAMPLES))
     assert [f for f in findings if f.rule != "not-executed"] == []
     assert errors(list(proven(model, 1))) == []
 
