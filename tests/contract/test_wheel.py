@@ -18,6 +18,7 @@ READ_EVERYTHING = """
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 import counterfoil
 from counterfoil.demo.company import find_governance
 from counterfoil.model import read
@@ -31,7 +32,7 @@ async def open_store():
 asyncio.run(open_store())
 assert "style.css" in assets.files()
 sign_in = {"next": "/", "email": "", "problem": None, "path": "/sign-in", "note": ""}
-assert "Password" in PageTemplates().render("sign_in.html", datetime.now(UTC), None, **sign_in)
+assert "Password" in PageTemplates().render("sign_in.html", datetime.now(UTC), None, ZoneInfo("UTC"), **sign_in)
 folder = find_governance(Path.cwd())
 model, findings = read(folder)
 print(Path(counterfoil.__file__).parent, folder, len(model.workflows), len(findings), sep="\\n")

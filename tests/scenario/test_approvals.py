@@ -84,6 +84,9 @@ async def test_the_requester_may_not_approve(systems: Company) -> None:
     people = systems.home / "people.json"
     persons = json.loads(people.read_text())
     second = {"id": "lead2", "name": "Lead Two", "email": "lead2@acme.example", "roles": ["support-lead"]}
+    for person in persons:
+        if person["id"] == "lead":
+            person["roles"].append("support-agent")
     people.write_text(json.dumps([*persons, second]))
     async with served(systems, systems.governance(SOON)) as s:
         customer, invoice = await systems.billed()

@@ -38,6 +38,7 @@ from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.maintenance import ExpireFoils, OpenCases, PutCheckpoint, Seal, SealResult
 from counterfoil.store.port.people import Decide, PutPerson, PutToken, Resolve
 from counterfoil.store.port.records import TopicPost
+from counterfoil.store.port.refusals import RecordRefusal, RefusedAttempt
 from counterfoil.store.port.releases import ApplyPlan, ExpirePlans, MoveRun, PutFirstRelease, PutPlan
 from counterfoil.store.port.stalled import RecordStalled, StalledGroup
 from counterfoil.store.port.transition import Transition
@@ -310,6 +311,14 @@ class Story:
     def decide(self, dump: Dump) -> Transition[Any]:
         who = self.pick.choice(("ann", "bob"))
         return s.vote("apr_1", who, self.pick.random() < 0.8, at=self.now)
+
+    @plays(RecordRefusal)
+    def refuse(self, dump: Dump) -> Transition[Any]:
+        who, route = self.pick.choice(("ann", "bob")), self.pick.choice(("POST /v1/plans", "POST /v1/pairs"))
+        attempt = RefusedAttempt(
+            kind="request.refused", person=who, action=route, subject=route, verdict="permission", at=self.now
+        )
+        return RecordRefusal(attempt=attempt)
 
     @plays(Resolve)
     def resolve(self, dump: Dump) -> Transition[Any]:

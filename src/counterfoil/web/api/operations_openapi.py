@@ -86,6 +86,7 @@ _PROBLEM: Json = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "instance": {"type": "string"},
+        "run": {"type": "string", "description": "Id of the Run that the call started."},
         "errors": {
             "type": "array",
             "items": {
