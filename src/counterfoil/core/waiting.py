@@ -50,7 +50,8 @@ def waits_for(run: Run, obstacles: Obstacles, now: datetime) -> str:
     if run.due is not None and run.due <= now:
         return "a worker"
     for case in obstacles.cases:
-        if run.due is None or effects:
+        # A step that a Case is about goes on by its decision; the Run's own time is then that of its deadline.
+        if case.path is not None or run.due is None or effects:
             return f"{case.owner} to decide a Case: {reason_row(case.reason).title}"
     until = f" until {_minute(run.due)}" if run.due is not None else ""
     if topics := _topics(obstacles.topics):
