@@ -61,6 +61,7 @@ LIKE_SQL = re.compile(
 VAGUE = {"util", "utils", "helper", "helpers", "manager", "managers", "common", "misc"}
 
 # Written in halves, so that this file does not hold what it forbids.
+MAX_PICTURE_BYTES = 200_000
 FORBIDDEN = re.compile(
     "|".join(
         [
@@ -147,6 +148,9 @@ def too_long(path: PurePosixPath, text: str) -> list[str]:
 
 def never_ships(name: str, content: bytes) -> list[str]:
     """Places of one machine, hosts of package indexes, private keys, binaries."""
+    if PurePosixPath(name).match("docs/images/*.png"):
+        small = len(content) < MAX_PICTURE_BYTES and content.startswith(b"\x89PNG\r\n")
+        return [] if small else [f"{name}: a picture is a PNG file below {MAX_PICTURE_BYTES} bytes"]
     if b"\0" in content:
         return [f"{name}: a binary file"]
     return [
@@ -289,3 +293,11 @@ def test_planted_contraband_is_found(content: bytes) -> None:
 @pytest.mark.parametrize("content", [b"src/work/main", b"https://example.com/root/x", b"the /tmp folder"])
 def test_harmless_text_ships(content: bytes) -> None:
     assert never_ships("some/file", content) == []
+
+
+def test_small_pictures_of_pages_ship_and_no_other_binaries() -> None:
+    picture = b"\x89PNG\r\n\x1a\n\0"
+    assert never_ships("docs/images/page.png", picture) == []
+    assert never_ships("docs/images/page.png", picture + b"\0" * MAX_PICTURE_BYTES) != []
+    assert never_ships("docs/images/page.png", b"GIF89a\0") != []
+    assert never_ships("docs/page.png", picture) != []
