@@ -133,7 +133,7 @@ class _GitFolder:
 
 def _git(*words: str) -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run(["git", *words], capture_output=True, timeout=GIT_SECONDS, check=False)  # noqa: S603, S607
+        return subprocess.run(["git", *words], capture_output=True, timeout=GIT_SECONDS, check=False)  # noqa: S603, S607 - git of the user's path, no shell
     except FileNotFoundError:
         raise CommandFailed("git is not installed, so a revision cannot be read.") from None
     except subprocess.TimeoutExpired:

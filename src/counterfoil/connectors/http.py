@@ -381,9 +381,9 @@ def _reason(error: Exception) -> str:
     """Return a failure of the network in plain words: Cases show it to people who know no library."""
     if isinstance(error, httpx2.TimeoutException):
         return "it gave no answer in time"
-    causes = [error]
+    causes: list[BaseException] = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
-        causes.append(cause)  # type: ignore[arg-type]
+        causes.append(cause)
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         return "its TLS certificate or protocol is not accepted"
     numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}

@@ -60,7 +60,7 @@ class UnreadableDescription(ValueError):
 _Fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Yaml(_Fast):  # type: ignore[misc]
+class _Yaml(_Fast):  # type: ignore[misc]  # PyYAML has no types
     """YAML 1.2 with exact numbers and without duplicate keys."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
@@ -105,7 +105,7 @@ _Yaml.add_constructor("tag:yaml.org,2002:int", _Yaml.whole)
 _Yaml.add_constructor("tag:yaml.org,2002:map", _Yaml.construct_mapping)
 
 
-class _RepeatedAnchors(Composer, _Yaml):  # type: ignore[misc]
+class _RepeatedAnchors(Composer, _Yaml):  # type: ignore[misc]  # PyYAML has no types
     """YAML in which an anchor may be set again, as version 1.2 allows. Slower: nodes are built in Python."""
 
     def __init__(self, stream: Any) -> None:
@@ -196,7 +196,7 @@ def _yaml(data: bytes) -> Any:
         except ComposerError as error:
             if "duplicate anchor" not in str(error):
                 raise
-            value = yaml.load(text, Loader=_RepeatedAnchors)  # noqa: S506
+            value = yaml.load(text, Loader=_RepeatedAnchors)  # noqa: S506 - it too
     except UnicodeDecodeError as error:
         raise UnreadableDescription(f"byte {error.start}: not UTF-8") from error
     except (yaml.YAMLError, ValueError) as error:

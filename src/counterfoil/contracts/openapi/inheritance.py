@@ -45,7 +45,7 @@ class Inheritance:
                     self._children.setdefault(part, []).append(reference)
         for reference, findings in self._findings.items():
             if self._is_only_part(reference):
-                findings.keep(lambda where, at=reference: self._some_child_has(at, where))  # type: ignore[misc]
+                findings.keep(lambda where, at=reference: self._some_child_has(at, where))  # type: ignore[misc]  # a default binds it
         for reference, whole in self._whole.items():
             self._report_stronger(reference, whole)
         for findings in self._findings.values():
