@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from counterfoil.contracts import compare_openapi
-from counterfoil.contracts.load import parse
+from counterfoil.json_or_yaml import parse
 
 RESOURCES = 880
 """Number of resources for about seven megabytes of compact JSON."""

@@ -8,7 +8,7 @@ import pytest
 
 from tests.source import PACKAGE, Module, modules, planted
 
-EXPRESSION = {"core", "expr", "contracts", "canon"}
+EXPRESSION = {"core", "json_or_yaml", "expr", "contracts", "canon"}
 GOVERNANCE = EXPRESSION | {"model", "rules"}
 BESIDE = {"store", "connectors", "bus"}
 ENGINE = GOVERNANCE | BESIDE | {"flow", "change", "replay", "prove"}
@@ -17,13 +17,14 @@ ENGINE = GOVERNANCE | BESIDE | {"flow", "change", "replay", "prove"}
 BELOW: dict[str, set[str]] = {
     "": {"core"},
     "core": set(),
+    "json_or_yaml": {"core"},
     "canon": {"core"},
     "expr": {"core"},
-    "contracts": {"core"},
+    "contracts": {"core", "json_or_yaml"},
     "model": EXPRESSION,
     "rules": EXPRESSION | {"model"},
     "store": {"core"},
-    "connectors": {"core"},
+    "connectors": {"core", "json_or_yaml"},
     "bus": {"core"},
     "flow": GOVERNANCE | BESIDE,
     "change": GOVERNANCE | BESIDE,

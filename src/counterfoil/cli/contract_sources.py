@@ -17,12 +17,13 @@ GIT_SECONDS = 60.0
 
 
 def read_source(name: str) -> tuple[bytes, dict[str, Any]]:
-    """Return the bytes and the description of a source. Raises `UnreadableDescription` and CommandFailed.
+    """Return the bytes and the description of a source. Raises `UnreadableText` and CommandFailed.
 
     Files that a description refers to are read from its folder, or from its folder in the same revision. A description
     from a URL or from standard input has no folder.
     """
-    from counterfoil.contracts.load import LIMITS, UnreadableDescription, bundle, load, parse
+    from counterfoil.contracts.load import bundle, load
+    from counterfoil.json_or_yaml import LIMITS, UnreadableText, parse
 
     path, files = Path(name), None
     if not _is_local(name):
@@ -35,8 +36,8 @@ def read_source(name: str) -> tuple[bytes, dict[str, Any]]:
         data = files.bytes_of(parts[1])
     try:
         root = parse(data)
-    except UnreadableDescription as error:
-        raise UnreadableDescription(f"{name}: {error}") from error
+    except UnreadableText as error:
+        raise UnreadableText(f"{name}: {error}") from error
     return data, bundle(root, name, files)
 
 
@@ -105,12 +106,12 @@ class _GitFolder:
         return name
 
     def read(self, name: str) -> Any:
-        from counterfoil.contracts.load import UnreadableDescription, parse
+        from counterfoil.json_or_yaml import UnreadableText, parse
 
         try:
             return parse(self.bytes_of(posixpath.join(self._folder, name)))
-        except UnreadableDescription as error:
-            raise UnreadableDescription(f"{self._revision}:{name}: {error}") from error
+        except UnreadableText as error:
+            raise UnreadableText(f"{self._revision}:{name}: {error}") from error
 
     def bytes_of(self, file: str) -> bytes:
         """Return the content of a file in the revision. Raises CommandFailed."""

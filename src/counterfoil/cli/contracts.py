@@ -96,8 +96,8 @@ def diff(
     Exit code 1: there is a breaking change, or with --undecided=break an undecided one. Exit code 2: a file cannot be
     read.
     """
-    from counterfoil.contracts.load import UnreadableDescription, read
     from counterfoil.contracts.openapi.reads import InvalidReads
+    from counterfoil.json_or_yaml import UnreadableText, read
 
     selected = profile or (ProfileName.CONSUMER if reads is not None else ProfileName.STANDARD)
     if reads is not None and selected is not ProfileName.CONSUMER:
@@ -113,7 +113,7 @@ def diff(
         changes = list(_changes(both, old, new, selected, direction, declared))
     except InvalidReads as error:
         raise CommandFailed(f"{reads}: {error}") from error
-    except UnreadableDescription as error:
+    except UnreadableText as error:
         raise CommandFailed(str(error)) from error
     today = datetime.now(UTC).date()
     comparison = Comparison(
@@ -130,8 +130,8 @@ def diff(
 
 
 def _overrides(path: Path | None) -> Overrides:
-    from counterfoil.contracts.load import read
     from counterfoil.contracts.overrides import InvalidOverrides, Overrides, read_overrides
+    from counterfoil.json_or_yaml import read
 
     try:
         return read_overrides(read(path)) if path is not None else Overrides()
@@ -272,14 +272,14 @@ def _lint_file(path: Path, alone: bool) -> list[Finding] | None:
     CommandFailed.
     """
     from counterfoil.contracts.lint import form_of
-    from counterfoil.contracts.load import UnreadableDescription, parse
+    from counterfoil.json_or_yaml import UnreadableText, parse
 
     try:
         text = path.read_bytes().decode("utf-8-sig")
         if "\nkind:" in f"\n{text}" and path.suffix != ".json":
             return list(_lint_governance(path, text))
         data = parse(text.encode())
-    except (OSError, UnicodeDecodeError, UnreadableDescription) as error:
+    except (OSError, UnicodeDecodeError, UnreadableText) as error:
         why = "the file is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
         if alone:
             raise CommandFailed(f"{path}: {why}") from error

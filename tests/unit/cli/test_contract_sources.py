@@ -123,10 +123,10 @@ def test_annotations_of_a_fetched_revision_have_no_file(run: Any, site: str) -> 
 def test_a_fetched_description_is_limited_in_size(
     run: Any, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from counterfoil.contracts import load
+    from counterfoil import json_or_yaml
     from counterfoil.core.wire import Limits
 
-    monkeypatch.setattr(load, "LIMITS", Limits(size=100, depth=200))
+    monkeypatch.setattr(json_or_yaml, "LIMITS", Limits(size=100, depth=200))
     code, _, err = run(f"{site}/old", f"{site}/new")
     assert (code, "larger than 100 bytes" in err) == (2, True)
 

@@ -188,7 +188,7 @@ def test_problems_of_a_document_are_reported() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("paths: [", "line 1 is not valid YAML"),
+        ("paths: [", "is not valid JSON or YAML: line 1: "),
         ("- 1", "not an OpenAPI 3 document (it has no `openapi: 3...`)"),
         ("swagger: '2.0'", "not an OpenAPI 3 document"),
         (

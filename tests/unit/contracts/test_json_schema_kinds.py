@@ -11,7 +11,8 @@ from counterfoil.contracts import compare_json_schema
 from counterfoil.contracts.jsonschema.document import SchemaDocument
 from counterfoil.contracts.jsonschema.inclusion import SchemaPair
 from counterfoil.contracts.jsonschema.search import MAX_STEPS, MIN_STEPS
-from counterfoil.contracts.load import load, parse
+from counterfoil.contracts.load import load
+from counterfoil.json_or_yaml import parse
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 

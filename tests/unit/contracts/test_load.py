@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from counterfoil.contracts import compare_openapi
-from counterfoil.contracts.load import LIMITS, UnreadableDescription, load, parse
+from counterfoil.contracts.load import load
 from counterfoil.contracts.openapi.document import references
+from counterfoil.json_or_yaml import LIMITS, UnreadableText, parse
 
 
 def test_json_and_yaml_say_the_same() -> None:
@@ -31,7 +32,7 @@ def test_words_and_dates_of_yaml_are_texts() -> None:
         (b"? [a]\n: 1\n", "the key is not a text"),
         (b"a: &x [*x]\n", "recursive|alias"),
         (b"\xff\xfe", "UTF-8"),
-        (b"a: [", "line 2"),
+        (b"a: [", "line 1: did not find"),
         (b"a: !!python/object:os.system {}\n", "constructor"),
         (b"[" * 300 + b"]" * 300, "deep"),
         (b"- " * 6000 + b"a", "deep"),
@@ -41,14 +42,14 @@ def test_words_and_dates_of_yaml_are_texts() -> None:
     ],
 )
 def test_what_is_not_to_be_trusted_is_refused(text: bytes, says: str) -> None:
-    with pytest.raises(UnreadableDescription, match=says):
+    with pytest.raises(UnreadableText, match=says):
         parse(text)
 
 
 def test_aliases_count_as_often_as_they_stand_for_something() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 10)}]" for at in range(1, 9)]
-    with pytest.raises(UnreadableDescription, match="aliases"):
+    with pytest.raises(UnreadableText, match="aliases"):
         parse("\n".join(lines).encode())
 
 
@@ -56,7 +57,7 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
     with path.open("wb") as file:
         file.truncate(LIMITS.size + 1)
-    with pytest.raises(UnreadableDescription, match="larger than"):
+    with pytest.raises(UnreadableText, match="larger than"):
         load(path)
 
 

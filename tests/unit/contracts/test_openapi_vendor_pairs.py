@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from counterfoil.contracts import compare_openapi
-from counterfoil.contracts.load import parse
 from counterfoil.contracts.report import Change
+from counterfoil.json_or_yaml import parse
 
 SUITE = Path(__file__).parents[3] / "../shared/suites/vendor_pairs"
 PAIRS = sorted(SUITE.glob("*/*")) if SUITE.is_dir() else []

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import textwrap
 
-from counterfoil.contracts.load import parse
 from counterfoil.contracts.openapi.reads import operation_uses
 from counterfoil.contracts.openapi.rules import COUNTS, RULES, SCHEMA_KINDS
+from counterfoil.json_or_yaml import parse
 from tests.source import ROOT
 
 PAGE = (ROOT / "docs/reference/contracts.md").read_text("utf-8")

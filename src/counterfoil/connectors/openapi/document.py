@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
 from counterfoil.connectors.sdk import SettingProblem
 from counterfoil.core.finding import did_you_mean
-from counterfoil.core.wire import WireRefused, read_json
+from counterfoil.json_or_yaml import UnreadableText, parse
 
 Schema = Mapping[str, Any]
 Place = Literal["path", "query", "header", "cookie"]
@@ -176,12 +173,9 @@ def load(source: Any) -> tuple[ApiDocument | None, list[SettingProblem]]:
         reason = error.strerror if isinstance(error, OSError) else error
         return None, [_problem(f"`{path}` cannot be read: {reason}", _near(path))]
     try:
-        root = read_json(text) if path.suffix == ".json" else YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark is not None else ""
-        return None, [_problem(f"`{path}`{line} is not valid YAML: {error.problem}")]
-    except (WireRefused, YAMLError, ValueError) as error:
-        return None, [_problem(f"`{path}` is not valid JSON or YAML: {' '.join(str(error).split())}")]
+        root = parse(text)
+    except UnreadableText as error:
+        return None, [_problem(f"`{path}` is not valid JSON or YAML: {error}")]
     return _read_root(root)
 
 
