@@ -9,6 +9,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.matching import FoilState
 from tests.companies.acme import SOON, Company
 from tests.crash.rounds import BRIEF
+from tests.late_gateway import LateGateway
 from tests.served import CREDIT, INVOICE, Served, served, until
 
 OWED_AT_ONCE = {
@@ -146,3 +147,28 @@ async def test_a_credit_on_a_paid_invoice_goes_to_the_balance_and_is_not_applied
         balance = (await asyncio.to_thread(systems.stripe.customers.retrieve, customer)).balance
         assert balance == -5000
         await s.sound()
+
+
+async def test_a_request_that_the_erp_receives_after_its_horizon_ends_in_a_case(systems: Company) -> None:
+    """The late request leaves a second draft under our reference. Whoever posts it makes the invoice `over`."""
+    folder = systems.governance(SOON, BRIEF)
+    async with LateGateway(systems.erp.port) as gateway:
+        systems.erp_url = f"http://127.0.0.1:{gateway.port}"
+        async with served(systems, folder) as s, systems.of_erp() as erp:
+            customer = await asyncio.to_thread(systems.customer)
+            await s.run_at("customer-sync", "done")
+            path = f"/{systems.erp_seed['database']}/rest/model/account.invoice"
+            gateway.hold = f"POST {path} ".encode()
+            await asyncio.to_thread(systems.invoice, customer)
+            (run,) = await s.run_at(INVOICE, "done")
+            assert len(gateway.held) == 1
+            posts = [e for e in (await s.dump()).effects if e.operation == "erp.invoice.post"]
+            assert [(e.gen, e.state) for e in posts] == [(0, EffectState.ABSENT), (1, EffectState.CONFIRMED)]
+
+            assert (await gateway.deliver()).split()[1] == b"200"
+            posted, draft = await erp.invoices(run.bkey)
+            assert (posted["state"], draft["state"]) == ("posted", "draft")
+            await erp.act("account.invoice", draft["id"], "post")
+            case = await s.case("foil_over")
+            (foil,) = (await s.dump()).foils
+            assert (foil.id, foil.state) == (case.foil, FoilState.OVER)
