@@ -15,7 +15,7 @@ from counterfoil.core import ids, wire
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.clock import micros
-from counterfoil.core.foil import Foil, Observation, Pairing
+from counterfoil.core.foil import NEEDS_CASE, UNFINISHED_FOILS, Foil, Observation, Pairing
 from counterfoil.core.money import INT64_MAX, Money
 from counterfoil.core.terms import Legs
 
@@ -95,6 +95,22 @@ def held_repeat(former: Case, case: Case) -> Case | None:
     if (former.receipt, former.event) != (case.receipt, case.event):
         return case
     return None if former.message == case.message or former.count > 1 else replace(case, count=0)
+
+
+def holds_run(case: Case) -> bool:
+    """Report whether a step of a Run waits for the decision on a Case."""
+    return case.path is not None and Choice.RETRY in case.choices
+
+
+def unsettled_foil(foils: Iterable[Foil]) -> Foil | None:
+    """Return the foil of a Run that a Case about it is about: one that is not settled, a broken one first."""
+    unsettled = (f for f in foils if f.state in UNFINISHED_FOILS | NEEDS_CASE)
+    return min(unsettled, key=lambda f: (f.state not in NEEDS_CASE, f.due, f.id), default=None)
+
+
+def joined_note(case: Case) -> str:
+    """Return why the Case of a counterfoil ends when a step of its Run waits for the same cause."""
+    return f"one cause with {case.id}"
 
 
 def case_topic(case: str) -> str:
