@@ -17,7 +17,7 @@ from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.clock import micros
 from counterfoil.core.foil import NEEDS_CASE, UNFINISHED_FOILS, Foil, Observation, Pairing
 from counterfoil.core.money import INT64_MAX, Money
-from counterfoil.core.terms import Legs
+from counterfoil.core.terms import Legs, total_money
 
 MAX_MESSAGE_CHARS = 4000
 MAX_REPEATED_CHARS = MAX_MESSAGE_CHARS - 40
@@ -178,8 +178,17 @@ def case_of_break(foil: Foil, at: datetime) -> Case:
         names={"object": f"{foil.object} {foil.document}", "system": foil.right},
         run=foil.run,
         foil=foil.id,
-        exposure=totals((*foil.open_money, *foil.excess_money)),
+        exposure=totals((*_difference(foil), *foil.excess_money)),
     )
+
+
+def _difference(foil: Foil) -> tuple[Money, ...]:
+    """Return the difference of the total; where the totals agree, that of another amount, else the whole document."""
+    if foil.open_money or foil.excess_money:
+        return foil.open_money
+    legs = [(foil.legs.get(name), by) for name, by in foil.residual.items()]
+    amounts = [Money(by, leg.currency) for leg, by in legs if isinstance(leg, Money)]
+    return largest_amounts(amounts) or total_money(foil.terms, foil.legs)
 
 
 def case_of_unmatched(item: Observation, at: datetime) -> Case:
