@@ -167,7 +167,8 @@ def totals(amounts: Iterable[Money]) -> tuple[Money, ...]:
 def case_of_break(foil: Foil, at: datetime) -> Case:
     """Build the Case of a counterfoil that breaks or shows too much. It opens in the same transaction.
 
-    Money at stake is the difference, not the document, and what other documents use beyond its total.
+    Money at stake is the difference, not the document, and what other documents use beyond its total. Where no amount
+    differs, the document as a whole is in question.
     """
     return open_case(
         f"foil_{foil.state}",
@@ -178,17 +179,8 @@ def case_of_break(foil: Foil, at: datetime) -> Case:
         names={"object": f"{foil.object} {foil.document}", "system": foil.right},
         run=foil.run,
         foil=foil.id,
-        exposure=totals((*_difference(foil), *foil.excess_money)),
+        exposure=totals((*foil.difference, *foil.excess_money)) or totals(total_money(foil.terms, foil.legs)),
     )
-
-
-def _difference(foil: Foil) -> tuple[Money, ...]:
-    """Return the difference of the total; where the totals agree, that of another amount, else the whole document."""
-    if foil.open_money or foil.excess_money:
-        return foil.open_money
-    legs = [(foil.legs.get(name), by) for name, by in foil.residual.items()]
-    amounts = [Money(by, leg.currency) for leg, by in legs if isinstance(leg, Money)]
-    return largest_amounts(amounts) or total_money(foil.terms, foil.legs)
 
 
 def case_of_unmatched(item: Observation, at: datetime) -> Case:
