@@ -15,9 +15,9 @@ from counterfoil.core import ids, wire
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.clock import micros
-from counterfoil.core.foil import Foil, Observation, Pairing
+from counterfoil.core.foil import NEEDS_CASE, UNFINISHED_FOILS, Foil, Observation, Pairing
 from counterfoil.core.money import INT64_MAX, Money
-from counterfoil.core.terms import Legs
+from counterfoil.core.terms import Legs, total_money
 
 MAX_MESSAGE_CHARS = 4000
 MAX_REPEATED_CHARS = MAX_MESSAGE_CHARS - 40
@@ -97,6 +97,22 @@ def held_repeat(former: Case, case: Case) -> Case | None:
     return None if former.message == case.message or former.count > 1 else replace(case, count=0)
 
 
+def holds_run(case: Case) -> bool:
+    """Report whether a step of a Run waits for the decision on a Case."""
+    return case.path is not None and Choice.RETRY in case.choices
+
+
+def unsettled_foil(foils: Iterable[Foil]) -> Foil | None:
+    """Return the foil of a Run that a Case about it is about: one that is not settled, a broken one first."""
+    unsettled = (f for f in foils if f.state in UNFINISHED_FOILS | NEEDS_CASE)
+    return min(unsettled, key=lambda f: (f.state not in NEEDS_CASE, f.due, f.id), default=None)
+
+
+def joined_note(case: Case) -> str:
+    """Return why the Case of a counterfoil ends when a step of its Run waits for the same cause."""
+    return f"one cause with {case.id}"
+
+
 def case_topic(case: str) -> str:
     """Return the topic on which further deliveries wait that the Case counts: they follow its decision."""
     return f"case:{case}"
@@ -151,7 +167,8 @@ def totals(amounts: Iterable[Money]) -> tuple[Money, ...]:
 def case_of_break(foil: Foil, at: datetime) -> Case:
     """Build the Case of a counterfoil that breaks or shows too much. It opens in the same transaction.
 
-    Money at stake is the difference, not the document, and what other documents use beyond its total.
+    Money at stake is the difference, not the document, and what other documents use beyond its total. Where no amount
+    differs, the document as a whole is in question.
     """
     return open_case(
         f"foil_{foil.state}",
@@ -162,7 +179,7 @@ def case_of_break(foil: Foil, at: datetime) -> Case:
         names={"object": f"{foil.object} {foil.document}", "system": foil.right},
         run=foil.run,
         foil=foil.id,
-        exposure=totals((*foil.open_money, *foil.excess_money)),
+        exposure=totals((*foil.difference, *foil.excess_money)) or totals(total_money(foil.terms, foil.legs)),
     )
 
 

@@ -15,7 +15,8 @@ from counterfoil.core import ids, wire
 from counterfoil.core.canonical import CanonicalEvent, Head
 from counterfoil.core.case import Case
 from counterfoil.core.cases import MAX_MESSAGE_CHARS, open_case
-from counterfoil.core.money import Money, MoneyError
+from counterfoil.core.money import Money
+from counterfoil.core.money_json import read_money
 from counterfoil.core.run import Run
 
 MAX_SHOWN_CHARS = 200
@@ -78,20 +79,11 @@ def _leaves(body: bytes) -> dict[str, Any] | None:
         path, part = pending.pop()
         if not isinstance(part, dict):
             leaves[path] = part
-        elif (money := _money(part)) is not None:
+        elif (money := read_money(part)) is not None:
             leaves[path] = money
         else:
             pending += [(f"{path}.{key}" if path else str(key), inner) for key, inner in part.items()]
     return dict(sorted(leaves.items()))
-
-
-def _money(part: dict[str, Any]) -> Money | None:
-    if part.keys() != {"minor", "currency"}:
-        return None
-    try:
-        return Money(part["minor"], part["currency"])
-    except (MoneyError, TypeError):
-        return None
 
 
 def tie_case_id(object_: str, key: str, system: str, version: int) -> str:

@@ -90,6 +90,15 @@ class Foil(msgspec.Struct, frozen=True, kw_only=True):
         name = rules_for(self.terms, (self.legs,)).total
         return total_money(self.terms, self.legs, self.residual.get(name or "", 0))
 
+    @property
+    def difference(self) -> tuple[Money, ...]:
+        """The largest difference of any leg, as money; of several currencies, in that of the total if it differs."""
+        legs = [(self.legs.get(name), by) for name, by in self.residual.items()]
+        differing = [Money(by, leg.currency) for leg, by in legs if isinstance(leg, Money) and by]
+        of_total = {money.currency for money in self.open_money}
+        amounts = [money for money in differing if not of_total or money.currency in of_total]
+        return (max(amounts, key=lambda money: abs(money.minor)),) if amounts else ()
+
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """Newest version of one document that the right system shows."""

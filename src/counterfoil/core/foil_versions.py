@@ -206,7 +206,7 @@ def taken_back(foil: Foil, at: datetime) -> Foil:
 
 def waiver_of(foil: Foil, person: str, note: str, at: datetime) -> Waiver:
     """Return the acceptance of exactly the residual that a foil has now."""
-    money = foil.open_money
+    money = foil.difference
     return Waiver(
         id=ids.derive(
             "waiver", foil.id, content(foil.legs), *(f"{n}={v}" for n, v in sorted(foil.residual.items()))

@@ -24,17 +24,21 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rules_for(terms: Terms, legs: Iterable[Legs]) -> MatchRules:
-    """Return the rules of a match, completed for legs of its documents that the terms do not name."""
+    """Return the rules of a match, completed for legs of its documents that the terms do not name.
+
+    A leg that any document shows as text is `equal`, whatever the terms say: text has no sum.
+    """
     named = dict(terms.legs)
-    largest: tuple[Number, str] | None = None
+    amounts: list[tuple[str, Number]] = []
     for document in legs:
         for name, value in document.items():
-            if name not in named:
-                kind = LegKind.EQUAL if isinstance(value, str) else LegKind.SUM
-                named[name] = LegRule(kind=kind, tolerance=terms.tolerance if kind is LegKind.SUM else 0)
-            if named[name].kind is LegKind.SUM and not isinstance(value, str):
-                size = (abs(value.minor if isinstance(value, Money) else value), name)
-                largest = size if largest is None else max(largest, size)
+            if isinstance(value, str):
+                named[name] = LegRule(kind=LegKind.EQUAL)
+            else:
+                named.setdefault(name, LegRule(tolerance=terms.tolerance))
+                amounts.append((name, abs(value.minor if isinstance(value, Money) else value)))
+    sizes = [(size, name) for name, size in amounts if named[name].kind is LegKind.SUM]
+    largest = max(sizes, default=None)
     if largest is not None and not any(leg.total for leg in named.values()):
         # A reconciliation that names no total: the largest leg is the whole of the document.
         named[largest[1]] = msgspec.structs.replace(named[largest[1]], total=True)

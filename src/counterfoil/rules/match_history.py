@@ -6,6 +6,7 @@ them with as many decimals as the finest amount of the file, at least two.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -236,12 +237,7 @@ def _amount(text: str | int, where: str) -> Decimal:
 
 
 def _versions(rules: MatchRules, rows: Sequence[_Document]) -> list[LedgerDocument]:
-    numbers = {row.version for row in rows}
-    order: Mapping[int | str, int]
-    if all(isinstance(n, int) or n.lstrip("-").isdigit() for n in numbers):
-        order = {n: int(n) for n in numbers}
-    else:
-        order = {n: place for place, n in enumerate(sorted(numbers, key=str))}
+    order = _order({row.version for row in rows})
     return [
         LedgerDocument(
             side=row.side,
@@ -267,6 +263,32 @@ def _versions(rules: MatchRules, rows: Sequence[_Document]) -> list[LedgerDocume
         )
         for row in rows
     ]
+
+
+def _order(versions: Iterable[int | str]) -> dict[int | str, int]:
+    """Return the place of each version: of numbers and times by value, of other text by its parts, so v9 before v10."""
+    try:
+        return _ranks({version: int(version) for version in versions})
+    except ValueError:
+        pass
+    try:
+        return _ranks({version: _moment(str(version)) for version in versions})
+    except ValueError:
+        return _ranks({version: _parts(str(version)) for version in versions})
+
+
+def _ranks(values: Mapping[int | str, Any]) -> dict[int | str, int]:
+    order = sorted(set(values.values()))
+    return {version: order.index(value) for version, value in values.items()}
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _parts(text: str) -> tuple[tuple[int, str], ...]:
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split("([0-9]+)", text))
 
 
 def _clashes(rows: Iterable[_Document]) -> list[dict[str, Any]]:

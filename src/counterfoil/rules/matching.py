@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from counterfoil.core import ids
 from counterfoil.core.canonical import CanonicalEvent
-from counterfoil.core.document import Side, Within
+from counterfoil.core.document import LegKind, Side, Within
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.foil_versions import Withdrawal
 from counterfoil.core.matching import FoilState
@@ -22,7 +22,7 @@ from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.model import Model
 from counterfoil.model.document_definition import DocumentDefinition, FoilDefinition, ObservationDefinition
 from counterfoil.rules.json_values import event_names
-from counterfoil.rules.templates import Lookup, UnusableValue, truth
+from counterfoil.rules.templates import Lookup, UnusableValue, depends_on, truth
 from counterfoil.rules.templates import key as key_of
 
 
@@ -83,7 +83,7 @@ def fields_of(
     document = default_document if rule.document is None else key_of(rule.document, names, lookup)
     key = key_of(rule.key, names, lookup)
     stands = truth(rule.stands, names, lookup)
-    legs = {leg: _leg(rule.name, leg, e(names, lookup)) for leg, e in rule.legs.items()} if stands else {}
+    legs = {leg: _leg(rule, leg, e(names, lookup)) for leg, e in rule.legs.items()} if stands else {}
     entity = _text(rule.entity(names, lookup)) if rule.entity is not None else ""
     effective = rule.effective(names, lookup) if rule.effective is not None else None
     named = rule.document_names(names, lookup) if rule.document_names is not None else ()
@@ -100,6 +100,22 @@ def fields_of(
     )
 
 
+def try_fields(
+    rule: FoilDefinition, names: Mapping[str, Any], lookup: Lookup | None, unknown: Collection[str]
+) -> None:
+    """Evaluate those formulas of an entry that read no unknown name. Raises what `fields_of` raises."""
+    for text in filter(None, (rule.document, rule.key, *(cap.key for cap in rule.within))):
+        if not depends_on(text, unknown):
+            key_of(text, names, lookup)
+    for expression in filter(None, (rule.reverses, rule.document_names, rule.entity, rule.effective)):
+        if not depends_on(expression, unknown):
+            expression(names, lookup)
+    if rule.stands is None or (not depends_on(rule.stands, unknown) and truth(rule.stands, names, lookup)):
+        for leg, expression in rule.legs.items():
+            if not depends_on(expression, unknown):
+                _leg(rule, leg, expression(names, lookup))
+
+
 def _within(rule: FoilDefinition, names: Mapping[str, Any], lookup: Lookup | None) -> tuple[Within, ...]:
     """Return the matches whose totals a document uses up."""
     return tuple(Within(cap.rule, key_of(cap.key, names, lookup), cap.negate) for cap in rule.within)
@@ -109,9 +125,15 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _leg(rule: str, leg: str, value: Any) -> Money | int | str:
+def _leg(rule: DocumentDefinition, leg: str, value: Any) -> Money | int | str:
+    """Return the value of a leg. Text may stand in an `equal` leg, and in one that the reconciliation does not name."""
     if isinstance(value, bool) or not isinstance(value, Money | int | str):
-        raise UnusableValue(f"leg {leg} of {rule} is neither money, a whole number nor text but {value!r}")
+        raise UnusableValue(
+            f"leg {leg} of {rule.name} is neither money, a whole number nor text but {value!r}"
+        )
+    form = rule.terms.legs.get(leg)
+    if isinstance(value, str) and form is not None and form.kind is not LegKind.EQUAL:
+        raise UnusableValue(f"leg {leg} of {rule.name} is {form.kind}, so it is no text such as {value!r}")
     return value
 
 

@@ -58,6 +58,33 @@ def test_a_workflow_with_a_deadline_holds_before_and_after_it(tmp_path: Path) ->
     assert ([b.text() for b in proof.broken], proof.dead, proof.complete) == ([], (), True)
 
 
+LEGS = {
+    "a count": ("'1'", ""),
+    "a version": ("'7'", "kind: at_least"),
+    "a version from the input": ("size(input.credit_id)", "kind: at_least"),
+    "a code": ("\"'standard'\"", "kind: equal"),
+}
+
+
+@pytest.mark.parametrize("name", LEGS)
+def test_a_leg_of_a_later_call_need_not_be_money(name: str, tmp_path: Path) -> None:
+    value, form = LEGS[name]
+    text = COMPANY.replace("operation: bills.memo.issue\n  key", "operation: ledger.credit.post\n  key")
+    for legs in ("{gross: input.amount}", "{gross: event.data.amount}"):
+        observed = value.replace("input.", "event.data.") if "event" in legs else value
+        text = text.replace(f"  legs: {legs}", f"  legs: {{leg: {observed}}}")
+    text = text.replace(
+        "object: invoice\nleft: bills", f"object: invoice\nlegs: {{leg: {{{form}}}}}\nleft: bills"
+    )
+    planted("sound", tmp_path)
+    write(tmp_path, text)
+    model, all_findings = read(tmp_path)
+    assert errors(all_findings) == []
+    proof = prove(model, "credit", 1)
+    assert ([b.text() for b in proof.broken], proof.dead, proof.complete) == ([], (), True)
+    assert min(proof.states) >= 10
+
+
 def test_a_folder_that_init_makes_is_proven(tmp_path: Path) -> None:
     scaffold.init(tmp_path / "first")
     model, all_findings = read(tmp_path / "first")

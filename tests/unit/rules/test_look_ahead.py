@@ -202,12 +202,53 @@ async def test_a_required_field_of_an_input_needs_its_row_too() -> None:
     assert calls(optional) == (1, 1)
 
 
-async def test_a_counterfoil_without_a_value_is_found_before_the_first_write() -> None:
-    post = "{call: ledger.post, with: {id: =event.data.id, amount: \"=event.data.incident == 'x' ? 1 : 2\"}}"
-    play = company(later(post))
-    await ask(play)
-    assert "is not money" in play.case("invalid").message
-    assert not play.bodies("bills.memo.issue")
+VALUES = {"money": "usd(5)", "count": "7", "text": "input.reason", "written text": "'v7'"}
+NO_VALUES = {"null": "null", "yes or no": "input.id == 'a1'", "a list": "[input.id]"}
+
+
+def counterfoil(**fields: str) -> str:
+    """Return a reconciliation by which `ledger.book` asserts a document, with these fields."""
+    asserted = {"key": "input.id", **fields}
+    lines = "".join(f"    {name}: {text}\n" for name, text in asserted.items())
+    return (
+        "kind: reconciliation\nname: booking\nobject: invoice\nleft: bills\nright: ledger\n"
+        f"assert:\n  - operation: ledger.book\n{lines}"
+        "observe:\n  - {event: posted.v1, key: event.data.id, legs: {gross: event.data.amount}}\n"
+    )
+
+
+def with_counterfoil(**fields: str) -> Play:
+    return booking(later(), ACCOUNT, counterfoil(**fields))
+
+
+@pytest.mark.parametrize("name", VALUES)
+async def test_a_leg_of_any_type_is_known_before_the_first_write(name: str) -> None:
+    value = VALUES[name].replace("usd(5)", "money('5.00', 'USD')")
+    play = with_counterfoil(legs=f'{{gross: "{value}"}}')
+    await ask(play, incident="sla")
+    assert ([case.reason for case in play.cases()], calls(play)) == ([], (1, 1))
+
+
+@pytest.mark.parametrize("name", NO_VALUES)
+async def test_a_leg_without_a_value_is_found_before_the_first_write(name: str) -> None:
+    play = with_counterfoil(legs=f'{{gross: "{NO_VALUES[name]}"}}')
+    await ask(play, incident="sla")
+    assert "leg gross of booking is neither money" in play.case("invalid").message
+    assert calls(play) == (0, 0)
+
+
+@pytest.mark.parametrize("field", ["key", "document", "entity", "effective", "names", "reverses", "stands"])
+async def test_each_formula_of_a_counterfoil_is_tried_before_the_first_write(field: str) -> None:
+    play = with_counterfoil(**{"legs": '{gross: "1"}', field: "string(1 / (size(input.id) - 2))"})
+    await ask(play, incident="sla")
+    assert "division by zero" in play.case("invalid").message
+    assert calls(play) == (0, 0)
+
+
+async def test_the_legs_of_a_counterfoil_that_does_not_stand_are_not_read() -> None:
+    play = with_counterfoil(legs='{gross: "null"}', stands="false")
+    await ask(play, incident="sla")
+    assert calls(play) == (1, 1)
 
 
 # ------------------------------------------------------------------ Links

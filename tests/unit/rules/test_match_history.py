@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -48,3 +49,29 @@ def test_a_history_without_a_fault_is_judged() -> None:
         history(pairings=[["A", "B"]], waivers=[{"document": "A", "residual": {"net": "5"}}])
     )
     assert [f["state"] for f in answer["foils"]] == ["matched"]
+
+
+ORDERS: dict[str, list[int | str]] = {
+    "numbers": [2, 10, 100],
+    "numbers as text": ["9", "10", "100"],
+    "numbers of both kinds": [9, "10", 100],
+    "times of several precisions": ["2026-03-01T08:00:00Z", "2026-03-01T08:00:00.5Z", "2026-03-01T08:00:01Z"],
+    "times of several zones": [
+        "2026-03-01T10:00:00+02:00",
+        "2026-03-01T08:30:00Z",
+        "2026-03-01T07:45:00-01:00",
+    ],
+    "days": ["2026-03-09", "2026-03-10"],
+    "numbered": ["v9", "v10", "v100"],
+    "of parts": ["1.9.0", "1.10.0", "2"],
+    "words": ["draft", "final"],
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_the_newest_version_counts_in_the_order_of_its_kind(name: str) -> None:
+    versions = ORDERS[name]
+    rows = [{**DOCUMENT, "version": v, "legs": {"net": str(n)}} for n, v in enumerate(versions, start=1)]
+    for order in permutations(rows):
+        (foil,) = judge_history({**history(), "documents": list(order)})["foils"]
+        assert foil["residual"] == {"net": f"{len(versions)}.00"}

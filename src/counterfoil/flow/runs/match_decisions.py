@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal, NamedTuple
@@ -80,7 +81,7 @@ async def waive(store: Store, model: Model, foil_id: str, person: str, note: str
     if foil is None:
         return MatchAnswer("missing")
     rule = model.reconciliations.get(foil.rule)
-    money = foil.open_money
+    money = foil.difference
     cap = rule.cap.get(money[0].currency) if rule is not None and money else None
     decision = Waive(foil=foil.id, seen=seen_of(foil), note=note, person=person, cap=cap)
     return await _decide(store, model, foil, decision, money, "waive")
@@ -136,7 +137,11 @@ async def _needed(
         return _Needed(kind == "pair", (foil.owner,), 1, "", EXPIRES)
     compiled = compile_approval(policy, policy.approval, model.digest)
     minor: int | None = 0
-    if money:
+    if not money and kind == "waive":
+        # A difference in counts has no amount, so no limit of an automatic tier speaks of it.
+        by_person = tuple(t for t in compiled.tiers if not t.automatic)
+        compiled = replace(compiled, tiers=by_person or compiled.tiers)
+    elif money:
         lookups = Lookups(store, model, now)
         answer = lookup.lookup_in(lookups.answers, "")
         work = partial(in_currency, abs(money[0]), compiled.currency, compiled.rates, answer)

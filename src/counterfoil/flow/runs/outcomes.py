@@ -17,7 +17,7 @@ import msgspec
 from counterfoil.connectors.sdk import Absent, Accepted, Confirmed, Outcome, Rejected, Unknown
 from counterfoil.core import ids, wire
 from counterfoil.core.case import Case
-from counterfoil.core.cases import largest_amounts, open_case
+from counterfoil.core.cases import largest_amounts, open_case, unsettled_foil
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import TryAgain
 from counterfoil.core.link import Link
@@ -143,7 +143,8 @@ class OutcomeRecorder:
         cases: tuple[Case, ...] = ()
         if answer.differs:
             at_stake = _differences(context.model, effect, value, answer.result) or money
-            cases = (self._case(context, effect, "mismatch", "; ".join(answer.differs), now, at_stake),)
+            case = self._case(context, effect, "mismatch", "; ".join(answer.differs), now, at_stake)
+            cases = (await self._about_foil(case, effect),)
         message = "it was done after all, although it was recorded as not done"
         parts: dict[str, Any] = {
             "state": EffectState.CONFIRMED,
@@ -153,6 +154,13 @@ class OutcomeRecorder:
             "contradiction": self._case(context, effect, "contradiction", message, now, money),
         }
         return parts, answer.result
+
+    async def _about_foil(self, case: Case, effect: Effect) -> Case:
+        """Return the Case with the foil that the effect's system must show, on which the same difference appears."""
+        loaded = await self._store.load(effect.run)
+        foils = loaded.foils if loaded is not None else ()
+        foil = unsettled_foil(f for f in foils if f.right == effect.system)
+        return case if foil is None else msgspec.structs.replace(case, foil=foil.id)
 
     async def _take_result(
         self, model: Model, effect: Effect, value: Any, result: dict[str, Any], now: datetime

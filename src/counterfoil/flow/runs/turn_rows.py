@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -12,14 +13,17 @@ from counterfoil.core import wire
 from counterfoil.core.approval import Approval
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
-from counterfoil.core.cases import largest_amounts
+from counterfoil.core.case_reasons import ANSWERED_BY_EVIDENCE
+from counterfoil.core.cases import MAX_MESSAGE_CHARS, case_of_break, largest_amounts, unsettled_foil
 from counterfoil.core.effect import Effect
-from counterfoil.core.foil import Foil
+from counterfoil.core.foil import NEEDS_CASE, Foil
 from counterfoil.core.money import Money
-from counterfoil.core.run import RETRY
+from counterfoil.core.run import RETRY, Direction
 from counterfoil.flow.dispatch.limiter import Slot
 from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.model import Model
+from counterfoil.model import definition as d
+from counterfoil.model.blocks import blocks_of
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.commands import Decision
 from counterfoil.rules.workflow.records import approval_of, case_of, effect_of, event_of, foil_of
@@ -59,6 +63,7 @@ class TurnRows:
         self.decision, self.requests = decision, requests
         self.now, self.worker = now, worker
         self.effects = {e.id: e for e in snapshot.effects}
+        self.foils = snapshot.foils
         self.approvals, self.stimuli = snapshot.approvals, snapshot.stimuli
         self.commands: dict[type[Any], list[Any]] = {}
         for command in decision.commands:
@@ -121,7 +126,33 @@ class TurnRows:
         return approval_of(a, self.run.id, self.now, wire.dumps(dict(a.covers)))
 
     def case(self, x: c.OpenCase) -> Case:
-        return case_of(x, self.run.id, self.now, self._at_stake(x))
+        """Return the Case of a step. Where the cause shows on a foil, it is about that foil, with its difference."""
+        case = case_of(x, self.run.id, self.now, self._at_stake(x))
+        foil = self._foil(x)
+        if foil is None:
+            return case
+        if foil.state not in NEEDS_CASE:
+            return msgspec.structs.replace(case, foil=foil.id)
+        broken = case_of_break(foil, self.now)
+        message = f"{case.message}. {broken.message}"[:MAX_MESSAGE_CHARS]
+        return msgspec.structs.replace(case, foil=foil.id, exposure=broken.exposure, message=message)
+
+    def _foil(self, x: c.OpenCase) -> Foil | None:
+        """Return the unsettled foil that the step's system must show, or that the step waits for; a broken one first."""
+        if x.reason in ANSWERED_BY_EVIDENCE or self.decision.direction is Direction.UNDO:
+            return None
+        step = self._steps.get(_step_of(x.path))
+        match step:
+            case d.Call(operation=operation):
+                system = self.definition.operations[operation].system
+                return unsettled_foil(f for f in self.foils if f.right == system)
+            case d.Wait(foils=tuple(rules)):
+                return unsettled_foil(f for f in self.foils if rules == ("all",) or f.rule in rules)
+        return None
+
+    @cached_property
+    def _steps(self) -> dict[str, d.Step]:
+        return {step.path: step for block in blocks_of(self.definition).values() for step in block.steps}
 
     def _at_stake(self, x: c.OpenCase) -> tuple[Money, ...]:
         """Return the money at stake: of the step's call, else of its approval, else of what started the Run."""

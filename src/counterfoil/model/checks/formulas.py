@@ -21,6 +21,11 @@ from counterfoil.model.walk import STEPS, StepKind, failure_steps
 
 _KEY = type_of("string", "int")
 _DATE = type_of("date", "timestamp")
+_LEG_TYPES = {
+    "sum": type_of("money", "int"),
+    "equal": type_of("string", "int", "money"),
+    "at_least": type_of("int"),
+}
 
 
 @rule(
@@ -367,9 +372,8 @@ def _reconciliation(model: Model, typing: Typing, rule_: kinds.Reconciliation) -
                 continue
             leg = field.removeprefix("legs.")
             at: Path = (*path, "legs", leg) if leg != field else (*path, field)
-            form = rule_.legs.get(leg) if leg != field else None
             if leg != field:
-                expected = MONEY if form is None or form.kind == "sum" else DYN
+                expected = _LEG_TYPES[rule_.legs[leg].kind if leg in rule_.legs else "sum"]
             else:
                 expected = {"when": BOOL, "stands": BOOL, "key": _KEY, "document": _KEY}.get(field, DYN)
             typing.formula(text, at, names, expected)

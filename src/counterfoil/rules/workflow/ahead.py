@@ -15,19 +15,17 @@ from typing import Any
 from counterfoil.core import ids
 from counterfoil.core.case_choices import FACT_CHOICES
 from counterfoil.core.effect import UNFINISHED
-from counterfoil.core.money import Money
 from counterfoil.expr import Expression
 from counterfoil.model import definition as d
 from counterfoil.rules.amount_signs import refused_sign
+from counterfoil.rules.matching import try_fields
 from counterfoil.rules.posting_date import date_of
 from counterfoil.rules.templates import (
     FAULTS,
-    UnusableValue,
     depends_on,
     expressions_of,
     fill,
     is_optional,
-    key,
     known_part,
     names_with,
 )
@@ -357,11 +355,7 @@ class _Walk:
                 depends_on(foil.when, unknown) or foil.when(names, self.context.lookup) is not True
             ):
                 continue
-            if not depends_on(foil.key, unknown):
-                key(foil.key, names, self.context.lookup)
-            for leg in foil.legs.values():
-                if not depends_on(leg, unknown) and not isinstance(leg(names, self.context.lookup), Money):
-                    raise UnusableValue(f"a leg of {foil.name} is not money")
+            try_fields(foil, names, self.context.lookup, unknown)
 
     # ------------------------------------------------------------------ formulas
 

@@ -9,16 +9,29 @@ from msgspec.structs import replace
 from counterfoil.core import wire
 from counterfoil.core.case import Case, CaseState
 from counterfoil.core.case_reasons import CONTRADICTIONS
-from counterfoil.core.cases import case_topic, held_repeat, id_after, repeat_body, with_occurrences
-from counterfoil.core.foil import Foil
+from counterfoil.core.cases import (
+    case_of_break,
+    case_topic,
+    held_repeat,
+    holds_run,
+    id_after,
+    joined_note,
+    repeat_body,
+    with_occurrences,
+)
+from counterfoil.core.foil import NEEDS_CASE, Foil
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.matches import closed_note
 
 
 def open_case(db: Tables, case: Case, at: datetime, actor: str) -> bool:
-    """Open a Case; one with this id that was resolved stays resolved."""
-    if case.id in db.cases:
+    """Open a Case; one with this id that was resolved stays resolved. A foil that is asked about already has one Case."""
+    others = open_cases_of_foil(db, case.foil)
+    if case.id in db.cases or (others and not holds_run(case)):
         return False
+    for other in others:
+        if not holds_run(other):
+            resolve_case(db, other, at, "matching", joined_note(case))
     db.put(db.cases, case.id, case)
     body = wire.dumps({"reason": case.reason, "owner": case.owner, "message": case.message})
     db.leaf("case.opened", case.id, at, actor, body, run=case.run)
@@ -74,10 +87,32 @@ def resolve_case_by_id(db: Tables, id_: str, at: datetime, by: str, note: str) -
 
 
 def resolve_cases_of_foil(db: Tables, foil: Foil, at: datetime) -> None:
-    """Resolve Cases about a foil whose state they no longer describe."""
-    for case in list(db.cases.values()):
-        if case.foil == foil.id and case.state is CaseState.OPEN:
+    """Resolve Cases about a foil whose state they no longer describe. One that holds a Run awaits its decision."""
+    for case in open_cases_of_foil(db, foil.id):
+        if not holds_run(case):
             resolve_case(db, case, at, "matching", closed_note(foil.state))
+
+
+def open_cases_of_foil(db: Tables, foil: str | None) -> list[Case]:
+    if foil is None:
+        return []
+    return [case for case in db.cases.values() if case.foil == foil and case.state is CaseState.OPEN]
+
+
+def open_break(db: Tables, case: Case, at: datetime) -> None:
+    """Open the Case of a foil that breaks. Where a Run waits for a decision on it, that Case takes its difference."""
+    cases = [other for other in open_cases_of_foil(db, case.foil) if holds_run(other)]
+    for other in cases:
+        db.put(db.cases, other.id, replace(other, exposure=case.exposure))
+    if not cases:
+        open_case(db, case, at, "matching")
+
+
+def open_break_after(db: Tables, resolved: Case, at: datetime) -> None:
+    """Open the Case of a foil that is still broken after the decision on the Case that a Run waited for."""
+    foil = db.foils.get(resolved.foil or "")
+    if holds_run(resolved) and foil is not None and foil.state in NEEDS_CASE:
+        open_break(db, case_of_break(foil, at), at)
 
 
 def resolve_cases_of_item(db: Tables, observation: str, at: datetime) -> None:

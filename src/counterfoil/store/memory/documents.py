@@ -93,7 +93,7 @@ def refusal(db: Tables, d: Decision, at: datetime) -> MatchVerdict | None:
         return "differs"
     if d.cap is not None:
         like = [f for f in db.foils.values() if (f.rule, f.entity) == (foil.rule, foil.entity)]
-        more = sum(abs(money.minor) for money in foil.open_money)
+        more = sum(abs(money.minor) for money in foil.difference)
         if accepted((f for f in like if f.state in ACCEPTED), foil) + more > d.cap:
             return "cap"
     return None

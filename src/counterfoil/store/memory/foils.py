@@ -12,7 +12,7 @@ from counterfoil.core.cases import case_of_pairing
 from counterfoil.core.foil import NEEDS_CASE, Foil, Observation, Pairing
 from counterfoil.core.foil_versions import Withdrawal, is_recorded, next_foil, next_observation, stood_before
 from counterfoil.core.settle import MatchRows, pairing_holds, settle
-from counterfoil.store.memory.cases import open_case, resolve_cases_of_foil, resolve_cases_of_item
+from counterfoil.store.memory.cases import open_break, open_case, resolve_cases_of_foil, resolve_cases_of_item
 from counterfoil.store.memory.runs import append
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.matches import (
@@ -194,10 +194,10 @@ def _follow(db: Tables, before: Foil, foil: Foil, at: datetime, quiet: bool) -> 
         db.leaf(kind, foil.id, at, "matching", body, run=foil.run)
     if follows.ends_cases and not (quiet and foil.state in NEEDS_CASE):
         resolve_cases_of_foil(db, foil, at)
-    if follows.case is not None and not quiet:
-        open_case(db, follows.case, at, "matching")
     if follows.tells_run:
         append(db, follows.stimulus(foil, _foil_items(db, foil)), at)
+    if follows.case is not None and not quiet:
+        open_break(db, follows.case, at)
 
 
 def _foil_items(db: Tables, foil: Foil) -> int:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState, Vote
 from counterfoil.core.case import Choice
-from counterfoil.store.memory.cases import release_held, resolve_case
+from counterfoil.store.memory.cases import open_break_after, release_held, resolve_case
 from counterfoil.store.memory.documents import carry_out
 from counterfoil.store.memory.effects import conclude
 from counterfoil.store.memory.refusals import refuse
@@ -77,6 +77,7 @@ def resolve(db: Tables, t: Resolve) -> ResolveResult:
     db.leaf("case.resolved", case.id, t.at, f"person:{t.person}", body, run=case.run)
     if t.evidence is not None:
         conclude(db, t.evidence)
+    open_break_after(db, case, t.at)
     return ResolveResult(verdict="resolved")
 
 

@@ -98,11 +98,11 @@ def accepted(foils: Iterable[Foil], like: Foil) -> int:
 
     `foils` are those of its reconciliation and entity with a state in `ACCEPTED`.
     """
-    currencies = {money.currency for money in like.open_money}
+    currencies = {money.currency for money in like.difference}
     return sum(
         abs(money.minor)
         for foil in foils
-        for money in foil.open_money
+        for money in foil.difference
         if money.currency in currencies and period_of(foil) == period_of(like)
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from counterfoil.core import ids
+from counterfoil.core.case import Case
 from counterfoil.core.cases import case_of_pairing
 from counterfoil.core.clock import micros
 from counterfoil.core.foil import NEEDS_CASE, Allocation, Foil, Observation, Pairing
@@ -68,7 +69,11 @@ where side = $1 and rule = $2 and document = $3 and known_to is null
 """
 END_CASES = """
 update case_ set state = 'resolved', resolved_at = $2, resolved_by = 'matching', note = $3
-where foil = $1 and state = 'open'
+where foil = $1 and state = 'open' and choices not like '%"retry"%'
+"""
+"""A Case that holds a Run awaits its decision."""
+TAKE_DIFFERENCE = """
+update case_ set exposure = $2 where foil = $1 and state = 'open' and choices like '%"retry"%' returning id
 """
 END_ITEM_CASES = """
 update case_ set state = 'resolved', resolved_at = $2, resolved_by = 'matching', note = 'its assertion has arrived'
@@ -361,10 +366,18 @@ async def _follow(x: Tx, before: Foil, foil: Foil, at: datetime, quiet: bool) ->
         x.leaf(kind, foil.id, at, "matching", body, run=foil.run)
     if follows.ends_cases and not (quiet and foil.state in NEEDS_CASE):
         await x.rows(END_CASES, foil.id, micros(at), closed_note(foil.state))
-    if follows.case is not None and not quiet:
-        await x.open_case(follows.case, at, "matching")
     if follows.tells_run:
         await _tell(x, before, foil, at)
+    if follows.case is not None and not quiet:
+        # After the item for the Run, which waits for a turn that opens a Case about the same.
+        await open_break(x, follows.case, at)
+
+
+async def open_break(x: Tx, case: Case, at: datetime) -> None:
+    """Open the Case of a foil that breaks. Where a Run waits for a decision on it, that Case takes its difference."""
+    exposure = t.CASE.columns["exposure"].save(case.exposure)
+    if not await x.rows(TAKE_DIFFERENCE, case.foil, exposure):
+        await x.open_case(case, at, "matching")
 
 
 async def _tell(x: Tx, before: Foil, foil: Foil, at: datetime) -> None:

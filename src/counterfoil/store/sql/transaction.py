@@ -24,7 +24,9 @@ from counterfoil.core.cases import (
     case_topic,
     exposure_with,
     held_repeat,
+    holds_run,
     id_after,
+    joined_note,
     repeat_body,
 )
 from counterfoil.core.clock import micros
@@ -68,6 +70,11 @@ RUNS_OF_MATCH = "select run from foil where rule = $1 and key = $2 and run is no
 
 _RANDOM = random.Random(os.urandom(16))  # noqa: S311 - unique names of leaves, no secret
 
+CASES_OF_FOIL = "select 1 from case_ where foil = $1 and state = 'open'"
+JOIN_CASES = """
+update case_ set state = 'resolved', resolved_at = $2, resolved_by = 'matching', note = $3
+where foil = $1 and state = 'open' and choices not like '%"retry"%'
+"""
 RAISE_COUNT = f"""
 update case_ set count = count + $2,
   message = case when count + $2 > 1 then $3 || ' (' || (count + $2) || ' in all)' else $3 end
@@ -237,8 +244,13 @@ class Tx:
     # ------------------------------------------------------------------ cases
 
     async def open_case(self, case: Case, at: datetime, actor: str) -> bool:
+        """Open a Case; one with this id that was resolved stays resolved. A foil that is asked about already has one Case."""
+        if case.foil is not None and not holds_run(case) and await self.rows(CASES_OF_FOIL, case.foil):
+            return False
         if not await self.insert(t.CASE, [t.CASE.row(case)], ignore=True, returning="id"):
             return False
+        if case.foil is not None and holds_run(case):
+            await self.rows(JOIN_CASES, case.foil, micros(at), joined_note(case))
         body = wire.dumps({"reason": case.reason, "owner": case.owner, "message": case.message})
         self.leaf("case.opened", case.id, at, actor, body, run=case.run)
         return True

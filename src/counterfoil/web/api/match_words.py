@@ -65,11 +65,12 @@ def describe(decision: Decision, foil: Foil | None, item: Observation | None) ->
 
 
 def difference_text(foil: Foil) -> str:
-    """Return what is missing or too much, the total first: `10.00 USD less than asserted`."""
+    """Return what is missing or too much, the total first: `10.00 USD less than asserted`. Others, if they differ by more."""
     total = rules_for(foil.terms, (foil.legs,)).total
     names = sorted((leg for leg, by in foil.residual.items() if by), key=lambda leg: (leg != total, leg))
     if total in names:
-        names = [total]
+        by = abs(foil.residual[total])
+        names = [leg for leg in names if leg == total or abs(foil.residual[leg]) > by]
     return ", ".join(_less_or_more(foil, leg, named=leg != total) for leg in names)
 
 

@@ -63,7 +63,7 @@ async def exposures(app: Application) -> dict[str, dict[str, Any]]:
             foils, cursor = await app.views.foils(ListFilter(state=state, limit=200, cursor=cursor))
             count += len(foils)
             for foil in foils:
-                for money in (*foil.open_money, *foil.excess_money):
+                for money in (*foil.difference, *foil.excess_money):
                     sums[money.currency] = sums.get(money.currency, 0) + abs(money.minor)
             if cursor is None:
                 break

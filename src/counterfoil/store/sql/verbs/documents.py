@@ -129,7 +129,7 @@ async def refusal(x: Tx, d: Decision, at: datetime) -> MatchVerdict | None:
         return "differs"
     if d.cap is not None:
         like = await x.rows(ACCEPTED_FOILS, foil.rule, foil.entity, period_of(foil))
-        more = sum(abs(money.minor) for money in foil.open_money)
+        more = sum(abs(money.minor) for money in foil.difference)
         if accepted(map(t.FOIL.read, like), foil) + more > d.cap:
             return "cap"
     return None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState, Vote
 from counterfoil.core.case import Case, Choice
+from counterfoil.core.cases import case_of_break, holds_run
 from counterfoil.core.clock import micros
+from counterfoil.core.foil import NEEDS_CASE
 from counterfoil.core.people import Person
 from counterfoil.store.port.documents import decision_of
 from counterfoil.store.port.people import (
@@ -18,7 +20,7 @@ from counterfoil.store.port.people import (
     ResolveResult,
 )
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.matches import KEYS_OF_EFFECTS
+from counterfoil.store.sql.matches import FOIL_BY_ID, KEYS_OF_EFFECTS, open_break
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs import documents, effects
@@ -106,14 +108,20 @@ async def resolve(x: Tx, r: Resolve) -> ResolveResult:
     x.leaf("case.resolved", case.id, r.at, f"person:{r.person}", body, run=case.run)
     if r.evidence is not None:
         await effects.record_and_append(x, r.evidence)
+    if case.foil is not None and holds_run(case):
+        foil = t.FOIL.read((await x.rows(FOIL_BY_ID, case.foil))[0])
+        if foil.state in NEEDS_CASE:
+            await open_break(x, case_of_break(foil, r.at), r.at)
     return ResolveResult(verdict="resolved")
 
 
 async def _lock(x: Tx, r: Resolve, case: Case) -> None:
-    """Lock the match rows of the effect, then the Runs that get an item."""
+    """Lock the match rows of the foil and of the effect, then the Runs that get an item."""
     if x.dialect == "sqlite":
         return
     foils = []
+    if case.foil is not None:
+        foils += await x.rows("select rule, key from foil where id = $1", case.foil)
     if r.evidence is not None:
         foils += await x.rows(KEYS_OF_EFFECTS, [r.evidence.effect])
     matches = [(rule, key) for rule, key in foils]

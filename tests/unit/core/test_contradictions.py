@@ -1,0 +1,33 @@
+"""A delivery that came again with other content: both values, and the money at stake."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from counterfoil.core import wire
+from counterfoil.core.cases import open_case
+from counterfoil.core.contradictions import clash_of_receipt
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+FORMS: dict[str, Any] = {
+    "minor": lambda minor: {"minor": minor, "currency": "EUR"},
+    "amount": lambda minor: {"amount": f"{minor / 100:.2f}", "currency": "EUR"},
+    "both": lambda minor: {"amount": f"{minor / 100:.2f}", "minor": minor, "currency": "EUR"},
+}
+
+
+@pytest.mark.parametrize("first", FORMS)
+@pytest.mark.parametrize("second", FORMS)
+def test_money_in_any_form_is_compared_and_at_stake(first: str, second: str) -> None:
+    def clash(minor: int) -> Any:
+        bodies = [{"data": {"total": FORMS[f](m)}} for f, m in ((first, 1000), (second, minor))]
+        case = open_case("clash", id="case_1", message="Again", owners=("finance",), at=NOW)
+        return clash_of_receipt(case, 7, *(wire.write_json(body) for body in bodies))
+
+    other = clash(9900)
+    assert other.message == "Again. data.total was 10.00 EUR, now 99.00 EUR"
+    assert [str(money) for money in other.exposure] == ["89.00 EUR"]
+    assert clash(1000).exposure == ()
