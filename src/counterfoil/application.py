@@ -85,6 +85,8 @@ class Application:
         """Message for the operator at start; empty if there is none."""
         self.verifier = ""
         """The line with which auditors verify checkpoints of the audit log."""
+        self.people_problem: Callable[[], str] = str
+        """Returns why the people file was not taken over; empty if it was."""
         self.follower = ReleaseFollower(store, releases, self.connectors, worker, build_connectors)
         ports = ChangePorts(
             model=releases.model,
@@ -184,6 +186,7 @@ class Application:
             "release": self.model.digest,
             "release_problem": self.follower.failed,
             "store_problem": self.store.problem,
+            "people_problem": self.people_problem(),
             "lag_seconds": round(lag, 3),
             "feeds": feeds,
             "counts": await self.views.counts(),

@@ -12,25 +12,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import replace
-
 from counterfoil.application import Application, try_connectors
 from counterfoil.change.bootstrap import any_person_may_apply, apply_at_start
 from counterfoil.change.connector_checks import ConnectorChecks
 from counterfoil.change.connector_config import configuration
 from counterfoil.connectors import host
 from counterfoil.connectors.sdk import Connector, SystemConfig
-from counterfoil.core import ids
 from counterfoil.core.errors import Misconfigured
-from counterfoil.core.people import Token
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.load_shedding import SheddingLimits
 from counterfoil.flow.worker.audit_checkpoint import CheckpointFile, CheckpointSigner
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model, read
 from counterfoil.model.connector_changes import connected
-from counterfoil.people_file import people_path, read_people
-from counterfoil.store.port.people import PutPerson, PutToken
+from counterfoil.people_file import people_path
+from counterfoil.people_follower import PeopleFollower
 from counterfoil.store.port.store import Store
 from counterfoil.store.sql.postgres import PostgresStore
 from counterfoil.store.sql.sqlite import SqliteStore
@@ -102,29 +98,6 @@ def _worker_name(store: SqlStore) -> str:
     return "embedded" if isinstance(store, SqliteStore) else secrets.token_hex(6)
 
 
-async def seed_people(store: Store, path: Path) -> None:
-    """Store the persons and tokens of a people file (JSON list of PeopleFileEntry).
-
-    Whom the file does not list has left: the person becomes inactive, and their sessions and tokens end. Raises
-    Misconfigured if the file is not valid.
-    """
-    now = await store.now()
-    expires = now.replace(year=now.year + 10, month=1, day=1)
-    entries = read_people(path)
-    persons = [entry.person() for entry in entries]
-    stored = {person.id: person for person in await store.persons()}
-    listed = {person.id for person in persons}
-    left = [replace(p, active=False, secret="") for p in stored.values() if p.active and p.id not in listed]
-    for person in (*persons, *left):
-        if stored.get(person.id) != person:
-            await store.apply(PutPerson(person=person, at=now, actor="people file"))
-    for entry in entries:
-        digest = entry.token_sha256 or ids.derive("none", entry.id)
-        expires_at = expires if entry.token_sha256 else now
-        token = Token(digest=digest, person=entry.id, kind="token", expires=expires_at)
-        await store.apply(PutToken(token=token, at=now, alone=True))
-
-
 @contextlib.asynccontextmanager
 async def application(folder: Path, store_url: str, home: Path, workers: int = 1) -> Any:
     """Open an Application over a store, and close it at the end.
@@ -135,9 +108,8 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
     store: SqlStore = await open_store(store_url)
     try:
         published = await CheckpointFile.of(home, store)
-        people = people_path(folder, home)
-        if people.exists():
-            await seed_people(store, people)
+        people = PeopleFollower(store, partial(people_path, folder, home))
+        await people.start()
         build = partial(build_connectors, folder=folder)
         releases, notice = await _releases(store, folder)
         connectors = connectors_of(releases.present, folder)
@@ -147,13 +119,15 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
         worker = Worker(store, releases, connectors, name, signer.sign, published.keep)
         app = Application(store, store, releases, connectors, worker, build, limits)
         app.notice, app.verifier = notice, signer.verifier
+        app.people_problem = lambda: people.problem
         await app.follower.connect_pinned()
         running = asyncio.create_task(_work(worker) if workers else worker.attend())
-        following = asyncio.create_task(app.follower.run())
+        following = [asyncio.create_task(follower.run()) for follower in (app.follower, people)]
         try:
             yield app
         finally:
-            following.cancel()
+            for task in following:
+                task.cancel()
             worker.stop()
             await asyncio.wait([running], timeout=STOP_SECONDS)
             await worker.uses.flush()

@@ -1,6 +1,7 @@
 """The people file: persons who may sign in, with the hashes of their passwords and tokens.
 
-Processes read it when they start. The command line edits it; entries that it does not change stay as written.
+Processes read it when they start, and when it changes. The command line edits it; entries that it does not change stay as
+written.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,12 @@ def _entries(path: Path, content: bytes) -> list[PeopleFileEntry]:
         entries = msgspec.json.decode(content, type=list[PeopleFileEntry])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{path} is not a valid people file: {error}.") from None
+    for field in ("id", "token_sha256"):
+        counts = Counter(getattr(entry, field) for entry in entries)
+        twice = [text for text, count in counts.items() if text and count > 1]
+        if twice:
+            value = f" {twice[0]!r}" if field == "id" else ""
+            raise Misconfigured(f"{path} has two persons with the same {field}{value}.")
     ambiguous = ambiguous_names(entry.person() for entry in entries)
     if ambiguous:
         raise Misconfigured(f"{path} has a name for two persons: {'; '.join(ambiguous)}.")

@@ -15,6 +15,7 @@ import pytest
 from markupsafe import escape
 
 from counterfoil.change.bootstrap import apply_at_start
+from counterfoil.core import wire
 from counterfoil.core.errors import Misconfigured
 from counterfoil.store import check
 from tests import postgres
@@ -38,6 +39,10 @@ async def company(tmp_path: Path) -> AsyncIterator[Changing]:
         assert await check.check(running.app.store, await running.app.now()) == []  # type: ignore[arg-type]
 
 
+async def refusals(company: Changing) -> list[Any]:
+    return [leaf for _, leaf in (await company.dump()).leaves if leaf.kind == "decision.refused"]
+
+
 async def test_a_matrix_comes_into_force_by_another_persons_approval(company: Changing) -> None:
     planned = await company.plan(STRICTER)
     plan = planned["plan"]
@@ -49,6 +54,10 @@ async def test_a_matrix_comes_into_force_by_another_persons_approval(company: Ch
     assert early.status_code == 409
     approval = planned["approvals"][0]["id"]
     assert approval in early.json()["detail"]
+    (leaf,) = await refusals(company)
+    assert (leaf.actor, leaf.subject) == ("person:pat", plan["digest"])
+    body = wire.loads(leaf.body)
+    assert (body["action"], body["verdict"], approval in body["why"]) == ("apply", "apply", True)
     assert (await company.decide(approval, "cora")).json()["verdict"] == "granted"
     done = (await company.apply(plan["digest"])).json()
     assert [stage["stage"] for stage in done["stages"]] == [stage["stage"] for stage in plan["stages"]]
@@ -293,6 +302,9 @@ async def test_in_an_emergency_it_comes_back_at_once_and_is_reviewed(company: Ch
     back = (await company.ask("POST", "/v1/plans", "eve", params={"to": first, "days": 0})).json()
     plan = back["plan"]["digest"]
     assert (await company.apply(plan, "pat", emergency=True)).status_code == 409
+    (leaf,) = await refusals(company)
+    assert (leaf.actor, leaf.subject) == ("person:pat", plan)
+    assert wire.loads(leaf.body)["verdict"] == "emergency"
     done = await company.apply(plan, "eve", emergency=True)
     assert done.status_code == 200, done.text
     history = (await company.ask("GET", "/v1/releases")).json()["items"]

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from counterfoil.bootstrap import open_store, seed_people
+from counterfoil.bootstrap import open_store
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.people import Token
+from counterfoil.people_follower import PeopleFollower, seed_people
 from counterfoil.store.port.people import PutToken
 from counterfoil.store.sql.store import SqlStore
 
@@ -72,3 +73,48 @@ async def test_a_name_of_two_persons_is_refused(
     with pytest.raises(Misconfigured, match="names both ann and bob"):
         await seed(store, tmp_path, entry("ann", aliases={"desk": ["U1"]}), entry("bob", **other))
     assert await store.persons() == []
+
+
+@pytest.mark.parametrize("other", [{"id": "ann", "email": "b@x"}, {"token_sha256": "t"}])
+async def test_an_id_or_token_of_two_persons_is_refused(
+    store: SqlStore, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    with pytest.raises(Misconfigured, match="two persons with the same"):
+        await seed(store, tmp_path, entry("ann", token_sha256="t"), entry("bob") | other)
+    assert await store.persons() == []
+
+
+async def test_a_changed_file_is_taken_over_while_the_process_runs(store: SqlStore, tmp_path: Path) -> None:
+    path = tmp_path / "people.json"
+    follower = PeopleFollower(store, lambda: path)
+    await follower.start()
+    await follower.look()
+    assert (follower.problem, await store.persons()) == ("", [])
+    path.write_text(json.dumps([entry("ann"), entry("bob")]))
+    await follower.look()
+    now = await store.now()
+    digests = [str(entry(name)["token_sha256"]) for name in ("ann", "bob")]
+    assert None not in [await store.token(digest, now) for digest in digests]
+    path.write_text(json.dumps([entry("bob")]))
+    await follower.look()
+    assert await store.token(digests[0], now) is None
+    assert await store.token(digests[1], now) is not None
+
+
+@pytest.mark.parametrize("fault", ["", "[", '[{"id": 1}]', None])
+async def test_a_file_that_is_not_valid_changes_nothing_and_says_so(
+    store: SqlStore, tmp_path: Path, fault: str | None
+) -> None:
+    path = tmp_path / "people.json"
+    path.write_text(json.dumps([entry("ann")]))
+    follower = PeopleFollower(store, lambda: path)
+    await follower.start()
+    path.unlink() if fault is None else path.write_text(fault)
+    for _ in range(2):
+        await follower.look()
+        assert str(path) in follower.problem
+    assert await store.token(str(entry("ann")["token_sha256"]), await store.now()) is not None
+    path.write_text(json.dumps([entry("bob")]))
+    await follower.look()
+    assert follower.problem == ""
+    assert await store.token(str(entry("ann")["token_sha256"]), await store.now()) is None

@@ -32,7 +32,8 @@ BELOW: dict[str, set[str]] = {
     "prove": GOVERNANCE | BESIDE,
     "application": ENGINE,
     "people_file": {"core"},
-    "bootstrap": ENGINE | {"application", "people_file"},
+    "people_follower": {"core", "store", "people_file"},
+    "bootstrap": ENGINE | {"application", "people_file", "people_follower"},
     "serving": ENGINE | {"application", "bootstrap"},
     "web": ENGINE | {"application"},
     # The command line is the door to every process, so it alone may start the others.

@@ -21,10 +21,13 @@ from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
 from counterfoil.core.release import Plan
 from counterfoil.model import Model
 from counterfoil.rules import routing
+from counterfoil.store.port.refusals import RecordRefusal, RefusedAttempt
 from counterfoil.store.port.releases import ApplyPlan
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import ListFilter, Views
 
+MAX_DIGEST_CHARS = 64
+MAX_WHY_CHARS = 1000
 REFUSALS = {
     "not_found": "There is no such plan. Run `counterfoil plan` again.",
     "closed": "The plan was applied already, has expired, or another Release became active. Plan again.",
@@ -65,7 +68,25 @@ class Applier:
         self._mover = mover
 
     async def apply(self, digest: str, person: str, reason: str, emergency: bool = False) -> ApplyResult:
-        """Make a plan's revision active. Raises Refused if a stage refuses; then nothing has changed."""
+        """Make a plan's revision active. Raises Refused if a stage refuses; then nothing has changed but a leaf."""
+        try:
+            return await self._execute(digest, person, reason, emergency)
+        except Refused as refusal:
+            if refusal.error_class is ErrorClass.NOT_FOUND:
+                raise
+            attempt = RefusedAttempt(
+                kind="decision.refused",
+                person=person,
+                action="apply",
+                subject=digest[:MAX_DIGEST_CHARS],
+                verdict="emergency" if emergency else "apply",
+                at=await self._store.now(),
+                details={"why": str(refusal)[:MAX_WHY_CHARS], "reason": reason},
+            )
+            await self._store.apply(RecordRefusal(attempt=attempt))
+            raise
+
+    async def _execute(self, digest: str, person: str, reason: str, emergency: bool) -> ApplyResult:
         plan = await self._store.plan(digest)
         body = await self._store.plan_model(digest)
         if plan is None or body is None:

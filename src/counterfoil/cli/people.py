@@ -176,7 +176,7 @@ def _report(path: Path, id: str, what: str, format: Format) -> None:
         try:
             if server.request("GET", "/healthz").status_code == 200:
                 effect = (
-                    f"A server runs on {server.url}: restart it, because it reads the file when it starts."
+                    f"A server runs on {server.url}: it takes over the file of its folder within seconds."
                 )
         except CommandFailed:
             pass

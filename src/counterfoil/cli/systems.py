@@ -187,6 +187,10 @@ def _server_checks() -> list[Check]:
         except CommandFailed as failed:
             return [*checks, ("health", False, str(failed), "Use a token whose role has metrics:any:read.")]
         checks.append(("store", True, str(health.get("store") or "answers"), ""))
+        if problem := health.get("people_problem"):
+            checks.append(
+                ("people file", False, problem, "Correct the file: the server takes it over at once.")
+            )
         for name, state in (health.get("systems") or health.get("feeds") or {}).items():
             error = str(state.get("error") or "")
             detail = error or f"last {state.get('last') or 'not polled yet'}"

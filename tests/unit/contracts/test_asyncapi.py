@@ -205,3 +205,19 @@ def test_the_source_finds_the_same_changes(case: Any) -> None:
     assert changes == expected
     default = {(change.where, change.breaking) for change in compare_asyncapi(old, new).changes}
     assert default ^ expected <= {("/info/version", True), ("/info/version", False)}
+
+
+def test_a_security_scheme_of_a_server_may_have_a_new_name() -> None:
+    def broker(name: str, scheme: dict[str, Any]) -> dict[str, Any]:
+        server = {"url": "broker.example.com", "protocol": "kafka", "security": [{name: []}]}
+        return {
+            "asyncapi": "2.6.0",
+            "info": {"title": "Things", "version": "1"},
+            "channels": {},
+            "servers": {"main": server},
+            "components": {"securitySchemes": {name: scheme}},
+        }
+
+    old, scram = {"type": "userPassword"}, {"type": "scramSha256"}
+    assert not compare_asyncapi(broker("user", old), broker("person", old)).breaking
+    assert compare_asyncapi(broker("user", old), broker("person", scram)).breaking

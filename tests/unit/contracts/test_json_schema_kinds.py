@@ -166,3 +166,28 @@ def test_a_reference_to_a_circle_and_the_one_inside_it_mean_the_same() -> None:
     plain = {"items": {"anyOf": [{"$ref": "#/$defs/one"}]}, "$defs": {"one": {"type": "string"}}}
     report = compare_json_schema(outer, plain)
     assert report.breaking or report.undecided
+
+
+def listed(text: str, draft: str) -> dict[str, Any]:
+    """A list of any items, extended by a root that names the type of its items."""
+    generic = {"$id": "list", "type": "array"}
+    if draft == "2020-12":
+        anchors = {"item": {"$dynamicAnchor": "item"}}
+        generic |= {"items": {"$dynamicRef": "#item"}, "$defs": anchors}
+        root = {"$defs": {"item": {"$dynamicAnchor": "item", "type": text}, "list": generic}}
+    else:
+        generic |= {"$recursiveAnchor": True, "items": {"$recursiveRef": "#"}}
+        root = {"$recursiveAnchor": True, "type": ["array", text], "$defs": {"list": generic}}
+    return {
+        "$schema": f"https://json-schema.org/draft/{draft}/schema",
+        "$id": "https://example.com/root",
+        **root,
+        "anyOf": [{"$ref": "list"}, {"type": "null"}],
+    }
+
+
+@pytest.mark.parametrize("draft", ["2020-12", "2019-09"])
+def test_a_reference_that_leads_to_the_outermost_anchor_follows_its_change(draft: str) -> None:
+    report = compare_json_schema(listed("string", draft), listed("integer", draft))
+    assert report.breaking or not all(change.decided for change in report.changes)
+    assert not compare_json_schema(listed("string", draft), listed("string", draft)).changes

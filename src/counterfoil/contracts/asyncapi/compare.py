@@ -86,7 +86,7 @@ class AsyncApiComparison:
     def _security(self, old: Node, new: Node, where: str) -> None:
         if old.get("security") != new.get("security"):
             before, after = _requirements(self.old, old), _requirements(self.new, new)
-            security.requirements(self.findings, before, after, f"{where}/security")
+            security.requirements(self.findings, (self.old, self.new), before, after, f"{where}/security")
 
     def _channels(self, before: Description, after: Description) -> dict[str, str]:
         """Report changes of channels. Return the names of channels of both sides, old to new."""

@@ -81,8 +81,8 @@ class SchemaDocument:
         self._ids: dict[str, Any] = {}
         self._bases: dict[int, str] = {}
         self._adopted: list[Any] = []
-        self.dynamic: dict[str, list[Any]] = {}
-        """Schemas of each `$dynamicAnchor`."""
+        self.dynamic: dict[str, list[str]] = {}
+        """References to the schemas of each `$dynamicAnchor`; under the empty name, to those of `$recursiveAnchor`."""
         self.base = ""
         if dialect != "openapi-3.0":
             id_ = self._id(root)
@@ -116,7 +116,9 @@ class SchemaDocument:
                 if isinstance(name, str):
                     self._ids.setdefault(f"{base}#{name}", schema)
                     if anchor == "$dynamicAnchor":
-                        self.dynamic.setdefault(name, []).append(schema)
+                        self.dynamic.setdefault(name, []).append(f"{base}#{name}")
+            if schema.get("$recursiveAnchor") is True:
+                self.dynamic.setdefault("", []).append(f"{base}#")
             if base != self.base.rstrip("#"):
                 self._bases[id(schema)] = base
             for key, part in schema.items():
@@ -132,6 +134,12 @@ class SchemaDocument:
             self._bases[id(part)] = base
             self._adopted.append(part)
         return part
+
+    def dynamic_targets(self, keyword: str, ref: str) -> list[str]:
+        """Return the references to all schemas that a `$dynamicRef` or a `$recursiveRef` may lead to."""
+        if keyword == "$recursiveRef":
+            return self.dynamic.get("", [])
+        return self.dynamic.get(ref.rpartition("#")[2], []) if keyword == "$dynamicRef" else []
 
     def absolute(self, ref: str, schema: Any) -> str:
         """Return the reference as the root of the document would write it."""

@@ -94,6 +94,8 @@ class Nodes:
                     if name in {"$ref", "$dynamicRef", "$recursiveRef"} and isinstance(part, str):
                         part = document.absolute(part, value)
                         refs.add(part)
+                        for other in self.documents[:2]:
+                            refs.update(other.dynamic_targets(name, part))
                     inner = "data" if name in _VALUES else "map" if name in MAPS else "schema"
                     if isinstance(part, list) and name in _SETS | _BRANCHES:
                         inner = "set" if name in _SETS else "branches"

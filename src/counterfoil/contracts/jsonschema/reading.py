@@ -62,7 +62,7 @@ class FormulaReader:
 
     def _reference(self, document: SchemaDocument, schema: Any, name: str, lit: _Literals) -> Formula:
         ref = document.absolute(str(schema[name]), schema)
-        if name == "$dynamicRef" and len(document.dynamic.get(ref.rpartition("#")[2], [])) > 1:
+        if len(document.dynamic_targets(name, ref)) > 1:
             return ("opaque", name, ref, id(document))
         target = document.resolve(ref)
         if target is None:

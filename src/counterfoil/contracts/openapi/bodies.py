@@ -178,7 +178,25 @@ def _media_type(context: ComparisonContext, old: Any, new: Any, where: str, name
     fields = context.fields_sent if side == "request" else context.fields_read
     place = SchemaPlace(where=f"{where}/schema", side=side, form=form, fields=fields)
     context.schemas.compare(old.get("schema", True), new.get("schema", True), place)
-    before, after = as_map(old.get("encoding")), as_map(new.get("encoding"))
-    if any(before[name] != after[name] for name in before if name in after):
+    before, after = _encodings(old), _encodings(new)
+    if before != after:
+        views = context.schemas.view_pair(old.get("schema", True), new.get("schema", True))
         # Encodings of added and removed fields are not compared: the field itself is reported.
-        context.add(f"{side}-encoding-changed", where, "the encoding of a part of the body changed")
+        names = (set(views[0].properties) & set(views[1].properties)) | (set(before) & set(after))
+        if any(before.get(name, {}) != after.get(name, {}) for name in names):
+            context.add(f"{side}-encoding-changed", where, "the encoding of a part of the body changed")
+
+
+def _encodings(media_type: Node) -> dict[str, Node]:
+    """Return the encodings of fields, without what holds by default."""
+    encodings = {}
+    for field, raw in as_map(media_type.get("encoding")).items():
+        node = as_map(raw)
+        default = {
+            "style": "form",
+            "explode": node.get("style", "form") == "form",
+            "allowReserved": False,
+            "headers": {},
+        }
+        encodings[str(field)] = {key: value for key, value in node.items() if default.get(key) != value}
+    return encodings

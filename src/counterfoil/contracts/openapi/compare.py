@@ -33,7 +33,7 @@ class OpenApiComparison:
             paths.webhooks(self.context)
             security.schemes(self.findings, self.old, self.new)
             before, after = self.old.root.get("security"), self.new.root.get("security")
-            security.requirements(self.findings, before, after, "/security")
+            security.requirements(self.findings, (self.old, self.new), before, after, "/security")
             self._servers()
             self._components()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from counterfoil.contracts.json_parts import as_list
+from counterfoil.contracts.jsonschema.values import pattern_matches
 from counterfoil.contracts.openapi import proof, variants
 from counterfoil.contracts.openapi.lifecycle import STABILITY
 from counterfoil.contracts.openapi.sample import number, sample_of, text
@@ -21,6 +22,7 @@ _WIDER_FORMATS = {
     "int8": {"int16", "int32", "int64", "float", "double"}, "int16": {"int32", "int64", "float", "double"},
     "int32": {"int64", "double"}, "float": {"double"},
 }  # fmt: skip
+_BYTES = {"byte": ("contentEncoding", "base64"), "binary": ("contentMediaType", "application/octet-stream")}
 _DISPLAY_FORMATS = frozenset(("password", ""))
 """Formats that describe the display of a value and do not constrain it."""
 
@@ -44,9 +46,11 @@ def compare(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -
         _multiples(schemas, old, new, place)
     if share(old, new, "string"):
         _patterns(schemas, old, new, place)
-        _content(schemas, old, new, place)
-    if share(old, new, "string", "integer", "number"):
-        _format(schemas, old, new, place)
+    if not _same_bytes(old, new):
+        if share(old, new, "string"):
+            _content(schemas, old, new, place)
+        if share(old, new, "string", "integer", "number"):
+            _format(schemas, old, new, place)
     _sizes(schemas, old, new, place)
     _conditions(schemas, old, new, place)
     variants.discriminator(schemas, old, new, place)
@@ -126,10 +130,14 @@ def _enum(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> 
     if old.enum is None and new.enum is None:
         return
     if old.enum is None:
+        if proof.texts_listed(old, new.enum or []):
+            return
         values = ", ".join(str(value) for value in (new.enum or ())[:5])
         schemas.report(place, "became-enum", f"only {values} are allowed now", _outside(old, new, schemas))
         return
     if new.enum is None:
+        if proof.texts_listed(new, old.enum):
+            return
         if new.extensible is not None and all(has(new.extensible, value) for value in old.enum):
             schemas.report(place, "enum-became-extensible", "the list of values may grow now")
         elif missing(new, old, place.form):
@@ -171,9 +179,11 @@ def _outside(wide: View, narrow: View, schemas: SchemaComparer) -> Any:
 
 def _within(value: Any, view: View) -> bool:
     """Return true if a single value meets the bounds of a view; false if that is not simple to decide."""
-    if any(key in view.carried for key in ("not", "if", "contentSchema", "contentEncoding")) or view.patterns:
+    if any(key in view.carried for key in ("not", "if", "contentSchema", "contentEncoding")):
         return False
     if isinstance(value, str):
+        if not all(pattern_matches(pattern, value) for pattern in view.patterns):
+            return False
         size = len(value)
         formatted = view.carried.get("format", "") not in _DISPLAY_FORMATS
         return not formatted and view.sizes.get("minLength", 0) <= size <= view.sizes.get("maxLength", size)
@@ -308,6 +318,18 @@ def _text_beyond(keyword: str, old: View, new: View, narrower: bool) -> Any:
     if keyword == "maxLength":
         return text(view, view.sizes.get(keyword, other.sizes.get(keyword, 0) + 1))
     return ABSENT
+
+
+def _same_bytes(old: View, new: View) -> bool:
+    """Return true if one view has a format of OpenAPI 3.0 for bytes, and the other the keyword of 3.1 for it."""
+    pairs = ((old, new), (new, old))
+    return any(
+        view.carried.get("format") == name
+        and other.carried.get(keyword) == value
+        and "format" not in other.carried
+        for name, (keyword, value) in _BYTES.items()
+        for view, other in pairs
+    )
 
 
 def _content(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from counterfoil.contracts.json_parts import Node, as_list, escape
+from counterfoil.contracts.json_parts import Node, as_list, as_map, escape
 from counterfoil.contracts.openapi.bodies import media_types
 from counterfoil.contracts.openapi.context import ComparisonContext
 from counterfoil.contracts.openapi.reads import EVERYTHING
@@ -120,15 +120,21 @@ def defaults(context: ComparisonContext, old: Parameters, new: Parameters, where
 
 
 def _default(context: ComparisonContext, old: Node, new: Node, where: str, *, flipped: bool) -> None:
-    if flipped or old.get("required") is True or "schema" not in old or "schema" not in new:
+    if flipped or old.get("required") is True:
         return  # a required parameter never uses its default
     absent = msgspec.UNSET
-    views = context.schemas.view_pair(old["schema"], new["schema"])
+    views = context.schemas.view_pair(_schema(old), _schema(new))
     before, after = (view.carried.get("default", absent) for view in views)
     if before != after:
         texts = ["none" if value is absent else repr(value) for value in (before, after)]
         message = f"default of {_name(new)}: {texts[0]} became {texts[1]}"
         context.add("parameter-default-changed", where, message)
+
+
+def _schema(node: Node) -> Any:
+    """Return the schema of a parameter: its own, or that of its one media type."""
+    contents = list(as_map(node.get("content")).values())
+    return node.get("schema", as_map(contents[0]).get("schema", True) if contents else True)
 
 
 def _style(context: ComparisonContext, old: Node, new: Node, where: str) -> None:

@@ -144,7 +144,8 @@ def operation(
     if not flipped and ("security" in before or "security" in after):
         old_security = before.get("security", context.old.root.get("security"))
         new_security = after.get("security", context.new.root.get("security"))
-        security.requirements(context.findings, old_security, new_security, f"{where} /security")
+        documents = context.old, context.new
+        security.requirements(context.findings, documents, old_security, new_security, f"{where} /security")
     _callbacks(context, before.get("callbacks"), after.get("callbacks"), where, flipped=flipped)
 
 

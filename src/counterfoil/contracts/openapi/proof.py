@@ -73,6 +73,20 @@ def texts_included(narrow: View, wide: View) -> Inclusion:
         return Inclusion(verdict="unknown", why="no validator can read a pattern")
 
 
+def texts_listed(view: View, values: list[Any]) -> bool:
+    """Return true if a list of values has every text that the patterns of a view allow."""
+    if not view.patterns or not view.only("string") or view.unions:
+        return False
+    patterns = [{"pattern": pattern} for pattern in sorted(view.patterns)]
+    try:
+        return (
+            included({"type": "string", "allOf": patterns}, {"enum": values}, dialect="2020-12").verdict
+            == "yes"
+        )
+    except (ValueError, TypeError, RecursionError):
+        return False  # no validator can read a pattern
+
+
 def overlap(
     narrow: tuple[Any, ApiDescription], wide: tuple[Any, ApiDescription], view: View
 ) -> Inclusion | None:

@@ -248,6 +248,9 @@ class SchemaComparer:
             whole = (fields_break or unmatched == "some") and unmatched != "named" and trial.findings.breaking
             if not whole or variants.is_covered(self, old, new, place) is not True:
                 self.findings.merge(trial.findings)
+            else:
+                # Equal alternatives may have other names, which identify them.
+                variants.discriminator(self, old, new, place)
         else:
             variants.compare_rearranged(trial, old, new, place)
             self.findings.merge(trial.findings)

@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from counterfoil.contracts.json_parts import Node, as_list, as_map, escape
-from counterfoil.contracts.openapi.document import ApiDescription
+from counterfoil.contracts.openapi.document import METHODS, ApiDescription
 from counterfoil.contracts.openapi.findings import Findings
 
 _SCHEME_KEYS = ("type", "in", "name", "scheme", "bearerFormat", "openIdConnectUrl")
 _URL_KEYS = ("authorizationUrl", "tokenUrl", "refreshUrl")
 
 
-def requirements(findings: Findings, old: Any, new: Any, where: str) -> None:
+def requirements(
+    findings: Findings, documents: tuple[ApiDescription, ApiDescription], old: Any, new: Any, where: str
+) -> None:
     """Report which combinations of credentials are accepted no longer or newly.
 
-    None and an empty list require no credential.
+    None and an empty list require no credential. A scheme under another name is the same scheme.
     """
     if old == new:
         return
-    before, after = _combinations(old), _combinations(new)
+    before, after = _combinations(old, _new_names(*documents)), _combinations(new, {})
     for combination in before:
         if not any(_is_weaker(other, combination) for other in after):
             text = _text(combination)
@@ -30,13 +32,55 @@ def requirements(findings: Findings, old: Any, new: Any, where: str) -> None:
             findings.add("security-widened", where, f"{text} is accepted now", detail=text)
 
 
-def _combinations(requirements: Any) -> list[dict[str, frozenset[str]]]:
+def _combinations(requirements: Any, new_names: dict[str, str]) -> list[dict[str, frozenset[str]]]:
     combinations = [
-        {str(name): frozenset(map(str, as_list(scopes))) for name, scopes in requirement.items()}
+        {
+            new_names.get(str(name), str(name)): frozenset(map(str, as_list(scopes)))
+            for name, scopes in requirement.items()
+        }
         for requirement in as_list(requirements)
         if isinstance(requirement, dict)
     ]
     return combinations or [{}]
+
+
+def _new_names(before: ApiDescription, after: ApiDescription) -> dict[str, str]:
+    """Return the new name of each scheme whose name is gone, if one new scheme has its content."""
+    old, new = _schemes(before), _schemes(after)
+    added = {name: node for name, node in new.items() if name not in old}
+    same = {
+        name: [other for other, candidate in added.items() if candidate == node]
+        for name, node in old.items()
+        if name not in new
+    }
+    return {name: others[0] for name, others in same.items() if len(others) == 1}
+
+
+def _schemes(document: ApiDescription) -> dict[str, Node]:
+    """Return the security schemes by name, without texts for people. HTTP ignores case in the lowered names."""
+    schemes = {}
+    for name, raw in document.section("components", "securitySchemes").items():
+        node = {key: value for key, value in document.follow(raw).items() if key != "description"}
+        lowered = "name" if node.get("in") == "header" else "scheme"
+        if isinstance(node.get(lowered), str):
+            node[lowered] = node[lowered].lower()
+        schemes[str(name)] = node
+    return schemes
+
+
+def _used(document: ApiDescription) -> set[str]:
+    """Return the names of the schemes that the description asks for somewhere; all of them if it asks for none."""
+    stated = [document.root.get("security")]
+    for item in (document.follow(node) for node in document.section("paths").values()):
+        stated += [as_map(item.get(method)).get("security") for method in METHODS]
+    names = {
+        str(name)
+        for requirements in stated
+        for requirement in as_list(requirements)
+        if isinstance(requirement, dict)
+        for name in requirement
+    }
+    return names or set(map(str, document.section("components", "securitySchemes")))
 
 
 def _is_weaker(first: dict[str, frozenset[str]], second: dict[str, frozenset[str]]) -> bool:
@@ -50,17 +94,16 @@ def _text(combination: dict[str, frozenset[str]]) -> str:
 
 
 def schemes(findings: Findings, before: ApiDescription, after: ApiDescription) -> None:
-    """Report changes of the security schemes."""
-    old = before.section("components", "securitySchemes")
-    new = after.section("components", "securitySchemes")
-    for name in sorted({*map(str, old), *map(str, new)}):
+    """Report changes of the security schemes. Nothing depends on the content of one that no operation asks for."""
+    old, new, used = _schemes(before), _schemes(after), _used(before)
+    for name in sorted({*old, *new}):
         where = f"/components/securitySchemes/{escape(name)}"
         if name not in new:
             findings.add("security-scheme-removed", where, f"security scheme {name} was removed")
         elif name not in old:
             findings.add("security-scheme-added", where, f"security scheme {name} was added")
-        elif old[name] != new[name]:
-            _scheme(findings, before.follow(old[name]), after.follow(new[name]), where)
+        elif name in used:
+            _scheme(findings, old[name], new[name], where)
 
 
 def _scheme(findings: Findings, old: Node, new: Node, where: str) -> None:

@@ -199,7 +199,7 @@ def compare_rearranged(schemas: SchemaComparer, old: View, new: View, place: Sch
 def discriminator(schemas: SchemaComparer, old: View, new: View, place: SchemaPlace) -> None:
     """Report changes of the discriminator of alternatives."""
     before, after = old.carried.get("discriminator"), new.carried.get("discriminator")
-    if before == after:
+    if before is None and after is None:
         return
     report = schemas.report
     if not isinstance(before, dict):

@@ -109,6 +109,8 @@ def _read(
         _read(view, target, document, borrowed, depth + 1)
         if document.ignores_siblings:
             return
+        if "default" in schema:
+            view.carried["default"] = schema["default"]
         if all(key == "$ref" or key in _ANNOTATIONS or key.startswith("x-") for key in schema):
             return
     _types(view, schema)
@@ -135,6 +137,8 @@ def _carry(view: View, key: str, value: Any) -> None:
         view.carried[key] = value
     elif key in ("items", "contains", "propertyNames", "not", "if"):
         view.carried[key] = {"anyOf" if key == "not" else "allOf": [current, value]}
+    elif key == "default":
+        return  # the outermost one counts
     elif key == "uniqueItems":
         view.carried[key] = current is True or value is True
     elif key == "format":

@@ -8,6 +8,9 @@ from counterfoil.store.port.refusals import REFUSAL_LEAVES, REFUSAL_WINDOW, Reco
 
 
 def refuse(db: Tables, attempt: RefusedAttempt) -> bool:
+    if not attempt.person:
+        db.leaf(attempt.kind, attempt.subject, attempt.at, attempt.actor, attempt.body(1), run=attempt.run)
+        return True
     key = (attempt.person, attempt.action)
     since, recent, total = db.refusals.get(key, (attempt.at, 0, 0))
     if since <= attempt.at - REFUSAL_WINDOW:
@@ -15,8 +18,8 @@ def refuse(db: Tables, attempt: RefusedAttempt) -> bool:
     db.put(db.refusals, key, (since, recent + 1, total + 1))
     if recent >= REFUSAL_LEAVES:
         return False
-    actor, body = f"person:{attempt.person}", attempt.body(total + 1)
-    db.leaf(attempt.kind, attempt.subject, attempt.at, actor, body, run=attempt.run)
+    body = attempt.body(total + 1)
+    db.leaf(attempt.kind, attempt.subject, attempt.at, attempt.actor, body, run=attempt.run)
     return True
 
 

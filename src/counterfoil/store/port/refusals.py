@@ -1,4 +1,7 @@
-"""Refused attempts of persons. Each leaves a leaf, within a limit for each person and action: refusals fill no disk."""
+"""Refused attempts. Each leaves a leaf, within a limit for each person and action: refusals fill no disk.
+
+For senders that are no known person the caller keeps the limit: a table of their addresses could itself fill the disk.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,12 @@ REFUSAL_LEAVES: Final = 5
 
 
 class RefusedAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt of a person that changed nothing."""
+    """An attempt that changed nothing."""
 
     kind: Literal["decision.refused", "request.refused"]
     person: str
+    """Empty if no known person sent it; then `address` is where it came from."""
+    address: str = ""
     action: str
     """One of a closed set, never a text of the caller: rows are counted by it."""
     subject: str
@@ -28,6 +33,10 @@ class RefusedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None = None
     details: dict[str, Any] = {}
     """More members of the leaf's body."""
+
+    @property
+    def actor(self) -> str:
+        return f"person:{self.person}" if self.person else f"address:{self.address}"
 
     def body(self, attempts: int) -> bytes:
         """Return the body of the leaf; `attempts` counts every refusal of this action to this person so far."""

@@ -18,10 +18,10 @@ from counterfoil.application import Application
 from counterfoil.core.fault_text import fault_text
 from counterfoil.core.finding import did_you_mean
 from counterfoil.core.wire import read_json
-from counterfoil.store.port.refusals import RecordRefusal, RefusedAttempt
 from counterfoil.web.http.identity import Connection, Identity, check_same_origin, identify
 from counterfoil.web.http.permissions import Open, Requirement
 from counterfoil.web.http.problems import Problem
+from counterfoil.web.http.refusals import changes_something, record
 
 JSON = "application/json"
 REQUIRES = "requires"
@@ -29,10 +29,6 @@ BODY = "body"
 NOTE = "note"
 """Query parameter of every page: the key of the message after an action."""
 ALSO = "also"
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods that change nothing."""
-MAX_PATH_CHARS = 200
-"""Longest path in the leaf of a refused request."""
 WebRequest = Request[Any, Any, Any]
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -87,7 +83,8 @@ async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
         )
     connection.scope["user"] = identity
     if requirement is not Open.SIGNED_IN and requirement not in identity.may:
-        await _record_refusal(connection, identity.person.id, requirement)
+        if changes_something(connection):
+            await record(connection, "permission", permission=str(requirement))
         roles = ", ".join(identity.person.roles) or "none"
         raise Problem(
             403,
@@ -95,25 +92,6 @@ async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
             "The role files in the governance folder list the permissions of each role.",
         )
     check_query(connection, handler)
-
-
-async def _record_refusal(connection: Connection, person: str, requirement: object) -> None:
-    """Record a refused request that would have changed something. `path` is the one that the caller wrote."""
-    scope: Mapping[str, object] = connection.scope
-    if scope["method"] in SAFE_METHODS:
-        return
-    app = application(connection)
-    route = f"{scope['method']} {scope['path_template']}"
-    attempt = RefusedAttempt(
-        kind="request.refused",
-        person=person,
-        action=route,
-        subject=route,
-        verdict="permission",
-        at=await app.now(),
-        details={"permission": str(requirement), "path": connection.url.path[:MAX_PATH_CHARS]},
-    )
-    await app.store.apply(RecordRefusal(attempt=attempt))
 
 
 def check_query(connection: Connection, handler: BaseRouteHandler) -> None:

@@ -18,6 +18,7 @@ from counterfoil.web.http.identity import Passwords
 from counterfoil.web.http.limits import Asgi, RequestLimits
 from counterfoil.web.http.problems import problem_response
 from counterfoil.web.http.proxies import ProxyHeaders, PublicAddress
+from counterfoil.web.http.refusals import StrangerLimit, record_error
 from counterfoil.web.http.request import WebRequest, guard
 from counterfoil.web.pages import approvals, cases, catalog, foils, matches, overview, runs, sign_in, zones
 from counterfoil.web.pages.rendering import PageTemplates, error_page, is_page
@@ -46,8 +47,14 @@ def routes(app: Application, passwords: Passwords | None = None) -> Litestar:
         route_handlers=[*description.API_ROUTES, *description.ROUTES, assets.serve, *PAGE_ROUTES],
         guards=[guard],
         exception_handlers={Exception: _error_response},
+        after_exception=[record_error],
         state=State(
-            {"counterfoil": app, "passwords": passwords or Passwords(), "templates": PageTemplates()}
+            {
+                "counterfoil": app,
+                "passwords": passwords or Passwords(),
+                "templates": PageTemplates(),
+                "strangers": StrangerLimit(),
+            }
         ),
         openapi_config=None,
         request_max_body_size=None,

@@ -11,6 +11,7 @@ from litestar.response import Response
 from counterfoil.web.http.identity import Identity, check_same_origin, read_form
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
+from counterfoil.web.http.refusals import FORGERIES, record
 from counterfoil.web.http.request import WebRequest, caller
 from counterfoil.web.pages.rendering import render_page
 
@@ -54,6 +55,8 @@ async def answer_form(
     except Problem as problem:
         if problem.status not in _SHOWN_AGAIN or problem.kind == "origin" or reads not in caller(request).may:
             raise
+        if problem.kind in FORGERIES:
+            await record(request, problem.kind)
         return await show(FormEntry(id_, form, problem.detail, problem.field, problem.status))
 
 

@@ -12,6 +12,7 @@ from litestar.response import Response
 from counterfoil.web.http.identity import COOKIE, SESSION, Passwords, check_same_origin, read_form
 from counterfoil.web.http.permissions import Open
 from counterfoil.web.http.problems import Problem
+from counterfoil.web.http.refusals import record
 from counterfoil.web.http.request import WebRequest, application, requires
 from counterfoil.web.pages.forms import posted_form
 from counterfoil.web.pages.rendering import ZONE_COOKIE, redirect, render_page, safe_path
@@ -35,6 +36,7 @@ async def sign_in(request: WebRequest) -> Response[Any]:
     try:
         secret, _ = await passwords.sign_in(application(request), email, form.get("password", ""), address)
     except Problem as problem:
+        await record(request, "sign-in" if problem.status == 401 else "throttled")
         page = await render_page(
             request, "sign_in.html", problem.status, next=next_path, email=email[:200], problem=problem
         )

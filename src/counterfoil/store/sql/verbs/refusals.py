@@ -19,12 +19,15 @@ returning recent, total
 
 async def refuse(x: Tx, attempt: RefusedAttempt) -> bool:
     """Record a refusal within the transaction that refuses. Return True if it left a leaf."""
+    if not attempt.person:
+        x.leaf(attempt.kind, attempt.subject, attempt.at, attempt.actor, attempt.body(1), run=attempt.run)
+        return True
     over = micros(attempt.at - REFUSAL_WINDOW)
     ((recent, total),) = await x.rows(COUNT, attempt.person, attempt.action, micros(attempt.at), over)
     if recent > REFUSAL_LEAVES:
         return False
     body = attempt.body(total)
-    x.leaf(attempt.kind, attempt.subject, attempt.at, f"person:{attempt.person}", body, run=attempt.run)
+    x.leaf(attempt.kind, attempt.subject, attempt.at, attempt.actor, body, run=attempt.run)
     return True
 
 
