@@ -20,14 +20,6 @@ pytestmark = pytest.mark.xdist_group("web")
 TYPED = 'typed "by" <me> & you'
 
 
-@pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("company"))
-    yield process
-    errors = process.stop()
-    assert "Traceback" not in errors, errors
-
-
 class Person:
     """A signed-in browser without JavaScript."""
 
