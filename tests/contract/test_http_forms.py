@@ -188,6 +188,22 @@ def test_times_are_in_the_zone_that_the_browser_chose(fay: Person) -> None:
     assert shown_there != shown
 
 
+def test_the_zone_on_file_comes_before_that_of_the_browser(company: Process) -> None:
+    """The person's zone on file, else the cookie of the browser."""
+    leo = Person(company, "leo")
+    assert "Times are in Asia/Tokyo." in leo.http.get("/approvals").text
+    assert leo.post("/zone", zone="america/new york", back="/").status_code == 303
+    assert leo.http.cookies["counterfoil_zone"].strip('"') == "America/New_York"
+    text = leo.http.get("/zone").text
+    assert "Times are in Asia/Tokyo." in text
+    assert "people file" in text
+    assert "<select" not in text
+    assert 'name="zone"' not in text
+    assert leo.http.post("/sign-out", data={"csrf": leo.csrf()}).status_code == 303
+    assert "Times are in America/New_York." in leo.http.get("/sign-in").text
+    leo.http.close()
+
+
 @pytest.mark.parametrize(
     "zone", ["", "x", "../etc/passwd", "/etc/localtime", "UTC\u00e4", "Europe/Berlin\\..", "a" * 5000]
 )

@@ -72,3 +72,31 @@ async def test_a_name_of_two_persons_is_refused(
     with pytest.raises(Misconfigured, match="names both ann and bob"):
         await seed(store, tmp_path, entry("ann", aliases={"desk": ["U1"]}), entry("bob", **other))
     assert await store.persons() == []
+
+
+async def test_the_zone_of_a_person_is_stored_and_changed(store: SqlStore, tmp_path: Path) -> None:
+    for zone in ("Europe/Berlin", "Asia/Kolkata", ""):
+        await seed(store, tmp_path, entry("ann", **({"zone": zone} if zone else {})))
+        ann = await store.person("ann")
+        assert ann is not None
+        assert ann.zone == zone
+
+
+@pytest.mark.parametrize(
+    ("zone", "fix"),
+    [
+        ("Europe/Berln", "did you mean `Europe/Berlin`?"),
+        ("europe/berlin", "did you mean `Europe/Berlin`?"),
+        ("America/New York", "did you mean `America/New_York`?"),
+        ("MEZ", "give the name of a region and a city"),
+        ("../etc/passwd", "give the name of a region and a city"),
+    ],
+)
+async def test_an_unknown_zone_is_refused_with_the_one_that_is_meant(
+    store: SqlStore, tmp_path: Path, zone: str, fix: str
+) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        await seed(store, tmp_path, entry("ann", zone=zone))
+    assert f"there is no time zone {zone!r}; {fix}" in str(refused.value)
+    assert str(refused.value).endswith("It is the `zone` of ann.")
+    assert await store.persons() == []
