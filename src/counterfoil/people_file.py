@@ -18,8 +18,10 @@ from typing import Any
 import msgspec
 
 from counterfoil.core.errors import Misconfigured
+from counterfoil.core.finding import did_you_mean
 from counterfoil.core.people import Person, ambiguous_names
 from counterfoil.core.private_file import write_private
+from counterfoil.core.zones import zone_named, zone_names
 
 NAME = "people.json"
 
@@ -37,6 +39,8 @@ class PeopleFileEntry(msgspec.Struct, forbid_unknown_fields=True):
     active: bool = True
     aliases: dict[str, list[str]] = {}
     """Further names of the person, by the system that uses them: logins, numbers, e-mail addresses."""
+    zone: str = ""
+    """Time zone of the person's pages, such as `Europe/Berlin`. Empty: each browser has its own."""
 
     def person(self) -> Person:
         return Person(
@@ -47,6 +51,7 @@ class PeopleFileEntry(msgspec.Struct, forbid_unknown_fields=True):
             secret=self.secret,
             active=self.active,
             aliases={system: tuple(names) for system, names in self.aliases.items()},
+            zone=self.zone,
         )
 
 
@@ -64,7 +69,7 @@ def people_path(folder: Path, home: Path) -> Path:
 def read_people(path: Path) -> list[PeopleFileEntry]:
     """Return the entries of a people file; none if it does not exist.
 
-    Raises Misconfigured if it is not valid, or if a name stands for two persons.
+    Raises Misconfigured if it is not valid, if it names an unknown time zone, or if a name stands for two persons.
     """
     return _entries(path, _content(path))
 
@@ -89,10 +94,24 @@ def _entries(path: Path, content: bytes) -> list[PeopleFileEntry]:
         if twice:
             value = f" {twice[0]!r}" if field == "id" else ""
             raise Misconfigured(f"{path} has two persons with the same {field}{value}.")
+    for entry in entries:
+        if entry.zone and (fault := zone_fault(entry.zone)):
+            raise Misconfigured(f"{path}: {fault} It is the `zone` of {entry.id}.")
     ambiguous = ambiguous_names(entry.person() for entry in entries)
     if ambiguous:
         raise Misconfigured(f"{path} has a name for two persons: {'; '.join(ambiguous)}.")
     return entries
+
+
+def zone_fault(zone: str) -> str:
+    """Return why a text is no time zone, with the one that is meant; empty if it is one."""
+    if zone in zone_names():
+        return ""
+    near = f"did you mean `{zone_named(zone)}`?" if zone_named(zone) else ""
+    fix = near or did_you_mean(
+        zone, zone_names(), "give the name of a region and a city, such as `Europe/Berlin`."
+    )
+    return f"there is no time zone {zone[:100]!r}; {fix}"
 
 
 @contextlib.contextmanager

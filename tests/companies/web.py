@@ -55,6 +55,8 @@ PEOPLE = {
     "ada": ("Ada Admin", ["administrator"]),
     "nil": ("Nil Norole", []),
 }
+ZONES = {"leo": "Asia/Tokyo"}
+"""Zones in the people file."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -223,7 +225,14 @@ async def people(store: SqlStore, passwords: Passwords) -> dict[str, str]:
     secret = passwords.hash(PASSWORD)
     tokens = {}
     for id_, (name, roles) in PEOPLE.items():
-        person = Person(id=id_, name=name, email=f"{id_}@acme.example", roles=tuple(roles), secret=secret)
+        person = Person(
+            id=id_,
+            name=name,
+            email=f"{id_}@acme.example",
+            roles=tuple(roles),
+            secret=secret,
+            zone=ZONES.get(id_, ""),
+        )
         await store.apply(PutPerson(person=person, at=now, actor="test"))
         tokens[id_], token = new_token(id_, now + timedelta(days=1))
         await store.apply(PutToken(token=token, at=now))

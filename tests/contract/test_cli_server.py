@@ -7,7 +7,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,6 @@ from tests.companies.web import SECRET, Process
 from tests.companies.web_rows import approval_of, run_of
 
 pytestmark = pytest.mark.xdist_group("web")
-
-
-@pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("company"))
-    yield process
-    errors = process.stop()
-    assert "Traceback" not in errors, errors
 
 
 class Terminal:

@@ -21,14 +21,6 @@ from tests.companies.web_rows import approval_of, run_of
 pytestmark = pytest.mark.xdist_group("web")
 
 
-@pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("company"))
-    yield process
-    errors = process.stop()
-    assert "Traceback" not in errors, errors
-
-
 @pytest.fixture
 def http(company: Process) -> Iterator[httpx2.Client]:
     with httpx2.Client(base_url=company.url, trust_env=False, timeout=20) as client:

@@ -20,14 +20,6 @@ pytestmark = pytest.mark.xdist_group("web")
 TYPED = 'typed "by" <me> & you'
 
 
-@pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("company"))
-    yield process
-    errors = process.stop()
-    assert "Traceback" not in errors, errors
-
-
 class Person:
     """A signed-in browser without JavaScript."""
 
@@ -194,6 +186,22 @@ def test_times_are_in_the_zone_that_the_browser_chose(fay: Person) -> None:
     here = datetime.fromisoformat(moment).astimezone(ZoneInfo("Asia/Kolkata"))
     assert shown_there.endswith(f"{here.day} {here:%b, %H:%M}")
     assert shown_there != shown
+
+
+def test_the_zone_on_file_comes_before_that_of_the_browser(company: Process) -> None:
+    """The person's zone on file, else the cookie of the browser."""
+    leo = Person(company, "leo")
+    assert "Times are in Asia/Tokyo." in leo.http.get("/approvals").text
+    assert leo.post("/zone", zone="america/new york", back="/").status_code == 303
+    assert leo.http.cookies["counterfoil_zone"].strip('"') == "America/New_York"
+    text = leo.http.get("/zone").text
+    assert "Times are in Asia/Tokyo." in text
+    assert "people file" in text
+    assert "<select" not in text
+    assert 'name="zone"' not in text
+    assert leo.http.post("/sign-out", data={"csrf": leo.csrf()}).status_code == 303
+    assert "Times are in America/New_York." in leo.http.get("/sign-in").text
+    leo.http.close()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import json
 import socket
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import httpx2
 import pytest
@@ -20,14 +20,6 @@ from tests.patience import PATIENCE_SECONDS
 pytestmark = pytest.mark.xdist_group("web")
 MIB = 1024 * 1024
 STRUCTURED = "application/cloudevents+json"
-
-
-@pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("company"))
-    yield process
-    errors = process.stop()
-    assert "Traceback" not in errors, errors
 
 
 class Raw:

@@ -20,14 +20,6 @@ from tests.companies.web_matches import RULE, foil_of, item_of
 pytestmark = pytest.mark.xdist_group("web")
 
 
-@pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("company"))
-    yield process
-    errors = process.stop()
-    assert "Traceback" not in errors, errors
-
-
 class Caller:
     """HTTP calls of the company's persons."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from counterfoil.core.approval import Approval
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Choice
 from counterfoil.core.cases import open_case
+from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.store.port.intake import Admit, Receive
@@ -30,12 +32,17 @@ pytestmark = pytest.mark.xdist_group("web")
 KEY = "cred_7"
 RUN = ids.run_id("support-credit-to-erp", KEY, 0)
 APPROVAL = ids.derive("appr", RUN, "approval")
+LONG = ids.canonical_id("credit", "billing", "", "cn_8")
+"""A credit whose id is as long as a real one."""
+FOIL, ITEM = ids.derive("foil", "names"), ids.derive("obs", "names")
 HEADS = {
     ("customer", "cust_9"): {"name": "Initech Software"},
     ("invoice", "invo_9"): {"number": "INV-2026-0042", "customer_id": "cust_9"},
     ("ticket", "tick_9"): {"title": "Search was down"},
     ("credit", KEY): {"number": "CN-77", "invoice_id": "invo_9"},
+    ("credit", LONG): {"number": "CN-78", "invoice_id": "invo_9"},
 }
+RAW = "unknown_account: HTTPError('POST /credit_memo', {'code': 4890})"
 REQUEST = {
     "credit_id": KEY, "customer_id": "cust_9", "invoice_id": "invo_9", "ticket_id": "tick_9",
     "ticket": "T-4711", "reason": "Outage of 12 May", "amount": Money(25_000, "USD"), "requested_by": "ava",
@@ -92,12 +99,45 @@ async def _fill(store: SqlStore) -> None:
     )
     assert admitted.applied
     await _turn(store, at)
+    await _match(store, at)
     case = open_case(
-        "refused", id="case_names", message="The ERP refused the posting: account 4890 does not exist",
+        "refused", id="case_names", message=f"erp.credit_memo.post: refused: {RAW}",
         owners=("finance-operations",), at=at, run=RUN, exposure=(Money(25_000, "USD"),), count=3,
         choices=(Choice.RETRY, Choice.CONTINUE),
     )  # fmt: skip
-    await store.apply(OpenCases(cases=(case,), at=at, actor="t"))
+    other = open_case(
+        "signal", id="case_text", message=f"The credit {LONG} of 27062.50 USD interrupted the Run", owners=("controller",),
+        at=at, names={},
+    )  # fmt: skip
+    item = open_case(
+        "unmatched", id="case_item", message="erp shows CN-2026-9", owners=("controller",), at=at, observation=ITEM,
+        names={"object": LONG, "system": "erp"},
+    )  # fmt: skip
+    await store.apply(OpenCases(cases=(case, other, item), at=at, actor="t"))
+
+
+async def _match(store: SqlStore, at: datetime) -> None:
+    """Write a counterfoil over a credit, and an item of the ERP whose event names the customer."""
+    receipt = Receipt(
+        system="erp", ext_id="match", type="t", identity="b", sha256="b", door="webhook", headers={}, body=b"{}",
+        received_at=at,
+    )  # fmt: skip
+    clash = case_of("case_m", "clash", "controller", at)
+    received = await store.apply(Receive(receipts=(receipt,), clashes=(clash,), at=at, actor="t"))
+    number = received.numbers[0]
+    shown = _event("erp.credit_posted.v1", "credit", "erp/9", {"customer_id": "cust_9"}, number, at)
+    foil = Foil(
+        id=FOIL, rule="credit-in-erp", key=LONG, document=LONG, object="credit", left="billing", right="erp",
+        legs={"gross": Money(2_706_250, "USD")}, due=at.replace(year=at.year + 1), created_at=at, known_from=at, cause=shown.id,
+    )  # fmt: skip
+    item = Observation(
+        id=ITEM, rule="credit-in-erp", key="erp/9", document="CN-2026-9", version=1, system="erp",
+        legs={"gross": Money(1_234_500, "USD")}, event=shown.id, owner="controller", since=at, at=at,
+    )  # fmt: skip
+    todo = ("receipt", str(number))
+    await store.apply(
+        Admit(todo=todo, events=(shown,), foils=(foil,), observations=(item,), at=at, actor="t")
+    )
 
 
 async def _turn(store: SqlStore, at: datetime) -> None:
@@ -154,7 +194,8 @@ async def test_names_come_before_ids_everywhere(tmp_path: Path) -> None:
             ]  # fmt: skip
             assert approval["tier"] == "over 100 USD up to 1,000 USD"
             pages = {path: (await http.get(path, headers={"accept": "text/html"})).text for path in (
-                "/runs", f"/runs/{RUN}", "/cases/case_names", f"/approvals/{APPROVAL}",
+                "/runs", f"/runs/{RUN}", "/cases/case_names", "/cases/case_text", "/cases/case_item", "/cases", "/foils",
+                f"/foils/{FOIL}", "/unmatched", "/", f"/approvals/{APPROVAL}",
             )}  # fmt: skip
         assert _in_order(pages["/runs"], "Initech Software", "CN-77", KEY)
         assert "<h1>CN-77, Initech Software</h1>" in pages[f"/runs/{RUN}"]
@@ -165,11 +206,51 @@ async def test_names_come_before_ids_everywhere(tmp_path: Path) -> None:
             card, "Initech Software: service credit", "250.00", "INV-2026-0042", "T-4711", "Outage of 12 May"
         )
         assert "over 100 USD up to 1,000 USD" in card
+        _check_matches(pages)
+        _check_cases(pages)
         table = next(line for line in (await _table(company, "runs")).splitlines() if "Initech" in line)
         assert _in_order(table, "CN-77", "Initech Software", KEY)
         table = next(line for line in (await _table(company, "cases")).splitlines() if "Initech" in line)
         assert _in_order(table, "CN-77", "Initech Software", "250.00 USD", "3", "case_names")
+        assert "ERP refused to post the credit memo" in table
+        assert "unknown_account" not in table
+        table = next(line for line in (await _table(company, "foils")).splitlines() if "CN-78" in line)
+        assert _in_order(table, "CN-78", "Initech Software", "27,062.50 USD", "credit-in-erp", FOIL[:20])
+        table = next(
+            line for line in (await _table(company, "unmatched")).splitlines() if "CN-2026-9" in line
+        )
+        assert _in_order(table, "CN-2026-9", "Initech Software", "12,345.00 USD", "erp", ITEM[:20])
         table = await _table(company, "approvals")
         assert _in_order(
             table, "Initech Software, CN-77, INV-2026-0042", "250.00 USD", "over 100 USD", APPROVAL[:20]
         )
+
+
+def _check_matches(pages: dict[str, str]) -> None:
+    """Counterfoils and unmatched items show customer, number and amount before any id."""
+    row = next(row for row in pages["/foils"].split("<tr>") if "CN-78" in row)
+    visible = re.sub(r"<a [^>]*>", "", row)
+    assert _in_order(visible, "Initech Software", "CN-78", "27,062.50", LONG)
+    assert "<h1>Initech Software: credit CN-78</h1>" in pages[f"/foils/{FOIL}"]
+    card = next(card for card in pages["/unmatched"].split("<article") if ITEM in card)
+    assert _in_order(card, "Initech Software: CN-2026-9", "12,345.00", "erp/9")
+    assert "Initech Software, CN-78: 27,062.50 USD (nothing shown yet)" in card
+    assert "unmatched items" in pages["/"]
+    assert "12,425.00" in pages["/"].replace("\u00a0", " ")
+    assert "exception" not in pages["/"].lower()
+
+
+def _check_cases(pages: dict[str, str]) -> None:
+    """A Case says what happened in a sentence. The text of others is behind "Technical text" only."""
+    for path in ("/cases/case_names", f"/runs/{RUN}"):
+        shown = re.sub(r'(?s)<details class="raw">.*?</details>', "", pages[path])
+        assert "ERP refused to post the credit memo by its own rules." in shown
+        assert "unknown_account" not in shown.partition("Raw: Run, Release and inbox")[0]
+    assert "Technical text" in pages["/cases/case_names"]
+    shown = re.sub(r'(?s)<details class="raw">.*?</details>', "", pages["/cases/case_text"])
+    assert "The credit CN-78 of 27,062.50 USD interrupted the Run." in shown
+    assert LONG not in shown
+    card = pages["/cases/case_item"]
+    assert "Initech Software: A document of the other system that nothing asserts" in card
+    assert "ERP shows CN-2026-9 over 12,345.00 USD. No document of Billing accounts for it." in card
+    assert "Find out why erp shows CN-78." in card

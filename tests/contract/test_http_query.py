@@ -47,14 +47,6 @@ CLOSED = [(r, name, words) for r in ROUTES for name, words in r.closed.items()]
 
 
 @pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("company"))
-    yield process
-    errors = process.stop()
-    assert "Traceback" not in errors, errors
-
-
-@pytest.fixture(scope="module")
 def http(company: Process) -> Iterator[httpx2.Client]:
     with httpx2.Client(base_url=company.url, trust_env=False, timeout=20) as client:
         yield client

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -23,14 +23,6 @@ SLOW = 1000
 FIRST = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
 HEAD = b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: "
 BODY = b"POST /v1/receipts/billing HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("company"))
-    yield process
-    errors = process.stop()
-    assert "Traceback" not in errors, errors
 
 
 class Slow:

@@ -118,3 +118,31 @@ async def test_a_file_that_is_not_valid_changes_nothing_and_says_so(
     await follower.look()
     assert follower.problem == ""
     assert await store.token(str(entry("ann")["token_sha256"]), await store.now()) is None
+
+
+async def test_the_zone_of_a_person_is_stored_and_changed(store: SqlStore, tmp_path: Path) -> None:
+    for zone in ("Europe/Berlin", "Asia/Kolkata", ""):
+        await seed(store, tmp_path, entry("ann", **({"zone": zone} if zone else {})))
+        ann = await store.person("ann")
+        assert ann is not None
+        assert ann.zone == zone
+
+
+@pytest.mark.parametrize(
+    ("zone", "fix"),
+    [
+        ("Europe/Berln", "did you mean `Europe/Berlin`?"),
+        ("europe/berlin", "did you mean `Europe/Berlin`?"),
+        ("America/New York", "did you mean `America/New_York`?"),
+        ("MEZ", "give the name of a region and a city"),
+        ("../etc/passwd", "give the name of a region and a city"),
+    ],
+)
+async def test_an_unknown_zone_is_refused_with_the_one_that_is_meant(
+    store: SqlStore, tmp_path: Path, zone: str, fix: str
+) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        await seed(store, tmp_path, entry("ann", zone=zone))
+    assert f"there is no time zone {zone!r}; {fix}" in str(refused.value)
+    assert str(refused.value).endswith("It is the `zone` of ann.")
+    assert await store.persons() == []

@@ -58,10 +58,10 @@ def foils(
     write_rows(
         rows,
         format,
-        ["DOCUMENT", "RECONCILIATION", "STATE", "ASSERTED>", "OBSERVED>", "RESIDUAL>", "DUE (UTC)", "REASON", "ID"],
+        ["DOCUMENT", "CUSTOMER", "ASSERTED>", "OBSERVED>", "RESIDUAL>", "STATE", "RECONCILIATION", "DUE (UTC)", "REASON", "ID"],
         lambda f: [
-            f["document"], f["reconciliation"], f["state"], format_legs(f["asserted"]),
-            format_legs(f["observed"]), format_legs(f["residual"]), format_minute(f["due"]), f["reason"], f["id"],
+            f["name"] or f["document"], f["customer"], format_legs(f["asserted"]), format_legs(f["observed"]),
+            format_legs(f["residual"]), f["state"], f["reconciliation"], format_minute(f["due"]), f["reason"], f["id"],
         ],
         "No counterfoil.",
     )  # fmt: skip
@@ -86,10 +86,10 @@ def unmatched(
     write_rows(
         rows,
         format,
-        ["DOCUMENT", "SYSTEM", "RECONCILIATION", "AMOUNT>", "AGE>", "OWNER", "CASE", "ID"],
+        ["DOCUMENT", "CUSTOMER", "AMOUNT>", "AGE>", "SYSTEM", "RECONCILIATION", "OWNER", "CASE", "ID"],
         lambda i: [
-            i["document"], i["system"], i["reconciliation"], format_legs(i["amounts"]), _age(i["age_s"]),
-            i["owner"], i["case"] or "", i["id"],
+            i["name"] or i["document"], i["customer"], format_legs(i["amounts"]), _age(i["age_s"]), i["system"],
+            i["reconciliation"], i["owner"], i["case"] or "", i["id"],
         ],
         "None. Documents that one system shows and no counterfoil accounts for are listed here.",
     )  # fmt: skip

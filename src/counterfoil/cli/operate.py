@@ -145,10 +145,10 @@ def cases(
     write_rows(
         rows,
         format,
-        ["DOCUMENT", "CUSTOMER", "REASON", "EXPOSURE>", "TIMES>", "OWNER", "DEADLINE (UTC)", "CHOICES", "MESSAGE", "ID"],
+        ["DOCUMENT", "CUSTOMER", "REASON", "EXPOSURE>", "TIMES>", "OWNER", "DEADLINE (UTC)", "CHOICES", "WHAT HAPPENED", "ID"],
         lambda c: [
             c["name"] or c["key"], c["customer"], c["reason"], format_money(c["exposure"]), c["count"], c["owner"], format_minute(c["deadline"]),
-            ", ".join(c["choices"]), c["message"], c["id"],
+            ", ".join(c["choices"]), c["summary"], c["id"],
         ],
         "No Case is open." if state == "open" else "No Case.",
     )  # fmt: skip

@@ -16,7 +16,7 @@ from counterfoil.cli.output import Format, FormatOption, say, write_json, write_
 from counterfoil.cli.processes import HOME
 from counterfoil.core.errors import CounterfoilError
 from counterfoil.core.finding import did_you_mean
-from counterfoil.people_file import PeopleFileEntry, edited, people_path, read_people
+from counterfoil.people_file import PeopleFileEntry, edited, people_path, read_people, zone_fault
 
 people = typer.Typer(help="Persons who may sign in.", no_args_is_help=True)
 MIN_PASSWORD_LENGTH = 8
@@ -37,9 +37,9 @@ def list_people(dir: Folder = Path("."), format: FormatOption = Format.TEXT) -> 
     write_rows(
         rows,
         format,
-        ["ID", "NAME", "E-MAIL", "ROLES", "SIGNS IN", "TOKEN", "ACTIVE"],
+        ["ID", "NAME", "E-MAIL", "ROLES", "TIME ZONE", "SIGNS IN", "TOKEN", "ACTIVE"],
         lambda r: [
-            r["id"], r["name"], r["email"], ", ".join(r["roles"]),
+            r["id"], r["name"], r["email"], ", ".join(r["roles"]), r["zone"],
             *("yes" if r[field] else "no" for field in ("password", "token", "active")),
         ],
         "No person. `counterfoil people add` adds one.",
@@ -52,6 +52,9 @@ def add(
     email: Annotated[str, typer.Option(help="The address for signing in.")],
     role: Annotated[list[str], typer.Option(help="A role of the governance folder (repeatable).")],
     name: Annotated[str, typer.Option(help="The name that pages show; default: the id.")] = "",
+    zone: Annotated[
+        str, typer.Option(help="The time zone of the person's pages, such as Europe/Berlin.")
+    ] = "",
     password_stdin: Stdin = False,
     dir: Folder = Path("."),
     format: FormatOption = Format.TEXT,
@@ -61,12 +64,15 @@ def add(
         raise CommandFailed("an id is a word without spaces.")
     if "@" not in email or email != "".join(email.split()):
         raise CommandFailed(f"{email} is not an e-mail address.")
+    if zone and (fault := zone_fault(zone)):
+        raise CommandFailed(fault)
     _require_roles(dir, role)
     path = people_path(dir, HOME)
     _require_absent(path, id)
     secret = _hash(_new_password(id, password_stdin))
     roles = list(dict.fromkeys(role))
     entry = {"id": id, "name": name or id, "email": email, "roles": roles, "secret": secret}
+    entry |= {"zone": zone} if zone else {}
     try:
         with edited(path) as rows:
             _require_absent(path, id)  # another command may have added the person during the prompt
@@ -100,6 +106,7 @@ def _row(entry: PeopleFileEntry) -> dict[str, Any]:
     return {
         "id": entry.id, "name": entry.name, "email": entry.email, "roles": entry.roles, "aliases": entry.aliases,
         "password": bool(entry.secret), "token": bool(entry.token_sha256), "active": entry.active,
+        "zone": entry.zone,
     }  # fmt: skip
 
 

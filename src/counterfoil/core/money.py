@@ -205,6 +205,10 @@ class Money(msgspec.Struct, frozen=True, gc=False):
     def __str__(self) -> str:
         return f"{self.major():f} {self.currency}"
 
+    def grouped(self) -> str:
+        """Return the amount for people, with thousands separators: `27,062.50 USD`."""
+        return f"{self.major():,f} {self.currency}"
+
 
 def allocate(total: Money, weights: Sequence[int | Decimal]) -> list[Money]:
     """Divide `total` over `weights` by largest remainder: the parts sum to the total, to the cent.

@@ -25,6 +25,8 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     active: bool = True
     aliases: dict[str, tuple[str, ...]] = {}
     """Further names of the person, by the system that uses them."""
+    zone: str = ""
+    """Time zone of the person's pages, by its IANA name. Empty: each browser has its own."""
 
     def names(self, system: str = "") -> frozenset[str]:
         """Return the folded names of the person: id, e-mail and the aliases in a system; without one, all aliases."""

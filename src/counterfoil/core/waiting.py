@@ -60,7 +60,7 @@ def waits_for(run: Run, obstacles: Obstacles, now: datetime) -> str:
 
 
 def _approval(approval: Approval) -> str:
-    amount = f" of {approval.amount}" if approval.amount is not None else ""
+    amount = f" of {approval.amount.grouped()}" if approval.amount is not None else ""
     voters = " or ".join(approval.roles)
     count = f"{approval.quorum} of " if approval.quorum > 1 else ""
     return f"approval{amount} by {count}{voters} until {_minute(approval.expires)}"

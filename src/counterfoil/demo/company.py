@@ -22,6 +22,7 @@ from typing import Any
 
 import httpx2
 
+from counterfoil.core.private_file import write_private
 from counterfoil.core.wire import read_json
 from counterfoil.demo import people
 from counterfoil.demo.billing import BillingClient
@@ -126,13 +127,13 @@ class Company:
             other = f"make run PORT={self.port + 1}, or counterfoil demo --port {self.port + 1}"
             raise CannotStart(f"port {self.port} on 127.0.0.1 is taken; choose another: {other}")
         self._ports = choose_ports(PORTS, self._read_json("ports.json"))
-        people.write_private(self.home / "ports.json", json.dumps(self._ports, indent=1).encode())
+        write_private(self.home / "ports.json", json.dumps(self._ports, indent=1).encode())
         new = {"billing_key": "sk_test_" + secrets.token_urlsafe(24)}
         self._secrets = new | self._read_json("secrets.json")
         self._write_secrets()
         self.progress.begin("creating persons and passwords")
         self.persons = await asyncio.to_thread(people.members, self.home)
-        people.write_private(self.work / HOME / "token", self.persons["admin"].token.encode())
+        write_private(self.work / HOME / "token", self.persons["admin"].token.encode())
         preparing: list[Child] = []
         today = datetime.now(UTC).date().isoformat()
         for abandoned in self.home.glob("erp.building-*"):
@@ -164,7 +165,7 @@ class Company:
         return content
 
     def _write_secrets(self) -> None:
-        people.write_private(self.home / "secrets.json", json.dumps(self._secrets, indent=1).encode())
+        write_private(self.home / "secrets.json", json.dumps(self._secrets, indent=1).encode())
 
     def _hook(self, system: str) -> str:
         return f"{self.url}/v1/receipts/{system}"

@@ -6,13 +6,14 @@ The server reads the people file, which contains hashes. A second file, readable
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from pathlib import Path
 from typing import Any
 
 import argon2
 import msgspec
+
+from counterfoil.core.private_file import write_private
 
 ROLES = {
     "agent": ("Aisha Agent", "support-agent"),
@@ -35,15 +36,6 @@ class Member(msgspec.Struct, frozen=True):
     role: str
     password: str
     token: str
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file atomically, readable by its owner only."""
-    half = path.with_name(path.name + ".half")
-    half.unlink(missing_ok=True)
-    with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-    half.replace(path)
 
 
 def members(folder: Path) -> dict[str, Member]:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from counterfoil.core.errors import CounterfoilError, TryAgain
+from counterfoil.core.private_file import write_private
 from counterfoil.demo.billing import BillingClient
 from counterfoil.demo.desk.client import DeskClient
 from counterfoil.demo.erp.client import ErpClient, ErpError
 from counterfoil.demo.operators import Declined, Operator
-from counterfoil.demo.people import write_private
 
 POLL_INTERVAL_SECONDS = 0.3
 """Interval between two polls of an awaited state."""

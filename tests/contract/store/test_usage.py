@@ -241,6 +241,9 @@ async def test_heads_are_read_set_wise(store: Any) -> None:
         await store.apply(s.admit(n, events=(event,), heads=(s.head(event),)))
     assert await store.known_heads("invoice", ["inv-2", "inv-1", "inv-9"]) == {"inv-1", "inv-2"}
     assert await store.known_heads("customer", ["inv-1"]) == set()
+    newest = await store.heads_of("invoice", ["inv-2", "inv-1", "inv-9", "inv-1"])
+    assert [(head.key, head.event) for head in newest] == [("inv-1", "e2"), ("inv-2", "e3")]
+    assert await store.heads_of("customer", ["inv-1"]) == []
     states = await store.head_states("invoice", ["inv-1", "inv-9"])
     assert {key: [state.effective_at for state in of] for key, of in states.items()} == {
         "inv-1": [s.T0, s.T0 + day]

@@ -212,6 +212,19 @@ async def test_links_of_an_object_include_superseded_ones(store: Any) -> None:
     assert await store.links_by_ext("42", ["invoice"], [link.system], [link.account]) == []
 
 
+async def first_plan(places: s.Places, work: Work[Any]) -> list[str]:
+    """Return the steps by which SQLite executes the first statement of a read."""
+    store = await places("sqlite")
+    statement = work.send(None)
+    work.close()
+    assert isinstance(statement, Statement)
+    with contextlib.closing(apsw.Connection(str(store.path))) as connection:
+        plan = connection.execute(
+            f"explain query plan {to_sqlite(statement.sql)}", lite_args(statement.args)
+        ).fetchall()
+    return [row[3] for row in plan]
+
+
 @pytest.mark.parametrize(
     "read",
     [
@@ -223,17 +236,49 @@ async def test_links_of_an_object_include_superseded_ones(store: Any) -> None:
 async def test_a_link_is_found_by_its_id_through_an_index(
     places: s.Places, read: Callable[[], Work[Any]]
 ) -> None:
-    store = await places("sqlite")
-    work = read()
-    statement = work.send(None)
-    work.close()
-    assert isinstance(statement, Statement)
-    with contextlib.closing(apsw.Connection(str(store.path))) as connection:
-        plan = connection.execute(
-            f"explain query plan {to_sqlite(statement.sql)}", lite_args(statement.args)
-        ).fetchall()
+    plan = await first_plan(places, read())
     whole = "USING INDEX link_active (object=? AND system=? AND account=? AND ext_id=?)"
-    assert any(whole in row[3] for row in plan), plan
+    assert any(whole in step for step in plan), plan
+
+
+async def test_the_oldest_unmatched_items_come_first(store: Any) -> None:
+    """Those that another reconciliation accounts for are left out, as in the list."""
+    for n, minute in enumerate((30, 10, 20), 1):
+        await store.apply(s.receive(s.receipt(f"d{n}")))
+        item = s.observation(
+            f"o{n}", f"m{n}", event=f"evt_{n}", document=f"erp:{n}", at=s.at(minute), since=s.at(minute)
+        )
+        await store.apply(s.admit(n, events=(s.event(f"evt_{n}", f"k{n}"),), observations=(item,)))
+    await store.apply(s.receive(s.receipt("d4")))
+    matched = s.observation("o4", "m4", event="evt_4", document="erp:4")
+    await store.apply(
+        s.admit(
+            4,
+            events=(s.event("evt_4", "k4"),),
+            foils=(s.foil("f4", "m4", cause="evt_4"),),
+            observations=(matched,),
+        )
+    )
+    assert [item.id for item in await store.oldest_unmatched(10)] == ["o2", "o3", "o1"]
+    assert [item.id for item in await store.oldest_unmatched(2)] == ["o2", "o3"]
+    listed, _ = await store.unmatched(views.ItemFilter())
+    assert [row.item.id for row in listed] == ["o1", "o3", "o2"]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: sql_views.unmatched(views.ItemFilter()),
+        lambda: sql_views.oldest_unmatched(100),
+    ],
+    ids=["newest", "oldest"],
+)
+async def test_unmatched_items_are_read_through_an_index(
+    places: s.Places, read: Callable[[], Work[Any]]
+) -> None:
+    plan = await first_plan(places, read())
+    assert any("SCAN observation USING INDEX observation_unmatched" in step for step in plan), plan
+    assert not any("ORDER BY" in step for step in plan), plan
 
 
 async def test_events_are_read_by_their_ids(store: Any) -> None:

@@ -83,6 +83,15 @@ def test_a_person_is_added_and_others_stay_as_written(
     assert "secret" not in listed[1]
 
 
+def test_a_zone_is_stored_and_listed(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, _ = run(monkeypatch, capsys, *ADD, "--zone", "Europe/Berlin", stdin="correct horse\n")
+    assert (code, entries(file)["bob"]["zone"]) == (0, "Europe/Berlin")
+    _, listed, _ = run(monkeypatch, capsys, "people", "list", "--format", "json")
+    assert {row["id"]: row["zone"] for row in json.loads(listed)} == {"ann": "", "bob": "Europe/Berlin"}
+
+
 def test_the_first_person_creates_the_file(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,6 +122,7 @@ def test_a_password_is_changed_and_an_account_ended(
         (ADD, "short\n", "at least 8 characters"),
         (ADD, "", "at least 8 characters"),
         (ADD[:7], "correct horse\n", "use --password-stdin"),
+        ((*ADD, "--zone", "Europe/Berln"), "correct horse\n", "there is no time zone 'Europe/Berln'; did you mean `Europe/Berlin`?"),
         (("people", "password", "anm", "--password-stdin"), "correct horse\n", "did you mean `ann`?"),
         (("people", "end", "anm"), "", "did you mean `ann`?"),
     ],

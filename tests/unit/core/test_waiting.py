@@ -30,7 +30,7 @@ def case(**values: Any) -> Case:
 
 
 APPROVAL = Approval(
-    id="appr_1", run="run_1", path="a", policy="p", subject="s", covers=b"", amount=Money(5_000, "USD"),
+    id="appr_1", run="run_1", path="a", policy="p", subject="s", covers=b"", amount=Money(2_706_250, "USD"),
     roles=("lead", "cfo"), quorum=1, requester="ann", expires=LATER, created_at=NOW,
 )  # fmt: skip
 DECISION = "finance to decide a Case: A value or the request is invalid"
@@ -40,7 +40,7 @@ DECISION = "finance to decide a Case: A value or the request is invalid"
     ("waiting", "obstacles", "expected"),
     [
         (run(status=RunStatus.DONE), Obstacles(cases=(case(path="post"),)), ""),
-        (run(), Obstacles(approvals=(APPROVAL,), cases=(case(path="post"),)), "approval of 50.00 USD by lead or cfo"),
+        (run(), Obstacles(approvals=(APPROVAL,), cases=(case(path="post"),)), "approval of 27,062.50 USD by lead or cfo"),
         (run(), Obstacles(queue=SerialQueue("C-1", "K-0")), "Run K-0, which holds C-1"),
         # A Case about a step stops the Run, although its deadline is a time at which it is due.
         (run(), Obstacles(cases=(case(path="post"),)), DECISION),

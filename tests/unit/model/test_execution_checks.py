@@ -11,6 +11,9 @@ from tests.source import ROOT
 
 START = "{kind: role, name: finance}\n---\n{kind: system, name: erp, role: erp, connector: external, owner: finance}\n---\n"
 OBJECT = "{kind: object, name: invoice, system: erp, fields: {status: string}}\n---\n"
+EVENT = "{kind: event, name: invoice.changed.v1, object: invoice, owner: finance, key: id, produced: mapping, data: {id: string}}\n---\n"
+MAPPING = "kind: mapping\nname: m\nemit: {type: invoice.changed.v1, key: =body.id, data: {id: =body.id}}\n"
+READ = "{kind: operation, name: erp.invoice.get, system: erp, owner: finance, repeat: read, executor: external, input: {id: string}}\n---\n"
 LIMIT = "kind: policy\nname: p\nowner: finance\nlimit:\n  per: [event.data.customer_id]\n  negative: false\n"
 DEAD = [
     ("kind: alert\nname: a\nowner: finance\nwhen: 'true'\nto: [finance]\n", 5, "the kind `alert`"),
@@ -21,6 +24,13 @@ DEAD = [
     (LIMIT + "  currency: USD\n  counts: [reserved]\n", 12, "`counts` of a limit"),
     (LIMIT + "  currency: {to: USD, rate: average}\n", 11, "`rate` of a limit"),
     (LIMIT + "  currency: {to: USD, at: posting_date}\n", 11, "`at` of a limit"),
+    ("kind: calendar\nname: c\nowner: finance\ndates: {cut-off: 2026-12-03}\n", 8, "`dates` of a calendar"),
+    (EVENT + MAPPING + "from: {system: erp, type: t, api_version: v1}\n", 10, "`api_version` of a mapping"),
+    (
+        EVENT + READ + MAPPING + "from: {system: erp, type: t}\nfetch: {call: erp.invoice.get, with: {id: =body.id}, pages: [lines]}\n",
+        13,
+        "`pages` of a `fetch`",
+    ),
 ]  # fmt: skip
 
 

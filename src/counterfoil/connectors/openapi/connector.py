@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from counterfoil.connectors import signature
 from counterfoil.connectors.http import Deadline, Http, Response
@@ -40,6 +40,31 @@ from counterfoil.core.errors import CounterfoilError, ErrorClass, Misconfigured,
 from counterfoil.core.wire import WireRefused, read_json, write_json
 
 _FIND_PAGES = 50
+
+
+class _LookUp(NamedTuple):
+    """Look-up of one write: its settings, and the input, key and deadline of the write."""
+
+    find: FindSettings
+    result: Mapping[str, str]
+    value: Mapping[str, Json]
+    key: str
+    by: Deadline
+
+    def has(self, expected: Mapping[str, Any], item: Json) -> bool:
+        """Report whether an item has these values; they may refer to the input and the key of the write."""
+        return all(
+            render.is_equal(value_at(item, pointer), render.fill(value, self.value, self.key))
+            for pointer, value in expected.items()
+        )
+
+    def finding(self, item: Json) -> Confirmed | Absent | Unknown:
+        """Return what an item shows. With `state`, the write is done only if the item is in that state."""
+        state = self.find.state
+        if hidden := [pointer for pointer in state if value_at(item, pointer) is MISSING]:
+            places = ", ".join(hidden)
+            return Unknown(f"{self.find.operation_id} does not show the state: there is nothing at {places}")
+        return answers.find_result(self.result, item) if self.has(state, item) else Absent()
 
 
 def connect(config: SystemConfig) -> HttpSystem:
@@ -100,7 +125,8 @@ class HttpSystem:
         try:
             value, by = _input(request.body), Deadline(timeout)
             if self.operations[request.operation].repeat is Repeat.STATE and operation.find is not None:
-                outcome = await self._outcome_before(operation, operation.find, value, request.key, by)
+                look_up = _LookUp(operation.find, operation.look_up_result, value, request.key, by)
+                outcome = await self._outcome_before(look_up)
                 if outcome is not None:
                     return outcome
             answer = await self._call(operation, value, request.key, by)
@@ -120,23 +146,17 @@ class HttpSystem:
             return Unknown(f"{request.operation} has no look-up")
         try:
             value = _input(request.body)
-            return await self._look_up(operation, operation.find, value, request.key, Deadline(timeout))
+            look_up = _LookUp(operation.find, operation.look_up_result, value, request.key, Deadline(timeout))
+            return await self._look_up(look_up)
         except InputRefused as error:
             return Unknown(f"the look-up cannot be made: {error}")
         except CounterfoilError as error:
             return Unknown(f"the look-up failed: {error}")
 
-    async def _outcome_before(
-        self,
-        operation: OperationSettings,
-        find: FindSettings,
-        value: Mapping[str, Json],
-        key: str,
-        by: Deadline,
-    ) -> Confirmed | Rejected | None:
+    async def _outcome_before(self, look_up: _LookUp) -> Confirmed | Rejected | None:
         """Return the outcome of a call that is not made, because its state is there or cannot be read; else None."""
         try:
-            finding = await self._look_up(operation, find, value, key, by)
+            finding = await self._look_up(look_up)
         except Refused as error:
             return Rejected(error.error_class, f"not sent, the look-up was refused: {error}", error.code)
         except (TryAgain, Uncertain) as error:
@@ -147,41 +167,31 @@ class HttpSystem:
             return Rejected(ErrorClass.TRANSIENT, f"not sent: {finding.message}")
         return None if isinstance(finding, Absent) else finding
 
-    async def _look_up(
-        self,
-        operation: OperationSettings,
-        find: FindSettings,
-        value: Mapping[str, Json],
-        key: str,
-        by: Deadline,
-    ) -> Confirmed | Absent | Unknown:
+    async def _look_up(self, look_up: _LookUp) -> Confirmed | Absent | Unknown:
         """Return what the system shows of a write. Raises InputRefused, TryAgain, Refused or Uncertain."""
-        result = operation.result if find.result is None else find.result
-        if find.one:
-            return await self._find_one(find, result, value, key, by)
-        async for item in self._items(find, value, key, by):
-            if _matches(find.match, item, value, key):
-                return _item_finding(find, result, item, value, key)
+        if look_up.find.one:
+            return await self._find_one(look_up)
+        async for item in self._items(look_up):
+            if look_up.has(look_up.find.match, item):
+                return look_up.finding(item)
         return Absent()
 
-    async def _find_one(
-        self, find: FindSettings, result: Mapping[str, str], value: Mapping[str, Json], key: str, by: Deadline
-    ) -> Confirmed | Absent | Unknown:
-        answer = await self._call(find, value, key, by)
+    async def _find_one(self, look_up: _LookUp) -> Confirmed | Absent | Unknown:
+        find = look_up.find
+        answer = await self._call(find, look_up.value, look_up.key, look_up.by)
         if answer.status == 404:
             return Absent()
         item = value_at(answers.document_of(answer), find.items)
-        if not _matches(find.match, item, value, key):
+        if not look_up.has(find.match, item):
             # A look-up of one object by its key is empty only with a 404.
             return Unknown(f"{find.operation_id} returned another object than requested")
-        return _item_finding(find, result, item, value, key)
+        return look_up.finding(item)
 
-    async def _items(
-        self, find: FindSettings, value: Mapping[str, Json], key: str, by: Deadline
-    ) -> AsyncIterator[Json]:
+    async def _items(self, look_up: _LookUp) -> AsyncIterator[Json]:
+        find = look_up.find
         more: dict[str, Json] = {}
         for _ in range(_FIND_PAGES):
-            page = answers.document_of(await self._call(find, value, key, by, more))
+            page = answers.document_of(await self._call(find, look_up.value, look_up.key, look_up.by, more))
             items = value_at(page, find.items)
             if not isinstance(items, list):
                 raise Uncertain(f"{find.operation_id} answered without a list at {find.items!r}")
@@ -290,22 +300,3 @@ def _input(body: bytes) -> Mapping[str, Json]:
     if not isinstance(value, dict):
         raise InputRefused("the body of the request is not an object")
     return value
-
-
-def _matches(expected: Mapping[str, Any], item: Json, input_: Mapping[str, Json], key: str) -> bool:
-    return all(
-        render.is_equal(value_at(item, pointer), render.fill(value, input_, key))
-        for pointer, value in expected.items()
-    )
-
-
-def _item_finding(
-    find: FindSettings, result: Mapping[str, str], item: Json, input_: Mapping[str, Json], key: str
-) -> Confirmed | Absent | Unknown:
-    """Return what an item of a look-up shows. With `state`, the write is done only if the item is in that state."""
-    hidden = [pointer for pointer in find.state if value_at(item, pointer) is MISSING]
-    if hidden:
-        return Unknown(
-            f"{find.operation_id} does not show the state: there is nothing at {', '.join(hidden)}"
-        )
-    return answers.find_result(result, item) if _matches(find.state, item, input_, key) else Absent()

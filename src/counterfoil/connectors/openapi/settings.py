@@ -88,6 +88,11 @@ class OperationSettings(CallSettings):
     errors: tuple[ErrorRule, ...] = ()
     proofs: tuple[Status, ...] = PROOFS
 
+    @property
+    def look_up_result(self) -> Mapping[str, Pointer]:
+        """Where the result is in an item of the look-up: its own `result`, else that of the call."""
+        return self.result if self.find is None or self.find.result is None else self.find.result
+
 
 class FeedSettings(CallSettings):
     """List to poll, oldest first. `type` is a pointer or a plain name.

@@ -137,7 +137,7 @@ def _find(at: Place, find: FindSettings, operation: OperationSettings, document:
         yield SettingProblem(at, "cursor needs exactly one of next and next_item")
     if find.cursor and find.cursor not in described.parameters:
         yield _no_parameter((*at, "cursor"), described, find.cursor)
-    result = operation.result if find.result is None else find.result
+    result = operation.look_up_result
     if set(result) != set(operation.result):
         yield SettingProblem((*at, "result"), "must have the same names as the operation's result")
     if described.answer is None:

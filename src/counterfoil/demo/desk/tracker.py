@@ -21,8 +21,9 @@ import roundup.instance
 from roundup import password
 from roundup.admin import AdminTool
 
+from counterfoil.core.private_file import write_private
 from counterfoil.demo.desk.fields import CREDIT_FIELDS, CREDIT_STATUSES, ROLES
-from counterfoil.demo.people import Member, write_private
+from counterfoil.demo.people import Member
 
 _DETECTOR = "from counterfoil.demo.desk.detector import init  # noqa: F401\n"
 _SCHEMA = "\nfrom counterfoil.demo.desk.fields import extend\nextend(db, String, Integer)\n"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from counterfoil.core.private_file import write_private
 from counterfoil.demo.erp.prepare import DATABASE, SEED
-from counterfoil.demo.people import Member, write_private
+from counterfoil.demo.people import Member
 
 GROUPS = {
     "finance-operations": ("Accounting",),

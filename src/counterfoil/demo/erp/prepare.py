@@ -17,7 +17,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from counterfoil.demo.people import write_private
+from counterfoil.core.private_file import write_private
 
 DATABASE = "erp"
 SEED = "seed.json"

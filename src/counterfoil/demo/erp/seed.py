@@ -15,8 +15,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from counterfoil.core.private_file import write_private
 from counterfoil.demo.erp.prepare import CONFIG, DATABASE, SEED
-from counterfoil.demo.people import write_private
 
 # code, name, kind of account; receivables and payables are reconcilable and have a party
 ACCOUNTS = (

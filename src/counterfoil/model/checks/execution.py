@@ -1,8 +1,12 @@
-"""Declarations that this version of Counterfoil reads and does not execute."""
+"""Declarations that this version of Counterfoil reads and does not execute.
+
+The tables say what nothing executes. A test compares them with what the code reads of each kind.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
@@ -10,21 +14,50 @@ from counterfoil.model.checks.registry import rule
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 
-_KINDS = {
+KINDS = {
     "alert": "no condition is watched, and no message is sent",
     "state_map": "no state is translated; write the states into a mapping or a table",
     "test": "no receipt is played, and nothing is compared",
 }
-_POLICIES = {
-    "degradation": "a system that is down is treated by the failure policies only",
-    "retention": "nothing is deleted",
+"""Kind -> consequence."""
+KEYS: dict[tuple[type[kinds.Part], str], tuple[str, str]] = {
+    (kinds.Policy, "degradation"): (
+        "the policy `degradation`",
+        "a system that is down is treated by the failure policies only",
+    ),
+    (kinds.Policy, "retention"): ("the policy `retention`", "nothing is deleted"),
+    (kinds.Fetch, "pages"): (
+        "`pages` of a `fetch`",
+        "the answer of the call is used as it is; the connector must read every page",
+    ),
+    (kinds.MappingFrom, "api_version"): (
+        "`api_version` of a mapping",
+        "deliveries of every version are mapped; tell versions apart by `when`",
+    ),
+    (kinds.Calendar, "dates"): (
+        "`dates` of a calendar",
+        "nothing happens on these days; write days that hold up changes into `changes`",
+    ),
 }
+"""Part and key -> name and consequence."""
+_BY_RATES = "amounts are converted by the `rates` of the approval"
+VALUES: dict[tuple[type[kinds.Part], str], tuple[Any, str, str]] = {
+    (kinds.Limit, "counts"): (
+        {"reserved", "consumed"},
+        "`counts` of a limit",
+        "reserved and consumed amounts both count",
+    ),
+    (kinds.LimitCurrency, "rate"): ("spot", "`rate` of a limit", _BY_RATES),
+    (kinds.LimitCurrency, "at"): ("request_date", "`at` of a limit", _BY_RATES),
+}
+"""Part and key -> the only value that is executed, name and consequence. Lists are compared as sets."""
 
 
 @rule("not-executed")
 def not_executed(model: Model) -> Iterator[Finding]:
-    """Every declaration has an effect. The kinds `alert`, `state_map` and `test`, the policies `degradation` and `retention`, and
-    other values of a limit's `counts`, `rate` and `at` than the defaults are not executed by this version. A warning."""
+    """Every declaration has an effect. The kinds `alert`, `state_map` and `test`, the policies `degradation` and `retention`,
+    `pages` of a `fetch`, `api_version` of a mapping, `dates` of a calendar, and other values of a limit's `counts`, `rate` and
+    `at` than the defaults are not executed by this version. A warning."""
     for document in model.documents:
         for path, what, instead in _without_effect(document.value):
             message = f"{what} is not executed by this version: {instead}"
@@ -33,20 +66,31 @@ def not_executed(model: Model) -> Iterator[Finding]:
 
 def _without_effect(value: kinds.Kind) -> Iterator[tuple[Path, str, str]]:
     """Yield the place, the name and the consequence of each declaration that does nothing."""
-    if value.kind in _KINDS:
-        yield ("kind",), f"the kind `{value.kind}`", _KINDS[value.kind]
-    if not isinstance(value, kinds.Policy):
+    if value.kind in KINDS:
+        yield ("kind",), f"the kind `{value.kind}`", KINDS[value.kind]
         return
-    for sort, consequence in _POLICIES.items():
-        if getattr(value, sort) is not None:
-            yield (sort,), f"the policy `{sort}`", consequence
-    limit = value.limit
-    if limit is None:
-        return
-    if "counts" in limit.model_fields_set and set(limit.counts) != {"reserved", "consumed"}:
-        yield ("limit", "counts"), "`counts` of a limit", "reserved and consumed amounts both count"
-    if isinstance(limit.currency, kinds.LimitCurrency):
-        for key, default in (("rate", "spot"), ("at", "request_date")):
-            if getattr(limit.currency, key) != default:
-                consequence = "amounts are converted by the `rates` of the approval"
-                yield ("limit", "currency", key), f"`{key}` of a limit", consequence
+    for path, part in _parts(value, ()):
+        for key in type(part).model_fields:
+            if key not in part.model_fields_set or getattr(part, key) is None:
+                continue
+            if (type(part), key) in KEYS:
+                yield (*path, key), *KEYS[type(part), key]
+            elif (type(part), key) in VALUES:
+                executed, what, instead = VALUES[type(part), key]
+                declared = getattr(part, key)
+                if (set(declared) if isinstance(declared, list) else declared) != executed:
+                    yield (*path, key), what, instead
+
+
+def _parts(value: Any, path: Path) -> Iterator[tuple[Path, kinds.Part]]:
+    """Yield every part of a document with its place in the file, from the outside in."""
+    if isinstance(value, kinds.Part):
+        yield path, value
+        for key, field in type(value).model_fields.items():
+            yield from _parts(getattr(value, key), (*path, field.alias or key))
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from _parts(part, (*path, name))
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _parts(part, (*path, number))

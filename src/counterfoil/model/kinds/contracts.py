@@ -153,7 +153,7 @@ class Deprecated(Part):
     use: Name | None = None
     """The successor."""
     why: str = ""
-    """The reason."""
+    """The reason, for readers; it changes nothing."""
 
     @property
     def since_at(self) -> datetime:

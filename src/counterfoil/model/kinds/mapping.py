@@ -26,7 +26,7 @@ class MappingFrom(Part):
     when: Formula | None = None
     """The mapping applies if this is true of `body`; absent: always."""
     api_version: str | None = None
-    """Version of the vendor's API, for readers. This version does not compare it."""
+    """Version of the vendor's API. Not executed by this version."""
 
     @property
     def types(self) -> list[str]:
@@ -59,7 +59,7 @@ class Fetch(Part):
     with_: dict[str, Template] = Field(default={}, alias="with")
     """Its input."""
     pages: list[str] = []
-    """Lists of the answer that the vendor splits into pages, for readers. This version does not read it."""
+    """Lists of the answer that the vendor splits into pages. Not executed by this version."""
 
 
 class EmitMapping(Part):
@@ -219,7 +219,7 @@ class Calendar(Kind):
     zone: str = "UTC"
     """Time zone of the days, by its IANA name."""
     dates: dict[str, str] = {}
-    """Named days for readers. This version does not read them."""
+    """Named days. Not executed by this version."""
     changes: list[OutsideChange] = []
     """Outside changes that are checked for every plan."""
 

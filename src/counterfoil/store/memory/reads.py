@@ -97,6 +97,10 @@ def heads(db: Tables, object_: str, limit: int = 1000) -> list[Head]:
     return [h for (o, _), h in sorted(db.heads.items()) if o == object_][:limit]
 
 
+def heads_of(db: Tables, object_: str, keys: Sequence[str]) -> list[Head]:
+    return [db.heads[object_, key] for key in sorted(set(keys)) if (object_, key) in db.heads]
+
+
 def known_heads(db: Tables, object_: str, keys: Sequence[str]) -> set[str]:
     return {key for key in keys if (object_, key) in db.heads}
 

@@ -100,6 +100,7 @@ class MemoryStore:
     next_due = read(reads.next_due)
     head = read(reads.head)
     heads = read(reads.heads)
+    heads_of = read(reads.heads_of)
     known_heads = read(reads.known_heads)
     head_states = read(reads.head_states)
     link_by_ext = read(reads.link_by_ext)

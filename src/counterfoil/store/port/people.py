@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -75,16 +75,8 @@ class Decide(Transition[DecideResult], frozen=True, kw_only=True):
 
     def refused(self, verdict: VoteRefusal, run: str) -> RefusedAttempt:
         """Return the record of a refused vote."""
-        return RefusedAttempt(
-            kind="decision.refused",
-            person=self.person,
-            action="vote",
-            subject=self.approval,
-            verdict=verdict,
-            at=self.at,
-            run=run,
-            details={"approve": self.approve, "subject": self.subject, "comment": self.comment},
-        )
+        details = {"approve": self.approve, "subject": self.subject, "comment": self.comment}
+        return _refused(self, "vote", self.approval, verdict, run, details)
 
     def state_after(self, approval: Approval, approvers: int) -> ApprovalState:
         """Return the approval's state after the vote; `approvers` is their number, with this one."""
@@ -146,16 +138,8 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
 
     def refused(self, verdict: ResolveRefusal, run: str | None) -> RefusedAttempt:
         """Return the record of a refused decision."""
-        return RefusedAttempt(
-            kind="decision.refused",
-            person=self.person,
-            action="resolve",
-            subject=self.case,
-            verdict=verdict,
-            at=self.at,
-            run=run,
-            details={"choice": str(self.choice), "note": self.note},
-        )
+        details = {"choice": str(self.choice), "note": self.note}
+        return _refused(self, "resolve", self.case, verdict, run, details)
 
     def stimulus(self, case: Case, run: str) -> NewInboxItem:
         """Return the item that tells the Run of the decision."""
@@ -169,6 +153,20 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
     def wakes(self, answer: ResolveResult) -> frozenset[WakeKind]:
         del answer
         return wake_set(turn=True, admit=True)
+
+
+def _refused(
+    decision: Decide | Resolve,
+    action: str,
+    subject: str,
+    verdict: str,
+    run: str | None,
+    details: dict[str, Any],
+) -> RefusedAttempt:
+    return RefusedAttempt(
+        kind="decision.refused", person=decision.person, at=decision.at, action=action, subject=subject,
+        verdict=verdict, run=run, details=details,
+    )  # fmt: skip
 
 
 class PutPerson(Transition[bool], frozen=True, kw_only=True):

@@ -123,6 +123,10 @@ class Views(Protocol):
         """Return documents that nothing asserts, and surplus that no foil bears."""
         ...
 
+    async def oldest_unmatched(self, limit: int) -> list[Observation]:
+        """Return the oldest documents of `unmatched`, oldest first."""
+        ...
+
     async def observations(self, page: ItemFilter) -> tuple[list[Observation], str | None]:
         """Return documents of the right side in every state."""
         ...

@@ -135,6 +135,12 @@ async def heads(object_: str, limit: int = 1000) -> list[Head]:
     return await records(t.HEAD, "where object = $1 order by key limit $2", object_, limit)
 
 
+async def heads_of(object_: str, keys: Sequence[str]) -> list[Head]:
+    return await records(
+        t.HEAD, "where object = $1 and key = any($2::text[]) order by key", object_, sorted(set(keys))
+    )
+
+
 async def known_heads(object_: str, keys: Sequence[str]) -> set[str]:
     sql = "select key from head where object = $1 and key = any($2::text[])"
     return {key for (key,) in await Statement(sql, (object_, sorted(keys)))}
@@ -302,7 +308,7 @@ async def observation(id_: str) -> Observation | None:
 
 
 async def items_past_grace(at: datetime, limit: int) -> list[Observation]:
-    which = f"where case_at is not null and state in ('unmatched', 'over') and case_at <= $1 and {t.UNACCOUNTED} order by case_at, id limit $2"
+    which = f"where case_at is not null and case_at <= $1 and {t.UNACCOUNTED} order by case_at, id limit $2"
     return await records(t.OBSERVATION, which, micros(at), limit)
 
 

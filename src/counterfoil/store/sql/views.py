@@ -129,6 +129,10 @@ async def unmatched(page: views.ItemFilter) -> tuple[list[views.ItemRow], str | 
     return [views.ItemRow(item=item, case=cases.get(item.id)) for item in items], cursor
 
 
+async def oldest_unmatched(limit: int) -> list[Observation]:
+    return await records(t.OBSERVATION, f"where {t.UNACCOUNTED} order by since, id limit $1", limit)
+
+
 async def observations(page: views.ItemFilter) -> tuple[list[Observation], str | None]:
     return await _list(t.OBSERVATION, page, _ITEMS, "since")
 

@@ -10,6 +10,7 @@ from litestar.params import FromPath, QueryParameter
 
 from counterfoil.web.api import shapes
 from counterfoil.web.api.as_of import EffectiveText, KnownText, foils_as_of, question_of
+from counterfoil.web.api.cases import case_shapes
 from counterfoil.web.api.queries import (
     ApprovalStateText,
     CaseStateText,
@@ -19,8 +20,8 @@ from counterfoil.web.api.queries import (
     RunStatusText,
     State,
     Text,
-    case_shapes,
     event_filter,
+    foil_shapes,
     list_filter,
     run_shapes,
     search_runs,
@@ -132,9 +133,9 @@ async def list_foils(
     at = question_of(as_of, effective, await app.now())
     if at is None:
         rows, after = await app.views.foils(page)
-        return FoilList([shapes.foil_shape(row) for row in rows], after)
+        return FoilList(await foil_shapes(app, rows), after)
     rows, after = await foils_as_of(app.views, page, at)
-    return FoilList([shapes.foil_shape(row) for row in rows], after, **shapes.dates_of(at))
+    return FoilList(await foil_shapes(app, rows), after, **shapes.dates_of(at))
 
 
 @get("/v1/cases", opt=requires(Permission.CASES_ANY_READ), tags=["cases"], summary="List Cases")

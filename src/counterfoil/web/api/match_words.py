@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.terms import Legs, rules_for
+from counterfoil.model.kinds import Reconciliation
 from counterfoil.store.port.documents import Decision, Pair, Waive
 from counterfoil.web.api.shapes import of_leg, shown_of
 
@@ -22,7 +23,7 @@ def system_title(name: str) -> str:
 
 
 def amount_text(value: Money | int | str) -> str:
-    return f"{value.major():,f} {value.currency}" if isinstance(value, Money) else str(value)
+    return value.grouped() if isinstance(value, Money) else str(value)
 
 
 def total_text(foil: Foil | Observation) -> str:
@@ -42,6 +43,12 @@ def explain_item(item: Observation, left: str, right: str) -> str:
     if item.state == "over":
         return f"{what}, more than {system_title(left)} asserts."
     return f"{what}. No document of {system_title(left)} accounts for it."
+
+
+def item_systems(item: Observation, reconciliations: Mapping[str, Reconciliation]) -> tuple[str, str]:
+    """Return the left and the right system of an item's reconciliation."""
+    rule = reconciliations.get(item.rule)
+    return ("the other system", item.system) if rule is None else (rule.left, rule.right)
 
 
 def describe(decision: Decision, foil: Foil | None, item: Observation | None) -> str:

@@ -17,7 +17,7 @@ from counterfoil.flow.runs.match_decisions import MatchAnswer
 from counterfoil.web.api import shapes
 from counterfoil.web.api.as_of import EffectiveText, KnownText, items_as_of, question_of
 from counterfoil.web.api.decisions import MAX_NOTE_CHARS
-from counterfoil.web.api.queries import Cursor, Limit, Text, item_filter
+from counterfoil.web.api.queries import Cursor, Limit, Text, item_filter, item_shapes
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import (
@@ -110,9 +110,9 @@ async def list_unmatched(
     at = question_of(as_of, effective, now)
     if at is None:
         rows, after = await app.views.unmatched(page)
-        return ItemList([shapes.item_shape(row, now) for row in rows], after)
+        return ItemList(await item_shapes(app, rows, now), after)
     rows, after = await items_as_of(app.views, page, at)
-    return ItemList([shapes.item_shape(row, at.known) for row in rows], after, **shapes.dates_of(at))
+    return ItemList(await item_shapes(app, rows, at.known), after, **shapes.dates_of(at))
 
 
 @post(

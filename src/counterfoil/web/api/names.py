@@ -5,19 +5,25 @@ For lists and pages. Reads are cached for one request, and a name that the store
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from counterfoil.application import Application
 from counterfoil.core.approval import Approval
-from counterfoil.core.canonical import Head
+from counterfoil.core.canonical import CanonicalEvent, Head
+from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
 from counterfoil.model import kinds
 
 NAME_FIELDS = ("number", "legal_name", "name", "title")
 """Fields by which people know an object, in order of preference."""
 CUSTOMER = "customer"
+_ID = re.compile(r"\b[a-z][a-z0-9-]{0,3}_[0-9a-hjkmnp-tv-z]{26}\b", re.ASCII)
+"""Id of an object: the beginning of its type, and 26 characters of `core.ids`."""
+_Object: TypeAlias = tuple[str, str]
+"""Type and key of an object."""
 _TEXT_FIELDS = ("ticket", "title", "reason")
 """Fields of a request that tell an approver why it was made."""
 
@@ -31,18 +37,53 @@ class DocumentName(NamedTuple):
 
 
 class NameReader:
-    """Reads the names of objects for one request; each head is read once."""
+    """Reads the names of objects for one request; each head is read once, and those of a page in a few statements."""
 
     def __init__(self, app: Application) -> None:
         self._app = app
         self._by_prefix: dict[str, str] = {}
         for object_ in app.model.objects:
             self._by_prefix.setdefault(object_[:4], object_)
-        self._heads: dict[tuple[str, str], Head | None] = {}
+        self._heads: dict[_Object, Head | None] = {}
 
     async def documents(self, keys: Iterable[str | None]) -> dict[str, DocumentName]:
         """Return the names of objects by their keys. A key begins with its object, as in `invo_7f3c`."""
-        return {key: await self._document(key) for key in dict.fromkeys(keys) if key}
+        objects = {key: self._object_of(key) for key in dict.fromkeys(keys) if key}
+        await self._load_with_customers([object_ for object_ in objects.values() if object_ is not None])
+        return {key: self._document(object_) for key, object_ in objects.items()}
+
+    async def foils(self, foils: Iterable[Foil]) -> dict[str, DocumentName]:
+        """Return the names of the documents of counterfoils, by the counterfoils' ids."""
+        foils = list(foils)
+        names = await self.documents(text for foil in foils for text in (foil.document, foil.key))
+        return {foil.id: _first(names.get(foil.document), names.get(foil.key)) for foil in foils}
+
+    async def items(self, items: Iterable[Observation]) -> dict[str, DocumentName]:
+        """Return the names of items of the right side, by the items' ids.
+
+        An item has the number of its own system. Its customer is that of the event that shows it.
+        """
+        items = list(items)
+        keys = [text for item in items for text in (item.document, item.key, item.own_key)]
+        names = await self.documents(keys)
+        events = {e.id: e for e in await self._app.views.events_of(sorted({item.event for item in items}))}
+        await self._load_with_customers([(event.object, event.key) for event in events.values()])
+        await self._load_with_customers(
+            [one for event in events.values() for one in self._named_by(event.data)]
+        )
+        return {item.id: self._item(item, names, events.get(item.event)) for item in items}
+
+    def _item(
+        self, item: Observation, names: Mapping[str, DocumentName], event: CanonicalEvent | None
+    ) -> DocumentName:
+        name = names.get(item.document, DocumentName()).name
+        others = (names.get(item.document), names.get(item.key), names.get(item.own_key))
+        customer = _first(*others).customer
+        if not customer and event is not None:
+            customer = self._document((event.object, event.key)).customer or self._customer(
+                event.data, steps=2
+            )
+        return DocumentName(name, customer)
 
     async def request(self, approval: Approval) -> dict[str, str]:
         """Return what an approval is about: customer, documents, ticket and reason of the event that started its Run."""
@@ -53,41 +94,73 @@ class NameReader:
         events = await self._app.views.events_of(refs[:1])
         return await self._about(events[0].data) if events else {}
 
+    async def in_text(self, texts: Iterable[str]) -> dict[str, str]:
+        """Return the names of the objects whose ids stand in texts, by id; ids without a name are left out."""
+        ids = {id_ for text in texts for id_ in _ID.findall(text)}
+        return {id_: named.name for id_, named in (await self.documents(sorted(ids))).items() if named.name}
+
     async def _about(self, data: Mapping[str, Any]) -> dict[str, str]:
         about: dict[str, str] = {}
+        await self._load(self._named_by(data))
         for field, value in data.items():
             object_ = field.removesuffix("_id")
             if isinstance(value, str) and object_ != field and object_ in self._app.model.objects:
-                name = _name_of(await self._head(object_, value))
+                name = _name_of(self._heads[object_, value])
                 about |= {object_: name or value} if name or object_ != CUSTOMER else {}
         about |= {f: data[f] for f in _TEXT_FIELDS if isinstance(data.get(f), str) and data[f]}
         return {name: about[name] for name in sorted(about, key=lambda name: name != CUSTOMER)}
 
-    async def _document(self, key: str) -> DocumentName:
+    def _object_of(self, key: str) -> _Object | None:
         object_ = self._by_prefix.get(key.partition("_")[0])
-        head = None if object_ is None else await self._head(object_, key)
+        return None if object_ is None else (object_, key)
+
+    def _document(self, object_: _Object | None) -> DocumentName:
+        head = None if object_ is None else self._heads.get(object_)
         if head is None:
             return DocumentName()
         name = _name_of(head)
-        return DocumentName(name, name if object_ == CUSTOMER else await self._customer(head, steps=2))
+        return DocumentName(name, name if head.object == CUSTOMER else self._customer(head.state, steps=2))
 
-    async def _customer(self, head: Head, steps: int) -> str:
+    def _customer(self, state: Mapping[str, Any], steps: int) -> str:
         """Return the name of the customer whom a document names, itself or by a document that it names."""
-        direct = head.state.get(f"{CUSTOMER}_id")
-        if isinstance(direct, str):
-            return _name_of(await self._head(CUSTOMER, direct))
-        for field, value in head.state.items() if steps > 1 else ():
-            object_ = field.removesuffix("_id")
-            if object_ != field and isinstance(value, str) and object_ in self._app.model.objects:
-                other = await self._head(object_, value)
-                if other is not None and (name := await self._customer(other, steps - 1)):
-                    return name
+        named = self._named_by(state)
+        for object_ in named:
+            if object_[0] == CUSTOMER:
+                return _name_of(self._heads.get(object_))
+        for object_ in named if steps > 1 else ():
+            other = self._heads.get(object_)
+            if other is not None and (name := self._customer(other.state, steps - 1)):
+                return name
         return ""
 
-    async def _head(self, object_: str, key: str) -> Head | None:
-        if (object_, key) not in self._heads:
-            self._heads[object_, key] = await self._app.store.head(object_, key)
-        return self._heads[object_, key]
+    def _named_by(self, state: Mapping[str, Any]) -> list[_Object]:
+        """Return the objects that fields such as `invoice_id` name."""
+        fields = [
+            (field.removesuffix("_id"), value) for field, value in state.items() if field.endswith("_id")
+        ]
+        return [(o, value) for o, value in fields if isinstance(value, str) and o in self._app.model.objects]
+
+    async def _load_with_customers(self, objects: Iterable[_Object]) -> None:
+        """Read heads, and those that lead from them to customers: the document, what it names, and what that names."""
+        for _ in range(3):
+            objects = list(objects)
+            await self._load(objects)
+            heads = [self._heads[object_] for object_ in objects]
+            objects = {one for head in heads if head is not None for one in self._named_by(head.state)}
+
+    async def _load(self, objects: Iterable[_Object]) -> None:
+        missing: dict[str, list[str]] = {}
+        for object_, key in dict.fromkeys(objects):
+            if (object_, key) not in self._heads:
+                missing.setdefault(object_, []).append(key)
+        for object_, keys in missing.items():
+            self._heads.update(dict.fromkeys((object_, key) for key in keys))
+            heads = await self._app.store.heads_of(object_, keys)
+            self._heads.update({(object_, head.key): head for head in heads})
+
+
+def _first(*names: DocumentName | None) -> DocumentName:
+    return next((name for name in names if name is not None and any(name)), DocumentName())
 
 
 def tier_text(app: Application, approval: Approval) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated
 
 from litestar.params import QueryParameter
@@ -11,14 +12,17 @@ from litestar.params import QueryParameter
 from counterfoil.application import Application
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import CaseState
+from counterfoil.core.foil import Foil
 from counterfoil.core.matching import FoilState
 from counterfoil.core.run import RunStatus
+from counterfoil.core.waiting import waits_for
 from counterfoil.store.port.documents import Waive, decision_of
 from counterfoil.store.port.store import Store
-from counterfoil.store.port.views import CaseRow, EventFilter, ItemFilter, ListFilter, RunRow
+from counterfoil.store.port.views import EventFilter, ItemFilter, ItemRow, ListFilter, RunRow
 from counterfoil.web.api import shapes
+from counterfoil.web.api.case_words import with_names
 from counterfoil.web.api.match_words import describe
-from counterfoil.web.api.names import DocumentName, NameReader, tier_text
+from counterfoil.web.api.names import NameReader, tier_text
 from counterfoil.web.http.problems import Problem
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="Rows on one page.")]
@@ -108,14 +112,25 @@ async def with_votes(
 
 async def run_shapes(app: Application, rows: Sequence[RunRow]) -> list[shapes.RunShape]:
     """Return the shapes of Runs, with the names of what they are about."""
-    names, now = await NameReader(app).documents(row.run.bkey for row in rows), await app.now()
-    return [shapes.run_shape(row, now, names[row.run.bkey]) for row in rows]
+    reader, now = NameReader(app), await app.now()
+    waiting = {row.run.id: waits_for(row.run, row.obstacles, now) for row in rows}
+    names = await reader.documents(row.run.bkey for row in rows)
+    in_text = await reader.in_text(waiting.values())
+    return [
+        shapes.run_shape(row, names[row.run.bkey], with_names(waiting[row.run.id], in_text)) for row in rows
+    ]
 
 
-async def case_shapes(app: Application, rows: Sequence[CaseRow]) -> list[shapes.CaseShape]:
-    """Return the shapes of Cases, with the names of what their Runs are about."""
-    names = await NameReader(app).documents(row.bkey for row in rows)
-    return [shapes.case_shape(row, names.get(row.bkey or "", DocumentName())) for row in rows]
+async def foil_shapes(app: Application, foils: Sequence[Foil]) -> list[shapes.FoilShape]:
+    """Return the shapes of counterfoils, with the names of their documents."""
+    names = await NameReader(app).foils(foils)
+    return [shapes.foil_shape(foil, names[foil.id]) for foil in foils]
+
+
+async def item_shapes(app: Application, rows: Sequence[ItemRow], now: datetime) -> list[shapes.ItemShape]:
+    """Return the shapes of unmatched items, with their names."""
+    names = await NameReader(app).items([row.item for row in rows])
+    return [shapes.item_shape(row, now, names[row.item.id]) for row in rows]
 
 
 async def _summary(store: Store, approval: Approval) -> str:

@@ -23,7 +23,6 @@ from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.run import InboxItem
 from counterfoil.core.terms import Legs
-from counterfoil.core.waiting import waits_for
 from counterfoil.store.port.as_of import AsOf
 from counterfoil.store.port.views import CaseRow, ItemRow, RunRow
 from counterfoil.web.api.names import DocumentName
@@ -90,6 +89,9 @@ class FoilShape(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     created_at: datetime
     settled_at: datetime | None
+    name: str = ""
+    """Number of the document in its own system."""
+    customer: str = ""
 
 
 class ItemShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +110,9 @@ class ItemShape(msgspec.Struct, frozen=True, kw_only=True):
     entity: str
     state: str
     effective: str
+    name: str = ""
+    """Number of the document, where `document` is an id."""
+    customer: str = ""
 
 
 class CaseShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +143,8 @@ class CaseShape(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     name: str = ""
     customer: str = ""
+    summary: str = ""
+    """What happened, in plain words. `message` is the text of the record."""
 
 
 class VoteShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -331,7 +338,7 @@ def _json(value: Any) -> Any:
     return amount(value) if isinstance(value, Money) else list(value) if isinstance(value, tuple) else value
 
 
-def run_shape(row: RunRow, now: datetime, name: DocumentName) -> RunShape:
+def run_shape(row: RunRow, name: DocumentName, waits_for: str) -> RunShape:
     return copy_to(
         RunShape,
         row.run,
@@ -341,14 +348,15 @@ def run_shape(row: RunRow, now: datetime, name: DocumentName) -> RunShape:
         cases=row.cases,
         foils={str(state): count for state, count in row.foils},
         release=row.run.pin,
-        waits_for=waits_for(row.run, row.obstacles, now),
+        waits_for=waits_for,
     )
 
 
-def foil_shape(foil: Foil) -> FoilShape:
+def foil_shape(foil: Foil, name: DocumentName) -> FoilShape:
     return copy_to(
         FoilShape,
         foil,
+        **name._asdict(),
         reconciliation=foil.rule,
         legs=legs(foil.legs),
         asserted=legs(foil.legs) if foil.stands else {},
@@ -360,11 +368,13 @@ def foil_shape(foil: Foil) -> FoilShape:
     )
 
 
-def case_shape(row: CaseRow, name: DocumentName) -> CaseShape:
+def case_shape(row: CaseRow, name: DocumentName, **words: str) -> CaseShape:
+    """Return the shape of a Case. `words` are `summary` and `next_action`, with names instead of ids."""
     return copy_to(
         CaseShape,
         row.case,
         **name._asdict(),
+        **words,
         choices=[str(choice) for choice in row.case.choices],
         workflow=row.workflow,
         key=row.bkey,
@@ -372,21 +382,15 @@ def case_shape(row: CaseRow, name: DocumentName) -> CaseShape:
     )
 
 
-def item_shape(row: ItemRow, now: datetime) -> ItemShape:
-    item = row.item
-    return ItemShape(
-        id=item.id,
-        system=item.system,
-        document=item.document,
-        key=item.key,
-        amounts=legs(item.legs),
-        age_s=max(0, int((now - item.since).total_seconds())),
-        owner=item.owner,
+def item_shape(row: ItemRow, now: datetime, name: DocumentName) -> ItemShape:
+    return copy_to(
+        ItemShape,
+        row.item,
+        **name._asdict(),
+        amounts=legs(row.item.legs),
+        age_s=max(0, int((now - row.item.since).total_seconds())),
         case=row.case,
-        reconciliation=item.rule,
-        entity=item.entity,
-        state=item.state,
-        effective=item.effective,
+        reconciliation=row.item.rule,
     )
 
 

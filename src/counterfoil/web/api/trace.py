@@ -16,7 +16,6 @@ from counterfoil.core import wire
 from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
-from counterfoil.core.case import Case
 from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Observation
@@ -25,8 +24,10 @@ from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.core.terms import Legs
 from counterfoil.store.port.views import CaseRow, ListFilter, MatchRow, RunRow
 from counterfoil.web.api import shapes
-from counterfoil.web.api.match_words import explain
-from counterfoil.web.api.queries import case_shapes, run_shapes, with_votes
+from counterfoil.web.api.cases import case_shapes
+from counterfoil.web.api.match_words import amount_text, explain
+from counterfoil.web.api.names import DocumentName, NameReader
+from counterfoil.web.api.queries import run_shapes, with_votes
 
 OWN_LANE = "counterfoil"
 """Lane of our own actions."""
@@ -114,11 +115,12 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
     effects = sorted(loaded.effects, key=lambda e: (e.created_at, e.path, e.item, e.gen))
     approvals = sorted(loaded.approvals, key=lambda a: (a.created_at, a.id))
     votes = await app.store.votes([approval.id for approval in approvals])
-    cases = await _cases(app, run_id)
+    cases = await case_shapes(app, await _cases(app, run_id))
     leaves = await app.views.leaves_of(run_id)
     links = await _links(app, events.values(), effects)
     foils = sorted(loaded.foils, key=lambda f: (f.created_at, f.id))
     matches = await _matches(app, foils)
+    foil_names = await NameReader(app).foils(foils)
     names = {person.id: person.name for person in await app.store.persons()}
     moments = [
         *_of_events(events.values(), names),
@@ -146,9 +148,9 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
         events=[shapes.event_shape(e) for e in sorted(events.values(), key=lambda e: (e.occurred_at, e.id))],
         effects=[shapes.effect_shape(e, _links_from(links, e)) for e in effects],
         links=[shapes.link_shape(link) for link in links],
-        foils=[_foil(foil, matches) for foil in foils],
+        foils=[_foil(foil, matches, foil_names[foil.id]) for foil in foils],
         approvals=await with_votes(app, approvals),
-        cases=await case_shapes(app, cases),
+        cases=cases,
         inbox=[shapes.inbox_shape(item) for item in inbox],
         leaves=[shapes.leaf_shape(index, leaf) for index, leaf in leaves],
     )
@@ -215,9 +217,9 @@ def _links_from(links: Iterable[Link], effect: Effect) -> list[Link]:
 # ------------------------------------------------------------------ both halves of a foil
 
 
-def _foil(foil: Foil, matches: dict[tuple[str, str], MatchRow]) -> FoilTrace:
+def _foil(foil: Foil, matches: dict[tuple[str, str], MatchRow], name: DocumentName) -> FoilTrace:
     match = matches.get((foil.rule, foil.key))
-    shape = shapes.foil_shape(foil)
+    shape = shapes.foil_shape(foil, name)
     halves = [
         LegShape(
             leg=leg,
@@ -255,7 +257,7 @@ def _rank(moment: Moment) -> int:
 
 
 def _money(legs: Legs) -> str:
-    return ", ".join(f"{leg} {value}" for leg, value in legs.items())
+    return ", ".join(f"{leg} {amount_text(value)}" for leg, value in legs.items())
 
 
 def _of_events(events: Iterable[CanonicalEvent], names: Mapping[str, str]) -> Iterator[Moment]:
@@ -352,13 +354,13 @@ def _of_approvals(approvals: Iterable[Approval]) -> Iterator[Moment]:
         request = "granted by policy" if a.automatic else f"requested from {' or '.join(a.roles)}"
         yield Moment(
             at=a.created_at, system=OWN_LANE, kind="approval", title=f"Approval {a.policy} {request}",
-            detail="" if a.amount is None else str(a.amount), ref=a.id,
+            detail="" if a.amount is None else a.amount.grouped(), ref=a.id,
             state="granted" if a.automatic else "open",
         )  # fmt: skip
 
 
-def _of_cases(targets: Iterable[CaseRow], names: dict[str, str]) -> Iterator[Moment]:
-    for case in (target.case for target in targets):
+def _of_cases(cases: Iterable[shapes.CaseShape], names: dict[str, str]) -> Iterator[Moment]:
+    for case in cases:
         yield _case_opened(case)
         if case.resolved_at is not None:
             yield Moment(
@@ -368,10 +370,10 @@ def _of_cases(targets: Iterable[CaseRow], names: dict[str, str]) -> Iterator[Mom
             )  # fmt: skip
 
 
-def _case_opened(case: Case) -> Moment:
+def _case_opened(case: shapes.CaseShape) -> Moment:
     return Moment(
         at=case.created_at, system=OWN_LANE, kind="case", title=f"Case for {case.owner}: {reason_row(case.reason).title}",
-        detail=case.message, state="open", ref=case.id,
+        detail=case.summary, state="open", ref=case.id,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The page of Cases: the exceptions of the person's roles first, and their resolution."""
+"""The page of Cases: those of the person's roles first, and their resolution."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from counterfoil.core.case import Case, CaseState, Choice
 from counterfoil.core.case_choices import LABELS, asks_again, choice_effect
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
+from counterfoil.web.api.cases import case_shapes
 from counterfoil.web.api.decisions import MAX_NOTE_CHARS, resolution_result
-from counterfoil.web.api.queries import Cursor, case_shapes, list_filter
+from counterfoil.web.api.queries import Cursor, list_filter
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
@@ -123,7 +124,7 @@ async def _ask_again(
 ) -> Response[Any]:
     facts = {
         "at stake": filters.moneys(case.exposure),
-        "case": case.message,
+        "case": case.summary,
         "reason": form["note"],
     }
     return await ask_again(

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from counterfoil.core.case import Choice
 from counterfoil.core.case_choices import asks_again, choice_effect
 from counterfoil.core.case_reasons import reason_row
+from counterfoil.web.api.case_words import grouped
 from counterfoil.web.api.match_words import system_title
 from counterfoil.web.api.shapes import Amount, CaseShape
 from counterfoil.web.api.state_words import FINANCE_WORDS
@@ -102,7 +103,8 @@ def _time(moment: datetime, text: str) -> Markup:
 
 
 def local_times(text: str, zone: tzinfo) -> Markup:
-    """Return a sentence with its times, which are UTC to the minute or second, in a zone."""
+    """Return a sentence with its times, which are UTC to the minute or second, in a zone, and its amounts grouped."""
+    text = grouped(text)
     parts, end = [], 0
     for match in _UTC_TIME.finditer(text):
         moment = datetime.fromisoformat(f"{match[1]}T{match[2]}").replace(tzinfo=UTC)
@@ -184,5 +186,5 @@ def moment(value: datetime | str) -> datetime:
 
 FILTERS = {
     "money": money, "moneys": moneys, "chip": chip, "words": words, "reason_title": reason_title, "moment": moment, "short": short,
-    "raw": raw, "choice_effects": choice_effects, "pairs": pairs, "age": age, "system": system_title,
+    "raw": raw, "choice_effects": choice_effects, "pairs": pairs, "age": age, "system": system_title, "grouped": grouped, "sums": sums,
 }  # fmt: skip

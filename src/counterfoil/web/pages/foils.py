@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
+import msgspec
 from litestar import get
 from litestar.params import FromPath
 from litestar.response import Response
 
 from counterfoil.application import Application
+from counterfoil.core.cases import totals
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
 from counterfoil.store.port.documents import decision_of
@@ -16,7 +20,8 @@ from counterfoil.store.port.matches import DocumentVersion, row_of
 from counterfoil.store.port.views import ListFilter, MatchRow
 from counterfoil.web.api import shapes
 from counterfoil.web.api.match_words import difference_text, explain, total_text
-from counterfoil.web.api.queries import Cursor, FoilStateText, Text, list_filter, with_votes
+from counterfoil.web.api.names import NameReader
+from counterfoil.web.api.queries import Cursor, FoilStateText, Text, foil_shapes, list_filter, with_votes
 from counterfoil.web.api.state_words import FINANCE_WORDS
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
@@ -27,8 +32,21 @@ from counterfoil.web.pages.rendering import render_page, search_texts
 
 MAX_SUMMED_FOILS = 2000
 """Counterfoils that the overview sums per state; it marks a sum that stops there."""
+MAX_SUMMED_ITEMS = 2000
+"""Unmatched items that the overview sums; it marks a sum that stops there."""
 _WAIVABLE = ("open", "partly", "broken", "over")
 _EXPOSED = ("provisional", "open", "partly", "broken", "over")
+
+
+class UnmatchedSums(msgspec.Struct, frozen=True):
+    """Unmatched items for the overview."""
+
+    count: int
+    more: bool
+    """There are more than are counted."""
+    sums: list[shapes.Amount]
+    since: datetime | None
+    """When the oldest one was first shown."""
 
 
 @get("/foils", opt=requires(Permission.FOILS_ANY_READ), include_in_schema=False)
@@ -44,7 +62,7 @@ async def foils_page(
     return await render_page(
         request,
         "foils.html",
-        rows=[shapes.foil_shape(foil) for foil in foils],
+        rows=await foil_shapes(app, foils),
         reasons={foil.id: explain(foil, items.get((foil.rule, foil.key), ())) for foil in foils},
         next=after,
         search=search,
@@ -75,6 +93,22 @@ async def exposures(app: Application) -> dict[str, dict[str, Any]]:
     return by_state
 
 
+async def unmatched_sums(app: Application) -> UnmatchedSums:
+    """Return the number, money and age of unmatched items. Reads the oldest ones, at most `MAX_SUMMED_ITEMS`."""
+    items = await app.views.oldest_unmatched(MAX_SUMMED_ITEMS + 1)
+    return UnmatchedSums(
+        count=min(len(items), MAX_SUMMED_ITEMS),
+        more=len(items) > MAX_SUMMED_ITEMS,
+        sums=money_sums(items[:MAX_SUMMED_ITEMS]),
+        since=items[0].since if items else None,
+    )
+
+
+def money_sums(items: Iterable[Observation]) -> list[shapes.Amount]:
+    """Return the sum of the totals of items for each currency. Amounts of both signs do not cancel."""
+    return shapes.amounts(totals(money for item in items for money in item.money))
+
+
 @get("/foils/{foil_id:str}", opt=requires(Permission.FOILS_ANY_READ), include_in_schema=False)
 async def foil_page(request: WebRequest, foil_id: FromPath[str]) -> Response[Any]:
     return await show_foil(request, foil_id, FormEntry(foil_id, {}))
@@ -89,17 +123,19 @@ async def show_foil(request: WebRequest, foil_id: str, entry: FormEntry) -> Resp
     foil = await app.store.foil(foil_id)
     if foil is None:
         raise Problem(404, f"There is no counterfoil {foil_id[:100]}.")
+    (shape,) = await foil_shapes(app, [foil])
     match = (await app.views.matches_of([(foil.rule, foil.key)]))[0]
     return await render_page(
         request,
         "foil.html",
         entry.status,
         entry=entry,
-        foil=shapes.foil_shape(foil),
-        title=f"{foil.object.replace('_', ' ')} {foil.document}".strip(),
+        foil=shape,
+        title=f"{foil.object.replace('_', ' ')} {shape.name or foil.document}".strip(),
         reason=explain(foil, match.observations),
         difference=difference_text(foil),
         documents=await _documents(app, match),
+        document_names={id_: name.name for id_, name in (await NameReader(app).foils(match.foils)).items()},
         items={o.id: o.document for o in match.observations},
         pairs=[p for p in match.pairings if p.foil == foil.id],
         waivers=[w for w in match.waivers if w.foil == foil.id],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import get, post
@@ -14,15 +14,21 @@ from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
 from counterfoil.core.terms import rules_for
 from counterfoil.store.port.views import ItemRow, ListFilter
-from counterfoil.web.api import shapes
-from counterfoil.web.api.match_words import difference_text, explain_item, system_title, total_text
+from counterfoil.web.api.match_words import (
+    difference_text,
+    explain_item,
+    item_systems,
+    system_title,
+    total_text,
+)
 from counterfoil.web.api.matches import MatchDecided, checked_note, decide_pair, decide_waive
-from counterfoil.web.api.queries import Cursor, Text, item_filter
+from counterfoil.web.api.names import DocumentName, NameReader
+from counterfoil.web.api.queries import Cursor, Text, item_filter, item_shapes
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, requires
-from counterfoil.web.pages.foils import show_foil
+from counterfoil.web.pages.foils import money_sums, show_foil
 from counterfoil.web.pages.forms import FormEntry, answer_form, ask_again, is_confirmed, is_taken_back
 from counterfoil.web.pages.rendering import redirect, render_page, safe_path, search_texts
 
@@ -59,20 +65,22 @@ async def _render(
     app = application(request)
     now = await app.now()
     foils = {rule: await _open_foils(app, rule) for rule in sorted({row.item.rule for row in rows})}
+    nearest = {row.item.id: _nearest(row.item, foils[row.item.rule]) for row in rows}
+    names = await NameReader(app).foils(foil for choices in nearest.values() for foil in choices)
     return await render_page(
         request,
         "unmatched.html",
         200 if entry is None else entry.status,
         rows=[
             {
-                "item": shapes.item_shape(row, now),
+                "item": shape,
                 "since": row.item.since,
-                "reason": explain_item(row.item, *_systems(app, row.item)),
-                "choices": _choices(row.item, foils[row.item.rule]),
+                "reason": explain_item(row.item, *item_systems(row.item, app.model.reconciliations)),
+                "choices": [_choice(foil, names[foil.id]) for foil in nearest[row.item.id]],
             }
-            for row in rows
+            for row, shape in zip(rows, await item_shapes(app, rows, now), strict=True)
         ],
-        sums=_sums(row.item for row in rows),
+        sums=money_sums(row.item for row in rows),
         next=after,
         search=search,
         rules=sorted(app.model.reconciliations),
@@ -97,20 +105,6 @@ async def _show(request: WebRequest, entry: FormEntry) -> Response[Any]:
     )
 
 
-def _systems(app: Application, item: Observation) -> tuple[str, str]:
-    """Return the left and the right system of an item's reconciliation."""
-    rule = app.model.reconciliations.get(item.rule)
-    return ("the other system", item.system) if rule is None else (rule.left, rule.right)
-
-
-def _sums(items: Iterable[Observation]) -> list[shapes.Amount]:
-    sums: dict[str, int] = {}
-    for item in items:
-        for money in item.money:
-            sums[money.currency] = sums.get(money.currency, 0) + money.minor
-    return [shapes.amount(Money(minor, currency)) for currency, minor in sorted(sums.items())]
-
-
 async def _open_foils(app: Application, rule: str) -> list[Foil]:
     """Return counterfoils of a reconciliation that an item could answer."""
     foils: list[Foil] = []
@@ -120,13 +114,18 @@ async def _open_foils(app: Application, rule: str) -> list[Foil]:
     return [foil for foil in foils if any(foil.residual.values())]
 
 
-def _choices(item: Observation, foils: list[Foil]) -> list[dict[str, str]]:
-    """Return the counterfoils whose open amount is nearest to an item, with the words of each."""
-    nearest = sorted(foils, key=lambda foil: (*_distance(item, foil), foil.due, foil.id))
-    return [
-        {"id": foil.id, "words": f"{foil.document}: {total_text(foil)} ({_owed(foil)}), due {foil.due:%Y-%m-%d}"}
-        for foil in nearest[:MAX_CHOICES]
-    ]  # fmt: skip
+def _nearest(item: Observation, foils: list[Foil]) -> list[Foil]:
+    """Return the counterfoils whose open amount is nearest to an item."""
+    return sorted(foils, key=lambda foil: (*_distance(item, foil), foil.due, foil.id))[:MAX_CHOICES]
+
+
+def _choice(foil: Foil, name: DocumentName) -> dict[str, str]:
+    """Return a counterfoil as a choice of a form: customer, document, amount and what is owed."""
+    document = ", ".join(dict.fromkeys(filter(None, (name.customer, name.name or foil.document))))
+    return {
+        "id": foil.id,
+        "words": f"{document}: {total_text(foil)} ({_owed(foil)}), due {foil.due:%Y-%m-%d}",
+    }
 
 
 def _owed(foil: Foil) -> str:
@@ -184,7 +183,10 @@ async def waive_form(request: WebRequest, foil_id: FromPath[str]) -> Response[An
         foil = await app.store.foil(foil_id)
         if foil is not None and not is_confirmed(form) and any(foil.residual.values()):
             difference = difference_text(foil)
-            facts = {"counterfoil": f"{foil.object} {foil.document}, {total_text(foil)}", "reason": note}
+            name = (await NameReader(app).foils([foil]))[foil.id]
+            document = f"{foil.object} {name.name or foil.document}, {total_text(foil)}"
+            facts = {"customer": name.customer} if name.customer else {}
+            facts |= {"counterfoil": document, "reason": note}
             return await ask_again(
                 request, form, title="Accept the difference?", facts=facts, yes="Yes, accept the difference",
                 effect=f"{system_title(foil.right)} shows {difference}. No one has to post that any more.",

@@ -1,4 +1,4 @@
-"""The overview: open exceptions, approvals to decide, counterfoils and Runs in numbers."""
+"""The overview: open Cases, approvals to decide, counterfoils, unmatched items and Runs in numbers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from counterfoil.web.http.permissions import Open, Permission
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages.approvals import MAX_OVERVIEW_ROWS, open_for
 from counterfoil.web.pages.cases import open_cases
-from counterfoil.web.pages.foils import exposures
+from counterfoil.web.pages.foils import exposures, unmatched_sums
 from counterfoil.web.pages.rendering import render_page
 
 
 @get("/", opt=requires(Open.SIGNED_IN), include_in_schema=False)
 async def overview(request: WebRequest) -> Response[Any]:
     app, identity = application(request), caller(request)
-    counts, health, cases, approvals, foils = await asyncio.gather(
+    counts, health, cases, approvals, foils, unmatched = await asyncio.gather(
         app.views.counts(),
         app.health(),
         open_cases(app, identity) if Permission.CASES_ANY_READ in identity.may else _none(),
         open_for(app, identity) if Permission.APPROVALS_ANY_READ in identity.may else _none(),
         exposures(app) if Permission.FOILS_ANY_READ in identity.may else _none(),
+        unmatched_sums(app) if Permission.FOILS_ANY_READ in identity.may else _none(),
     )
     mine, others = cases or ([], [])
     now = await app.now()
@@ -40,6 +41,7 @@ async def overview(request: WebRequest) -> Response[Any]:
         approvals=approvals or [],
         max_rows=MAX_OVERVIEW_ROWS,
         foils=foils or {},
+        unmatched=unmatched,
     )
 
 

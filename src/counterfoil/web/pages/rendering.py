@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -89,11 +90,13 @@ async def render_page(request: WebRequest, template: str, status: int = 200, **v
 
 
 def zone_of(request: WebRequest) -> ZoneInfo:
-    """Return the time zone that this browser chose; UTC without one."""
-    try:
-        return ZoneInfo(request.cookies.get(ZONE_COOKIE, "UTC"))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return ZoneInfo("UTC")
+    """Return the time zone of the person in the people file, else the one that this browser chose, else UTC."""
+    identity: Identity | None = request.scope.get("user")
+    for name in ("" if identity is None else identity.person.zone, request.cookies.get(ZONE_COOKIE, "")):
+        with contextlib.suppress(ZoneInfoNotFoundError, ValueError, OSError):
+            if name:
+                return ZoneInfo(name)
+    return ZoneInfo("UTC")
 
 
 def is_page(request: WebRequest) -> bool:

@@ -1,34 +1,25 @@
-"""Time zone of the pages: a cookie of the browser, set on a page without JavaScript, or by the first sign-in with it.
+"""Time zone of the pages: that of the person in the people file; else a cookie, set here or by the first sign-in.
 
-It belongs to the browser, not to the person: the same person may work in two offices. Times stay UTC everywhere else.
+The cookie belongs to the browser: a person without a zone on file may work in two offices. Times stay UTC everywhere else.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Annotated, Any
-from zoneinfo import available_timezones
 
 from litestar import get, post
 from litestar.datastructures import Cookie
 from litestar.params import QueryParameter
 from litestar.response import Response
 
+from counterfoil.core.zones import zone_named, zone_names
 from counterfoil.web.http.permissions import Open
 from counterfoil.web.http.request import WebRequest, requires
 from counterfoil.web.pages.forms import posted_form
 from counterfoil.web.pages.rendering import ZONE_COOKIE, redirect, render_page, safe_path
 
 YEAR_SECONDS = 365 * 24 * 3600
-_INTERNAL = ("Etc/", "SystemV/", "posix/", "right/")
 Back = Annotated[str | None, QueryParameter(max_length=500, description="The page to return to.")]
-
-
-@cache
-def zone_names() -> tuple[str, ...]:
-    """Return the names of the time zones of regions and cities, UTC first."""
-    regions = (name for name in available_timezones() if "/" in name and not name.startswith(_INTERNAL))
-    return ("UTC", *sorted(regions))
 
 
 def zone_cookie(request: WebRequest, name: str) -> Cookie | None:
@@ -50,7 +41,7 @@ async def zone_page(request: WebRequest, back: Back = None) -> Response[Any]:
 async def set_zone(request: WebRequest) -> Response[Any]:
     _, form = await posted_form(request)
     name, back = form.get("zone", "").strip(), safe_path(form.get("back", "/"))
-    cookie = zone_cookie(request, name)
+    cookie = zone_cookie(request, zone_named(name) or name)
     return redirect(back, [cookie]) if cookie is not None else await _show(request, name, back)
 
 
