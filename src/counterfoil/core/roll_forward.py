@@ -123,7 +123,7 @@ def _add(sums: dict[Books, Counter[str]], rule: str, rows: MatchRows, now: datet
         if column is not None:
             count(lefts[id_], column, -by if column == "over" else by)
     for id_, item in judgement.items.items():
-        if item.foil is None:
+        if item.foil is None or lefts[item.foil] is None:
             count(rights[id_], item.state, -item.residual.get(leg, 0))
     for part in judgement.parts:
         if lefts[part.left] != rights[part.shown.id]:

@@ -206,13 +206,14 @@ async def test_a_stated_outcome_is_recorded_together_with_the_decision_or_not_at
 
 async def test_a_broken_foil_is_waived_by_a_person(store: Any) -> None:
     run = await s.born(store)
-    await store.apply(s.turn(run, foils=(s.foil(run=run, due=s.at(-1)),)))
-    await opened(store, foil="foil_1", choices=(Choice.WAIVE,))
+    await store.apply(s.turn(run, foils=(s.foil(run=run, due=s.at(-1), owner="finance"),)))
+    await store.apply(s.put_person(s.person("ann")))
+    (case,) = (await store.dump()).cases
     broken = await s.foil_of(store, run)
     assert broken.state is FoilState.BROKEN
     before = await store.dump()
-    assert (await store.apply(s.resolve(choice=Choice.WAIVE))).verdict == "choice"
-    assert await refused_leaf(store, before) == ("case_1", "ann", "choice")
+    assert (await store.apply(s.resolve(case.id, choice=Choice.WAIVE))).verdict == "choice"
+    assert await refused_leaf(store, before) == (case.id, "ann", "choice")
     assert await store.apply(s.decide(s.waive(broken))) == "done"
     assert (await s.foil_of(store, run)).state is FoilState.WAIVED
     assert {c.state for c in (await store.dump()).cases} == {CaseState.RESOLVED}

@@ -48,7 +48,7 @@ class LegForm(Part):
     """Agreement that a leg of both sides needs."""
 
     kind: Literal["sum", "equal", "at_least"] = "sum"
-    """`sum`: money, counts, quantities. `equal`: a tax code, period or hash. `at_least`: a version."""
+    """`sum`: money or whole numbers. `equal`: a tax code, period or hash. `at_least`: a version, as a whole number."""
     total: bool = False
     """The leg by which documents are paired. Needed where there are several sums."""
     tolerance: int = Field(default=0, ge=0)
@@ -71,7 +71,7 @@ class DocumentRule(Part):
     stands: Formula | None = None
     """False: the ledger holds no entry of it (draft, deleted, never posted). Default: true."""
     reverses: Formula | None = None
-    """Id of the document of the same system that this one reverses; empty for none."""
+    """Id of the document of the same system that this one reverses; empty for none. `key` is then the key of that one."""
     names: Formula | None = None
     """Id, or list of ids, of documents of the other system that it names."""
     entity: Formula | None = None
