@@ -36,6 +36,6 @@ async def test_a_reversed_counterfoil_shows_no_residual(tmp_path: Path) -> None:
                 assert "reversed" in page
                 assert 'class="residual"' not in page
         table = await _table(company, "foils", "--key", "INV-77")
-        assert re.search(r"INV-77 +invoice-in-erp +reversed +\d{4}-", table), table
+        assert re.search(r"INV-77 +reversed +invoice-in-erp +\d{4}-", table), table
         traced = await _table(company, "trace", RUN)
         assert re.search(r"INV-77 +reversed +gross +42\.00 USD *$", traced, re.M), traced

@@ -102,12 +102,12 @@ def _foils(foils: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def _cases(cases: Iterable[Mapping[str, Any]]) -> Table:
-    columns = (_id_column("Case"), "reason", "owner", "state", "resolved", "message")
+    columns = ("customer, document", "what happened", "owner", "state", "resolved", _id_column("Case"))
     table = Table(*columns, title="Cases", title_justify="left")
     for case in cases:
         resolved = f"{case['choice']} by {case['resolved_by']}" if case["resolved_at"] else ""
-        message = case["message"][:120]
-        table.add_row(case["id"], case["reason"], case["owner"], case["state"], resolved, message)
+        names = ", ".join(dict.fromkeys(filter(None, (case["customer"], case["name"]))))
+        table.add_row(names, case["summary"][:120], case["owner"], case["state"], resolved, case["id"])
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ CREDIT = ids.canonical_id("credit", "billing", "", "cn_1")
 RAW = "HTTPSConnectionPool(host='erp', port=443): Max retries exceeded; Traceback {'code': 4890}"
 
 
-def said(reason: str, message: str, **more: str) -> str:
+def said(reason: str, message: str, **more: Any) -> str:
     case = open_case(
         reason, id="case_1", message=message, owners=("finance",), at=AT, choices=(Choice.DISMISS,), **more
     )
@@ -64,6 +65,17 @@ def test_a_text_of_a_library_is_not_repeated(reason: str) -> None:
 )  # fmt: skip
 def test_what_happened_is_a_sentence(reason: str, message: str, expected: str) -> None:
     assert said(reason, message) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("evt_1: no mapping takes payment_intent.created of billing", "No mapping takes payment_intent.created of billing."),
+        ("evt_1: invoice.finalized.v1 is used by nothing", "invoice.finalized.v1 is used by nothing."),
+    ],
+)  # fmt: skip
+def test_a_delivery_is_told_without_its_id(message: str, expected: str) -> None:
+    assert said("unrouted", message, receipt=7) == expected
 
 
 @pytest.mark.parametrize(

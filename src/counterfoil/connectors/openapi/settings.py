@@ -90,7 +90,7 @@ class OperationSettings(CallSettings):
 
     @property
     def look_up_result(self) -> Mapping[str, Pointer]:
-        """Where the result is in an item of the look-up: its own `result`, else that of the call."""
+        """Pointers to the result in an item of the look-up: its own `result`, else that of the call."""
         return self.result if self.find is None or self.find.result is None else self.find.result
 
 

@@ -34,6 +34,8 @@ _FOREIGN = frozenset(
 )
 """Reasons whose message ends in the text of a system or a library."""
 _OPERATION = re.compile(r"\b[a-z][a-z0-9_-]*(?:\.[a-z][a-z0-9_-]*)+\.[a-z][a-z0-9_-]*\b", re.ASCII)
+_DELIVERY = re.compile(r"\A\S+: ")
+"""Id of the delivery or event before the text about it."""
 _AMOUNT = re.compile(rf"(?<!\w-)(?<![\w.,])(\d{{4,19}})(\.\d+)?(?= (?:{'|'.join(EXPONENTS)})\b)", re.ASCII)
 
 
@@ -65,11 +67,13 @@ def explain_case(case: Case, names: Mapping[str, str]) -> str:
 def _own_text(case: Case) -> str | None:
     """Return the part of a message that Counterfoil wrote for people; None if it is the text of others.
 
-    A step's message is `STEP: OUTCOME: TEXT`. Our texts are sentences; the fault of a formula begins in lower case.
+    The message about a delivery is `ID: TEXT`; that about a step is `STEP: OUTCOME: TEXT`. Our texts are sentences; the fault of a formula begins in lower case.
     """
     if case.reason in _FOREIGN or case.reason.startswith("undo_"):
         return None
     step, separator, text = case.message.partition(f": {case.reason}")
+    if case.receipt is not None or case.event is not None:
+        return _DELIVERY.sub("", case.message)
     if not separator or ":" in step:
         return None if case.reason == "invalid" else case.message
     text = text.removeprefix(":").strip()
@@ -83,4 +87,7 @@ def _act(operation: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    """Return a text with a capital letter and a full stop. A name such as `invoice.finalized.v1` keeps its letters."""
+    if text.partition(" ")[0].isalpha():
+        text = text[:1].upper() + text[1:]
+    return text + ("" if text.endswith((".", "!", "?")) else ".")
