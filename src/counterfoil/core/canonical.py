@@ -40,7 +40,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def leaf_body(self) -> dict[str, str]:
-        """What the leaf of a receipt carries: where it came from, and the digest of its body."""
+        """Body of the leaf of a receipt: its origin, and the digest of its body."""
         names = {"system": self.system, "ext_id": self.ext_id, "sha256": self.sha256}
         return {**names, "sender": self.sender} if self.sender else names
 
