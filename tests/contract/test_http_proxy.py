@@ -171,6 +171,7 @@ async def reported(public: PublicAddress, peer: str, **head: str) -> tuple[str, 
         ("203.0.113.7, \xff, 10.2.2.2", "10.2.2.2"),
         ("10.3.3.3", "10.3.3.3"),
         (",, ,", "10.0.0.1"),
+        ("::ffff:203.0.113.7, ::ffff:10.1.1.1", "203.0.113.7"),
     ],
 )
 async def test_the_last_address_that_is_no_proxy_is_the_client(listed: str, client: str) -> None:
@@ -180,6 +181,14 @@ async def test_the_last_address_that_is_no_proxy_is_the_client(listed: str, clie
         "192.0.2.1",
         "http",
     )
+
+
+async def test_a_proxy_of_ipv4_is_trusted_by_a_server_that_listens_on_ipv6() -> None:
+    public = public_address({"COUNTERFOIL_TRUSTED_PROXIES": "10.0.0.0/8"})
+    client = await reported(public, "::ffff:10.0.0.1", x_forwarded_for="203.0.113.7")
+    assert client == ("203.0.113.7", "http")
+    stranger = await reported(public, "::ffff:192.0.2.1", x_forwarded_for="203.0.113.7")
+    assert stranger == ("::ffff:192.0.2.1", "http")
 
 
 async def test_a_proxy_writes_forwarded_only_where_the_setting_says_so() -> None:
@@ -231,5 +240,5 @@ def test_a_trusted_proxy_is_bound_by_the_number_of_all_connections() -> None:
 
 def test_one_client_of_ipv6_is_one_network() -> None:
     assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1") != network_of("2001:db8:0:1::1")
-    assert network_of("203.0.113.7") == "203.0.113.7"
+    assert network_of("203.0.113.7") == network_of("::ffff:203.0.113.7") == "203.0.113.7"
     assert network_of("") == ""

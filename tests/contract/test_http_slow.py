@@ -233,3 +233,32 @@ async def test_pages_and_calls_leave_room_for_webhooks(monkeypatch: pytest.Monke
         assert (await http.post("/v1/receipts/billing", content=b"{}")).status_code == 200
         go.set()
         assert sorted([(await page).status_code for page in pages]) == [200, 200, 200, 503]
+
+
+async def test_a_client_that_does_not_finish_leaves_room_for_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go = asyncio.Event()
+
+    async def patient(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/runs":
+            await go.wait()
+        await answer_once(scope, receive, send)
+
+    monkeypatch.setattr(limits, "MAX_OTHERS_OF_ADDRESS", 3)
+    async with (
+        serving(limits.RequestLimits(patient), ConnectionLimits()) as (port, _),
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as http,
+        httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}",
+            transport=httpx2.AsyncHTTPTransport(local_address="127.0.0.2"),
+            timeout=60,
+        ) as other,
+    ):
+        pages = [asyncio.create_task(http.get("/runs")) for _ in range(4)]
+        done, _ = await asyncio.wait(pages, return_when=asyncio.FIRST_COMPLETED, timeout=60)
+        assert [task.result().status_code for task in done] == [503]
+        assert (await other.get("/cases")).status_code == 200
+        go.set()
+        assert sorted([(await page).status_code for page in pages]) == [200, 200, 200, 503]
+        assert (await http.get("/cases")).status_code == 200

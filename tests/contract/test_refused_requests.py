@@ -144,6 +144,7 @@ STRANGERS: list[tuple[str, str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.parametrize("company", ["memory"], indirect=True)
 @pytest.mark.parametrize(("method", "path", "more", "verdict"), STRANGERS)
 async def test_a_refused_stranger_leaves_a_leaf_with_the_address(
     company: Company, method: str, path: str, more: dict[str, Any], verdict: str
@@ -171,6 +172,7 @@ def test_addresses_share_a_limit_and_what_was_left_out_is_counted() -> None:
     assert limit.admit("192.0.2.1", limit.WINDOW_SECONDS) == 0
 
 
+@pytest.mark.parametrize("company", ["memory"], indirect=True)
 @pytest.mark.parametrize(
     ("path", "body"),
     [

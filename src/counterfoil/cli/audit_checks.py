@@ -39,8 +39,12 @@ def audit_checks(store_url: str, home: Path) -> list[Check]:
     from counterfoil.flow.worker.audit_checkpoint import CheckpointFile, CheckpointSigner
     from counterfoil.store.audit import audit
     from counterfoil.store.check import violations
+    from counterfoil.store.sql.columns import UnreadableRow
 
-    identity, now, dump, tree = asyncio.run(_read(store_url))
+    try:
+        identity, now, dump, tree = asyncio.run(_read(store_url))
+    except UnreadableRow as unreadable:
+        return [("audit", False, str(unreadable), ADVICE)]
     verify = _unsigned
     if (home / "audit.key").exists():
         verify = CheckpointSigner.load_or_create(home / "audit.key", "counterfoil.local").verify

@@ -38,6 +38,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     def senders(self) -> tuple[str, ...]:
         return (self.sender,) if self.sender else ()
 
+    @property
+    def leaf_body(self) -> dict[str, str]:
+        """Body of the leaf of a receipt: its origin, and the digest of its body."""
+        names = {"system": self.system, "ext_id": self.ext_id, "sha256": self.sha256}
+        return {**names, "sender": self.sender} if self.sender else names
+
     def as_repeat(self) -> Receipt:
         """Return this delivery under an id of its own: it repeats a receipt with other content."""
         return replace(self, ext_id=f"{self.ext_id}#{_content(self.identity)}")

@@ -19,6 +19,8 @@ _SECRET_FORM = re.compile(
     r"[a-z]{2,6}_(live|test)_\w{4,}|whsec_[\w+/=]{6,}|eyJ[\w-]{8,}\.[\w-]{8,}\.|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
 """Texts that are a secret wherever they stand: keys with their kind in front, signed tokens, private keys."""
+_SECRET_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
+"""A key under `secrets` that is no such name may be the secret itself: YAML reads `{text}` as a key."""
 _MIN_LENGTH = 4
 _MIN_UNUSUAL_LENGTH = 8
 _SHOWN_LENGTH = 56
@@ -82,7 +84,8 @@ def _secrets(data: Any) -> Iterator[Place]:
 def _scalars(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            if isinstance(key, str) and _SECRET_FORM.search(key):
+            in_secrets = path[-1:] == ("secrets",) and _SECRET_NAME.fullmatch(str(key)) is None
+            if isinstance(key, str) and (in_secrets or _SECRET_FORM.search(key)):
                 yield (*path, key), key
             yield from _scalars(inner, (*path, key))
     elif isinstance(value, list):

@@ -16,6 +16,7 @@ from counterfoil.core.audit import Checkpoint, Frontier, Leaf
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.store.dump import Dump
 from counterfoil.store.port.audited import Audited, AuditTree, row_digest
+from counterfoil.store.port.people import person_body
 
 Verify = Callable[[Checkpoint], str]
 """Returns why a checkpoint's signature is not valid; empty if it is valid or by another key."""
@@ -55,6 +56,8 @@ def _tree(
     if published is not None and heads.get(published[0]) != published[1]:
         heads[published[0]] = published[1]
         times[published[0]] = "the checkpoint outside of the store"
+    if published is not None and published[0] not in {point.size for point in tree.checkpoints}:
+        yield f"the checkpoint over {published[0]} leaves was deleted"
     for point in tree.checkpoints:
         if reason := verify(point):
             yield f"the checkpoint over {point.size} leaves {reason}"
@@ -119,10 +122,14 @@ def _receipts(dump: Dump, leaves: list[Leaf]) -> Iterator[str]:
         row, body = rows.get(leaf.subject), _body(leaf)
         if row is None:
             yield f"receipt {leaf.subject} was deleted, see leaf {_name(leaf)}"
-        elif (row.system, row.ext_id, row.sha256) != (
-            body.get("system"),
-            body.get("ext_id"),
-            body.get("sha256"),
+        elif any(
+            getattr(row, field) != body.get(field, default)
+            for field, default in (
+                ("system", None),
+                ("ext_id", None),
+                ("sha256", None),
+                ("sender", row.sender),
+            )
         ):
             yield f"receipt {leaf.subject} was edited, see leaf {_name(leaf)}"
 
@@ -150,6 +157,12 @@ def _persons(dump: Dump, leaves: list[Leaf]) -> Iterator[str]:
             yield f"person {id_} was deleted, see leaf {_name(leaf)}"
         elif (list(person.roles), person.active) != (body.get("roles"), body.get("active")):
             yield f"the roles of person {id_} were edited, see leaf {_name(leaf)}"
+        else:
+            # Leaves of earlier versions lack some of these.
+            row = msgspec.json.decode(wire.dumps(person_body(person)))
+            for part in sorted(row.keys() & body.keys()):
+                if row[part] != body[part]:
+                    yield f"the {part} of person {id_} was edited, see leaf {_name(leaf)}"
     for id_ in rows:
         yield f"person {id_} was added: it has no leaf"
 
@@ -183,7 +196,7 @@ def _rows(dump: Dump, leaves: list[Leaf]) -> Iterator[str]:
             row = rows.get(id_)
             if row is None:
                 yield f"{id_} was deleted, see leaf {_name(leaf)}"
-            elif row_digest(row) != digest:
+            elif digest not in (row_digest(row), row_digest(row, former=True)):
                 yield f"{type(row).__name__} {id_} was edited, see leaf {_name(leaf)}"
 
 

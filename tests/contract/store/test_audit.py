@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
+from counterfoil.cli.audit_checks import audit_checks
 from counterfoil.core import wire
 from counterfoil.core.audit import Checkpoint
 from counterfoil.core.effect import EffectState
 from counterfoil.flow.worker.audit_checkpoint import CheckpointSigner
 from counterfoil.store.audit import audit
-from counterfoil.store.port.audited import digests
+from counterfoil.store.port.audited import digests, row_digest
 from counterfoil.store.port.maintenance import PutCheckpoint, Seal
 from counterfoil.store.sql.audited import audited
 from counterfoil.store.sql.sqlite import SqliteStore, read_file
@@ -39,13 +41,13 @@ async def sealed(store: Any, signer: CheckpointSigner) -> Checkpoint:
 
 async def lived(store: Any, signer: CheckpointSigner) -> Checkpoint:
     """A receipt with an event that starts a Run, an approval with a vote, a call with its result, and three seals."""
-    await store.apply(s.receive(s.receipt(body=b"{}", sha256=wire.digest(b"{}"))))
+    await store.apply(s.receive(s.receipt(body=b"{}", sha256=wire.digest(b"{}"), sender="sam")))
     e = s.event()
     await store.apply(s.admit(events=(e,), starts=(s.start(),)))
     await store.apply(s.put_person(s.person("ann")))
     await store.apply(s.put_person(s.person("bob", ("controller",))))
     await sealed(store, signer)
-    call, asked = s.effect(request=b'{"amount":"120.00"}', approvals=("apr_1",)), s.approval()
+    call, asked = s.effect(request=b'{"amount":"120.00"}', approvals=("apr_1",)), s.approval(senders=("sam",))
     leaf = {"rows": digests((call, asked)), "ctx": wire.digest(b"{}")[:32]}
     await store.apply(
         s.turn(plan=(call,), approvals=(asked,), foils=(s.foil(),), ctx=b"{}", leaf=wire.dumps(leaf))
@@ -114,6 +116,15 @@ async def test_a_store_that_nobody_edited_has_no_finding(store: Any, signer: Che
         ("update person set roles = '[\"controller\"]' where id = 'ann'", "the roles of person ann were edited"),
         ("update receipt_body set body = 'x' where no = 1", "receipt 1 was edited"),
         ("update receipt set ext_id = 'x' where no = 1", "receipt 1 was edited"),
+        ("update receipt set sender = 'eve' where no = 1", "receipt 1 was edited"),
+        ("update approval set automatic = not automatic", "Approval apr_1 was edited"),
+        ("update approval set expires = expires + 1000000", "Approval apr_1 was edited"),
+        ("update approval set senders = '[]'", "Approval apr_1 was edited"),
+        ("update event set effective_at = effective_at + 1000000", "CanonicalEvent evt_1 was edited"),
+        ("update event set senders = '[\"eve\"]'", "CanonicalEvent evt_1 was edited"),
+        ("update person set secret = 'x' where id = 'ann'", "the secret of person ann was edited"),
+        ("update person set email = 'x' where id = 'ann'", "the email of person ann was edited"),
+        ("update person set aliases = '{\"desk\":[\"x\"]}' where id = 'ann'", "the aliases of person ann was edited"),
     ],
 )  # fmt: skip
 async def test_what_was_edited_is_named(
@@ -127,3 +138,45 @@ async def test_what_was_edited_is_named(
     await edit(store, sql)
     findings = await found(store, signer)
     assert any(finding in text for text in findings), findings
+
+
+@pytest.mark.parametrize(
+    ("sql", "finding"),
+    [
+        ("update approval set amount = amount || 'x'", "table approval was edited: amount"),
+        ("update foil set state = 'settled?'", "table foil was edited: state"),
+        ("update receipt_body set headers = '['", "table receipt_body was edited: headers"),
+        ("update event set data = '{'", "table event was edited: data"),
+        ("update tree_edge set nodes = '['", "tree_edge was edited: nodes"),
+        ("delete from tree_edge", "tree_edge was deleted"),
+    ],
+)
+async def test_a_value_that_cannot_be_read_is_located(
+    places: s.Places, signer: CheckpointSigner, tmp_path: Path, sql: str, finding: str
+) -> None:
+    store = await places("sqlite")
+    await lived(store, signer)
+    await edit(store, f"pragma ignore_check_constraints = 1; {sql}")
+    checks = await asyncio.to_thread(audit_checks, f"sqlite:{store.path}", tmp_path)
+    assert any(finding in detail for _, passed, detail, _ in checks if not passed), checks
+
+
+async def test_a_published_checkpoint_that_the_store_lacks_is_named(
+    places: s.Places, signer: CheckpointSigner
+) -> None:
+    store = await places("sqlite")
+    point = await lived(store, signer)
+    await edit(store, "delete from checkpoint")
+    findings = await found(store, signer, (point.size, point.root))
+    assert f"the checkpoint over {point.size} leaves was deleted" in findings
+
+
+async def test_leaves_of_earlier_versions_are_judged_by_what_they_carry(
+    places: s.Places, signer: CheckpointSigner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await places("sqlite")
+    with monkeypatch.context() as patched:
+        former = partial(row_digest, former=True)
+        patched.setattr("counterfoil.store.port.audited.row_digest", former)
+        await lived(store, signer)
+    assert await found(store, signer) == []

@@ -35,6 +35,7 @@ CASES = [
     ("secrets: SECRET", "a-password-of-ours"),
     ("secrets: [SECRET]", "a-password-of-ours"),
     ("secrets: {SECRET: api_key}", "sk_live_abcdef123456"),
+    ("secrets: {SECRET}", "Zq7hunter2Xyz"),
     ("settings: {api_key: SECRET}", "hunter2"),
     ("settings: {deep: [{password: SECRET}]}", "hunter2"),
     ("settings: {zone: SECRET}", "sk_live_abcdef123456"),

@@ -60,7 +60,7 @@ def _insert(db: Tables, receipt: Receipt, t: Receive) -> int:
     db.put(db.receipts, no, replace(receipt, no=no))
     if receipt.door != "fetch":
         put_todo(db, "receipt", str(no))
-    body = wire.dumps({"system": receipt.system, "ext_id": receipt.ext_id, "sha256": receipt.sha256})
+    body = wire.dumps(receipt.leaf_body)
     db.leaf("received", str(no), t.at, t.actor, body)
     return no
 

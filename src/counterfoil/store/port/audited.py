@@ -38,14 +38,22 @@ class AuditTree(msgspec.Struct, frozen=True, kw_only=True):
     """Leaves that wait for their place, with their hashes."""
 
 
-def row_digest(row: Audited) -> str:
-    """Return a digest of the fields that never change: for an effect its call, for an approval what is decided on."""
+def row_digest(row: Audited, *, former: bool = False) -> str:
+    """Return a digest of the fields that never change: for an effect its call, for an approval what is decided on.
+
+    `former` is the digest of earlier versions: without the times and senders of events, and without what decides who may
+    vote until when.
+    """
     match row:
         case CanonicalEvent():
             content = [row.type, row.system, row.object, row.key, row.version, row.data, row.legal_entity]
+            if not former:
+                content += [row.occurred_at, row.effective_at, list(row.senders)]
         case Approval():
             who = [list(row.roles), row.quorum, row.requester]
             content = [row.run, row.path, row.policy, row.subject, wire.digest(row.covers), row.amount, *who]
+            if not former:
+                content += [list(row.senders), row.expires, row.automatic]
         case Effect():
             content = [row.run, row.path, row.item, row.operation, row.system, list(row.approvals)]
             content += [wire.digest(row.request), wire.digest(row.input)]

@@ -180,9 +180,14 @@ class PutPerson(Transition[bool], frozen=True, kw_only=True):
         return SETTINGS
 
     def leaf_body(self) -> dict[str, object]:
-        person = self.person
-        aliases = {system: list(names) for system, names in person.aliases.items()}
-        return {"roles": list(person.roles), "active": person.active, "aliases": aliases}
+        return person_body(self.person)
+
+
+def person_body(person: Person) -> dict[str, object]:
+    """Return what the leaf of a person carries: who they are and what they may do, and a digest of the password's hash."""
+    aliases = {system: list(names) for system, names in person.aliases.items()}
+    names = {"roles": list(person.roles), "active": person.active, "aliases": aliases}
+    return {**names, "email": person.email, "secret": wire.digest(person.secret.encode())[:32]}
 
 
 class PutToken(Transition[bool], frozen=True, kw_only=True):

@@ -8,14 +8,21 @@ from counterfoil.core.audit import Frontier
 from counterfoil.store.dump import Dump
 from counterfoil.store.port.audited import AuditTree, TreeEntry
 from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.columns import UnreadableRow
 from counterfoil.store.sql.reads import dump
 from counterfoil.store.sql.statements import Statement, records
 
 
 async def audited() -> tuple[Dump, AuditTree]:
     """Return every row, and the tree of leaves, for an audit."""
-    size, nodes = (await Statement("select size, nodes from tree_edge where one = 1", ()))[0]
-    edge = Frontier(size, [bytes.fromhex(node) for node in msgspec.json.decode(nodes, type=list[str])])
+    edges = await Statement("select size, nodes from tree_edge where one = 1", ())
+    if not edges:
+        raise UnreadableRow("the row of the table tree_edge was deleted")
+    size, nodes = edges[0]
+    try:
+        edge = Frontier(size, [bytes.fromhex(node) for node in msgspec.json.decode(nodes, type=list[str])])
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise UnreadableRow("the row of the table tree_edge was edited: nodes cannot be read") from error
     entries = await Statement("select idx, leaf, hash from tree order by idx", ())
     pending = await Statement("select leaf, hash from pending order by rowid", ())
     tree = AuditTree(

@@ -13,8 +13,13 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.clock import from_micros, micros
+from counterfoil.core.errors import Misconfigured
 
 R = TypeVar("R")
+
+
+class UnreadableRow(Misconfigured):
+    """A row has a value that this program cannot have written."""
 
 
 def micros_or_none(at: datetime | None) -> int | None:
@@ -128,8 +133,14 @@ class SqlTable(Generic[R]):
 
     def read(self, row: Sequence[Any], **more: Any) -> R:
         """Return the record of a row that has this table's columns first."""
-        for (field, load), value in zip(self._load, row, strict=False):
-            more[field] = value if load is _same or value is None else load(value)
+        field = self.fields[0]
+        try:
+            for (field, load), value in zip(self._load, row, strict=False):
+                more[field] = value if load is _same or value is None else load(value)
+        except (ValueError, KeyError, msgspec.MsgspecError) as error:
+            raise UnreadableRow(
+                f"a row of the table {self.name} was edited: {field} cannot be read, in {row[0]!r}"
+            ) from error
         return self.record(**more)
 
     def of(self, alias: str) -> str:

@@ -26,7 +26,7 @@ from counterfoil.store.port.releases import PinCount
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns, usage_by_user
 from counterfoil.store.port.views import CaseRow
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.columns import HEADERS, SqlTable
+from counterfoil.store.sql.columns import SqlTable
 from counterfoil.store.sql.statements import Statement, one, record, records
 from counterfoil.store.sql.views import matches, targets
 
@@ -54,7 +54,7 @@ select min(due) from (
 async def receipts(which: str, *args: Any) -> list[Receipt]:
     """Return receipts with their bodies; `which` is a condition on `r`, their table."""
     rows = await Statement(f"{_RECEIPT} where {which}", args)
-    return [t.RECEIPT.read(r, no=r[-3], headers=HEADERS.load(r[-2]), body=r[-1]) for r in rows]
+    return [t.RECEIPT.read(r, **t.RECEIPT_BODY.read(r[-3:])) for r in rows]
 
 
 async def load(run: str) -> port.LoadedRun | None:

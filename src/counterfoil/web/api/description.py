@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 from litestar import Litestar, get
@@ -13,6 +15,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.response import Response
 
 from counterfoil import __version__
+from counterfoil.model import Model
 from counterfoil.web.api import (
     asyncapi,
     catalog,
@@ -74,23 +77,31 @@ _PROBLEM = {
 @get("/openapi.json", opt=requires(Open.PUBLIC), include_in_schema=False)
 async def get_openapi(request: WebRequest) -> Response[bytes]:
     """Return the server's own API with the company's exposed operations."""
-    return _json(operations_openapi.merged(description(), application(request).model))
+    return _document(request, "server", lambda model: operations_openapi.merged(description(), model))
 
 
 @get("/v1/operations/openapi.json", opt=requires(Open.PUBLIC), include_in_schema=False)
 async def get_operations(request: WebRequest) -> Response[bytes]:
     """Return only the company's exposed operations."""
-    return _json(operations_openapi.document(application(request).model))
+    return _document(request, "operations", operations_openapi.document)
 
 
 @get("/asyncapi.json", opt=requires(Open.PUBLIC), include_in_schema=False)
 async def get_events(request: WebRequest) -> Response[bytes]:
     """Return the company's events."""
-    return _json(asyncapi.document(application(request).model))
+    return _document(request, "events", asyncapi.document)
 
 
-def _json(document: dict[str, Any]) -> Response[bytes]:
-    return Response(msgspec.json.encode(document), media_type=JSON)
+_ENCODED: WeakKeyDictionary[Model, dict[str, bytes]] = WeakKeyDictionary()
+"""Documents of each Release as JSON. Anybody may ask for them, so they are made once."""
+
+
+def _document(request: WebRequest, name: str, build: Callable[[Model], dict[str, Any]]) -> Response[bytes]:
+    model = application(request).model
+    encoded = _ENCODED.setdefault(model, {})
+    if name not in encoded:
+        encoded[name] = msgspec.json.encode(build(model))
+    return Response(encoded[name], media_type=JSON)
 
 
 @cache

@@ -133,7 +133,7 @@ def network_of(address: str) -> str:
     except ValueError:
         return address
     if ip.version == 4 or ip.ipv4_mapped is not None:
-        return str(ip)
+        return str(ip if ip.version == 4 else ip.ipv4_mapped)
     return str(ip_network(f"{ip}/64", strict=False).network_address)
 
 

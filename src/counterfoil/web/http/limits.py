@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
+from counterfoil.web.http.identity import network_of
 from counterfoil.web.http.problems import PROBLEM_JSON, Problem, problem_of
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -26,6 +28,8 @@ SMALL_BODY_BYTES = 64 * 1024
 """Bytes of each body that the process's buffer does not count, so that slow large bodies block no webhook."""
 MAX_OTHER_REQUESTS = 400
 """Requests in progress that are not deliveries: pages and calls cannot take the connections of webhooks."""
+MAX_OTHERS_OF_ADDRESS = 200
+"""Of these, requests of one client: one that does not read its responses leaves room for the others."""
 MAX_HEADER_BYTES = 16 * 1024
 MAX_HEADERS = 100
 MAX_ADDRESS_BYTES = 4096
@@ -64,7 +68,7 @@ class RequestLimits:
         self.body_seconds = body_seconds
         self.chunk_seconds = chunk_seconds
         self._buffered = 0
-        self._others = 0
+        self._others: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -88,15 +92,18 @@ class RequestLimits:
         if scope["path"].startswith(_DELIVERY_PATHS):
             await self._call_inner(scope, receive, send, body)
             return
-        if self._others >= MAX_OTHER_REQUESTS:
+        client = network_of((scope.get("client") or ("", 0))[0])
+        if self._others.total() >= MAX_OTHER_REQUESTS or self._others[client] >= MAX_OTHERS_OF_ADDRESS:
             busy = "Too many requests are in progress. Send the request again."
             await _respond(Problem(503, busy, headers={"retry-after": "1"}), scope, send)
             return
-        self._others += 1
+        self._others[client] += 1
         try:
             await self._call_inner(scope, receive, send, body)
         finally:
-            self._others -= 1
+            self._others[client] -= 1
+            if not self._others[client]:
+                del self._others[client]
 
     async def _call_inner(self, scope: Scope, receive: Receive, send: _Sender, body: bytes) -> None:
         delivered = False

@@ -119,7 +119,7 @@ async def receive(x: Tx, r: Receive) -> ReceiveResult:
 
 
 def _leaf_body(receipt: Receipt) -> bytes:
-    return wire.dumps({"system": receipt.system, "ext_id": receipt.ext_id, "sha256": receipt.sha256})
+    return wire.dumps(receipt.leaf_body)
 
 
 @sql(Admit)
