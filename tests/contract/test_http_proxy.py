@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from counterfoil.core.errors import Misconfigured
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.web.http import server
+from counterfoil.web.http.addresses import network_of
 from counterfoil.web.http.connections import BoundedConnection, ConnectionLimits, Connections
-from counterfoil.web.http.identity import network_of
 from counterfoil.web.http.proxies import ProxyHeaders, PublicAddress, public_address
 from tests.companies.base import listening
 from tests.companies.web import PASSWORD, cheap_passwords, trial

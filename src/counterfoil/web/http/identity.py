@@ -15,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -25,6 +24,7 @@ from litestar.connection import ASGIConnection
 from counterfoil.application import Application
 from counterfoil.core.people import Person, Token
 from counterfoil.store.port.people import PutToken
+from counterfoil.web.http.addresses import network_of
 from counterfoil.web.http.permissions import Permission, granted
 from counterfoil.web.http.problems import Problem
 
@@ -124,17 +124,6 @@ def read_form(body: bytes, content_type: str) -> dict[str, str]:
     if any("\0" in name or "\0" in value for name, value in form.items()):
         raise Problem(400, "The form contains the character U+0000, which a database cannot store.")
     return form
-
-
-def network_of(address: str) -> str:
-    """Return the part of an address that one client cannot change: all of IPv4, the first 64 bits of IPv6."""
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return address
-    if ip.version == 4 or ip.ipv4_mapped is not None:
-        return str(ip if ip.version == 4 else ip.ipv4_mapped)
-    return str(ip_network(f"{ip}/64", strict=False).network_address)
 
 
 class Passwords:

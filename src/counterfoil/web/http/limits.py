@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-from counterfoil.web.http.identity import network_of
+from counterfoil.web.http.addresses import network_of
 from counterfoil.web.http.problems import PROBLEM_JSON, Problem, problem_of
 
 Scope: TypeAlias = MutableMapping[str, Any]

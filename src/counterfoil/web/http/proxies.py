@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from urllib.parse import urlsplit
 
 from counterfoil.core.errors import Misconfigured
+from counterfoil.web.http.addresses import plain_address
 from counterfoil.web.http.limits import Asgi, Receive, Scope, Send
 
 Network = IPv4Network | IPv6Network
@@ -67,12 +68,6 @@ def public_address(environment: Mapping[str, str]) -> PublicAddress:
     if header not in ("x-forwarded", "forwarded"):
         raise Misconfigured(f"{PROXY_HEADER} is {header!r}. It is x-forwarded or forwarded.")
     return PublicAddress(parts.scheme, parts.netloc, networks, header == "forwarded")
-
-
-def plain_address(text: str) -> IPv4Address | IPv6Address:
-    """Return an address; a server that listens on IPv6 sees IPv4 clients as `::ffff:192.0.2.1`. Raises ValueError."""
-    address = ip_address(text)
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 class ProxyHeaders:

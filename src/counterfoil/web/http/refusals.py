@@ -14,7 +14,8 @@ from typing import Any, Final
 from counterfoil.connectors.signature import SignatureRefused
 from counterfoil.core.errors import CounterfoilError, ErrorClass, Refused
 from counterfoil.store.port.refusals import RecordRefusal, RefusedAttempt
-from counterfoil.web.http.identity import COOKIE, Connection, Identity, network_of
+from counterfoil.web.http.addresses import network_of
+from counterfoil.web.http.identity import COOKIE, Connection, Identity
 from counterfoil.web.http.problems import Problem
 
 log = logging.getLogger("counterfoil.web")
