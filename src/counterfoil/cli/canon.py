@@ -60,9 +60,9 @@ def show(
     from counterfoil.core.finding import did_you_mean
     from counterfoil.model.canonical import canonical_schema, canonical_text
 
-    plain_name, _, version = name.partition("@")
+    plain_name = name.partition("@")[0]
     versions = library().named(plain_name)
-    chosen = [document for document in versions if not version or document.reference == name]
+    chosen = [document for document in versions if name in (document.name, document.reference)]
     if not chosen:
         names = [document.name for document in library().documents]
         listed = ", ".join(document.reference for document in versions)
