@@ -7,7 +7,7 @@ are in the form of governance files; `model/canonical` gives them types, `model/
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -90,13 +90,15 @@ def library() -> CanonicalLibrary:
 def read_library(folder: Traversable) -> CanonicalLibrary:
     """Read the library of a folder. Raises `UnreadableText` or KeyError for files that are no library."""
     bases = {_reference(written): written for written in _content(folder / "bases.yaml")}
+    objects = [_object(written, bases) for written in _documents(folder, "object")]
+    subjects = {document.reference: document for document in objects}
+    events = [_event(written, subjects) for written in _documents(folder, "event")]
+    operations = [_operation(written) for written in _documents(folder, "operation")]
     users = _users(_content(folder / "workflows.yaml"))
-    objects = {
-        _reference(written): _object(written, bases, users) for written in _documents(folder, "object")
-    }
-    events = [_event(written, objects, users) for written in _documents(folder, "event")]
-    operations = [_operation(written, users) for written in _documents(folder, "operation")]
-    return CanonicalLibrary([*objects.values(), *events, *operations])
+    return CanonicalLibrary(
+        replace(document, workflows=users.get((document.kind, document.reference), ()))
+        for document in (*objects, *events, *operations)
+    )
 
 
 def _documents(folder: Traversable, kind: CanonicalKind) -> Iterator[dict[str, Any]]:
@@ -123,12 +125,7 @@ def _users(workflows: Mapping[str, Mapping[str, list[str]]]) -> dict[tuple[str, 
     return users
 
 
-_Users: TypeAlias = Mapping[tuple[str, str], tuple[str, ...]]
-
-
-def _object(
-    written: Mapping[str, Any], bases: Mapping[str, Mapping[str, Any]], users: _Users
-) -> CanonicalDocument:
+def _object(written: Mapping[str, Any], bases: Mapping[str, Mapping[str, Any]]) -> CanonicalDocument:
     columns, fields = _base(written["base"], bases)
     states = written.get("states", {"values": []})
     status = states.get("field", _STATUS)
@@ -141,7 +138,6 @@ def _object(
         text = f"Usual values: {', '.join(states['values'])}."
         final = {"final": states["final"]} if "final" in states else {}
         fields[name] = {"type": "string", **final, "doc": text}
-    reference = _reference(written)
     return CanonicalDocument(
         "object",
         written["name"],
@@ -150,7 +146,6 @@ def _object(
         {"fields": fields},
         columns,
         tuple(states["values"]),
-        workflows=users.get(("object", reference), ()),
     )
 
 
@@ -165,9 +160,7 @@ def _without(fields: Fields, name: str) -> Fields:
     return {key: spec for key, spec in fields.items() if key.removesuffix("?") != name}
 
 
-def _event(
-    written: Mapping[str, Any], objects: Mapping[str, CanonicalDocument], users: _Users
-) -> CanonicalDocument:
+def _event(written: Mapping[str, Any], objects: Mapping[str, CanonicalDocument]) -> CanonicalDocument:
     data: Fields = {}
     if "object" in written:
         subject = objects[written["object"]]
@@ -181,7 +174,6 @@ def _event(
         written["version"],
         written["doc"],
         {"data": {**data, **written.get("data", {})}},
-        workflows=users.get(("event", _reference(written)), ()),
     )
 
 
@@ -190,7 +182,7 @@ def _as_reported(spec: Any) -> Any:
     return {key: part for key, part in spec.items() if key != "final"} if isinstance(spec, dict) else spec
 
 
-def _operation(written: Mapping[str, Any], users: _Users) -> CanonicalDocument:
+def _operation(written: Mapping[str, Any]) -> CanonicalDocument:
     return CanonicalDocument(
         "operation",
         written["name"],
@@ -198,5 +190,4 @@ def _operation(written: Mapping[str, Any], users: _Users) -> CanonicalDocument:
         written["doc"],
         {part: written[part] for part in PARTS["operation"] if part in written},
         negative=written.get("negative"),
-        workflows=users.get(("operation", _reference(written)), ()),
     )

@@ -6,6 +6,7 @@ set its `system`, `final`, `pii`, `negative` or `doc`. The result is the whole d
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -52,7 +53,7 @@ class _Extension:
         for part, fields in canonical.parts.items():
             own = data.get(part, {})
             if isinstance(own, dict):  # reading reports any other form
-                merged[part] = self._fields(fields, own, (part,))
+                merged[part] = self._fields(deepcopy(fields), own, (part,))
         self.source.data = merged
         self.source.grafts = {**self.source.grafts, **self.grafts}
 

@@ -136,6 +136,28 @@ def test_names_are_unique_over_kinds() -> None:
     assert [name for name, of in kinds.items() if len(of) > 1] == []
 
 
+KEYS = {
+    "objects": {"base", "states", "fields"},
+    "events": {"object", "takes", "data"},
+    "operations": {"negative", "input", "output"},
+}
+
+
+def test_the_files_have_known_keys_and_each_version_once() -> None:
+    """An unknown key would be ignored."""
+    entries = [
+        (folder, entry)
+        for folder in KEYS
+        for path in (CANON / folder).iterdir()
+        for entry in parse(path.read_bytes())
+    ]
+    for folder, entry in entries:
+        assert {"name", "version", "doc"} <= entry.keys() <= KEYS[folder] | {"name", "version", "doc"}
+        assert set(entry.get("states", {})) <= {"field", "values", "final"}
+    references = {(folder, entry["name"], entry["version"]) for folder, entry in entries}
+    assert len(references) == len(entries) == len(DOCUMENTS)
+
+
 # ------------------------------------------------------------------ versions
 
 

@@ -122,6 +122,16 @@ def test_a_stored_model_needs_no_library(tmp_path: Path, monkeypatch: pytest.Mon
     assert Model.from_json(model.to_json()).digest == model.digest
 
 
+def test_two_folders_share_nothing_with_the_library(tmp_path: Path) -> None:
+    for place in ("first", "second"):
+        model, _ = folder(tmp_path / place, invoice())
+        fields_of(model)["due_date?"] = "string"
+        assert fields_of(model)["fx?"]["fields"].pop("rate")
+    canonical = library().document("object", "invoice@1")
+    assert canonical is not None
+    assert "rate" in canonical.parts["fields"]["fx?"]["fields"]
+
+
 def test_a_folder_without_extends_is_read_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extends, "library", None)
     sources, _ = parse(COMPANY, "company.yaml")
