@@ -28,6 +28,7 @@ _WORDS_BY_PATTERN = {
     "\\d{4}-": "day",
     ":[a-z]+:": "permission",
     "\\??$": "field name",
+    "@[1-9]": "name and version",
     "(\\.[a-z]": "field path",
     "^[a-z][a-z0-9_]*$": "name",
 }
@@ -77,9 +78,11 @@ class _Pages:
         return text + "\n[All kinds](README.md)\n"
 
     def _table(self, kind: str, definition: Schema) -> str:
-        required = definition.get("required", [])
+        required = dict.fromkeys(definition.get("required", []), "required")
+        for choice in definition.get("anyOf", []):  # a document that extends the library has its fields
+            required |= {key: "required without `extends`" for key in choice["required"] if key != "extends"}
         rows = (
-            f"| `{key}` | {self._type(kind, part)} | {'required' if key in required else _default(part)} "
+            f"| `{key}` | {self._type(kind, part)} | {required.get(key) or _default(part)} "
             f"| {_cell(part['description'])} |\n"
             for key, part in definition["properties"].items()
         )

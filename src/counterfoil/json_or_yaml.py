@@ -151,10 +151,10 @@ def _yaml(data: bytes) -> Any:
 
 def _marked(error: Any, text: str) -> str:
     """Return what is wrong with a text, and on which line. libyaml places an error at the end one line too far."""
-    said = " ".join(str(error.problem).split())
+    problem = " ".join(str(error.problem).split())
     if error.problem_mark is None:
-        return said
-    return f"line {min(error.problem_mark.line, text.count(chr(10))) + 1}: {said}"
+        return problem
+    return f"line {min(error.problem_mark.line, text.count(chr(10))) + 1}: {problem}"
 
 
 def _may_be_deep(text: str) -> bool:

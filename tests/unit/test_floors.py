@@ -18,7 +18,7 @@ BELOW: dict[str, set[str]] = {
     "": {"core"},
     "core": set(),
     "json_or_yaml": {"core"},
-    "canon": {"core"},
+    "canon": {"core", "json_or_yaml"},
     "expr": {"core"},
     "contracts": {"core", "json_or_yaml"},
     "model": EXPRESSION,

@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "plan": ("change", "Show what a folder would change."),
     "apply": ("change", "Apply a plan."),
     "migrate": ("change", "Show or migrate Runs of other Releases."),
+    "canon": ("canon", "The canonical library of order-to-cash."),
     "connectors": ("systems", "Installed connectors and their conformance suite."),
     "contracts": ("contracts", "Contracts: JSON Schema, OpenAPI and AsyncAPI."),
     "releases": ("change", "The history of Releases."),

@@ -79,6 +79,7 @@ _PATTERNS = {
     "^https?://": "an http(s) address",
     "(string|id|int": "a type: string, id, int, decimal, bool, money, date, timestamp, duration, any, or [type]",
     "[a-z]+:[a-z]+:[a-z]+": "a permission: area:thing:action",
+    "@[1-9]": "a name and a version such as customer@1",
     "[A-Z]{3}": "a currency code such as USD",
     "\\??$": "a field name: lower-case letters, digits and `_`, a trailing `?` when optional",
 }

@@ -100,10 +100,19 @@ def _definitions() -> dict[str, Schema]:
         own = definitions[model.__name__]
         own["required"] = ["kind", *own.get("required", [])]
         own["properties"]["kind"]["const"] = kind
+        _complete_by_library(own)
     values = {"type": "object", "description": "Values of the pattern's parameters."}
     definitions["PatternUse"] = _closed("Use of a pattern.", "name", values)
     definitions["PatternSteps"] = _closed("Steps of a pattern.", "pattern", values)
     return dict(sorted(definitions.items()))
+
+
+def _complete_by_library(document: Schema) -> None:
+    """Let a document that extends the canonical library leave out the fields that the library has."""
+    library_parts = [part for part in ("fields", "data") if part in document["required"]]
+    if "extends" in document["properties"] and library_parts:
+        document["required"] = [key for key in document["required"] if key not in library_parts]
+        document["anyOf"] = [{"required": ["extends"]}, {"required": library_parts}]
 
 
 def _closed(description: str, key: str, values: Schema) -> Schema:

@@ -187,7 +187,7 @@ def _target_faults(
         message = f"there is no {change.kind} `{change.name}` to change"
         yield document.finding("overlay-form", message, (*path, "name"), fix=fix)
         return
-    for key in ("kind", "name"):
+    for key in ("kind", "name", "extends"):
         if key in change.set:
             message = f"an overlay cannot change the {key} of a document"
             yield document.finding("overlay-form", message, (*path, "set", key), at_key=True)

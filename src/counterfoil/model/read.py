@@ -19,6 +19,7 @@ from counterfoil.model import kinds, overlays, tables
 from counterfoil.model.checks import check
 from counterfoil.model.document import Document, build
 from counterfoil.model.documents import ANY
+from counterfoil.model.extends import extend
 from counterfoil.model.file_paths import in_folder, is_description
 from counterfoil.model.model import Model
 from counterfoil.model.patterns import expand
@@ -56,6 +57,7 @@ def read(
         sources.extend(of_file)
         findings.extend(faults)
     findings.extend(expand(sources))
+    findings.extend(extend(sources))
     for source in sources:
         if not source.lost:
             findings.extend(secret_findings(source))

@@ -140,6 +140,12 @@ PLANTED: list[tuple[str, ...]] = [
         "{kind: role, name: agent}\n---\nkind: rule  #!\nname: x\n",
     ),
     ("unknown-kind", "{kind: role, name: agent}\n", "{kind: role, name: agent}\n---\nname: x  #!\n"),
+    ("extends", "name: period\nsystem", "name: period\nextends: perod@1  #!\nsystem"),
+    (
+        "extends",
+        "name: period\nsystem: ledger\nfields: {state: string}",
+        "name: period\nextends: period@1\nsystem: ledger\nfields: {state: int}  #!",
+    ),
     ("missing-key", f"kind: system\n{LEDGER}", "kind: system  #!\nname: ledger\nrole: erp\nowner: finance"),
     ("missing-key", "  - wait: {foils: all, until: +2d}", "  - each: [1]  #!\n    do: [park]"),
     ("unknown-key", "deadline: 20d", "dead_line: 20d  #!"),

@@ -56,6 +56,7 @@ FORM: dict[str, str] = {
     "too-large": "A file has at most 512 KB (a table's CSV 16 MB), a folder at most 5,000 files.",
     "unreadable": "A file is UTF-8 text inside the folder.",
     "not-a-document": "A document is a mapping that begins with its `kind`.",
+    "extends": "`extends` names a document of the canonical library and its version. A field of the library keeps its type and values, stays required and stays personal data.",
     "unknown-kind": "`kind` is one of the existing kinds.",
     "missing-key": "A document has all keys that its kind requires.",
     "unknown-key": "A document has only keys of its kind.",

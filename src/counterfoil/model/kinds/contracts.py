@@ -122,10 +122,16 @@ FieldMap = dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*\??$"
 """Field name to type; a trailing `?` makes the field optional."""
 
 
+Extends = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*@[1-9][0-9]*$")]
+"""A document of the canonical library, by name and version: `customer@1`."""
+
+
 class Object(Kind):
     """A business object, its fields, and the system of record of each field."""
 
     kind: Literal["object"] = "object"
+    extends: Extends | None = None
+    """The canonical object, `NAME@VERSION`, whose fields it has too."""
     system: Name
     """The system of record of the object: it alone creates canonical ids, and asserts every field without a `system`."""
     fields: FieldMap
@@ -216,6 +222,8 @@ class Event(Kind):
     """A fact that happened: `noun.past_verb.vN`."""
 
     kind: Literal["event"] = "event"
+    extends: Extends | None = None
+    """The canonical event, `NAME@VERSION`, whose data it has too."""
     object: Name | None = None
     """The object whose head this fact updates."""
     key: str | None = None
@@ -247,6 +255,8 @@ class Operation(Kind):
     """An action of a system, `system.noun.verb`, with its protection against being executed twice."""
 
     kind: Literal["operation"] = "operation"
+    extends: Extends | None = None
+    """The canonical operation, `NAME@VERSION`, whose input and output it has too."""
     system: Name
     """The system that executes it."""
     input: FieldMap = {}
