@@ -30,13 +30,14 @@ BELOW: dict[str, set[str]] = {
     "change": GOVERNANCE | BESIDE,
     "replay": GOVERNANCE | BESIDE,
     "prove": GOVERNANCE | BESIDE,
+    "testing": GOVERNANCE | BESIDE | {"flow"},
     "application": ENGINE,
     "people_file": {"core"},
     "bootstrap": ENGINE | {"application", "people_file"},
     "serving": ENGINE | {"application", "bootstrap"},
     "web": ENGINE | {"application"},
     # The command line is the door to every process, so it alone may start the others.
-    "cli": ENGINE | {"application", "bootstrap", "people_file", "serving", "web", "demo", "twins"},
+    "cli": ENGINE | {"application", "bootstrap", "people_file", "serving", "web", "testing", "demo", "twins"},
     "twins": {"core"},
     "demo": {"core", "twins"},
 }

@@ -80,6 +80,8 @@ _PATTERNS = {
     "(string|id|int": "a type: string, id, int, decimal, bool, money, date, timestamp, duration, any, or [type]",
     "[a-z]+:[a-z]+:[a-z]+": "a permission: area:thing:action",
     "[A-Z]{3}": "a currency code such as USD",
+    "T\\d\\d:": "a moment in UTC such as 2026-03-02T09:00:00Z",
+    "^(mapping|workflow": "a document by its kind and name, such as `policy service-credit`",
     "\\??$": "a field name: lower-case letters, digits and `_`, a trailing `?` when optional",
 }
 _TYPES = {

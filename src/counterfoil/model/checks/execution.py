@@ -13,7 +13,6 @@ from counterfoil.model.source import Path
 _KINDS = {
     "alert": "no condition is watched, and no message is sent",
     "state_map": "no state is translated; write the states into a mapping or a table",
-    "test": "no receipt is played, and nothing is compared",
 }
 _POLICIES = {
     "degradation": "a system that is down is treated by the failure policies only",
@@ -23,8 +22,8 @@ _POLICIES = {
 
 @rule("not-executed")
 def not_executed(model: Model) -> Iterator[Finding]:
-    """Every declaration has an effect. The kinds `alert`, `state_map` and `test`, the policies `degradation` and `retention`, and
-    other values of a limit's `counts`, `rate` and `at` than the defaults are not executed by this version. A warning."""
+    """Every declaration has an effect. The kinds `alert` and `state_map`, the policies `degradation` and `retention`, and other
+    values of a limit's `counts`, `rate` and `at` than the defaults are not executed by this version. A warning."""
     for document in model.documents:
         for path, what, instead in _without_effect(document.value):
             message = f"{what} is not executed by this version: {instead}"

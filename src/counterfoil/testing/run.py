@@ -1,0 +1,127 @@
+"""Execution of all tests of a folder, each in a store of its own, and their results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from counterfoil.core import wire
+from counterfoil.core.people import Person
+from counterfoil.model import Model, kinds
+from counterfoil.model.document import Document
+from counterfoil.rules import routing
+from counterfoil.store.memory.store import MemoryStore
+from counterfoil.store.port.people import PutPerson
+from counterfoil.store.port.releases import PutFirstRelease
+from counterfoil.store.port.store import Store
+from counterfoil.testing.case_run import CaseRun, StepFailed, begin_of
+from counterfoil.testing.difference import differences
+from counterfoil.testing.played_loop import PlayedClock, PlayedLoop
+from counterfoil.testing.records import records_of
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """Result of one test. `seconds` is processor time."""
+
+    name: str
+    difference: str
+    """Expected and actual, a line for each; empty if the test passed."""
+    file: str
+    line: int
+    doc: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return not self.difference
+
+
+class Suite:
+    """Tests of one model. Tests with rows of their own for a table get a model with these rows."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._loop = PlayedLoop()
+        self._models: dict[str, Model] = {}
+        self._firsts: dict[str, PutFirstRelease] = {}
+
+    def close(self) -> None:
+        self._loop.close()
+
+    def results(self, documents: Sequence[Document]) -> Iterator[CaseResult]:
+        """Yield the result of each test, in order."""
+        for document in documents:
+            yield self.result(document)
+
+    def result(self, document: Document) -> CaseResult:
+        """Execute one test in a new memory store."""
+        test = document.value
+        assert isinstance(test, kinds.Test)
+        before = time.process_time()
+        model = self._model_of(test)
+        clock = PlayedClock(self._loop, begin_of(test))
+        lines = self._loop.run(self._lines(model, test, MemoryStore(clock), clock))
+        file, line = "", 0
+        if document.source is not None:
+            file, mark = document.source.place(("name",))
+            line = mark.line
+        seconds = time.process_time() - before
+        return CaseResult(test.name, "\n".join(lines), file, line, test.doc, seconds)
+
+    async def _lines(self, model: Model, test: kinds.Test, store: Store, clock: PlayedClock) -> list[str]:
+        """Return the differences of one test."""
+        await store.apply(self._first_release(model, clock()))
+        for id_, roles in persons_of(model, test).items():
+            person = Person(id=id_, name=id_, email=f"{id_}@test.example", roles=roles)
+            await store.apply(PutPerson(person=person, at=clock(), actor="test"))
+        run = CaseRun(self._loop, clock, store, model, test)
+        try:
+            await run.play()
+            expected = await run.filled(test.expect.model_dump(exclude_unset=True, by_alias=True))
+        except StepFailed as failed:
+            return [str(failed)]
+        return differences(expected, records_of(await run.dump(), run.now))
+
+    def _model_of(self, test: kinds.Test) -> Model:
+        """Return the model with the rows of the test's tables."""
+        if not test.tables:
+            return self._model
+        key = wire.digest(test.tables)
+        if key not in self._models:
+            self._models[key] = Model(_with_rows(d, test.tables) for d in self._model.documents)
+        return self._models[key]
+
+    def _first_release(self, model: Model, at: datetime) -> PutFirstRelease:
+        first = self._firsts.get(model.digest)
+        if first is None:
+            waits = routing.waits(model) or (("", ""),)
+            body = model.to_json()
+            first = PutFirstRelease(digest=model.digest, body=body, waits=waits, at=at, actor="test")
+            self._firsts[model.digest] = first
+        return msgspec.structs.replace(first, at=at)
+
+
+def persons_of(model: Model, test: kinds.Test) -> dict[str, tuple[str, ...]]:
+    """Return the roles of each person of a test: one person for each role, by its name, and those of `persons`."""
+    persons: dict[str, tuple[str, ...]] = {name: (name,) for name in model.roles}
+    for name, roles in test.persons.items():
+        persons[name] = (roles,) if isinstance(roles, str) else tuple(roles)
+    return persons
+
+
+def _with_rows(document: Document, tables: Mapping[str, list[dict[str, Any]]]) -> Document:
+    table = document.value
+    if not isinstance(table, kinds.Table) or table.name not in tables:
+        return document
+    rows = tables[table.name]
+    return replace(
+        document,
+        value=table.model_copy(update={"rows": rows}),
+        data={**document.data, "rows": rows},
+    )
