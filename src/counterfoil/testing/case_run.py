@@ -40,6 +40,9 @@ ADMISSION_RETRY_SECONDS = 2.0
 SCAN_SECONDS = 15.0
 MAX_MOMENTS = 20_000
 """Moments that one passage of time may visit."""
+BEAT_SECONDS = 2.0
+_QUIET = (kinds.GivenObject, kinds.GivenAnswer, kinds.GivenOutage)
+"""Steps after which a worker has nothing to do."""
 _REPLY = StoredReply(status=200, headers={}, body=b"")
 
 
@@ -74,7 +77,11 @@ class CaseRun:
                 raise StepFailed(f"given[{number}]: {failed}") from failed
             except (EvaluationError, ExpressionError, CallRefused, Misconfigured) as error:
                 raise StepFailed(f"given[{number}]: {error}") from error
-            await self._pass(STEP_SECONDS)
+            if isinstance(step, _QUIET):
+                self._loop.move_to(self._loop.moment + STEP_SECONDS)
+            else:
+                await self._pass(STEP_SECONDS)
+        await self._pass(0.0)
 
     async def filled(self, value: Any) -> Any:
         """Return a value of `expect` with its formulas evaluated at the end. Raises StepFailed."""
@@ -197,14 +204,13 @@ class CaseRun:
     # ------------------------------------------------------------------ time
 
     async def _pass(self, seconds: float) -> None:
-        """Do what can be done now, then at each moment in which something falls due, and at the end."""
+        """Do what can be done now, then at each moment in which something falls due."""
         end = self._loop.moment + seconds
         for _ in range(MAX_MOMENTS):
             await self._settle()
             moment = await self._next_moment()
             if moment is None or moment > end:
-                self._loop.move_to(end)
-                await self._settle()
+                self._loop.move_to(end)  # nothing is due then
                 return
             self._loop.move_to(moment)
         raise StepFailed(f"more than {MAX_MOMENTS} things fall due in this time; let less pass")
@@ -224,8 +230,7 @@ class CaseRun:
         worker = self._worker
         await self._beat()
         if self._loop.moment - self._scanned_at >= SCAN_SECONDS:
-            self._scanned_at = self._loop.moment
-            await worker.scan_once()
+            await self._scan()
         count = 1
         while count:
             count = await worker.admit_once() + await worker.turn_once()
@@ -235,8 +240,14 @@ class CaseRun:
                 await worker.beat_once()
                 await self._loop.at_rest()
 
+    async def _scan(self) -> None:
+        """Seal the audit log, and look for what makes no progress, as a worker does every few seconds."""
+        self._scanned_at = self._loop.moment
+        await self._worker.seal_once()
+        await self._worker.scan_once()
+
     async def _beat(self) -> None:
-        if self._beat_at != self._loop.moment:
+        if self._beat_at is None or self._loop.moment - self._beat_at >= BEAT_SECONDS:
             self._beat_at = self._loop.moment
             await self._worker.beat_once()
 

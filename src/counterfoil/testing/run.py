@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
-
-import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.people import Person
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.worker.rebuild import rebuild_documents
 from counterfoil.model import Model, kinds
 from counterfoil.model.document import Document
 from counterfoil.rules import routing
@@ -23,6 +23,10 @@ from counterfoil.testing.case_run import CaseRun, StepFailed, begin_of
 from counterfoil.testing.difference import differences
 from counterfoil.testing.played_loop import PlayedClock, PlayedLoop
 from counterfoil.testing.records import records_of
+
+
+PREPARED_AT = datetime(2000, 1, 1, tzinfo=UTC)
+"""Time of the Release and of the persons: before every test."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class Suite:
         self._model = model
         self._loop = PlayedLoop()
         self._models: dict[str, Model] = {}
-        self._firsts: dict[str, PutFirstRelease] = {}
+        self._stores: dict[tuple[Any, ...], MemoryStore] = {}
+        """Prepared stores by digest of model and persons."""
 
     def close(self) -> None:
         self._loop.close()
@@ -66,7 +71,7 @@ class Suite:
         before = time.process_time()
         model = self._model_of(test)
         clock = PlayedClock(self._loop, begin_of(test))
-        lines = self._loop.run(self._lines(model, test, MemoryStore(clock), clock))
+        lines = self._loop.run(self._lines(model, test, clock))
         file, line = "", 0
         if document.source is not None:
             file, mark = document.source.place(("name",))
@@ -74,19 +79,24 @@ class Suite:
         seconds = time.process_time() - before
         return CaseResult(test.name, "\n".join(lines), file, line, test.doc, seconds)
 
-    async def _lines(self, model: Model, test: kinds.Test, store: Store, clock: PlayedClock) -> list[str]:
+    async def _lines(self, model: Model, test: kinds.Test, clock: PlayedClock) -> list[str]:
         """Return the differences of one test."""
-        await store.apply(self._first_release(model, clock()))
-        for id_, roles in persons_of(model, test).items():
-            person = Person(id=id_, name=id_, email=f"{id_}@test.example", roles=roles)
-            await store.apply(PutPerson(person=person, at=clock(), actor="test"))
-        run = CaseRun(self._loop, clock, store, model, test)
+        run = CaseRun(self._loop, clock, await self._store(model, test, clock), model, test)
         try:
             await run.play()
             expected = await run.filled(test.expect.model_dump(exclude_unset=True, by_alias=True))
         except StepFailed as failed:
             return [str(failed)]
         return differences(expected, records_of(await run.dump(), run.now))
+
+    async def _store(self, model: Model, test: kinds.Test, clock: PlayedClock) -> MemoryStore:
+        """Return a store with the Release and the persons of a test; a copy, so that they are written once."""
+        persons = persons_of(model, test)
+        key = (model.digest, tuple(sorted(persons.items())))
+        if key not in self._stores:
+            self._stores[key] = MemoryStore(clock)
+            await prepare(self._stores[key], model, persons)
+        return self._stores[key].copy(clock)
 
     def _model_of(self, test: kinds.Test) -> Model:
         """Return the model with the rows of the test's tables."""
@@ -97,14 +107,17 @@ class Suite:
             self._models[key] = Model(_with_rows(d, test.tables) for d in self._model.documents)
         return self._models[key]
 
-    def _first_release(self, model: Model, at: datetime) -> PutFirstRelease:
-        first = self._firsts.get(model.digest)
-        if first is None:
-            waits = routing.waits(model) or (("", ""),)
-            body = model.to_json()
-            first = PutFirstRelease(digest=model.digest, body=body, waits=waits, at=at, actor="test")
-            self._firsts[model.digest] = first
-        return msgspec.structs.replace(first, at=at)
+
+async def prepare(store: Store, model: Model, persons: Mapping[str, tuple[str, ...]]) -> None:
+    """Write the model as the first Release, the persons, and the forms of the reconciliations."""
+    at = PREPARED_AT
+    waits = routing.waits(model) or (("", ""),)
+    release = PutFirstRelease(digest=model.digest, body=model.to_json(), waits=waits, at=at, actor="test")
+    await store.apply(release)
+    for id_, roles in persons.items():
+        person = Person(id=id_, name=id_, email=f"{id_}@test.example", roles=roles)
+        await store.apply(PutPerson(person=person, at=at, actor="test"))
+    await rebuild_documents(store, Releases(store, model))
 
 
 def persons_of(model: Model, test: kinds.Test) -> dict[str, tuple[str, ...]]:
