@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
@@ -40,10 +40,16 @@ ADMISSION_RETRY_SECONDS = 2.0
 SCAN_SECONDS = 15.0
 MAX_MOMENTS = 20_000
 """Moments that one passage of time may visit."""
-BEAT_SECONDS = 2.0
-_QUIET = (kinds.GivenObject, kinds.GivenAnswer, kinds.GivenOutage)
+BEAT_SECONDS = 4.0
+_QUIET = (kinds.GivenAnswer, kinds.GivenOutage)
 """Steps after which a worker has nothing to do."""
 _REPLY = StoredReply(status=200, headers={}, body=b"")
+
+
+class ComparedStore(Store, Protocol):
+    """A store whose rows can be compared."""
+
+    async def dump(self) -> Dump: ...
 
 
 class StepFailed(CounterfoilError):
@@ -54,7 +60,7 @@ class CaseRun:
     """One test while it is executed. `store` holds the Release and the persons already."""
 
     def __init__(
-        self, loop: PlayedLoop, clock: PlayedClock, store: Store, model: Model, test: kinds.Test
+        self, loop: PlayedLoop, clock: PlayedClock, store: ComparedStore, model: Model, test: kinds.Test
     ) -> None:
         self._loop, self._clock, self._store = loop, clock, store
         self._model, self._test = model, test
@@ -70,8 +76,13 @@ class CaseRun:
     async def play(self) -> None:
         """Do all steps. Raises StepFailed."""
         await self._releases.take_up(self._model)
+        known: list[kinds.GivenObject] = []
         for number, step in enumerate(self._test.given):
             try:
+                if isinstance(step, kinds.GivenObject):
+                    known.append(step.model_copy(update={"state": await self._filled(step.state)}))
+                    continue
+                await self._put(known)
                 await self._do(step, number)
             except StepFailed as failed:
                 raise StepFailed(f"given[{number}]: {failed}") from failed
@@ -81,7 +92,16 @@ class CaseRun:
                 self._loop.move_to(self._loop.moment + STEP_SECONDS)
             else:
                 await self._pass(STEP_SECONDS)
+        await self._put(known)
         await self._pass(0.0)
+
+    async def _put(self, known: list[kinds.GivenObject]) -> None:
+        """Store objects that are known, all at once, and forget them."""
+        if known:
+            played = self._systems[self._model.objects[known[0].known].system]
+            await put_known(self._store, self._model, played, known, self._clock())
+            known.clear()
+            self._loop.move_to(self._loop.moment + STEP_SECONDS)
 
     async def filled(self, value: Any) -> Any:
         """Return a value of `expect` with its formulas evaluated at the end. Raises StepFailed."""
@@ -94,10 +114,6 @@ class CaseRun:
 
     async def _do(self, step: kinds.GivenStep, number: int) -> None:
         match step:
-            case kinds.GivenObject():
-                played = self._systems[self._model.objects[step.known].system]
-                state = await self._filled(step.state)
-                await put_known(self._store, self._model, played, step, state, self._clock())
             case kinds.GivenReceipt():
                 await self._receive(step)
             case kinds.GivenEvent():
@@ -256,7 +272,7 @@ class CaseRun:
         return self._clock()
 
     async def dump(self) -> Dump:
-        return (await self._store.audited())[0]
+        return await self._store.dump()
 
 
 def begin_of(test: kinds.Test) -> datetime:

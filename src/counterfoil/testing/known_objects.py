@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from counterfoil.core import ids, wire
 from counterfoil.core.canonical import CanonicalEvent, Head
@@ -22,38 +22,42 @@ KNOWN_TYPE = "test.known.v1"
 
 
 async def put_known(
-    store: Store,
-    model: Model,
-    played: PlayedSystem,
-    step: kinds.GivenObject,
-    state: dict[str, Any],
-    now: datetime,
+    store: Store, model: Model, played: PlayedSystem, known: Sequence[kinds.GivenObject], now: datetime
 ) -> None:
-    """Store an object's state, older than every fact about it, and its Links. `state` is plain JSON; `played` is its system."""
-    schema = model.schema_of_object(step.known)
-    system = model.objects[step.known].system
-    event = CanonicalEvent(
-        id=ids.derive("evt", KNOWN_TYPE, step.known, step.id), type=KNOWN_TYPE, system=system, object=step.known,
-        key=step.id, version=0, data={}, occurred_at=now, effective_at=now, received_at=now,
-    )  # fmt: skip
-    head = Head(
-        object=step.known, key=step.id, version=0, state=typed(with_money(state, schema), schema), system=system,
-        effective_at=now, recorded_at=now, event=event.id, versions={system: 0},
-    )  # fmt: skip
-    links = tuple(
-        Link(
-            object=step.known, canonical=step.id, system=name, account=account_of(model, name), ext_id=ext_id,
-            established_by="test", valid_from=now,
-        )
-        for name, ext_id in step.ids.items()
-    )  # fmt: skip
-    body = wire.write_json({"object": step.known, "id": step.id, "state": state, "ids": step.ids})
-    headers = {TYPE_HEADER: KNOWN_TYPE, ID_HEADER: event.id}
-    received = await receive_webhook(store, model, played, system, headers, body, now)
-    todo = ("receipt", str(received.receipt))
+    """Store the state of objects, older than every fact about them, and their Links. `played` receives them."""
+    events, heads, links = [], [], []
+    for step in known:
+        event = _event(model, step, now)
+        events.append(event)
+        heads += [_head(model, step, event, now)] if step.state else []
+        links += [
+            Link(
+                object=step.known, canonical=step.id, system=name, account=account_of(model, name), ext_id=ext_id,
+                established_by="test", valid_from=now,
+            )
+            for name, ext_id in step.ids.items()
+        ]  # fmt: skip
+    body = wire.write_json([{"object": s.known, "state": s.state, "ids": s.ids} for s in known])
+    headers = {TYPE_HEADER: KNOWN_TYPE, ID_HEADER: events[0].id}
+    received = await receive_webhook(store, model, played, played.name, headers, body, now)
     await store.apply(
         Admit(
-            todo=todo, events=(event,), heads=(head,) if state else (), links=links, release=model.digest, at=now,
-            actor="test",
+            todo=("receipt", str(received.receipt)), events=tuple(events), heads=tuple(heads), links=tuple(links),
+            release=model.digest, at=now, actor="test",
         )
+    )  # fmt: skip
+
+
+def _event(model: Model, step: kinds.GivenObject, now: datetime) -> CanonicalEvent:
+    return CanonicalEvent(
+        id=ids.derive("evt", KNOWN_TYPE, step.known, step.id), type=KNOWN_TYPE, system=model.objects[step.known].system,
+        object=step.known, key=step.id, version=0, data={}, occurred_at=now, effective_at=now, received_at=now,
+    )  # fmt: skip
+
+
+def _head(model: Model, step: kinds.GivenObject, event: CanonicalEvent, now: datetime) -> Head:
+    schema = model.schema_of_object(step.known)
+    return Head(
+        object=step.known, key=step.id, version=0, state=typed(with_money(step.state, schema), schema),
+        system=event.system, effective_at=now, recorded_at=now, event=event.id, versions={event.system: 0},
     )  # fmt: skip

@@ -24,7 +24,6 @@ from counterfoil.testing.difference import differences
 from counterfoil.testing.played_loop import PlayedClock, PlayedLoop
 from counterfoil.testing.records import records_of
 
-
 PREPARED_AT = datetime(2000, 1, 1, tzinfo=UTC)
 """Time of the Release and of the persons: before every test."""
 
