@@ -134,7 +134,7 @@ class _AnswerSearch:
 
     def _candidates(self, path: str, target: Any) -> Iterator[Any]:
         last = path.rpartition(".")[2]
-        if last in self._request and self._request[last] is not None:
+        if last != "id" and self._request.get(last) is not None:
             yield self._request[last]
         amount = target if isinstance(target, Money) else next(_amounts(self._inputs), _NO_AMOUNT)
         if "currency" in last:

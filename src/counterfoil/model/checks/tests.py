@@ -156,7 +156,8 @@ class _TestCheck:
         """Yield a finding for each field that does not exist and each amount that is no money."""
         if isinstance(value, str) and value.startswith("="):
             return
-        if schema.get("x-type") == "money" and isinstance(value, str) and not MONEY_TEXT.fullmatch(value):
+        is_text = isinstance(value, str) and MONEY_TEXT.fullmatch(value) is not None
+        if schema.get("x-type") == "money" and value is not None and not (is_text or isinstance(value, dict)):
             message = f"`{path[-1]}` is money: write `250.00 USD`, not `{value}`"
             yield self._document.finding(_RULE, message, path)
         properties = schema.get("properties", {})
