@@ -16,6 +16,7 @@ import typer
 from counterfoil.cli.client import require_folder
 from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import Format, FormatOption, complain, say, write_json
+from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import did_you_mean, errors
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ def test(
     names: Annotated[
         list[str] | None, typer.Argument(help="Tests, or beginnings of their names; default: all.")
     ] = None,
+    store: Annotated[
+        str, typer.Option(help="Where tests run: sqlite:PATH or postgresql://...; default: in memory.")
+    ] = "",
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report to this file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="The same as `--format json`.")] = False,
     format: FormatOption = Format.TEXT,
@@ -40,7 +44,7 @@ def test(
     Each test runs in process, between systems that are played. Exit code 1: a test failed.
     """
     require_folder(dir)
-    results = list(_results(dir, names or []))
+    results = _results(dir, names or [], store)
     failed = [result for result in results if not result.ok]
     if junit is not None:
         try:
@@ -56,7 +60,7 @@ def test(
         raise typer.Exit(1)
 
 
-def _results(dir: Path, names: Sequence[str]) -> list[CaseResult]:
+def _results(dir: Path, names: Sequence[str], store: str) -> list[CaseResult]:
     from counterfoil.model import kinds
     from counterfoil.testing.run import Suite
 
@@ -66,13 +70,15 @@ def _results(dir: Path, names: Sequence[str]) -> list[CaseResult]:
     environments = {d.value.environment: None for d in documents if isinstance(d.value, kinds.Test)}
     for environment in environments:
         model = written if environment is None else _read(dir, environment)
-        suite = Suite(model)
+        suite = Suite(model, store)
         gc.freeze()  # the model stays: searching it again and again for garbage costs a tenth of the time
         try:
             of_environment = [
                 d for d in documents if isinstance(d.value, kinds.Test) and d.value.environment == environment
             ]
             results += suite.results(of_environment)
+        except Misconfigured as error:
+            raise CommandFailed(str(error)) from error
         finally:
             suite.close()
     order = {document.name: at for at, document in enumerate(documents)}

@@ -76,13 +76,13 @@ class CaseRun:
     async def play(self) -> None:
         """Do all steps. Raises StepFailed."""
         await self._releases.take_up(self._model)
-        known: list[kinds.GivenObject] = []
+        objects: list[kinds.GivenObject] = []
         for number, step in enumerate(self._test.given):
             try:
                 if isinstance(step, kinds.GivenObject):
-                    known.append(step.model_copy(update={"state": await self._filled(step.state)}))
+                    objects.append(step.model_copy(update={"state": await self._filled(step.state)}))
                     continue
-                await self._put(known)
+                await self._put(objects)
                 await self._do(step, number)
             except StepFailed as failed:
                 raise StepFailed(f"given[{number}]: {failed}") from failed
@@ -92,15 +92,15 @@ class CaseRun:
                 self._loop.move_to(self._loop.moment + STEP_SECONDS)
             else:
                 await self._pass(STEP_SECONDS)
-        await self._put(known)
+        await self._put(objects)
         await self._pass(0.0)
 
-    async def _put(self, known: list[kinds.GivenObject]) -> None:
+    async def _put(self, objects: list[kinds.GivenObject]) -> None:
         """Store objects that are known, all at once, and forget them."""
-        if known:
-            played = self._systems[self._model.objects[known[0].known].system]
-            await put_known(self._store, self._model, played, known, self._clock())
-            known.clear()
+        if objects:
+            played = self._systems[self._model.objects[objects[0].known].system]
+            await put_known(self._store, self._model, played, objects, self._clock())
+            objects.clear()
             self._loop.move_to(self._loop.moment + STEP_SECONDS)
 
     async def filled(self, value: Any) -> Any:
@@ -233,7 +233,7 @@ class CaseRun:
 
     async def _next_moment(self) -> float | None:
         now = self._loop.moment
-        moments = [self._loop.next_timer]
+        moments = [self._loop.next_timer] if self._worker.tasks.busy else []
         due = await self._store.next_due()
         if due is not None:
             moments.append(self._clock.moment_of(due))

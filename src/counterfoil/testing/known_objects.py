@@ -22,11 +22,11 @@ KNOWN_TYPE = "test.known.v1"
 
 
 async def put_known(
-    store: Store, model: Model, played: PlayedSystem, known: Sequence[kinds.GivenObject], now: datetime
+    store: Store, model: Model, played: PlayedSystem, objects: Sequence[kinds.GivenObject], now: datetime
 ) -> None:
     """Store the state of objects, older than every fact about them, and their Links. `played` receives them."""
     events, heads, links = [], [], []
-    for step in known:
+    for step in objects:
         event = _event(model, step, now)
         events.append(event)
         heads += [_head(model, step, event, now)] if step.state else []
@@ -37,7 +37,7 @@ async def put_known(
             )
             for name, ext_id in step.ids.items()
         ]  # fmt: skip
-    body = wire.write_json([{"object": s.known, "state": s.state, "ids": s.ids} for s in known])
+    body = wire.write_json([{"object": s.known, "state": s.state, "ids": s.ids} for s in objects])
     headers = {TYPE_HEADER: KNOWN_TYPE, ID_HEADER: events[0].id}
     received = await receive_webhook(store, model, played, played.name, headers, body, now)
     await store.apply(

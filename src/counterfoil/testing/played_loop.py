@@ -7,8 +7,9 @@ timer of the engine agrees with the time of its store.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -25,7 +26,11 @@ class _PlayedSelector(selectors.DefaultSelector):
         if timeout is not None and timeout <= 0:
             return super().select(0) if self.loop.outside else []
         if self.loop.outside:
-            return super().select(_OUTSIDE_WAIT_SECONDS)
+            wait = _OUTSIDE_WAIT_SECONDS if timeout is None else min(timeout, _OUTSIDE_WAIT_SECONDS)
+            events = super().select(wait)
+            if not events and timeout is not None:
+                self.loop.move_to(self.loop.moment + wait)  # a timer of the store itself
+            return events
         self.loop.rest(timeout)
         return []
 
@@ -60,6 +65,15 @@ class PlayedLoop(asyncio.SelectorEventLoop):
         """Return when nothing can run before time passes."""
         self._resting = self.create_future()
         await self._resting
+
+    @contextlib.contextmanager
+    def working_outside(self) -> Iterator[None]:
+        """Count one call of a store on another thread or machine, for as long as the context lasts."""
+        self.outside += 1
+        try:
+            yield
+        finally:
+            self.outside -= 1
 
     def move_to(self, moment: float) -> None:
         """Pass time. It never goes back."""

@@ -19,8 +19,9 @@ from counterfoil.store.memory.store import MemoryStore
 from counterfoil.store.port.people import PutPerson
 from counterfoil.store.port.releases import PutFirstRelease
 from counterfoil.store.port.store import Store
-from counterfoil.testing.case_run import CaseRun, StepFailed, begin_of
+from counterfoil.testing.case_run import CaseRun, ComparedStore, StepFailed, begin_of
 from counterfoil.testing.difference import differences
+from counterfoil.testing.outside_store import outside_store
 from counterfoil.testing.played_loop import PlayedClock, PlayedLoop
 from counterfoil.testing.records import records_of
 
@@ -48,8 +49,9 @@ class CaseResult:
 class Suite:
     """Tests of one model. Tests with rows of their own for a table get a model with these rows."""
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    def __init__(self, model: Model, url: str = "") -> None:
+        """`url` is the address of stores, as `scratch_store` takes it; empty: in memory."""
+        self._model, self._url = model, url
         self._loop = PlayedLoop()
         self._models: dict[str, Model] = {}
         self._stores: dict[tuple[Any, ...], MemoryStore] = {}
@@ -64,7 +66,7 @@ class Suite:
             yield self.result(document)
 
     def result(self, document: Document) -> CaseResult:
-        """Execute one test in a new memory store."""
+        """Execute one test in a new store. Raises Misconfigured if none can be opened."""
         test = document.value
         assert isinstance(test, kinds.Test)
         before = time.process_time()
@@ -80,7 +82,16 @@ class Suite:
 
     async def _lines(self, model: Model, test: kinds.Test, clock: PlayedClock) -> list[str]:
         """Return the differences of one test."""
-        run = CaseRun(self._loop, clock, await self._store(model, test, clock), model, test)
+        if not self._url:
+            return await self._differences(model, test, clock, await self._store(model, test, clock))
+        async with outside_store(self._url, self._loop, clock) as store:
+            await prepare(store, model, persons_of(model, test))
+            return await self._differences(model, test, clock, store)
+
+    async def _differences(
+        self, model: Model, test: kinds.Test, clock: PlayedClock, store: ComparedStore
+    ) -> list[str]:
+        run = CaseRun(self._loop, clock, store, model, test)
         try:
             await run.play()
             expected = await run.filled(test.expect.model_dump(exclude_unset=True, by_alias=True))
