@@ -30,6 +30,7 @@ BELOW: dict[str, set[str]] = {
     "change": GOVERNANCE | BESIDE,
     "replay": GOVERNANCE | BESIDE,
     "prove": GOVERNANCE | BESIDE,
+    "testing": GOVERNANCE | BESIDE | {"flow"},
     "application": ENGINE,
     "people_file": {"core"},
     "people_follower": {"core", "store", "people_file"},
@@ -37,7 +38,7 @@ BELOW: dict[str, set[str]] = {
     "serving": ENGINE | {"application", "bootstrap"},
     "web": ENGINE | {"application"},
     # The command line is the door to every process, so it alone may start the others.
-    "cli": ENGINE | {"application", "bootstrap", "people_file", "serving", "web", "demo", "twins"},
+    "cli": ENGINE | {"application", "bootstrap", "people_file", "serving", "web", "testing", "demo", "twins"},
     "twins": {"core"},
     "demo": {"core", "twins"},
 }

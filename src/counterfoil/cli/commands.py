@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "twin": ("processes", "Run a twin of a vendor's API."),
     "check": ("govern", "Check a governance folder."),
     "prove": ("govern", "Prove a workflow under faults."),
+    "test": ("tests", "Execute the tests of a governance folder."),
     "controls": ("govern", "List controls and their enforcement."),
     "init": ("new_folder", "Create a small governance folder."),
     "fmt": ("govern", "Format governance files."),

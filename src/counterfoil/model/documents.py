@@ -103,8 +103,8 @@ class Documents:
         return cls(built)
 
     def plain(self) -> list[Data]:
-        """Return every document as plain data, sorted by kind and name; tables include their rows."""
-        return [self._by_name[key].data for key in sorted(self._by_name)]
+        """Return every document but tests as plain data, sorted by kind and name; tables include their rows."""
+        return [self._by_name[key].data for key in sorted(self._by_name) if key[0] != "test"]
 
     def to_json(self) -> bytes:
         """Return the canonical form: sorted documents, sorted keys, without comments and places."""

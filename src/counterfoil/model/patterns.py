@@ -186,13 +186,15 @@ class _PatternUses:
     # -------------------------------------------------------------- steps
 
     def expand_steps(self) -> None:
-        """Replace the steps that name a pattern in a workflow or a failure policy."""
+        """Replace the steps that name a pattern in a workflow, a failure policy or a test."""
         data = self.source.data
         roots: list[tuple[Any, str, Path]] = []
         if data.get("kind") == "workflow":
             roots.append((data, "steps", ("steps",)))
             for position, signal in enumerate(_list(data.get("signals"))):
                 roots.append((signal, "do", ("signals", position, "do")))
+        elif data.get("kind") == "test":
+            roots.append((data, "given", ("given",)))
         elif data.get("kind") == "policy" and isinstance(data.get("failure"), dict):
             roots += [(data["failure"], outcome, ("failure", outcome)) for outcome in data["failure"]]
         if not any(_has_pattern(holder.get(key)) for holder, key, _ in roots if isinstance(holder, dict)):

@@ -1,7 +1,7 @@
 """Read a governance folder into a Model with all findings. Bad input gives findings, never an exception.
 
 This is the only module of the model that reads files: `*.yaml` and `*.yml` in the folder and below, with several
-documents per file, except descriptions of APIs, and the CSV files that tables name. Sizes are bounded, because a branch under review may contain
+documents per file, except descriptions of APIs, the CSV files that tables name, and the receipts that tests name. Sizes are bounded, because a branch under review may contain
 any text.
 """
 
@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import Finding
+from counterfoil.core.wire import WireRefused, read_json
 from counterfoil.model import kinds, overlays, tables
 from counterfoil.model.checks import check
 from counterfoil.model.document import Document, build
@@ -215,8 +216,10 @@ def _unique(documents: list[Document], findings: list[Finding]) -> list[Document
 
 
 def _with_rows(document: Document, folder: FilePath, findings: list[Finding]) -> Document | None:
-    """Return a table with the rows of its CSV; every other document unchanged."""
+    """Return a table with the rows of its CSV, a test with the receipts of its files; every other document unchanged."""
     table = document.value
+    if isinstance(table, kinds.Test):
+        return _with_receipts(document, table, folder, findings)
     if isinstance(table, kinds.Overlay):
         return _with_overlaid_rows(document, folder, findings)
     if not isinstance(table, kinds.Table):
@@ -244,6 +247,29 @@ def _with_rows(document: Document, folder: FilePath, findings: list[Finding]) ->
         return None
     data = {key: value for key, value in document.data.items() if key != "file"} | {"rows": rows}
     return replace(document, value=table.model_copy(update={"file": None, "rows": rows}), data=data)
+
+
+def _with_receipts(
+    document: Document, test: kinds.Test, folder: FilePath, findings: list[Finding]
+) -> Document | None:
+    """Return a test with the content of the files that its receipts name."""
+    before = len(findings)
+    given = []
+    for position, step in enumerate(test.given):
+        if isinstance(step, kinds.GivenReceipt) and step.file is not None and document.source is not None:
+            path = ("given", position, "file")
+            name = FilePath(document.source.file_of(path)).parent / step.file
+            text = _text(name, folder.resolve(), MAX_BYTES, findings)
+            try:
+                body = read_json(text.encode()) if text is not None else None
+            except WireRefused as error:
+                findings.append(document.finding("unreadable", f"{step.file} is not JSON: {error}", path))
+            else:
+                step = step.model_copy(update={"file": None, "body": body})
+        given.append(step)
+    if len(findings) > before:
+        return None
+    return replace(document, value=test.model_copy(update={"given": given}))
 
 
 def _with_overlaid_rows(document: Document, folder: FilePath, findings: list[Finding]) -> Document | None:

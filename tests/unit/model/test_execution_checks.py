@@ -18,7 +18,6 @@ LIMIT = "kind: policy\nname: p\nowner: finance\nlimit:\n  per: [event.data.custo
 DEAD = [
     ("kind: alert\nname: a\nowner: finance\nwhen: 'true'\nto: [finance]\n", 5, "the kind `alert`"),
     ("kind: state_map\nname: a\nobject: invoice\nsystem: erp\nmap: {a: b}\n", 5, "the kind `state_map`"),
-    ("kind: test\nname: a\ngiven: [{a: b}]\nexpect: {}\n", 5, "the kind `test`"),
     ("kind: policy\nname: a\nowner: finance\nretention: {receipts: 1d}\n", 8, "the policy `retention`"),
     ("kind: policy\nname: a\nowner: finance\ndegradation: {when_down: erp, then: queue}\n", 8, "the policy `degradation`"),
     (LIMIT + "  currency: USD\n  counts: [reserved]\n", 12, "`counts` of a limit"),

@@ -577,6 +577,11 @@ PLANTED: list[tuple[str, ...]] = [
         "{kind: role, name: agent}\n",
         "{kind: role, name: agent}\n---\nkind: policy\nname: keep\nretention: {receipts: 1d}  #!\n",
     ),
+    (
+        "test",
+        "{kind: role, name: agent}\n",
+        "{kind: role, name: agent}\n---\nkind: test\nname: a\ngiven: [{after: 1d}]\nexpect:\n  runs:\n    - workflow: nothing  #!\n",
+    ),
 ]
 
 

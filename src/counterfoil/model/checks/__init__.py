@@ -17,6 +17,7 @@ from counterfoil.model.checks import (  # noqa: F401 - each module registers its
     references,
     safety,
     steps,
+    tests,
     versions,
 )
 from counterfoil.model.checks.registry import FORM, RULES, CheckRule

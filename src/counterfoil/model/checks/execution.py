@@ -17,7 +17,6 @@ from counterfoil.model.source import Path
 KINDS = {
     "alert": "no condition is watched, and no message is sent",
     "state_map": "no state is translated; write the states into a mapping or a table",
-    "test": "no receipt is played, and nothing is compared",
 }
 """Kind -> consequence."""
 KEYS: dict[tuple[type[kinds.Part], str], tuple[str, str]] = {
@@ -55,7 +54,7 @@ VALUES: dict[tuple[type[kinds.Part], str], tuple[Any, str, str]] = {
 
 @rule("not-executed")
 def not_executed(model: Model) -> Iterator[Finding]:
-    """Every declaration has an effect. The kinds `alert`, `state_map` and `test`, the policies `degradation` and `retention`,
+    """Every declaration has an effect. The kinds `alert` and `state_map`, the policies `degradation` and `retention`,
     `pages` of a `fetch`, `api_version` of a mapping, `dates` of a calendar, and other values of a limit's `counts`, `rate` and
     `at` than the defaults are not executed by this version. A warning."""
     for document in model.documents:

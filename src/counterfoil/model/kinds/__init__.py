@@ -39,7 +39,6 @@ from counterfoil.model.kinds.control import (
     Pattern,
     Reconciliation,
     Role,
-    Test,
     Unmatched,
 )
 from counterfoil.model.kinds.mapping import (
@@ -70,6 +69,30 @@ from counterfoil.model.kinds.policy import (
     Rate,
     Retention,
     Tier,
+)
+from counterfoil.model.kinds.test import (
+    Expected,
+    ExpectedApproval,
+    ExpectedCase,
+    ExpectedEffect,
+    ExpectedEvent,
+    ExpectedFoil,
+    ExpectedItem,
+    ExpectedRun,
+    ExpectedTotal,
+    GivenAnswer,
+    GivenApproval,
+    GivenCall,
+    GivenEvent,
+    GivenLeave,
+    GivenObject,
+    GivenOutage,
+    GivenReceipt,
+    GivenRejection,
+    GivenResolution,
+    GivenStep,
+    GivenTime,
+    Test,
 )
 from counterfoil.model.kinds.workflow import (
     Again,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part
 
@@ -292,20 +292,3 @@ class Pattern(Kind):
         if (self.body is None) == (self.steps is None):
             raise ValueError("a pattern needs either a document (`body`) or steps (`steps`)")
         return self
-
-
-class Test(Kind):
-    """Receipts, and what they must lead to. Not executed by this version."""
-
-    kind: Literal["test"] = "test"
-    given: list[dict[str, Any]]
-    """Receipts, in order."""
-    expect: dict[str, Any]
-    """Expected events, effects and Cases."""
-
-    @field_validator("given")
-    @classmethod
-    def _not_empty(cls, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        if not value:
-            raise ValueError("a test needs at least one receipt in `given`")
-        return value

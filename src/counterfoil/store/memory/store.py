@@ -39,6 +39,12 @@ class MemoryStore:
         self.tables = Tables()
         self._wakes = Wakes()
 
+    def copy(self, clock: Callable[[], datetime]) -> MemoryStore:
+        """Return a store with the same rows and a clock of its own. Rows never change, so both share them."""
+        other = MemoryStore(clock)
+        other.tables = self.tables.copy()
+        return other
+
     @property
     def depth(self) -> int:
         """Always 0: a transition is applied at once."""

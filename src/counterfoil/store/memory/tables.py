@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import datetime
 from typing import Any
 
@@ -105,6 +106,14 @@ class Tables:
         """name, side, who, day -> count, first, last."""
         self.arrivals = 0
         self.journal: list[tuple[dict[Any, Any], Any, Any]] = []
+
+    def copy(self) -> Tables:
+        """Return tables with the same rows."""
+        other = Tables()
+        for name, value in vars(self).items():
+            setattr(other, name, copy(value))
+        other.frontier = Frontier(self.frontier.size, self.frontier.nodes)
+        return other
 
     def put(self, table: dict[Any, Any], key: Key, value: Any) -> None:
         self.journal.append((table, key, table.get(key, NO_ROW)))

@@ -1,0 +1,138 @@
+"""Results of a test as plain records: one list for each list of `expect`, with the same keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any, TypeAlias
+
+from counterfoil.core import wire
+from counterfoil.core.approval import ApprovalState
+from counterfoil.core.case import CaseState
+from counterfoil.core.foil import Foil
+from counterfoil.core.matching import FoilState
+from counterfoil.core.money import Money
+from counterfoil.core.waiting import Obstacles, SerialQueue, waits_for
+from counterfoil.store.dump import Dump
+from counterfoil.testing.known_objects import KNOWN_TYPE
+
+Record: TypeAlias = dict[str, Any]
+_ENDED = frozenset({FoilState.REVERSED, FoilState.VOID})
+
+
+def records_of(dump: Dump, now: datetime) -> dict[str, list[Record]]:
+    """Return the records of a store by the list of `expect`, in the order in which they came about."""
+    runs = {run.id: run for run in dump.runs}
+    operations = {effect.id: effect.operation for effect in dump.effects}
+    return {
+        "events": [
+            {"type": e.type, "system": e.system, "key": e.key, "data": readable(e.data)}
+            for e in sorted(dump.events, key=lambda e: (e.received_at, e.id))
+            if e.type != KNOWN_TYPE
+        ],
+        "runs": [
+            {
+                "workflow": run.workflow, "key": run.bkey, "generation": run.generation, "status": str(run.status),
+                "state": run.state, "waits_for": waits_for(run, _obstacles(dump, run.id, runs), now),
+            }
+            for run in sorted(dump.runs, key=lambda r: r.arrival)
+        ],
+        "effects": [
+            {
+                "operation": e.operation, "state": str(e.state), "input": readable(wire.loads(e.input)),
+                "request": readable(wire.read_json(e.request)) if e.request else None,
+                "result": readable(wire.loads(e.result)) if e.result is not None else None,
+                "attempts": e.attempt, "error_class": str(e.error_class) if e.error_class else None, "error": e.error,
+                "undoes": operations.get(e.undoes or ""),
+            }
+            for e in sorted(dump.effects, key=lambda e: (e.created_at, e.path, e.id))
+        ],
+        "approvals": [
+            {
+                "policy": a.policy, "state": str(a.state), "automatic": a.automatic, "roles": list(a.roles),
+                "amount": readable(a.amount), "requester": a.requester,
+            }
+            for a in sorted(dump.approvals, key=lambda a: (a.created_at, a.id))
+        ],
+        "foils": [
+            {
+                "reconciliation": f.rule, "key": f.key, "document": f.document, "state": str(f.state), "reason": f.reason,
+                "asserted": readable(f.legs) if f.stands else {},
+                "residual": {leg: readable(_of_leg(f.legs.get(leg), by)) for leg, by in f.residual.items()},
+                "owner": f.owner,
+            }
+            for f in sorted(dump.foils, key=lambda f: (f.created_at, f.id))
+        ],
+        "unmatched": [
+            {
+                "reconciliation": o.rule, "key": o.key, "document": o.document, "state": o.state, "amounts": readable(o.legs),
+            }
+            for o in sorted(dump.observations, key=lambda o: (o.since, o.id))
+            if o.state != "paired"
+        ],
+        "cases": [
+            {
+                "reason": c.reason, "owner": c.owner, "state": str(c.state), "exposure": [readable(m) for m in c.exposure],
+                "message": c.message, "workflow": runs[c.run].workflow if c.run in runs else None,
+                "choices": [str(choice) for choice in c.choices],
+            }
+            for c in sorted(dump.cases, key=lambda c: (c.created_at, c.id))
+        ],
+        "money": _totals(dump),
+    }  # fmt: skip
+
+
+def readable(value: Any) -> Any:
+    """Return a value as tests write it: money and times as text."""
+    if isinstance(value, Money):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: readable(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [readable(part) for part in value]
+    if isinstance(value, datetime):
+        return wire.time_text(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _of_leg(leg: Any, units: int) -> Any:
+    return Money(units, leg.currency) if isinstance(leg, Money) else units
+
+
+def _obstacles(dump: Dump, run: str, runs: Mapping[str, Any]) -> Obstacles:
+    waiting = {serial for serial, waiter, _ in dump.queues if waiter == run}
+    holder = next(((s, h) for s, h in dump.holds if s in waiting and h != run), None)
+    return Obstacles(
+        approvals=[a for a in dump.approvals if a.run == run and a.state is ApprovalState.OPEN],
+        cases=[c for c in dump.cases if c.run == run and c.state is CaseState.OPEN],
+        effects=[e for e in dump.effects if e.run == run],
+        queue=SerialQueue(holder[0], runs[holder[1]].bkey) if holder is not None else None,
+        topics=[topic for topic, waiter, _ in dump.waits if waiter == run],
+    )
+
+
+def _totals(dump: Dump) -> list[Record]:
+    """Return the totals of each reconciliation and currency: asserted, matched and not readable."""
+    sums: dict[tuple[str, str], list[int]] = {}
+    for foil in dump.foils:
+        total = _total(foil)
+        if total is None or foil.state in _ENDED or not foil.stands:
+            continue
+        entry = sums.setdefault((foil.rule, total.currency), [0, 0, 0])
+        entry[0] += total.minor
+        entry[1] += total.minor if foil.state is FoilState.MATCHED else 0
+        entry[2] += sum(money.minor for money in foil.open_money if money.currency == total.currency)
+    return [
+        {
+            "reconciliation": rule, "asserted": str(Money(asserted, currency)),
+            "matched": str(Money(matched, currency)), "open": str(Money(left, currency)),
+        }
+        for (rule, currency), (asserted, matched, left) in sorted(sums.items())
+    ]  # fmt: skip
+
+
+def _total(foil: Foil) -> Money | None:
+    """Return the leg that is the total of a foil; None where it has no money."""
+    amounts = {name: leg for name, leg in foil.legs.items() if isinstance(leg, Money)}
+    named = [leg for name, leg in amounts.items() if name in foil.terms.legs and foil.terms.legs[name].total]
+    return next(iter(named), max(amounts.values(), key=lambda m: abs(m.minor), default=None))

@@ -1,0 +1,64 @@
+"""Tests as files have the same result on every store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from counterfoil.cli.commands import app_with
+from counterfoil.cli.failure import CommandFailed
+from tests import postgres as real_postgres
+from tests.source import ROOT
+
+ACME = ROOT / "examples" / "acme"
+NAMES = [
+    "requester-does-not-decide",
+    "temporary-refusals-are-retried",
+    "lost-answer-is-looked-up",
+    "outage-of-the-erp-delays",
+    "credit-is-granted-posted-applied-and-told",
+    "credit-is-taken-back",
+    "invoice-that-the-erp-does-not-show-is-a-case",
+]
+"""Tests with every sort of step: votes, faults, an outage, calls, and days that pass."""
+
+
+def invoke(*words: str) -> Any:
+    return CliRunner().invoke(app_with(["test"]), ["test", *words], catch_exceptions=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path / 'tests.db'}"
+    cluster: real_postgres.Cluster = request.getfixturevalue("postgres")
+    return cluster.dsn()
+
+
+def test_the_same_tests_pass(url: str, tmp_path: Path) -> None:
+    result = invoke(str(ACME), *NAMES, "--store", url, "--json")
+    cases = json.loads(result.output)["cases"]
+    assert [(case["name"], case["difference"]) for case in cases if not case["ok"]] == []
+    assert {case["name"] for case in cases} == set(NAMES)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        (lambda folder: f"sqlite:{folder}", "exists already; name a file that does not"),
+        (lambda _: "postgresql://127.0.0.1:1/x", "PostgreSQL cannot be reached"),
+    ],
+    ids=["a file that exists", "no server"],
+)
+def test_a_store_that_cannot_be_opened_is_wrong_usage(
+    tmp_path: Path, address: Callable[[Path], str], message: str
+) -> None:
+    result = invoke(str(ACME), NAMES[0], "--store", address(tmp_path))
+    assert isinstance(result.exception, CommandFailed)
+    assert message in str(result.exception)

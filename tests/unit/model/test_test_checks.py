@@ -1,0 +1,80 @@
+"""Mistakes in tests as files: each is found at its place, with what was probably meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from counterfoil.model import read
+from tests.source import ROOT
+
+ACME = ROOT / "examples" / "acme"
+TEST = """\
+kind: test
+name: it
+covers: [policy service-credit]
+now: 2026-03-02T09:00:00Z
+persons: {anna: support-agent}
+tables: {gl: [{what: usage, account: "1"}]}
+given:
+  - {known: invoice, id: I-1, state: {status: open, total: 10.00 USD}, ids: {billing: in_1}}
+  - {event: period.opened.v1, data: {period_id: p, name: x}}
+  - {answer: erp.invoice.post, refused: period_closed}
+  - {down: erp, for: 2h}
+  - {approve: service-credit, by: anna}
+  - {resolve: refused, by: controller, choice: retry}
+  - {operation: billing.debit_memo.issue, by: controller, with: {amount: 1.00 USD, credit_id: "=string(now)"}}
+  - {after: 2d}
+expect:
+  effects: [{operation: erp.invoice.post, input: {total: 12.00 USD}}]
+  cases: [{reason: refused, owner: controller}]
+"""
+MISTAKES = [
+    ("policy service-credit", "policy service-credits", 3, "there is no policy `service-credits`", "did you mean `service-credit`?"),
+    ("2026-03-02T09:00:00Z", "2026-03-02", 4, "`now`: expected a moment in UTC such as 2026-03-02T09:00:00Z, not `2026-03-02`", ""),
+    ("anna: support-agent", "anna: support-agnt", 5, "there is no role `support-agnt`", "did you mean `support-agent`?"),
+    ("account: \"1\"", "acount: \"1\"", 6, "the table has no column `acount`", "did you mean `account`?"),
+    ("total: 10.00 USD", "total: 10.00", 8, "`total` is money: write `250.00 USD`, not `10.00`", ""),
+    ("total: 10.00 USD", "total: ten USD", 8, "`total` is money: write `250.00 USD`, not `ten USD`", ""),
+    ("ids: {billing", "ids: {biling", 8, "there is no system `biling`", "did you mean `billing`?"),
+    ("period.opened.v1", "period.openend.v1", 9, "there is no event `period.openend.v1`", "did you mean `period.opened.v1`?"),
+    ("name: x", "nam: x", 9, "there is no field `nam`", "did you mean `name`?"),
+    ("refused: period_closed", "fault: period_closed", 10, "`fault`: expected 'timeout', 'lost' or 'accepted', not `period_closed`", ""),
+    ("down: erp", "down: epr", 11, "there is no system `epr`", "did you mean `erp`?"),
+    ("by: anna", "by: ana", 12, "there is no person `ana`", "did you mean `anna`?"),
+    ("resolve: refused", "resolve: refusd", 13, "there is no Case reason `refusd`", "did you mean `refused`?"),
+    ("=string(now)", "=string(nwo)", 14, "a test has no name `nwo`; its formulas read `now` and `today`", "did you mean `now`?"),
+    ("input: {total", "inputs: {total", 17, "unknown key `inputs`", "did you mean `input`?"),
+    ("input: {total", "input: {totl", 17, "there is no field `totl`", "did you mean `total`?"),
+    ("owner: controller", "owner: controler", 18, "there is no role `controler`", "did you mean `controller`?"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the documents that the test names, and no more."""
+    folder = tmp_path_factory.mktemp("acme")
+    for path in sorted(ACME.rglob("*")):
+        if path.suffix in (".yaml", ".csv") and path.parent.name != "tests":
+            target = folder / path.relative_to(ACME)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    return folder
+
+
+def test_the_test_without_a_mistake_is_clean(company: Path) -> None:
+    (company / "it.yaml").write_text(TEST)
+    assert [str(finding) for finding in read(company)[1]] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message", "fix"), MISTAKES, ids=[new for _, new, *_ in MISTAKES]
+)
+def test_a_mistake_is_found_at_its_place(
+    company: Path, old: str, new: str, line: int, message: str, fix: str
+) -> None:
+    assert old in TEST
+    (company / "it.yaml").write_text(TEST.replace(old, new, 1))
+    findings = [finding for finding in read(company)[1] if finding.file.endswith("it.yaml")]
+    assert [(f.line, f.message, f.fix) for f in findings] == [(line, message, fix)]
