@@ -12,6 +12,12 @@ from typer.testing import CliRunner
 
 from counterfoil.cli.commands import app_with
 from counterfoil.cli.failure import CommandFailed
+from counterfoil.model import kinds, read
+from counterfoil.store.sql.sqlite import SqliteStore
+from counterfoil.testing.case_run import CaseRun, begin_of
+from counterfoil.testing.outside_store import OutsideStore
+from counterfoil.testing.played_loop import PlayedClock, PlayedLoop
+from counterfoil.testing.run import persons_of, prepare
 from tests import postgres as real_postgres
 from tests.source import ROOT
 
@@ -62,3 +68,32 @@ def test_a_store_that_cannot_be_opened_is_wrong_usage(
     result = invoke(str(ACME), NAMES[0], "--store", address(tmp_path))
     assert isinstance(result.exception, CommandFailed)
     assert message in str(result.exception)
+
+
+def test_a_run_of_a_store_is_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "company.db"
+    model = read(ACME)[0]
+    test = model.of_kind(kinds.Test)["rejected-credit-is-told"]
+    loop = PlayedLoop()
+    clock = PlayedClock(loop, begin_of(test))
+
+    async def play() -> None:
+        with loop.working_outside():
+            inner = await SqliteStore.open(path)
+        store: Any = OutsideStore(inner, loop, clock)
+        await prepare(store, model, persons_of(model, test))
+        await CaseRun(loop, clock, store, model, test).play()
+        await store.close()
+
+    loop.run(play())
+    loop.close()
+    result = invoke(str(ACME), "--record", "CR-1", "--store", f"sqlite:{path}", "--json")
+    document = json.loads(result.output)
+    assert document["expect"]["runs"][0]["state"] == "rejected"
+    assert {"reject": "service-credit", "by": "support-lead"} in document["given"]
+    text = invoke(str(ACME), "--record", "CR-1", "--store", f"sqlite:{path}").output
+    assert "- {reject: service-credit, by: support-lead}" in text
+    unknown = invoke(str(ACME), "--record", "CR-7", "--store", f"sqlite:{path}")
+    assert str(unknown.exception) == "The store has no Run CR-7."
+    without = invoke(str(ACME), "--record", "CR-1")
+    assert str(without.exception).startswith("--record needs the store of the Run")

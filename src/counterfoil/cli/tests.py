@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import re
 from collections.abc import Sequence
@@ -36,6 +37,9 @@ def test(
         str, typer.Option(help="Where tests run: sqlite:PATH or postgresql://...; default: in memory.")
     ] = "",
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report to this file.")] = None,
+    record: Annotated[
+        str, typer.Option(help="Print a test of what happened to this Run in `--store`, instead of testing.")
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="The same as `--format json`.")] = False,
     format: FormatOption = Format.TEXT,
 ) -> None:
@@ -44,6 +48,15 @@ def test(
     Each test runs in process, between systems that are played. Exit code 1: a test failed.
     """
     require_folder(dir)
+    if record:
+        document = asyncio.run(_recorded(dir, record, store))
+        if json or format is Format.JSON:
+            write_json(document)
+        else:
+            from counterfoil.testing.yaml_text import yaml_text
+
+            say(yaml_text(document).rstrip())
+        return
     results = _results(dir, names or [], store)
     failed = [result for result in results if not result.ok]
     if junit is not None:
@@ -83,6 +96,24 @@ def _results(dir: Path, names: Sequence[str], store: str) -> list[CaseResult]:
             suite.close()
     order = {document.name: at for at, document in enumerate(documents)}
     return sorted(results, key=lambda result: order[result.name])
+
+
+async def _recorded(dir: Path, run: str, url: str) -> dict[str, Any]:
+    """Return a test of a Run. Raises CommandFailed if there is none, or if the store cannot be opened."""
+    from counterfoil.bootstrap import open_store
+    from counterfoil.testing.recording import recorded_test
+
+    if not url:
+        raise CommandFailed("--record needs the store of the Run: --store sqlite:PATH or postgresql://...")
+    model = _read(dir, None)
+    try:
+        store = await open_store(url)
+        try:
+            return recorded_test(model, await store.dump(), run)
+        finally:
+            await store.close()
+    except Misconfigured as error:
+        raise CommandFailed(str(error)) from error
 
 
 def _read(dir: Path, environment: str | None) -> Model:

@@ -20,6 +20,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _CHOICES = {
     "Call": ("Step", "One step; a verb may end a list of steps."),
     "FieldSpec": ("Field", "Type of a field."),
+    "GivenReceipt": ("GivenStep", "One step of `given`."),
 }
 """Choices that occur in many places, by one of their members: the name and the text of their definition."""
 _REACTION = ("Reaction", "Reaction to an outcome: a verb, or a list of steps.")
@@ -159,7 +160,7 @@ def _by_name(schema: Schema, shared: dict[str, Schema]) -> Schema:
         name, text = _REACTION
     if not name or (name == "Field" and not lists):
         return schema
-    if name == "Step":
+    if name in ("Step", "GivenStep"):
         members = [*members, {"$ref": "#/$defs/PatternSteps"}]
     shared[name] = {"description": text, "oneOf": members}
     rest = {key: value for key, value in schema.items() if key != "oneOf"}

@@ -254,7 +254,7 @@ def _with_receipts(
 ) -> Document | None:
     """Return a test with the content of the files that its receipts name."""
     before = len(findings)
-    given = []
+    steps: list[kinds.GivenStep] = []
     for position, step in enumerate(test.given):
         if isinstance(step, kinds.GivenReceipt) and step.file is not None and document.source is not None:
             path = ("given", position, "file")
@@ -266,10 +266,10 @@ def _with_receipts(
                 findings.append(document.finding("unreadable", f"{step.file} is not JSON: {error}", path))
             else:
                 step = step.model_copy(update={"file": None, "body": body})
-        given.append(step)
+        steps.append(step)
     if len(findings) > before:
         return None
-    return replace(document, value=test.model_copy(update={"given": given}))
+    return replace(document, value=test.model_copy(update={"given": steps}))
 
 
 def _with_overlaid_rows(document: Document, folder: FilePath, findings: list[Finding]) -> Document | None:

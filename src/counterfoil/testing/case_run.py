@@ -247,10 +247,12 @@ class CaseRun:
         await self._beat()
         if self._loop.moment - self._scanned_at >= SCAN_SECONDS:
             await self._scan()
-        count = 1
-        while count:
-            count = await worker.admit_once() + await worker.turn_once()
-            count += await worker.send_once() + await worker.watch_once()
+        busy = True
+        while busy:
+            started = await worker.admit_once() + await worker.turn_once()
+            if not started:
+                started = await worker.send_once() + await worker.watch_once()
+            busy = started > 0
             await self._loop.at_rest()
             if worker.limiter.heartbeat_due.is_set():
                 await worker.beat_once()

@@ -40,10 +40,32 @@ def default_answer(
     target = {
         name: _target_output(name, part, inputs, operation, now, number) for name, part in schema.items()
     }
+    return _answer(model, operation, target, inputs, request, now, number) or {"id": number}
+
+
+def answer_for(
+    model: Model, operation: str, result: dict[str, Any], inputs: Any, request: Any, now: datetime
+) -> dict[str, Any]:
+    """Return an answer in the system's own form that the operation's mapping reads as this canonical result."""
+    inputs = inputs if isinstance(inputs, dict) else {}
+    request = request if isinstance(request, dict) else {}
+    return _answer(model, operation, result, inputs, request, now, 1, exact=True)
+
+
+def _answer(
+    model: Model,
+    operation: str,
+    target: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    request: Mapping[str, Any],
+    now: datetime,
+    number: int,
+    exact: bool = False,
+) -> dict[str, Any]:
     outbound = model.outbound(operation)
     if outbound is None or outbound.result is None:
-        return {name: plain(value) for name, value in target.items()} or {"id": number}
-    return _AnswerSearch(outbound, inputs, request, operation, now, number).answer(target)
+        return {name: plain(value) for name, value in target.items()}
+    return _AnswerSearch(outbound, inputs, request, operation, now, number, exact).answer(target)
 
 
 def _target_output(
@@ -99,7 +121,10 @@ class _AnswerSearch:
         operation: str,
         now: datetime,
         number: int,
+        exact: bool,
     ) -> None:
+        self._exact = exact
+        """Texts and days must be those of the target; otherwise only amounts must."""
         self._outbound, self._inputs, self._request = outbound, inputs, request
         self._operation, self._now, self._number = operation, now, number
         self._values: dict[str, Any] = {}
@@ -125,7 +150,9 @@ class _AnswerSearch:
                 value = expression({"input": self._inputs, "result": _nested(self._values | values)})
             except FAILURES:
                 continue
-            if type(value) is type(target) and (value == target or not isinstance(target, Money)):
+            if type(value) is type(target) and (
+                value == target or not (self._exact or isinstance(target, Money))
+            ):
                 self._values |= values
                 return
             if second is None and value is not None and (target is None or isinstance(value, str)):
@@ -146,6 +173,8 @@ class _AnswerSearch:
             yield from (wire.time_text(target), int(target.timestamp()))
         elif isinstance(target, date):
             yield from (target.isoformat(), wire.time_text(self._now), int(self._now.timestamp()))
+        if self._exact and isinstance(target, str):
+            yield from ([int(target), target] if target.isdecimal() else [target])
         yield self._number
         yield target if isinstance(target, str) and self._inputs.get(last) == target else self._reference
         yield from (True, [], {})

@@ -99,3 +99,22 @@ def test_a_test_is_no_part_of_a_release(folder: Path) -> None:
     (folder / "failing.yaml").unlink()
     assert read(folder)[0].digest == with_tests.digest
     assert with_tests.from_json(with_tests.to_json()).document("test", "broken") is None
+
+
+def test_a_test_of_an_environment_has_its_overlays(folder: Path) -> None:
+    """The overlay raises the automatic tier, so the credit that needs a person elsewhere needs none there."""
+    (folder / "failing.yaml").unlink()
+    (folder / "sandbox.yaml").write_text(
+        "kind: overlay\nname: trial\nowner: finance\nof: {environment: trial}\nchanges:\n  - kind: policy\n"
+        "    name: credit-approval\n    loosens: nothing real is paid in a trial\n"
+        "    set: {approval: {matrix: [{automatic: true}]}}\n"
+    )
+    text = (folder / "test.yaml").read_text()
+    trial = text[: text.index("  - {approve:")].replace("credit-needs-support-lead", "automatic-in-a-trial")
+    expect = "expect: {approvals: [{policy: credit-approval, automatic: true}]}\n"
+    (folder / "trial.yaml").write_text(trial.replace("now:", "environment: trial\nnow:") + expect)
+    cases = json.loads(invoke(str(folder), "--json").output)["cases"]
+    assert [(case["name"], case["difference"]) for case in cases] == [
+        ("credit-needs-support-lead", None),
+        ("automatic-in-a-trial", None),
+    ]
