@@ -23,8 +23,10 @@ from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.core.terms import Legs
+from counterfoil.store.port.matches import DocumentVersion
 from counterfoil.store.port.views import CaseRow, ListFilter, MatchRow, RunRow
 from counterfoil.web.api import shapes
+from counterfoil.web.api.history import first_assertions, foil_reason, outcome_errors, shown_versions
 from counterfoil.web.api.match_words import explain
 from counterfoil.web.api.queries import case_shapes, run_shapes, with_votes
 
@@ -119,12 +121,13 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
     links = await _links(app, events.values(), effects)
     foils = sorted(loaded.foils, key=lambda f: (f.created_at, f.id))
     matches = await _matches(app, foils)
+    versions = {key: await app.views.document_versions(*key) for key in matches}
     names = {person.id: person.name for person in await app.store.persons()}
     moments = [
         *_of_events(events.values(), names),
-        *_of_effects(effects, leaves),
-        *_of_foils(foils, leaves),
-        *_of_observations(foils, matches, events),
+        *_of_effects(effects, leaves, inbox),
+        *_of_foils(foils, leaves, versions),
+        *_of_observations(foils, matches, versions, events),
         *_of_approvals(approvals),
         *(
             Moment(
@@ -262,15 +265,20 @@ def _of_events(events: Iterable[CanonicalEvent], names: Mapping[str, str]) -> It
     for event in events:
         delay = (event.received_at - event.occurred_at).total_seconds()
         late = f"; received {delay:.1f} s later" if delay >= 0.1 else ""
+        if delay < 0:  # the clock of the system is ahead: the event was here before what it caused
+            late = f"; dated {event.occurred_at:%Y-%m-%d %H:%M:%S} UTC by its system"
         senders = ", ".join(names.get(sender, sender) for sender in event.senders)
         sent = f"; sent by {senders}" if senders else ""
         yield Moment(
-            at=event.occurred_at, system=event.system, kind="event", title=event.type,
+            at=min(event.occurred_at, event.received_at), system=event.system, kind="event", title=event.type,
             detail=f"{event.object or 'id'} {event.key}{late}{sent}", ref=event.id,
         )  # fmt: skip
 
 
-def _of_effects(effects: Sequence[Effect], leaves: Sequence[tuple[int | None, Leaf]]) -> Iterator[Moment]:
+def _of_effects(
+    effects: Sequence[Effect], leaves: Sequence[tuple[int | None, Leaf]], inbox: Sequence[InboxItem]
+) -> Iterator[Moment]:
+    errors = outcome_errors(inbox)
     by_id = {effect.id: effect for effect in effects}
     changes = [
         (leaf.at, id_, state) for _, leaf in leaves for id_, state in _call_states(leaf) if id_ in by_id
@@ -293,7 +301,7 @@ def _of_effects(effects: Sequence[Effect], leaves: Sequence[tuple[int | None, Le
         effect_ = by_id[id_]
         if state == "sending" and not effect_.attempt:
             continue  # an approval was revoked just before the send
-        detail = effect_.error if state == str(effect_.state) else ""
+        detail = next(errors.get((id_, state), iter(())), "")
         if state == "sending" and effect_.undoes in by_id:
             detail = f"undoes {by_id[effect_.undoes].operation}"
         yield Moment(
@@ -315,13 +323,18 @@ def _call_states(leaf: Leaf) -> Iterator[tuple[str, str]]:
             yield effect, "sending"
 
 
-def _of_foils(foils: Sequence[Foil], leaves: Sequence[tuple[int | None, Leaf]]) -> Iterator[Moment]:
+def _of_foils(
+    foils: Sequence[Foil],
+    leaves: Sequence[tuple[int | None, Leaf]],
+    versions: Mapping[tuple[str, str], Sequence[DocumentVersion]],
+) -> Iterator[Moment]:
     by_id = {foil.id: foil for foil in foils}
+    asserted = first_assertions(versions.values())
     for foil in foils:
         yield Moment(
             at=foil.created_at, system=OWN_LANE, kind="foil", ref=foil.id, state="open",
             title=f"Counterfoil {foil.rule}: {foil.right} owes the other half",
-            detail=_money(foil.legs),
+            detail=_money(asserted.get(foil.id, foil).legs),
         )  # fmt: skip
     for _, leaf in leaves:
         foil_ = by_id.get(leaf.subject)
@@ -330,20 +343,25 @@ def _of_foils(foils: Sequence[Foil], leaves: Sequence[tuple[int | None, Leaf]]) 
             yield Moment(
                 at=leaf.at, system=OWN_LANE, kind="foil", ref=foil_.id, state=state,
                 title=f"Counterfoil {foil_.rule} is {state}",
-                detail=foil_.reason if state == str(foil_.state) else "",
+                detail=foil_reason(leaf),
             )  # fmt: skip
 
 
 def _of_observations(
-    foils: Sequence[Foil], matches: dict[tuple[str, str], MatchRow], events: dict[str, CanonicalEvent]
+    foils: Sequence[Foil],
+    matches: Mapping[tuple[str, str], MatchRow],
+    versions: Mapping[tuple[str, str], Sequence[DocumentVersion]],
+    events: Mapping[str, CanonicalEvent],
 ) -> Iterator[Moment]:
+    """Yield each version of a document with its own time: a later one changes nothing about the first."""
     side = {(foil.rule, foil.key): foil for foil in foils}
     for key, match in matches.items():
-        for o in match.observations:
-            if o.event not in events:
+        for shown, again in shown_versions(match.observations, versions[key]):
+            if shown.event not in events:
+                verb = "withdrawn" if not shown.stands else "changed" if again else "observed"
                 yield Moment(
-                    at=o.at, system=side[key].right, kind="event", title=f"{side[key].object} observed",
-                    detail=_money(o.legs), ref=o.event,
+                    at=shown.at, system=side[key].right, kind="event", title=f"{side[key].object} {verb}",
+                    detail=_money(shown.legs), ref=shown.event,
                 )  # fmt: skip
 
 
