@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from counterfoil.core import wire
 from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case, CaseState
-from counterfoil.core.cases import totals
+from counterfoil.core.cases import largest_amounts, totals
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import UNFINISHED_FOILS, Allocation, Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
@@ -76,7 +77,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
 
     run: Run
     exposure: tuple[Money, ...]
-    """The largest sum of its unfinished foils, its open Cases and its open approvals, per currency."""
+    """The largest sum of its unfinished foils, open Cases, open approvals and calls to be tried again, per currency."""
     cases: int
     foils: tuple[tuple[FoilState, int], ...]
     obstacles: Obstacles = Obstacles()
@@ -173,12 +174,15 @@ class Views(Protocol):
 
 
 def exposure(
-    foils: Iterable[Foil], cases: Iterable[Case], approvals: Iterable[Approval] = ()
+    foils: Iterable[Foil],
+    cases: Iterable[Case],
+    approvals: Iterable[Approval] = (),
+    calls: Iterable[Effect] = (),
 ) -> tuple[Money, ...]:
     """Return the largest of the sums, per currency, in order of currency.
 
     A foil counts as what is missing of its total. A Case about a foil names the same money again, so the sums are
-    compared and never added.
+    compared and never added. `calls` are those that will be tried again: their amounts are at stake until then.
     """
     owed: dict[str, int] = {}
     for foil in foils:
@@ -191,7 +195,11 @@ def exposure(
             for money in case.exposure:
                 named[money.currency] = named.get(money.currency, 0) + abs(money.minor)
     awaited = {money.currency: money.minor for money in totals(a.amount for a in approvals if a.amount)}
-    sums = (owed, named, awaited)
+    sent: dict[str, int] = {}
+    for call in calls:
+        for money in largest_amounts(wire.loads(call.input)):
+            sent[money.currency] = max(sent.get(money.currency, 0), money.minor)
+    sums = (owed, named, awaited, sent)
     currencies = sorted({currency for amounts in sums for currency in amounts})
     return tuple(
         Money(max(amounts.get(currency, 0) for amounts in sums), currency) for currency in currencies

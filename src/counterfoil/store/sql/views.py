@@ -11,12 +11,12 @@ from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
-from counterfoil.core.effect import UNFINISHED, Effect
+from counterfoil.core.effect import UNFINISHED, Effect, EffectState
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.matching import FoilState
 from counterfoil.core.run import InboxItem
-from counterfoil.core.waiting import Obstacles, SerialQueue
+from counterfoil.core.waiting import Obstacles, SerialQueue, retried
 from counterfoil.store.port import views
 from counterfoil.store.port.matches import DocumentVersion, users_by_cap
 from counterfoil.store.sql import tables as t
@@ -47,9 +47,7 @@ _MATCHED = """
   order by rule, key limit $1
 )
 """
-_UNFINISHED_OF_RUNS = (
-    f"where run = any($1::text[]) and state in {t.sql_list(UNFINISHED)} order by created_at, id"
-)
+_EFFECTS_OF_RUNS = f"where run = any($1::text[]) and state in {t.sql_list({*UNFINISHED, EffectState.REFUSED})} order by created_at, id"
 _QUEUED = """
 select w.run, w.serial, coalesce(r.bkey, h.run) from serial_wait w
 join hold h on h.serial = w.serial left join run r on r.id = h.run
@@ -80,7 +78,7 @@ async def runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
     for approval in await records(t.APPROVAL, "where run = any($1::text[]) and state = 'open'", ids):
         approvals.setdefault(approval.run, []).append(approval)
     effects: dict[str | None, list[Effect]] = {}
-    for effect in await records(t.EFFECT, _UNFINISHED_OF_RUNS, ids):
+    for effect in await records(t.EFFECT, _EFFECTS_OF_RUNS, ids):
         effects.setdefault(effect.run, []).append(effect)
     queues = {run: SerialQueue(serial, holder) for run, serial, holder in await Statement(_QUEUED, (ids,))}
     topics: dict[str, list[str]] = {}
@@ -93,7 +91,9 @@ async def runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
         rows_with_totals.append(
             views.RunRow(
                 run=run,
-                exposure=views.exposure(own, open_, approvals.get(run.id, ())),
+                exposure=views.exposure(
+                    own, open_, approvals.get(run.id, ()), retried(run, effects.get(run.id, ()))
+                ),
                 cases=len(open_),
                 foils=tuple((state, states[state]) for state in FoilState if states[state]),
                 obstacles=Obstacles(
