@@ -199,7 +199,8 @@ def _decide(id: str, decision: str, comment: str, format: Format) -> None:
         body = {"decision": decision, "comment": comment, "subject": approval["subject"]}
         answer = server.post(path, body)
     if approval["summary"] and format is Format.TEXT:
-        say(f"{approval['summary']}. Reason: {approval['covers']['note']}")
+        reason = approval["covers"].get("note", "")
+        say(f"{approval['summary']}." + (f" Reason: {reason}" if reason else ""))
     _print_verdict(answer, format)
 
 
@@ -211,8 +212,12 @@ def resolve(
 ) -> None:
     """Resolve a Case with one of its choices."""
     require_word("choice", choice, Choice)
+    path = f"/v1/cases/{quote(id, safe='')}"
     with Server() as server:
-        answer = server.post(f"/v1/cases/{quote(id, safe='')}", {"choice": choice, "note": note})
+        about = server.get(path) if choice == Choice.RETRY and format is Format.TEXT else {}
+        answer = server.post(path, {"choice": choice, "note": note})
+    if about.get("release_note"):
+        say(f"{about['release_note']}.")
     _print_verdict(answer, format)
 
 

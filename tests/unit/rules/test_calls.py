@@ -332,6 +332,34 @@ async def test_a_link_that_never_comes_is_a_case() -> None:
     assert play.case("not_found")
 
 
+PARTNER_AND_BILL = (
+    "steps:\n  - {id: partner, call: ledger.partner, with: {partner_id: =event.data.invoice_id}}\n"
+    "  - {id: bill, call: ledger.bill, with: {partner_id: =event.data.invoice_id}}"
+)
+
+
+async def test_a_link_of_a_call_that_a_person_counted_as_done_is_a_case_at_once() -> None:
+    """No event may ever bring it: the Run does not wait alone until its queue time is over."""
+    play = company(PARTNER_AND_BILL)
+    play.systems["ledger"].script["ledger.partner"] = [Rejected(ErrorClass.INVALID, "exists already")]
+    await ask(play)
+    await play.resolve(play.case("invalid"), Choice.CONTINUE)
+    case = play.case("not_found")
+    assert "ledger.partner was counted as done there, but gave no record" in case.message
+    assert (case.owner, case.path) == ("finance", "bill")
+    assert Choice.RETRY in case.choices
+    assert case.deadline > case.created_at
+    assert case.next_action
+    assert play.bodies("ledger.bill") == []
+
+
+async def test_a_link_of_a_call_that_the_policy_counts_as_done_is_waited_for() -> None:
+    play = company(PARTNER_AND_BILL)
+    play.systems["ledger"].script["ledger.partner"] = [Rejected(ErrorClass.ALREADY_DONE, "exists already")]
+    await ask(play)
+    assert play.cases("not_found") == []
+
+
 async def test_a_fact_that_a_system_must_tell_is_asked_for_and_asked_again() -> None:
     play = company(
         "facts: {r: {read: ledger.rate, with: {id: =event.data.id}}}\n"

@@ -84,11 +84,12 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaseRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A Case with the workflow and business key of its Run; without a Run, both are None."""
+    """A Case with the workflow, business key and Release of its Run; without a Run, they are None."""
 
     case: Case
     workflow: str | None = None
     bkey: str | None = None
+    pin: str | None = None
 
 
 class MatchRow(msgspec.Struct, frozen=True, kw_only=True):

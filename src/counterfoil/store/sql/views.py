@@ -223,12 +223,11 @@ async def _list(
 
 
 async def targets(cases: Sequence[Case]) -> list[views.CaseRow]:
-    """Return Cases with the workflow and business key of their Runs, read once for all."""
+    """Return Cases with the workflow, business key and Release of their Runs, read once for all."""
     ids = sorted({case.run for case in cases if case.run is not None})
-    rows = await Statement("select id, workflow, bkey from run where id = any($1::text[])", (ids,))
-    about = {id_: (workflow, bkey) for id_, workflow, bkey in rows}
-    runs = [(case, *about.get(case.run, (None, None))) for case in cases]
-    return [views.CaseRow(case=case, workflow=workflow, bkey=bkey) for case, workflow, bkey in runs]
+    rows = await Statement("select id, workflow, bkey, pin from run where id = any($1::text[])", (ids,))
+    about = {id_: {"workflow": workflow, "bkey": bkey, "pin": pin} for id_, workflow, bkey, pin in rows}
+    return [views.CaseRow(case=case, **about.get(case.run, {})) for case in cases]
 
 
 async def leaves_of(run: str) -> list[tuple[int | None, Leaf]]:

@@ -18,6 +18,7 @@ from counterfoil.model import kinds
 NAME_FIELDS = ("number", "legal_name", "name", "title")
 """Fields by which people know an object, in order of preference."""
 CUSTOMER = "customer"
+COUNTED_WITH_EARLIER = ", counted with earlier ones"
 _TEXT_FIELDS = ("ticket", "title", "reason")
 """Fields of a request that tell an approver why it was made."""
 
@@ -110,7 +111,7 @@ def _bounds(currency: str, lower: int | None, upper: int | None, amount: Money) 
         or "every amount"
     )
     if amount.currency == currency and lower is not None and abs(amount.major()) <= Decimal(lower):
-        return f"{text}, counted with earlier ones"
+        return f"{text}{COUNTED_WITH_EARLIER}"
     return text
 
 

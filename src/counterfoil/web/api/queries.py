@@ -9,6 +9,8 @@ from typing import Annotated
 from litestar.params import QueryParameter
 
 from counterfoil.application import Application
+from counterfoil.change.plan_report import PlanReport, read_report
+from counterfoil.change.plan_words import plan_summary
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import CaseState
 from counterfoil.core.matching import FoilState
@@ -17,8 +19,10 @@ from counterfoil.store.port.documents import Waive, decision_of
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import CaseRow, EventFilter, ItemFilter, ListFilter, RunRow
 from counterfoil.web.api import shapes
+from counterfoil.web.api.case_facts import with_facts
 from counterfoil.web.api.match_words import describe
-from counterfoil.web.api.names import DocumentName, NameReader, tier_text
+from counterfoil.web.api.names import DocumentName, NameReader
+from counterfoil.web.api.tier_words import tier_words
 from counterfoil.web.http.problems import Problem
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="Rows on one page.")]
@@ -35,6 +39,11 @@ Cursor = Annotated[
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _CURSOR = re.compile(r"\d{1,18}\.[\w:.\-]{1,180}", re.ASCII)
 """Microseconds of any year to 9999, and an id."""
+
+
+def is_of_plan(run: str) -> bool:
+    """Report whether the `run` of an approval is the digest of a plan."""
+    return DIGEST.fullmatch(run) is not None
 
 
 def invalid_cursor() -> Problem:
@@ -100,7 +109,7 @@ async def with_votes(
             votes[approval.id],
             await _summary(app.store, approval),
             await names.request(approval) if named else {},
-            tier_text(app, approval),
+            await tier_words(app, approval),
         )
         for approval in approvals
     ]
@@ -115,11 +124,16 @@ async def run_shapes(app: Application, rows: Sequence[RunRow]) -> list[shapes.Ru
 async def case_shapes(app: Application, rows: Sequence[CaseRow]) -> list[shapes.CaseShape]:
     """Return the shapes of Cases, with the names of what their Runs are about."""
     names = await NameReader(app).documents(row.bkey for row in rows)
-    return [shapes.case_shape(row, names.get(row.bkey or "", DocumentName())) for row in rows]
+    named = [shapes.case_shape(row, names.get(row.bkey or "", DocumentName())) for row in rows]
+    return await with_facts(app, rows, named)
 
 
 async def _summary(store: Store, approval: Approval) -> str:
-    """Return the decision on a match that an approval covers, in plain words; empty for any other approval."""
+    """Return the decision on a match or the change that an approval covers; empty for an approval of a Run."""
+    if is_of_plan(approval.run):
+        plan = await store.plan(approval.run)
+        report = None if plan is None else read_report(plan)
+        return plan_summary(report) if isinstance(report, PlanReport) else ""
     if approval.run:
         return ""
     decision = decision_of(approval)

@@ -356,12 +356,12 @@ def _of_observations(
     """Yield each version of a document with its own time: a later one changes nothing about the first."""
     side = {(foil.rule, foil.key): foil for foil in foils}
     for key, match in matches.items():
-        for shown, again in shown_versions(match.observations, versions[key]):
-            if shown.event not in events:
-                verb = "withdrawn" if not shown.stands else "changed" if again else "observed"
+        for version, again in shown_versions(match.observations, versions[key]):
+            if version.event not in events:
+                verb = "withdrawn" if not version.stands else "changed" if again else "observed"
                 yield Moment(
-                    at=shown.at, system=side[key].right, kind="event", title=f"{side[key].object} {verb}",
-                    detail=_money(shown.legs), ref=shown.event,
+                    at=version.at, system=side[key].right, kind="event", title=f"{side[key].object} {verb}",
+                    detail=_money(version.legs), ref=version.event,
                 )  # fmt: skip
 
 
