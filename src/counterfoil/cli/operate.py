@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,7 +72,10 @@ def runs(
 
 
 def trace(
-    id: Annotated[str, typer.Argument(help="A Run's id or business key.")], format: FormatOption = Format.TEXT
+    id: Annotated[
+        str, typer.Argument(help="A Run's id or business key, a document number, or a customer's name.")
+    ],
+    format: FormatOption = Format.TEXT,
 ) -> None:
     """Show the full history of one Run."""
     with Server() as server:
@@ -123,10 +127,12 @@ def _run_id(server: Server, id_or_key: str) -> str:
         return id_or_key
     rows = server.rows("/v1/runs", 2, key=id_or_key)
     if not rows:
-        raise CommandFailed(f"no Run has the key {id_or_key}; `counterfoil runs` lists all Runs.")
+        raise CommandFailed(
+            f"no Run has the key, number or customer {id_or_key}; `counterfoil runs` lists all Runs."
+        )
     if len(rows) > 1:
         raise CommandFailed(
-            f"several Runs have the key {id_or_key}; use an id from `counterfoil runs --key {id_or_key}`."
+            f"several Runs are of {id_or_key}; use an id from `counterfoil runs --key {shlex.quote(id_or_key)}`."
         )
     return str(rows[0]["id"])
 

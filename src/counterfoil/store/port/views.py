@@ -41,6 +41,8 @@ class ListFilter(msgspec.Struct, frozen=True, kw_only=True):
     rule: str | None = None
     owner: str | None = None
     entity: str | None = None
+    ids: tuple[str, ...] | None = None
+    """Of Runs and foils: rows with one of these ids."""
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,6 +164,22 @@ class Views(Protocol):
         self, ext_id: str, objects: Sequence[str], systems: Sequence[str], accounts: Sequence[str]
     ) -> list[Link]:
         """Return the confirmed Links with this id, in any of the types of objects, systems and accounts."""
+        ...
+
+    async def named(self, texts: Sequence[str], limit: int) -> list[str]:
+        """Return the keys of objects whose number, name or named id is one of these texts, in any case."""
+        ...
+
+    async def runs_of(self, workflows: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
+        """Return the ids of Runs of these workflows with one of these business keys."""
+        ...
+
+    async def foils_of(self, rules: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
+        """Return the ids of the newest foils of these reconciliations whose key or document is one of these."""
+        ...
+
+    async def foils_shown_as(self, document: str) -> list[str]:
+        """Return the ids of the foils in whose match the right system shows a document with this id."""
         ...
 
     async def matches_of(self, keys: Sequence[tuple[str, str]]) -> list[MatchRow]:

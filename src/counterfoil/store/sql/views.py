@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import count as count_up
 from typing import Any, TypeVar
 
 from counterfoil.core.approval import Approval
@@ -13,6 +14,7 @@ from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
 from counterfoil.core.effect import UNFINISHED, Effect, EffectState
 from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.ids import run_id
 from counterfoil.core.link import Link
 from counterfoil.core.matching import FoilState
 from counterfoil.core.run import InboxItem
@@ -28,6 +30,7 @@ R = TypeVar("R")
 _OF_RUN = {"workflow": "run in (select r.id from run r where r.workflow = {})", "run": "run = {}"}
 _OF_KEY = {**_OF_RUN, "key": "run in (select r.id from run r where r.bkey = {})"}
 _STATE = {"state": "state = {}", "status": "state = {}"}
+_IDS = {"ids": "id = any({}::text[])"}
 _RUNS = {
     "status": "status = {}",
     "state": "state = {}",
@@ -35,9 +38,15 @@ _RUNS = {
     "key": "bkey = {}",
     "run": "id = {}",
     "owner": "owner = {}",
+    **_IDS,
 }
 _EFFECTS = {**_STATE, **_OF_KEY, "owner": "worker = {}"}
-_FOILS = {**_STATE, **_OF_RUN, **{name: f"{name} = {{}}" for name in ("rule", "key", "owner", "entity")}}
+_FOILS = {
+    **_STATE,
+    **_OF_RUN,
+    **_IDS,
+    **{name: f"{name} = {{}}" for name in ("rule", "key", "owner", "entity")},
+}
 _CASES = {**_STATE, **_OF_KEY, "owner": "owner = {}"}
 _APPROVALS = {**_STATE, **_OF_KEY, "owner": "requester = {}"}
 _EVENTS = {"type": "type = {}", "system": "system = {}", "key": "key = {}"}
@@ -180,6 +189,43 @@ async def links_by_ext(
     return await records(t.LINK, which, list(objects), list(systems), list(accounts), ext_id)
 
 
+async def named(texts: Sequence[str], limit: int) -> list[str]:
+    statement = "select distinct key from head_text where value = any($1::text[]) order by key limit $2"
+    return [row[0] for row in await Statement(statement, ([text.lower() for text in texts], limit))]
+
+
+async def runs_of(workflows: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
+    """Look Runs up by the ids that follow from workflow, key and generation: no index has keys alone."""
+    hits: list[str] = []
+    names = [(workflow, key) for workflow in workflows for key in keys]
+    for generation in count_up():
+        by_id = {run_id(*name, generation): name for name in names}
+        rows = await Statement("select id from run where id = any($1::text[])", (list(by_id),))
+        hits += [row[0] for row in rows]
+        names = [by_id[row[0]] for row in rows]
+        if not names or len(hits) >= limit:
+            break
+    return hits[:limit]
+
+
+async def foils_of(rules: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
+    statement = """
+    select id from (
+      select id, created_at from foil where rule = any($1::text[]) and key = any($2::text[])
+      union select id, created_at from foil where rule = any($1::text[]) and document = any($2::text[])
+    ) as hits order by created_at desc, id desc limit $3
+    """
+    return [row[0] for row in await Statement(statement, (list(rules), list(keys), limit))]
+
+
+async def foils_shown_as(document: str) -> list[str]:
+    statement = """
+    select distinct f.id from observation o join foil f on f.rule = o.rule and f.key = o.key
+    where o.document = $1 order by f.id
+    """
+    return [row[0] for row in await Statement(statement, (document,))]
+
+
 async def matches_of(keys: Sequence[tuple[str, str]]) -> list[views.MatchRow]:
     args = ([rule for rule, _ in keys], [key for _, key in keys])
     rows = await _match_rows("rule = any($1::text[]) and key = any($2::text[])", args)
@@ -206,7 +252,7 @@ async def _list(
     for name, clause in filters.items():
         value = getattr(page, name)
         if value is not None:
-            args.append(value)
+            args.append(list(value) if isinstance(value, tuple) else value)
             clauses.append(clause.format(f"${len(args)}"))
     last = _cursor(page)
     if last is not None:

@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 
 from counterfoil.application import Application
 from counterfoil.core.approval import Approval
-from counterfoil.core.canonical import Head
+from counterfoil.core.canonical import NAME_FIELDS, Head
 from counterfoil.core.money import Money
 from counterfoil.model import kinds
 
-NAME_FIELDS = ("number", "legal_name", "name", "title")
-"""Fields by which people know an object, in order of preference."""
 CUSTOMER = "customer"
 COUNTED_WITH_EARLIER = ", counted with earlier ones"
 _TEXT_FIELDS = ("ticket", "title", "reason")

@@ -79,25 +79,6 @@ def _checked(cursor: str | None) -> str | None:
     return cursor or None
 
 
-async def search_runs(app: Application, page: ListFilter) -> tuple[list[RunRow], str | None]:
-    """Return a page of Runs. If no Run has the key, look it up as an object's id in any system."""
-    rows, after = await app.views.runs(page)
-    if rows or page.key is None or page.cursor is not None:
-        return rows, after
-    matches: dict[str, RunRow] = {}
-    systems = app.model.systems
-    accounts = sorted({"", *(system.account for system in systems.values())})
-    links = await app.views.links_by_ext(page.key, list(app.model.objects), list(systems), accounts)
-    for canonical in dict.fromkeys(link.canonical for link in links):
-        of_object, _ = await app.views.runs(
-            ListFilter(
-                limit=page.limit, status=page.status, state=page.state, workflow=page.workflow, key=canonical
-            )
-        )
-        matches.update({row.run.id: row for row in of_object})
-    return list(matches.values())[: page.limit], None
-
-
 async def with_votes(
     app: Application, approvals: Sequence[Approval], named: bool = True
 ) -> list[shapes.ApprovalShape]:

@@ -1,4 +1,4 @@
-"""Why the roles of an approval decide: the bounds of its tier, and the earlier amounts that count with its own."""
+"""The tier of an approval in words: why its roles decide, and the earlier amounts that count with its own."""
 
 from __future__ import annotations
 

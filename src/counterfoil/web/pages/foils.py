@@ -19,6 +19,7 @@ from counterfoil.web.api import shapes
 from counterfoil.web.api.match_requests import open_requests
 from counterfoil.web.api.match_words import difference_text, explain, total_text
 from counterfoil.web.api.queries import Cursor, FoilStateText, Text, list_filter, with_votes
+from counterfoil.web.api.search import search_foils
 from counterfoil.web.api.state_words import FINANCE_WORDS
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
@@ -42,7 +43,7 @@ async def foils_page(
     search = search_texts(state=in_state, key=key)
     page = list_filter(50, cursor, **search)
     app = application(request)
-    foils, after = await app.views.foils(page)
+    foils, after = await search_foils(app, page)
     matches = await app.views.matches_of(sorted({(foil.rule, foil.key) for foil in foils}))
     items = {(match.rule, match.key): match.observations for match in matches}
     return await render_page(
