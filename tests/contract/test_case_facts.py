@@ -10,13 +10,17 @@ import httpx2
 import pytest
 from msgspec.structs import replace
 
+from counterfoil.core import ids, wire
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.money import Money
+from counterfoil.core.run import Direction, RunStatus
 from counterfoil.store.port.maintenance import OpenCases
+from counterfoil.store.port.people import Resolve
+from counterfoil.store.port.turns import Reserve, Turn
 from tests.companies.web import Company, running
-from tests.companies.web_rows import _begin, _call, case_of
+from tests.companies.web_rows import _approval, _begin, _call, approval_of, case_of
 
 pytestmark = pytest.mark.xdist_group("web")
 CHOICES = (Choice.RETRY, Choice.CONTINUE, Choice.UNDO, Choice.CLOSE)
@@ -70,6 +74,48 @@ async def test_an_amount_that_is_not_known_is_left_out(company: Company) -> None
     assert "not known" not in page
     assert "Counterfoil tries it again.<" in page
     assert "opens a Case of its own" in page
+
+
+async def test_a_tier_says_how_much_counts_with_the_amount(company: Company) -> None:
+    store = company.app.store
+    limit = {"scope": "customer-quarter-credit", "key": "cust_42/2026-Q4", "path": "approve", "limit": None}
+    for key, minor in (("CR-4000", 53_000), ("CR-4001", 3_100)):
+        run, at = await _begin(store, key, minor, minutes=20)
+        loaded = await store.load(run)
+        assert loaded is not None
+        guard = {
+            "scope": limit["scope"],
+            "key": limit["key"],
+            "amount": minor,
+            "step": "approve",
+            "item": "",
+            "after": 0,
+        }
+        turn = Turn(
+            run=run, version=loaded.run.version, at=at, status=RunStatus.WAITING, direction=Direction.FORWARD,
+            state="eligible", due=None, consumed=loaded.run.inbox_n, ctx=wire.dumps({"reserved": {"1": guard}}),
+            actor="worker:t", reserve=(Reserve(amount=minor, **limit),), approvals=(_approval(run, key, at, minor),),
+        )  # fmt: skip
+        assert (await store.apply(turn)).verdict == "done"
+    tier = "over 100 USD up to 1,000 USD, counted with 530.00 USD of earlier ones: cust_42, 2026-Q4"
+    page = await page_of(company, f"/approvals/{approval_of('CR-4001')}")
+    assert tier in page
+    assert "earlier ones" not in await page_of(company, f"/approvals/{approval_of('CR-4000')}")
+
+
+async def test_a_decided_document_has_no_time_left(company: Company) -> None:
+    """A resolved Case, a decided approval and a matched counterfoil show no deadline, expiry or due time."""
+    store = company.app.store
+    for path in ("/approvals?state=granted", f"/foils/{ids.derive('foil', 'CR-1001')}"):
+        page = (await page_of(company, path)).partition("<h1")[2]
+        assert "<dt>expires</dt>" not in page
+        assert '<span class="hint">due</span>' not in page
+    run, _ = await _begin(store, "CR-3004", 12_000, minutes=30)
+    case = await opened(company, run)
+    assert "<dt>deadline</dt>" in await page_of(company, f"/cases/{case.id}")
+    done = Resolve(case=case.id, person="fay", choice=Choice.CLOSE, note="n", at=await store.now())
+    assert (await store.apply(done)).verdict == "resolved"
+    assert "<dt>deadline</dt>" not in await page_of(company, f"/cases/{case.id}")
 
 
 async def test_retry_of_a_run_of_a_former_release_says_so(company: Company) -> None:

@@ -55,7 +55,10 @@ def invalid_cursor() -> Problem:
 def list_filter(limit: int = 50, cursor: str | None = None, **filters: str | None) -> ListFilter:
     """Return the filter of a list. An empty text filters nothing. Raises Problem for an invalid cursor."""
     return ListFilter(
-        limit=limit, cursor=_checked(cursor), **{name: text or None for name, text in filters.items()}
+        limit=limit,
+        cursor=_checked(cursor),
+        ids=None,
+        **{name: text or None for name, text in filters.items()},
     )
 
 
