@@ -6,7 +6,7 @@ Reads go to `store` and `views`. Commands that need several parts are methods; o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -189,6 +189,7 @@ class Application:
             "people_problem": self.people_problem(),
             "lag_seconds": round(lag, 3),
             "feeds": feeds,
+            "systems": feeds | self._called(now, {system for system, _ in self.worker.feeds.states}),
             "counts": await self.views.counts(),
             "deprecated": await self._deprecated(now),
             "stuck": [
@@ -202,6 +203,22 @@ class Application:
                 }
                 for finding in await self.store.stall_findings()
             ],
+        }
+
+    def _called(self, now: datetime, polled: Container[str]) -> dict[str, dict[str, Any]]:
+        """Return the health of systems as this process's calls show it: those without a feed, and those that fail."""
+        limiter = self.worker.limiter
+        states = {system: limiter.state(system) for system in limiter.systems}
+        return {
+            system: {
+                "last": None
+                if s.answered_for is None
+                else (now - timedelta(seconds=s.answered_for)).isoformat(),
+                "failures": s.failures,
+                "error": s.failure,
+            }
+            for system, s in sorted(states.items())
+            if s.failures or system not in polled
         }
 
     async def _deprecated(self, now: datetime) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import argon2
 import msgspec
@@ -30,11 +30,12 @@ from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, caps_of
 from counterfoil.flow.gateway.gateway import Gateway
 from counterfoil.flow.intake.load_shedding import Intake
 from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
-from counterfoil.flow.runs import match_decisions
+from counterfoil.flow.runs import match_decisions, person_decisions
 from counterfoil.flow.runs.match_decisions import MatchAnswer
+from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.model import Model, read
 from counterfoil.store.port.intake import Receive
-from counterfoil.store.port.people import Decide, PutPerson, PutToken, Resolve
+from counterfoil.store.port.people import Decide, PutPerson, PutToken
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.store.sql.store import SqlStore
 from counterfoil.web.http import server
@@ -130,13 +131,12 @@ class TrialApp:
     async def resolve_case(self, case_id: str, person: str, choice: Choice, note: str) -> str:
         who = await self.store.person(person)
         override = who is not None and Permission.CASES_ANY_RESOLVE in granted(who, self.model)
-        resolved = await self.store.apply(
-            Resolve(
-                case=case_id, person=person, choice=choice, note=note, at=await self.now(), override=override
-            )
+        no_calls = cast(
+            OutcomeReconciler, None
+        )  # the rows have no call that a person's choice is evidence for
+        return await person_decisions.resolve_case(
+            self.store, self.model, no_calls, case_id, person, choice, note, override
         )
-        verdict: str = resolved.verdict
-        return verdict
 
     async def decide_approval(
         self, approval_id: str, subject: str, person: str, approve: bool, comment: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -102,6 +103,60 @@ async def test_an_approval_of_a_plan_stands_among_the_others(company: Changing) 
         await company.ask("GET", "/v1/approvals", "cora", params={"run": planned["plan"]["digest"]})
     ).json()
     assert [row["subject"] for row in rows["items"]] == [planned["plan"]["digest"]]
+
+
+async def test_an_approver_reads_what_changes_and_what_the_approval_leads_to(company: Changing) -> None:
+    await company.start_request("r-1")
+    planned = await company.plan(STRICTER, days=1)
+    plan, approval = planned["plan"], planned["approvals"][0]["id"]
+    message = plan["differences"][0]["details"][0]["message"]
+    assert "10" in message
+    counts = plan["impact"]["counts"]
+    assert counts["receipts"] == 1
+    for path in (f"/approvals/{approval}", "/approvals", f"/plans/{plan['digest']}"):
+        page = await company.ask("GET", path, "cora")
+        assert page.status_code == 200
+        assert escape(message) in page.text, path
+        assert "Replayed 1 deliveries" in page.text, path
+        assert "Pat" in page.text, path
+        shown = re.sub(r"(?s)<details.*?</details>|<[^>]+>", " ", page.text)
+        assert plan["base"] not in shown, path
+        assert plan["revision"] not in shown, path
+    assert f'href="/plans/{plan["digest"]}"' in (await company.ask("GET", "/approvals", "cora")).text
+    row = (await company.ask("GET", f"/v1/approvals/{approval}", "cora")).json()
+    assert message in row["summary"]
+    assert "replayed deliveries change" in row["summary"]
+    form = {"decision": "approve", "subject": plan["digest"], "comment": "", "back": "/approvals"}
+    done = await company.ask("POST", f"/approvals/{approval}", "cora", data=form)
+    assert done.headers["location"] == "/approvals?note=plan-granted"
+    noted = (await company.ask("GET", done.headers["location"], "cora")).text
+    assert "The change may be applied now" in noted
+    assert "The Run continues" not in noted
+    assert (await company.ask("GET", "/plans/" + "0" * 64, "cora")).status_code == 404
+
+
+async def test_a_case_of_a_run_of_a_former_release_says_how_to_retry_by_the_active_one(
+    company: Changing,
+) -> None:
+    amount = {"minor": 50_000, "currency": "USD"}
+    data = {"request_id": "R-9", "amount": amount, "requested_by": "a stranger"}
+    await company.send("request.asked.v1", "asked-R-9", data)
+
+    async def case() -> dict[str, Any] | None:
+        rows = (await company.ask("GET", "/v1/cases", "olga")).json()["items"]
+        return rows[0] if rows else None
+
+    before = await until("the Case of an unknown requester", case)
+    assert (before["reason"], before["release_note"]) == ("requester", "")
+    await company.change(STRICTER)
+    after = await case()
+    assert after is not None
+    assert after["release_note"] == (
+        "The Run uses Release 1, and Release 2 is active: retry decides by Release 1. "
+        f"`counterfoil migrate --run {after['run']} --apply` moves the Run first"
+    )
+    page = await company.ask("GET", f"/cases/{after['id']}", "olga")
+    assert escape(after["release_note"]) in page.text
 
 
 async def test_who_asked_for_the_change_cannot_approve_it(tmp_path: Path) -> None:

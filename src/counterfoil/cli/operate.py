@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,7 +72,10 @@ def runs(
 
 
 def trace(
-    id: Annotated[str, typer.Argument(help="A Run's id or business key.")], format: FormatOption = Format.TEXT
+    id: Annotated[
+        str, typer.Argument(help="A Run's id or business key, a document number, or a customer's name.")
+    ],
+    format: FormatOption = Format.TEXT,
 ) -> None:
     """Show the full history of one Run."""
     with Server() as server:
@@ -123,10 +127,12 @@ def _run_id(server: Server, id_or_key: str) -> str:
         return id_or_key
     rows = server.rows("/v1/runs", 2, key=id_or_key)
     if not rows:
-        raise CommandFailed(f"no Run has the key {id_or_key}; `counterfoil runs` lists all Runs.")
+        raise CommandFailed(
+            f"no Run has the key, number or customer {id_or_key}; `counterfoil runs` lists all Runs."
+        )
     if len(rows) > 1:
         raise CommandFailed(
-            f"several Runs have the key {id_or_key}; use an id from `counterfoil runs --key {id_or_key}`."
+            f"several Runs are of {id_or_key}; use an id from `counterfoil runs --key {shlex.quote(id_or_key)}`."
         )
     return str(rows[0]["id"])
 
@@ -199,7 +205,8 @@ def _decide(id: str, decision: str, comment: str, format: Format) -> None:
         body = {"decision": decision, "comment": comment, "subject": approval["subject"]}
         answer = server.post(path, body)
     if approval["summary"] and format is Format.TEXT:
-        say(f"{approval['summary']}. Reason: {approval['covers']['note']}")
+        reason = approval["covers"].get("note", "")
+        say(f"{approval['summary']}." + (f" Reason: {reason}" if reason else ""))
     _print_verdict(answer, format)
 
 
@@ -211,8 +218,12 @@ def resolve(
 ) -> None:
     """Resolve a Case with one of its choices."""
     require_word("choice", choice, Choice)
+    path = f"/v1/cases/{quote(id, safe='')}"
     with Server() as server:
-        answer = server.post(f"/v1/cases/{quote(id, safe='')}", {"choice": choice, "note": note})
+        about = server.get(path) if choice == Choice.RETRY and format is Format.TEXT else {}
+        answer = server.post(path, {"choice": choice, "note": note})
+    if about.get("release_note"):
+        say(f"{about['release_note']}.")
     _print_verdict(answer, format)
 
 

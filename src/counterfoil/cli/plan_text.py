@@ -9,12 +9,10 @@ import msgspec
 from counterfoil.change import stages
 from counterfoil.change.difference import DocumentChange
 from counterfoil.change.plan_report import PlanReport
+from counterfoil.change.plan_words import change_lines, impact_lines
 from counterfoil.change.verdicts import AffectedRuns
 from counterfoil.cli.output import say
-from counterfoil.core.impact import Impact, MoneyDifference, PostingDifference
-
-MAX_DETAILS = 12
-"""Printed details, and printed rows, of one document."""
+from counterfoil.core.impact import Impact
 
 
 class PlanApproval(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,18 +54,8 @@ def show_differences(differences: Sequence[DocumentChange], places: dict[tuple[s
         place = places.get((change.kind, change.name), "")
         say(f"{sign} {change.kind} {change.name}  [{', '.join(change.classes)}]"
             + (" BREAKING" if change.breaking else "") + (f"  {place}" if place else ""))  # fmt: skip
-        for detail in change.details[:MAX_DETAILS]:
-            say(f"    {detail.message}" + (" BREAKING" if detail.breaking else ""))
-        if len(change.details) > MAX_DETAILS:
-            say(f"    and {len(change.details) - MAX_DETAILS} more")
-        for row in change.rows[:MAX_DETAILS]:
-            say(f"    row {'/'.join(row.key)} {row.change}: {row.old} -> {row.new} ({row.standing})")
-        if len(change.rows) > MAX_DETAILS:
-            say(f"    and {len(change.rows) - MAX_DETAILS} more rows")
-        for user in change.affects:
-            if user.broken:
-                say(f"    breaks {user.kind} {user.name}: it {user.how}"
-                    + (", and changes too" if user.follows else ""))  # fmt: skip
+        for line in change_lines(change):
+            say(f"    {line}")
 
 
 def _runs(groups: list[AffectedRuns]) -> None:
@@ -78,29 +66,10 @@ def _runs(groups: list[AffectedRuns]) -> None:
 
 
 def _impact(impact: Impact | None) -> None:
-    if impact is None:
-        say("\nNo recorded traffic was replayed.")
-        return
-    counts = impact.counts
-    say(f"\nReplayed {counts.receipts} deliveries: {counts.same} the same, {counts.changed} changed, "
-        f"{counts.only_old} only before, {counts.only_new} only after, "
-        f"{counts.not_comparable} not comparable")  # fmt: skip
-    for word, groups in (("event", impact.events), ("effect", impact.effects), ("foil", impact.foils)):
-        for group in groups:
-            fields = ", ".join(group.fields)
-            say(f"  {word} {group.name}: {group.changed} changed, {group.only_old} removed, "
-                f"{group.only_new} new" + (f" ({fields})" if fields else ""))  # fmt: skip
-    for tier in impact.approvals:
-        say(f"  approval {tier.policy}: {tier.old or 'none'} -> {tier.new or 'none'}, {tier.count} times")
-    for posting in impact.postings:
-        _money(posting, posting.operation, posting.period)
-    for total in impact.totals:
-        _money(total, total.source, total.legal_entity)
-
-
-def _money(money: PostingDifference | MoneyDifference, what: str, where: str) -> None:
-    say(f"  money {what} {money.leg} {where}: {money.old} -> {money.new} minor units "
-        f"{money.currency} ({money.delta:+})")  # fmt: skip
+    first, *more = impact_lines(impact)
+    say(f"\n{first}")
+    for line in more:
+        say(f"  {line}")
 
 
 def _approvals(report: PlanReport, approvals: list[PlanApproval]) -> None:

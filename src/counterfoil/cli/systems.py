@@ -193,7 +193,7 @@ def _server_checks() -> list[Check]:
             )
         for name, state in (health.get("systems") or health.get("feeds") or {}).items():
             error = str(state.get("error") or "")
-            detail = error or f"last {state.get('last') or 'not polled yet'}"
+            detail = error or f"last {state.get('last') or 'no answer yet'}"
             checks.append((f"system {name}", not error, detail, "Check its address, credentials and state."))
         for version in health.get("deprecated") or ():
             checks.append(_deprecation_check(version))

@@ -109,6 +109,24 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     appended, either key holds that fact's rank. `system/field?` holds the version in which the field is contested."""
 
 
+NAME_FIELDS = ("number", "legal_name", "name", "title")
+"""Fields by which people know an object, in order of preference."""
+MAX_SEARCHED_CHARS = 200
+
+
+def searched_texts(state: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts by which people search an object, by field: its names, and the ids of the objects it names.
+
+    They are in lower case. A longer text is no name.
+    """
+    fields = {name: value for name, value in state.items() if name in NAME_FIELDS or name.endswith("_id")}
+    return {
+        name: value.lower()
+        for name, value in fields.items()
+        if isinstance(value, str) and 0 < len(value) <= MAX_SEARCHED_CHARS
+    }
+
+
 _FINAL_BITS = 1 << 62
 _READ_BITS = 1 << 61
 

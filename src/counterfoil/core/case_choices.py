@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from counterfoil.core.case import Choice
 
 LABELS: dict[Choice, str] = {
@@ -13,21 +15,40 @@ LABELS: dict[Choice, str] = {
     Choice.DISMISS: "Dismiss (no action needed)",
 }
 """Label of each choice, for pages."""
-_EFFECTS: dict[Choice, str] = {
-    Choice.RETRY: "Counterfoil tries it again: {money}.",
-    Choice.CONTINUE: "Nothing is sent again, and the step counts as done. If the other system does not show {money}, it stays missing there.",
-    Choice.UNDO: "Counterfoil takes back in every system what was confirmed: {money}.",
-    Choice.CLOSE: "The Run ends here, and nothing more is sent. If one system shows {money} and the other does not, that stays so.",
-    Choice.WAIVE: "The difference of {money} is accepted. No one has to post it any more.",
-    Choice.DISMISS: "The Case closes and nothing is changed: {money}.",
+_LATER = " A later call that needs its record opens a Case of its own."
+_EFFECTS: dict[Choice, tuple[str, str]] = {
+    Choice.RETRY: ("Counterfoil tries it again: {money}.", "Counterfoil tries it again."),
+    Choice.CONTINUE: (
+        "Nothing is sent again, and the step counts as done. If the other system does not show {money}, it stays missing there."
+        + _LATER,
+        "Nothing is sent again, and the step counts as done. What the other system does not show stays missing there."
+        + _LATER,
+    ),
+    Choice.UNDO: (
+        "Counterfoil takes back in every system what was confirmed: {money}.",
+        "Nothing was confirmed in any system, so nothing is taken back. The Run ends.",
+    ),
+    Choice.CLOSE: (
+        "The Run ends here, and nothing more is sent. If one system shows {money} and the other does not, that stays so.",
+        "The Run ends here, and nothing more is sent. What one system shows and the other does not stays so.",
+    ),
+    Choice.WAIVE: (
+        "The difference of {money} is accepted. No one has to post it any more.",
+        "The difference is accepted. No one has to post it any more.",
+    ),
+    Choice.DISMISS: (
+        "The Case closes and nothing is changed: {money}.",
+        "The Case closes and nothing is changed.",
+    ),
 }
-UNKNOWN_MONEY = "an amount that is not known"
-"""Words for the money of a Case without an amount."""
+"""Sentence for each choice with the money that it decides on, and without."""
 
 
-def choice_effect(choice: Choice, money: str) -> str:
-    """Return what a choice does, with the money that it decides on."""
-    return _EFFECTS[choice].format(money=money or UNKNOWN_MONEY)
+def choice_effect(choice: Choice, money: str, confirmed: Sequence[str] = ()) -> str:
+    """Return what a choice does. `money` is that of the Case, empty if not known; `confirmed` are the calls of its Run."""
+    with_money, without = _EFFECTS[choice]
+    named = ", ".join(confirmed) if choice is Choice.UNDO else money
+    return with_money.format(money=named) if named else without
 
 
 def asks_again(choice: Choice, has_money: bool) -> bool:

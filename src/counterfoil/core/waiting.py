@@ -30,6 +30,7 @@ class Obstacles(msgspec.Struct, frozen=True, kw_only=True):
     cases: Sequence[Case] = ()
     """Those that are open."""
     effects: Sequence[Effect] = ()
+    """Those without a final outcome, and those that were refused."""
     queue: SerialQueue | None = None
     topics: Sequence[str] = ()
     """What it is to be woken by."""
@@ -49,6 +50,10 @@ def waits_for(run: Run, obstacles: Obstacles, now: datetime) -> str:
             return _effect(effect)
     if run.due is not None and run.due <= now:
         return "a worker"
+    for step in _retries(run):
+        for effect in obstacles.effects:
+            if effect.id == step.effect and effect.state is EffectState.REFUSED and step.retry_at is not None:
+                return _next_try(effect, step.retry_at)
     for case in obstacles.cases:
         # A step that a Case is about goes on by its decision; the Run's own time is then that of its deadline.
         if case.path is not None or run.due is None or effects:
@@ -69,6 +74,40 @@ def _approval(approval: Approval) -> str:
 def _is_asked_about(effect: Effect, cases: Iterable[Case]) -> bool:
     """Report whether a person is asked for the outcome of a call that nothing can look up."""
     return effect.state is EffectState.UNKNOWN and any(case.effect == effect.id for case in cases)
+
+
+class _Step(msgspec.Struct):
+    phase: str = "new"
+    retry_at: datetime | None = None
+    effect: str | None = None
+
+
+class _Position(msgspec.Struct):
+    """The part of a Run's `ctx` that says which steps wait to be tried again."""
+
+    steps: dict[str, _Step] = {}
+
+
+_POSITION = msgspec.json.Decoder(_Position)
+
+
+def _retries(run: Run) -> list[_Step]:
+    """Return the steps of a Run that wait for their next try, the earliest first."""
+    steps = [s for s in _POSITION.decode(run.ctx).steps.values() if s.phase in ("backoff", "queued")]
+    return sorted((s for s in steps if s.retry_at is not None), key=lambda s: (s.retry_at, s.effect or ""))
+
+
+def retried(run: Run, effects: Iterable[Effect]) -> list[Effect]:
+    """Return the refused calls of a Run that will be tried again."""
+    waiting = {step.effect for step in _retries(run)} if run.status not in TERMINAL else set()
+    return [e for e in effects if e.state is EffectState.REFUSED and e.id in waiting]
+
+
+def _next_try(effect: Effect, at: datetime) -> str:
+    """Return when a refused call is tried again, and what the system answered until now."""
+    failed = "1 attempt" if effect.attempt == 1 else f"{effect.attempt} attempts"
+    why = f": {effect.error}" if effect.error else ""
+    return f"the next try of {effect.operation} at {at:%Y-%m-%d %H:%M:%S} UTC, after {failed}{why}"
 
 
 def _effect(effect: Effect) -> str:

@@ -474,6 +474,25 @@ async def test_a_decision_is_stale_when_the_documents_change_before_the_last_vot
     assert await store.apply(requested) == "changed"
 
 
+async def test_requests_that_can_no_longer_be_carried_out_are_closed_with_the_decision(store: Any) -> None:
+    """Two waivers of one difference, as an earlier version could request, and a pair of another item."""
+    await persons(store)
+    await apart(store)
+    row, shown = await foil(store), await item(store)
+    first = s.decide(s.waive(row), "apr_1", automatic=False)
+    twin = s.decide(replace(s.waive(row), note="again"), "apr_2", automatic=False)
+    pair = s.decide(s.pair(row, shown), "apr_3", automatic=False)
+    for request in (first, twin, pair):
+        assert await store.apply(request) == "requested"
+    await store.apply(s.vote("apr_1", "bob", subject=first.approval.subject))
+    assert (await foil(store)).state is FoilState.WAIVED
+    states = {a.id: a.state for a in (await store.dump()).approvals}
+    assert states == {
+        "apr_1": ApprovalState.GRANTED, "apr_2": ApprovalState.STALE, "apr_3": ApprovalState.OPEN,
+    }  # fmt: skip
+    await holds(store)
+
+
 # ------------------------------------------------------------------ waivers
 
 

@@ -10,6 +10,7 @@ import apsw
 import pytest
 from msgspec.structs import replace
 
+from counterfoil.core import wire
 from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.matching import FoilState
@@ -104,6 +105,23 @@ async def test_a_run_says_what_it_waits_for(store: Any) -> None:
         await words(third)
         == "approval of 120.00 USD by 2 of finance or controller until 2026-03-02 12:00 UTC"
     )
+
+
+async def test_a_call_that_is_tried_again_says_when_and_what_is_at_stake(store: Any) -> None:
+    run = await s.born(store)
+    e = s.effect(run=run, input=wire.dumps({"amount": Money(7_500, "USD"), "net": Money(7_000, "USD")}))
+    await store.apply(s.turn(run, plan=(e,), send=(s.send(e),)))
+    await store.apply(s.conclude(e, EffectState.REFUSED, error="it refuses the connection"))
+    ctx = wire.dumps(
+        {"steps": {"post": {"phase": "backoff", "retry_at": wire.time_text(s.at(90)), "effect": e.id}}}
+    )
+    await store.apply(s.turn(run, version=1, consumed=2, due=s.at(90), ctx=ctx))
+    (row,), _ = await store.runs(views.ListFilter(run=run))
+    said = waits_for(row.run, row.obstacles, s.at(60))
+    assert said == (
+        "the next try of erp.credit_memo.post at 2026-03-01 12:01:30 UTC, after 1 attempt: it refuses the connection"
+    )
+    assert row.exposure == (Money(7_500, "USD"),)
 
 
 @pytest.mark.parametrize(

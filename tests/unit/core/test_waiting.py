@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from counterfoil.core import wire
 from counterfoil.core.approval import Approval
 from counterfoil.core.case import Case, Choice
+from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.money import Money
 from counterfoil.core.run import Run, RunStatus
 from counterfoil.core.waiting import Obstacles, SerialQueue, waits_for
@@ -29,6 +31,28 @@ def case(**values: Any) -> Case:
     )  # fmt: skip
 
 
+def effect(**values: Any) -> Effect:
+    own = {
+        "state": EffectState.REFUSED, "attempt": 5, "error": "cannot connect to billing.example: it refuses the connection",
+        **values,
+    }  # fmt: skip
+    return Effect(
+        id="eff_1", run="run_1", path="issue", operation="billing.credit.issue", system="billing", repeat="key",
+        created_at=NOW, **own,
+    )  # fmt: skip
+
+
+def backoff(phase: str = "backoff") -> Run:
+    """Return a Run with a step that is tried again in 7 s."""
+    at = wire.time_text(NOW + timedelta(seconds=7))
+    ctx = b'{"steps":{"issue":{"phase":"%s","retry_at":"%s","effect":"eff_1","tries":5}}}'
+    return run(ctx=ctx % (phase.encode(), at.encode()))
+
+
+TRIED_AGAIN = (
+    "the next try of billing.credit.issue at 2026-11-30 12:00:07 UTC, after 5 attempts: "
+    "cannot connect to billing.example: it refuses the connection"
+)
 APPROVAL = Approval(
     id="appr_1", run="run_1", path="a", policy="p", subject="s", covers=b"", amount=Money(2_706_250, "USD"),
     roles=("lead", "cfo"), quorum=1, requester="ann", expires=LATER, created_at=NOW,
@@ -48,6 +72,12 @@ DECISION = "finance to decide a Case: A value or the request is invalid"
         (run(), Obstacles(cases=(case(foil="foil_1"),)), "2026-12-30 12:00 UTC"),
         (run(due=NOW), Obstacles(cases=(case(path="post"),)), "a worker"),
         (run(), Obstacles(), "2026-12-30 12:00 UTC"),
+        (backoff(), Obstacles(effects=(effect(),)), TRIED_AGAIN),
+        (backoff("queued"), Obstacles(effects=(effect(),)), TRIED_AGAIN),
+        (backoff(), Obstacles(effects=(effect(attempt=1, error=""),)), "the next try of billing.credit.issue at 2026-11-30 12:00:07 UTC, after 1 attempt"),
+        # A refusal that the workflow has dealt with is not tried again.
+        (backoff("done"), Obstacles(effects=(effect(),)), "2026-12-30 12:00 UTC"),
+        (run(), Obstacles(effects=(effect(),)), "2026-12-30 12:00 UTC"),
         (run(due=None), Obstacles(), "a person"),
     ],
 )  # fmt: skip

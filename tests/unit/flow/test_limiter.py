@@ -129,6 +129,18 @@ def test_a_ticket_is_given_back_once(clock: Clock) -> None:
     assert of.state("erp").in_flight == 0
 
 
+def test_the_health_of_a_system_is_that_of_its_calls(clock: Clock) -> None:
+    of = limiter(clock)
+    state = of.state("erp")
+    assert (state.failures, state.failure, state.answered_for) == (0, "", None)
+    call(of, Rejected(ErrorClass.TRANSIENT, "it refuses the connection"), times=2)
+    state = of.state("erp")
+    assert (state.failures, state.failure, state.answered_for) == (2, "it refuses the connection", None)
+    call(of, Rejected(ErrorClass.INVALID, "a business refusal is an answer"))
+    state = of.state("erp")
+    assert (state.failures, state.failure, state.answered_for) == (0, "", 0.0)
+
+
 def test_a_system_without_a_cap_has_no_line(clock: Clock) -> None:
     with pytest.raises(KeyError):
         limiter(clock).try_enter("crm", Lane.LIVE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass, TryAgain
 from counterfoil.core.matching import FoilState
 from counterfoil.core.run import RunStatus
+from counterfoil.core.waiting import Obstacles, retried, waits_for
 from counterfoil.flow.runs.outcomes import load_context
 from counterfoil.rules.workflow.context import next_try
 from tests.unit.rules.company import ask, company, period, usd
@@ -330,6 +332,55 @@ async def test_a_link_that_never_comes_is_a_case() -> None:
     await ask(play)
     await play.advance(hours=11)
     assert play.case("not_found")
+
+
+async def test_a_run_says_when_its_refused_call_is_tried_again_and_why() -> None:
+    """The words read the position that real turns write."""
+    play = company(
+        "steps: [{id: memo, call: bills.memo.issue, with: {id: =event.data.id, amount: =event.data.amount}}]"
+    )
+    play.systems["bills"].script["bills.memo.issue"] = [
+        Rejected(ErrorClass.TRANSIENT, "cannot connect to bills: it refuses the connection")
+    ]
+    await ask(play)
+    run = play.run("flow")
+    rows = await play.store.load(run.id)
+    assert rows is not None
+    text = waits_for(rows.run, Obstacles(effects=rows.effects), play.now)
+    assert re.fullmatch(
+        r"the next try of bills\.memo\.issue at 2026-01-05 09:00:\d\d UTC, after 1 attempt: "
+        r"cannot connect to bills: it refuses the connection",
+        text,
+    ), text
+    assert [effect.operation for effect in retried(rows.run, rows.effects)] == ["bills.memo.issue"]
+
+
+PARTNER_AND_BILL = (
+    "steps:\n  - {id: partner, call: ledger.partner, with: {partner_id: =event.data.invoice_id}}\n"
+    "  - {id: bill, call: ledger.bill, with: {partner_id: =event.data.invoice_id}}"
+)
+
+
+async def test_a_link_of_a_call_that_a_person_counted_as_done_is_a_case_at_once() -> None:
+    """No event may ever bring it: the Run does not wait alone until its queue time is over."""
+    play = company(PARTNER_AND_BILL)
+    play.systems["ledger"].script["ledger.partner"] = [Rejected(ErrorClass.INVALID, "exists already")]
+    await ask(play)
+    await play.resolve(play.case("invalid"), Choice.CONTINUE)
+    case = play.case("not_found")
+    assert "ledger.partner was counted as done there, but gave no record" in case.message
+    assert (case.owner, case.path) == ("finance", "bill")
+    assert Choice.RETRY in case.choices
+    assert case.deadline > case.created_at
+    assert case.next_action
+    assert play.bodies("ledger.bill") == []
+
+
+async def test_a_link_of_a_call_that_the_policy_counts_as_done_is_waited_for() -> None:
+    play = company(PARTNER_AND_BILL)
+    play.systems["ledger"].script["ledger.partner"] = [Rejected(ErrorClass.ALREADY_DONE, "exists already")]
+    await ask(play)
+    assert play.cases("not_found") == []
 
 
 async def test_a_fact_that_a_system_must_tell_is_asked_for_and_asked_again() -> None:

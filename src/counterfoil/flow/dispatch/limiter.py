@@ -71,6 +71,12 @@ class QueueState(msgspec.Struct, frozen=True, kw_only=True):
     present_cap: int
     """Cap after throttling, over all workers."""
     retry_tokens: float
+    failures: int = 0
+    """Calls that failed since the last answer."""
+    failure: str = ""
+    """Reason of the last failed call; empty after an answer."""
+    answered_for: float | None = None
+    """Seconds since the last answer; None before the first one."""
 
 
 class ConcurrencyLimiter:
@@ -319,4 +325,7 @@ class ConcurrencyLimiter:
             cap=queue.cap,
             present_cap=queue.aim,
             retry_tokens=queue.budget.tokens,
+            failures=queue.failures,
+            failure=queue.failure,
+            answered_for=None if queue.answered_at is None else now - queue.answered_at,
         )

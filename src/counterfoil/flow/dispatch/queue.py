@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from random import Random
 
-from counterfoil.connectors.sdk import Absent, Outcome, Rejected
+from counterfoil.connectors.sdk import Absent, Outcome, Rejected, Unknown
 from counterfoil.flow.dispatch.circuit_breaker import CallHealth, CircuitBreaker, RetryBudget, classify
 
 LOWER_LANE_SLOTS = 8
@@ -87,6 +87,11 @@ class SystemQueue:
         self.breaker = CircuitBreaker(random)
         self.budget = RetryBudget()
         self.new_cap: LearnedCap | None = None
+        self.failures = 0
+        """Calls that failed since the last answer."""
+        self.failure = ""
+        """Reason of the last failed call; empty after an answer."""
+        self.answered_at: float | None = None
         self.missed = 0
         """Calls turned away for lack of a slot since the last heartbeat."""
         self._inside: dict[Slot, None] = {}
@@ -191,12 +196,22 @@ class SystemQueue:
         if not slot.retry and slot.lane is not Lane.RETRY:
             self.budget.earn()
         verdict = classify(outcome)
+        self._remember(outcome, verdict, now)
         self.breaker.record(slot.epoch, verdict is CallHealth.FAILED, now)
         if verdict is CallHealth.THROTTLED:
             after = outcome.retry_after if isinstance(outcome, Rejected) else None
             self._throttle(slot, after, now)
         elif verdict is CallHealth.ANSWERED:
             self._answer(now)
+
+    def _remember(self, outcome: Outcome | Absent, verdict: CallHealth, now: float) -> None:
+        """Keep the last answer, or the failures since then, for the health of the system."""
+        if verdict is CallHealth.FAILED:
+            self.failures += 1
+            message = outcome.message if isinstance(outcome, Rejected | Unknown) else ""
+            self.failure = message or "it gives no answer"
+        else:
+            self.failures, self.failure, self.answered_at = 0, "", now
 
     def _throttle(self, slot: Slot, after: float | None, now: float) -> None:
         if after is not None:

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal, NamedTuple
 
-from counterfoil.core import ids, wire
-from counterfoil.core.approval import Approval
+from counterfoil.core import wire
+from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.foil import Foil
 from counterfoil.core.money import Money
 from counterfoil.flow.context.lookups import Lookups
@@ -25,6 +25,7 @@ from counterfoil.store.port.documents import (
     Waive,
     covers_of,
     refused_decision,
+    request_id,
     seen_of,
 )
 from counterfoil.store.port.refusals import RecordRefusal
@@ -103,7 +104,7 @@ async def _decide(
     covers = covers_of(decision)
     subject = wire.digest({"decision": covers.decode(), "policy": needed.policy})
     approval = Approval(
-        id=ids.derive("appr", "match", subject),
+        id=await _request_id(store, decision, subject, now),
         run="",
         path=kind,
         policy=needed.policy,
@@ -119,6 +120,31 @@ async def _decide(
     )
     verdict = await store.apply(DecideMatch(decision=decision, approval=approval, at=now))
     return MatchAnswer(verdict, approval.id if verdict == "requested" else None)
+
+
+async def open_request(store: Store, decision: Decision) -> Approval | None:
+    """Return the request for this decision that waits for votes, by any person."""
+    return await store.approval(await _request_id(store, decision, "", await store.now()))
+
+
+async def open_waiver(store: Store, foil: Foil) -> Approval | None:
+    """Return the request to accept the present difference of a foil that waits for votes."""
+    return await open_request(store, Waive(foil=foil.id, seen=seen_of(foil), note="", person=""))
+
+
+async def _request_id(store: Store, decision: Decision, subject: str, now: datetime) -> str:
+    """Return the id of the request for a decision.
+
+    One that waits for votes is joined by any person and for any reason. One that was decided is repeated only by the same
+    request; another person or reason makes a new one.
+    """
+    id_ = request_id(decision)
+    while (former := await store.approval(id_)) is not None:
+        is_open = former.state is ApprovalState.OPEN
+        if (is_open and former.expires > now) or (not is_open and former.subject == subject):
+            break
+        id_ = request_id(decision, former.id)
+    return id_
 
 
 async def _needed(

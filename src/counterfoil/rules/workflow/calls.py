@@ -33,6 +33,7 @@ from counterfoil.rules.workflow.context import (
 )
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState
 
+_NEVER_DONE = frozenset({EffectState.REFUSED, EffectState.ABSENT, EffectState.DROPPED})
 _PERIOD_FIELDS = frozenset({"start", "end", "state"})
 RULES = frozenset({"reject", "first_open", "current", "hold_for_reopen", "accrue_and_true_up"})
 
@@ -195,11 +196,31 @@ def _foil_rules(context: DecisionContext, step: Call, value: Any) -> Iterator[tu
 
 
 def _wait_for_link(context: DecisionContext, st: StepState, missing: commands.Unrendered) -> StepResult:
-    """Start the sync Run of a missing Link, and wait for the Link."""
+    """Start the sync Run of a missing Link, and wait for the Link.
+
+    After a call in its system that a person counted as done, no event may ever bring the Link: a person decides.
+    """
+    skipped = _skipped_call(context, missing.system)
+    if skipped is not None:
+        return NeedsPerson(
+            "not_found",
+            f"{missing.object} {missing.canonical} has no id in {missing.system}: {skipped} was counted as done there, "
+            f"but gave no record. Enter the record in {missing.system} so that its event arrives, then retry",
+        )
     st.phase, st.topic = "unlinked", link_topic(missing.object, missing.canonical, missing.system)
     st.until = st.until or context.now + timedelta(seconds=context.definition.failure.queue.until)
     context.commands.append(commands.StartSync(missing.object, missing.canonical))
     return WAITING
+
+
+def _skipped_call(context: DecisionContext, system: str) -> str | None:
+    """Return the operation of a refused call in a system whose step a person counted as done."""
+    for st in context.state.steps.values():
+        effect = context.effects.get(st.effect or "")
+        is_skipped = st.cases and st.phase == "done" and effect is not None and effect.state in _NEVER_DONE
+        if is_skipped and effect is not None and effect.system == system and effect.undoes is None:
+            return effect.operation
+    return None
 
 
 def absorb_link(context: DecisionContext, ref: str) -> str | None:

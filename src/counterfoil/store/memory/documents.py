@@ -43,9 +43,11 @@ from counterfoil.store.port.documents import (
     Waive,
     accepted,
     answer_again,
+    decision_of,
     refused_decision,
     renamings,
     seen_of,
+    share_document,
 )
 from counterfoil.store.port.matches import case_of_item, is_accounted_for
 
@@ -133,7 +135,17 @@ def carry_out(db: Tables, d: Decision, at: datetime) -> MatchVerdict:
     body = wire.dumps({"note": d.note, "seen": d.seen})
     db.leaf(f"match.{type(d).__name__.lower()}", d.foil, at, f"person:{d.person}", body, run=foil.run)
     settle_matches(db, touched, at)
+    _close_vain_requests(db, d, at)
     return "done"
+
+
+def _close_vain_requests(db: Tables, done: Decision, at: datetime) -> None:
+    """Close open requests about the same documents that can no longer be carried out."""
+    open_ = [a for a in db.approvals.values() if a.run == "" and a.state is ApprovalState.OPEN]
+    for request in sorted(open_, key=lambda a: a.id):
+        other = decision_of(request)
+        if share_document(done, other) and refusal(db, other, at) is not None:
+            db.put(db.approvals, request.id, replace(request, state=ApprovalState.STALE))
 
 
 @memory(OpenItemCases)

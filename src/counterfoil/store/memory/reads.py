@@ -156,7 +156,7 @@ def case(db: Tables, id_: str) -> CaseRow | None:
     run = db.runs.get(case.run) if case.run is not None else None
     if run is None:
         return CaseRow(case=case)
-    return CaseRow(case=case, workflow=run.workflow, bkey=run.bkey)
+    return CaseRow(case=case, workflow=run.workflow, bkey=run.bkey, pin=run.pin)
 
 
 def receipt(db: Tables, no: int) -> Receipt | None:

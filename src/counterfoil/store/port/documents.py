@@ -162,6 +162,22 @@ def covers_of(decision: Decision) -> bytes:
     return wire.dumps(msgspec.to_builtins(decision))
 
 
+def request_id(decision: Decision, former: str = "") -> str:
+    """Return the id of the approval of a decision: the same for all persons and reasons.
+
+    `former` is the id of an earlier request for the same that is closed.
+    """
+    what = msgspec.to_builtins(decision)
+    same = {name: value for name, value in what.items() if name not in ("note", "person", "cap")}
+    return ids.derive("appr", "match", former, wire.digest(same))
+
+
+def share_document(one: Decision, other: Decision) -> bool:
+    """Report whether two decisions name the same counterfoil or the same item."""
+    items = [d.observation for d in (one, other) if isinstance(d, Pair | Unpair)]
+    return one.foil == other.foil or (len(items) == 2 and items[0] == items[1])
+
+
 class OpenItemCases(Transition[int], frozen=True, kw_only=True):
     """Open the Cases of unmatched items whose grace is over and that are still unmatched; returns their number."""
 

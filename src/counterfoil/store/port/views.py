@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from counterfoil.core import wire
 from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case, CaseState
-from counterfoil.core.cases import totals
+from counterfoil.core.cases import largest_amounts, totals
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import UNFINISHED_FOILS, Allocation, Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
@@ -40,6 +41,8 @@ class ListFilter(msgspec.Struct, frozen=True, kw_only=True):
     rule: str | None = None
     owner: str | None = None
     entity: str | None = None
+    ids: tuple[str, ...] | None = None
+    """Of Runs and foils: rows with one of these ids."""
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,18 +79,19 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
 
     run: Run
     exposure: tuple[Money, ...]
-    """The largest sum of its unfinished foils, its open Cases and its open approvals, per currency."""
+    """The largest sum of its unfinished foils, open Cases, open approvals and calls to be tried again, per currency."""
     cases: int
     foils: tuple[tuple[FoilState, int], ...]
     obstacles: Obstacles = Obstacles()
 
 
 class CaseRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A Case with the workflow and business key of its Run; without a Run, both are None."""
+    """A Case with the workflow, business key and Release of its Run; without a Run, they are None."""
 
     case: Case
     workflow: str | None = None
     bkey: str | None = None
+    pin: str | None = None
 
 
 class MatchRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +170,22 @@ class Views(Protocol):
         """Return the confirmed Links with this id, in any of the types of objects, systems and accounts."""
         ...
 
+    async def named(self, texts: Sequence[str], limit: int) -> list[str]:
+        """Return the keys of objects whose number, name or named id is one of these texts, in any case."""
+        ...
+
+    async def runs_of(self, workflows: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
+        """Return the ids of Runs of these workflows with one of these business keys."""
+        ...
+
+    async def foils_of(self, rules: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
+        """Return the ids of the newest foils of these reconciliations whose key or document is one of these."""
+        ...
+
+    async def foils_shown_as(self, document: str) -> list[str]:
+        """Return the ids of the foils in whose match the right system shows a document with this id."""
+        ...
+
     async def matches_of(self, keys: Sequence[tuple[str, str]]) -> list[MatchRow]:
         """Return the match rows with these rules and keys, in order of rule and key."""
         ...
@@ -177,12 +197,15 @@ class Views(Protocol):
 
 
 def exposure(
-    foils: Iterable[Foil], cases: Iterable[Case], approvals: Iterable[Approval] = ()
+    foils: Iterable[Foil],
+    cases: Iterable[Case],
+    approvals: Iterable[Approval] = (),
+    calls: Iterable[Effect] = (),
 ) -> tuple[Money, ...]:
     """Return the largest of the sums, per currency, in order of currency.
 
     A foil counts as what is missing of its total. A Case about a foil names the same money again, so the sums are
-    compared and never added.
+    compared and never added. `calls` are those that will be tried again: their amounts are at stake until then.
     """
     owed: dict[str, int] = {}
     for foil in foils:
@@ -195,7 +218,11 @@ def exposure(
             for money in case.exposure:
                 named[money.currency] = named.get(money.currency, 0) + abs(money.minor)
     awaited = {money.currency: money.minor for money in totals(a.amount for a in approvals if a.amount)}
-    sums = (owed, named, awaited)
+    sent: dict[str, int] = {}
+    for call in calls:
+        for money in largest_amounts(wire.loads(call.input)):
+            sent[money.currency] = max(sent.get(money.currency, 0), money.minor)
+    sums = (owed, named, awaited, sent)
     currencies = sorted({currency for amounts in sums for currency in amounts})
     return tuple(
         Money(max(amounts.get(currency, 0) for amounts in sums), currency) for currency in currencies

@@ -56,6 +56,7 @@ TODO = _rows("todo", kind=TEXT, ref=TEXT, parked=BOOL, wake_topic=TEXT)
 EVENT = _table("event", CanonicalEvent)
 HEAD = _table("head", Head)
 HEAD_HISTORY = _table("head_history", Head)
+HEAD_TEXT = _rows("head_text", object=TEXT, key=TEXT, field=TEXT, value=TEXT)
 LINK = _table("link", Link)
 LINK_CONFIRMED = "status = 'confirmed' and status <> 'superseded'"
 """The second condition is implied, but without it SQLite does not use the partial index `link_active`."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import count as count_up
 from typing import Any, TypeVar
 
 from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
-from counterfoil.core.effect import UNFINISHED, Effect
+from counterfoil.core.effect import UNFINISHED, Effect, EffectState
 from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.ids import run_id
 from counterfoil.core.link import Link
 from counterfoil.core.matching import FoilState
 from counterfoil.core.run import InboxItem
-from counterfoil.core.waiting import Obstacles, SerialQueue
+from counterfoil.core.waiting import Obstacles, SerialQueue, retried
 from counterfoil.store.port import views
 from counterfoil.store.port.matches import DocumentVersion, users_by_cap
 from counterfoil.store.sql import tables as t
@@ -28,6 +30,7 @@ R = TypeVar("R")
 _OF_RUN = {"workflow": "run in (select r.id from run r where r.workflow = {})", "run": "run = {}"}
 _OF_KEY = {**_OF_RUN, "key": "run in (select r.id from run r where r.bkey = {})"}
 _STATE = {"state": "state = {}", "status": "state = {}"}
+_IDS = {"ids": "id = any({}::text[])"}
 _RUNS = {
     "status": "status = {}",
     "state": "state = {}",
@@ -35,9 +38,15 @@ _RUNS = {
     "key": "bkey = {}",
     "run": "id = {}",
     "owner": "owner = {}",
+    **_IDS,
 }
 _EFFECTS = {**_STATE, **_OF_KEY, "owner": "worker = {}"}
-_FOILS = {**_STATE, **_OF_RUN, **{name: f"{name} = {{}}" for name in ("rule", "key", "owner", "entity")}}
+_FOILS = {
+    **_STATE,
+    **_OF_RUN,
+    **_IDS,
+    **{name: f"{name} = {{}}" for name in ("rule", "key", "owner", "entity")},
+}
 _CASES = {**_STATE, **_OF_KEY, "owner": "owner = {}"}
 _APPROVALS = {**_STATE, **_OF_KEY, "owner": "requester = {}"}
 _EVENTS = {"type": "type = {}", "system": "system = {}", "key": "key = {}"}
@@ -47,9 +56,7 @@ _MATCHED = """
   order by rule, key limit $1
 )
 """
-_UNFINISHED_OF_RUNS = (
-    f"where run = any($1::text[]) and state in {t.sql_list(UNFINISHED)} order by created_at, id"
-)
+_EFFECTS_OF_RUNS = f"where run = any($1::text[]) and state in {t.sql_list({*UNFINISHED, EffectState.REFUSED})} order by created_at, id"
 _QUEUED = """
 select w.run, w.serial, coalesce(r.bkey, h.run) from serial_wait w
 join hold h on h.serial = w.serial left join run r on r.id = h.run
@@ -80,7 +87,7 @@ async def runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
     for approval in await records(t.APPROVAL, "where run = any($1::text[]) and state = 'open'", ids):
         approvals.setdefault(approval.run, []).append(approval)
     effects: dict[str | None, list[Effect]] = {}
-    for effect in await records(t.EFFECT, _UNFINISHED_OF_RUNS, ids):
+    for effect in await records(t.EFFECT, _EFFECTS_OF_RUNS, ids):
         effects.setdefault(effect.run, []).append(effect)
     queues = {run: SerialQueue(serial, holder) for run, serial, holder in await Statement(_QUEUED, (ids,))}
     topics: dict[str, list[str]] = {}
@@ -93,7 +100,9 @@ async def runs(page: views.ListFilter) -> tuple[list[views.RunRow], str | None]:
         rows_with_totals.append(
             views.RunRow(
                 run=run,
-                exposure=views.exposure(own, open_, approvals.get(run.id, ())),
+                exposure=views.exposure(
+                    own, open_, approvals.get(run.id, ()), retried(run, effects.get(run.id, ()))
+                ),
                 cases=len(open_),
                 foils=tuple((state, states[state]) for state in FoilState if states[state]),
                 obstacles=Obstacles(
@@ -184,6 +193,43 @@ async def links_by_ext(
     return await records(t.LINK, which, list(objects), list(systems), list(accounts), ext_id)
 
 
+async def named(texts: Sequence[str], limit: int) -> list[str]:
+    statement = "select distinct key from head_text where value = any($1::text[]) order by key limit $2"
+    return [row[0] for row in await Statement(statement, ([text.lower() for text in texts], limit))]
+
+
+async def runs_of(workflows: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
+    """Look Runs up by the ids that follow from workflow, key and generation: no index has keys alone."""
+    hits: list[str] = []
+    names = [(workflow, key) for workflow in workflows for key in keys]
+    for generation in count_up():
+        by_id = {run_id(*name, generation): name for name in names}
+        rows = await Statement("select id from run where id = any($1::text[])", (list(by_id),))
+        hits += [row[0] for row in rows]
+        names = [by_id[row[0]] for row in rows]
+        if not names or len(hits) >= limit:
+            break
+    return hits[:limit]
+
+
+async def foils_of(rules: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
+    statement = """
+    select id from (
+      select id, created_at from foil where rule = any($1::text[]) and key = any($2::text[])
+      union select id, created_at from foil where rule = any($1::text[]) and document = any($2::text[])
+    ) as hits order by created_at desc, id desc limit $3
+    """
+    return [row[0] for row in await Statement(statement, (list(rules), list(keys), limit))]
+
+
+async def foils_shown_as(document: str) -> list[str]:
+    statement = """
+    select distinct f.id from observation o join foil f on f.rule = o.rule and f.key = o.key
+    where o.document = $1 order by f.id
+    """
+    return [row[0] for row in await Statement(statement, (document,))]
+
+
 async def matches_of(keys: Sequence[tuple[str, str]]) -> list[views.MatchRow]:
     args = ([rule for rule, _ in keys], [key for _, key in keys])
     rows = await _match_rows("rule = any($1::text[]) and key = any($2::text[])", args)
@@ -210,7 +256,7 @@ async def _list(
     for name, clause in filters.items():
         value = getattr(page, name)
         if value is not None:
-            args.append(value)
+            args.append(list(value) if isinstance(value, tuple) else value)
             clauses.append(clause.format(f"${len(args)}"))
     last = _cursor(page)
     if last is not None:
@@ -227,12 +273,11 @@ async def _list(
 
 
 async def targets(cases: Sequence[Case]) -> list[views.CaseRow]:
-    """Return Cases with the workflow and business key of their Runs, read once for all."""
+    """Return Cases with the workflow, business key and Release of their Runs, read once for all."""
     ids = sorted({case.run for case in cases if case.run is not None})
-    rows = await Statement("select id, workflow, bkey from run where id = any($1::text[])", (ids,))
-    about = {id_: (workflow, bkey) for id_, workflow, bkey in rows}
-    runs = [(case, *about.get(case.run, (None, None))) for case in cases]
-    return [views.CaseRow(case=case, workflow=workflow, bkey=bkey) for case, workflow, bkey in runs]
+    rows = await Statement("select id, workflow, bkey, pin from run where id = any($1::text[])", (ids,))
+    about = {id_: {"workflow": workflow, "bkey": bkey, "pin": pin} for id_, workflow, bkey, pin in rows}
+    return [views.CaseRow(case=case, **about.get(case.run, {})) for case in cases]
 
 
 async def leaves_of(run: str) -> list[tuple[int | None, Leaf]]:

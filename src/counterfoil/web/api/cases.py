@@ -9,6 +9,7 @@ from counterfoil.core.case import Case, CaseState
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.store.port.views import CaseRow
 from counterfoil.web.api import shapes
+from counterfoil.web.api.case_facts import with_facts
 from counterfoil.web.api.case_words import explain_case, with_names
 from counterfoil.web.api.match_words import explain, explain_item, item_systems
 from counterfoil.web.api.names import DocumentName, NameReader
@@ -40,7 +41,7 @@ async def case_shapes(app: Application, rows: Sequence[CaseRow]) -> list[shapes.
             next_action=with_names(case.next_action, in_text),
         )
 
-    return [shape(row) for row in rows]
+    return await with_facts(app, rows, [shape(row) for row in rows])
 
 
 async def _foils(app: Application, cases: Sequence[Case]) -> dict[str, Foil]:

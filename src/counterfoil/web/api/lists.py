@@ -24,9 +24,9 @@ from counterfoil.web.api.queries import (
     foil_shapes,
     list_filter,
     run_shapes,
-    search_runs,
     with_votes,
 )
+from counterfoil.web.api.search import search_foils, search_runs
 from counterfoil.web.api.trace import Trace, load_trace
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
@@ -91,7 +91,7 @@ async def list_runs(
     workflow: Text = None,
     key: Text = None,
 ) -> RunList:
-    """`key` is a business key, or the id that any system gave to the Run's object."""
+    """`key` is a business key, a document number, a customer's name, or the id that any system gave to the object."""
     page = list_filter(limit, cursor, status=status, state=in_state, workflow=workflow, key=key)
     app = application(request)
     rows, after = await search_runs(app, page)
@@ -126,13 +126,13 @@ async def list_foils(
     as_of: KnownText = None,
     effective: EffectiveText = None,
 ) -> FoilList:
-    """`rule` is the reconciliation. With `as_of` or `effective_by`, `state` selects the states of then."""
+    """`key` may be a document number, a customer's name or an id in any system. `rule` is the reconciliation. With `as_of` or `effective_by`, `state` selects the states of then."""
     app = application(request)
     filters = {"state": in_state, "workflow": workflow, "key": key, "run": run, "rule": rule, "owner": owner}
     page = list_filter(limit, cursor, **filters, entity=entity)
     at = question_of(as_of, effective, await app.now())
     if at is None:
-        rows, after = await app.views.foils(page)
+        rows, after = await search_foils(app, page)
         return FoilList(await foil_shapes(app, rows), after)
     rows, after = await foils_as_of(app.views, page, at)
     return FoilList(await foil_shapes(app, rows), after, **shapes.dates_of(at))

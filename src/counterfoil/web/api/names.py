@@ -12,18 +12,17 @@ from typing import Any, NamedTuple, TypeAlias
 
 from counterfoil.application import Application
 from counterfoil.core.approval import Approval
-from counterfoil.core.canonical import CanonicalEvent, Head
+from counterfoil.core.canonical import NAME_FIELDS, CanonicalEvent, Head
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
 from counterfoil.model import kinds
 
-NAME_FIELDS = ("number", "legal_name", "name", "title")
-"""Fields by which people know an object, in order of preference."""
 CUSTOMER = "customer"
 _ID = re.compile(r"\b[a-z][a-z0-9-]{0,3}_[0-9a-hjkmnp-tv-z]{26}\b", re.ASCII)
 """Id of an object: the beginning of its type, and 26 characters of `core.ids`."""
 _Object: TypeAlias = tuple[str, str]
 """Type and key of an object."""
+COUNTED_WITH_EARLIER = ", counted with earlier ones"
 _TEXT_FIELDS = ("ticket", "title", "reason")
 """Fields of a request that tell an approver why it was made."""
 
@@ -183,7 +182,7 @@ def _bounds(currency: str, lower: int | None, upper: int | None, amount: Money) 
         or "every amount"
     )
     if amount.currency == currency and lower is not None and abs(amount.major()) <= Decimal(lower):
-        return f"{text}, counted with earlier ones"
+        return f"{text}{COUNTED_WITH_EARLIER}"
     return text
 
 

@@ -10,6 +10,8 @@ from typing import Annotated
 from litestar.params import QueryParameter
 
 from counterfoil.application import Application
+from counterfoil.change.plan_report import PlanReport, read_report
+from counterfoil.change.plan_words import plan_summary
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import CaseState
 from counterfoil.core.foil import Foil
@@ -22,7 +24,8 @@ from counterfoil.store.port.views import EventFilter, ItemFilter, ItemRow, ListF
 from counterfoil.web.api import shapes
 from counterfoil.web.api.case_words import with_names
 from counterfoil.web.api.match_words import describe
-from counterfoil.web.api.names import NameReader, tier_text
+from counterfoil.web.api.names import NameReader
+from counterfoil.web.api.tier_words import tier_words
 from counterfoil.web.http.problems import Problem
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="Rows on one page.")]
@@ -41,6 +44,11 @@ _CURSOR = re.compile(r"\d{1,18}\.[\w:.\-]{1,180}", re.ASCII)
 """Microseconds of any year to 9999, and an id."""
 
 
+def is_of_plan(run: str) -> bool:
+    """Report whether the `run` of an approval is the digest of a plan."""
+    return DIGEST.fullmatch(run) is not None
+
+
 def invalid_cursor() -> Problem:
     return Problem(
         400, "Invalid cursor. Use the `next` value from the previous page unchanged.", kind="cursor"
@@ -50,7 +58,10 @@ def invalid_cursor() -> Problem:
 def list_filter(limit: int = 50, cursor: str | None = None, **filters: str | None) -> ListFilter:
     """Return the filter of a list. An empty text filters nothing. Raises Problem for an invalid cursor."""
     return ListFilter(
-        limit=limit, cursor=_checked(cursor), **{name: text or None for name, text in filters.items()}
+        limit=limit,
+        cursor=_checked(cursor),
+        ids=None,
+        **{name: text or None for name, text in filters.items()},
     )
 
 
@@ -74,25 +85,6 @@ def _checked(cursor: str | None) -> str | None:
     return cursor or None
 
 
-async def search_runs(app: Application, page: ListFilter) -> tuple[list[RunRow], str | None]:
-    """Return a page of Runs. If no Run has the key, look it up as an object's id in any system."""
-    rows, after = await app.views.runs(page)
-    if rows or page.key is None or page.cursor is not None:
-        return rows, after
-    matches: dict[str, RunRow] = {}
-    systems = app.model.systems
-    accounts = sorted({"", *(system.account for system in systems.values())})
-    links = await app.views.links_by_ext(page.key, list(app.model.objects), list(systems), accounts)
-    for canonical in dict.fromkeys(link.canonical for link in links):
-        of_object, _ = await app.views.runs(
-            ListFilter(
-                limit=page.limit, status=page.status, state=page.state, workflow=page.workflow, key=canonical
-            )
-        )
-        matches.update({row.run.id: row for row in of_object})
-    return list(matches.values())[: page.limit], None
-
-
 async def with_votes(
     app: Application, approvals: Sequence[Approval], named: bool = True
 ) -> list[shapes.ApprovalShape]:
@@ -104,7 +96,7 @@ async def with_votes(
             votes[approval.id],
             await _summary(app.store, approval),
             await names.request(approval) if named else {},
-            tier_text(app, approval),
+            await tier_words(app, approval),
         )
         for approval in approvals
     ]
@@ -134,7 +126,11 @@ async def item_shapes(app: Application, rows: Sequence[ItemRow], now: datetime) 
 
 
 async def _summary(store: Store, approval: Approval) -> str:
-    """Return the decision on a match that an approval covers, in plain words; empty for any other approval."""
+    """Return the decision on a match or the change that an approval covers; empty for an approval of a Run."""
+    if is_of_plan(approval.run):
+        plan = await store.plan(approval.run)
+        report = None if plan is None else read_report(plan)
+        return plan_summary(report) if isinstance(report, PlanReport) else ""
     if approval.run:
         return ""
     decision = decision_of(approval)

@@ -145,6 +145,12 @@ class CaseShape(msgspec.Struct, frozen=True, kw_only=True):
     customer: str = ""
     summary: str = ""
     """What happened, in plain words. `message` is the text of the record."""
+    confirmed: list[str] = []
+    """Calls of its Run that `undo` takes back, each with its amount."""
+    release_note: str = ""
+    """How to retry by the active Release, if its Run uses another one."""
+    approval: str | None = None
+    """Open approval that it waits for: the difference was asked to be accepted."""
 
 
 class VoteShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,7 +177,7 @@ class ApprovalShape(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     automatic: bool
     summary: str = ""
-    """Decision on a match, in plain words; empty for an approval of a Run or a plan."""
+    """Decision on a match, or changes of a plan, in plain words; empty for an approval of a Run."""
     about: dict[str, str] = {}
     """Customer, documents, ticket and reason of the request, by name."""
     tier: str = ""
@@ -379,6 +385,9 @@ def case_shape(row: CaseRow, name: DocumentName, **words: str) -> CaseShape:
         workflow=row.workflow,
         key=row.bkey,
         exposure=amounts(row.case.exposure),
+        confirmed=[],
+        release_note="",
+        approval=None,
     )
 
 

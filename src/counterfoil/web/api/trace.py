@@ -22,9 +22,11 @@ from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.core.terms import Legs
+from counterfoil.store.port.matches import DocumentVersion
 from counterfoil.store.port.views import CaseRow, ListFilter, MatchRow, RunRow
 from counterfoil.web.api import shapes
 from counterfoil.web.api.cases import case_shapes
+from counterfoil.web.api.history import first_assertions, foil_reason, outcome_errors, shown_versions
 from counterfoil.web.api.match_words import amount_text, explain
 from counterfoil.web.api.names import DocumentName, NameReader
 from counterfoil.web.api.queries import run_shapes, with_votes
@@ -121,12 +123,13 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
     foils = sorted(loaded.foils, key=lambda f: (f.created_at, f.id))
     matches = await _matches(app, foils)
     foil_names = await NameReader(app).foils(foils)
+    versions = {key: await app.views.document_versions(*key) for key in matches}
     names = {person.id: person.name for person in await app.store.persons()}
     moments = [
         *_of_events(events.values(), names),
-        *_of_effects(effects, leaves),
-        *_of_foils(foils, leaves),
-        *_of_observations(foils, matches, events),
+        *_of_effects(effects, leaves, inbox),
+        *_of_foils(foils, leaves, versions),
+        *_of_observations(foils, matches, versions, events),
         *_of_approvals(approvals),
         *(
             Moment(
@@ -264,15 +267,20 @@ def _of_events(events: Iterable[CanonicalEvent], names: Mapping[str, str]) -> It
     for event in events:
         delay = (event.received_at - event.occurred_at).total_seconds()
         late = f"; received {delay:.1f} s later" if delay >= 0.1 else ""
+        if delay < 0:  # the clock of the system is ahead: the event was here before what it caused
+            late = f"; dated {event.occurred_at:%Y-%m-%d %H:%M:%S} UTC by its system"
         senders = ", ".join(names.get(sender, sender) for sender in event.senders)
         sent = f"; sent by {senders}" if senders else ""
         yield Moment(
-            at=event.occurred_at, system=event.system, kind="event", title=event.type,
+            at=min(event.occurred_at, event.received_at), system=event.system, kind="event", title=event.type,
             detail=f"{event.object or 'id'} {event.key}{late}{sent}", ref=event.id,
         )  # fmt: skip
 
 
-def _of_effects(effects: Sequence[Effect], leaves: Sequence[tuple[int | None, Leaf]]) -> Iterator[Moment]:
+def _of_effects(
+    effects: Sequence[Effect], leaves: Sequence[tuple[int | None, Leaf]], inbox: Sequence[InboxItem]
+) -> Iterator[Moment]:
+    errors = outcome_errors(inbox)
     by_id = {effect.id: effect for effect in effects}
     changes = [
         (leaf.at, id_, state) for _, leaf in leaves for id_, state in _call_states(leaf) if id_ in by_id
@@ -295,7 +303,7 @@ def _of_effects(effects: Sequence[Effect], leaves: Sequence[tuple[int | None, Le
         effect_ = by_id[id_]
         if state == "sending" and not effect_.attempt:
             continue  # an approval was revoked just before the send
-        detail = effect_.error if state == str(effect_.state) else ""
+        detail = next(errors.get((id_, state), iter(())), "")
         if state == "sending" and effect_.undoes in by_id:
             detail = f"undoes {by_id[effect_.undoes].operation}"
         yield Moment(
@@ -317,13 +325,18 @@ def _call_states(leaf: Leaf) -> Iterator[tuple[str, str]]:
             yield effect, "sending"
 
 
-def _of_foils(foils: Sequence[Foil], leaves: Sequence[tuple[int | None, Leaf]]) -> Iterator[Moment]:
+def _of_foils(
+    foils: Sequence[Foil],
+    leaves: Sequence[tuple[int | None, Leaf]],
+    versions: Mapping[tuple[str, str], Sequence[DocumentVersion]],
+) -> Iterator[Moment]:
     by_id = {foil.id: foil for foil in foils}
+    asserted = first_assertions(versions.values())
     for foil in foils:
         yield Moment(
             at=foil.created_at, system=OWN_LANE, kind="foil", ref=foil.id, state="open",
             title=f"Counterfoil {foil.rule}: {foil.right} owes the other half",
-            detail=_money(foil.legs),
+            detail=_money(asserted.get(foil.id, foil).legs),
         )  # fmt: skip
     for _, leaf in leaves:
         foil_ = by_id.get(leaf.subject)
@@ -332,20 +345,25 @@ def _of_foils(foils: Sequence[Foil], leaves: Sequence[tuple[int | None, Leaf]]) 
             yield Moment(
                 at=leaf.at, system=OWN_LANE, kind="foil", ref=foil_.id, state=state,
                 title=f"Counterfoil {foil_.rule} is {state}",
-                detail=foil_.reason if state == str(foil_.state) else "",
+                detail=foil_reason(leaf),
             )  # fmt: skip
 
 
 def _of_observations(
-    foils: Sequence[Foil], matches: dict[tuple[str, str], MatchRow], events: dict[str, CanonicalEvent]
+    foils: Sequence[Foil],
+    matches: Mapping[tuple[str, str], MatchRow],
+    versions: Mapping[tuple[str, str], Sequence[DocumentVersion]],
+    events: Mapping[str, CanonicalEvent],
 ) -> Iterator[Moment]:
+    """Yield each version of a document with its own time: a later one changes nothing about the first."""
     side = {(foil.rule, foil.key): foil for foil in foils}
     for key, match in matches.items():
-        for o in match.observations:
-            if o.event not in events:
+        for version, again in shown_versions(match.observations, versions[key]):
+            if version.event not in events:
+                verb = "withdrawn" if not version.stands else "changed" if again else "observed"
                 yield Moment(
-                    at=o.at, system=side[key].right, kind="event", title=f"{side[key].object} observed",
-                    detail=_money(o.legs), ref=o.event,
+                    at=version.at, system=side[key].right, kind="event", title=f"{side[key].object} {verb}",
+                    detail=_money(version.legs), ref=version.event,
                 )  # fmt: skip
 
 

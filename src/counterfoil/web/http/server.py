@@ -20,7 +20,18 @@ from counterfoil.web.http.problems import problem_response
 from counterfoil.web.http.proxies import ProxyHeaders, PublicAddress
 from counterfoil.web.http.refusals import StrangerLimit, record_error
 from counterfoil.web.http.request import WebRequest, guard
-from counterfoil.web.pages import approvals, cases, catalog, foils, matches, overview, runs, sign_in, zones
+from counterfoil.web.pages import (
+    approvals,
+    cases,
+    catalog,
+    foils,
+    matches,
+    overview,
+    plans,
+    runs,
+    sign_in,
+    zones,
+)
 from counterfoil.web.pages.rendering import PageTemplates, error_page, is_page
 
 PAGE_ROUTES: list[Any] = [
@@ -33,6 +44,7 @@ PAGE_ROUTES: list[Any] = [
     *foils.ROUTES,
     *matches.ROUTES,
     *catalog.ROUTES,
+    *plans.ROUTES,
 ]
 
 

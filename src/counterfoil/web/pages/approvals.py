@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,11 +11,14 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import Response
 
 from counterfoil.application import Application
-from counterfoil.core.approval import ApprovalState, part_in_request
+from counterfoil.change.plan import approvals_of
+from counterfoil.change.plan_report import PlanReport, read_report
+from counterfoil.change.plan_words import change_lines, impact_lines
+from counterfoil.core.approval import Approval, ApprovalState, part_in_request
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.decisions import vote
-from counterfoil.web.api.queries import Cursor, list_filter, with_votes
+from counterfoil.web.api.queries import Cursor, is_of_plan, list_filter, with_votes
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
@@ -24,6 +27,8 @@ from counterfoil.web.pages import filters
 from counterfoil.web.pages.forms import FormEntry, answer_form
 from counterfoil.web.pages.rendering import redirect, render_page, safe_path
 
+MAX_SHOWN_CHANGES = 12
+"""Changed documents that the approval of a plan names; the page of the plan has all."""
 MAX_OVERVIEW_ROWS = 6
 """Open approvals that the overview shows, with what they are about."""
 ListedState = Annotated[str | None, QueryParameter(name="state", enum=[*ApprovalState, "all"])]
@@ -36,6 +41,7 @@ async def approval_rows(
     persons = await app.store.persons()
     names = {key: p.name for p in persons for key in (p.id, p.email)}
     now = await app.now()
+    plans = await _plans(app, {approval.run for approval in approvals})
     return [
         {
             "approval": approval,
@@ -48,9 +54,36 @@ async def approval_rows(
             ],
             "names": names,
             "reason": _obstacle(identity, approval, now),
+            "plan": _change(plans[approval.run]) if approval.run in plans else None,
         }
         for approval in approvals
     ]
+
+
+async def _plans(app: Application, runs: Iterable[str]) -> dict[str, PlanReport]:
+    """Return the plans among what approvals belong to, by their digests."""
+    plans: dict[str, PlanReport] = {}
+    for digest in sorted(filter(is_of_plan, runs)):
+        stored = await app.store.plan(digest)
+        report = None if stored is None else read_report(stored)
+        plans |= {digest: report} if isinstance(report, PlanReport) else {}
+    return plans
+
+
+def _change(report: PlanReport) -> dict[str, Any]:
+    """Return what a plan changes, in words."""
+    first = report.differences[:MAX_SHOWN_CHANGES]
+    return {
+        "changes": [
+            {
+                "title": f"{filters.words(change.kind)} {change.name} is {change.change}",
+                "lines": [*change_lines(change)],
+            }
+            for change in first
+        ],
+        "more": len(report.differences) - len(first),
+        "impact": [*impact_lines(report.impact)],
+    }
 
 
 async def open_for(app: Application, identity: Identity) -> list[dict[str, Any]]:
@@ -103,18 +136,32 @@ async def decide_approval(request: WebRequest, approval_id: FromPath[str]) -> Re
         if decision not in ("approve", "reject"):
             raise Problem(422, "Choose approve or reject.", field="decision")
         if decision == "reject" and not comment:
-            raise Problem(422, "Enter a comment: the requester reads why you rejected.", field="comment")
+            raise Problem(
+                422, "Enter a comment: it stays with the decision, for all who read the Run.", field="comment"
+            )
         app, subject = application(request), form.get("subject", "")
         person, approve = identity.person.id, decision == "approve"
         note_key: str = await vote(app, approval_id, subject, person, approve, comment)
         approval = await app.store.approval(approval_id)
-        if approval is not None and not approval.run and note_key in ("granted", "rejected"):
-            note_key = f"match-{note_key}"
+        if approval is not None and note_key in ("granted", "rejected"):
+            note_key = await _note(app, approval, note_key)
         return redirect(f"{safe_path(form.get('back', '/approvals'))}?note={note_key}")
 
     return await answer_form(
         request, approval_id, Permission.APPROVALS_ANY_READ, act, lambda entry: _show(request, entry)
     )
+
+
+async def _note(app: Application, approval: Approval, verdict: str) -> str:
+    """Return the key of the note that says what a decided approval leads to: of a Run, a match or a plan."""
+    if not approval.run:
+        return f"match-{verdict}"
+    if not is_of_plan(approval.run):
+        return verdict
+    plan = await app.store.plan(approval.run)
+    others = [] if plan is None else await approvals_of(app.views, plan)
+    waiting = any(other.state is not ApprovalState.GRANTED for other in others)
+    return "plan-counted" if verdict == "granted" and waiting else f"plan-{verdict}"
 
 
 @get("/approvals/{approval_id:str}", opt=requires(Permission.APPROVALS_ANY_READ), include_in_schema=False)

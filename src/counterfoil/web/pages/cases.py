@@ -128,7 +128,7 @@ async def _ask_again(
         "reason": form["note"],
     }
     return await ask_again(
-        request, form, title=f"{LABELS[choice]}?", effect=choice_effect(choice, filters.sums(case.exposure)),
+        request, form, title=f"{LABELS[choice]}?", effect=choice_effect(choice, filters.sums(case.exposure), case.confirmed),
         facts=facts, yes=f"Yes, {choice}",
     )  # fmt: skip
 

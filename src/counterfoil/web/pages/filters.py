@@ -33,6 +33,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _UTC_TIME = re.compile(
     r"\b(\d{4}-(?:0\d|1[0-2])-(?:[0-2]\d|3[01])) ((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?) UTC\b", re.ASCII
 )
+_ID = re.compile(r"[a-z][a-z0-9-]{0,7}_[0-9a-z]{20,}|[0-9a-f]{40,64}", re.ASCII)
+"""An id of ours, or a digest."""
 _STEPS = ((60, "s", 1), (3600, "min", 60), (172_800, "h", 3600), (10**12, "d", 86_400))
 
 
@@ -60,7 +62,7 @@ def sums(amounts: Iterable[Amount]) -> str:
 def choice_effects(case: CaseShape) -> list[tuple[str, str]]:
     """Return the choices of a Case with what each does in money; first those that give nothing away."""
     choices = sorted(map(Choice, case.choices), key=lambda c: asks_again(c, bool(case.exposure)))
-    return [(str(choice), choice_effect(choice, sums(case.exposure))) for choice in choices]
+    return [(str(choice), choice_effect(choice, sums(case.exposure), case.confirmed)) for choice in choices]
 
 
 def ago(moment: datetime, now: datetime) -> str:
@@ -153,6 +155,21 @@ def raw(value: Any) -> str:
     return json.dumps(json.loads(msgspec.json.encode(value)), indent=2, ensure_ascii=False)
 
 
+def without_ids(value: Any) -> Any:
+    """Return a record without its ids: they say nothing to the person who decides, and `only_ids` has them."""
+    return (
+        {key: part for key, part in value.items() if not _is_id(part)} if isinstance(value, dict) else value
+    )
+
+
+def only_ids(value: Any) -> dict[str, Any]:
+    return {key: part for key, part in value.items() if _is_id(part)} if isinstance(value, dict) else {}
+
+
+def _is_id(part: Any) -> bool:
+    return isinstance(part, str) and _ID.fullmatch(part) is not None
+
+
 def pairs(value: Any) -> Markup:
     """Return a record as a list of names and values."""
     if not isinstance(value, dict):
@@ -186,5 +203,6 @@ def moment(value: datetime | str) -> datetime:
 
 FILTERS = {
     "money": money, "moneys": moneys, "chip": chip, "words": words, "reason_title": reason_title, "moment": moment, "short": short,
-    "raw": raw, "choice_effects": choice_effects, "pairs": pairs, "age": age, "system": system_title, "grouped": grouped, "sums": sums,
+    "raw": raw, "choice_effects": choice_effects, "without_ids": without_ids, "only_ids": only_ids, "pairs": pairs, "age": age,
+    "system": system_title, "grouped": grouped, "sums": sums,
 }  # fmt: skip

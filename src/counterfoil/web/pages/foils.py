@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,13 +15,14 @@ from counterfoil.application import Application
 from counterfoil.core.cases import totals
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
-from counterfoil.store.port.documents import decision_of
 from counterfoil.store.port.matches import DocumentVersion, row_of
 from counterfoil.store.port.views import ListFilter, MatchRow
 from counterfoil.web.api import shapes
+from counterfoil.web.api.match_requests import open_requests
 from counterfoil.web.api.match_words import difference_text, explain, total_text
 from counterfoil.web.api.names import NameReader
 from counterfoil.web.api.queries import Cursor, FoilStateText, Text, foil_shapes, list_filter, with_votes
+from counterfoil.web.api.search import search_foils
 from counterfoil.web.api.state_words import FINANCE_WORDS
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
@@ -35,6 +36,8 @@ MAX_SUMMED_FOILS = 2000
 MAX_SUMMED_ITEMS = 2000
 """Unmatched items that the overview sums; it marks a sum that stops there."""
 _WAIVABLE = ("open", "partly", "broken", "over")
+_NOT_DUE = ("open", "partly")
+"""States in which the rest is still expected until the counterfoil is due."""
 _EXPOSED = ("provisional", "open", "partly", "broken", "over")
 
 
@@ -56,7 +59,7 @@ async def foils_page(
     search = search_texts(state=in_state, key=key)
     page = list_filter(50, cursor, **search)
     app = application(request)
-    foils, after = await app.views.foils(page)
+    foils, after = await search_foils(app, page)
     matches = await app.views.matches_of(sorted({(foil.rule, foil.key) for foil in foils}))
     items = {(match.rule, match.key): match.observations for match in matches}
     return await render_page(
@@ -125,6 +128,7 @@ async def show_foil(request: WebRequest, foil_id: str, entry: FormEntry) -> Resp
         raise Problem(404, f"There is no counterfoil {foil_id[:100]}.")
     (shape,) = await foil_shapes(app, [foil])
     match = (await app.views.matches_of([(foil.rule, foil.key)]))[0]
+    approvals = await _approvals_of(app, foil)
     return await render_page(
         request,
         "foil.html",
@@ -140,10 +144,17 @@ async def show_foil(request: WebRequest, foil_id: str, entry: FormEntry) -> Resp
         pairs=[p for p in match.pairings if p.foil == foil.id],
         waivers=[w for w in match.waivers if w.foil == foil.id],
         partners=set(foil.partners),
-        may_waive=str(foil.state) in _WAIVABLE and any(foil.residual.values()),
-        approvals=await approval_rows(app, identity, await _approvals_of(app, foil)),
+        may_waive=_may_waive(foil, approvals, await app.now()),
+        approvals=await approval_rows(app, identity, approvals),
         names={person.id: person.name for person in await app.store.persons()},
     )
+
+
+def _may_waive(foil: Foil, approvals: Sequence[shapes.ApprovalShape], now: datetime) -> bool:
+    """Report whether the page offers to accept a difference: one that is due and not requested yet."""
+    is_due = foil.due <= now or str(foil.state) not in _NOT_DUE
+    is_requested = any(approval.path == "waive" for approval in approvals)
+    return str(foil.state) in _WAIVABLE and any(foil.residual.values()) and is_due and not is_requested
 
 
 async def _documents(app: Application, match: MatchRow) -> list[dict[str, Any]]:
@@ -188,8 +199,7 @@ def _version(version: DocumentVersion) -> dict[str, Any]:
 
 async def _approvals_of(app: Application, foil: Foil) -> list[shapes.ApprovalShape]:
     """Return the open approvals of decisions on a counterfoil; such approvals belong to no Run."""
-    approvals, _ = await app.views.approvals(ListFilter(run="", state="open", limit=200))
-    return await with_votes(app, [a for a in approvals if decision_of(a).foil == foil.id])
+    return await with_votes(app, [a for a, d in await open_requests(app) if d.foil == foil.id])
 
 
 ROUTES = [foils_page, foil_page]

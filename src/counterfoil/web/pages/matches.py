@@ -13,7 +13,9 @@ from counterfoil.application import Application
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
 from counterfoil.core.terms import rules_for
+from counterfoil.store.port.documents import Waive
 from counterfoil.store.port.views import ItemRow, ListFilter
+from counterfoil.web.api.match_requests import open_requests
 from counterfoil.web.api.match_words import (
     difference_text,
     explain_item,
@@ -23,11 +25,13 @@ from counterfoil.web.api.match_words import (
 )
 from counterfoil.web.api.matches import MatchDecided, checked_note, decide_pair, decide_waive
 from counterfoil.web.api.names import DocumentName, NameReader
-from counterfoil.web.api.queries import Cursor, Text, item_filter, item_shapes
+from counterfoil.web.api.pair_words import missing_text, pair_effect
+from counterfoil.web.api.queries import Cursor, Text, item_filter, item_shapes, with_votes
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import WebRequest, application, requires
+from counterfoil.web.http.request import WebRequest, application, caller, requires
+from counterfoil.web.pages.approvals import approval_rows
 from counterfoil.web.pages.foils import money_sums, show_foil
 from counterfoil.web.pages.forms import FormEntry, answer_form, ask_again, is_confirmed, is_taken_back
 from counterfoil.web.pages.rendering import redirect, render_page, safe_path, search_texts
@@ -64,6 +68,7 @@ async def _render(
 ) -> Response[Any]:
     app = application(request)
     now = await app.now()
+    waiting = await _requested(request, {row.item.id for row in rows})
     foils = {rule: await _open_foils(app, rule) for rule in sorted({row.item.rule for row in rows})}
     nearest = {row.item.id: _nearest(row.item, foils[row.item.rule]) for row in rows}
     names = await NameReader(app).foils(foil for choices in nearest.values() for foil in choices)
@@ -76,6 +81,7 @@ async def _render(
                 "item": shape,
                 "since": row.item.since,
                 "reason": explain_item(row.item, *item_systems(row.item, app.model.reconciliations)),
+                "approvals": waiting.get(row.item.id, []),
                 "choices": [_choice(foil, names[foil.id]) for foil in nearest[row.item.id]],
             }
             for row, shape in zip(rows, await item_shapes(app, rows, now), strict=True)
@@ -86,6 +92,18 @@ async def _render(
         rules=sorted(app.model.reconciliations),
         entry=entry,
     )
+
+
+async def _requested(request: WebRequest, items: set[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the approvals that pairs of these items wait for, by item."""
+    app = application(request)
+    requests = [(a, d.observation) for a, d in await open_requests(app) if not isinstance(d, Waive)]
+    approvals = [approval for approval, item in requests if item in items]
+    rows = await approval_rows(app, caller(request), await with_votes(app, approvals))
+    waiting: dict[str, list[dict[str, Any]]] = {}
+    for approval, item in requests:
+        waiting.setdefault(item, []).extend(row for row in rows if row["approval"].id == approval.id)
+    return waiting
 
 
 async def _show(request: WebRequest, entry: FormEntry) -> Response[Any]:
@@ -147,13 +165,39 @@ async def pair_form(request: WebRequest, item_id: FromPath[str]) -> Response[Any
     async def act(identity: Identity, form: dict[str, str]) -> Response[Any]:
         if not form.get("foil"):
             raise Problem(422, "Choose the counterfoil that the item answers.", field="foil")
-        person, note = identity.person.id, form.get("note", "")
+        if is_taken_back(form):
+            return await _show(request, FormEntry(item_id, form))
+        person, note = identity.person.id, checked_note(form.get("note", ""))
+        if not is_confirmed(form) and (question := await _pair_question(request, item_id, form)) is not None:
+            return question
         decided = await decide_pair(application(request), "pair", item_id, form["foil"], person, note)
         return _back(form, "/unmatched", decided, "paired")
 
     return await answer_form(
         request, item_id, Permission.FOILS_ANY_READ, act, lambda entry: _show(request, entry)
     )
+
+
+async def _pair_question(request: WebRequest, item_id: str, form: dict[str, str]) -> Response[Any] | None:
+    """Return the page that asks again because the documents differ; None if they agree."""
+    app = application(request)
+    item, foil = await app.store.observation(item_id), await app.store.foil(form["foil"])
+    if item is None or foil is None or item.rule != foil.rule:
+        return None
+    match = (await app.views.matches_of([(foil.rule, foil.key)]))[0]
+    effect = pair_effect(item, foil, match, await app.now())
+    if not effect:
+        return None
+    facts = {
+        "item": f"{item.document}, {total_text(item)}",
+        "counterfoil": f"{foil.object} {foil.document}, {total_text(foil)}",
+        "still missing": missing_text(foil),
+        "reason": form.get("note", ""),
+    }
+    return await ask_again(
+        request, form, title="Pair documents that differ?", facts=facts, yes="Yes, pair them",
+        effect=effect,
+    )  # fmt: skip
 
 
 @post("/unmatched/{item_id:str}/unpair", opt=requires(Permission.FOILS_ANY_UNPAIR), include_in_schema=False)

@@ -14,8 +14,8 @@ from counterfoil.web.api.queries import (
     Text,
     list_filter,
     run_shapes,
-    search_runs,
 )
+from counterfoil.web.api.search import search_runs
 from counterfoil.web.api.trace import load_trace
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem

@@ -27,10 +27,12 @@ from counterfoil.store.port.documents import (
     Waive,
     accepted,
     answer_again,
+    decision_of,
     period_of,
     refused_decision,
     renamings,
     seen_of,
+    share_document,
 )
 from counterfoil.store.port.matches import case_of_item, is_accounted_for
 from counterfoil.store.sql import matches
@@ -54,6 +56,9 @@ union all select 1 from pairing where foil = $1 or observation = $1
 union all select 1 from waiver where foil = $1
 limit 1
 """
+
+
+OPEN_REQUESTS = f"{t.APPROVAL.select} where run = '' and state = 'open' order by id"
 
 
 @sql(DecideMatch)
@@ -155,7 +160,17 @@ async def carry_out(x: Tx, d: Decision, at: datetime) -> MatchVerdict:
     body = wire.dumps({"note": d.note, "seen": d.seen})
     x.leaf(f"match.{type(d).__name__.lower()}", d.foil, at, f"person:{d.person}", body, run=foil.run)
     await matches.settle_matches(x, touched, at)
+    await _close_vain_requests(x, d, at)
     return "done"
+
+
+async def _close_vain_requests(x: Tx, done: Decision, at: datetime) -> None:
+    """Close open requests about the same documents that can no longer be carried out: no one decides them in vain."""
+    for row in await x.rows(OPEN_REQUESTS):
+        request = t.APPROVAL.read(row)
+        other = decision_of(request)
+        if share_document(done, other) and await refusal(x, other, at) is not None:
+            await x.rows("update approval set state = 'stale' where id = $1", request.id)
 
 
 @sql(OpenItemCases)

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from counterfoil.core import wire
-from counterfoil.core.canonical import Head, Receipt, compare_identity
+from counterfoil.core.canonical import Head, Receipt, compare_identity, searched_texts
 from counterfoil.core.case_reasons import CONTRADICTIONS
 from counterfoil.core.cases import case_topic
 from counterfoil.core.clock import micros
@@ -243,6 +244,7 @@ async def _advance(x: Tx, fact: Head, a: Admit) -> bool:
         assert first is not None
         if await x.insert(t.HEAD, [t.HEAD.row(first)], ignore=True, returning="key"):
             await x.insert(t.HEAD_HISTORY, [t.HEAD.row(first)])
+            await _index(x, first, {})
             return True
         existing = await x.one(HEAD_ROW, fact.object, fact.key)  # another process was first
     assert existing is not None
@@ -253,6 +255,7 @@ async def _advance(x: Tx, fact: Head, a: Admit) -> bool:
         row = t.HEAD.row(merge.head)
         await x.rows(MOVE_HEAD, *row)
         rows.append(row)
+        await _index(x, merge.head, before.state)
     await x.insert(t.HEAD_HISTORY, rows)
     if merge.tie:
         await x.open_case(case_of_tie(before.state, fact, a.owner_of(fact.event), a.at), a.at, a.actor)
@@ -260,6 +263,16 @@ async def _advance(x: Tx, fact: Head, a: Admit) -> bool:
         case = tie_case_id(fact.object, fact.key, fact.system, version)
         await x.rows(SETTLE_TIE, case, micros(a.at), a.actor)
     return merge.moves
+
+
+async def _index(x: Tx, head: Head, before: Mapping[str, Any]) -> None:
+    """Keep the texts by which people search a head; most facts change none of them."""
+    texts, former = searched_texts(head.state), searched_texts(before)
+    if texts == former:
+        return
+    if former:
+        await x.rows("delete from head_text where object = $1 and key = $2", head.object, head.key)
+    await x.insert(t.HEAD_TEXT, [(head.object, head.key, *text) for text in sorted(texts.items())])
 
 
 async def _resolve_cases(x: Tx, a: Admit) -> None:

@@ -1,0 +1,44 @@
+"""Runs, counterfoils and `trace` are found by what the pages print: document numbers and the customer's name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import httpx2
+import pytest
+from msgspec.structs import replace
+
+from tests.companies.web import running
+from tests.companies.web_matches import _admit, _bill, _invoice, foil_of
+from tests.contract.test_http_names import KEY, RUN, _fill, _table
+
+pytestmark = pytest.mark.xdist_group("web")
+TEXTS = ("CN-77", "cn-77", "Initech Software", "INV-2026-0042", "CN-2026-00005", KEY)
+"""Of the credit, its customer and its invoice; the number in the ERP; and the key."""
+
+
+async def test_what_the_pages_print_is_found(tmp_path: Path) -> None:
+    async with running(tmp_path) as company:
+        store = company.app.store
+        await _fill(store)
+        at = await store.now()
+        await _admit(store, at, foils=(replace(_invoice(KEY, 4_200, 1, at), run=RUN),))
+        await _admit(store, await store.now(), items=(_bill("CN-2026-00005", KEY, 4_200, at),))
+        async with httpx2.AsyncClient(
+            base_url=company.url, headers=company.bearer("fay"), trust_env=False
+        ) as http:
+            for text in TEXTS:
+                runs = (await http.get("/v1/runs", params={"key": text})).json()["items"]
+                assert [row["id"] for row in runs] == [RUN], text
+                foils = (await http.get("/v1/foils", params={"key": text})).json()["items"]
+                assert [row["id"] for row in foils] == [foil_of(KEY)], text
+                for path, link in (("/runs", f"/runs/{RUN}"), ("/foils", f"/foils/{foil_of(KEY)}")):
+                    page = await http.get(path, params={"key": text}, headers={"accept": "text/html"})
+                    assert link in page.text, (path, text)
+            none = (await http.get("/v1/runs", params={"key": "CN-7"})).json()["items"]
+            assert none == []
+            done = (await http.get("/v1/runs", params={"key": "CN-77", "status": "done"})).json()["items"]
+            assert done == []
+        for text in ("CN-77", "Initech Software"):
+            assert re.search(rf"^{KEY} .*{RUN}$", await _table(company, "trace", text), re.M), text
