@@ -86,3 +86,12 @@ def test_personal_data_is_replaced_everywhere_by_the_same_word(tmp_path: Path, m
     assert "1 Main St" not in text
     assert text.count("street-1") == 2
     assert replayed(tmp_path, document) == ""
+
+
+def test_persons_are_replaced_with_their_roles(tmp_path: Path, model: Model) -> None:
+    document = recorded_test(model, played(model, "requester-does-not-decide"), "CR-1")
+    assert "anna" not in yaml_text(document)
+    (person,) = [name for name, roles in document["persons"].items() if "support-agent" in roles]
+    assert document["expect"]["approvals"][0]["state"] == "granted"
+    assert [step["data"]["requested_by"] for step in document["given"] if "event" in step] == [person]
+    assert replayed(tmp_path, document) == ""
