@@ -27,7 +27,7 @@ _LEAST_CHARACTERS = 3
 """A shorter value is replaced only where it is the whole text."""
 
 
-class _Step(NamedTuple):
+class _TimedStep(NamedTuple):
     at: datetime
     order: int
     step: dict[str, Any]
@@ -136,7 +136,7 @@ class _Recording:
         plain: dict[str, Any] = _without_null(readable(answer))
         return plain
 
-    def _facts(self) -> Iterator[_Step]:
+    def _facts(self) -> Iterator[_TimedStep]:
         for event in self._events:
             if event.type.endswith(_CALLED):
                 inputs = {k: v for k, v in event.data.items() if k != "requested_by"}
@@ -148,19 +148,19 @@ class _Recording:
                     step["legal_entity"] = event.legal_entity
             else:
                 continue
-            yield _Step(event.received_at, 0, _without_null(readable(step)))
+            yield _TimedStep(event.received_at, 0, _without_null(readable(step)))
 
-    def _decisions(self) -> Iterator[_Step]:
+    def _decisions(self) -> Iterator[_TimedStep]:
         for vote in self._dump.votes:
             approval = self._approvals.get(vote.approval)
             if approval is not None:
                 key = "approve" if vote.approve else "reject"
-                yield _Step(vote.at, 1, {key: approval.policy, "by": vote.person})
+                yield _TimedStep(vote.at, 1, {key: approval.policy, "by": vote.person})
         for case in self._dump.cases:
             if case.run == self._run.id and case.choice is not None and case.resolved_at is not None:
                 step = {"resolve": case.reason, "by": case.resolved_by, "choice": str(case.choice)}
                 if str(case.resolved_by) in {p.id for p in self._dump.persons}:
-                    yield _Step(case.resolved_at, 1, step)
+                    yield _TimedStep(case.resolved_at, 1, step)
 
     def _persons(self) -> dict[str, Any]:
         """Return the persons that take part, with their roles."""
@@ -267,7 +267,7 @@ def _names(model: Model, data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     return [(object_, str(value)) for object_, value in ids if object_ in model.objects and value]
 
 
-def _with_pauses(steps: list[_Step], begin: datetime, end: datetime) -> Iterator[dict[str, Any]]:
+def _with_pauses(steps: list[_TimedStep], begin: datetime, end: datetime) -> Iterator[dict[str, Any]]:
     """Yield the steps, with the time that passed between them."""
     now = begin
     for step in steps:

@@ -8,7 +8,7 @@ import msgspec
 from litestar import get
 from litestar.params import FromPath, QueryParameter
 
-from counterfoil.web.api import shapes
+from counterfoil.web.api import audit_shapes, shapes
 from counterfoil.web.api.as_of import EffectiveText, KnownText, foils_as_of, question_of
 from counterfoil.web.api.cases import case_shapes
 from counterfoil.web.api.queries import (
@@ -76,9 +76,9 @@ class EventList(msgspec.Struct, frozen=True):
 class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
     """Sealed leaves in tree order. `next` is the index to continue from, null at the end."""
 
-    items: list[shapes.LeafShape]
+    items: list[audit_shapes.LeafShape]
     next: int | None
-    checkpoint: shapes.CheckpointShape | None
+    checkpoint: audit_shapes.CheckpointShape | None
 
 
 @get("/v1/runs", opt=requires(Permission.RUNS_ANY_READ), tags=["runs"], summary="List Runs, newest first")
@@ -225,9 +225,9 @@ async def list_audit(
     rows = await store.leaves(start, limit)
     checkpoint = await store.checkpoint()
     return AuditPage(
-        items=[shapes.leaf_shape(index, leaf) for index, leaf in rows],
+        items=[audit_shapes.leaf_shape(index, leaf) for index, leaf in rows],
         next=rows[-1][0] + 1 if len(rows) == limit else None,
-        checkpoint=None if checkpoint is None else shapes.checkpoint_shape(checkpoint),
+        checkpoint=None if checkpoint is None else audit_shapes.checkpoint_shape(checkpoint),
     )
 
 

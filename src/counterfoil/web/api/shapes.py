@@ -15,7 +15,6 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval, Vote
-from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
@@ -249,28 +248,6 @@ class InboxShape(msgspec.Struct, frozen=True, kw_only=True):
     body: Any
 
 
-class LeafShape(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    index: int | None
-    """Index in the tree; null until it is sealed."""
-    kind: str
-    subject: str
-    run: str | None
-    version: int | None
-    actor: str
-    at: datetime
-    hash: str
-    body: str
-    """The text that the hash covers, with the other fields."""
-
-
-class CheckpointShape(msgspec.Struct, frozen=True, kw_only=True):
-    size: int
-    root: str
-    at: datetime
-    text: str
-
-
 def amount(money: Money) -> Amount:
     return Amount(f"{money.major():f}", money.currency, money.minor)
 
@@ -444,11 +421,3 @@ def effect_shape(effect: Effect, links: Iterable[Link] = ()) -> EffectShape:
 
 def inbox_shape(item: InboxItem) -> InboxShape:
     return copy_to(InboxShape, item, body=stored(item.body))
-
-
-def leaf_shape(index: int | None, leaf: Leaf) -> LeafShape:
-    return copy_to(LeafShape, leaf, index=index, hash=leaf.hash.hex(), body=leaf.body.decode())
-
-
-def checkpoint_shape(checkpoint: Checkpoint) -> CheckpointShape:
-    return copy_to(CheckpointShape, checkpoint, root=checkpoint.root.hex())

@@ -24,7 +24,7 @@ from counterfoil.core.run import TERMINAL, InboxItem, Run
 from counterfoil.core.terms import Legs
 from counterfoil.store.port.matches import DocumentVersion
 from counterfoil.store.port.views import CaseRow, ListFilter, MatchRow, RunRow
-from counterfoil.web.api import shapes
+from counterfoil.web.api import audit_shapes, shapes
 from counterfoil.web.api.cases import case_shapes
 from counterfoil.web.api.history import first_assertions, foil_reason, outcome_errors, shown_versions
 from counterfoil.web.api.match_words import amount_text, explain
@@ -102,7 +102,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     approvals: list[shapes.ApprovalShape]
     cases: list[shapes.CaseShape]
     inbox: list[shapes.InboxShape]
-    leaves: list[shapes.LeafShape]
+    leaves: list[audit_shapes.LeafShape]
 
 
 async def load_trace(app: Application, run_id: str) -> Trace | None:
@@ -155,7 +155,7 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
         approvals=await with_votes(app, approvals),
         cases=cases,
         inbox=[shapes.inbox_shape(item) for item in inbox],
-        leaves=[shapes.leaf_shape(index, leaf) for index, leaf in leaves],
+        leaves=[audit_shapes.leaf_shape(index, leaf) for index, leaf in leaves],
     )
 
 
