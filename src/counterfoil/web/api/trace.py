@@ -26,7 +26,13 @@ from counterfoil.core.terms import Legs
 from counterfoil.store.port.matches import DocumentVersion
 from counterfoil.store.port.views import CaseRow, ListFilter, MatchRow, RunRow
 from counterfoil.web.api import shapes
-from counterfoil.web.api.history import first_assertions, foil_reason, outcome_errors, shown_versions
+from counterfoil.web.api.history import (
+    first_assertions,
+    foil_reason,
+    opening_messages,
+    outcome_errors,
+    shown_versions,
+)
 from counterfoil.web.api.match_words import explain
 from counterfoil.web.api.queries import case_shapes, run_shapes, with_votes
 
@@ -137,7 +143,7 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
             )
             for id_, cast in votes.items() for vote in cast
         ),
-        *_of_cases(cases, names),
+        *_of_cases(cases, opening_messages(leaf for _, leaf in leaves), names),
         *_of_run(loaded.run, leaves),
     ]  # fmt: skip
     moments.sort(key=lambda m: (m.at, _rank(m)))
@@ -375,9 +381,11 @@ def _of_approvals(approvals: Iterable[Approval]) -> Iterator[Moment]:
         )  # fmt: skip
 
 
-def _of_cases(targets: Iterable[CaseRow], names: dict[str, str]) -> Iterator[Moment]:
+def _of_cases(
+    targets: Iterable[CaseRow], messages: Mapping[str, str], names: Mapping[str, str]
+) -> Iterator[Moment]:
     for case in (target.case for target in targets):
-        yield _case_opened(case)
+        yield _case_opened(case, messages.get(case.id, case.message))
         if case.resolved_at is not None:
             yield Moment(
                 at=case.resolved_at, system=PEOPLE_LANE if case.choice else OWN_LANE, kind="case", ref=case.id,
@@ -386,10 +394,10 @@ def _of_cases(targets: Iterable[CaseRow], names: dict[str, str]) -> Iterator[Mom
             )  # fmt: skip
 
 
-def _case_opened(case: Case) -> Moment:
+def _case_opened(case: Case, message: str) -> Moment:
     return Moment(
         at=case.created_at, system=OWN_LANE, kind="case", title=f"Case for {case.owner}: {reason_row(case.reason).title}",
-        detail=case.message, state="open", ref=case.id,
+        detail=message, state="open", ref=case.id,
     )  # fmt: skip
 
 
