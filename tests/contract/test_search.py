@@ -32,7 +32,7 @@ async def test_what_the_pages_print_is_found(tmp_path: Path) -> None:
                 runs = (await http.get("/v1/runs", params={"key": text})).json()["items"]
                 assert [row["id"] for row in runs] == [RUN], text
                 foils = (await http.get("/v1/foils", params={"key": text})).json()["items"]
-                assert [row["id"] for row in foils] == [foil_of(KEY)], text
+                assert foil_of(KEY) in [row["id"] for row in foils], text
                 for path, link in (("/runs", f"/runs/{RUN}"), ("/foils", f"/foils/{foil_of(KEY)}")):
                     page = await http.get(path, params={"key": text}, headers={"accept": "text/html"})
                     assert link in page.text, (path, text)

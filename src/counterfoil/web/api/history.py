@@ -35,6 +35,12 @@ def foil_reason(leaf: Leaf) -> str:
     return reason if isinstance(reason, str) else ""
 
 
+def opening_messages(leaves: Iterable[Leaf]) -> dict[str, str]:
+    """Return the message with which each Case was opened; a repeat of its cause changes the message of the row."""
+    opened = (leaf for leaf in leaves if leaf.kind == "case.opened")
+    return {leaf.subject: str(wire.loads(leaf.body).get("message", "")) for leaf in opened}
+
+
 def first_assertions(versions: Iterable[Sequence[DocumentVersion]]) -> dict[str, Foil]:
     """Return the first version of each counterfoil, by its id. `versions` are those of each match, oldest first."""
     first: dict[str, Foil] = {}

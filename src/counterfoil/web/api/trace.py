@@ -10,12 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from counterfoil.application import Application
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
+from counterfoil.core.case import Case
 from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Observation
@@ -25,8 +27,15 @@ from counterfoil.core.terms import Legs
 from counterfoil.store.port.matches import DocumentVersion
 from counterfoil.store.port.views import CaseRow, ListFilter, MatchRow, RunRow
 from counterfoil.web.api import audit_shapes, shapes
+from counterfoil.web.api.case_words import explain_case
 from counterfoil.web.api.cases import case_shapes
-from counterfoil.web.api.history import first_assertions, foil_reason, outcome_errors, shown_versions
+from counterfoil.web.api.history import (
+    first_assertions,
+    foil_reason,
+    opening_messages,
+    outcome_errors,
+    shown_versions,
+)
 from counterfoil.web.api.match_words import amount_text, explain
 from counterfoil.web.api.names import DocumentName, NameReader
 from counterfoil.web.api.queries import run_shapes, with_votes
@@ -117,13 +126,14 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
     effects = sorted(loaded.effects, key=lambda e: (e.created_at, e.path, e.item, e.gen))
     approvals = sorted(loaded.approvals, key=lambda a: (a.created_at, a.id))
     votes = await app.store.votes([approval.id for approval in approvals])
-    cases = await case_shapes(app, await _cases(app, run_id))
+    case_rows = await _cases(app, run_id)
+    cases = await case_shapes(app, case_rows)
     leaves = await app.views.leaves_of(run_id)
     links = await _links(app, events.values(), effects)
     foils = sorted(loaded.foils, key=lambda f: (f.created_at, f.id))
     matches = await _matches(app, foils)
-    foil_names = await NameReader(app).foils(foils)
     versions = {key: await app.views.document_versions(*key) for key in matches}
+    foil_names = await NameReader(app).foils(foils)
     names = {person.id: person.name for person in await app.store.persons()}
     moments = [
         *_of_events(events.values(), names),
@@ -139,7 +149,7 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
             )
             for id_, cast in votes.items() for vote in cast
         ),
-        *_of_cases(cases, names),
+        *_of_cases(case_rows, await _opening_texts(app, case_rows, leaves), names),
         *_of_run(loaded.run, leaves),
     ]  # fmt: skip
     moments.sort(key=lambda m: (m.at, _rank(m)))
@@ -179,6 +189,16 @@ async def _cases(app: Application, run: str) -> list[CaseRow]:
         more, cursor = await app.views.cases(ListFilter(run=run, limit=200, cursor=cursor))
         cases += more
     return sorted(cases, key=lambda t: (t.case.created_at, t.case.id))
+
+
+async def _opening_texts(
+    app: Application, rows: Sequence[CaseRow], leaves: Sequence[tuple[int | None, Leaf]]
+) -> dict[str, str]:
+    """Return the text with which each Case was opened, in plain words: later states of its documents do not change it."""
+    messages = opening_messages(leaf for _, leaf in leaves)
+    cases = [replace(row.case, message=messages.get(row.case.id, row.case.message)) for row in rows]
+    names = await NameReader(app).in_text(case.message for case in cases)
+    return {case.id: explain_case(case, names) for case in cases}
 
 
 async def _matches(app: Application, foils: Sequence[Foil]) -> dict[tuple[str, str], MatchRow]:
@@ -377,9 +397,11 @@ def _of_approvals(approvals: Iterable[Approval]) -> Iterator[Moment]:
         )  # fmt: skip
 
 
-def _of_cases(cases: Iterable[shapes.CaseShape], names: dict[str, str]) -> Iterator[Moment]:
-    for case in cases:
-        yield _case_opened(case)
+def _of_cases(
+    targets: Iterable[CaseRow], messages: Mapping[str, str], names: Mapping[str, str]
+) -> Iterator[Moment]:
+    for case in (target.case for target in targets):
+        yield _case_opened(case, messages.get(case.id, case.message))
         if case.resolved_at is not None:
             yield Moment(
                 at=case.resolved_at, system=PEOPLE_LANE if case.choice else OWN_LANE, kind="case", ref=case.id,
@@ -388,10 +410,10 @@ def _of_cases(cases: Iterable[shapes.CaseShape], names: dict[str, str]) -> Itera
             )  # fmt: skip
 
 
-def _case_opened(case: shapes.CaseShape) -> Moment:
+def _case_opened(case: Case, message: str) -> Moment:
     return Moment(
         at=case.created_at, system=OWN_LANE, kind="case", title=f"Case for {case.owner}: {reason_row(case.reason).title}",
-        detail=case.summary, state="open", ref=case.id,
+        detail=message, state="open", ref=case.id,
     )  # fmt: skip
 
 

@@ -188,9 +188,11 @@ async def _pair_question(request: WebRequest, item_id: str, form: dict[str, str]
     effect = pair_effect(item, foil, match, await app.now())
     if not effect:
         return None
+    name = (await NameReader(app).foils([foil]))[foil.id]
     facts = {
         "item": f"{item.document}, {total_text(item)}",
-        "counterfoil": f"{foil.object} {foil.document}, {total_text(foil)}",
+        "customer": name.customer,
+        "counterfoil": f"{foil.object} {name.name or foil.document}, {total_text(foil)}",
         "still missing": missing_text(foil),
         "reason": form.get("note", ""),
     }
