@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from counterfoil.model.editor import Schema, json_schema
+from counterfoil.model.editor import Schema, part_schemas
 from counterfoil.model.kinds import KINDS
 from tests.source import ROOT
 
@@ -21,7 +21,7 @@ PAGES = ROOT / "docs" / "reference" / "kinds"
 _WORDS_BY_PATTERN = {
     "^[a-z][a-z0-9_]*([.-]": "name",
     "(ms|s|m|h|d)$": "duration",
-    "(env:": "secret by reference",
+    "(env:": "reference",
     "^https?://": "http(s) address",
     "^(string|id|int": "type",
     "[A-Z]{3}": "currency code",
@@ -50,7 +50,7 @@ class _Pages:
     """The pages of all kinds. A part that several kinds share is on the page of the first one."""
 
     def __init__(self) -> None:
-        self.definitions: dict[str, Schema] = json_schema()["$defs"]
+        self.definitions: dict[str, Schema] = part_schemas()
         self.page_of: dict[str, str] = {}
         self.parts: dict[str, list[str]] = {}
         for kind, model in KINDS.items():
@@ -176,7 +176,7 @@ def _cell(text: str) -> str:
 
 
 def _index() -> str:
-    definitions = json_schema()["$defs"]
+    definitions = part_schemas()
     rows = "".join(
         f"| [`{kind}`]({kind}.md) | {_cell(definitions[model.__name__]['description'])} |\n"
         for kind, model in KINDS.items()

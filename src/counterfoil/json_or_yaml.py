@@ -15,6 +15,7 @@ import yaml  # type: ignore[import-untyped]  # PyYAML has no types
 from yaml.composer import Composer, ComposerError  # type: ignore[import-untyped]  # PyYAML has no types
 
 from counterfoil.core.wire import Limits, WireRefused, read_json
+from counterfoil.core.yaml_cause import likely_cause
 
 LIMITS = Limits(size=64 * 1024 * 1024, depth=200)
 MAX_VALUES = 10_000_000
@@ -117,7 +118,7 @@ def parse(data: bytes) -> Any:
         try:
             return _yaml(data)
         except UnreadableText:
-            raise UnreadableText(str(json_error)) from json_error
+            raise UnreadableText(json_error.in_file(data)) from json_error
     return _yaml(data)
 
 
@@ -136,7 +137,8 @@ def _yaml(data: bytes) -> Any:
                 raise
             value = yaml.load(text, Loader=_RepeatedAnchors)  # noqa: S506 - it too
     except UnicodeDecodeError as error:
-        raise UnreadableText(f"byte {error.start}: not UTF-8") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UnreadableText(f"line {line}: not UTF-8") from error
     except UnreadableText:
         raise
     except yaml.MarkedYAMLError as error:
@@ -154,7 +156,12 @@ def _marked(error: Any, text: str) -> str:
     problem = " ".join(str(error.problem).split())
     if error.problem_mark is None:
         return problem
-    return f"line {min(error.problem_mark.line, text.count(chr(10))) + 1}: {problem}"
+    last_line = text.count("\n")
+    begin = None if error.context_mark is None else min(error.context_mark.line, last_line)
+    cause = likely_cause(
+        text, problem, min(error.problem_mark.line, last_line), error.problem_mark.column, begin
+    )
+    return f"line {cause.line + 1}: {problem}; {cause.fix}"
 
 
 def _may_be_deep(text: str) -> bool:

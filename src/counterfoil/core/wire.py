@@ -44,7 +44,17 @@ class WireRefused(Refused):
 
     def __init__(self, message: str, where: str) -> None:
         super().__init__(f"{message} ({where})", ErrorClass.INVALID, "unreadable")
+        self.message = message
         self.where = where
+
+    def in_file(self, data: bytes) -> str:
+        """Return the message for the reader of a file with these bytes: with the line instead of the byte."""
+        word, _, number = self.where.partition(" ")
+        if word != "byte" or not number.isdecimal():
+            return str(self)
+        # At its end, a text has no line after the last line break.
+        line = data.rstrip().count(b"\n", 0, int(number)) + 1
+        return f"line {line}: {self.message}"
 
 
 # Numbers become runs of zeros, other bytes become blanks: one search in C then finds a number that is too long.

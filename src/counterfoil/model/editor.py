@@ -85,8 +85,8 @@ def _document(kind: str, definitions: dict[str, Schema]) -> Schema:
     return {"if": {"required": ["pattern"]}, "then": by_pattern, "else": {"$ref": f"#/$defs/{name}"}}
 
 
-def _definitions() -> dict[str, Schema]:
-    """Return the schema of every part of a document by the name of its class."""
+def part_schemas() -> dict[str, Schema]:
+    """Return the schema of every part of a document by the name of its class, with choices as `oneOf` or `anyOf`."""
     union: Any = reduce(or_, KINDS.values())
     documents: Any = Annotated[union, Field(discriminator="kind")]
     written = TypeAdapter(documents).json_schema(by_alias=True)["$defs"]
@@ -114,6 +114,66 @@ def _complete_by_library(document: Schema) -> None:
     if "extends" in document["properties"] and library_parts:
         document["required"] = [key for key in document["required"] if key not in library_parts]
         document["anyOf"] = [{"required": ["extends"]}, {"required": library_parts}]
+
+
+def _decided(schema: Any, definitions: dict[str, Schema]) -> Any:
+    """Return a schema whose choices are decided by the type of the value, and those of objects by a key.
+
+    An error then names the wrong key. A choice that is only tried says that nothing fits.
+    """
+    if isinstance(schema, list):
+        return [_decided(part, definitions) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: _decided(part, definitions) for key, part in schema.items()}
+    members = inner.get("oneOf") or inner.get("anyOf") or []
+    arrays = [member for member in members if member.get("type") == "array"]
+    objects = [member for member in members if _is_object(member, definitions)]
+    others = [member for member in members if member not in arrays and member not in objects]
+    if not arrays and not objects:
+        return inner
+    choice: Schema = {"anyOf": others} if len(others) > 1 else dict(*others)
+    if arrays:
+        choice = _when({"type": "array"}, arrays[0], choice)
+    if objects:
+        choice = _when({"type": "object"}, _object_choice(objects, definitions), choice)
+    return {key: part for key, part in inner.items() if key not in ("oneOf", "anyOf")} | choice
+
+
+def _when(test: Schema, then: Schema, otherwise: Schema) -> Schema:
+    return {"if": test, "then": then, "else": otherwise} if otherwise else then
+
+
+def _is_object(member: Schema, definitions: dict[str, Schema]) -> bool:
+    return _definition(member, definitions).get("type") == "object"
+
+
+def _definition(member: Schema, definitions: dict[str, Schema]) -> Schema:
+    return definitions.get(str(member.get("$ref", "")).removeprefix("#/$defs/"), member)
+
+
+def _object_choice(members: list[Schema], definitions: dict[str, Schema]) -> Schema:
+    """Return the choice between objects by the first key that each requires."""
+    if len(members) == 1:
+        return members[0]
+    by_key = {_definition(member, definitions)["required"][0]: member for member in members}
+    keys = {
+        key: {"$ref": f"{member['$ref']}/properties/{key}"}
+        for member in members
+        for key in _definition(member, definitions)["properties"]
+    }
+    any_key = {"type": "object", "properties": keys, "additionalProperties": False}
+    # Without any of the keys, an unknown key is the fault that the author must see.
+    choice = _when(any_key, {"anyOf": [{"required": [key]} for key in by_key]}, any_key)
+    for key, member in reversed(by_key.items()):
+        choice = _when({"required": [key]}, member, choice)
+    return choice
+
+
+def _definitions() -> dict[str, Schema]:
+    """Return the schemas of the parts in the form that gives the best errors."""
+    schemas = part_schemas()
+    return {name: _decided(schema, schemas) for name, schema in schemas.items()}
 
 
 def _closed(description: str, key: str, values: Schema) -> Schema:

@@ -240,7 +240,7 @@ class _DocumentReader:
             return sources
         except YamlSyntaxError as error:
             mark = Mark(error.line + self.before + 1, error.column + 1)
-            self._report("syntax", f"not YAML: {error}", mark)
+            self._report("syntax", f"not YAML: {error}", mark, error.fix)
         except _Refused:
             pass
         kind, name = _KIND.search(text), _NAME.search(text)
@@ -249,8 +249,8 @@ class _DocumentReader:
 
     def _report(self, rule: str, message: str, mark: Mark, fix: str = "") -> None:
         self.source.broken = True
-        if rule == "syntax":  # other findings about the broken line would mislead
-            self.findings[:] = [f for f in self.findings if (f.file, f.line) != (self.source.file, mark.line)]
+        if rule == "syntax":  # other findings from the broken line on would mislead
+            self.findings[:] = [f for f in self.findings if f.file != self.source.file or f.line < mark.line]
         self.findings.append(Finding(rule, message, self.source.file, mark.line, mark.column, "error", fix))
 
     def _mark(self, event: Any) -> Mark:

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from counterfoil.core.yaml_cause import likely_cause
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BREAKS_OF_1_1 = "\x85\u2028\u2029\ufeff"
@@ -23,12 +25,13 @@ _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
 class YamlSyntaxError(ValueError):
-    """Text that is not YAML; `line` and `column` count from 0."""
+    """Text that is not YAML; `line` and `column` count from 0. `fix` says the likely cause."""
 
-    def __init__(self, problem: str, line: int, column: int) -> None:
+    def __init__(self, problem: str, line: int, column: int, fix: str = "") -> None:
         super().__init__(problem)
         self.line = line
         self.column = column
+        self.fix = fix
 
 
 class _End:
@@ -65,7 +68,10 @@ def parse_events(text: str) -> Iterator[Any]:
         if tabs is not None:
             tabs.check_gap(mark.index + 1)
         problem = " ".join(part for part in (error.context, error.problem) if part)
-        raise YamlSyntaxError(problem, mark.line, mark.column) from None
+        begin = None if error.context_mark is None else error.context_mark.line
+        cause = likely_cause(text, problem, mark.line, mark.column, begin)
+        column = mark.column if cause.line == mark.line else 0
+        raise YamlSyntaxError(problem, cause.line, column, cause.fix) from None
 
 
 class _TabCheck:

@@ -132,7 +132,43 @@ def test_a_misspelt_key_and_a_missing_key_are_refused_wherever_check_refuses_the
                     if rules & {"unknown-key", "missing-key", "unknown-kind", "failure-incomplete"}:
                         judged += 1
                         assert is_refused(kind, wrong), (source.data["name"], key, new, rules)
+                    if rules == {"unknown-key"}:
+                        said = [
+                            error.message for error in VALIDATORS[f"{kind}.schema.json"].iter_errors(wrong)
+                        ]
+                        assert any(f"'{new}'" in text for text in said), (source.data["name"], new, said)
+                        assert not any("not valid under any" in text for text in said), (new, said)
     assert judged > 1000
+
+
+STEPS = [
+    ({"cal": "billing.credit.issue"}, "cal"),
+    ({"call": "billing.credit.issue", "wiht": {}}, "wiht"),
+    ({"call": "billing.credit.issue", "approve": "credit"}, "approve"),
+    ({"id": "first", "aprove": "credit", "covers": []}, "aprove"),
+    ({"check": "true", "outcomes": {"failed": {"stp": "refused"}}}, "stp"),
+    ({"check": "true", "outcomes": {"failed": [{"stop": "refused", "wehn": "true"}]}}, "wehn"),
+    ({"choose": [{"when": "true", "then": [{"emti": "x"}]}]}, "emti"),
+    ({"each": "event.data.lines", "as": "line", "do": [{"cal": "x"}]}, "cal"),
+    ({"wait": {"foils": "all", "untl": "+2d"}}, "untl"),
+    ({"pattern": "p", "wiht": {}}, "wiht"),
+]
+
+
+@pytest.mark.parametrize(("step", "key"), STEPS)
+@pytest.mark.parametrize("name", [ALL_KINDS_FILE, "workflow.schema.json"])
+def test_the_error_of_a_wrong_step_names_its_key(name: str, step: dict[str, Any], key: str) -> None:
+    start = {"event": "credit.requested.v1", "key": "event.data.id"}
+    workflow = {
+        "kind": "workflow",
+        "name": "w",
+        "owner": "o",
+        "failure": "f",
+        "start": start,
+        "steps": [step],
+    }
+    said = [error.message for error in VALIDATORS[name].iter_errors(workflow)]
+    assert [f"'{key}'" in text for text in said] == [True], said
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_two_faulty_documents_of_one_file_are_both_reported(tmp_path: Path) -> N
     _, findings = findings_of(
         tmp_path, "kind: role\nname: [a\n---\nkind: role\nname: b\n---\nkind: role\nname: {c\n"
     )
-    assert [(f.rule, f.line) for f in findings] == [("syntax", 3), ("syntax", 9)]
+    assert [(f.rule, f.line) for f in findings] == [("syntax", 2), ("syntax", 8)]
 
 
 def test_documents_after_an_end_marker_are_read(tmp_path: Path) -> None:
@@ -614,7 +614,7 @@ def test_line_breaks_of_yaml_1_1_are_ordinary_characters(character: str) -> None
         ("a: 1\nb:\nc: 2\n", [("null", 2, 3)]),
         ("a: 1\nb:", [("null", 2, 3)]),
         ("a: [1", [("syntax", 1, 6)]),
-        ("a: [1\n", [("syntax", 2, 1)]),
+        ("a: [1\n", [("syntax", 1, 1)]),
         ("a: ü\nb: \x07\n", [("syntax", 2, 4)]),
         ("a: 1\n---\nb: \ud800\n", [("syntax", 3, 4)]),
         ("%YAML 1.1\n---\na: yes\n", [("directive", 2, 1)]),
