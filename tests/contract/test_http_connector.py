@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hmac
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -63,6 +64,13 @@ def changed(*path: str, value: Any) -> dict[str, Any]:
 
 INVOICE = ("operations", "erp.invoice.post")
 PAYMENT = ("operations", "erp.payment.post")
+HMAC_HOOK = {
+    "scheme": "hmac",
+    "hmac": {"header": "X-Sig"},
+    "id": "/invoice/id",
+    "type": "/kind",
+    "identity": ["/kind"],
+}
 WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     (("colour",), "red", "colour: unknown setting `colour`; remove it"),
     (("auth",), None, "`auth` is missing; add `auth:`"),
@@ -106,6 +114,16 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     (("feeds", "changes", "id"), "/invoice/key", "there is no 'key'"),
     (("feeds", "changes", "next_item"), None, "exactly one of next and next_item"),
     (("webhook", "scheme"), "rot13", "no signature scheme `rot13`; one of "),
+    (("webhook", "scheme"), "hmac", "belong together"),
+    (("webhook", "hmac"), {"header": "X-Sig"}, "belong together"),
+    (
+        ("webhook",),
+        HMAC_HOOK | {"hmac": {"header": "X-Sig", "signed": "{url}"}},
+        "hmac.signed: `{url}` is not",
+    ),
+    (("webhook",), HMAC_HOOK | {"hmac": {"header": "X-Sig", "digest": "md5"}}, "hmac.digest"),
+    (("webhook",), HMAC_HOOK | {"id": "header:X-Id"}, "the signature does not cover the header `X-Id`"),
+    (("webhook",), HMAC_HOOK, None),
     (("webhook", "id"), "webhook-id", "neither a pointer nor header:NAME"),
     (("check",), {"operationId": "getInvoice"}, "check.parameters: getInvoice requires id"),
     (("openapi",), "nowhere.yaml", "`nowhere.yaml` cannot be read"),
@@ -151,6 +169,27 @@ def test_the_document_may_be_a_file(kind: str, tmp_path: Path) -> None:
         SystemConfig("ledger", "http://127.0.0.1:1", settings=settings, secrets=secrets)
     )
     assert connector.operations["erp.invoice.post"].retention == 86400
+
+
+@pytest.mark.parametrize("signer", ["new", "old"])
+def test_declared_signature_is_verified_with_both_secrets(signer: str) -> None:
+    """The header is built by hand, as the vendor would."""
+    settings = changed("webhook", value=HMAC_HOOK | {"hmac": {
+        "header": "X-Sig", "prefix": "h1=", "separator": ";", "signed": "{timestamp}:{body}",
+        "timestamp": "X-Sig", "timestamp_prefix": "ts=", "unit": "milliseconds",
+    }})  # fmt: skip
+    secrets = {"token": TOKEN, "hook_secret": "new", "hook_secret_old": "old"}
+    connector = openapi.connect(
+        SystemConfig("ledger", "http://127.0.0.1:1", settings=settings, secrets=secrets)
+    )
+    body = b'{"kind": "invoice.paid", "invoice": {"id": "inv1"}}'
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    stamp = int(now.timestamp() * 1000)
+    mac = hmac.digest(signer.encode(), f"{stamp}:".encode() + body, "sha256").hex()
+    delivery = connector.receive({"x-sig": f"ts={stamp};h1={mac}"}, body, now)
+    assert (delivery.ext_id, delivery.type) == ("inv1", "invoice.paid")
+    with pytest.raises(signature.SignatureRefused):
+        connector.receive({"x-sig": f"ts={stamp + 1};h1={mac}"}, body, now)
 
 
 async def test_decimals_travel_digit_by_digit(ledger: Ledger) -> None:

@@ -9,12 +9,14 @@ import socket
 import time
 import zlib
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import httpx2
 import pytest
 
+from counterfoil.connectors import signature
 from counterfoil.web.http.limits import MAX_BODY_BYTES, RequestLimits
-from tests.companies.web import Process
+from tests.companies.web import SECRET, Process
 from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -130,6 +132,28 @@ def test_a_body_at_the_limit_is_read(raw: Raw) -> None:
     assert len(body) == MAX_BODY_BYTES
     status, _, answer = raw.post({"content-type": STRUCTURED, "content-length": str(len(body))}, [body])
     assert status == 202, answer[:300]
+
+
+@pytest.mark.parametrize("repeated", ["ce-id", "ce-source", "ce-subject", "ce-sequence"])
+def test_event_with_two_values_of_one_header_is_refused(raw: Raw, repeated: str) -> None:
+    attributes = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/billing", "ce-type": "t.v1"}
+    headers = attributes | {"ce-subject": "one", "ce-sequence": "1", "content-length": "0"}
+    status, _, _ = raw.post(headers | {repeated.upper(): headers[repeated]}, [b""])
+    assert status == 202
+    problem = refused(raw.post(headers | {repeated.upper(): "2"}, [b""]), 400, 422)
+    assert "appears twice" in str(problem["detail"])
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+@pytest.mark.parametrize("valid_last", [True, False])
+def test_webhook_with_two_values_of_one_header_is_refused(raw: Raw, name: str, valid_last: bool) -> None:
+    body = b'{"id":"evt_two_values"}'
+    signed = signature.sign("standard-webhooks-v1", SECRET, body, datetime.now(UTC))
+    others = {key: value for key, value in signed.items() if key != name}
+    pair = [(name, signed[name] + "0"), (name.upper(), signed[name])]
+    headers = others | dict(pair if valid_last else reversed(pair)) | {"content-length": str(len(body))}
+    problem = refused(raw.post(headers, [body], "/v1/receipts/billing"), 401)
+    assert "appears twice" in str(problem["detail"])
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, gzip"])

@@ -20,7 +20,7 @@ from typing import Literal, TypeAlias
 
 from counterfoil.core.clock import from_micros, micros
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
-from counterfoil.core.wire import Json, WireRefused, read_json
+from counterfoil.core.wire import SEVERAL_VALUES, Json, WireRefused, read_json
 
 Reason: TypeAlias = Literal["missing", "malformed", "expired", "future", "mismatch"]
 
@@ -34,7 +34,9 @@ class SignatureRefused(Refused):
 
 
 @dataclass(frozen=True, slots=True)
-class _Message:
+class SignedMessage:
+    """SignedMessage as it came: header names in lower case, the raw body, the receiver's clock and the tolerance in seconds."""
+
     headers: Mapping[str, str]
     body: bytes
     now: datetime | int
@@ -44,6 +46,8 @@ class _Message:
         value = self.headers.get(name, "")
         if not value:
             raise SignatureRefused(f"the header {name} is missing", "missing")
+        if SEVERAL_VALUES in value:
+            raise SignatureRefused(f"the header {name} appears twice with different values", "malformed")
         if not value.isascii():
             raise SignatureRefused(f"the header {name} has characters outside ASCII", "malformed")
         return value
@@ -56,7 +60,7 @@ class _Message:
         """
         if self.tolerance is None:
             return
-        age = _microseconds(self.now) - sent
+        age = microseconds(self.now) - sent
         if age > self.tolerance * 1_000_000:
             message = f"signed {age // 1_000_000} s ago; the limit is {self.tolerance} s"
             raise SignatureRefused(message, "expired")
@@ -66,14 +70,16 @@ class _Message:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scheme:
+class Scheme:
+    """Rules of a scheme: reading of a secret, verification, and signing of our own messages."""
+
     key: Callable[[str], bytes]
-    verify: Callable[[Sequence[bytes], _Message], None]
+    verify: Callable[[Sequence[bytes], SignedMessage], None]
     sign: Callable[[Sequence[bytes], bytes, datetime | int, str], dict[str, str]]
 
 
 def verify(
-    scheme: str,
+    scheme: str | Scheme,
     secret: str | Sequence[str],
     headers: Mapping[str, str],
     body: bytes,
@@ -82,13 +88,13 @@ def verify(
 ) -> None:
     """Return if `body` was signed with `secret`, or with one of several during a rotation. Raise otherwise.
 
-    `now` is an aware datetime or whole seconds since 1970. `tolerance` is in seconds, past and future; None means no check.
+    `scheme` is the name of one, or a declared one. `now` is an aware datetime or whole seconds since 1970. `tolerance` is in seconds, past and future; None means no check.
     Raises `SignatureRefused` for a fault of the message and `Misconfigured` for a scheme or secret that cannot work.
     The scheme `none` accepts everything and takes no secret: a file must state it explicitly.
     """
     if tolerance is not None and tolerance < 0:
         raise Misconfigured(f"a signature tolerance of {tolerance} s refuses every message")
-    if _name(scheme) == "none":
+    if _is_none(scheme):
         if secret:
             message = (
                 "signature scheme none has a secret. Name the scheme of the secret, or remove the secret"
@@ -96,20 +102,25 @@ def verify(
             raise Misconfigured(message)
         return
     rules = _rules(scheme)
-    rules.verify(_keys(rules, scheme, secret), _Message(_lower(headers), body, now, tolerance))
+    rules.verify(_keys(rules, scheme, secret), SignedMessage(_lower(headers), body, now, tolerance))
 
 
 def sign(
-    scheme: str, secret: str | Sequence[str], body: bytes, now: datetime | int, id: str = "msg_1"
+    scheme: str | Scheme, secret: str | Sequence[str], body: bytes, now: datetime | int, id: str = "msg_1"
 ) -> dict[str, str]:
     """Return headers with which `body` passes `verify`: one signature per secret if the scheme allows several.
 
     `id` is the message id, for schemes that sign one. Raises `Misconfigured` for schemes that sign inside the body.
     """
-    if _name(scheme) == "none":
+    if _is_none(scheme):
         return {}
     rules = _rules(scheme)
     return rules.sign(_keys(rules, scheme, secret), body, now, id)
+
+
+def secrets_in_rotation(secrets: Mapping[str, str], name: str) -> list[str]:
+    """Return the secret of this name and the one before it, `{name}_old`, as far as they are set."""
+    return [secrets[key] for key in (name, f"{name}_old") if secrets.get(key)]
 
 
 def _name(scheme: str) -> str:
@@ -117,19 +128,26 @@ def _name(scheme: str) -> str:
     return scheme.partition(" (")[0].strip()
 
 
-def _rules(scheme: str) -> _Scheme:
+def _is_none(scheme: str | Scheme) -> bool:
+    return isinstance(scheme, str) and _name(scheme) == "none"
+
+
+def _rules(scheme: str | Scheme) -> Scheme:
+    if isinstance(scheme, Scheme):
+        return scheme
     rules = _SCHEMES.get(_name(scheme))
     if rules is None:
         raise Misconfigured(f"there is no signature scheme {scheme!r}. Schemes: {', '.join(sorted(SCHEMES))}")
     return rules
 
 
-def _keys(rules: _Scheme, scheme: str, secret: str | Sequence[str]) -> list[bytes]:
+def _keys(rules: Scheme, scheme: str | Scheme, secret: str | Sequence[str]) -> list[bytes]:
     secrets = [secret] if isinstance(secret, str) else list(secret)
     keys = [rules.key(text) if text.strip() else b"" for text in secrets]
     if not keys or not all(keys):
         # With an empty key, any sender could make valid signatures.
-        raise Misconfigured(f"the secret for signature scheme {_name(scheme)} is empty")
+        name = _name(scheme) if isinstance(scheme, str) else "hmac"
+        raise Misconfigured(f"the secret for signature scheme {name} is empty")
     return keys
 
 
@@ -142,12 +160,13 @@ def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return lower
 
 
-def _microseconds(now: datetime | int) -> int:
+def microseconds(now: datetime | int) -> int:
+    """Return microseconds since 1970, of a datetime or of whole seconds."""
     return micros(now) if isinstance(now, datetime) else int(now * 1_000_000)
 
 
 def _seconds(now: datetime | int) -> int:
-    return _microseconds(now) // 1_000_000
+    return microseconds(now) // 1_000_000
 
 
 def _whole_seconds(text: str) -> int:
@@ -166,7 +185,7 @@ def _base64(digest: bytes) -> str:
     return base64.b64encode(digest).decode("ascii")
 
 
-def _require_match(expected: Sequence[str], received: Sequence[str]) -> None:
+def require_match(expected: Sequence[str], received: Sequence[str]) -> None:
     """Raise SignatureRefused unless one received signature equals an expected one. Compares in constant time."""
     matches = [hmac.compare_digest(ours, theirs) for ours in expected for theirs in received]
     if not any(matches):
@@ -176,11 +195,13 @@ def _require_match(expected: Sequence[str], received: Sequence[str]) -> None:
 # Keys
 
 
-def _text_key(secret: str) -> bytes:
+def text_key(secret: str) -> bytes:
+    """Return the key of a secret that is used as text."""
     return secret.encode("utf-8")
 
 
-def _base64_key(secret: str) -> bytes:
+def base64_key(secret: str) -> bytes:
+    """Return the key of a base64 secret, padded or not. Raises Misconfigured."""
     encoded = secret.strip().removeprefix("whsec_").rstrip("=")
     try:
         return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
@@ -188,7 +209,8 @@ def _base64_key(secret: str) -> bytes:
         raise Misconfigured("the secret is not base64, with or without whsec_ before it") from None
 
 
-def _hex_key(secret: str) -> bytes:
+def hex_key(secret: str) -> bytes:
+    """Return the key of a hexadecimal secret. Raises Misconfigured."""
     try:
         return binascii.a2b_hex(secret.strip())
     except (binascii.Error, ValueError):
@@ -200,8 +222,8 @@ def _hex_key(secret: str) -> bytes:
 _STANDARD_TIME = re.compile(r"[ \t]*(\d{1,12}(?:\.\d{1,9})?)[ \t]*", re.ASCII)
 
 
-def _standard(prefixes: Sequence[str]) -> _Scheme:
-    def check(keys: Sequence[bytes], message: _Message) -> None:
+def _standard(prefixes: Sequence[str]) -> Scheme:
+    def check(keys: Sequence[bytes], message: SignedMessage) -> None:
         # Svix sends its own header names and expects receivers to accept the standard's as well.
         headers = message.headers
         complete = (p for p in prefixes if all(headers.get(f"{p}-{part}") for part in _STANDARD_PARTS))
@@ -221,7 +243,7 @@ def _standard(prefixes: Sequence[str]) -> _Scheme:
         values = (message_id, str(_seconds(now)), signatures)
         return {f"{prefixes[0]}-{part}": value for part, value in zip(_STANDARD_PARTS, values, strict=True)}
 
-    return _Scheme(_base64_key, check, make)
+    return Scheme(base64_key, check, make)
 
 
 def _match_entries(expected: Sequence[str], header: str) -> None:
@@ -248,7 +270,7 @@ _STANDARD_PARTS = ("id", "timestamp", "signature")
 # on the future; a stamp ahead of our clock would keep a captured message valid for as long as it says.
 
 
-def _verify_stripe(keys: Sequence[bytes], message: _Message) -> None:
+def _verify_stripe(keys: Sequence[bytes], message: SignedMessage) -> None:
     items = [item.split("=") for item in message.header("stripe-signature").split(",")]
     times = [item[1] for item in items if item[0] == "t" and len(item) > 1]
     if not times or ["t"] in items or ["v1"] in items:
@@ -256,7 +278,7 @@ def _verify_stripe(keys: Sequence[bytes], message: _Message) -> None:
     sent = _whole_seconds(times[0])
     signed = f"{sent}.".encode() + message.body
     signatures = [item[1] for item in items if item[0] == "v1" and len(item) > 1]
-    _require_match([_mac(key, signed).hex() for key in keys], signatures)
+    require_match([_mac(key, signed).hex() for key in keys], signatures)
     # The vendor's libraries read a tolerance of 0 as no check.
     if message.tolerance != 0:
         message.check_age(sent * 1_000_000, future=True)
@@ -271,12 +293,12 @@ def _sign_stripe(keys: Sequence[bytes], body: bytes, now: datetime | int, messag
 # Slack: "v0:{timestamp}:{body}", hexadecimal.
 
 
-def _verify_slack(keys: Sequence[bytes], message: _Message) -> None:
+def _verify_slack(keys: Sequence[bytes], message: SignedMessage) -> None:
     timestamp = message.header("x-slack-request-timestamp")
     signature = message.header("x-slack-signature")
     sent = _whole_seconds(timestamp)
     signed = f"v0:{timestamp}:".encode() + message.body
-    _require_match([f"v0={_mac(key, signed).hex()}" for key in keys], [signature])
+    require_match([f"v0={_mac(key, signed).hex()}" for key in keys], [signature])
     message.check_age(sent * 1_000_000, future=True)
 
 
@@ -289,13 +311,26 @@ def _sign_slack(keys: Sequence[bytes], body: bytes, now: datetime | int, message
 # GitHub and its imitators: "sha256=" and the HMAC of the body in hexadecimal, without a time.
 
 
-def _verify_github(keys: Sequence[bytes], message: _Message) -> None:
+def _verify_github(keys: Sequence[bytes], message: SignedMessage) -> None:
     signature = message.header("x-hub-signature-256")
-    _require_match([f"sha256={_mac(key, message.body).hex()}" for key in keys], [signature])
+    require_match([f"sha256={_mac(key, message.body).hex()}" for key in keys], [signature])
 
 
 def _sign_github(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
     return {"x-hub-signature-256": f"sha256={_mac(keys[0], body).hex()}"}
+
+
+# Shopify: base64 of the HMAC of the body, without a time.
+# https://shopify.dev/docs/apps/build/webhooks/subscribe/https
+
+
+def _verify_shopify(keys: Sequence[bytes], message: SignedMessage) -> None:
+    signature = message.header("x-shopify-hmac-sha256")
+    require_match([_base64(_mac(key, message.body)) for key in keys], [signature])
+
+
+def _sign_shopify(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
+    return {"x-shopify-hmac-sha256": _base64(_mac(keys[0], body))}
 
 
 # Zendesk: base64 over the text of the timestamp and the body, without a separator.
@@ -303,7 +338,7 @@ def _sign_github(keys: Sequence[bytes], body: bytes, now: datetime | int, messag
 _ZENDESK = "x-zendesk-webhook-signature"
 
 
-def _verify_zendesk(keys: Sequence[bytes], message: _Message) -> None:
+def _verify_zendesk(keys: Sequence[bytes], message: SignedMessage) -> None:
     signature = message.header(_ZENDESK)
     timestamp = message.header(f"{_ZENDESK}-timestamp")
     try:
@@ -312,12 +347,12 @@ def _verify_zendesk(keys: Sequence[bytes], message: _Message) -> None:
         raise SignatureRefused("the signature's timestamp is not ISO 8601", "malformed") from None
     if sent.tzinfo is None:
         raise SignatureRefused("the signature's timestamp has no time zone", "malformed")
-    _require_match([_base64(_mac(key, timestamp.encode() + message.body)) for key in keys], [signature])
-    message.check_age(_microseconds(sent), future=True)
+    require_match([_base64(_mac(key, timestamp.encode() + message.body)) for key in keys], [signature])
+    message.check_age(microseconds(sent), future=True)
 
 
 def _sign_zendesk(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
-    timestamp = f"{from_micros(_microseconds(now)):%Y-%m-%dT%H:%M:%SZ}"
+    timestamp = f"{from_micros(microseconds(now)):%Y-%m-%dT%H:%M:%SZ}"
     return {f"{_ZENDESK}-timestamp": timestamp, _ZENDESK: _base64(_mac(keys[0], timestamp.encode() + body))}
 
 
@@ -328,7 +363,7 @@ _ADYEN_FIELDS = ("pspReference", "originalReference", "merchantAccountCode", "me
 
 def adyen_signature(secret: str, item: Mapping[str, Json]) -> str:
     """Return the `hmacSignature` of one NotificationRequestItem."""
-    return _base64(_mac(_hex_key(secret), _adyen_signed(item)))
+    return _base64(_mac(hex_key(secret), _adyen_signed(item)))
 
 
 def _adyen_signed(item: Mapping[str, Json]) -> bytes:
@@ -348,7 +383,7 @@ def _adyen_text(value: Json) -> str:
     return "" if value is None else str(value)
 
 
-def _verify_adyen(keys: Sequence[bytes], message: _Message) -> None:
+def _verify_adyen(keys: Sequence[bytes], message: SignedMessage) -> None:
     try:
         body = read_json(message.body)
     except WireRefused as refused:
@@ -366,21 +401,22 @@ def _verify_adyen(keys: Sequence[bytes], message: _Message) -> None:
         if not signature.isascii():
             raise SignatureRefused("an hmacSignature has characters outside ASCII", "malformed")
         signed = _adyen_signed(item)
-        _require_match([_base64(_mac(key, signed)) for key in keys], [signature])
+        require_match([_base64(_mac(key, signed)) for key in keys], [signature])
 
 
 def _sign_adyen(keys: Sequence[bytes], body: bytes, now: datetime | int, message_id: str) -> dict[str, str]:
     raise Misconfigured("this scheme signs inside the body: put adyen_signature() into every item")
 
 
-_SCHEMES: dict[str, _Scheme] = {
+_SCHEMES: dict[str, Scheme] = {
     "standard-webhooks-v1": _standard(["webhook"]),
     "svix": _standard(["svix", "webhook"]),
-    "stripe-v1": _Scheme(_text_key, _verify_stripe, _sign_stripe),
-    "slack-v0": _Scheme(_text_key, _verify_slack, _sign_slack),
-    "github-sha256": _Scheme(_text_key, _verify_github, _sign_github),
-    "zendesk": _Scheme(_text_key, _verify_zendesk, _sign_zendesk),
-    "adyen-hmac-in-payload": _Scheme(_hex_key, _verify_adyen, _sign_adyen),
+    "stripe-v1": Scheme(text_key, _verify_stripe, _sign_stripe),
+    "slack-v0": Scheme(text_key, _verify_slack, _sign_slack),
+    "github-sha256": Scheme(text_key, _verify_github, _sign_github),
+    "shopify": Scheme(text_key, _verify_shopify, _sign_shopify),
+    "zendesk": Scheme(text_key, _verify_zendesk, _sign_zendesk),
+    "adyen-hmac-in-payload": Scheme(hex_key, _verify_adyen, _sign_adyen),
 }
 
 SCHEMES = frozenset(_SCHEMES) | {"none"}

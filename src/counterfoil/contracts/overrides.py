@@ -114,6 +114,9 @@ def read_overrides(data: Any) -> Overrides:
     for at, entry in enumerate(overrides.accept):
         if bool(entry.fingerprint) == bool(entry.rule):
             raise InvalidOverrides(f"accept, entry {at + 1}: state a fingerprint or a rule")
+        if entry.fingerprint and entry.where != "*":
+            message = f"accept, entry {at + 1}: a fingerprint includes its place: remove `where`"
+            raise InvalidOverrides(message)
     for name, reason, _ in overrides._entries():
         if not reason.strip():
             raise InvalidOverrides(f"{name}: state a reason")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
@@ -13,6 +14,8 @@ before. `full`: both."""
 Profile: TypeAlias = Literal["strict", "standard", "consumer"]
 """`strict`: undecided changes break, and so do changes that a tolerant client survives. `standard`: changes that break a
 client that follows the description. `consumer`: only changes of what a declared consumer uses."""
+
+_READ_AS_TEXT = re.compile(r"[a-f][0-9a-f]{11}")
 
 PROFILES: tuple[Profile, ...] = get_args(Profile)
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -43,7 +46,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     def fingerprint(self) -> str:
         """Short identifier that stays equal while rule, place and effect do, whatever the order in the files."""
         text = "\n".join((self.rule, self.identity or f"{self.where}\n{self.message}"))
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        digits = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        # YAML reads 123456789012 and 12e456789012 as numbers.
+        match = _READ_AS_TEXT.search(digits)
+        return match[0] if match else f"f{digits[:11]}"
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -16,7 +16,16 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from counterfoil.core.wire import DEFAULT_LIMITS, Json, Limits, WireRefused, read_json, time_text, write_json
+from counterfoil.core.wire import (
+    DEFAULT_LIMITS,
+    SEVERAL_VALUES,
+    Json,
+    Limits,
+    WireRefused,
+    read_json,
+    time_text,
+    write_json,
+)
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
@@ -154,9 +163,7 @@ def _event(named: dict[str, Json], data: Json, prefix: str) -> Event:
     if named["specversion"] != "1.0":
         message = f"specversion {named['specversion'][:20]!r} is not supported; use 1.0"
         raise WireRefused(message, f"{prefix}specversion")
-    # The specification forbids an empty subject but has one in its own examples: read it as absent.
-    subject = named.get("subject") or None
-    for name in (*_REQUIRED, "datacontenttype", "dataschema"):
+    for name in (*_REQUIRED, "subject", "datacontenttype", "dataschema"):
         if named.get(name) == "":
             raise WireRefused(f"{name} must not be empty", f"{prefix}{name}")
     if not _URI_REFERENCE.fullmatch(named["source"]):
@@ -172,7 +179,7 @@ def _event(named: dict[str, Json], data: Json, prefix: str) -> Event:
         id=named["id"],
         source=named["source"],
         type=named["type"],
-        subject=subject,
+        subject=named.get("subject"),
         time=None if time is None else read_time(time, f"{prefix}time"),
         datacontenttype=content_type,
         dataschema=schema,
@@ -246,7 +253,7 @@ def _http_attributes(headers: Mapping[str, str]) -> dict[str, str]:
         if not lower.startswith("ce-"):
             continue
         name = lower[3:]
-        if name in attributes:
+        if name in attributes or SEVERAL_VALUES in value:
             raise WireRefused("the header appears twice", lower[:80])
         attributes[name] = _header_text(value, lower[:80])
     if not attributes:

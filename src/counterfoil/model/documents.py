@@ -18,7 +18,7 @@ from counterfoil.model import kinds
 from counterfoil.model.document import Data, Document, build
 from counterfoil.model.fields import Schema, each_field, field_names, object_schema
 from counterfoil.model.source import Source
-from counterfoil.model.tables import TableRows
+from counterfoil.model.tables import TableRows, row_faults
 
 K = TypeVar("K", bound=kinds.Kind)
 
@@ -30,6 +30,14 @@ def _values_of(kind: type[K]) -> cached_property[dict[str, K]]:
 
 ANY = "*"
 """In place of a kind or a name in `broken`: that of a document that could not be read."""
+
+
+def _require_rows(table: kinds.Table) -> None:
+    """Raise Misconfigured unless the table includes its rows, and look-ups can use each of them."""
+    if table.rows is None:
+        raise Misconfigured(f"table/{table.name}: the canonical form of a table has `rows`")
+    for position, fault in row_faults(table, table.rows):
+        raise Misconfigured(f"table/{table.name}: row {position + 1}: {fault}")
 
 
 class Documents:
@@ -99,6 +107,8 @@ class Documents:
             document, findings = build(Source(f"{_text(data, 'kind')}/{_text(data, 'name')}", data))
             if document is None:
                 raise Misconfigured("; ".join(map(str, findings)))
+            if isinstance(document.value, kinds.Table):
+                _require_rows(document.value)
             built.append(Document(document.value, data))
         return cls(built)
 

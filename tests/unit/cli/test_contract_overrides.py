@@ -108,6 +108,7 @@ def test_the_last_day_of_an_entry_counts() -> None:
         ({"accept": [{"rule": "a", "reason": "r", "until": "soon"}]}, "date"),
         ({"accept": [WHY]}, "a fingerprint or a rule"),
         ({"accept": [{"rule": "a", "fingerprint": "b", **WHY}]}, "a fingerprint or a rule"),
+        ({"accept": [{"fingerprint": "b", "where": "/a", **WHY}]}, "remove `where`"),
         ({"severity": {}}, "severity"),
         ({"severities": {"a": "warn"}}, "object"),
         ({"severities": {"a": {"severity": "ignore", **WHY}}}, "ignore"),

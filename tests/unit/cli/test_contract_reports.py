@@ -194,6 +194,14 @@ def test_text_of_a_description_is_no_markup(diff: Any) -> None:
     assert "\n# no" not in out
 
 
+def test_markdown_shows_text_as_it_is_written(diff: Any) -> None:
+    name = "a&amp;b ~~c~~ $d$ \x1b[31me\x00 \u202ef"
+    named = json.loads(json.dumps(API).replace('"b"', json.dumps(name)))
+    out = diff(named, API, "--format", "markdown").out
+    assert "a\\&amp;b \\~\\~c\\~\\~ \\$d\\$ " in out
+    assert not set(out) & set("\x1b\x00\u202e")
+
+
 def annotations(out: str) -> list[re.Match[str]]:
     lines = [line for line in out.splitlines() if line.startswith("::")]
     matches = [

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from counterfoil.contracts import compare_asyncapi, compare_json_schema, compare_openapi
-from counterfoil.contracts.report import Report
+from counterfoil.contracts.report import Change, Report
+from counterfoil.json_or_yaml import parse
 
 UNORDERED = ("required", "enum", "type", "parameters", "anyOf", "oneOf")
 
@@ -96,3 +97,11 @@ def test_a_change_of_another_effect_has_another_fingerprint() -> None:
     tighter, looser = ({"properties": {"a": {"maxLength": length}}} for length in (3, 7))
     assert fingerprints(compare_json_schema(old, tighter)) != fingerprints(compare_json_schema(old, looser))
     assert fingerprints(compare_json_schema(old, tighter)) != fingerprints(compare_json_schema(tighter, old))
+
+
+def test_yaml_reads_every_fingerprint_as_text() -> None:
+    """`123456789012` and `12e456789012` would be numbers."""
+    for number in range(2000):
+        fingerprint = Change(rule="r", where=f"/{number}", breaking=True, message="m").fingerprint
+        assert parse(f"a: {fingerprint}".encode()) == {"a": fingerprint}
+        assert len(fingerprint) == 12

@@ -624,3 +624,24 @@ def test_line_breaks_of_yaml_1_1_are_ordinary_characters(character: str) -> None
 def test_findings_of_form_stand_at_the_character(text: str, places: list[tuple[str, int, int]]) -> None:
     _, findings = parse(text, "a.yaml")
     assert [(f.rule, f.line, f.column) for f in findings] == places
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"rows": [{"reason": "sla"}]}, "row 1: this row has no `account`"),
+        ({"rows": [{"account": "4000"}]}, "row 1: this row has no `reason`"),
+        ({"rows": [{"reason": "sla", "account": "1"}, {"reason": "sla", "account": "2"}]}, "row 2"),
+        ({"rows": [{"reason": "sla", "account": ["1"]}]}, "row 1: `account` must be a single value"),
+        ({"rows": [{"reason": "sla", "account": "1", "from": "soon"}]}, "row 1: `from` is not a date"),
+        ({"rows": None}, "has `rows`"),
+        ({"rows": None, "file": "gl.csv"}, "has `rows`"),
+    ],
+)
+def test_canonical_table_whose_rows_no_look_up_can_use_is_refused(change: Any, says: str) -> None:
+    """A plan gets its model over HTTP; nothing else has read the rows."""
+    table = {"kind": "table", "name": "gl", "key": ["reason"], "value": "account", "valid_from": "from"}
+    rows = [{"reason": "sla", "account": "4890", "from": "2026-01-01"}]
+    assert Model.from_documents([{**table, "rows": rows}]).tables["gl"].lookup(["sla"], date.max) == "4890"
+    with pytest.raises(Misconfigured, match=re.escape(says)):
+        Model.from_documents([{k: v for k, v in {**table, **change}.items() if v is not None}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -10,7 +11,9 @@ from counterfoil.cli.contract_reports.changes import MAX_NAMES, example_text, sh
 from counterfoil.cli.contract_reports.groups import GroupFinding, groups
 from counterfoil.cli.contract_reports.summary import Comparison, count_text, rules, totals
 
-_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>|#"})
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and marks that turn the direction of the text around."""
+_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>|#&~$"})
 
 
 def markdown(comparison: Comparison) -> Iterator[str]:
@@ -58,9 +61,14 @@ def _item(finding: GroupFinding, *, several: bool) -> Iterator[str]:
 
 def code(value: str) -> str:
     """Return a text as code. A backtick would end it."""
-    return f"`{' '.join(value.split()).replace('`', chr(39))}`"
+    return f"`{_visible(value).replace('`', chr(39))}`"
 
 
 def plain(value: str) -> str:
     """Return a text in which no character is a mark of Markdown or HTML."""
-    return " ".join(value.split()).translate(_SPECIAL)
+    return _visible(value).translate(_SPECIAL)
+
+
+def _visible(value: str) -> str:
+    """Return a text on one line, without characters that a reader cannot see."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(value.split()))

@@ -19,7 +19,7 @@ from counterfoil.connectors.sdk import (
     Unknown,
 )
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
-from counterfoil.core.wire import WireRefused, read_json
+from counterfoil.core.wire import SEVERAL_VALUES, WireRefused, read_json
 
 # On a read every 4xx is a refusal, except those that ask for a later retry.
 _READ_PROOFS = tuple(status for status in range(400, 500) if status not in (408, 425))
@@ -142,6 +142,8 @@ def identify(where: str, headers: Mapping[str, str], event: Json) -> str:
         value = headers.get(where.removeprefix("header:").lower(), "")
         if not value:
             raise Refused(f"the delivery has no {where}", ErrorClass.INVALID)
+        if SEVERAL_VALUES in value:
+            raise Refused(f"the delivery has {where} twice with different values", ErrorClass.INVALID)
         return value
     return required_text(event, where)
 

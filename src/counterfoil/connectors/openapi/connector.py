@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from counterfoil.connectors import signature
+from counterfoil.connectors.declared_hmac import hmac_scheme
 from counterfoil.connectors.http import Deadline, Http, Response
 from counterfoil.connectors.openapi import answers, document, protection, render, validate
 from counterfoil.connectors.openapi.render import MISSING, InputRefused, value_at
@@ -84,6 +85,13 @@ def connect(config: SystemConfig) -> HttpSystem:
     return HttpSystem(config, settings, api, specs)
 
 
+def _scheme(settings: HttpSettings) -> str | signature.Scheme:
+    hook = settings.webhook
+    if hook is None:
+        return "none"
+    return hook.scheme if hook.hmac is None else hmac_scheme(hook.hmac.form)
+
+
 class HttpSystem:
     """Connector of one account of an API."""
 
@@ -99,7 +107,8 @@ class HttpSystem:
         self._name = config.name
         self._settings = settings
         self._described = api.operations
-        self._hook_secret = config.secrets.get("hook_secret", "")
+        self._hook_secrets = signature.secrets_in_rotation(config.secrets, "hook_secret")
+        self._scheme = _scheme(settings)
         headers = {"accept": "application/json", **_credentials(settings.auth, config.secrets)}
         self._http = Http.of(config, headers=headers)
 
@@ -107,7 +116,7 @@ class HttpSystem:
         hook = self._settings.webhook
         if hook is None:
             raise signature.SignatureRefused(f"system {self._name} has no webhook in its settings", "missing")
-        signature.verify(hook.scheme, self._hook_secret, headers, body, now, hook.tolerance)
+        signature.verify(self._scheme, self._hook_secrets, headers, body, now, hook.tolerance)
         event = read_json(body)
         return Delivery(
             ext_id=answers.identify(hook.id, headers, event),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from counterfoil.connectors.declared_hmac import Digest, Encoding, HmacForm, KeyEncoding, TimeUnit
 from counterfoil.connectors.sdk import Repeat, SettingProblem, SystemConfig
 from counterfoil.connectors.settings import PATH, Places, Seconds, read_settings
 from counterfoil.core.errors import ErrorClass
@@ -124,8 +125,33 @@ class AuthSettings(_Part):
         return needed[self.scheme]
 
 
+class HmacSettings(_Part):
+    """Form of a signature for the scheme `hmac`.
+
+    `signed` is a template with {body}, {timestamp} and {header:NAME}. A header with several entries is split at
+    `separator`; entries without `prefix` are skipped. `timestamp` names the header of the time, in `unit`. `key` is the
+    encoding of the secret.
+    """
+
+    header: str
+    digest: Digest = "sha256"
+    encoding: Encoding = "hex"
+    prefix: str = ""
+    separator: str = ""
+    signed: str = "{body}"
+    timestamp: str = ""
+    timestamp_prefix: str = ""
+    unit: TimeUnit = "seconds"
+    key: KeyEncoding = "text"
+
+    @property
+    def form(self) -> HmacForm:
+        return HmacForm(**self.model_dump())
+
+
 class WebhookSettings(_Part):
-    """Verification of deliveries (with the secret `hook_secret`) and their identity, by pointers into the body.
+    """Verification of deliveries (with the secret `hook_secret`, and `hook_secret_old` during a rotation) and their
+    identity, by pointers into the body. The scheme `hmac` has its form in `hmac`.
 
     `id` and `type` may also be "header:name", if the signature covers that header.
     """
@@ -135,7 +161,8 @@ class WebhookSettings(_Part):
     type: str
     identity: tuple[Pointer, ...]
     occurred_at: Pointer | None = None
-    tolerance: int = 300
+    tolerance: Annotated[int, Field(ge=0)] = 300
+    hmac: HmacSettings | None = None
 
 
 class HttpSettings(_Part):
@@ -152,6 +179,7 @@ class HttpSettings(_Part):
 _PLACES: Places = {
     ("auth",): AuthSettings,
     ("webhook",): WebhookSettings,
+    ("webhook", "hmac"): HmacSettings,
     ("check",): CallSettings,
     ("operations", "*"): OperationSettings,
     ("operations", "*", "find"): FindSettings,

@@ -63,19 +63,38 @@ def _at(*steps: str) -> Place:
 
 
 def _webhook(webhook: WebhookSettings, config: SystemConfig) -> Problems:
-    if webhook.scheme not in signature.SCHEMES:
-        schemes = sorted(signature.SCHEMES)
+    if webhook.scheme not in signature.SCHEMES | {"hmac"}:
+        schemes = sorted(signature.SCHEMES | {"hmac"})
         near = did_you_mean(webhook.scheme, schemes, f"one of {', '.join(schemes)}")
         yield SettingProblem(
             _at("webhook", "scheme"), f"there is no signature scheme `{webhook.scheme}`", near
         )
     elif webhook.scheme != "none":
         yield from missing_secrets(config, ["hook_secret"])
+    yield from _hmac(webhook)
     for name in ("id", "type"):
         value = getattr(webhook, name)
         if not value.startswith(("/", "header:")):
             message = f"`{value}` is neither a pointer nor header:NAME"
             yield SettingProblem(_at("webhook", name), message)
+
+
+def _hmac(webhook: WebhookSettings) -> Problems:
+    at = _at("webhook", "hmac")
+    if (webhook.scheme == "hmac") != (webhook.hmac is not None):
+        message = "the scheme `hmac` and its form in `hmac` belong together"
+        yield SettingProblem(at, message, "declare both, or name another scheme without `hmac`")
+    elif webhook.hmac is not None:
+        form = webhook.hmac.form
+        for key, fault in form.faults().items():
+            yield SettingProblem((*at, key), fault)
+        for name in ("id", "type"):
+            header = getattr(webhook, name).removeprefix("header:")
+            is_header = getattr(webhook, name).startswith("header:")
+            if is_header and header.lower() not in form.signed_headers():
+                message = f"the signature does not cover the header `{header}`"
+                fix = f"add {{header:{header}}} to `signed`, if the vendor signs it; else use a pointer into the body"
+                yield SettingProblem(_at("webhook", name), message, fix)
 
 
 def _operation(

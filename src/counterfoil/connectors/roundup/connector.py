@@ -115,7 +115,7 @@ class Roundup:
         credentials = f"{config.secrets['username']}:{config.secrets['password']}"
         self._name = config.name
         self._user = config.secrets["username"]
-        self._hook_secret = config.secrets.get("hook_secret", "")
+        self._hook_secrets = signature.secrets_in_rotation(config.secrets, "hook_secret")
         headers = {
             "authorization": "Basic " + base64.b64encode(credentials.encode()).decode(),
             # Roundup accepts calls from programs only with both of these headers.
@@ -127,10 +127,10 @@ class Roundup:
         self._fields: list[str] = []
 
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:
-        if not self._hook_secret:
+        if not self._hook_secrets:
             message = f"system {self._name} has no secret hook_secret, so it cannot verify deliveries"
             raise signature.SignatureRefused(message, "missing")
-        signature.verify("github-sha256", self._hook_secret, headers, body, now)
+        signature.verify("github-sha256", self._hook_secrets, headers, body, now)
         ticket = read_json(body)
         try:
             event, activity = ticket["event"], tickets.moment(ticket["activity"])

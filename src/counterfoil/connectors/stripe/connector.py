@@ -135,8 +135,7 @@ class Stripe:
         self._name, self._account = config.name, config.account
         self._zone = ZoneInfo(settings.zone)
         self._events = settings.events
-        names = ("webhook_secret", "webhook_secret_old")
-        self._hook_secrets = [config.secrets[name] for name in names if config.secrets.get(name)]
+        self._hook_secrets = signature.secrets_in_rotation(config.secrets, "webhook_secret")
         self._client = StripeClient(config, settings.api_version)
 
     def receive(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Delivery:

@@ -13,7 +13,14 @@ from counterfoil.store.port.intake import ReceiveVerdict
 from counterfoil.web.http.deprecation_headers import headers_for
 from counterfoil.web.http.permissions import Open, Permission
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import RequestBody, WebRequest, application, requires, trusted_caller
+from counterfoil.web.http.request import (
+    RequestBody,
+    WebRequest,
+    application,
+    headers_by_name,
+    requires,
+    trusted_caller,
+)
 
 
 class ReceiptResponse(msgspec.Struct, frozen=True):
@@ -40,7 +47,7 @@ async def receive(request: WebRequest, system: FromPath[str]) -> Response[Receip
     app = application(request)
     if system not in app.model.systems:
         raise Problem(404, f"The governance folder declares no system {system[:100]}.")
-    answer = await app.receive(system, dict(request.headers.items()), await request.body())
+    answer = await app.receive(system, headers_by_name(request), await request.body())
     deprecated = app.uses.deprecated(await app.now())
     emitted = app.model.events_of(system, answer.type) if deprecated else []
     return Response(ReceiptResponse(answer.verdict, answer.receipt), headers=await headers_for(app, emitted))
@@ -64,7 +71,9 @@ async def receive_events(request: WebRequest) -> Response[EventsResponse]:
     sender = trusted_caller(request).person.id
     app = application(request)
     headers = request.headers
-    events = cloudevents.parse(await request.body(), headers.get("content-type", ""), dict(headers.items()))
+    events = cloudevents.parse(
+        await request.body(), headers.get("content-type", ""), headers_by_name(request)
+    )
     answers = await app.receive_events(events, sender)
     received = EventsResponse([ReceiptResponse(answer.verdict, answer.receipt) for answer in answers])
     now = await app.now()
