@@ -222,6 +222,16 @@ async def test_a_correction_is_counted_as_an_event_of_its_own(company: Company) 
     assert [json.loads(row[7]) for row in rows] == [first, correction]
 
 
+async def test_a_correction_of_an_unknown_or_foreign_event_is_refused(company: Company) -> None:
+    await subscribe(company, "sub_2")
+    assert (await send(company, [usage("u1")])).json()["accepted"] == 1
+    for more in ({"event_id": "nothing"}, {"event_id": "u1", "subscription_id": "sub_2"}, {"event_id": "u2"}):
+        correction = usage("u2", data={"quantity": -2.5, **more}, type="usage.corrected.v1")
+        answer = (await send(company, [correction])).json()
+        assert [refused["reason"] for refused in answer["refused"]] == ["usage_unfounded"]
+    assert len((await company.app.store.dump()).usage) == 1
+
+
 async def test_ten_refused_batches_open_one_case(company: Company) -> None:
     for _ in range(10):
         assert (await send(company, [usage(data={"quantity": -1})])).json()["accepted"] == 0

@@ -166,11 +166,13 @@ def _feeds(system: kinds.System, feeds: Iterable[str]) -> Iterator[_Place]:
 def _operations(model: Model, system: kinds.System, connector: Connector) -> Iterator[_Place]:
     for name, operation in sorted(model.operations.items()):
         starts = isinstance(operation.exposes, dict)
-        if operation.system != system.name or operation.executor == "external" or starts:
+        if operation.system != system.name or operation.executor == "external":
             continue
         spec = connector.operations.get(known_as(name, connector.operations))
         if spec is not None:
             yield from _protection(system, operation, spec)
+            continue
+        if starts:  # its workflow is executed instead, and need not call it
             continue
         message = f"the connector `{system.connector}` of {system.name} has no operation `{name}`"
         names = ", ".join(connector.operations)

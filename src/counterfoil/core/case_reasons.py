@@ -298,6 +298,11 @@ _USAGE = _rows(
         "Ask the sender for a correction: an event of a type that declares `corrects`",
     ),
     (
+        "usage_unfounded",
+        "The usage corrects an event that was not counted",
+        "Send the event that it corrects first, then the correction again. Or ask the sender to name the right event",
+    ),
+    (
         "usage_future",
         "The usage has a time in the future",
         "Ask the sender to correct its clock and to send the events again",

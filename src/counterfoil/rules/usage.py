@@ -82,6 +82,8 @@ class UsageRecords:
     """Known keys by object."""
     states: dict[str, dict[str, list[HeadState]]] = field(default_factory=dict)
     """States by object and key, for subscriptions that are entitled for a time."""
+    events: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    """Subscription and meter of stored events that the batch corrects, by source and id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,17 @@ class Meters:
                 heads.setdefault(meter.listed, set()).update(_texts(data, meter.meter))
         return heads, states
 
+    def corrected(self, events: Sequence[UsageEvent | str]) -> dict[str, set[str]]:
+        """Return the ids of the events that a batch corrects, by source."""
+        fields = {name: meter.corrects for name, meter in self.types.items() if meter.corrects is not None}
+        ids: dict[str, set[str]] = {}
+        for event in events if fields else ():
+            if type(event) is UsageEvent and event.type in fields:
+                id_ = _text(event.data or {}, fields[event.type])
+                if id_:
+                    ids.setdefault(event.source, set()).add(id_)
+        return ids
+
     def knows(self, source: str) -> bool:
         """Return True if a source begins with a declared system."""
         return source.removeprefix("/").partition("/")[0] in self._systems
@@ -274,7 +287,7 @@ def check_batch(
     records: UsageRecords | None = None,
 ) -> CheckedBatch:
     """Return the rows to store, and the rejected events with reasons: form, source, type, meter, subscription, time,
-    quantity or data. `records` answers what `Meters.needs` of the events names.
+    quantity, data or correction. `records` answers what `Meters.needs` and `Meters.corrected` of the events name.
 
     An event that the batch repeats is stored once.
     """
@@ -329,11 +342,54 @@ def check_batch(
             first = rows.setdefault(row[:2], (place, row))
             if first[0] != place:
                 _again(checked, first[1], place, event, meter, row)
+    _refuse_unfounded(checked, rows, events, meters, records)
     ordered = [rows[key] for key in sorted(rows)]
     checked.rows = [row for _, row in ordered]
     checked.places = [place for place, _ in ordered]
     checked.refused.sort(key=lambda refusal: refusal[0])
     return checked
+
+
+def _refuse_unfounded(
+    checked: CheckedBatch,
+    rows: dict[tuple[str, str], tuple[int, UsageRow]],
+    events: Sequence[UsageEvent | str],
+    meters: Meters,
+    records: UsageRecords,
+) -> None:
+    """Refuse corrections without a counted event of the same source, subscription and meter behind them.
+
+    The event may be in the batch, before or after. Corrections that name each other only correct nothing.
+    """
+    if not meters.corrected(events):
+        return
+    counted = dict(records.events)
+    waiting: dict[tuple[str, str], tuple[str, str]] = {}
+    for key, (place, row) in rows.items():
+        event, corrects = events[place], meters.types[row[2]].corrects
+        assert type(event) is UsageEvent
+        id_ = _text(event.data or {}, corrects) if corrects is not None else ""
+        if id_:
+            waiting[key] = (row[0], id_)
+        else:
+            # A stored event with the same id and other content stays valid.
+            counted.setdefault(key, (row[3], row[4]))
+    founded = True
+    while founded:
+        founded = False
+        for key, corrected in list(waiting.items()):
+            row = rows[key][1]
+            if counted.get(corrected) == (row[3], row[4]):
+                counted[key] = (row[3], row[4])
+                del waiting[key]
+                founded = True
+    for key, corrected in waiting.items():
+        place, row = rows.pop(key)
+        what = "is of another subscription or meter" if corrected in counted else "was not counted"
+        message = f"the event {corrected[1][:100]} that it corrects {what}"
+        event = events[place]
+        assert type(event) is UsageEvent
+        checked.refuse(place, "usage_unfounded", message, event, meters.types[row[2]], row[7])
 
 
 def _unknown(meter: Meter, event: UsageEvent, records: UsageRecords) -> tuple[str, str] | None:

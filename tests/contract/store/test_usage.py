@@ -233,6 +233,13 @@ async def test_clashes_at_once_are_all_counted(store: Any) -> None:
     assert (case.reason, case.count) == ("usage_clash", 20)
 
 
+async def test_meters_of_stored_events_are_read_by_source_and_id(store: Any) -> None:
+    first, second = row("u1"), row("u2")
+    await store.apply(keep(first, second))
+    assert await store.usage_meters(first[0], ["u2", "u1", "u9"]) == {"u1": first[3:5], "u2": second[3:5]}
+    assert await store.usage_meters(f"{first[0]}/other", ["u1"]) == {}
+
+
 async def test_heads_are_read_set_wise(store: Any) -> None:
     day = timedelta(days=1)
     events = [s.event("e2", version=2, effective_at=s.T0 + day), s.event("e1", effective_at=s.T0)]

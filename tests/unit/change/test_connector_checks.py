@@ -87,6 +87,25 @@ def test_a_fault_is_one_finding_with_its_place(
         read_model(acme)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "fix"),
+    [
+        ("repeat: key", "repeat: unique", "write `repeat: key`"),
+        ("horizon: 120s", "horizon: 16m", "write `horizon: 120s`"),
+        ("retention: 86400s", "retention: 30d", "write `retention: 86400s`"),
+    ],
+)
+def test_an_operation_that_starts_a_workflow_is_compared_too(
+    acme: Path, old: str, new: str, fix: str
+) -> None:
+    """The workflow that it starts calls it."""
+    file = acme / "operations/billing.yaml"
+    before, start, after = file.read_text("utf-8").partition("name: billing.debit_memo.issue")
+    file.write_text(before + start + after.replace(old, new, 1), "utf-8")
+    (finding,) = [f for f in findings_of(acme) if f.rule == "connector-repeat"]
+    assert finding.fix == fix
+
+
 def test_an_operation_that_the_connector_lacks_names_the_near_one(acme: Path) -> None:
     text = "kind: operation\nname: erp.invoice.past\nsystem: erp\nrepeat: find\nexecutor: identity\nirreversible: it is posted\n"
     (acme / "more.yaml").write_text(text)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from counterfoil.connectors.sdk import Rejected
 from counterfoil.core.case import Choice
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.matching import FoilState
+from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
+from counterfoil.expr import compile
+from counterfoil.model.kinds import Check
 from counterfoil.rules.mapping import MappedEvents, apply_inbound
 from tests.unit.rules import acme
 from tests.unit.rules.acme import FINANCE, LEAD, usd
@@ -194,3 +199,22 @@ async def test_a_negative_credit_request_reaches_no_system() -> None:
         "-1000000.00 USD is negative, and the policy service-credit allows no negative amount" in case.message
     )
     assert not play.bodies("billing.credit_memo.issue")
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [
+        (usd(40), True),
+        (usd(41), False),
+        (Money(0, "USD"), False),
+        (Money(-1, "USD"), False),
+        (Money(100, "EUR"), False),
+        (Money(1, "JPY"), False),
+    ],
+)
+def test_only_a_part_of_the_credit_in_its_currency_is_taken_back(amount: Money, expected: bool) -> None:
+    """Each other request is refused, which tells its caller; none ends in a Case."""
+    check = acme.model().workflows["credit-takeback"].steps[0]
+    assert isinstance(check, Check)
+    names = {"credit": {"total": usd(40)}, "input": {"amount": amount}}
+    assert compile(check.check)(names) is expected

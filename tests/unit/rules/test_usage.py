@@ -88,9 +88,46 @@ def test_zero_is_no_negative_quantity(quantity: float) -> None:
 def test_a_correction_is_an_event_of_its_own_that_names_another_one() -> None:
     text = GOVERNANCE.replace("METER", LISTED).replace("worth?: money", "event_id?: string")
     of = Meters(model_of(text.replace("USAGE", "{subscription: plan_id, meter: meter, corrects: event_id}")))
-    assert reason(of, usage(quantity=-1, event_id="u0")) == ""
+    records = UsageRecords(events={("/product/eu", "u9"): ("p1", "calls")})
+    assert of.corrected(events_of(usage(1, event_id="u9"), usage(2))) == {"/product/eu": {"u9"}}
+    assert reason(of, usage(quantity=-1, event_id="u9"), records) == ""
     assert reason(of, usage(quantity=-1)) == "usage_negative"
     assert reason(of, usage(quantity=-1, event_id="")) == "usage_negative"
+
+
+CORRECTIONS = [
+    ([usage(1, event_id="u9")], []),
+    ([usage(1, event_id="u9"), usage(2, event_id="u1")], []),
+    ([usage(1, event_id="u2"), usage(2)], []),
+    ([usage(1, event_id="u2"), usage(2, event_id="u9")], []),
+    ([usage(1, event_id="nothing")], ["u1"]),
+    ([usage(1, event_id="u1")], ["u1"]),
+    ([usage(1, event_id="u2"), usage(2, event_id="u1")], ["u1", "u2"]),
+    ([usage(1, event_id="u9", plan_id="p2")], ["u1"]),
+    ([usage(1, event_id="u9", meter="seats")], ["u1"]),
+    ([{**usage(1, event_id="u9"), "source": "/product/us"}], ["u1"]),
+    ([usage(1, event_id="u2"), usage(2, quantity=-5)], ["u1", "u2"]),
+    ([usage(1, event_id="u2"), usage(2, meter="bananas")], ["u1", "u2"]),
+]
+
+
+@pytest.mark.parametrize(("events", "refused"), CORRECTIONS)
+@pytest.mark.parametrize("quantity", [-1, 1])
+def test_a_correction_needs_a_counted_event_of_its_subscription_and_meter(
+    events: list[dict[str, Any]], refused: list[str], quantity: int
+) -> None:
+    text = GOVERNANCE.replace("METER", LISTED).replace("worth?: money", "event_id?: string")
+    of = Meters(model_of(text.replace("USAGE", "{subscription: plan_id, meter: meter, corrects: event_id}")))
+    records = UsageRecords(events={("/product/eu", "u9"): ("p1", "calls")})
+    for event in events:
+        if "event_id" in event["data"]:
+            event["data"]["quantity"] = quantity
+    batch = checked(of, *events, records=records)
+    assert [refusal.id for _, refusal in batch.refused] == refused
+    assert len(batch.rows) == len(events) - len(refused)
+    unfounded = {r.message for _, r in batch.refused if r.reason == "usage_unfounded"}
+    assert all("that it corrects" in message for message in unfounded)
+    assert bool(unfounded) == bool(refused)
 
 
 def test_a_quantity_of_another_name_and_a_data_without_quantity() -> None:

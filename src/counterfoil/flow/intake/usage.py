@@ -52,11 +52,13 @@ class UsageSink(Protocol):
 
 
 class HeadReader(Protocol):
-    """The reads of a store that a check of subscriptions needs."""
+    """The reads of a store that a check of subscriptions and corrections needs."""
 
     async def known_heads(self, object_: str, keys: Sequence[str]) -> set[str]: ...
 
     async def head_states(self, object_: str, keys: Sequence[str]) -> dict[str, list[HeadState]]: ...
+
+    async def usage_meters(self, source: str, event_ids: Sequence[str]) -> dict[str, tuple[str, str]]: ...
 
 
 class UsageIntake:
@@ -112,6 +114,9 @@ class UsageIntake:
             records.heads[object_] = await self._heads.known_heads(object_, list(keys))
         for object_, keys in states.items():
             records.states[object_] = await self._heads.head_states(object_, list(keys))
+        for source, ids in meters.corrected(events).items():
+            stored = await self._heads.usage_meters(source, list(ids))
+            records.events.update({(source, id_): meter for id_, meter in stored.items()})
         return records
 
     def _deprecated(self, rows: Sequence[UsageRow], sender: str, now: datetime) -> list[str]:

@@ -105,6 +105,11 @@ def known_heads(db: Tables, object_: str, keys: Sequence[str]) -> set[str]:
     return {key for key in keys if (object_, key) in db.heads}
 
 
+def usage_meters(db: Tables, source: str, event_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    rows = (db.usage.get((source, id_)) for id_ in event_ids)
+    return {row[1]: (row[3], row[4]) for row in rows if row is not None}
+
+
 def head_states(db: Tables, object_: str, keys: Sequence[str]) -> dict[str, list[HeadState]]:
     histories = {key: db.head_history.get((object_, key), ()) for key in keys}
     return {

@@ -109,6 +109,7 @@ class MemoryStore:
     heads_of = read(reads.heads_of)
     known_heads = read(reads.known_heads)
     head_states = read(reads.head_states)
+    usage_meters = read(reads.usage_meters)
     link_by_ext = read(reads.link_by_ext)
     link_by_canonical = read(reads.link_by_canonical)
     guard_used = read(reads.guard_used)

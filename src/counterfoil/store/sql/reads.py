@@ -155,6 +155,12 @@ async def head_states(object_: str, keys: Sequence[str]) -> dict[str, list[HeadS
     return states
 
 
+async def usage_meters(source: str, event_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    sql = "select id, subscription, meter from usage_event where source = $1 and id = any($2::text[])"
+    rows = await Statement(sql, (source, sorted(event_ids)))
+    return {id_: (subscription, meter) for id_, subscription, meter in rows}
+
+
 @lru_cache(maxsize=65_536)
 def _state(stored: bytes) -> dict[str, Any]:
     """Decode the state of an object. The same subscriptions come with every batch of usage."""

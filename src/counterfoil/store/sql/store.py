@@ -99,6 +99,7 @@ class SqlStore(ABC):
     heads_of = short_read(reads.heads_of)
     known_heads = short_read(reads.known_heads)
     head_states = short_read(reads.head_states)
+    usage_meters = short_read(reads.usage_meters)
     link_by_ext = short_read(reads.link_by_ext)
     link_by_canonical = short_read(reads.link_by_canonical)
     guard_used = short_read(reads.guard_used)
