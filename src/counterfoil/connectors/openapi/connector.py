@@ -9,7 +9,7 @@ from typing import Any
 
 from counterfoil.connectors import signature
 from counterfoil.connectors.http import Deadline, Http, Response
-from counterfoil.connectors.openapi import answers, document, protection, render, validate
+from counterfoil.connectors.openapi import answers, document, protection, render, shapes, validate
 from counterfoil.connectors.openapi.render import MISSING, InputRefused, value_at
 from counterfoil.connectors.openapi.settings import (
     AuthSettings,
@@ -56,7 +56,7 @@ def connect(config: SystemConfig) -> HttpSystem:
         problems += validate.find_problems(settings, api, specs, config)
     if problems or settings is None or api is None:
         raise WrongConfiguration(problems)
-    return HttpSystem(config, settings, api, specs)
+    return HttpSystem(config, settings, api, shapes.with_shapes(specs, settings, api))
 
 
 class HttpSystem:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from counterfoil.connectors.sdk import Repeat, SettingProblem, SystemConfig
-from counterfoil.connectors.settings import PATH, Places, Seconds, read_settings
+from counterfoil.connectors.settings import PATH, Flag, Places, Seconds, read_settings
 from counterfoil.core.errors import ErrorClass
 
 Pointer = Annotated[str, Field(pattern=r"^(/.*)?$")]
@@ -60,7 +60,7 @@ class FindSettings(CallSettings):
     """
 
     items: Pointer = ""
-    one: bool = False
+    one: Flag = False
     match: Mapping[Pointer, Any] = {}
     state: Mapping[Pointer, Any] = {}
     result: Mapping[str, Pointer] | None = None
