@@ -12,6 +12,7 @@ from counterfoil.change.plan_report import PlanReport
 from counterfoil.change.verdicts import AffectedRuns
 from counterfoil.cli.output import say
 from counterfoil.core.impact import Impact, MoneyDifference, PostingDifference
+from counterfoil.core.plural import counted
 
 MAX_DETAILS = 12
 """Printed details, and printed rows, of one document."""
@@ -63,7 +64,7 @@ def show_differences(differences: Sequence[DocumentChange], places: dict[tuple[s
         for row in change.rows[:MAX_DETAILS]:
             say(f"    row {'/'.join(row.key)} {row.change}: {row.old} -> {row.new} ({row.standing})")
         if len(change.rows) > MAX_DETAILS:
-            say(f"    and {len(change.rows) - MAX_DETAILS} more rows")
+            say(f"    and {counted(len(change.rows) - MAX_DETAILS, 'more row')}")
         for user in change.affects:
             if user.broken:
                 say(f"    breaks {user.kind} {user.name}: it {user.how}"
@@ -82,7 +83,7 @@ def _impact(impact: Impact | None) -> None:
         say("\nNo recorded traffic was replayed.")
         return
     counts = impact.counts
-    say(f"\nReplayed {counts.receipts} deliveries: {counts.same} the same, {counts.changed} changed, "
+    say(f"\nReplayed {counted(counts.receipts, 'delivery', 'deliveries')}: {counts.same} the same, {counts.changed} changed, "
         f"{counts.only_old} only before, {counts.only_new} only after, "
         f"{counts.not_comparable} not comparable")  # fmt: skip
     for word, groups in (("event", impact.events), ("effect", impact.effects), ("foil", impact.foils)):
@@ -91,7 +92,9 @@ def _impact(impact: Impact | None) -> None:
             say(f"  {word} {group.name}: {group.changed} changed, {group.only_old} removed, "
                 f"{group.only_new} new" + (f" ({fields})" if fields else ""))  # fmt: skip
     for tier in impact.approvals:
-        say(f"  approval {tier.policy}: {tier.old or 'none'} -> {tier.new or 'none'}, {tier.count} times")
+        say(
+            f"  approval {tier.policy}: {tier.old or 'none'} -> {tier.new or 'none'}, {counted(tier.count, 'time')}"
+        )
     for posting in impact.postings:
         _money(posting, posting.operation, posting.period)
     for total in impact.totals:
