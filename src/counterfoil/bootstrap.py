@@ -15,10 +15,11 @@ from typing import Any
 from counterfoil.application import Application, try_connectors
 from counterfoil.change.bootstrap import any_person_may_apply, apply_at_start
 from counterfoil.change.connector_checks import ConnectorChecks
-from counterfoil.change.connector_config import configuration
+from counterfoil.change.connector_config import MissingValue, configuration
 from counterfoil.connectors import host
 from counterfoil.connectors.sdk import Connector, SystemConfig
 from counterfoil.core.errors import Misconfigured
+from counterfoil.core.finding import errors, refusal
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.load_shedding import SheddingLimits
 from counterfoil.flow.worker.audit_checkpoint import CheckpointFile, CheckpointSigner
@@ -45,9 +46,8 @@ def read_model(folder: Path) -> Model:
     model, findings = read(
         folder, environment=os.environ.get("COUNTERFOIL_ENVIRONMENT", ""), also=ConnectorChecks(folder)
     )
-    errors = [str(f) for f in findings if f.severity == "error"]
-    if errors:
-        raise Misconfigured("The governance folder does not pass check:\n" + "\n".join(errors))
+    if errors(findings):
+        raise Misconfigured(refusal(folder, findings))
     return model
 
 
@@ -65,7 +65,7 @@ def build_connectors(model: Model, names: Iterable[str], folder: Path) -> dict[s
     configs: list[tuple[str, SystemConfig]] = []
     for system in (model.systems[name] for name in sorted(names)):
         config, missing = configuration(model, system, folder)
-        faults += [f"system {system.name}: {'.'.join(path)}: {why}" for path, why in missing.items()]
+        faults += [_missing_text(model, system.name, path, value) for path, value in missing.items()]
         if not missing:
             configs.append((system.connector, config))
     built: dict[str, Connector] = {}
@@ -76,6 +76,15 @@ def build_connectors(model: Model, names: Iterable[str], folder: Path) -> dict[s
     if faults:
         raise Misconfigured("These systems cannot be connected:\n" + "\n".join(faults))
     return built
+
+
+def _missing_text(model: Model, system: str, path: tuple[str, ...], missing: MissingValue) -> str:
+    """Return the text of a reference without a value: its place, if the model is that of a folder, and the fix."""
+    text = f"system {system}: {'.'.join(path)}: {missing.why}; {missing.fix}"
+    for document in model.documents:
+        if (document.kind, document.name) == ("system", system) and document.source is not None:
+            return f"{document.source.file}:{document.source.mark(path).line}: {text}"
+    return text
 
 
 async def open_store(url: str) -> SqlStore:
@@ -98,6 +107,18 @@ def _worker_name(store: SqlStore) -> str:
     return "embedded" if isinstance(store, SqliteStore) else secrets.token_hex(6)
 
 
+async def _people_notice(store: Store, path: Path, model: Model) -> str:
+    """Return that no person can sign in, and the command that adds one; empty if a person can."""
+    if any(person.active for person in await store.persons()):
+        return ""
+    roles = ", ".join(sorted(model.roles)) or "none: add a document of the kind role first"
+    why = "has no active person" if path.exists() else "does not exist"
+    return (
+        f"No person can sign in: {path} {why}. Add one with "
+        f"`counterfoil people add ID --email ADDRESS --role ROLE` (roles: {roles}), then start again."
+    )
+
+
 @contextlib.asynccontextmanager
 async def application(folder: Path, store_url: str, home: Path, workers: int = 1) -> Any:
     """Open an Application over a store, and close it at the end.
@@ -118,7 +139,9 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
         log.info("checkpoints of the audit log are verified with %s", signer.verifier)
         worker = Worker(store, releases, connectors, name, signer.sign, published.keep)
         app = Application(store, store, releases, connectors, worker, build, limits)
-        app.notice, app.verifier = notice, signer.verifier
+        no_person = await _people_notice(store, people_path(folder, home), releases.present)
+        app.notice = "\n".join(filter(None, [notice, no_person]))
+        app.verifier = signer.verifier
         app.people_problem = lambda: people.problem
         await app.follower.connect_pinned()
         running = asyncio.create_task(_work(worker) if workers else worker.attend())
@@ -155,11 +178,11 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
         return releases, ""
     releases = Releases(store, Model.from_json(current[1]))
     await releases.publish(await store.now(), "up")
-    hint = f"`counterfoil plan {folder}` shows what would change."
+    stays = f"Release {current[0][:12]} stays active: {folder}"
     try:
         proposed = read_model(folder)
     except Misconfigured:
-        return releases, f"Release {current[0][:12]} is active. {folder} does not pass check. {hint}"
+        return releases, f"{stays} does not pass check. `counterfoil check {folder}` lists the findings."
     if proposed.digest == current[0]:
         return releases, ""
     if not await any_person_may_apply(store, releases.present):
@@ -168,9 +191,9 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
             await releases.take_up(proposed)
             return releases, f"{folder} is active now: no person has the permission to apply changes."
         return await _releases(store, folder)
-    return (
-        releases,
-        f"Release {current[0][:12]} is active. {folder} differs from it and is not applied. {hint}",
+    return releases, (
+        f"{stays} differs from it and is not applied. `counterfoil plan {folder} --out change.plan` shows what "
+        "would change and who approves it; `counterfoil apply change.plan` activates it."
     )
 
 

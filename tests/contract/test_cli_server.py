@@ -63,6 +63,16 @@ def test_people_read_tables(terminal: Terminal) -> None:
     assert run_of("CR-1002") in line
 
 
+def test_doctor_goes_on_after_a_refusal(terminal: Terminal) -> None:
+    code, out, _ = terminal.run("doctor", "--format", "json", person="nil")
+    checks = {row["check"]: row for row in json.loads(out)}
+    assert code == 1
+    assert {name for name, row in checks.items() if not row["ok"]} == {"health"}
+    assert {"version", "token", "server", "ready", "same version"} <= set(checks)
+    assert "metrics:any:read" in checks["health"]["do"]
+    assert "systems" in checks["health"]["detail"]
+
+
 def test_a_trace_is_found_by_key_and_by_id(terminal: Terminal) -> None:
     by_key, by_id = terminal.json("trace", "CR-1001"), terminal.json("trace", run_of("CR-1001"))
     assert by_key["run"] == by_id["run"]
@@ -104,7 +114,10 @@ def test_a_webhook_is_handed_in_with_its_signature(terminal: Terminal, tmp_path:
     answer = terminal.json("send", "billing", str(body), "--secret", f"file:{tmp_path / 'secret'}")
     assert answer["verdict"] == "new"
     code, out, _ = terminal.run("send", "billing", str(body), "--secret", "env:HOOK", HOOK=SECRET)
-    assert (code, out) == (0, f"receipt {answer['receipt']}: same\n")
+    assert (code, out) == (
+        0,
+        f"receipt {answer['receipt']}: same, it was received before and nothing more happens\n",
+    )
     code, _, err = terminal.run("send", "billing", str(body))
     assert code == 2
     assert "--secret env:NAME" in err
@@ -145,3 +158,57 @@ def test_doctor_audits_the_store_beside_its_server(terminal: Terminal, tmp_path:
     assert "BAD  audit: the vote of person:" in out
     code, _, err = terminal.run("doctor", "--audit", "--store", "none.db")
     assert (code, "There is no store at none.db" in err) == (2, True)
+
+
+# ------------------------------------------------------------------ words that help a new user
+
+
+def test_a_filter_that_fits_nothing_says_so(terminal: Terminal) -> None:
+    for words in (["runs", "--state", "open"], ["cases", "--owner", "no-role"], ["foils", "--key", "no-key"],
+                  ["unmatched", "--key", "no-key"], ["approvals", "--run", "run_none"], ["runs", "--key", "none"]):  # fmt: skip
+        code, out, _ = terminal.run(*words)
+        assert (code, out.split()[0], out.split()[-1]) == (0, "No", "fits."), words
+
+
+def test_states_and_statuses_are_filtered_by_one_word(terminal: Terminal) -> None:
+    by_status = terminal.json("runs", "--status", "waiting")
+    assert by_status
+    assert terminal.json("runs", "--state", "waiting") == by_status
+    for command, state in (("cases", "open"), ("approvals", "open"), ("foils", "matched")):
+        assert terminal.json(command, "--status", state) == terminal.json(command, "--state", state) != []
+
+
+def test_an_approval_is_found_by_what_it_is_about(terminal: Terminal) -> None:
+    rows = terminal.json("approvals")
+    names = [name for row in rows for value in row["about"].values() for name in value.split(", ")]
+    name = next(name for name in names if names.count(name) == 1)
+    (row,) = [row for row in rows if any(name in value.split(", ") for value in row["about"].values())]
+    code, _, err = terminal.run("approve", name)
+    assert code == 2
+    assert row["id"] in err
+    _, _, err = terminal.run("approve", row["id"][:-1] + "x")
+    assert f"did you mean `{row['id']}`?" in err
+    _, _, err = terminal.run("approve", "nothing-like-it")
+    assert "`counterfoil approvals` lists the open ones" in err
+
+
+def test_a_choice_that_a_case_does_not_offer_is_answered_with_its_choices(terminal: Terminal) -> None:
+    case = next(case for case in terminal.json("cases") if "waive" not in case["choices"])
+    code, _, err = terminal.run("resolve", case["id"], "--choice", "waive", "--note", "x")
+    assert code == 2
+    assert f"It offers: {', '.join(case['choices'])}." in err
+
+
+def test_send_names_near_systems_and_files_and_says_what_was_received_before(terminal: Terminal) -> None:
+    body = terminal.folder / "body.json"
+    body.write_text(json.dumps({"id": "evt_words", "at": 1}))
+    key = {"HOOK": SECRET}
+    code, _, err = terminal.run("send", "billng", "body.json", "--secret", "env:HOOK", **key)
+    assert (code, "billing`?" in err) == (2, True), err
+    code, _, err = terminal.run("send", "billing", "bod.json", "--secret", "env:HOOK", **key)
+    assert (code, "did you mean `body.json`?" in err) == (2, True), err
+    code, _, err = terminal.run("send", "billing", "body.json")
+    assert (code, ". The body was sent unsigned" in err) == (2, True), err
+    assert terminal.run("send", "billing", "body.json", "--secret", "env:HOOK", **key)[1].endswith(": new\n")
+    _, out, _ = terminal.run("send", "billing", "body.json", "--secret", "env:HOOK", **key)
+    assert "received before" in out

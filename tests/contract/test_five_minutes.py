@@ -70,7 +70,6 @@ def sign_in(url: str, email: str, password: str) -> tuple[int, str]:
 def test_a_new_user_gets_to_a_matched_counterfoil(shell: Shell, tmp_path: Path) -> None:
     text, ports = with_free_ports(PAGE)
     url = f"http://127.0.0.1:{ports['8080']}"
-    shell.type(f"export COUNTERFOIL_URL={url}")
     blocks = [(language, body) for language, body in BLOCK.findall(text) if language in ("sh", "text")]
     printed = {}
     for number, (language, body) in enumerate(blocks):
@@ -83,6 +82,10 @@ def test_a_new_user_gets_to_a_matched_counterfoil(shell: Shell, tmp_path: Path) 
             systems.write_text(systems.read_text("utf-8").replace("12111", ports["12111"]), "utf-8")
         for port in re.findall(r"--port (\d+) &$", body, re.M):
             wait_for(int(port))
+    assert "BAD" not in shell.type("counterfoil doctor")
+    assert "planned without a change" in shell.type("counterfoil plan && echo planned without a change")
+    change = "sed -i 's/up_to: 100,/up_to: 90,/' 4-policies.yaml"
+    assert "credit-approval" in shell.type(f"{change}; counterfoil plan")
     passwords = dict(re.findall(r"^ +(\S+@example\.com) +(\S+) ", "".join(printed.values()), re.M))
     assert set(passwords) == {"sam@example.com", "lena@example.com"}
     assert sign_in(url, "lena@example.com", "wrong")[0] == 401

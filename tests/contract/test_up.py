@@ -69,6 +69,7 @@ def test_what_is_announced_answers_and_its_files_are_the_owners(folder: Path) ->
     try:
         url = lines[-1].split()[-1]
         assert httpx2.get(f"{url}/healthz", timeout=60).status_code == 200
+        assert any("No person can sign in" in line and "counterfoil people add" in line for line in lines)
         assert any(line.startswith("Auditors verify the log with counterfoil.local+") for line in lines)
         modes = {file.name: oct(file.stat().st_mode & 0o777) for file in home.iterdir() if file.is_file()}
         open_to_others = {name for name, mode in modes.items() if mode != "0o600"}

@@ -18,6 +18,7 @@ from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Case, CaseState
 from counterfoil.core.cases import open_case
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
+from counterfoil.core.plural import counted
 from counterfoil.core.release import Plan
 from counterfoil.model import Model
 from counterfoil.rules import routing
@@ -151,7 +152,8 @@ class _PlanApplication:
                 return f"{moved_count} moved, {len(moves) - moved_count} stay"
             case stages.Watch():
                 rows, more = await self.of._views.cases(ListFilter(state=str(CaseState.OPEN), limit=200))
-                return f"{len(rows)}{'+' if more else ''} open Cases now: `counterfoil cases`"
+                count = f"{len(rows)}+ open Cases" if more else counted(len(rows), "open Case")
+                return f"{count} now: `counterfoil cases`"
 
     async def _check_base(self, stage: stages.CheckBase) -> str:
         if await self.of._store.active_release() != stage.base:

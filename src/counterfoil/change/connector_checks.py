@@ -6,13 +6,14 @@ Each connector is built as at the start of a server. Its faults become findings 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from counterfoil.change.connector_config import INVENTED, configuration
-from counterfoil.connectors import host
+from counterfoil.change.connector_config import INVENTED, configuration, missing_files
+from counterfoil.change.mapping_shapes import misfits
+from counterfoil.connectors import host, references
 from counterfoil.connectors.sdk import (
     Connector,
     OperationSpec,
@@ -27,13 +28,18 @@ from counterfoil.core.finding import Finding, Severity, did_you_mean
 from counterfoil.model import Model, kinds
 from counterfoil.model.connector_changes import connected, identity
 from counterfoil.model.document import Document
+from counterfoil.model.file_paths import REFERENCE
 
 RULES = {
     "connector": "The connector of a system is installed, and it can be loaded.",
     "connector-settings": "A connector can be built from its system: it has every setting and secret that it needs and no others, "
     "and an OpenAPI description has every operation, parameter and field that the settings name.",
+    "connector-reference": "A file that a `file:` reference of a system names exists. A warning: secrets may be absent where "
+    "a folder is only checked.",
     "connector-feed": "A system polls only feeds that its connector has.",
     "connector-operation": "The connector of a system has every operation that governance lets it execute.",
+    "connector-mapping": "A mapping to an operation fits the API's description: it has every required field and no unknown one, "
+    "and it reads only fields that the result has.",
     "connector-repeat": "An operation and its connector agree on `repeat`. The `retention` is not longer than the connector "
     "states. Another `horizon` is a warning: with a shorter one a call may count as absent that is still done, with a longer one "
     "an unknown outcome is open for that long.",
@@ -58,15 +64,31 @@ class ConnectorChecks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._places: dict[str, list[_Place]] = {}
+        self._operations: dict[str, Mapping[str, OperationSpec]] = {}
 
     def __call__(self, model: Model) -> Iterator[Finding]:
         documents = {(document.kind, document.name): document for document in model.documents}
         for name in sorted(connected(model.systems)):
             key = repr(identity(model, name))
             if key not in self._places:
-                self._places[key] = list(_check(model, model.systems[name], self._folder))
-            for place in self._places[key]:
+                self._places[key], self._operations[key] = _built(model, model.systems[name], self._folder)
+            misfit_places = _mappings(model, name, self._operations[key])
+            for place in (*self._places[key], *misfit_places):
                 yield _finding(documents[place.document], place)
+
+
+def _built(
+    model: Model, system: kinds.System, folder: Path
+) -> tuple[list[_Place], Mapping[str, OperationSpec]]:
+    """Return the findings about a system, and the operations of its connector, if it could be built."""
+    operations: dict[str, OperationSpec] = {}
+    return list(_check(model, system, folder, operations)), operations
+
+
+def _mappings(model: Model, system: str, operations: Mapping[str, OperationSpec]) -> Iterator[_Place]:
+    for misfit in misfits(model, system, operations):
+        document = ("mapping", misfit.mapping)
+        yield _Place(document, "connector-mapping", misfit.message, misfit.path, misfit.fix)
 
 
 def _finding(document: Document, place: _Place) -> Finding:
@@ -86,7 +108,10 @@ def _existing(data: Any, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
     return path
 
 
-def _check(model: Model, system: kinds.System, folder: Path) -> Iterator[_Place]:
+def _check(
+    model: Model, system: kinds.System, folder: Path, built: dict[str, OperationSpec]
+) -> Iterator[_Place]:
+    """Yield the findings about a system, and add the operations of its connector to `built`."""
     document = ("system", system.name)
     try:
         connect = host.load(system.connector)
@@ -94,6 +119,13 @@ def _check(model: Model, system: kinds.System, folder: Path) -> Iterator[_Place]
         message, _, fix = str(error).partition("; ")
         yield _Place(document, "connector", message, ("connector",), fix)
         return
+    for path_of_file, reference in missing_files(system, folder):
+        message = (
+            f"the file {reference.removeprefix(REFERENCE)} does not exist, so `up` cannot connect the system"
+        )
+        yield _Place(
+            document, "connector-reference", message, path_of_file, references.fix(reference), "warning"
+        )
     config, missing = configuration(model, system, folder, secrets=False)
     try:
         connector = connect(config)
@@ -114,6 +146,7 @@ def _check(model: Model, system: kinds.System, folder: Path) -> Iterator[_Place]
         message = f"the connector `{system.connector}` failed with {type(error).__name__} when it was built"
         yield _Place(document, "connector", message, ("connector",), "report this to the connector's author")
     else:
+        built.update(connector.operations)
         yield from _contents(model, system, connector)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from counterfoil.connectors import references
 from counterfoil.connectors.references import is_reference, resolve
 from counterfoil.connectors.sdk import OperationSpec, Repeat, SystemConfig
 from counterfoil.contracts.versions import family
@@ -17,11 +19,19 @@ INVENTED = "1"
 """Stands for a value that is not read, or cannot be: a text that is also a number."""
 
 
+class MissingValue(NamedTuple):
+    """A reference without a value: the reference with its located path, the reason, and the fix."""
+
+    reference: str
+    why: str
+    fix: str
+
+
 class ConnectorConfig(NamedTuple):
     """A configuration, and the references in it that have no value, by their path in the system's document."""
 
     config: SystemConfig
-    missing: dict[tuple[str, ...], str]
+    missing: dict[tuple[str, ...], MissingValue]
 
 
 def declared_operations(model: Model, system: str) -> dict[str, OperationSpec]:
@@ -50,7 +60,7 @@ def configuration(
 
     Without `secrets` their values are invented.
     """
-    missing: dict[tuple[str, ...], str] = {}
+    missing: dict[tuple[str, ...], MissingValue] = {}
 
     def value_at(path: tuple[str, ...], written: Any) -> Any:
         if not is_reference(written):
@@ -61,7 +71,7 @@ def configuration(
         try:
             return resolve(written)
         except Misconfigured as error:
-            missing[path] = str(error)
+            missing[path] = MissingValue(written, str(error), references.fix(written))
             return f"https://{INVENTED}.invalid" if path == ("url",) else INVENTED
 
     config = SystemConfig(
@@ -76,6 +86,18 @@ def configuration(
         operations=declared_operations(model, system.name),
     )
     return ConnectorConfig(config, missing)
+
+
+def missing_files(system: kinds.System, folder: Path) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the path in a system's document of each reference to a file that does not exist, and the reference."""
+    places: dict[tuple[str, ...], Any] = {("url",): system.url}
+    places |= {("settings", name): value for name, value in system.settings.items()}
+    places |= {("secrets", name): reference for name, reference in system.secrets.items()}
+    for path, written in places.items():
+        if isinstance(written, str) and written.startswith(REFERENCE):
+            located = _located(folder, written.removeprefix(REFERENCE))
+            if not os.path.isfile(located):
+                yield path, REFERENCE + located
 
 
 def _located(folder: Path, text: str) -> str:

@@ -8,6 +8,7 @@ from counterfoil.change.difference import DocumentChange
 from counterfoil.change.plan_report import PlanReport
 from counterfoil.core.impact import Impact, MoneyDifference, PostingDifference
 from counterfoil.core.money import Money
+from counterfoil.core.plural import counted
 
 MAX_DETAILS = 12
 """Details, and rows, of one document that a text names."""
@@ -24,7 +25,7 @@ def change_lines(change: DocumentChange) -> Iterator[str]:
     for row in change.rows[:MAX_DETAILS]:
         yield f"row {'/'.join(row.key)} {row.change}: {row.old} -> {row.new} ({row.standing})"
     if len(change.rows) > MAX_DETAILS:
-        yield f"and {len(change.rows) - MAX_DETAILS} more rows"
+        yield f"and {counted(len(change.rows) - MAX_DETAILS, 'more row')}"
     for user in change.affects:
         if user.broken:
             also = ", and changes too" if user.follows else ""
@@ -38,7 +39,7 @@ def impact_lines(impact: Impact | None) -> Iterator[str]:
         return
     counts = impact.counts
     yield (
-        f"Replayed {counts.receipts} deliveries: {counts.same} the same, {counts.changed} changed, "
+        f"Replayed {counted(counts.receipts, 'delivery', 'deliveries')}: {counts.same} the same, {counts.changed} changed, "
         f"{counts.only_old} only before, {counts.only_new} only after, {counts.not_comparable} not comparable"
     )
     for word, groups in (("event", impact.events), ("effect", impact.effects), ("foil", impact.foils)):
@@ -49,7 +50,7 @@ def impact_lines(impact: Impact | None) -> Iterator[str]:
                 + (f" ({fields})" if fields else "")
             )
     for tier in impact.approvals:
-        yield f"approval {tier.policy}: {tier.old or 'none'} -> {tier.new or 'none'}, {tier.count} times"
+        yield f"approval {tier.policy}: {tier.old or 'none'} -> {tier.new or 'none'}, {counted(tier.count, 'time')}"
     for posting in impact.postings:
         yield _money(posting, posting.operation, posting.period)
     for total in impact.totals:

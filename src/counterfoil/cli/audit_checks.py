@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from counterfoil.core.errors import Misconfigured
+from counterfoil.core.finding import did_you_mean
+from counterfoil.core.plural import counted
 
 if TYPE_CHECKING:
     from counterfoil.core.audit import Checkpoint
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 Check = tuple[str, bool, str, str]
 """Name, whether it passed, detail, advice."""
 POSTGRES = ("postgresql://", "postgres://")
+DEMO_STORE = Path("demo", "store.sqlite")
+"""Store of `counterfoil demo` in the home folder."""
 ADVICE = (
     "Keep a copy of the store and of .counterfoil as they are. Compare with a backup and with the systems: "
     "docs/how-to/audit-a-store.md."
@@ -50,12 +54,17 @@ def audit_checks(store_url: str, home: Path) -> list[Check]:
         verify = CheckpointSigner.load_or_create(home / "audit.key", "counterfoil.local").verify
     published = CheckpointFile(home / f"checkpoint-{identity}").head()
     findings = [*audit(dump, tree, verify, published), *violations(dump, max(now, utc_now()))]
-    checks: list[Check] = [("audit", False, finding, ADVICE) for finding in findings]
+    checks: list[Check] = [("audited store", True, store_url.rpartition("@")[2], "")]
+    checks += [("audit", False, finding, ADVICE) for finding in findings]
     if not findings:
         outside = (
             "" if published is None else f", {published[0]} of them covered by {home}/checkpoint-{identity}"
         )
-        detail = f"{len(tree.entries)} leaves, {len(tree.checkpoints)} checkpoints{outside}"
+        leaves, points = (
+            counted(len(tree.entries), "leaf", "leaves"),
+            counted(len(tree.checkpoints), "checkpoint"),
+        )
+        detail = f"{leaves}, {points}{outside}"
         checks.append(("audit", True, detail, ""))
     return checks
 
@@ -74,9 +83,23 @@ async def _read(store_url: str) -> tuple[str, datetime, Dump, AuditTree]:
     from counterfoil.store.sql.sqlite import read_file
 
     path = Path(store_url.removeprefix("sqlite:"))
-    if not path.is_file():
-        raise Misconfigured(f"There is no store at {path}. Name it with --store.")
     return read_file(path, audited.identity), utc_now(), *read_file(path, audited.audited)
+
+
+def existing_store(store_url: str, default: str, home: Path) -> str:
+    """Return the store to audit: in place of a missing default store, that of the demonstration.
+
+    Raises Misconfigured if there is none.
+    """
+    path = Path(store_url.removeprefix("sqlite:"))
+    if store_url.startswith(POSTGRES) or path.is_file():
+        return store_url
+    of_demo = home / DEMO_STORE
+    stores = [str(file) for file in (*sorted(home.glob("counterfoil*.db")), of_demo) if file.is_file()]
+    if store_url == default and of_demo.is_file():
+        return f"sqlite:{of_demo}"
+    near = did_you_mean(str(path), stores, f"found here: {', '.join(stores)}" if stores else "")
+    raise Misconfigured(f"There is no store at {path}. Name it with --store{f'; {near}' if near else '.'}")
 
 
 def _unsigned(checkpoint: Checkpoint) -> str:

@@ -15,8 +15,9 @@ from counterfoil.change.plan_report import PlanReport
 from counterfoil.cli import plan_text
 from counterfoil.cli.client import Server, require_folder
 from counterfoil.cli.failure import CommandFailed
+from counterfoil.cli.input_file import read_input
 from counterfoil.cli.output import Format, FormatOption, format_minute, say, write_json, write_rows
-from counterfoil.core.finding import errors
+from counterfoil.core.finding import errors, refusal
 from counterfoil.core.wire import WireRefused, digest, dumps, loads, read_json
 from counterfoil.model import Model
 
@@ -62,11 +63,8 @@ def _read(dir: Path, environment: str) -> tuple[Model, dict[tuple[str, str], str
 
     require_folder(dir)
     model, findings = read(dir, environment=environment, also=ConnectorChecks(dir))
-    wrong = errors(findings)
-    if wrong:
-        for finding in wrong:
-            say(str(finding))
-        raise CommandFailed(f"{dir} does not pass check: {len(wrong)} errors.")
+    if errors(findings):
+        raise CommandFailed(refusal(dir, findings))
     places = {
         (d.kind, d.name): f"{d.source.file}:{d.source.mark(('name',)).line}"
         for d in model.documents
@@ -103,9 +101,7 @@ def _plan(
 
 
 def apply(
-    file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="A file that `plan --out` wrote.")
-    ],
+    file: Annotated[Path, typer.Argument(help="A file that `plan --out` wrote.")],
     reason: Reason = "",
     emergency: Annotated[
         bool, typer.Option(help="Roll back without waiting for approvals, if your role permits it.")
@@ -121,14 +117,15 @@ def apply(
 
 def _read_plan_digest(file: Path) -> str:
     """Return the digest of the plan in a file. Raises CommandFailed unless the file's model is the planned one."""
+    content = read_input(file)
     try:
-        content = file.read_bytes()
         read_json(content)
         planned = loads(content)
         report, model = planned["plan"], planned["model"]
         plan_digest, revision = str(report["digest"]), str(report["revision"])
-    except (OSError, WireRefused, ValueError, KeyError, TypeError) as error:
-        raise CommandFailed(f"{file} is not a plan: {error}") from None
+    except (WireRefused, ValueError, KeyError, TypeError) as error:
+        why = error.in_file(content) if isinstance(error, WireRefused) else error
+        raise CommandFailed(f"{file} is not a plan: {why}") from None
     if model is not None and digest(model) != revision:
         raise CommandFailed(f"{file} was changed: its model differs from the planned one. Plan again.")
     return plan_digest

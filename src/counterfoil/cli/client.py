@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 
 from counterfoil.cli.failure import CommandFailed
+from counterfoil.cli.server_address import published_address
 from counterfoil.core.wire import WireRefused, read_json
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -22,7 +23,19 @@ def require_folder(dir: Path) -> None:
 
 
 def server_url() -> str:
-    return os.environ.get("COUNTERFOIL_URL", DEFAULT_URL).rstrip("/")
+    """Return COUNTERFOIL_URL, or the address of the server that runs in the current folder, or the default address.
+
+    Raises CommandFailed if the default address would receive the token of a folder in which no server runs: another
+    program may listen there.
+    """
+    if named := os.environ.get("COUNTERFOIL_URL", "") or published_address():
+        return named.rstrip("/")
+    if not os.environ.get("COUNTERFOIL_TOKEN", "") and token():
+        raise CommandFailed(
+            f"no server of this folder runs, and {TOKEN_FILE} is not sent to another one. Start the server with "
+            f"`counterfoil up`, or set COUNTERFOIL_URL to its address, such as {DEFAULT_URL}."
+        )
+    return DEFAULT_URL
 
 
 def token() -> str:
@@ -44,6 +57,14 @@ def _checked_url(url: str) -> str:
     except (httpx2.InvalidURL, UnicodeError):
         pass
     raise CommandFailed(f"COUNTERFOIL_URL is {url}, which is no address such as {DEFAULT_URL}.")
+
+
+class ServerRefused(CommandFailed):
+    """Refusal by the server, with its HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Server:
@@ -119,7 +140,9 @@ class Server:
                 hint = f" No token was found: set COUNTERFOIL_TOKEN, or run the command in the folder of {TOKEN_FILE}."
             # The detail of a conflict says what is in the way; the title would only repeat that something is.
             title = "" if answer.status_code == 409 else f"{body.get('title', 'Refused')}: "
-            raise CommandFailed(f"{title}{body['detail']}{hint}")
+            detail = str(body["detail"])
+            stop = "" if detail.endswith((".", "!", "?")) or not hint else "."
+            raise ServerRefused(answer.status_code, f"{self.url}: {title}{detail}{stop}{hint}")
         raise CommandFailed(
             f"{self.url} answered {answer.status_code}, but not as Counterfoil's API does; check COUNTERFOIL_URL."
         )

@@ -63,7 +63,9 @@ def app_with(names: Collection[str]) -> typer.Typer:
     """Return the command line with these commands. The others are in its list, but cannot be called."""
     app = typer.Typer(
         name="counterfoil",
-        help="Governed orchestration between SaaS platforms and the ERP: both halves of every transaction.",
+        help="Governed orchestration between SaaS platforms and the ERP: both halves of every transaction.\n\n"
+        "Commands on a server call the one that `up` started in the current folder. COUNTERFOIL_URL names another "
+        "one, and COUNTERFOIL_TOKEN the person.",
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )

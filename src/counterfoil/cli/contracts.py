@@ -17,6 +17,7 @@ from counterfoil.cli.contract_sources import STDIN, file_of, read_source
 from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import Format, FormatOption, complain, say, write_findings, write_json
 from counterfoil.core.finding import Finding
+from counterfoil.core.plural import counted
 
 if TYPE_CHECKING:
     from counterfoil.contracts.overrides import Overrides
@@ -260,7 +261,7 @@ def lint(
     else:
         for f in findings:
             say(f"{f.file}:{f.line}: {f.rule}: {f.message}\n    {f.fix}")
-        say(f"{count} {'file' if count == 1 else 'files'}, {len(findings)} findings")
+        say(f"{counted(count, 'file')}, {counted(len(findings), 'finding')}")
     if findings:
         raise typer.Exit(1)
 

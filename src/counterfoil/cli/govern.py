@@ -10,6 +10,7 @@ import typer
 
 from counterfoil.cli.client import require_folder
 from counterfoil.cli.failure import CommandFailed
+from counterfoil.cli.input_file import read_input
 from counterfoil.cli.output import (
     Format,
     FormatOption,
@@ -19,7 +20,8 @@ from counterfoil.cli.output import (
     write_json,
     write_table,
 )
-from counterfoil.core.finding import errors
+from counterfoil.core.finding import errors, refusal
+from counterfoil.core.plural import counted
 from counterfoil.core.wire import WireRefused, read_json
 
 Folder = Annotated[Path, typer.Argument(help="The governance folder.")]
@@ -63,12 +65,10 @@ def check(
         write_findings(findings)
     else:
         for f in findings:
-            say(
-                f"{f.file}:{f.line}: {f.severity}: {f.rule}: {f.message}"
-                + (f"\n    {f.fix}" if f.fix else "")
-            )
+            say(f.report())
         count = len(model.documents)
-        say(f"{count} documents, {len(wrong)} errors, {len(findings) - len(wrong)} warnings")
+        warnings = counted(len(findings) - len(wrong), "warning")
+        say(f"{counted(count, 'document')}, {counted(len(wrong), 'error')}, {warnings}")
     if wrong:
         raise typer.Exit(1)
 
@@ -94,7 +94,7 @@ def prove(
         names = ", ".join(sorted(model.workflows)) or "none"
         raise CommandFailed(f"There is no workflow {workflow} in {dir}; available: {names}.")
     if errors(findings):
-        raise CommandFailed(f"{dir} does not pass `check`; {errors(findings)[0]}")
+        raise CommandFailed(refusal(dir, findings))
     proof = proof_of(model, workflow, faults, ProofLimits(states))
     if format is Format.JSON:
         write_json(proof.data())
@@ -103,16 +103,16 @@ def prove(
             say(broken.text() + "\n")
         for _, message in proof.dead:
             say(f"dead: {message}")
-        by = ", ".join(f"{n} with {used} faults" for used, n in enumerate(proof.states))
+        by = ", ".join(f"{n} with {counted(used, 'fault')}" for used, n in enumerate(proof.states))
         rate = proof.covered / max(proof.seconds, 0.001)
         say(
-            f"{workflow}: {proof.covered} states covered ({by}) from {proof.beginnings} beginnings,"
-            f" {proof.moves} moves, {proof.seconds:.1f} s, {rate:.0f} states/s"
+            f"{workflow}: {counted(proof.covered, 'state')} covered ({by}) from {counted(proof.beginnings, 'beginning')},"
+            f" {counted(proof.moves, 'move')}, {proof.seconds:.1f} s, {rate:.0f} states/s"
         )
         if not proof.complete:
             say("Not all states were covered, so nothing is proven. Raise the limit with --states.")
         elif proof.holds:
-            say(f"Every invariant holds under up to {faults} faults.")
+            say(f"Every invariant holds under up to {counted(faults, 'fault')}.")
     if proof.broken or not proof.complete:
         raise typer.Exit(1)
 
@@ -203,7 +203,7 @@ def fmt(
     else:
         for name in changed:
             say(f"{'would change' if look else 'changed'} {name}")
-        say(f"{len(files)} files, {len(changed)} {'to change' if look else 'changed'}")
+        say(f"{counted(len(files), 'file')}, {len(changed)} {'to change' if look else 'changed'}")
     if look and changed:
         raise typer.Exit(1)
 
@@ -236,7 +236,7 @@ def explain(
     expr: Annotated[str, typer.Argument(help="An expression, with or without the leading `=`.")],
     sample: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="A JSON file with the values of the names."),
+        typer.Option(help="A JSON file with the values of the names."),
     ] = None,
     format: FormatOption = Format.TEXT,
 ) -> None:
@@ -248,10 +248,11 @@ def explain(
 
     bindings: Any = None
     if sample is not None:
+        content = read_input(sample)
         try:
-            bindings = read_json(sample.read_bytes())
+            bindings = read_json(content)
         except WireRefused as error:
-            raise CommandFailed(f"{sample}: {error}") from error
+            raise CommandFailed(f"{sample}: {error.in_file(content)}") from error
         if not isinstance(bindings, dict):
             raise CommandFailed(f"{sample}: a sample must be a JSON object of names and values.")
     result = explained(expr, bindings)
@@ -260,10 +261,13 @@ def explain(
             {
                 "text": result.text, "type": result.type, "value": _plain(result.value), "problem": result.problem,
                 "reads": {path: _plain(value) for path, value in result.reads.items()},
+                "sample_name": result.sample_name,
                 "lookups": list(result.lookups), "findings": [str(f) for f in result.findings],
             }
         )  # fmt: skip
     else:
+        if result.sample_name:
+            say(f"  {sample} is taken as {result.sample_name}")
         for path, value in result.reads.items():
             say(f"  {path} = {_value_text(value)}" if sample is not None else f"  reads {path}")
         for lookup in result.lookups:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from counterfoil.cli.failure import CommandFailed
+from counterfoil.cli.input_file import read_input
 from counterfoil.cli.output import Format, FormatOption, say, write_json, write_table
 from counterfoil.core.wire import WireRefused, read_json
 from counterfoil.rules.match_history import HistoryRefused, judge_history
@@ -26,12 +27,12 @@ def match(
 
     It needs no server. It helps to understand a state, or to report a wrong one.
     """
+    data = sys.stdin.buffer.read() if str(file) == "-" else read_input(file)
     try:
-        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         answer = judge_history(read_json(data))
-    except OSError as error:
-        raise CommandFailed(f"{file} cannot be read: {error.strerror}.") from error
-    except (WireRefused, HistoryRefused) as error:
+    except WireRefused as error:
+        raise CommandFailed(f"{file}: {error.in_file(data)}") from error
+    except HistoryRefused as error:
         raise CommandFailed(f"{file}: {error}") from error
     if format is Format.JSON:
         write_json(answer)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from counterfoil.cli.client import Server
-from counterfoil.cli.operate import Limit, Text, require_word
+from counterfoil.cli.operate import Limit, Text, nothing_fits, require_word
 from counterfoil.cli.output import (
     Format,
     FormatOption,
@@ -38,7 +38,9 @@ DAY_SECONDS = 24 * HOUR_SECONDS
 
 
 def foils(
-    state: Annotated[str | None, typer.Option(help="open, partly, matched, broken, ...")] = None,
+    state: Annotated[
+        str | None, typer.Option("--state", "--status", help="open, partly, matched, broken, ...")
+    ] = None,
     key: Text = None,
     run: Text = None,
     rule: RuleOption = None,
@@ -63,7 +65,7 @@ def foils(
             f["name"] or f["document"], f["customer"], format_legs(f["asserted"]), format_legs(f["observed"]),
             format_legs(f["residual"]), f["state"], f["reconciliation"], format_minute(f["due"]), f["reason"], f["id"],
         ],
-        "No counterfoil.",
+        nothing_fits("counterfoil", "No counterfoil.", *query.values(), as_of, effective_by),
     )  # fmt: skip
 
 
@@ -91,7 +93,10 @@ def unmatched(
             i["name"] or i["document"], i["customer"], format_legs(i["amounts"]), _age(i["age_s"]), i["system"],
             i["reconciliation"], i["owner"], i["case"] or "", i["id"],
         ],
-        "None. Documents that one system shows and no counterfoil accounts for are listed here.",
+        nothing_fits(
+            "item", "None. Documents that one system shows and no counterfoil accounts for are listed here.",
+            *query.values(), as_of, effective_by,
+        ),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,8 +13,9 @@ from urllib.parse import quote
 
 import typer
 
-from counterfoil.cli.client import Server
+from counterfoil.cli.client import Server, ServerRefused
 from counterfoil.cli.failure import CommandFailed
+from counterfoil.cli.input_file import read_input
 from counterfoil.cli.output import (
     Format,
     FormatOption,
@@ -31,11 +32,25 @@ from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import did_you_mean
+from counterfoil.core.plural import counted
 from counterfoil.core.run import RunStatus
 
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of rows, newest first.")]
 Text = Annotated[str | None, typer.Option()]
+NEAR_ROWS = 1000
+"""Open rows among which the one that was meant is looked for."""
+RECEIVED = {
+    "new": "",
+    "same": ", it was received before and nothing more happens",
+    "clash": ", but other content was received before under the same id: a Case is open",
+}
+"""What each verdict of a delivery means."""
 UNSIGNED = "The body was sent unsigned: name the signing secret with --secret env:NAME or file:PATH, and its --scheme."
+
+
+def nothing_fits(noun: str, without_filters: str, *filters: Any) -> str:
+    """Return the text of an empty list: with a filter, others may exist."""
+    return f"No {noun} fits." if any(value is not None for value in filters) else without_filters
 
 
 def require_word(option: str, value: str | None, words: Iterable[str]) -> None:
@@ -48,8 +63,13 @@ def require_word(option: str, value: str | None, words: Iterable[str]) -> None:
 
 def runs(
     workflow: Text = None,
-    status: Annotated[str | None, typer.Option(help="ready, waiting, done, undone or closed.")] = None,
-    state: Annotated[str | None, typer.Option(help="The business state as named by the workflow.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only: ready, waiting, done, undone or closed.")] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            help="The business state as named by the workflow, or one of: ready, waiting, done, undone, closed."
+        ),
+    ] = None,
     key: Annotated[str | None, typer.Option(help="The exact business key.")] = None,
     limit: Limit = 200,
     format: FormatOption = Format.TEXT,
@@ -58,6 +78,8 @@ def runs(
     require_word("status", status, RunStatus)
     with Server() as server:
         rows = server.rows("/v1/runs", limit, workflow=workflow, status=status, state=state, key=key)
+        if not rows and status is None and state in list(RunStatus):
+            rows = server.rows("/v1/runs", limit, workflow=workflow, status=state, key=key)
     write_rows(
         rows,
         format,
@@ -67,7 +89,9 @@ def runs(
             r["status"] if r["direction"] == "forward" else f"{r['status']} ({r['direction']})",
             r["waits_for"], format_money(r["exposure"]), r["cases"], format_minute(r["created_at"]), r["key"], r["id"],
         ],
-        "No Run. A Run starts with the first event that a workflow accepts.",
+        nothing_fits(
+            "Run", "No Run. A Run starts with the first event that a workflow accepts.", workflow, status, state, key
+        ),
     )  # fmt: skip
 
 
@@ -88,7 +112,7 @@ def trace(
     if run["waits_for"]:
         say(f"waits for {run['waits_for']}")
     if run["exposure"]:
-        say(f"exposure {format_money(run['exposure'])}, {run['cases']} open Cases")
+        say(f"exposure {format_money(run['exposure'])}, {counted(run['cases'], 'open Case')}")
     say("")
     write_table(
         ["TIME (UTC)", "SYSTEM", "WHAT", "DETAIL"],
@@ -138,7 +162,7 @@ def _run_id(server: Server, id_or_key: str) -> str:
 
 
 def cases(
-    state: Annotated[str, typer.Option(help="open, resolved or all.")] = "open",
+    state: Annotated[str, typer.Option("--state", "--status", help="open, resolved or all.")] = "open",
     owner: Annotated[str | None, typer.Option(help="The owning role.")] = None,
     run: Text = None,
     limit: Limit = 200,
@@ -156,13 +180,13 @@ def cases(
             c["name"] or c["key"], c["customer"], c["reason"], format_money(c["exposure"]), c["count"], c["owner"], format_minute(c["deadline"]),
             ", ".join(c["choices"]), c["summary"], c["id"],
         ],
-        "No Case is open." if state == "open" else "No Case.",
+        nothing_fits("Case", "No Case is open." if state == "open" else "No Case.", owner, run),
     )  # fmt: skip
 
 
 def approvals(
     state: Annotated[
-        str, typer.Option(help="open, granted, rejected, expired, stale, void or all.")
+        str, typer.Option("--state", "--status", help="open, granted, rejected, expired, stale, void or all.")
     ] = "open",
     run: Text = None,
     limit: Limit = 200,
@@ -181,7 +205,7 @@ def approvals(
             a["summary"] or a["policy"], " or ".join(a["roles"]), a["tier"], a["requester"], a["state"],
             format_minute(a["expires"]), a["id"],
         ],
-        "No approval is open." if state == "open" else "No approval.",
+        nothing_fits("approval", "No approval is open." if state == "open" else "No approval.", run),
     )  # fmt: skip
 
 
@@ -201,13 +225,43 @@ def reject(id: str, comment: Comment = "", format: FormatOption = Format.TEXT) -
 def _decide(id: str, decision: str, comment: str, format: Format) -> None:
     with Server() as server:
         path = f"/v1/approvals/{quote(id, safe='')}"
-        approval = server.get(path)
+        try:
+            approval = server.get(path)
+        except ServerRefused as refused:
+            raise _with_near_id(refused, server, "approval", id) from None
         body = {"decision": decision, "comment": comment, "subject": approval["subject"]}
         answer = server.post(path, body)
     if approval["summary"] and format is Format.TEXT:
         reason = approval["covers"].get("note", "")
         say(f"{approval['summary']}." + (f" Reason: {reason}" if reason else ""))
     _print_verdict(answer, format)
+
+
+def _with_near_id(refused: ServerRefused, server: Server, kind: str, id: str) -> CommandFailed:
+    """Return a refusal of an id with the open rows that were perhaps meant, or with the choices of the Case."""
+    if refused.status not in (404, 422):
+        return refused
+    try:
+        rows = server.rows(f"/v1/{kind}s", NEAR_ROWS, state="open")
+    except CommandFailed:
+        return refused
+    if refused.status == 422:
+        offered = [", ".join(row["choices"]) for row in rows if row["id"] == id]
+        return CommandFailed(f"{refused} It offers: {offered[0]}.") if offered else refused
+    about = [row["id"] for row in rows if id in _names(row)]
+    near = f"did you mean `{about[0]}`, which is about {id}?" if len(about) == 1 else ""
+    more = f"open ones about {id}: {', '.join(about)}." if len(about) > 1 else ""
+    listed = f"`counterfoil {kind}s` lists the open ones."
+    return CommandFailed(f"{refused} {near or more or did_you_mean(id, [row['id'] for row in rows], listed)}")
+
+
+def _names(row: Mapping[str, Any]) -> set[str]:
+    """Return the names by which a person may know the subject of an approval or a Case."""
+    about = row.get("about") or {}
+    names = {str(value) for value in about.values()} | {
+        str(row.get(field) or "") for field in ("key", "name", "run")
+    }
+    return (names | {part.strip() for name in names for part in name.split(",")}) - {""}
 
 
 def resolve(
@@ -221,7 +275,10 @@ def resolve(
     path = f"/v1/cases/{quote(id, safe='')}"
     with Server() as server:
         about = server.get(path) if choice == Choice.RETRY and format is Format.TEXT else {}
-        answer = server.post(path, {"choice": choice, "note": note})
+        try:
+            answer = server.post(path, {"choice": choice, "note": note})
+        except ServerRefused as refused:
+            raise _with_near_id(refused, server, "case", id) from None
     if about.get("release_note"):
         say(f"{about['release_note']}.")
     _print_verdict(answer, format)
@@ -236,7 +293,7 @@ def _print_verdict(answer: dict[str, Any], format: Format) -> None:
 
 def send(
     system: str,
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
+    file: Annotated[Path, typer.Argument(help="The file with the body.")],
     secret: Annotated[
         str | None,
         typer.Option(help="Where the signing secret is: env:NAME or file:PATH; never the secret itself."),
@@ -251,7 +308,7 @@ def send(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Send a webhook body to the server."""
-    body = file.read_bytes()
+    body = read_input(file)
     headers = {"content-type": content_type}
     for text in header or []:
         name, colon, value = text.partition(":")
@@ -273,7 +330,7 @@ def send(
     if format is Format.JSON:
         write_json(answer)
     else:
-        say(f"receipt {answer['receipt']}: {answer['verdict']}")
+        say(f"receipt {answer['receipt']}: {answer['verdict']}{RECEIVED[answer['verdict']]}")
 
 
 def _read_secret(reference: str) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,6 +22,10 @@ class Format(StrEnum):
     JSON = "json"
 
 
+MIN_TEXT_COLUMNS = 24
+"""Width to which a column of longer texts may shrink."""
+GAP_COLUMNS = 2
+"""Blanks between two columns."""
 FormatOption = Annotated[Format, typer.Option("--format", help="Output format: text or json.")]
 _TONES = {
     "matched": "green", "confirmed": "green", "done": "green", "granted": "green", "resolved": "green",
@@ -31,12 +35,16 @@ _TONES = {
 }  # fmt: skip
 
 
-def console() -> Console:
-    """Return the console for standard output; wide if it is not a terminal, so that no cell is cut."""
+def console(least_columns: int = 0) -> Console:
+    """Return the console for standard output; wide if it is not a terminal, so that no cell is cut.
+
+    A terminal with fewer columns than `least_columns` wraps the lines itself.
+    """
     from rich.console import Console  # read only where something is printed with it
 
     terminal = Console(highlight=False, soft_wrap=False)
-    return terminal if terminal.is_terminal else Console(highlight=False, width=200)
+    width = max(terminal.width if terminal.is_terminal else 200, least_columns)
+    return Console(highlight=False, soft_wrap=False, width=width)
 
 
 def write_json(value: Any) -> None:
@@ -51,17 +59,37 @@ def _exact(value: Any) -> Any:
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
     """Print a table, or the text `empty` without rows. A column whose name ends in `>` is right-aligned."""
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
+    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    if not cells:
+        console().print(Text(empty))
+        return
+    names = [column.rstrip(">") for column in columns]
+    by_column = [[name, *texts] for name, *texts in zip(names, *cells, strict=True)]
+    least = [_least_width(texts) for texts in by_column]
+    natural = [max(map(cell_len, texts)) for texts in by_column]
+    terminal = console(sum(least) + GAP_COLUMNS * len(least))
+    spare = terminal.width - sum(least) - GAP_COLUMNS * len(least)
+    lacking = max(sum(natural) - sum(least), 1)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        right = column.endswith(">")
-        table.add_column(column.rstrip(">"), justify="right" if right else "left", overflow="fold")
-    for row in rows:
-        texts = ["" if value is None else str(value) for value in row]
-        table.add_row(*(Text(text, style=_TONES.get(text, "")) for text in texts))
-    console().print(table if table.row_count else Text(empty))
+    for column, name, narrow, wide in zip(columns, names, least, natural, strict=True):
+        width = min(wide, narrow + spare * (wide - narrow) // lacking)
+        justify: Literal["left", "right"] = "right" if column.endswith(">") else "left"
+        table.add_column(name, justify=justify, overflow="fold", width=width)
+    for row in cells:
+        table.add_row(*(Text(text, style=_TONES.get(text, "")) for text in row))
+    terminal.print(table)
+
+
+def _least_width(texts: Sequence[str]) -> int:
+    """Return the width to which a column may shrink. People copy ids, so no word is broken."""
+    from rich.cells import cell_len
+
+    words = max((cell_len(word) for text in texts for word in text.split()), default=0)
+    return max(words, min(MIN_TEXT_COLUMNS, max(map(cell_len, texts))))
 
 
 def write_rows(

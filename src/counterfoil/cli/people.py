@@ -179,14 +179,14 @@ def _hash(text: str) -> str:
 def _report(path: Path, id: str, what: str, format: Format) -> None:
     """Print the change, and how a server learns it."""
     effect = "It applies when `counterfoil up` starts."
-    with Server(timeout=2) as server:
-        try:
+    try:
+        with Server(timeout=2) as server:
             if server.request("GET", "/healthz").status_code == 200:
                 effect = (
                     f"A server runs on {server.url}: it takes over the file of its folder within seconds."
                 )
-        except CommandFailed:
-            pass
+    except CommandFailed:
+        pass
     if format is Format.JSON:
         write_json({"id": id, "change": what, "file": os.fspath(path), "takes_effect": effect})
     else:

@@ -17,6 +17,7 @@ import typer
 from counterfoil.cli.client import require_folder
 from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import complain
+from counterfoil.cli.server_address import published
 from counterfoil.core.errors import CounterfoilError
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def up(
         listener = listen(host, port)
     except OSError as error:
         raise CommandFailed(
-            f"the server cannot listen on {host} port {port}: {error.strerror}. Select another with --port."
+            f"the server cannot listen on {host} port {port}: {error.strerror}. Select another with --port: commands of "
+            "this folder find its server. Elsewhere, COUNTERFOIL_URL names the server to call."
         ) from error
     address = f"[{host}]" if ":" in host else host
     place = f"http://{address}:{listener.getsockname()[1]}"
@@ -82,12 +84,17 @@ def up(
     def configure(app: Application, host: str, port: int) -> uvicorn.Config:
         return config(build(app, public=public), host, port, ConnectionLimits(public=public))
 
-    with listener, _workers(workers - 1, dir, store):
+    with listener, published(_reachable(place)), _workers(workers - 1, dir, store):
         _run_to_exit(
             lambda: serve(
                 dir, store, listener, workers, configure, lambda: complain(f"Counterfoil on {place}")
             )
         )
+
+
+def _reachable(url: str) -> str:
+    """Return an address that this machine can call; a server on all addresses has no callable one of its own."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 @contextlib.contextmanager

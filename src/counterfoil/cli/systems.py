@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from counterfoil import __version__
-from counterfoil.cli.audit_checks import Check, audit_checks, verifier_check
+from counterfoil.cli.audit_checks import Check, audit_checks, existing_store, verifier_check
 from counterfoil.cli.client import TOKEN_FILE, Server, token
 from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.output import Format, FormatOption, say, write_json, write_rows
@@ -121,7 +121,10 @@ def doctor(
     names what was edited, deleted or truncated behind the audit log. Exit code 1: a check fails.
     """
     try:
-        more = audit_checks(store, HOME) if audit else _server_checks()
+        if audit:
+            more = audit_checks(existing_store(store, SQLITE_STORE, HOME), HOME)
+        else:
+            more = _server_checks()
         checks = _local_checks() + verifier_check(HOME) + more
     except CounterfoilError as error:
         raise CommandFailed(str(error)) from error
@@ -152,7 +155,11 @@ def _local_checks() -> list[Check]:
 
 
 def _server_checks() -> list[Check]:
-    with Server(timeout=10) as server:
+    try:
+        server = Server(timeout=10)
+    except CommandFailed as failed:
+        return [("server", False, "none was called", str(failed))]
+    with server:
         try:
             alive = server.request("GET", "/healthz")
         except CommandFailed as failed:
@@ -179,39 +186,50 @@ def _server_checks() -> list[Check]:
         )
         try:
             theirs = server.get("/openapi.json")["info"]["version"]
+        except CommandFailed as failed:
+            checks.append(("same version", False, str(failed), "Check COUNTERFOIL_URL."))
+        else:
             checks.append(
                 ("same version", theirs == __version__, f"server {theirs}, here {__version__}",
                  "Use the command line of the server's version.")
             )  # fmt: skip
+        try:
             health = server.get("/v1/health")
         except CommandFailed as failed:
-            return [*checks, ("health", False, str(failed), "Use a token whose role has metrics:any:read.")]
-        checks.append(("store", True, str(health.get("store") or "answers"), ""))
-        if problem := health.get("people_problem"):
-            checks.append(
-                ("people file", False, problem, "Correct the file: the server takes it over at once.")
-            )
-        for name, state in (health.get("systems") or health.get("feeds") or {}).items():
-            error = str(state.get("error") or "")
-            detail = error or f"last {state.get('last') or 'no answer yet'}"
-            checks.append((f"system {name}", not error, detail, "Check its address, credentials and state."))
-        for version in health.get("deprecated") or ():
-            checks.append(_deprecation_check(version))
-        checks += [("waiting", True, f"{r['key']} waits for {r['waits_for']}", "") for r in health["waiting"]]
-        stuck = health.get("stuck")
-        if stuck == []:
-            checks.append(("progress", True, "nothing is stuck", ""))
-        for finding in stuck or ():
             detail = (
-                f"{finding['count']} {finding['kind']} in {finding['about']} since {finding['since'][:19]}: "
+                f"{failed} Not checked: the server's store, systems, deprecated versions and stalled work."
             )
-            do = (
-                f"See Case {finding['case']}."
-                if finding["case"]
-                else "Run doctor again in a minute: a Case opens if the problem persists."
-            )
-            checks.append(("progress", False, detail + ", ".join(finding["subjects"]), do))
-        return checks
+            return [
+                *checks,
+                ("health", False, detail, "Use a token of a person whose role has metrics:any:read."),
+            ]
+        return checks + _health_checks(health)
+
+
+def _health_checks(health: dict[str, Any]) -> list[Check]:
+    """Return the checks of what the server says about its store, systems and work."""
+    checks: list[Check] = [("store", True, str(health.get("store") or "answers"), "")]
+    if problem := health.get("people_problem"):
+        checks.append(("people file", False, problem, "Correct the file: the server takes it over at once."))
+    for name, state in (health.get("systems") or health.get("feeds") or {}).items():
+        error = str(state.get("error") or "")
+        detail = error or f"last {state.get('last') or 'no answer yet'}"
+        checks.append((f"system {name}", not error, detail, "Check its address, credentials and state."))
+    for version in health.get("deprecated") or ():
+        checks.append(_deprecation_check(version))
+    checks += [("waiting", True, f"{r['key']} waits for {r['waits_for']}", "") for r in health["waiting"]]
+    stuck = health.get("stuck")
+    if stuck == []:
+        checks.append(("progress", True, "nothing is stuck", ""))
+    for finding in stuck or ():
+        detail = f"{finding['count']} {finding['kind']} in {finding['about']} since {finding['since'][:19]}: "
+        do = (
+            f"See Case {finding['case']}."
+            if finding["case"]
+            else "Run doctor again in a minute: a Case opens if the problem persists."
+        )
+        checks.append(("progress", False, detail + ", ".join(finding["subjects"]), do))
+    return checks
 
 
 def _deprecation_check(version: dict[str, Any]) -> Check:

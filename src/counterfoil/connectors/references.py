@@ -6,11 +6,28 @@ import os
 from pathlib import Path
 
 from counterfoil.core.errors import Misconfigured
+from counterfoil.core.finding import did_you_mean
 
 
 def is_reference(text: object) -> bool:
     """Return True if a value is read from the environment or a file."""
     return isinstance(text, str) and text.startswith(("env:", "file:"))
+
+
+def fix(text: str) -> str:
+    """Return what gives a reference without a value its value; a file with a similar name is proposed."""
+    if text.startswith("env:"):
+        return f"set the environment variable {text.removeprefix('env:')} for `counterfoil up`"
+    path = Path(text.removeprefix("file:"))
+    return did_you_mean(path.name, files_beside(path), "write the secret to this file, or name another one")
+
+
+def files_beside(path: Path) -> list[str]:
+    """Return the names of the files in the folder of a path; none if it cannot be read."""
+    try:
+        return sorted(entry.name for entry in path.absolute().parent.iterdir() if entry.is_file())
+    except (OSError, ValueError):
+        return []
 
 
 def resolve(text: str) -> str:

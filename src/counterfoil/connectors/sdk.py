@@ -31,6 +31,17 @@ class Repeat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordShape:
+    """Fields of an object in the vendor's form, as far as its API describes them."""
+
+    fields: Mapping[str, RecordShape | None] = field(default_factory=dict)
+    """Shape of each field; None if nothing is known about its content."""
+    required: frozenset[str] = frozenset()
+    closed: bool = False
+    """The object has no other fields."""
+
+
+@dataclass(frozen=True, slots=True)
 class OperationSpec:
     """One canonical operation as this connector implements it. Durations are seconds."""
 
@@ -44,6 +55,10 @@ class OperationSpec:
     doc: str = ""
     bulk: int = 1
     """Maximum number of requests in one `send_many`. More than 1 needs a `BulkConnector`."""
+    request: RecordShape | None = field(default=None, compare=False)
+    """Shape of the input, for the check of mappings; None if it is not known."""
+    result: RecordShape | None = field(default=None, compare=False)
+    """Shape of the result; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
 
 from counterfoil.connectors.sdk import SettingProblem, SystemConfig
 from counterfoil.core.finding import did_you_mean
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _flag(value: object) -> object:
+    """Return true or false for the texts of an environment variable; YAML 1.2 has no other words for them."""
+    if isinstance(value, str):
+        return {"true": True, "false": False, "1": True}.get(value, value)
+    return value
+
+
+Flag = Annotated[bool, Strict(), BeforeValidator(_flag)]
+"""True or false, and nothing that resembles it: `yes` is a text in YAML 1.2."""
 PATH = "a path, which governance makes relative to the file that names it"
 """Annotation of each setting whose text is the path of a file."""
 Places: TypeAlias = Mapping[tuple[str, ...], type[BaseModel]]
@@ -26,7 +38,7 @@ class ClientSettings(BaseModel):
 
     allowed_hosts: tuple[str, ...] = ()
     private_hosts: tuple[str, ...] = ()
-    loopback: bool = False
+    loopback: Flag = False
     ca_file: Annotated[str | None, PATH] = None
     connect_timeout: Seconds = 5.0
     read_timeout: Seconds = 30.0
@@ -111,9 +123,24 @@ def _problem(fault: Any, places: Places) -> SettingProblem:
         return SettingProblem(path[:-1], f"`{last}` is missing", f"add `{last}:`")
     if fault["type"] == "value_error":
         return SettingProblem(path, str(fault["ctx"]["error"]))
-    return SettingProblem(path, f"`{last}`: {_expectation(fault)}")
+    return SettingProblem(path, f"`{last}`: {_expectation(fault)}", _near_value(fault))
 
 
+def _near_value(fault: Any) -> str:
+    """Return a fix for a value outside a closed set, or for a word that is no boolean in YAML 1.2."""
+    value = fault["input"]
+    if not isinstance(value, str):
+        return ""
+    if fault["type"] in ("bool_type", "bool_parsing"):
+        return f"write `{_BOOLEANS[value.lower()]}`" if value.lower() in _BOOLEANS else ""
+    if fault["type"] in ("literal_error", "enum"):
+        return did_you_mean(value, re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
+    return ""
+
+
+_BOOLEANS = dict.fromkeys(("yes", "on", "y", "t", "true"), "true")
+_BOOLEANS |= dict.fromkeys(("no", "off", "n", "f", "false"), "false")
+"""Words that other formats read as true or false."""
 _EXPECTED = {
     "bool": "true or false",
     "int": "a whole number",

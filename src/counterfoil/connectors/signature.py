@@ -20,7 +20,8 @@ from typing import Literal, TypeAlias
 
 from counterfoil.core.clock import from_micros, micros
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused
-from counterfoil.core.wire import SEVERAL_VALUES, Json, WireRefused, read_json
+from counterfoil.core.http_headers import SEVERAL_VALUES
+from counterfoil.core.wire import Json, WireRefused, read_json
 
 Reason: TypeAlias = Literal["missing", "malformed", "expired", "future", "mismatch"]
 

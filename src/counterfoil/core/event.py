@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from counterfoil.core.http_headers import SEVERAL_VALUES
 from counterfoil.core.wire import (
     DEFAULT_LIMITS,
     SEVERAL_VALUES,

@@ -38,9 +38,6 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
-SEVERAL_VALUES = "\n"
-"""Between different values of one HTTP header. No single value can contain a line feed."""
-
 
 class WireRefused(Refused):
     """The bytes do not have the format that they claim. `where` is a byte ("byte 17") or a path ("$.a[2]")."""

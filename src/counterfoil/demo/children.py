@@ -34,6 +34,7 @@ class Child:
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     _leash: int | None = None
+    _log_start_bytes: int = 0
 
     @property
     def running(self) -> bool:
@@ -44,6 +45,7 @@ class Child:
         read_end, write_end = os.pipe()
         leash = [sys.executable, "-m", "counterfoil.demo.leash", str(read_end)]
         descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._log_start_bytes = os.fstat(descriptor).st_size
         try:
             self.process = subprocess.Popen(
                 [*leash, self.module, *self.arguments],
@@ -91,6 +93,10 @@ class Child:
             code = None if self.process is None else self.process.returncode
             message = f"{self.title} ended by itself with {code}; its log is {self.log}"
             raise ChildFailed(f"{message}\n{self.tail()}")
+
+    def output(self) -> str:
+        """Return what the program has written since its last start."""
+        return self.log.read_bytes()[self._log_start_bytes :].decode("utf-8", "replace")
 
     def tail(self) -> str:
         try:

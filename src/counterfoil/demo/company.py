@@ -26,7 +26,6 @@ from counterfoil.core.private_file import write_private
 from counterfoil.core.wire import read_json
 from counterfoil.demo import people
 from counterfoil.demo.billing import BillingClient
-from counterfoil.demo.bring_in import bring_in
 from counterfoil.demo.children import Child, choose_ports, free, listening
 from counterfoil.demo.desk.client import DeskClient
 from counterfoil.demo.erp.client import ErpClient
@@ -125,7 +124,10 @@ class Company:
             )
         if not free(self.port):
             other = f"make run PORT={self.port + 1}, or counterfoil demo --port {self.port + 1}"
-            raise CannotStart(f"port {self.port} on 127.0.0.1 is taken; choose another: {other}")
+            raise CannotStart(
+                f"port {self.port} on 127.0.0.1 is taken; choose another: {other}. Commands in {self.work} find the "
+                "server on any port; elsewhere, COUNTERFOIL_URL names it"
+            )
         self._ports = choose_ports(PORTS, self._read_json("ports.json"))
         write_private(self.home / "ports.json", json.dumps(self._ports, indent=1).encode())
         new = {"billing_key": "sk_test_" + secrets.token_urlsafe(24)}
@@ -227,8 +229,8 @@ class Company:
         )  # fmt: skip
         server.start()
         await self._wait_until_up(server, self._ready)
-        self.progress.begin(f"comparing {self.folder} with the active Release")
-        await bring_in(self.folder, self.url, self.home, self.persons, self.progress.note)
+        for notice in folder_notices(server, self.folder):
+            self.progress.note(notice)
 
     async def _wait_until_up(self, child: Child, ready: Callable[[], Awaitable[bool]]) -> None:
         began = time.monotonic()
@@ -268,6 +270,11 @@ class Company:
         for name in (*others, *ORDER):
             if name in self.children:
                 await self.children[name].stop(20.0 if name == "server" else 6.0)
+
+
+def folder_notices(server: Child, folder: Path) -> list[str]:
+    """Return what the server said about the governance folder: an edit is only a proposal, which persons approve."""
+    return [line for line in server.output().splitlines() if str(folder) in line]
 
 
 def find_governance(work: Path) -> Path:

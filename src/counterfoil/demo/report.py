@@ -17,6 +17,8 @@ from counterfoil.demo.people import Member
 from counterfoil.demo.stage import Stage, was_unknown
 
 SYSTEMS = ("billing", "erp", "support")
+UNFINISHED = ("provisional", "open", "partly", "broken", "over")
+"""States of a counterfoil whose difference the overview sums."""
 
 
 async def tables(stage: Stage) -> list[Table]:
@@ -83,22 +85,36 @@ def _id_column(title: str) -> Column:
 
 
 def _plain(value: Any) -> str:
-    return f"{value['amount']} {value['currency']}" if isinstance(value, dict) else str(value)
+    return f"{Decimal(value['amount']):,f} {value['currency']}" if isinstance(value, dict) else str(value)
 
 
 def _foils(foils: Iterable[Mapping[str, Any]]) -> Table:
-    """Return the counterfoils by rule and state, with their gross amounts."""
-    rows: dict[tuple[str, str, str, str], tuple[int, Decimal]] = {}
+    """Return the counterfoils by rule and state, with their gross amounts and, as on the overview, what is missing."""
+    rows: dict[tuple[str, str, str, str], tuple[int, Decimal, Decimal]] = {}
     for foil in foils:
-        gross = foil["legs"].get("gross") or next(iter(foil["legs"].values()))
-        key = (foil["rule"], foil["state"], foil["finance"], gross["currency"])
-        count, total = rows.get(key, (0, Decimal(0)))
-        rows[key] = (count + 1, total + Decimal(gross["amount"]))
-    columns = ("rule", "state", "finance says", "count", "amount")
+        leg = "gross" if "gross" in foil["legs"] else next(iter(foil["legs"]))
+        asserted, residual = foil["legs"][leg], foil["residual"].get(leg)
+        key = (foil["rule"], foil["state"], foil["finance"], asserted["currency"])
+        count, total, missing = rows.get(key, (0, Decimal(0), Decimal(0)))
+        if residual and foil["state"] in UNFINISHED:
+            missing += abs(Decimal(residual["amount"]))
+        rows[key] = (count + 1, total + Decimal(asserted["amount"]), missing)
+    columns = ("rule", "state", "finance says", "count", _amount_column("amount"), _amount_column("missing"))
     table = Table(*columns, title="Counterfoils", title_justify="left")
-    for (rule, state, finance, currency), (count, total) in sorted(rows.items()):
-        table.add_row(rule, state, finance, str(count), f"{total} {currency}")
+    for (rule, state, finance, currency), (count, total, missing) in sorted(rows.items()):
+        table.add_row(
+            rule,
+            state,
+            finance,
+            str(count),
+            f"{total:,f} {currency}",
+            f"{missing:,f} {currency}" if missing else "",
+        )
     return table
+
+
+def _amount_column(title: str) -> Column:
+    return Column(title, justify="right")
 
 
 def _cases(cases: Iterable[Mapping[str, Any]]) -> Table:
@@ -148,7 +164,7 @@ async def guide(stage: Stage, addresses: Addresses) -> list[str]:
         "Sign in:",
         f"  Counterfoil  {addresses.counterfoil}  with e-mail and password",
         f"  help desk    {addresses.desk}  with user name and password",
-        f"  ERP          {addresses.erp}  with user name and password, in the Tryton client 8.0, database {DATABASE}; no web page",
+        f"  ERP          {addresses.erp}  with user name and password, only in the Tryton client 8.0, database {DATABASE}",
     ]
 
 

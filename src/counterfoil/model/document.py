@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
-from counterfoil.core.finding import Finding, Severity, did_you_mean
+from counterfoil.core.finding import Finding, Severity, closest, did_you_mean
 from counterfoil.model import kinds
 from counterfoil.model.source import Path, Source
 
@@ -72,10 +73,12 @@ def build(source: Source) -> tuple[Document | None, list[Finding]]:
 
 # ------------------------------------------------------------------ findings from errors of pydantic
 
+KEY_CUTOFF_RATIO = 0.5
+"""Similarity of a misspelt key to the one that was meant."""
 _PATTERNS = {
     "[a-z][a-z0-9_]*([.-]": "a name: lower-case words joined by `_`, `-` or `.`",
     "(ms|s|m|h|d)$": "a duration such as 500ms, 10s, 5m, 2h or 3d",
-    "(env:": "a secret by reference: env:NAME or file:PATH",
+    "(env:": "a reference such as env:NAME or file:PATH",
     "^https?://": "an http(s) address",
     "(string|id|int": "a type: string, id, int, decimal, bool, money, date, timestamp, duration, any, or [type]",
     "[a-z]+:[a-z]+:[a-z]+": "a permission: area:thing:action",
@@ -97,16 +100,27 @@ _TYPES = {
 def shape_findings(error: ValidationError, source: Source) -> list[Finding]:
     """Return one finding for each node that does not fit its kind."""
     expected: dict[Path, list[str]] = {}
+    words: dict[Path, list[str]] = {}
     findings: list[Finding] = []
-    for fault in error.errors(include_url=False):
-        path = locate(source.data, fault["loc"])
+    faults = [(locate(source.data, fault["loc"]), fault) for fault in error.errors(include_url=False)]
+    absent = _absent_keys(faults)
+    meant = {
+        (path[:-1], closest(str(path[-1]), absent.get(path[:-1], ()), KEY_CUTOFF_RATIO))
+        for path, fault in faults
+        if fault["type"] == "extra_forbidden" and path
+    }
+    for path, fault in faults:
         kind = fault["type"]
         if kind == "missing":
-            findings.append(_missing(source, path, str(fault["loc"][-1])))
+            key = str(fault["loc"][-1])
+            if (path, key) not in meant:  # a misspelt key is reported once, as unknown
+                findings.append(_missing(source, path, key))
         elif kind == "extra_forbidden":
-            findings.append(_unknown(source, path))
+            findings.append(_unknown(source, path, absent.get(path[:-1], [])))
         else:
             expected.setdefault(path, []).append(_message(kind, fault))
+            if kind == "literal_error":
+                words.setdefault(path, []).extend(re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
     for path, messages in expected.items():
         value = _at(source.data, path)
         is_shown = not isinstance(value, dict | list) and "secrets" not in path
@@ -117,8 +131,18 @@ def shape_findings(error: ValidationError, source: Source) -> list[Finding]:
             text = "expected " + " or ".join(text.removeprefix("expected ") for text in texts) + actual
         else:
             text = "; ".join(texts)
-        findings.append(source.finding("wrong-value", where + text, path))
+        near = did_you_mean(value, words.get(path, ())) if isinstance(value, str) and is_shown else ""
+        findings.append(source.finding("wrong-value", where + text, path, fix=near))
     return findings
+
+
+def _absent_keys(faults: Iterable[tuple[Path, Any]]) -> dict[Path, list[str]]:
+    """Return the missing keys of each mapping."""
+    absent: dict[Path, list[str]] = {}
+    for path, fault in faults:
+        if fault["type"] == "missing":
+            absent.setdefault(path, []).append(str(fault["loc"][-1]))
+    return absent
 
 
 def _missing(source: Source, path: Path, key: str) -> Finding:
@@ -129,12 +153,14 @@ def _missing(source: Source, path: Path, key: str) -> Finding:
     return source.finding("missing-key", f"`{key}` is missing", path, at_key=True, fix=f"add `{key}:`")
 
 
-def _unknown(source: Source, path: Path) -> Finding:
+def _unknown(source: Source, path: Path, absent: list[str]) -> Finding:
     key = str(path[-1]) if path else ""
     parent = _at(source.data, path[:-1])
     siblings = set(parent) - {key} if isinstance(parent, dict) else set()
     candidates = sorted(_candidates(siblings, source.data.get("kind", "")))
-    fix = did_you_mean(key, candidates, "remove it", cutoff=0.5)
+    fix = did_you_mean(key, absent, cutoff=KEY_CUTOFF_RATIO) or did_you_mean(
+        key, candidates, "remove it", KEY_CUTOFF_RATIO
+    )
     return source.finding("unknown-key", f"unknown key `{key}`", path, at_key=True, fix=fix)
 
 

@@ -31,11 +31,14 @@ class Explanation:
     reads: Mapping[str, Any] = field(default_factory=dict)
     lookups: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    sample_name: str = ""
+    """Name for which the whole sample stands; empty if the sample has the names at its top."""
 
 
 def explain(text: str, sample: Mapping[str, Any] | None = None) -> Explanation:
     """Evaluate an expression on a sample of root names and their JSON values; numbers are exact.
 
+    A sample without the only name that the expression reads is the value of that name: a delivery is a `body`.
     `{"minor": ..., "currency": ...}` in the sample is money, also with `amount`. Without a sample only
     constants have a value. Look-ups
     have no answer here: the explanation names the first one that is needed.
@@ -51,7 +54,10 @@ def explain(text: str, sample: Mapping[str, Any] | None = None) -> Explanation:
     if sample is None and (expression.paths or lookups):
         unread = dict.fromkeys(sorted(expression.paths))
         return Explanation(source, expression.type, reads=unread, lookups=lookups)
-    bindings = {name: values(value) for name, value in (sample or {}).items()}
+    roots = {path.partition(".")[0] for path in expression.paths}
+    sample_name = roots.pop() if sample and len(roots) == 1 and not roots & sample.keys() else ""
+    names = {sample_name: sample} if sample_name else (sample or {})
+    bindings = {name: values(value) for name, value in names.items()}
     reads = {path: _at(bindings, path) for path in sorted(expression.paths)}
     value, problem = None, ""
     try:
@@ -62,7 +68,10 @@ def explain(text: str, sample: Mapping[str, Any] | None = None) -> Explanation:
         problem = error.excerpt()
     except CounterfoilError as error:
         problem = str(error)
-    return Explanation(source, expression.type, value, problem, reads, lookups)
+    absent = sorted(roots - names.keys() - {sample_name})
+    if problem and absent:
+        problem += f"\nThe sample must have {', '.join(f'`{name}`' for name in absent)} at its top."
+    return Explanation(source, expression.type, value, problem, reads, lookups, sample_name=sample_name)
 
 
 def values(value: Any) -> Any:

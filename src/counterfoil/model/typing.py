@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from counterfoil.core.finding import Finding, did_you_mean
+from counterfoil.core.finding import Finding, closest, did_you_mean
 from counterfoil.expr import ExpressionError
 from counterfoil.expr.check import Checker
 from counterfoil.expr.errors import ExpressionFinding
@@ -60,6 +60,8 @@ class Typing:
 
     document: Document
     findings: list[Finding] = field(default_factory=list)
+    broken: set[Path] = field(default_factory=set)
+    """Places of formulas that cannot be judged further, because of an unknown name or a fault of their form."""
 
     def formula(self, text: str, path: Path, names: Roots, expect: Type = DYN, what: str = "") -> Type:
         """Return the type of a formula over `names`; report a type that does not fit `expect`."""
@@ -80,6 +82,7 @@ class Typing:
             fix = _position(source, fault)
             self.report(rule, f"{what}{fault.message}", path, fault.offset + shift, fix)
         if faults:
+            self.broken.add(path)
             return DYN
         if not fits(inferred, expect):
             self.report("formula", f"{what}expected a {expect}, found a {inferred}", path, 0)
@@ -146,13 +149,16 @@ class Typing:
             return
         declared = properties if isinstance(properties, dict) else {}
         closed = bool(declared) or schema.get("additionalProperties") is False
+        unknown = [key for key in value if closed and key not in declared]
+        absent = [key for key in schema.get("required", ()) if key not in value]
         for key, inner in value.items():
-            if closed and key not in declared:
-                fix = did_you_mean(key, declared, "remove it, or declare it")
+            if key in unknown:
+                fix = did_you_mean(key, absent) or did_you_mean(key, declared, "remove it, or declare it")
                 self._report_key(rule, f"there is no field `{key}`", (*path, key), fix)
             self.template(inner, (*path, key), names, declared.get(key, {}), rule)
-        for key in schema.get("required", ()):
-            if key not in value:
+        meant = {closest(key, absent) for key in unknown}  # a misspelt field is reported once, as unknown
+        for key in absent:
+            if key not in meant:
                 self._report_key(rule, f"the field `{key}` is missing", path, f"add `{key}:`")
 
     def _literal(self, value: Any, path: Path, schema: Schema, rule: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ from counterfoil.cli.commands import app_with
 from counterfoil.cli.main import main
 from counterfoil.cli.processes import twins
 from counterfoil.core.finding import did_you_mean
+from counterfoil.store.sql.sqlite import SqliteStore
 from tests.source import ROOT
 
 CLI = (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
@@ -110,6 +113,46 @@ def test_a_missing_server_is_reported_with_advice(
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("files", "words", "said"),
+    [
+        ([], [], "There is no store at .counterfoil/counterfoil.db. Name it with --store."),
+        (["demo/store.sqlite"], ["--store", "sqlite:.counterfoil/demo/stor.sqlite"],
+         "did you mean `.counterfoil/demo/store.sqlite`?"),
+        (["demo/store.sqlite"], ["--store", "x.db"], "found here: .counterfoil/demo/store.sqlite"),
+        (["counterfoil.db"], ["--store", "x.db"], "found here: .counterfoil/counterfoil.db"),
+    ],
+)  # fmt: skip
+def test_an_audit_without_its_store_names_those_that_exist(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    files: list[str], words: list[str], said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    for name in files:
+        (tmp_path / ".counterfoil" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / ".counterfoil" / name).touch()
+    code, _, err = run(capsys, monkeypatch, "doctor", "--audit", *words)
+    assert (code, said in err) == (2, True), err
+
+
+def test_an_audit_finds_the_store_of_the_demonstration(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Path(".counterfoil/demo/store.sqlite")
+    store.parent.mkdir(parents=True)
+
+    async def create() -> None:
+        opened = await SqliteStore.open(str(store))
+        await opened.close()
+
+    asyncio.run(create())
+    _, out, _ = run(capsys, monkeypatch, "doctor", "--audit", "--format", "json")
+    checks = {row["check"]: row for row in json.loads(out)}
+    assert checks["audited store"]["detail"] == f"sqlite:{store}"
+    assert checks["audit"]["detail"].startswith("0 leaves, 0 checkpoints")
+
+
 def test_doctor_finds_that_nothing_answers(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +220,56 @@ def test_explain_says_the_value_and_what_was_read(
     assert code == 0
     assert result["value"] == {"amount": "12.50", "currency": "USD", "minor": 1250}
     assert "event.data.amount" in result["reads"]
+
+
+def test_the_commands_that_a_new_folder_names_do_what_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(capsys, monkeypatch, "init", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    texts = "".join(path.read_text("utf-8") for path in tmp_path.glob("*.yaml"))
+    named = re.findall(r"`(counterfoil explain [^`]*)`", texts)
+    assert named
+    for command in named:
+        code, out, _ = run(capsys, monkeypatch, *shlex.split(command)[1:])
+        assert (code, "null" in out, "'120.00'" in out) == (0, False, True), out
+
+
+@pytest.mark.parametrize(
+    ("sample", "expression", "code", "said"),
+    [
+        ({"amount": "1.50"}, "body.amount", 0, "is taken as body"),
+        ({"amount": {"minor": 150, "currency": "USD"}}, "input.amount.minor + 1", 0, "151  (dyn)"),
+        ({"body": {"amount": "1.50"}}, "body.amount", 0, "body.amount = '1.50'"),
+        (
+            {"amount": "1.50"},
+            "body.amount == event.amount",
+            1,
+            "The sample must have `body`, `event` at its top.",
+        ),
+        ({"body": {}}, "body.amount", 1, "no such key"),
+    ],
+)
+def test_a_sample_is_the_value_of_the_only_name_that_it_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    sample: dict[str, Any], expression: str, code: int, said: str,
+) -> None:  # fmt: skip
+    file = tmp_path / "sample.json"
+    file.write_text(json.dumps(sample))
+    answer = run(capsys, monkeypatch, "explain", expression, "--sample", str(file))
+    assert (answer[0], said in answer[1]) == (code, True), answer
+
+
+@pytest.mark.parametrize("words", [["explain", "1", "--sample"], ["match"], ["apply"]])
+def test_a_missing_or_broken_file_is_named_with_its_near_name_or_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("history.json").write_text('{\n "a": 1,\n "b" 2}\n')
+    code, _, err = run(capsys, monkeypatch, *words, "histori.json")
+    assert (code, "did you mean `history.json`?" in err) == (2, True), err
+    code, _, err = run(capsys, monkeypatch, *words, "history.json")
+    assert (code, "line 3: " in err) == (2, True), err
 
 
 def test_explain_without_a_value_ends_with_one(

@@ -46,7 +46,7 @@ def test_a_finding_in_a_foreign_file_has_its_line(tmp_path: Path) -> None:
     code, output = lint(str(tmp_path / "credit.json"))
     assert code == 1
     assert f"{tmp_path}/credit.json:8: money-exact: " in output
-    assert output.endswith("1 file, 1 findings\n")
+    assert output.endswith("1 file, 1 finding\n")
 
 
 def test_a_folder_is_searched_and_unreadable_files_are_reported(tmp_path: Path) -> None:

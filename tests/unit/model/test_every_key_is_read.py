@@ -41,8 +41,14 @@ SHORT_FORMS: dict[type[BaseModel], type[BaseModel]] = {
     kinds.ObserveRule: kinds.DocumentRule,
 }
 """Parts that become another part with the same keys as a whole."""
-READ_BY_NAME = {f"Failure.{outcome}" for outcome in FAILURE_OUTCOMES}
-"""Keys that the compiler reads in a loop over their names."""
+EXPECTED = [part for part in parts() if part.__name__.startswith("Expected")]
+READ_BY_NAME = (
+    {f"Failure.{outcome}" for outcome in FAILURE_OUTCOMES}
+    | {f"{part.__name__}.{key}" for part in EXPECTED for key in part.model_fields}
+    | {f"{kind.__name__}.extends" for kind in (kinds.Object, kinds.Event, kinds.Operation)}
+)
+"""Keys that code reads by their names: the compiler, the comparison of a test with its records, and the merge of a document
+with the canonical library."""
 
 
 def defined(part: type[BaseModel], key: str) -> str:

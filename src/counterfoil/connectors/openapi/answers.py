@@ -19,7 +19,8 @@ from counterfoil.connectors.sdk import (
     Unknown,
 )
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
-from counterfoil.core.wire import SEVERAL_VALUES, WireRefused, read_json
+from counterfoil.core.http_headers import SEVERAL_VALUES
+from counterfoil.core.wire import WireRefused, read_json
 
 # On a read every 4xx is a refusal, except those that ask for a later retry.
 _READ_PROOFS = tuple(status for status in range(400, 500) if status not in (408, 425))

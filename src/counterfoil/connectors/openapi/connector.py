@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from counterfoil.connectors import signature
 from counterfoil.connectors.declared_hmac import hmac_scheme
 from counterfoil.connectors.http import Deadline, Http, Response
-from counterfoil.connectors.openapi import answers, document, protection, render, validate
+from counterfoil.connectors.openapi import answers, document, protection, render, shapes, validate
 from counterfoil.connectors.openapi.render import MISSING, InputRefused, value_at
 from counterfoil.connectors.openapi.settings import (
     AuthSettings,
@@ -82,7 +82,7 @@ def connect(config: SystemConfig) -> HttpSystem:
         problems += validate.find_problems(settings, api, specs, config)
     if problems or settings is None or api is None:
         raise WrongConfiguration(problems)
-    return HttpSystem(config, settings, api, specs)
+    return HttpSystem(config, settings, api, shapes.with_shapes(specs, settings, api))
 
 
 def _scheme(settings: HttpSettings) -> str | signature.Scheme:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from counterfoil.connectors.references import files_beside
 from counterfoil.connectors.sdk import SettingProblem
 from counterfoil.core.finding import did_you_mean
 from counterfoil.json_or_yaml import UnreadableText, parse
@@ -181,12 +182,7 @@ def load(source: Any) -> tuple[ApiDocument | None, list[SettingProblem]]:
 
 def _near(path: Path) -> str:
     """Return a fix that names a file beside the missing one, or the folder in which it was looked for."""
-    try:
-        names = [entry.name for entry in path.absolute().parent.iterdir()]
-    except (OSError, ValueError):
-        names = []
-    near = did_you_mean(path.name, names)
-    return near or "a relative path starts at the file that names it"
+    return did_you_mean(path.name, files_beside(path), "a relative path starts at the file that names it")
 
 
 def _problem(message: str, fix: str = "") -> SettingProblem:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from counterfoil.connectors.declared_hmac import Digest, Encoding, HmacForm, KeyEncoding, TimeUnit
 from counterfoil.connectors.sdk import Repeat, SettingProblem, SystemConfig
-from counterfoil.connectors.settings import PATH, Places, Seconds, read_settings
+from counterfoil.connectors.settings import PATH, Flag, Places, Seconds, read_settings
 from counterfoil.core.errors import ErrorClass
 
 Pointer = Annotated[str, Field(pattern=r"^(/.*)?$")]
@@ -61,7 +61,7 @@ class FindSettings(CallSettings):
     """
 
     items: Pointer = ""
-    one: bool = False
+    one: Flag = False
     match: Mapping[Pointer, Any] = {}
     state: Mapping[Pointer, Any] = {}
     result: Mapping[str, Pointer] | None = None

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from counterfoil.demo.erp.accounts import open_accounts
+from counterfoil.demo.erp.front_page import with_front_page
 from counterfoil.demo.erp.prepare import CONFIG, DATABASE, SEED
 from counterfoil.demo.erp.prepare import prepare as prepare_erp
 
@@ -61,7 +62,12 @@ def _serve(folder: Path, port: int, persons: Path | None) -> None:
         open_accounts(folder, persons)
     print(f"the ERP listens on http://127.0.0.1:{port}", flush=True)
     waitress.serve(
-        app, host="127.0.0.1", port=port, threads=1, ident=None, clear_untrusted_proxy_headers=True
+        with_front_page(app, DATABASE),
+        host="127.0.0.1",
+        port=port,
+        threads=1,
+        ident=None,
+        clear_untrusted_proxy_headers=True,
     )
 
 

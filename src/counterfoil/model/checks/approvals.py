@@ -10,6 +10,7 @@ from typing import Any
 from counterfoil.core.finding import Finding
 from counterfoil.core.money import EXPONENTS
 from counterfoil.model import kinds
+from counterfoil.model.checks.formulas import broken_formulas
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.document import Document
 from counterfoil.model.fields import each_field, is_identity, is_money
@@ -209,7 +210,8 @@ def covers_incomplete(model: Model) -> Iterator[Finding]:
             for position, signal in enumerate(workflow.signals):
                 if signal.in_:
                     check.block(BlockPlace(signal.do, ("signals", position, "do"), "", "signal"), {})
-            yield from check.findings
+            if check.findings:
+                yield from check.judged(broken_formulas(model, document, workflow))
 
 
 class _CoverCheck:
@@ -217,10 +219,16 @@ class _CoverCheck:
         self.model = model
         self.document = document
         self.guarded = False
-        self.findings: list[Finding] = []
+        self.findings: list[tuple[Path, Finding]] = []
         rechecked = frozenset(name for name, fact in workflow.facts.items() if fact.recheck)
         key = text_of(workflow.start.key).strip()
         self.covered = _CoveredValues(lets=workflow.let, rechecked=rechecked, key=key)
+
+    def judged(self, broken: set[Path]) -> list[Finding]:
+        """Return the findings that stand although these formulas are broken: of an unknown name, nothing follows."""
+        if any("covers" in path or path[:1] == ("let",) for path in broken):
+            return []
+        return [finding for path, finding in self.findings if path not in broken]
 
     def block(self, block: BlockPlace, variables: Mapping[str, str]) -> None:
         for position, entry in enumerate(block.entries):
@@ -274,7 +282,7 @@ class _CoverCheck:
         if path_read is not None:
             message = f"{what} comes from `{path_read}`, which no earlier approval covers"
             fix = f"add `{path_read}` to `covers`"
-            self.findings.append(self.document.finding("covers-incomplete", message, path, fix=fix))
+            self.findings.append((path, self.document.finding("covers-incomplete", message, path, fix=fix)))
 
 
 @rule("change-policy")

@@ -12,6 +12,7 @@ from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.mapping import emits_with_places, emitted_types, lets_of
 from counterfoil.model.compile.operation import undo_input
 from counterfoil.model.compile.policy import limit_key
+from counterfoil.model.document import Document
 from counterfoil.model.fields import DATE, TIMESTAMP, object_schema
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
@@ -62,6 +63,13 @@ def formula(model: Model) -> Iterator[Finding]:
             case kinds.Alert():
                 typing.formula(value.when, ("when",), _AnyNames())
         yield from typing.findings
+
+
+def broken_formulas(model: Model, document: Document, workflow: kinds.Workflow) -> set[Path]:
+    """Return the places of a workflow's formulas that cannot be judged further, because a name in them is unknown."""
+    typing = Typing(document)
+    _WorkflowFormulas(model, typing, workflow).check()
+    return typing.broken
 
 
 class _AnyNames(dict[str, Any]):

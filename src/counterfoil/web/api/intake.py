@@ -8,6 +8,7 @@ from litestar.params import FromPath
 from litestar.response import Response
 
 from counterfoil.core import event as cloudevents
+from counterfoil.core.finding import did_you_mean
 from counterfoil.flow.intake.usage import UsageAnswer
 from counterfoil.store.port.intake import ReceiveVerdict
 from counterfoil.web.http.deprecation_headers import headers_for
@@ -46,7 +47,13 @@ class EventsResponse(msgspec.Struct, frozen=True):
 async def receive(request: WebRequest, system: FromPath[str]) -> Response[ReceiptResponse]:
     app = application(request)
     if system not in app.model.systems:
-        raise Problem(404, f"The governance folder declares no system {system[:100]}.")
+        near = did_you_mean(system, app.model.systems)
+        raise Problem(
+            404,
+            " ".join(
+                [f"The governance folder declares no system {system[:100]}.", near.capitalize()]
+            ).strip(),
+        )
     answer = await app.receive(system, headers_by_name(request), await request.body())
     deprecated = app.uses.deprecated(await app.now())
     emitted = app.model.events_of(system, answer.type) if deprecated else []

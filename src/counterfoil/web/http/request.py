@@ -17,7 +17,8 @@ from litestar.params import QueryParameter
 from counterfoil.application import Application
 from counterfoil.core.fault_text import fault_text
 from counterfoil.core.finding import did_you_mean
-from counterfoil.core.wire import SEVERAL_VALUES, read_json
+from counterfoil.core.http_headers import SEVERAL_VALUES
+from counterfoil.core.wire import read_json
 from counterfoil.web.http.identity import Connection, Identity, check_same_origin, identify
 from counterfoil.web.http.permissions import Open, Requirement
 from counterfoil.web.http.problems import Problem
@@ -62,9 +63,9 @@ def headers_by_name(request: WebRequest) -> dict[str, str]:
     """Return the headers by lower-case name. Different values of one header are joined by SEVERAL_VALUES."""
     headers: dict[str, str] = {}
     for name, value in request.headers.items():
-        known = headers.setdefault(name.lower(), value)
-        if value not in known.split(SEVERAL_VALUES):
-            headers[name.lower()] = f"{known}{SEVERAL_VALUES}{value}"
+        former = headers.setdefault(name.lower(), value)
+        if value not in former.split(SEVERAL_VALUES):
+            headers[name.lower()] = f"{former}{SEVERAL_VALUES}{value}"
     return headers
 
 
