@@ -19,7 +19,6 @@ import msgspec
 from counterfoil.core.http_headers import SEVERAL_VALUES
 from counterfoil.core.wire import (
     DEFAULT_LIMITS,
-    SEVERAL_VALUES,
     Json,
     Limits,
     WireRefused,
