@@ -228,7 +228,10 @@ def _protection(system: kinds.System, operation: kinds.Operation, spec: Operatio
         fix = f"write `horizon: {spec.horizon:g}s`"
         yield _Place(document, "connector-repeat", message, ("horizon",), fix, "warning")
     retention = kinds.seconds(operation.retention) if operation.retention else 0.0
-    if spec.repeat is Repeat.KEY and retention > spec.retention:
-        message = f"the retention of {retention:g}s is longer than that of {theirs}, {spec.retention:g}s"
+    if spec.repeat is Repeat.KEY and retention != spec.retention:
+        is_longer = retention > spec.retention
+        than = "longer" if is_longer else "shorter"
+        message = f"the retention of {retention:g}s is {than} than that of {theirs}, {spec.retention:g}s"
         fix = f"write `retention: {spec.retention:g}s`"
-        yield _Place(document, "connector-repeat", message, ("retention",), fix)
+        severity: Severity = "error" if is_longer else "warning"
+        yield _Place(document, "connector-repeat", message, ("retention",), fix, severity)

@@ -336,6 +336,30 @@ def test_a_missing_description_names_the_path(starter: Path) -> None:
     assert finding.fix == "a relative path starts at the file that names it"
 
 
+@pytest.mark.parametrize(
+    ("setting", "rule", "severity"),
+    [
+        ("repeat: key", "", ""),
+        ("repeat: unique", "connector-repeat", "error"),
+        ("horizon: 60", "", ""),
+        ("horizon: 61", "connector-repeat", "warning"),
+        ("horizon: 59", "connector-repeat", "warning"),
+        ("retention: 86400", "", ""),
+        ("retention: 86399", "connector-repeat", "error"),
+        ("retention: 86401", "connector-repeat", "warning"),
+        ("timeout: 30", "", ""),
+        ("timeout: 3", "connector-settings", "error"),
+        ("timeout: 60", "connector-settings", "error"),
+    ],
+)
+def test_a_setting_that_contradicts_the_operation_is_a_finding(
+    starter: Path, setting: str, rule: str, severity: str
+) -> None:
+    old = "    billing.credit.issue:\n      operationId: createCredit\n"
+    findings = findings_of(changed(starter, HTTP, old, f"{old}      {setting}\n"))
+    assert [(f.rule, f.severity) for f in findings] == ([(rule, severity)] if rule else [])
+
+
 def test_repeat_is_declared_once(starter: Path) -> None:
     old = "    billing.credit.issue:\n      operationId: createCredit\n"
     second = changed(starter, HTTP, old, old + "      repeat: find\n")
