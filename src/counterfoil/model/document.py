@@ -104,6 +104,8 @@ def shape_findings(error: ValidationError, source: Source) -> list[Finding]:
             findings.append(_missing(source, path, str(fault["loc"][-1])))
         elif kind == "extra_forbidden":
             findings.append(_unknown(source, path))
+        elif kind == "given":
+            findings.append(_unknown_step(source, path, str(fault["msg"])))
         else:
             expected.setdefault(path, []).append(_message(kind, fault))
     for path, messages in expected.items():
@@ -135,6 +137,14 @@ def _unknown(source: Source, path: Path) -> Finding:
     candidates = sorted(_candidates(siblings, source.data.get("kind", "")))
     fix = did_you_mean(key, candidates, "remove it", cutoff=0.5)
     return source.finding("unknown-key", f"unknown key `{key}`", path, at_key=True, fix=fix)
+
+
+def _unknown_step(source: Source, path: Path, message: str) -> Finding:
+    """Return the finding about a step of a test that has the key of none."""
+    step = _at(source.data, path)
+    keys = list(step) if isinstance(step, dict) else []
+    fixes = (did_you_mean(str(key), kinds.GIVEN_STEPS) for key in keys)
+    return source.finding("wrong-value", message, path, fix=next(filter(None, fixes), ""))
 
 
 def _candidates(siblings: set[str], kind: str) -> set[str]:
