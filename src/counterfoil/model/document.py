@@ -117,6 +117,8 @@ def shape_findings(error: ValidationError, source: Source) -> list[Finding]:
                 findings.append(_missing(source, path, key))
         elif kind == "extra_forbidden":
             findings.append(_unknown(source, path, absent.get(path[:-1], [])))
+        elif kind == "given":
+            findings.append(_unknown_step(source, path, str(fault["msg"])))
         else:
             expected.setdefault(path, []).append(_message(kind, fault))
             if kind == "literal_error":
@@ -162,6 +164,14 @@ def _unknown(source: Source, path: Path, absent: list[str]) -> Finding:
         key, candidates, "remove it", KEY_CUTOFF_RATIO
     )
     return source.finding("unknown-key", f"unknown key `{key}`", path, at_key=True, fix=fix)
+
+
+def _unknown_step(source: Source, path: Path, message: str) -> Finding:
+    """Return the finding about a step of a test that has the key of none."""
+    step = _at(source.data, path)
+    keys = list(step) if isinstance(step, dict) else []
+    fixes = (did_you_mean(str(key), kinds.GIVEN_STEPS) for key in keys)
+    return source.finding("wrong-value", message, path, fix=next(filter(None, fixes), ""))
 
 
 def _candidates(siblings: set[str], kind: str) -> set[str]:

@@ -41,6 +41,7 @@ MISTAKES = [
     ("period.opened.v1", "period.openend.v1", 9, "there is no event `period.openend.v1`", "did you mean `period.opened.v1`?"),
     ("name: x", "nam: x", 9, "there is no field `nam`", "did you mean `name`?"),
     ("refused: period_closed", "fault: period_closed", 10, "`fault`: expected 'timeout', 'lost' or 'accepted', not `period_closed`", ""),
+    ("down: erp", "dwn: erp", 11, "expected a step with one of the keys known, receipt, event, operation, answer, down, approve, reject, resolve, leaves, after", "did you mean `down`?"),
     ("down: erp", "down: epr", 11, "there is no system `epr`", "did you mean `erp`?"),
     ("by: anna", "by: ana", 12, "there is no person `ana`", "did you mean `anna`?"),
     ("resolve: refused", "resolve: refusd", 13, "there is no Case reason `refusd`", "did you mean `refused`?"),

@@ -71,6 +71,7 @@ from counterfoil.model.kinds.policy import (
     Tier,
 )
 from counterfoil.model.kinds.test import (
+    GIVEN_STEPS,
     Expected,
     ExpectedApproval,
     ExpectedCase,

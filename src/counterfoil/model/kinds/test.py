@@ -183,17 +183,18 @@ class GivenTime(Part):
     """Time that passes."""
 
 
-_STEP_KINDS: dict[str, type[Part]] = {
+GIVEN_STEPS: dict[str, type[Part]] = {
     "known": GivenObject, "receipt": GivenReceipt, "event": GivenEvent, "operation": GivenCall, "answer": GivenAnswer,
     "down": GivenOutage, "approve": GivenApproval, "reject": GivenRejection, "resolve": GivenResolution,
     "leaves": GivenLeave, "after": GivenTime,
 }  # fmt: skip
+"""Form of each step by the key that names it."""
 
 
 def _given_form(value: Any) -> str:
     """Return the step that an entry is meant to be, by its key, for precise findings."""
     keys = type(value).model_fields if isinstance(value, Part) else value if isinstance(value, dict) else ()
-    return next((key for key in _STEP_KINDS if key in keys), "unknown")
+    return next((key for key in GIVEN_STEPS if key in keys), "unknown")
 
 
 GivenStep: TypeAlias = Annotated[
@@ -211,7 +212,7 @@ GivenStep: TypeAlias = Annotated[
     Discriminator(
         _given_form,
         custom_error_type="given",
-        custom_error_message=f"expected a step with one of the keys {', '.join(_STEP_KINDS)}",
+        custom_error_message=f"expected a step with one of the keys {', '.join(GIVEN_STEPS)}",
     ),
 ]
 
