@@ -15,6 +15,7 @@ from counterfoil.change.connector_config import INVENTED, configuration, missing
 from counterfoil.change.mapping_shapes import misfits
 from counterfoil.connectors import host, references
 from counterfoil.connectors.sdk import (
+    DEFAULT_TIMEOUT_SECONDS,
     Connector,
     OperationSpec,
     Repeat,
@@ -219,6 +220,11 @@ def _protection(system: kinds.System, operation: kinds.Operation, spec: Operatio
         message = f"`repeat: {operation.repeat}` contradicts {theirs}, which has `repeat: {spec.repeat}`"
         yield _Place(document, "connector-repeat", message, ("repeat",), f"write `repeat: {spec.repeat}`")
         return
+    timeout = kinds.seconds(operation.timeout)
+    if spec.timeout not in (timeout, DEFAULT_TIMEOUT_SECONDS):
+        message = f"the timeout of {timeout:g}s counts, not that of {theirs}, {spec.timeout:g}s"
+        fix = f"write `timeout: {spec.timeout:g}s`, or remove the other one"
+        yield _Place(document, "connector-repeat", message, ("timeout",), fix, "warning")
     if spec.repeat is Repeat.READ:
         return
     horizon = kinds.seconds(operation.horizon)

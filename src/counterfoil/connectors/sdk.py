@@ -18,6 +18,9 @@ from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 Json: TypeAlias = Any
 """A JSON value read exactly: numbers are int or Decimal, never float."""
 
+DEFAULT_TIMEOUT_SECONDS = 30.0
+"""Timeout of an operation whose connector states none."""
+
 
 class Repeat(StrEnum):
     """Protection of a write against being sent twice."""
@@ -51,7 +54,7 @@ class OperationSpec:
     """Longest time after sending in which the write may still take effect."""
     retention: float = 0.0
     """Time for which the vendor remembers an idempotency key (`Repeat.KEY` only)."""
-    timeout: float = 30.0
+    timeout: float = DEFAULT_TIMEOUT_SECONDS
     doc: str = ""
     bulk: int = 1
     """Maximum number of requests in one `send_many`. More than 1 needs a `BulkConnector`."""

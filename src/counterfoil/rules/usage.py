@@ -19,6 +19,7 @@ from counterfoil.model import Model
 from counterfoil.model.kinds import FieldSpec, Metered, seconds
 from counterfoil.rules.contract import Contract
 from counterfoil.rules.json_values import amounts_in, has_money, typed, with_minor
+from counterfoil.rules.usage_corrections import unfounded
 
 MAX_CLOCK_AHEAD = timedelta(minutes=5)
 """Tolerance for a sender's clock that is ahead."""
@@ -135,6 +136,10 @@ class Meter:
             return False
         return self.corrects is None or not data.get(self.corrects)
 
+    def corrected(self, event: UsageEvent | str) -> str:
+        """Return the id of the event that an event corrects; empty if it corrects none."""
+        return _text(event.data or {}, self.corrects or "") if type(event) is UsageEvent else ""
+
     def plain(self, data: Any) -> Any:
         """Return the data with money in the form of its schema."""
         return with_minor(data, self.schema) if self.money else data
@@ -183,14 +188,11 @@ class Meters:
 
     def corrected(self, events: Sequence[UsageEvent | str]) -> dict[str, set[str]]:
         """Return the ids of the events that a batch corrects, by source."""
-        fields = {name: meter.corrects for name, meter in self.types.items() if meter.corrects is not None}
         ids: dict[str, set[str]] = {}
-        for event in events if fields else ():
-            if type(event) is UsageEvent and event.type in fields:
-                id_ = _text(event.data or {}, fields[event.type])
-                if id_:
-                    ids.setdefault(event.source, set()).add(id_)
-        return ids
+        for event in events if any(meter.corrects for meter in self.types.values()) else ():
+            if type(event) is UsageEvent and (meter := self.types.get(event.type)) is not None:
+                ids.setdefault(event.source, set()).update(filter(None, [meter.corrected(event)]))
+        return {source: corrected for source, corrected in ids.items() if corrected}
 
     def knows(self, source: str) -> bool:
         """Return True if a source begins with a declared system."""
@@ -357,36 +359,14 @@ def _refuse_unfounded(
     meters: Meters,
     records: UsageRecords,
 ) -> None:
-    """Refuse corrections without a counted event of the same source, subscription and meter behind them.
-
-    The event may be in the batch, before or after. Corrections that name each other only correct nothing.
-    """
-    if not meters.corrected(events):
-        return
-    counted = dict(records.events)
-    waiting: dict[tuple[str, str], tuple[str, str]] = {}
-    for key, (place, row) in rows.items():
-        event, corrects = events[place], meters.types[row[2]].corrects
-        assert type(event) is UsageEvent
-        id_ = _text(event.data or {}, corrects) if corrects is not None else ""
-        if id_:
-            waiting[key] = (row[0], id_)
-        else:
-            # A stored event with the same id and other content stays valid.
-            counted.setdefault(key, (row[3], row[4]))
-    founded = True
-    while founded:
-        founded = False
-        for key, corrected in list(waiting.items()):
-            row = rows[key][1]
-            if counted.get(corrected) == (row[3], row[4]):
-                counted[key] = (row[3], row[4])
-                del waiting[key]
-                founded = True
-    for key, corrected in waiting.items():
+    corrections = {
+        key: (row[0], id_)
+        for key, (place, row) in rows.items()
+        if (id_ := meters.types[row[2]].corrected(events[place]))
+    }
+    of_rows = {key: (row[3], row[4]) for key, (_, row) in rows.items()} if corrections else {}
+    for key, message in unfounded(of_rows, corrections, records.events).items():
         place, row = rows.pop(key)
-        what = "is of another subscription or meter" if corrected in counted else "was not counted"
-        message = f"the event {corrected[1][:100]} that it corrects {what}"
         event = events[place]
         assert type(event) is UsageEvent
         checked.refuse(place, "usage_unfounded", message, event, meters.types[row[2]], row[7])

@@ -348,8 +348,8 @@ def test_a_missing_description_names_the_path(starter: Path) -> None:
         ("retention: 86399", "connector-repeat", "error"),
         ("retention: 86401", "connector-repeat", "warning"),
         ("timeout: 30", "", ""),
-        ("timeout: 3", "connector-settings", "error"),
-        ("timeout: 60", "connector-settings", "error"),
+        ("timeout: 3", "connector-repeat", "warning"),
+        ("timeout: 60", "connector-repeat", "warning"),
     ],
 )
 def test_a_setting_that_contradicts_the_operation_is_a_finding(

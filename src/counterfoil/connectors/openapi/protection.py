@@ -14,8 +14,7 @@ def specs_of(
 ) -> tuple[dict[str, OperationSpec], list[SettingProblem]]:
     """Return the specification of every operation, and the problems of those that nothing declares.
 
-    What the settings leave out is as governance declares it. `check` compares what both state. A timeout is compared
-    here: no vendor has one, so governance alone decides.
+    What the settings leave out is as governance declares it. `check` compares what both state.
     """
     specs: dict[str, OperationSpec] = {}
     problems: list[SettingProblem] = []
@@ -30,10 +29,6 @@ def specs_of(
             problems.append(SettingProblem(("settings", "operations", name), message, fix))
         else:
             specs[name] = _spec(name, operation, repeat, spec)
-        if spec is not None and operation.timeout not in (None, spec.timeout):
-            message = f"contradicts the document of `{name}`, whose timeout of {spec.timeout:g}s counts"
-            path = ("settings", "operations", name, "timeout")
-            problems.append(SettingProblem(path, message, "remove it here"))
     return specs, problems
 
 
