@@ -189,5 +189,5 @@ def newest_versions(versions: Iterable[LedgerDocument]) -> list[LedgerDocument]:
 def content_rank(version: LedgerDocument) -> tuple[int, bool, str]:
     """Return the order of two versions of one document: by number, then a withdrawal, then the content."""
     legs = sorted((name, str(value)) for name, value in version.legs.items())
-    content = legs, version.key, version.entity, version.names, version.within
+    content = legs, version.key, version.entity, version.names, version.within, version.reverses
     return version.version, not version.stands, repr(content)

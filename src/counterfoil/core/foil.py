@@ -51,6 +51,8 @@ class Foil(msgspec.Struct, frozen=True, kw_only=True):
     """Its call has no outcome yet."""
     reverses: str = ""
     """The document of the same side that it reverses."""
+    own_key: str = ""
+    """Its key by rule, while its match is that of what it reverses."""
     names: tuple[str, ...] = ()
     """Documents of the other side that it names."""
     within: tuple[Within, ...] = ()
@@ -122,7 +124,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     foil: str | None = None
     """The foil that shows it as surplus."""
     own_key: str = ""
-    """Its key by rule, while a person's pairing overrides it."""
+    """Its key by rule, while its match is that of what it reverses or one that a person's pairing gives it."""
     event: str
     owner: str = ""
     case_at: datetime | None = None

@@ -12,6 +12,7 @@ from counterfoil.core import ids
 from counterfoil.core.document import Side, content_rank
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import Foil, Observation, Waiver
+from counterfoil.core.homes import own_key
 from counterfoil.core.settle import content, left_document, right_document
 
 R = TypeVar("R", Foil, Observation)
@@ -73,6 +74,7 @@ def next_foil(before: Foil | None, new: Foil, *, reread: bool = False) -> Foil |
     if before is None:
         return new
     if new.provisional:
+        new = _on_match_of(before, new)
         # The call of a further generation, or of a document that its own system has shown already.
         if not before.stands:
             return msgspec.structs.replace(
@@ -84,7 +86,7 @@ def next_foil(before: Foil | None, new: Foil, *, reread: bool = False) -> Foil |
                 state=before.state,
             )
         return msgspec.structs.replace(before, run=new.run, effect=new.effect) if before.run is None else None
-    new = msgspec.structs.replace(new, **_withdrawn(before, new))
+    new = _on_match_of(before, msgspec.structs.replace(new, **_withdrawn(before, new)))
     if (
         not before.provisional
         and _rank(new) <= _rank(before)
@@ -115,10 +117,7 @@ def next_observation(
     """Return the row of a document after one more version of it, as `next_foil` does."""
     if before is None:
         return new
-    new = msgspec.structs.replace(new, **_withdrawn(before, new))
-    if before.own_key and not new.own_key:
-        # A person's pair overrides its key.
-        new = msgspec.structs.replace(new, key=before.key, own_key=new.key)
+    new = _on_match_of(before, msgspec.structs.replace(new, **_withdrawn(before, new)))
     if _rank(new) <= _rank(before) and not (reread and _reads_otherwise(before, new)):
         return None
     return msgspec.structs.replace(
@@ -142,21 +141,34 @@ def stood_before(before: R, older: R) -> R | None:
     return msgspec.structs.replace(before, stood=True, **_withdrawn(older, before))
 
 
+def _on_match_of(before: R, new: R) -> R:
+    """Return a version on the present match of its document, where that is not the one of its own key.
+
+    The store moves it afterwards if it belongs elsewhere.
+    """
+    if before.own_key and not new.own_key:
+        return msgspec.structs.replace(new, key=before.key, own_key=new.key)
+    return new
+
+
 def _withdrawn(before: Foil | Observation, new: Foil | Observation) -> dict[str, Any]:
     """A withdrawal says nothing about the legs: the former ones stay, and so does the match."""
     if new.stands or new.legs:
         return {}
-    former: dict[str, Any] = {"legs": before.legs, "key": before.key, "effective": before.effective}
-    if isinstance(before, Foil):
-        return {**former, "within": before.within}
-    return {**former, "own_key": before.own_key}
+    former: dict[str, Any] = {
+        "legs": before.legs,
+        "key": before.key,
+        "own_key": before.own_key,
+        "effective": before.effective,
+    }
+    return {**former, "within": before.within} if isinstance(before, Foil) else former
 
 
 def _rank(row: Foil | Observation) -> tuple[int, bool, str]:
-    """Return the order of a version. A person's pair has no part in it."""
+    """Return the order of a version. The match that it is moved to has no part in it."""
     if isinstance(row, Foil):
-        return content_rank(left_document(row))
-    return content_rank(right_document(msgspec.structs.replace(row, key=row.own_key or row.key)))
+        return content_rank(left_document(msgspec.structs.replace(row, key=own_key(row))))
+    return content_rank(right_document(msgspec.structs.replace(row, key=own_key(row))))
 
 
 def _reads_otherwise(before: R, new: R) -> bool:
@@ -169,8 +181,8 @@ def _reading(row: Foil | Observation) -> tuple[Any, ...]:
     """Return the event of a row, and what was read from it."""
     of_both = (row.legs, row.entity, row.names, row.reverses, row.effective, row.stands)
     if isinstance(row, Foil):
-        return (row.cause, row.version), row.key, row.within, of_both
-    return (row.event, row.version), row.own_key or row.key, (), of_both
+        return (row.cause, row.version), own_key(row), row.within, of_both
+    return (row.event, row.version), own_key(row), (), of_both
 
 
 def is_recorded(history: Iterable[Foil | Observation], row: Foil | Observation) -> bool:

@@ -84,7 +84,7 @@ class Judgement(msgspec.Struct, frozen=True):
 Waivers: TypeAlias = Mapping[str, Mapping[str, Number]]
 """Accepted residual by sum leg, for a left document. A leg that is not named is zero."""
 
-JUDGE_VERSION = 2
+JUDGE_VERSION = 3
 """Number of these rules. It rises when the same documents get another state: stores are then judged once more."""
 _WAIVABLE = frozenset({_F.OPEN, _F.PARTLY, _F.BROKEN, _F.OVER})
 

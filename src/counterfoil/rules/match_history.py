@@ -28,6 +28,7 @@ from counterfoil.core.document import (
     uses_of,
 )
 from counterfoil.core.fault_text import fault_text
+from counterfoil.core.homes import Placement, homes
 from counterfoil.core.matching import FoilState, FoilVerdict, Judgement, Unpaired, judge, standing
 
 Id = Annotated[str, msgspec.Meta(min_length=1)]
@@ -129,12 +130,12 @@ def judge_history(history: Mapping[str, Any]) -> dict[str, Any]:
     }
     answer: dict[str, Any] = {"foils": [], "unmatched": [], "match": {}, "clashes": _clashes(rows)}
     places = _decimals(file)
-    homes = _homes(newest, pairings)
-    asserted = _asserted(versions, homes)
-    used = _used(rules, newest, homes)
-    for key in sorted(set(homes.values())):
-        lefts = [d for d in newest if d.side == "left" and homes[d.side, d.id] == key]
-        rights = [d for d in newest if d.side == "right" and homes[d.side, d.id] == key]
+    matches = _matches(newest, pairings)
+    asserted = _asserted(versions, matches)
+    used = _used(rules, newest, matches)
+    for key in sorted(set(matches.values())):
+        lefts = [d for d in newest if d.side == "left" and matches[d.side, d.id] == key]
+        rights = [d for d in newest if d.side == "right" and matches[d.side, d.id] == key]
         by_id = {d.id: d for d in lefts}
         judgement = judge(
             rules,
@@ -336,41 +337,36 @@ def _legs_stay(history: Sequence[LedgerDocument], start: datetime) -> bool:
     return all(version.legs == newest[0].legs for version in newest)
 
 
-def _homes(
+def _matches(
     newest: Sequence[LedgerDocument], pairings: Iterable[tuple[str, str]]
 ) -> dict[tuple[Side, str], str]:
     """Return the key of each document's match: of what it reverses, of the partner that a person gave it, or its own."""
-    by_name = {(d.side, d.id): d for d in newest}
-    partner = {right: left for left, right in pairings}
-
-    def key_of(document: LedgerDocument, trail: tuple[str, ...] = ()) -> str:
-        if document.side == "right" and document.id in partner:
-            return key_of(by_name["left", partner[document.id]])
-        original = by_name.get((document.side, document.reverses))
-        if original is None or original.id in (*trail, document.id):
-            return document.key
-        return key_of(original, (*trail, document.id))
-
-    return {name: key_of(document) for name, document in by_name.items()}
+    placements = {(d.side, d.id): Placement(d.key, (d.side, d.reverses)) for d in newest}
+    lefts = homes(placements)
+    for left, right in pairings:
+        placements["right", right] = msgspec.structs.replace(
+            placements["right", right], paired=lefts["left", left]
+        )
+    return homes(placements)
 
 
-def _asserted(versions: Iterable[LedgerDocument], homes: Mapping[tuple[Side, str], str]) -> set[str]:
+def _asserted(versions: Iterable[LedgerDocument], matches: Mapping[tuple[Side, str], str]) -> set[str]:
     """Return the matches on which a left document ever stood."""
     return {
-        homes["left", v.id] if ("left", v.reverses) in homes else v.key
+        matches["left", v.id] if ("left", v.reverses) in matches else v.key
         for v in versions
         if v.side == "left" and v.stands
     }
 
 
 def _used(
-    rules: MatchRules, newest: Iterable[LedgerDocument], homes: Mapping[tuple[Side, str], str]
+    rules: MatchRules, newest: Iterable[LedgerDocument], matches: Mapping[tuple[Side, str], str]
 ) -> dict[str, dict[str, Number]]:
     """Return how much of each match's total documents of other matches use up, by currency."""
     used: dict[str, dict[str, Number]] = {}
     for document in newest:
         for cap, currency, amount in uses_of(rules, document) if document.stands else ():
-            if cap.key != homes[document.side, document.id]:
+            if cap.key != matches[document.side, document.id]:
                 sums = used.setdefault(cap.key, {})
                 sums[currency] = sums.get(currency, 0) + amount
     return used

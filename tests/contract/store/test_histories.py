@@ -63,10 +63,10 @@ def legs_of(rules: MatchRules, document: LedgerDocument) -> dict[str, Any]:
     return {name: leg(name, value) for name, value in document.legs.items()}
 
 
-def row_of(rules: MatchRules, document: LedgerDocument, key: str) -> Foil | Observation:
+def row_of(rules: MatchRules, document: LedgerDocument) -> Foil | Observation:
     terms = Terms(legs=dict(rules.legs), shape=rules.shape)
     shared = {
-        "rule": RULE, "key": key, "document": document.id, "version": document.version, "terms": terms,
+        "rule": RULE, "key": document.key, "document": document.id, "version": document.version, "terms": terms,
         "legs": legs_of(rules, document), "entity": document.entity, "stands": document.stands,
         "stood": document.stands and not document.provisional, "reverses": document.reverses,
         "names": document.names, "effective": document.effective,
@@ -96,11 +96,9 @@ class Player:
         self.waivers = list(history.get("waivers", []))
 
     async def play(self, now: datetime, documents: list[LedgerDocument]) -> None:
-        keys = {(d.side, d.id): d.key for d in documents}
         for number, document in enumerate(sorted(documents, key=lambda d: d.known_from)):
             if document.known_from <= now:
-                key = keys.get((document.side, document.reverses), document.key)
-                row = row_of(self.rules, document, key)
+                row = row_of(self.rules, document)
                 side = "foils" if isinstance(row, Foil) else "observations"
                 await admitted(self.store, f"e{number}", document.known_from, **{side: (row,)})
                 await self._decide(document.known_from)
@@ -123,7 +121,10 @@ class Player:
         """Return the states as of a time, from what the store has kept."""
         dump = await self.store.dump()
         stood = [(v, version_row(v)) for v in dump.versions if v.side == "left"]
-        asserted = {(v.rule, v.key) for v, row in stood if row.stands or row.stood}
+        known = {v.document for v, _ in stood}
+        asserted = {
+            (v.rule, v.key) for v, row in stood if (row.stands or row.stood) and v.reverses not in known
+        }
         kept = assemble(dump.versions, dump.pairings, dump.waivers, asserted, now, dump.versions)
         answer = states_of(settle_as_of(row, AsOf(now)) for row in kept)
         if isinstance(self.store, SqliteStore | PostgresStore):

@@ -71,7 +71,7 @@ class DocumentRule(Part):
     stands: Formula | None = None
     """False: the ledger holds no entry of it (draft, deleted, never posted). Default: true."""
     reverses: Formula | None = None
-    """Id of the document of the same system that this one reverses; empty for none. `key` is then the key of that one."""
+    """Id of the document of the same system that this one reverses, and to whose match it belongs; empty for none."""
     names: Formula | None = None
     """Id, or list of ids, of documents of the other system that it names."""
     entity: Formula | None = None

@@ -11,12 +11,14 @@ from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.foil import Foil, Observation, Pairing
 from counterfoil.core.foil_versions import gives_way, waiver_of, withdrawal_of
+from counterfoil.core.homes import own_key
 from counterfoil.core.matching import FoilState
 from counterfoil.core.settle import settle, waiver_settles
 from counterfoil.store.memory.cases import open_case
 from counterfoil.store.memory.foils import (
     Match,
     end_pairing,
+    move,
     open_pairings,
     put_foil,
     put_observation,
@@ -115,17 +117,12 @@ def carry_out(db: Tables, d: Decision, at: datetime) -> MatchVerdict:
     match d:
         case Pair():
             observed = db.observations[d.observation]
-            touched.add((observed.rule, observed.key))
             for former in open_pairings(db, observed.id):
                 if db.foils[former.foil].key != foil.key:
                     db.put(db.pairings, former.id, replace(former, ended_at=at, ended_by=d.person))
             pairing = d.pairing(foil, observed, at)
             db.put(db.pairings, pairing.id, pairing)
-            db.put(
-                db.observations,
-                observed.id,
-                replace(observed, key=foil.key, own_key=observed.own_key or observed.key),
-            )
+            touched |= move(db, observed, foil.key, own_key(observed), at)
         case Unpair():
             for pairing in _open_pair(db, d):
                 touched |= end_pairing(db, pairing, d.person, at)
@@ -197,10 +194,10 @@ def _rename(db: Tables, row: Foil | Observation, document: str | None, at: datet
         return withdraw(db, withdrawal_of(row), at)
     if other is not None:
         db.drop(table, other.id)
-    rename(db, row, document, at)
+    touched = rename(db, row, document, at)
     rows = [r for r in (row, other) if r is not None]
     caps = {match for r in rows if isinstance(r, Foil) for match in r.caps}
-    return {(r.rule, r.key) for r in rows} | caps
+    return touched | {(r.rule, r.key) for r in rows} | caps
 
 
 def _is_unused(db: Tables, id_: str) -> bool:

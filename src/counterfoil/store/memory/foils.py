@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Any
 
 from msgspec.structs import replace
 
 from counterfoil.core import ids
 from counterfoil.core.cases import case_of_pairing
+from counterfoil.core.document import Side
 from counterfoil.core.foil import NEEDS_CASE, Foil, Observation, Pairing
 from counterfoil.core.foil_versions import Withdrawal, is_recorded, next_foil, next_observation, stood_before
+from counterfoil.core.homes import at_home, own_key
 from counterfoil.core.settle import MatchRows, pairing_holds, settle
 from counterfoil.store.memory.cases import open_break, open_case, resolve_cases_of_foil, resolve_cases_of_item
 from counterfoil.store.memory.runs import append
@@ -37,15 +40,17 @@ def put_foil(db: Tables, foil: Foil, at: datetime, *, reread: bool = False) -> s
         _record(db, before, foil, at, older=True)
     after = newer or (None if before is None else stood_before(before, foil))
     if after is None:
-        return set()
+        # The late version was asserted on its own match.
+        return {(foil.rule, foil.key)} | _place(db, "left", foil.rule, foil.document, at)
     _record(db, before, after, at, older=False)
     db.put(db.foils, after.id, after)
     if before is not None and newer is not None and foil.run is not None:
         # Its Run took it for a new row.
         append(db, consequences(before, after, at).stimulus(after, _foil_items(db, after)), at)
+    placed = _place(db, "left", foil.rule, foil.document, at)
     if before is None:
-        return {(after.rule, after.key)} | after.caps
-    touched = {(before.rule, before.key), (after.rule, after.key)} | before.caps | after.caps
+        return {(after.rule, after.key)} | after.caps | placed | _reversed_before(db, after)
+    touched = {(before.rule, before.key), (after.rule, after.key)} | before.caps | after.caps | placed
     return touched | _check_pairings(db, after, at)
 
 
@@ -59,12 +64,54 @@ def put_observation(db: Tables, o: Observation, at: datetime, *, reread: bool = 
         _record(db, before, o, at, older=True)
     after = newer or (None if before is None else stood_before(before, o))
     if after is None:
-        return set()
+        return _place(db, "right", o.rule, o.document, at)
     _record(db, before, after, at, older=False)
     db.put(db.observations, after.id, after)
-    if before is None:
-        return {(after.rule, after.key)}
-    return {(before.rule, before.key), (after.rule, after.key)} | _check_pairings(db, after, at)
+    touched = {(after.rule, after.key)}
+    if before is not None:
+        touched |= {(before.rule, before.key)} | _check_pairings(db, after, at)
+    return touched | _place(db, "right", o.rule, o.document, at)
+
+
+def _place(db: Tables, side: Side, rule: str, document: str, at: datetime) -> set[Match]:
+    """Put a document, and those that reverse one another with it, on their match; return the match rows touched."""
+    family = _family(db, side, rule, document)
+    paired = {r.id: r.key for r in family if isinstance(r, Observation) and open_pairings(db, r.id)}
+    touched: set[Match] = set()
+    for before, after in zip(family, at_home(family, paired), strict=True):
+        if after != before:
+            touched |= {(rule, before.key), (rule, after.key)}
+            db.put(_table(db, side), after.id, after)
+            if side == "left":
+                touched |= _check_pairings(db, after, at)
+    return touched
+
+
+def _reversed_before(db: Tables, original: Foil) -> set[Match]:
+    """Return the matches by key of all versions that reverse a foil: they asserted nothing there, now it is known."""
+    name = ("left", original.rule, original.document)
+    return {
+        (v.rule, v.key)
+        for versions in db.versions.values()
+        for v in versions
+        if (v.side, v.rule, v.reverses) == name
+    }
+
+
+def _table(db: Tables, side: Side) -> dict[str, Any]:
+    return db.foils if side == "left" else db.observations
+
+
+def _family(db: Tables, side: Side, rule: str, document: str) -> list[Any]:
+    """Return a document, what it reverses and what reverses it, and so on, by id."""
+    rows = [r for _, r in sorted(_table(db, side).items()) if r.rule == rule]
+    names = {document}
+    while True:
+        family = [r for r in rows if r.document in names or (r.reverses and r.reverses in names)]
+        wider = names | {name for r in family for name in (r.document, r.reverses) if name}
+        if wider == names:
+            return family
+        names = wider
 
 
 def withdraw(db: Tables, w: Withdrawal, at: datetime) -> set[Match]:
@@ -90,14 +137,19 @@ def _record(
     db.put(db.versions, name, (*history, version_of(row, at, at if older else None)))
 
 
-def rename(db: Tables, row: Foil | Observation, document: str, at: datetime) -> None:
-    """Give a row another document id; its former name ends in the history."""
+def rename(db: Tables, row: Foil | Observation, document: str, at: datetime) -> set[Match]:
+    """Give a row another document id; its former name ends in the history. Return the match rows that it touches."""
     renamed = replace(row, document=document)
-    name = ("left" if isinstance(row, Foil) else "right", row.rule, row.document)
+    side: Side = "left" if isinstance(row, Foil) else "right"
+    name = (side, row.rule, row.document)
     history = db.versions.get(name, ())
     db.put(db.versions, name, tuple(replace(v, known_to=at) if v.known_to is None else v for v in history))
     _record(db, row, renamed, at, older=False)
-    db.put(db.foils if isinstance(row, Foil) else db.observations, row.id, renamed)
+    db.put(_table(db, side), row.id, renamed)
+    touched = {(row.rule, row.key)} | _place(db, side, row.rule, row.document, at)
+    if isinstance(row, Foil):
+        touched |= _reversed_before(db, row) | _reversed_before(db, replace(row, document=document))
+    return touched | _place(db, side, row.rule, document, at)
 
 
 def change_foils(
@@ -129,8 +181,14 @@ def end_pairing(db: Tables, pairing: Pairing, by: str, at: datetime) -> set[Matc
     observed = db.observations[pairing.observation]
     if not observed.own_key or open_pairings(db, observed.id):
         return set()
-    db.put(db.observations, observed.id, replace(observed, key=observed.own_key, own_key=""))
-    return {(observed.rule, observed.key), (observed.rule, observed.own_key)}
+    return move(db, observed, observed.own_key, "", at)
+
+
+def move(db: Tables, observed: Observation, key: str, own: str, at: datetime) -> set[Match]:
+    """Put an observation on another match, with what reverses it; return the match rows that it touches."""
+    db.put(db.observations, observed.id, replace(observed, key=key, own_key=own))
+    touched = {(observed.rule, observed.key), (observed.rule, key)}
+    return touched | _place(db, "right", observed.rule, observed.document, at)
 
 
 def _check_pairings(db: Tables, row: Foil | Observation, at: datetime) -> set[Match]:
@@ -143,8 +201,7 @@ def _check_pairings(db: Tables, row: Foil | Observation, at: datetime) -> set[Ma
         foil, observed = db.foils[pairing.foil], db.observations[pairing.observation]
         holds = pairing_holds(pairing, foil, observed)
         if holds and foil.key != observed.key and len(open_pairings(db, observed.id)) == 1:
-            touched |= {(observed.rule, observed.key), (foil.rule, foil.key)}
-            db.put(db.observations, observed.id, replace(observed, key=foil.key))
+            touched |= move(db, observed, foil.key, own_key(observed), at)
         elif not holds or foil.key != observed.key:
             touched |= {(foil.rule, foil.key)} | end_pairing(db, pairing, "matching", at)
             open_case(db, case_of_pairing(pairing, foil, observed, at), at, "matching")

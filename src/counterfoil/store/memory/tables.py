@@ -125,12 +125,19 @@ class Tables:
             del table[key]
 
     def asserted_before(self, rule: str, key: str) -> bool:
-        """Report whether a left document stood on a match by a version that is closed now."""
-        return any(
-            v.stood and v.known_to is not None and (v.side, v.rule, v.key) == ("left", rule, key)
+        """Report whether a left document stood on a match by a version that is closed now.
+
+        A version that reverses a known document stood on the match of that document.
+        """
+        closed = [
+            v
             for versions in self.versions.values()
             for v in versions
-        )
+            if v.stood and v.known_to is not None and (v.side, v.rule, v.key) == ("left", rule, key)
+        ]
+        reversals = {v.reverses for v in closed if v.reverses}
+        documents = {f.document for f in self.foils.values() if f.rule == rule} if reversals else set()
+        return any(v.reverses not in documents for v in closed)
 
     def users_of_total(self, rule: str, key: str) -> tuple[Foil, ...]:
         """Return the foils of other matches that use up the total of a match, by id."""

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from counterfoil.core.document import Side
 from counterfoil.core.foil import Foil, Observation, Pairing, Waiver
+from counterfoil.core.homes import at_home
 from counterfoil.core.settle import settle
 from counterfoil.store.port.matches import DocumentVersion, row_of, users_by_cap
 from counterfoil.store.port.views import MatchRow
@@ -56,18 +57,21 @@ def assemble(
     at: datetime,
     users: Iterable[DocumentVersion] = (),
 ) -> list[MatchRow]:
-    """Return the match rows of the versions that were current; a person's pair puts its item on the foil's match.
+    """Return the match rows of the versions that were current, each document on its match of then.
 
     `asserted` are the matches on which a left document stood by a version that was closed then; `users` are versions of
     documents of other matches that use up a total.
     """
-    rows = {(v.side, v.rule, v.document): row_of(v) for v in versions if is_current(v, at)}.values()
-    using = {(v.rule, v.document): row_of(v) for v in users if is_current(v, at)}
-    by_cap = users_by_cap(row for _, row in sorted(using.items()) if isinstance(row, Foil))
-    foils = {row.id: row for row in rows if isinstance(row, Foil)}
+    rows = {(v.side, v.rule, v.document): row_of(v) for v in versions if is_current(v, at)}
+    using = {(v.side, v.rule, v.document): row_of(v) for v in users if is_current(v, at)}
+    lefts = at_home([row for row in {**using, **rows}.values() if isinstance(row, Foil)], {})
+    by_cap = users_by_cap(
+        f for f in sorted(lefts, key=lambda f: (f.rule, f.document)) if ("left", f.rule, f.document) in using
+    )
+    foils = {f.id: f for f in lefts if ("left", f.rule, f.document) in rows}
     pairs = [replace(p, ended_at=None) for p in pairings if in_force(p, at) and p.foil in foils]
     key_of_pair = {p.observation: foils[p.foil].key for p in pairs}
-    items = [_placed(row, key_of_pair.get(row.id)) for row in rows if isinstance(row, Observation)]
+    items = at_home([row for row in rows.values() if isinstance(row, Observation)], key_of_pair)
     accepted = [replace(w, ended_at=None) for w in waivers if in_force(w, at)]
     matches = {(f.rule, f.key) for f in foils.values()} | {(o.rule, o.key) for o in items}
     return [
@@ -86,14 +90,6 @@ def assemble(
         )
         for rule, key in sorted(matches)
     ]
-
-
-def _placed(item: Observation, key_of_pair: str | None) -> Observation:
-    """Return an item on the match on which it was: that of a person's pair, else that of its rule."""
-    own = item.own_key or item.key
-    if key_of_pair is None:
-        return replace(item, key=own, own_key="")
-    return replace(item, key=key_of_pair, own_key=own)
 
 
 def settle_as_of(row: MatchRow, at: AsOf) -> MatchRow:

@@ -12,6 +12,7 @@ from counterfoil.core.case import Case
 from counterfoil.core.cases import case_of_break, case_of_unmatched
 from counterfoil.core.clock import micros
 from counterfoil.core.foil import NEEDS_CASE, Foil, Observation
+from counterfoil.core.homes import own_key
 from counterfoil.core.matching import FoilState
 from counterfoil.store.port.records import NewInboxItem
 
@@ -71,11 +72,14 @@ class DocumentVersion(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     document: str
     key: str
+    """Its key by rule: its match may be that of what it reverses or one that a person's pair gave it."""
     version: int
     known_from: datetime
     known_to: datetime | None
     stood: bool
     """By this version the document stood, with an outcome."""
+    reverses: str
+    """The document of the same side that it reverses."""
     body: bytes
     """The row of the foil or observation, in stored form."""
 
@@ -85,11 +89,12 @@ def version_of(row: Foil | Observation, known_from: datetime, known_to: datetime
         side="left" if isinstance(row, Foil) else "right",
         rule=row.rule,
         document=row.document,
-        key=row.key,
+        key=own_key(row),
         version=row.version,
         known_from=known_from,
         known_to=known_to,
         stood=row.stands and not (isinstance(row, Foil) and row.provisional),
+        reverses=row.reverses,
         body=msgspec.json.encode(row),
     )
 

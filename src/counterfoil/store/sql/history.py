@@ -16,8 +16,6 @@ from counterfoil.store.sql.statements import Statement, records
 
 _CURRENT = "known_from <= $1 and (known_to is null or known_to > $1)"
 _DECIDED = "at <= $1 and (ended_at is null or ended_at > $1)"
-_MAX_ROUNDS = 3
-"""Pairs of persons lead from one match to another at most once; a further round finds nothing."""
 
 
 async def matches_known(which: KnownMatches) -> list[MatchRow]:
@@ -33,15 +31,14 @@ async def matches_known(which: KnownMatches) -> list[MatchRow]:
         keys |= {(v.rule, which.key) for v in first}
     versions = {_name(v): v for v in first}
     pairings: dict[str, Pairing] = {}
-    for _ in range(_MAX_ROUNDS):
+    new = keys
+    while new:
         versions |= {_name(v): v for v in await _of_keys(at, keys)}
         pairings |= {p.id: p for p in await _pairings(at, versions.values())}
-        further = await _partners(at, pairings.values(), versions)
-        new = {(v.rule, v.key) for v in further.values()} - keys
-        versions |= further
+        versions |= await _partners(at, pairings.values(), versions)
+        versions |= await _related(at, versions)
+        new = {(v.rule, v.key) for v in versions.values()} - keys
         keys |= new
-        if not new:
-            break
     waivers = await _waivers(at, versions.values())
     asserted = await _asserted_before(at, keys)
     users = await _users(at, keys)
@@ -94,7 +91,7 @@ async def _of_keys(at: int, keys: set[tuple[str, str]]) -> list[DocumentVersion]
 
 
 async def _items_of(key: str) -> list[tuple[str, str]]:
-    """Return the items that have this key now: a version written under a person's pair has the key of the pair."""
+    """Return the items that have this key now: of old, a version under a person's pair has the key of the pair."""
     statement = """
     select rule, document from observation where key = $1
     union select rule, document from observation where own_key = $1 and own_key <> ''
@@ -121,10 +118,10 @@ async def _present_keys(which: KnownMatches) -> set[tuple[str, str]]:
     table = "foil" if which.side == "left" else "observation"
     rules, documents = sorted({rule for rule, _ in pairs}), sorted({document for _, document in pairs})
     statement = f"""
-    select rule, document, key from {table} where rule = any($1::text[]) and document = any($2::text[])
+    select rule, document, key, own_key from {table} where rule = any($1::text[]) and document = any($2::text[])
     """  # noqa: S608 - the name of a table
-    rows = await Statement(statement, (rules, documents))
-    return {(str(rule), str(key)) for rule, document, key in rows if (rule, document) in pairs}
+    rows = [row for row in await Statement(statement, (rules, documents)) if (row[0], row[1]) in pairs]
+    return {(str(rule), str(key)) for rule, _, *keys in rows for key in keys if key}
 
 
 async def _ids(versions: Iterable[DocumentVersion], side: str) -> list[str]:
@@ -166,16 +163,46 @@ async def _partners(
     return partners
 
 
+async def _related(
+    at: int, versions: dict[tuple[str, str, str], DocumentVersion]
+) -> dict[tuple[str, str, str], DocumentVersion]:
+    """Return further versions of documents that reverse one another with these."""
+    further: dict[tuple[str, str, str], DocumentVersion] = {}
+    new = versions
+    while new:
+        hits: list[DocumentVersion] = []
+        for side in ("left", "right"):
+            mine = [v for v in new.values() if v.side == side]
+            hits += await _of_documents(at, side, {(v.rule, v.reverses) for v in mine if v.reverses})
+            names = {(v.rule, v.document) for v in mine}
+            rules, documents = sorted({rule for rule, _ in names}), sorted({name for _, name in names})
+            where = f"""
+            where {_CURRENT} and side = $2 and reverses <> '' and rule = any($3::text[]) and reverses = any($4::text[])
+            """
+            reversals = await records(t.VERSION, where, at, side, rules, documents) if names else []
+            hits += [v for v in reversals if (v.rule, v.reverses) in names]
+        new = {_name(v): v for v in hits if _name(v) not in versions and _name(v) not in further}
+        further |= new
+    return further
+
+
 async def _waivers(at: int, versions: Iterable[DocumentVersion]) -> list[Waiver]:
     ids = await _ids(versions, "left")
     return await records(t.WAIVER, f"where {_DECIDED} and foil = any($2::text[]) order by id", at, ids)
 
 
 async def _asserted_before(at: int, keys: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Return the matches on which a left document stood by a version that was closed at the time."""
+    """Return the matches on which a left document stood by a version that was closed at the time.
+
+    A version that reverses a document known then stood on the match of that document.
+    """
     statement = """
-    select distinct rule, key from document_version
+    select distinct rule, key from document_version v
     where side = 'left' and stood and known_to <= $1 and rule = any($2::text[]) and key = any($3::text[])
+      and (reverses = '' or not exists (
+        select 1 from document_version o
+        where o.rule = v.rule and o.document = v.reverses and o.side = 'left' and o.known_from <= $1
+      ))
     """
     args = (at, sorted({rule for rule, _ in keys}), sorted({key for _, key in keys}))
     return {(str(rule), str(key)) for rule, key in await Statement(statement, args)}

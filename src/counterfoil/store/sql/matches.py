@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -15,6 +15,7 @@ from counterfoil.core.cases import case_of_pairing
 from counterfoil.core.clock import micros
 from counterfoil.core.foil import NEEDS_CASE, Allocation, Foil, Observation, Pairing
 from counterfoil.core.foil_versions import Withdrawal, is_recorded, next_foil, next_observation, stood_before
+from counterfoil.core.homes import at_home, own_key
 from counterfoil.core.settle import MatchRows, pairing_holds, settle
 from counterfoil.store.port.matches import (
     closed_note,
@@ -27,12 +28,11 @@ from counterfoil.store.port.matches import (
 )
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import SqlTable
+from counterfoil.store.sql.match_locks import Match, SharedMatchError, lock_late
 from counterfoil.store.sql.statements import Row
 
 if TYPE_CHECKING:
     from counterfoil.store.sql.transaction import Tx
-
-Match = tuple[str, str]
 
 FOILS_OF_MATCH = f"""
 {t.FOIL.select} where rule = $1 and key = $2
@@ -57,11 +57,26 @@ PAIRINGS_OF_DOCUMENT = f"""
 """
 VERSIONS_OF_DOCUMENT = f"{t.VERSION.select} where side = $1 and rule = $2 and document = $3"
 CLEAR_ALLOCATIONS = "delete from allocation where rule = $1 and key = $2"
+MOVE_FOIL = "update foil set key = $2, own_key = $3 where id = $1"
 MOVE_SHOWN = "update observation set key = $2, own_key = $3 where id = $1"
 FOIL_BY_ID = f"{t.FOIL.select} where id = $1"
 SHOWN_BY_ID = f"{t.OBSERVATION.select} where id = $1"
-ASSERTED_BEFORE = """
-select 1 from document_version where rule = $1 and key = $2 and side = 'left' and stood and known_to is not null limit 1
+CLOSED_ASSERTION = """
+side = 'left' and stood and known_to is not null and (reverses = '' or not exists (
+  select 1 from foil where foil.rule = document_version.rule and foil.document = document_version.reverses
+))
+"""
+"""A version that reverses a known document stood on the match of that document."""
+ASSERTED_BEFORE = f"""
+select 1 from document_version where rule = $1 and key = $2 and {CLOSED_ASSERTION} limit 1
+"""
+REVERSALS = {
+    True: "select 1 from foil where rule = $1 and reverses = $2 and reverses <> '' limit 1",
+    False: "select 1 from observation where rule = $1 and reverses = $2 and reverses <> '' limit 1",
+}
+"""By whether the document is of the left side."""
+REVERSED_BEFORE = """
+select key from document_version where side = 'left' and rule = $1 and reverses = $2 and reverses <> ''
 """
 CLOSE_VERSION = """
 update document_version set known_to = $4
@@ -79,36 +94,6 @@ END_ITEM_CASES = """
 update case_ set state = 'resolved', resolved_at = $2, resolved_by = 'matching', note = 'its assertion has arrived'
 where observation = $1 and state = 'open'
 """
-KEYS_OF_FOILS = """
-with mine as (
-  select id, rule, document, key from foil where (rule, document) in (select * from unnest($1::text[], $2::text[]))
-)
-select rule, key from mine
-union all
-select mine.rule, o.own_key from mine
-join pairing p on p.foil = mine.id and p.ended_at is null
-join observation o on o.id = p.observation where o.own_key <> ''
-union all
-select u.rule, u.key from mine
-join match_user u on u.user_rule = mine.rule and u.document = mine.document
-"""
-KEYS_OF_EFFECTS = """
-select rule, key from foil where effect = any($1::text[])
-union
-select u.rule, u.key from foil
-join match_user u on u.user_rule = foil.rule and u.document = foil.document
-where foil.effect = any($1::text[])
-"""
-"""Match rows of the foils of effects, and those whose totals they use up."""
-KEYS_OF_SHOWN = """
-with mine as (
-  select rule, key, own_key from observation
-  where (rule, document) in (select * from unnest($1::text[], $2::text[]))
-)
-select rule, key from mine
-union all
-select rule, own_key from mine where own_key <> ''
-"""
 
 
 def _update(table: SqlTable[Foil] | SqlTable[Observation]) -> str:
@@ -117,46 +102,30 @@ def _update(table: SqlTable[Foil] | SqlTable[Observation]) -> str:
     return f"update {table.name} set {settings} where id = $1"
 
 
+def _family_of(table: SqlTable[Foil] | SqlTable[Observation]) -> str:
+    # `cross join` has SQLite read the few documents first.
+    return f"""
+{table.select} where rule = $1 and document in (
+  with recursive originals(document) as (
+    select cast($2 as text)
+    union
+    select r.reverses from originals o
+    cross join {table.name} r where r.rule = $1 and r.document = o.document and r.reverses <> ''
+  ), related(document) as (
+    select document from originals
+    union
+    select r.document from related o
+    cross join {table.name} r where r.rule = $1 and r.reverses = o.document and r.reverses <> ''
+  )
+  select document from related
+) order by id
+"""
+
+
 UPDATE_FOIL = _update(t.FOIL)
 UPDATE_SHOWN = _update(t.OBSERVATION)
-
-
-class SharedMatchError(Exception):
-    """A transition touches a match row that its keys do not name: it must not share its database transaction."""
-
-
-async def matches_of(
-    x: Tx,
-    foils: Sequence[Foil],
-    observed: Sequence[Observation] = (),
-    withdrawals: Sequence[Withdrawal] = (),
-) -> set[Match]:
-    """Return the match rows that new versions touch: their own, and those that their documents leave.
-
-    Raises SharedMatchError where other transitions of one database transaction may touch the latter too.
-    """
-    matches = {(f.rule, f.key) for f in foils} | {(o.rule, o.key) for o in observed}
-    matches = matches.union(*(f.caps for f in foils))
-    named = frozenset(matches)
-    if x.dialect == "postgres":
-        lefts = [(f.rule, f.document) for f in foils]
-        lefts += [(w.rule, w.document) for w in withdrawals if w.side == "left"]
-        rights = [(o.rule, o.document) for o in observed]
-        rights += [(w.rule, w.document) for w in withdrawals if w.side == "right"]
-        for sql, names in ((KEYS_OF_FOILS, lefts), (KEYS_OF_SHOWN, rights)):
-            if names:
-                columns = [list(column) for column in zip(*names, strict=True)]
-                matches |= {(rule, key) for rule, key in await x.rows(sql, *columns)}
-    if x.shared and matches != named:
-        raise SharedMatchError(f"{len(matches - named)} match rows that the transition does not name")
-    return matches
-
-
-async def _lock_late(x: Tx, *matches: Match) -> bool:
-    """Lock match rows that a document was moved to since the transition locked its own; report whether there were any."""
-    if x.shared and not x.matches.issuperset(matches):
-        raise SharedMatchError(f"{matches[0][1]} has moved")
-    return await x.lock_matches(matches)
+FOIL_FAMILY, SHOWN_FAMILY = _family_of(t.FOIL), _family_of(t.OBSERVATION)
+"""A document, with those that reverse one another with it."""
 
 
 async def put_foil(x: Tx, foil: Foil, at: datetime, *, reread: bool = False) -> set[Match]:
@@ -164,20 +133,22 @@ async def put_foil(x: Tx, foil: Foil, at: datetime, *, reread: bool = False) -> 
     row = t.FOIL.row(foil)
     if await x.insert(t.FOIL, [row], ignore=True, returning="id"):
         await _record(x, foil, at, first=True)
-        return {(foil.rule, foil.key)} | foil.caps
+        touched = {(foil.rule, foil.key)} | foil.caps | await _place(x, foil, at)
+        return touched | await _reversed_before(x, foil)
     hits = await x.rows(FOIL_OF_DOCUMENT, foil.rule, foil.document)
     if not hits:
         # A row that was renamed keeps its id.
         return await put_foil(x, replace(foil, id=ids.derive("foil", foil.id, foil.document)), at)
     before = t.FOIL.read(hits[0])
-    while await _lock_late(x, (before.rule, before.key), *before.caps):
+    while await lock_late(x, (before.rule, before.key), *before.caps):
         before = t.FOIL.read((await x.rows(FOIL_OF_DOCUMENT, foil.rule, foil.document))[0])
     newer = next_foil(before, foil, reread=reread)
     if newer is None:
         await _record(x, foil, at, older=True)
     after = newer or stood_before(before, foil)
     if after is None:
-        return set()
+        # The late version was asserted on its own match.
+        return {(foil.rule, foil.key)} | await _place(x, before, at)
     await _record(x, after, at)
     await x.rows(UPDATE_FOIL, *t.FOIL.row(after))
     if newer is not None and foil.run is not None:
@@ -185,6 +156,7 @@ async def put_foil(x: Tx, foil: Foil, at: datetime, *, reread: bool = False) -> 
     if before.key != after.key:
         await x.rows(CLEAR_ALLOCATIONS, before.rule, before.key)
     touched = {(before.rule, before.key), (after.rule, after.key)} | before.caps | after.caps
+    touched |= await _place(x, after, at)
     return touched | await _check_pairings(x, after, at)
 
 
@@ -192,24 +164,78 @@ async def put_observation(x: Tx, o: Observation, at: datetime, *, reread: bool =
     """Record one version of a right document, or another reading of one; return the match rows that it touches."""
     if await x.insert(t.OBSERVATION, [t.OBSERVATION.row(o)], ignore=True, returning="id"):
         await _record(x, o, at, first=True)
-        return {(o.rule, o.key)}
+        return {(o.rule, o.key)} | await _place(x, o, at)
     hits = await x.rows(SHOWN_OF_DOCUMENT, o.rule, o.document)
     if not hits:
         return await put_observation(x, replace(o, id=ids.derive("obs", o.id, o.document)), at)
     before = t.OBSERVATION.read(hits[0])
-    while await _lock_late(x, (before.rule, before.key), (before.rule, before.own_key or before.key)):
+    while await lock_late(x, (before.rule, before.key), (before.rule, before.own_key or before.key)):
         before = t.OBSERVATION.read((await x.rows(SHOWN_OF_DOCUMENT, o.rule, o.document))[0])
     newer = next_observation(before, o, reread=reread)
     if newer is None:
         await _record(x, o, at, older=True)
     after = newer or stood_before(before, o)
     if after is None:
-        return set()
+        return await _place(x, before, at)
     await _record(x, after, at)
     await x.rows(UPDATE_SHOWN, *t.OBSERVATION.row(after))
     if before.key != after.key:
         await x.rows(CLEAR_ALLOCATIONS, before.rule, before.key)
-    return {(before.rule, before.key), (after.rule, after.key)} | await _check_pairings(x, after, at)
+    touched = {(before.rule, before.key), (after.rule, after.key)} | await _check_pairings(x, after, at)
+    return touched | await _place(x, after, at)
+
+
+async def _place(x: Tx, row: Foil | Observation, at: datetime) -> set[Match]:
+    """Put a document, and those that reverse one another with it, on their match; return the match rows touched."""
+    left = isinstance(row, Foil)
+    if not (row.reverses or row.own_key or await x.rows(REVERSALS[left], row.rule, row.document)):
+        return set()
+    family = await _family(x, row)
+    if row.reverses and all(r.document != row.reverses for r in family):
+        family = await _await_original(x, row)
+    while await lock_late(x, *{(r.rule, key) for r in family for key in (r.key, own_key(r))}):
+        family = await _family(x, row)
+    paired = {
+        r.id: r.key for r in family if not left and r.own_key and await x.rows(PAIRINGS_OF_DOCUMENT, r.id)
+    }
+    touched: set[Match] = set()
+    for before, after in zip(family, at_home(family, paired), strict=True):
+        if (after.key, after.own_key) != (before.key, before.own_key):
+            touched |= {(before.rule, before.key), (after.rule, after.key)}
+            await x.rows(MOVE_FOIL if left else MOVE_SHOWN, after.id, after.key, after.own_key)
+            await x.rows(CLEAR_ALLOCATIONS, before.rule, before.key)
+            if left:
+                touched |= await _check_pairings(x, after, at)
+    return touched
+
+
+async def _reversed_before(x: Tx, original: Foil) -> set[Match]:
+    """Return the matches by key of all versions that reverse a foil: they asserted nothing there, now it is known."""
+    keys = await x.rows(REVERSED_BEFORE, original.rule, original.document)
+    matches = {(original.rule, str(key)) for (key,) in keys}
+    await lock_late(x, *sorted(matches))
+    return matches
+
+
+async def _family(x: Tx, row: Foil | Observation) -> list[Any]:
+    if isinstance(row, Foil):
+        return [t.FOIL.read(hits) for hits in await x.rows(FOIL_FAMILY, row.rule, row.document)]
+    return [t.OBSERVATION.read(hits) for hits in await x.rows(SHOWN_FAMILY, row.rule, row.document)]
+
+
+async def _await_original(x: Tx, row: Foil | Observation) -> list[Any]:
+    """Read the family of a reversal again after any transaction that writes, at the same time, what it reverses.
+
+    The unique name of a document makes the two wait for each other: without that, each would miss the row of the other.
+    """
+    if x.dialect == "postgres":
+        if x.shared:
+            raise SharedMatchError(f"{row.document} reverses a document that is not known")
+        table: SqlTable[Any] = t.FOIL if isinstance(row, Foil) else t.OBSERVATION
+        id_ = ids.derive("reversed", row.id)
+        await x.insert(table, [table.row(replace(row, id=id_, document=row.reverses))], ignore=True)
+        await x.rows(f"delete from {table.name} where id = $1", id_)
+    return await _family(x, row)
 
 
 async def withdraw(x: Tx, w: Withdrawal, at: datetime) -> set[Match]:
@@ -248,7 +274,7 @@ async def change_foils(
     """Record what an outcome or a decision says about the documents of an effect."""
     touched = set()
     rows = [t.FOIL.read(row) for row in await x.rows(FOILS_OF_EFFECT, effect)]
-    while await _lock_late(x, *{match for foil in rows for match in {(foil.rule, foil.key)} | foil.caps}):
+    while await lock_late(x, *{match for foil in rows for match in {(foil.rule, foil.key)} | foil.caps}):
         rows = [t.FOIL.read(row) for row in await x.rows(FOILS_OF_EFFECT, effect)]
     for before in rows:
         after = change(before, at)
@@ -259,12 +285,17 @@ async def change_foils(
     return touched
 
 
-async def rename(x: Tx, row: Foil | Observation, document: str, at: datetime) -> None:
-    """Give a row another document id; its former name ends in the history."""
+async def rename(x: Tx, row: Foil | Observation, document: str, at: datetime) -> set[Match]:
+    """Give a row another document id; its former name ends in the history. Return the match rows that it touches."""
     side, table = ("left", "foil") if isinstance(row, Foil) else ("right", "observation")
     await x.rows(CLOSE_VERSION, side, row.rule, row.document, micros(at))
     await _record(x, replace(row, document=document), at)
     await x.rows(f"update {table} set document = $2 where id = $1", row.id, document)
+    renamed = replace(row, document=document)
+    touched = {(row.rule, row.key)} | await _place(x, replace(row, reverses=""), at)
+    if isinstance(row, Foil) and isinstance(renamed, Foil):
+        touched |= await _reversed_before(x, row) | await _reversed_before(x, renamed)
+    return touched | await _place(x, renamed, at)
 
 
 async def end_pairing(x: Tx, pairing: Pairing, by: str, at: datetime) -> set[Match]:
@@ -276,15 +307,15 @@ async def end_pairing(x: Tx, pairing: Pairing, by: str, at: datetime) -> set[Mat
     observed = t.OBSERVATION.read((await x.rows(SHOWN_BY_ID, pairing.observation))[0])
     if not observed.own_key or await x.rows(PAIRINGS_OF_DOCUMENT, observed.id):
         return set()
-    return await _move(x, observed, observed.own_key, "")
+    return await _move(x, observed, observed.own_key, "", at)
 
 
-async def _move(x: Tx, observed: Observation, key: str, own_key: str) -> set[Match]:
-    """Put an observation on another match; return the match rows that it touches."""
-    await _lock_late(x, (observed.rule, observed.key), (observed.rule, key))
-    await x.rows(MOVE_SHOWN, observed.id, key, own_key)
+async def _move(x: Tx, observed: Observation, key: str, own: str, at: datetime) -> set[Match]:
+    """Put an observation on another match, with what reverses it; return the match rows that it touches."""
+    await lock_late(x, (observed.rule, observed.key), (observed.rule, key))
+    await x.rows(MOVE_SHOWN, observed.id, key, own)
     await x.rows(CLEAR_ALLOCATIONS, observed.rule, observed.key)
-    return {(observed.rule, observed.key), (observed.rule, key)}
+    return {(observed.rule, observed.key), (observed.rule, key)} | await _place(x, observed, at)
 
 
 async def pair(x: Tx, pairing: Pairing, foil: Foil, observed: Observation, at: datetime) -> set[Match]:
@@ -298,7 +329,7 @@ async def pair(x: Tx, pairing: Pairing, foil: Foil, observed: Observation, at: d
             ended = "update pairing set ended_at = $2, ended_by = $3 where id = $1"
             await x.rows(ended, former.id, micros(at), pairing.person)
     await x.insert(t.PAIRING, [t.PAIRING.row(pairing)])
-    return await _move(x, observed, foil.key, observed.own_key or observed.key)
+    return await _move(x, observed, foil.key, own_key(observed), at)
 
 
 async def _check_pairings(x: Tx, row: Foil | Observation, at: datetime) -> set[Match]:
@@ -314,7 +345,7 @@ async def _check_pairings(x: Tx, row: Foil | Observation, at: datetime) -> set[M
         holds = pairing_holds(pairing, foil, observed)
         moved = foil.key != observed.key
         if holds and moved and len(await x.rows(PAIRINGS_OF_DOCUMENT, observed.id)) == 1:
-            touched |= await _move(x, observed, foil.key, observed.own_key)
+            touched |= await _move(x, observed, foil.key, own_key(observed), at)
         elif not holds or moved:
             touched |= {(foil.rule, foil.key)} | await end_pairing(x, pairing, "matching", at)
             await x.open_case(case_of_pairing(pairing, foil, observed, at), at, "matching")

@@ -23,6 +23,7 @@ from counterfoil.store.port import views
 from counterfoil.store.port.matches import DocumentVersion, users_by_cap
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import SqlTable
+from counterfoil.store.sql.matches import CLOSED_ASSERTION
 from counterfoil.store.sql.statements import Statement, records
 
 R = TypeVar("R")
@@ -125,7 +126,6 @@ async def foils(page: views.ListFilter) -> tuple[list[Foil], str | None]:
     return await _list(t.FOIL, page, _FOILS)
 
 
-CLOSED_ASSERTION = "side = 'left' and stood and known_to is not null"
 _ITEMS = {name: f"{name} = {{}}" for name in ("system", "rule", "key", "owner", "entity")}
 
 

@@ -35,9 +35,10 @@ from counterfoil.store.port.documents import (
     share_document,
 )
 from counterfoil.store.port.matches import case_of_item, is_accounted_for
-from counterfoil.store.sql import matches
+from counterfoil.store.sql import match_locks, matches
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.matches import FOIL_BY_ID, SHOWN_BY_ID, Match
+from counterfoil.store.sql.match_locks import Match
+from counterfoil.store.sql.matches import FOIL_BY_ID, SHOWN_BY_ID
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs.refusals import refuse
@@ -94,18 +95,15 @@ async def lock(x: Tx, d: Decision) -> None:
     if x.dialect == "sqlite":
         return
     foil, observed = await _documents(x, d)
-    while await x.lock_matches(_matches(foil, observed)):
+    while await x.lock_matches(await _matches(x, foil, observed)):
         foil, observed = await _documents(x, d)  # a document may have moved meanwhile
     await x.lock_runs((), (), x.matches)
 
 
-def _matches(foil: Foil | None, observed: Observation | None) -> set[Match]:
-    hits = set() if foil is None else {(foil.rule, foil.key)}
-    return (
-        hits
-        if observed is None
-        else hits | {(observed.rule, observed.key), (observed.rule, observed.own_key or observed.key)}
-    )
+async def _matches(x: Tx, foil: Foil | None, observed: Observation | None) -> set[Match]:
+    """Return the match rows of both documents, and of what reverses the observation, which goes with it."""
+    mine = set() if foil is None else {(foil.rule, foil.key)}
+    return mine if observed is None else mine | await match_locks.matches_of(x, (), [observed])
 
 
 async def _documents(x: Tx, d: Decision) -> tuple[Foil | None, Observation | None]:
@@ -188,7 +186,7 @@ async def open_item_cases(x: Tx, c: OpenItemCases) -> int:
 
 @sql(RebuildDocuments)
 async def rebuild(x: Tx, r: RebuildDocuments) -> tuple[str, ...]:
-    touched = await matches.matches_of(x, r.foils, r.observations, r.withdrawals) | set(r.matches)
+    touched = await match_locks.matches_of(x, r.foils, r.observations, r.withdrawals) | set(r.matches)
     rows = await _former_rows(x, r)
     while await x.lock_matches(touched.union(*(_touched(row) for row, _ in rows))):
         rows = await _former_rows(x, r)
@@ -242,8 +240,7 @@ async def _rename(x: Tx, row: Foil | Observation, document: str | None, at: date
         touched |= _touched(other)
         await x.rows(f"delete from {'foil' if left else 'observation'} where id = $1", other.id)
         await x.rows(matches.CLEAR_ALLOCATIONS, other.rule, other.key)
-    await matches.rename(x, row, document, at)
-    return touched
+    return touched | await matches.rename(x, row, document, at)
 
 
 async def _keep_waived(x: Tx, rule: str, key: str, at: datetime) -> None:

@@ -22,7 +22,7 @@ from counterfoil.core.contradictions import (
 from counterfoil.store.port.heads import is_overtaken, merge_head
 from counterfoil.store.port.intake import Admit, AdmitResult, Receive, ReceiveResult, ReceiveVerdict
 from counterfoil.store.port.records import RunStart
-from counterfoil.store.sql import matches
+from counterfoil.store.sql import match_locks, matches
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import HEADERS
 from counterfoil.store.sql.reads import existing_receipts
@@ -195,7 +195,7 @@ async def _withdraw_again(x: Tx, a: Admit, older: Sequence[Head]) -> None:
 async def _lock(x: Tx, a: Admit) -> None:
     topics = [topic for post in a.posts for topic in post.topics] + link_topics(a.links)
     await x.lock_topics([*topics, a.wake_topic] if a.wake_topic else topics)
-    touched = await matches.matches_of(x, a.foils, a.observations, a.withdrawals)
+    touched = await match_locks.matches_of(x, a.foils, a.observations, a.withdrawals)
     await x.lock_matches(touched)
     await x.lock_runs({s.run for s in a.starts}, topics, touched)
 

@@ -12,7 +12,7 @@ from counterfoil.core.run import TERMINAL, Run
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.records import event_stimulus
 from counterfoil.store.port.turns import Claim, ConcludeAndTurn, ConcludeAndTurnResult, Turn, TurnResult
-from counterfoil.store.sql import matches
+from counterfoil.store.sql import match_locks, matches
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import micros_or_none
 from counterfoil.store.sql.registry import sql
@@ -228,10 +228,10 @@ async def _lock(x: Tx, u: Turn, c: Conclude | None = None) -> None:
         return
     linked = link_topics(c.links) if c is not None else []
     await x.lock_topics([*linked, *(wait.topic for wait in u.waits)])
-    touched = await matches.matches_of(x, u.foils)
+    touched = await match_locks.matches_of(x, u.foils)
     effects = sorted({*u.drop, *u.reverse, *([c.effect] if c is not None else [])})
     if effects:
-        touched |= {(rule, key) for rule, key in await x.rows(matches.KEYS_OF_EFFECTS, effects)}
+        touched |= {(rule, key) for rule, key in await x.rows(match_locks.KEYS_OF_EFFECTS, effects)}
     await x.lock_matches(touched)
     next_runs: set[str] = set()
     if u.hold or u.unhold:
