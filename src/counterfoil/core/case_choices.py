@@ -17,9 +17,9 @@ LABELS: dict[Choice, str] = {
 """Label of each choice, for pages."""
 _LATER = " A later call that needs its record opens a Case of its own."
 _EFFECTS: dict[Choice, tuple[str, str]] = {
-    Choice.RETRY: ("Counterfoil tries it again: {money}.", "Counterfoil tries it again."),
+    Choice.RETRY: ("Counterfoil tries it again; {money} is at stake.", "Counterfoil tries it again."),
     Choice.CONTINUE: (
-        "Nothing is sent again, and the step counts as done. If the other system does not show {money}, it stays missing there."
+        "Nothing is sent again, and the step counts as done. If the other system does not show it, {money} stays open."
         + _LATER,
         "Nothing is sent again, and the step counts as done. What the other system does not show stays missing there."
         + _LATER,
@@ -29,7 +29,7 @@ _EFFECTS: dict[Choice, tuple[str, str]] = {
         "Nothing was confirmed in any system, so nothing is taken back. The Run ends.",
     ),
     Choice.CLOSE: (
-        "The Run ends here, and nothing more is sent. If one system shows {money} and the other does not, that stays so.",
+        "The Run ends here, and nothing more is sent. {money} stays open between the systems.",
         "The Run ends here, and nothing more is sent. What one system shows and the other does not stays so.",
     ),
     Choice.WAIVE: (

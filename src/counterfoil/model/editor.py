@@ -113,7 +113,7 @@ def _complete_by_library(document: Schema) -> None:
     library_parts = [part for part in ("fields", "data") if part in document["required"]]
     if "extends" in document["properties"] and library_parts:
         document["required"] = [key for key in document["required"] if key not in library_parts]
-        document["anyOf"] = [{"required": ["extends"]}, {"required": library_parts}]
+        document |= {"if": {"required": ["extends"]}, "else": {"required": library_parts}}
 
 
 def _decided(schema: Any, definitions: dict[str, Schema]) -> Any:

@@ -224,7 +224,7 @@ async def test_the_upgrade_reads_from_former_versions_what_they_reverse(places: 
     )
     before = (await store.dump()).versions
     await run(store, "update document_version set reverses = ''")
-    (upgrade,) = (file for file in migrations(kind) if file.number == 19)
+    (upgrade,) = (file for file in migrations(kind) if file.number == 20)
     await run(store, upgrade.statements[-1])
     assert (await store.dump()).versions == before
     assert {v.reverses for v in before} == {"", 'fir"st', "first"}

@@ -33,6 +33,7 @@ CHECKED = {
     "Enforced.reconciliation": "`check` compares it with the documents",
     "Enforced.operation": "`check` compares it with the documents",
     "Enforced.check": "`check` compares it with its rules",
+    "Test.covers": "`check` compares it with the documents",
     "Mapping.loses": "`check` compares it with the fields that a cast drops",
 }
 """Keys whose only effect is a check."""
