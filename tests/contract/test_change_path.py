@@ -117,7 +117,7 @@ async def test_an_approver_reads_what_changes_and_what_the_approval_leads_to(com
         page = await company.ask("GET", path, "cora")
         assert page.status_code == 200
         assert escape(message) in page.text, path
-        assert "Replayed 1 deliveries" in page.text, path
+        assert "Replayed 1 delivery:" in page.text, path
         assert "Pat" in page.text, path
         shown = re.sub(r"(?s)<details.*?</details>|<[^>]+>", " ", page.text)
         assert plan["base"] not in shown, path
@@ -228,7 +228,7 @@ async def test_a_plan_says_what_the_traffic_would_have_become(company: Changing)
     ]
     model_in(company.folder / "gov", STRICTER)
     code, out, _ = await run(company, "plan", "gov")
-    assert (code, "approval spending: automatic -> controller x1, 1 times" in out) == (1, True)
+    assert (code, "approval spending: automatic -> controller x1, 1 time" in out) == (1, True)
 
 
 # ------------------------------------------------------------------ Runs on their way
