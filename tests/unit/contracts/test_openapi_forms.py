@@ -109,26 +109,6 @@ def test_listed_values_that_a_pattern_refuses_break_senders() -> None:
     assert "request-pattern-added" in breaking(compare(sends(old), sends(new)))
 
 
-def object_with(word: str, *required: str) -> dict[str, Any]:
-    secret = {**TEXT, word: True} if word else TEXT
-    return {"type": "object", "properties": {"secret": secret}, "required": list(required)}
-
-
-@pytest.mark.parametrize(
-    ("required", "rule"),
-    [
-        (["secret"], "response-required-property-became-write-only"),
-        ([], "response-property-became-write-only"),
-    ],
-)
-def test_a_property_that_became_write_only_is_a_property_that_clients_lose(
-    required: list[str], rule: str
-) -> None:
-    old, new = object_with("", *required), object_with("writeOnly", *required)
-    assert breaking(compare(gets(old), gets(new))) == [rule]
-    assert not breaking(compare(sends(old), sends(new)))
-
-
 @pytest.mark.parametrize("mapped", [True, False])
 def test_the_name_of_an_alternative_is_its_value_if_no_mapping_names_it(mapped: bool) -> None:
     def described(name: str) -> dict[str, Any]:

@@ -111,9 +111,7 @@ def _common_property(schemas: SchemaComparer, old: View, new: View, name: str, t
     if was_hidden and is_hidden:
         return
     if is_hidden:
-        delivered = there.side == "response" and name in old.required
-        kind = f"{'required-' if delivered else ''}property-became-{word}"
-        schemas.report(there, kind, f"the property became {word}")
+        schemas.report(there, f"property-became-{word}", f"the property became {word}")
         return
     if was_hidden:
         needed = there.side == "request" and name in new.required
