@@ -19,6 +19,7 @@ from counterfoil.core.run import Direction, RunStatus
 from counterfoil.store.port.maintenance import OpenCases
 from counterfoil.store.port.people import Resolve
 from counterfoil.store.port.turns import Reserve, Turn
+from counterfoil.store.port.views import ListFilter
 from tests.companies.web import Company, running
 from tests.companies.web_rows import _approval, _begin, _call, approval_of, case_of
 
@@ -127,3 +128,12 @@ async def test_retry_of_a_run_of_a_former_release_says_so(company: Company) -> N
     case = await opened(company, run)
     page = await page_of(company, f"/cases/{case.id}")
     assert "Release" not in page.partition("</header>")[2].partition("<footer")[0]
+
+
+async def test_a_broken_counterfoil_is_not_called_settled(company: Company) -> None:
+    words = {}
+    for state in ("broken", "matched"):
+        foils, _ = await company.app.views.foils(ListFilter(state=state, limit=1))
+        page = await page_of(company, f"/foils/{foils[0].id}")
+        words[state] = ('<span class="hint">since</span>' in page, '<span class="hint">settled</span>' in page)
+    assert words == {"broken": (True, False), "matched": (False, True)}
