@@ -135,5 +135,8 @@ async def test_a_broken_counterfoil_is_not_called_settled(company: Company) -> N
     for state in ("broken", "matched"):
         foils, _ = await company.app.views.foils(ListFilter(state=state, limit=1))
         page = await page_of(company, f"/foils/{foils[0].id}")
-        words[state] = ('<span class="hint">since</span>' in page, '<span class="hint">settled</span>' in page)
+        words[state] = (
+            '<span class="hint">since</span>' in page,
+            '<span class="hint">settled</span>' in page,
+        )
     assert words == {"broken": (True, False), "matched": (False, True)}

@@ -36,6 +36,9 @@ _FOREIGN = frozenset(
 _OPERATION = re.compile(r"\b[a-z][a-z0-9_-]*(?:\.[a-z][a-z0-9_-]*)+\.[a-z][a-z0-9_-]*\b", re.ASCII)
 _DELIVERY = re.compile(r"\A\S+: ")
 """Id of the delivery or event before the text about it."""
+_REFUSAL = re.compile(r": [a-z_]+: [a-z][a-z0-9_]*: ([^<>{}\[\]=\\\n]{1,200})\Z")
+"""The end of a message about a refused call: class, code, and the words of the system or its connector. A code says that the
+connector understood the refusal; other texts may come from a library."""
 _AMOUNT = re.compile(rf"(?<!\w-)(?<![\w.,])(\d{{4,19}})(\.\d+)?(?= (?:{'|'.join(EXPONENTS)})\b)", re.ASCII)
 
 
@@ -56,7 +59,11 @@ def explain_case(case: Case, names: Mapping[str, str]) -> str:
     title = reason_row(case.reason).title
     call = _OPERATION.search(case.message)
     if case.reason in _CALLS and call is not None:
-        return _CALLS[case.reason].format(system=system_title(call[0].partition(".")[0]), act=_act(call[0]))
+        told = _CALLS[case.reason].format(system=system_title(call[0].partition(".")[0]), act=_act(call[0]))
+        refusal = _REFUSAL.search(case.message)
+        if refusal is None:
+            return told
+        return _sentence(f"{told.removesuffix('.').partition(':')[0]}: {with_names(refusal[1], names)}")
     own = _own_text(case)
     if own is None:
         system = case.message.partition(":")[0] if case.reason == "unreachable" else ""
