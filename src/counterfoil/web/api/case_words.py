@@ -59,11 +59,13 @@ def explain_case(case: Case, names: Mapping[str, str]) -> str:
     title = reason_row(case.reason).title
     call = _OPERATION.search(case.message)
     if case.reason in _CALLS and call is not None:
-        told = _CALLS[case.reason].format(system=system_title(call[0].partition(".")[0]), act=_act(call[0]))
+        sentence = _CALLS[case.reason].format(
+            system=system_title(call[0].partition(".")[0]), act=_act(call[0])
+        )
         refusal = _REFUSAL.search(case.message)
         if refusal is None:
-            return told
-        return _sentence(f"{told.removesuffix('.').partition(':')[0]}: {with_names(refusal[1], names)}")
+            return sentence
+        return _sentence(f"{sentence.removesuffix('.').partition(':')[0]}: {with_names(refusal[1], names)}")
     own = _own_text(case)
     if own is None:
         system = case.message.partition(":")[0] if case.reason == "unreachable" else ""
