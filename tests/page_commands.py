@@ -37,7 +37,7 @@ class Shell:
         """Run a block and return its output. Raises AssertionError if its last command fails."""
         assert self._bash.stdin is not None
         assert self._bash.stdout is not None
-        self._bash.stdin.write(f"{block}\necho; echo '{END}' $?\n")
+        self._bash.stdin.write(f"{block}\nprintf '\\n%s %s\\n' '{END}' \"$?\"\n")
         self._bash.stdin.flush()
         printed = []
         for line in self._bash.stdout:

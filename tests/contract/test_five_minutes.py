@@ -85,7 +85,7 @@ def test_a_new_user_gets_to_a_matched_counterfoil(shell: Shell, tmp_path: Path) 
     assert "BAD" not in shell.type("counterfoil doctor")
     assert "planned without a change" in shell.type("counterfoil plan && echo planned without a change")
     change = "sed -i 's/up_to: 100,/up_to: 90,/' 4-policies.yaml"
-    assert "credit-approval" in shell.type(f"{change}; counterfoil plan")
+    assert "credit-approval" in shell.type(f"{change}; counterfoil plan; test $? -eq 1")
     passwords = dict(re.findall(r"^ +(\S+@example\.com) +(\S+) ", "".join(printed.values()), re.M))
     assert set(passwords) == {"sam@example.com", "lena@example.com"}
     assert sign_in(url, "lena@example.com", "wrong")[0] == 401
