@@ -39,15 +39,15 @@ async def admitted(store: Any, name: str, when: Any = s.T0, **parts: Any) -> Non
 
 
 async def foil(store: Any, id_: str = "foil_1") -> Foil:
-    row = await store.foil(id_)
+    row: Foil | None = await store.foil(id_)
     assert row is not None
-    return row  # type: ignore[no-any-return]
+    return row
 
 
 async def item(store: Any, id_: str = "obs_1") -> Observation:
-    row = await store.observation(id_)
+    row: Observation | None = await store.observation(id_)
     assert row is not None
-    return row  # type: ignore[no-any-return]
+    return row
 
 
 async def history(store: Any, document: str = "foil_1") -> list[DocumentVersion]:

@@ -53,9 +53,9 @@ async def cases(store: Any, state: CaseState = CaseState.OPEN) -> list[Case]:
 
 
 async def foil(store: Any) -> Foil:
-    row = await store.foil("foil_1")
+    row: Foil | None = await store.foil("foil_1")
     assert row is not None
-    return row  # type: ignore[no-any-return]
+    return row
 
 
 async def test_the_step_takes_the_difference_of_a_foil_that_breaks_after_it(store: Any) -> None:
