@@ -7,14 +7,16 @@ Reads go to `store` and `views`. Commands that need several parts are methods; o
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from copy import copy
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from counterfoil.change.ports import ChangePorts
 from counterfoil.change.service import ChangeService
 from counterfoil.connectors.sdk import Connector
 from counterfoil.core.case import Choice
+from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.event import Event
 from counterfoil.core.impact import Impact
@@ -31,9 +33,11 @@ from counterfoil.flow.worker.release_follower import ReleaseFollower
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.replay.impact import replay_traffic
+from counterfoil.rules.entities import entity_of_fact
 from counterfoil.store.port.people import DecideVerdict, ResolveVerdict
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import Views
+from counterfoil.store.visible import VisibleStore, VisibleViews
 
 READY_LAG_SECONDS = 300.0
 """Work may be overdue this long before the process reports that it is not ready."""
@@ -81,6 +85,8 @@ class Application:
             lambda: worker.stopping,
             worker.uses.note,
         )
+        self.scope = EntityScope()
+        """The legal entities that the caller sees."""
         self.notice = ""
         """Message for the operator at start; empty if there is none."""
         self.verifier = ""
@@ -123,18 +129,31 @@ class Application:
 
     async def receive_events(self, events: Sequence[Event], sender: str) -> list[ReceiptAnswer]:
         """Store the CloudEvents that a person sends, all or none. Raises Refused and TryAgain."""
+        self._check_entities(events)
         return await receive_events(self.intake, self.model, events, await self.store.now(), sender)
 
     async def receive_usage(self, body: bytes, content_type: str, sender: str) -> UsageAnswer:
         """Store a batch of usage events. Raises WireRefused and TryAgain."""
-        return await self._usage.receive(self.model, body, content_type, sender, await self.store.now())
+        heads = None if self.scope.everything else self.store
+        now = await self.store.now()
+        return await self._usage.receive(self.model, body, content_type, sender, now, heads)
+
+    def _check_entities(self, events: Sequence[Event]) -> None:
+        """Raise Refused for an event of a legal entity that the sender does not act for."""
+        for event in events:
+            system = event.source.removeprefix("/").split("/")[0]
+            said = str(event.extensions.get("legalentity", ""))
+            data = event.data if isinstance(event.data, dict) else {}
+            entity = entity_of_fact(self.model, system, said, data)
+            if not self.scope.sees(entity):
+                raise Refused(f"event {event.id}: there is no legal entity {entity!r}", ErrorClass.NOT_FOUND)
 
     async def decide_approval(
         self, approval_id: str, subject: str, person: str, approve: bool, comment: str
     ) -> DecideVerdict:
         """Record a person's vote and return the store's verdict."""
         return await person_decisions.decide_approval(
-            self.store, approval_id, subject, person, approve, comment
+            self.store, self.model, approval_id, subject, person, approve, comment
         )
 
     async def resolve_case(self, case_id: str, person_id: str, choice: Choice, note: str) -> ResolveVerdict:
@@ -229,3 +248,14 @@ class Application:
                 [version.health(now) for version in await in_use(self.store, self.model, now)],
             )
         return self._deprecations[1]
+
+
+def seen_by(scope: EntityScope, app: Application) -> Application:
+    """Return the engine as a caller sees it who is bound to legal entities."""
+    if scope.everything:
+        return app
+    seen = copy(app)
+    seen.store = cast(Store, VisibleStore(app.store, app.views, scope))
+    seen.views = cast(Views, VisibleViews(app.views, scope))
+    seen.scope = scope
+    return seen

@@ -39,6 +39,8 @@ class PeopleFileEntry(msgspec.Struct, forbid_unknown_fields=True):
     active: bool = True
     aliases: dict[str, list[str]] = {}
     """Further names of the person, by the system that uses them: logins, numbers, e-mail addresses."""
+    entities: list[str] = []
+    """Legal entities that the person sees and acts for. Empty: all of them."""
     zone: str = ""
     """Time zone of the person's pages, such as `Europe/Berlin`. Empty: each browser has its own."""
 
@@ -51,6 +53,7 @@ class PeopleFileEntry(msgspec.Struct, forbid_unknown_fields=True):
             secret=self.secret,
             active=self.active,
             aliases={system: tuple(names) for system, names in self.aliases.items()},
+            entities=tuple(self.entities),
             zone=self.zone,
         )
 

@@ -22,6 +22,7 @@ from counterfoil.connectors import signature
 from counterfoil.core import wire
 from counterfoil.core.canonical import Receipt
 from counterfoil.core.case import Choice
+from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.event import Event
 from counterfoil.core.people import Person
 from counterfoil.flow.context.deprecations import DeprecationUsage
@@ -35,7 +36,7 @@ from counterfoil.flow.runs.match_decisions import MatchAnswer
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.model import Model, read
 from counterfoil.store.port.intake import Receive
-from counterfoil.store.port.people import Decide, PutPerson, PutToken
+from counterfoil.store.port.people import PutPerson, PutToken
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.store.sql.store import SqlStore
 from counterfoil.web.http import server
@@ -79,6 +80,7 @@ class TrialApp:
         self.gateway = Gateway(store, Releases(store, model), {}, gate, self.intake)
         self._usage = UsageIntake(self.intake, store, self.uses)
         self.ready = True
+        self.scope = EntityScope()
         self.failing: Exception | None = None
         self.changes = ChangeService(
             store, store, ChangePorts(self._release, _no_traffic, _no_connectors, self._take_up)
@@ -112,7 +114,8 @@ class TrialApp:
         return await self._keep("billing", rows, await self.now())
 
     async def receive_usage(self, body: bytes, content_type: str, sender: str) -> UsageAnswer:
-        return await self._usage.receive(self.model, body, content_type, sender, await self.now())
+        heads = None if self.scope.everything else self.store
+        return await self._usage.receive(self.model, body, content_type, sender, await self.now(), heads)
 
     async def _keep(self, system: str, rows: Sequence[tuple[str, bytes, str]], now: datetime) -> list[Answer]:
         receipts = tuple(
@@ -141,14 +144,9 @@ class TrialApp:
     async def decide_approval(
         self, approval_id: str, subject: str, person: str, approve: bool, comment: str
     ) -> str:
-        decided = await self.store.apply(
-            Decide(
-                approval=approval_id, subject=subject, person=person, approve=approve, comment=comment,
-                at=await self.now(),
-            )
-        )  # fmt: skip
-        verdict: str = decided.verdict
-        return verdict
+        return await person_decisions.decide_approval(
+            self.store, self.model, approval_id, subject, person, approve, comment
+        )
 
     async def pair(self, foil: str, observation: str, person: str, note: str) -> MatchAnswer:
         return await match_decisions.pair(self.store, self.model, foil, observation, person, note)

@@ -14,7 +14,7 @@ from counterfoil.core.terms import Legs
 from counterfoil.store.port.documents import OpenItemCases
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.sql.store import SqlStore
-from tests.companies.web_rows import case_of
+from tests.companies.web_rows import case_of, entity_of
 
 RULE = "invoice-in-erp"
 
@@ -27,25 +27,27 @@ def item_of(document: str) -> str:
     return ids.derive("obs", RULE, document)
 
 
-async def fill_matches(store: SqlStore) -> None:
-    """Write INV-9 with 10.00 too little in the ERP, INV-10 that changed an hour ago, and two unmatched items."""
+async def fill_matches(store: SqlStore, prefix: str = "") -> None:
+    """Write, for documents that begin with `prefix`, INV-9 with 10.00 too little in the ERP, INV-10 that changed an hour ago, and two unmatched items."""
     now = await store.now()
     early, later, last = (now - timedelta(minutes=minutes) for minutes in (180, 90, 60))
     await _admit(
-        store, early, foils=(_invoice("INV-9", 10_000, 1, early), _invoice("INV-10", 5_500, 1, early))
+        store,
+        early,
+        foils=(_invoice(f"{prefix}INV-9", 10_000, 1, early), _invoice(f"{prefix}INV-10", 5_500, 1, early)),
     )
-    await _admit(store, early, foils=(_invoice("INV-12", 2_000, 1, early),))
-    await _admit(store, later, items=(_bill("INV-9", "INV-9", 9_000, later),))
-    await _admit(store, later, items=(_bill("BILL/2026/11", "X-77", 6_000, later),))
-    await _admit(store, last, foils=(_invoice("INV-10", 6_000, 2, last),))
-    await _admit(store, last, items=(_bill("BILL/2026/12", "INV-l2", 2_000, last),))
-    await store.apply(OpenItemCases(items=(item_of("BILL/2026/11"),), at=now))
+    await _admit(store, early, foils=(_invoice(f"{prefix}INV-12", 2_000, 1, early),))
+    await _admit(store, later, items=(_bill(f"{prefix}INV-9", f"{prefix}INV-9", 9_000, later),))
+    await _admit(store, later, items=(_bill(f"{prefix}BILL/2026/11", f"{prefix}X-77", 6_000, later),))
+    await _admit(store, last, foils=(_invoice(f"{prefix}INV-10", 6_000, 2, last),))
+    await _admit(store, last, items=(_bill(f"{prefix}BILL/2026/12", f"{prefix}INV-l2", 2_000, last),))
+    await store.apply(OpenItemCases(items=(item_of(f"{prefix}BILL/2026/11"),), at=now))
 
 
 def _invoice(document: str, minor: int, version: int, at: datetime) -> Foil:
     return Foil(
         id=foil_of(document), rule=RULE, key=document, document=document, version=version, object="invoice",
-        left="billing", right="erp", legs=_legs(minor), entity="US01", effective="2026-11-20",
+        left="billing", right="erp", legs=_legs(minor), entity=entity_of(document) or "US01", effective="2026-11-20",
         due=at + timedelta(days=2), cause="", owner="controller", created_at=at,
         known_from=at,
     )  # fmt: skip
@@ -54,7 +56,7 @@ def _invoice(document: str, minor: int, version: int, at: datetime) -> Foil:
 def _bill(document: str, key: str, minor: int, at: datetime) -> Observation:
     return Observation(
         id=item_of(document), rule=RULE, key=key, document=document, version=1, system="erp",
-        legs=_legs(minor), entity="US01", effective="2026-11-21", event="",
+        legs=_legs(minor), entity=entity_of(document) or "US01", effective="2026-11-21", event="",
         owner="controller", case_at=at + timedelta(minutes=5), since=at, at=at,
     )  # fmt: skip
 
@@ -78,7 +80,7 @@ async def _admit(
     )
     event = CanonicalEvent(
         id=ids.event_id(system, "invoice", name, "1", "document.v1"), type="document.v1", system=system,
-        object="invoice", key=name, version=1, data={}, occurred_at=at, effective_at=at, received_at=at,
+        object="invoice", key=name, version=1, data={}, legal_entity=entity_of(name), occurred_at=at, effective_at=at, received_at=at,
         receipt=received.numbers[0],
     )  # fmt: skip
     foils = tuple(replace(foil, cause=event.id) for foil in foils)

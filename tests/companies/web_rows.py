@@ -28,6 +28,9 @@ from counterfoil.store.port.turns import Turn
 from counterfoil.store.sql.store import SqlStore
 from tests.source import ROOT
 
+GERMAN = "DE01"
+"""Legal entity of the rows whose keys begin with `DE-`. All others belong to the default one, `US01`."""
+
 
 def run_of(key: str, workflow: str = "support-credit-to-erp") -> str:
     return ids.run_id(workflow, key, 0)
@@ -37,19 +40,38 @@ def approval_of(key: str) -> str:
     return ids.derive("appr", run_of(key), "approve")
 
 
+def entity_of(key: str) -> str:
+    """Return the legal entity of rows with this key or document: those that begin with `DE-` are German."""
+    return GERMAN if key.startswith("DE-") else ""
+
+
+def customer_of(key: str) -> str:
+    return "DE-cust_77" if entity_of(key) else "cust_42"
+
+
 async def fill(store: SqlStore) -> None:
-    """Write credits: one matched, one broken with its Case, three awaiting approval, one in flight, one undone."""
+    """Write the first Release, the credits of the default entity, and a Case that belongs to no entity."""
     model, _ = read(ROOT / "examples" / "acme", checks=False)
     now = await store.now()
     await store.apply(PutFirstRelease(digest=model.digest, body=model.to_json(), at=now, actor="test"))
-    await _matched(store, "CR-1001", "CM-7001", 12_000)
-    await _broken(store, "CR-1002", "CM-7002", 84_050)
-    await _waiting(store, "CR-1003", 250_000)
-    await _waiting(store, "CR-1006", 99_900, requester="fay")
-    await _waiting(store, "CR-1007", 31_000)
-    await _in_flight(store, "CR-1004", "CM-7004", 6_500)
-    await _undone(store, "CR-1005", 4_400)
+    await fill_credits(store, "")
     await _unrouted(store)
+    await seal(store)
+
+
+async def fill_credits(store: SqlStore, prefix: str) -> None:
+    """Write credits: one matched, one broken with its Case, three awaiting approval, one in flight, one undone."""
+    await _matched(store, f"{prefix}CR-1001", f"{prefix}CM-7001", 12_000)
+    await _broken(store, f"{prefix}CR-1002", f"{prefix}CM-7002", 84_050)
+    await _waiting(store, f"{prefix}CR-1003", 250_000)
+    await _waiting(store, f"{prefix}CR-1006", 99_900, requester="fay")
+    await _waiting(store, f"{prefix}CR-1007", 31_000)
+    await _in_flight(store, f"{prefix}CR-1004", f"{prefix}CM-7004", 6_500)
+    await _undone(store, f"{prefix}CR-1005", 4_400)
+
+
+async def seal(store: SqlStore) -> None:
+    """Seal the audit leaves written so far, under a checkpoint."""
     sealed = await store.apply(Seal(at=await store.now()))
     text = f"counterfoil.test\n{sealed.size}\n"
     checkpoint = Checkpoint(size=sealed.size, root=sealed.root, at=await store.now(), text=text)
@@ -73,15 +95,20 @@ async def _begin(store: SqlStore, key: str, minor: int, minutes: int) -> tuple[s
     event = CanonicalEvent(
         id=ids.event_id("support", "ticket", key, "1", "support.credit_requested.v1"),
         type="support.credit_requested.v1", system="support", object="ticket", key=key, version=1,
-        data={"credit_id": key, "customer_id": "cust_42", "amount": Money(minor, "USD"), "requested_by": "ava"},
+        data={
+            "credit_id": key, "customer_id": customer_of(key), "amount": Money(minor, "USD"), "requested_by": "ava",
+        },
+        legal_entity=entity_of(key),
         occurred_at=at - timedelta(seconds=2), effective_at=at, received_at=at, receipt=received.numbers[0],
     )  # fmt: skip
     stimulus = NewInboxItem(run=run, kind="start", ref=event.id, body=wire.dumps({"event": event.id}))
     start = RunStart(
         run=run, workflow="support-credit-to-erp", bkey=key, generation=0, pin="d" * 64, state="requested",
-        stimulus=stimulus,
+        stimulus=stimulus, entity=entity_of(key),
     )  # fmt: skip
-    links = (_link("customer", "cust_42", "billing", "cus_Q1w2", "event:x", at),) if key == "CR-1001" else ()
+    links = ()
+    if key.endswith("CR-1001"):
+        links = (_link("customer", customer_of(key), "billing", f"{entity_of(key)}cus_Q1w2", "event:x", at),)
     await store.apply(
         Admit(
             todo=("receipt", str(received.numbers[0])), events=(event,), starts=(start,), links=links, at=at,
@@ -107,11 +134,11 @@ async def _turn(
     assert turned.verdict == "done"
 
 
-def _effect(run: str, path: str, operation: str, at: datetime, minor: int, **more: Any) -> Effect:
+def _effect(run: str, key: str, path: str, operation: str, at: datetime, minor: int, **more: Any) -> Effect:
     return Effect(
         id=ids.effect_id(run, path, "", 0), run=run, path=path, operation=operation,
         system=operation.split(".")[0], repeat="key", created_at=at,
-        input=wire.dumps({"amount": Money(minor, "USD"), "customer_id": "cust_42"}), **more,
+        input=wire.dumps({"amount": Money(minor, "USD"), "customer_id": customer_of(key)}), **more,
     )  # fmt: skip
 
 
@@ -120,7 +147,7 @@ async def _call(
     result: dict[str, Any] | None, becomes: str, foils: tuple[Foil, ...] = (), **more: Any,
 ) -> None:  # fmt: skip
     """Plan, intend and conclude: the three commits of an outward write."""
-    effect = _effect(run, path, operation, at, minor)
+    effect = _effect(run, key, path, operation, at, minor)
     await _turn(store, run, at, becomes, plan=(effect,), foils=foils)
     sent = SendAttempt(
         effect=effect.id, attempt=1, worker="w/1", send_by=at + timedelta(seconds=5),
@@ -149,7 +176,7 @@ def _foil(run: str, key: str, minor: int, at: datetime, due: timedelta) -> Foil:
         id=ids.derive("foil", key), rule="credit-memo", key=key, document=key, object="credit", left="billing", right="erp",
         legs={"net": Money(minor, "USD"), "tax": Money(0, "USD")}, due=at + due, state=FoilState.PROVISIONAL,
         run=run, effect=ids.effect_id(run, "memo", "", 0), cause=ids.effect_id(run, "memo", "", 0),
-        owner="finance-operations", created_at=at, known_from=at, provisional=True, stood=False,
+        owner="finance-operations", created_at=at, known_from=at, provisional=True, stood=False, entity=entity_of(key),
     )  # fmt: skip
 
 
@@ -165,12 +192,12 @@ async def _observe(store: SqlStore, key: str, minor: int, at: datetime) -> None:
     event = CanonicalEvent(
         id=ids.event_id("erp", "credit", key, "1", "erp.credit_memo_posted.v1"),
         type="erp.credit_memo_posted.v1", system="erp", object="credit", key=key, version=1,
-        data={"credit_id": key, "amount": Money(minor, "USD")}, occurred_at=at, effective_at=at,
+        data={"credit_id": key, "amount": Money(minor, "USD")}, legal_entity=entity_of(key), occurred_at=at, effective_at=at,
         received_at=at, receipt=received.numbers[0],
     )  # fmt: skip
     observation = Observation(
         id=ids.derive("obs", key), rule="credit-memo", key=key, document=f"memo {key}", version=1, since=at,
-        legs={"net": Money(minor, "USD"), "tax": Money(0, "USD")}, event=event.id, at=at,
+        legs={"net": Money(minor, "USD"), "tax": Money(0, "USD")}, event=event.id, at=at, entity=entity_of(key),
     )  # fmt: skip
     await store.apply(
         Admit(
@@ -197,11 +224,11 @@ async def _approved(store: SqlStore, run: str, key: str, at: datetime, minor: in
 def _approval(
     run: str, key: str, at: datetime, minor: int, role: str = "support-lead", requester: str = "ava"
 ) -> Approval:
-    covers = {"amount": Money(minor, "USD"), "invoice_id": f"INV-{key[3:]}", "customer_id": "cust_42"}
+    covers = {"amount": Money(minor, "USD"), "invoice_id": f"INV-{key[3:]}", "customer_id": customer_of(key)}
     return Approval(
         id=approval_of(key), run=run, path="approve", policy="service-credit", subject=f"subject-{key}",
         covers=wire.dumps(covers), amount=Money(minor, "USD"), roles=(role,), quorum=1, requester=requester,
-        expires=at + timedelta(days=3), created_at=at,
+        expires=at + timedelta(days=3), created_at=at, entity=entity_of(key),
     )  # fmt: skip
 
 
@@ -211,12 +238,12 @@ async def _matched(store: SqlStore, key: str, memo: str, minor: int) -> None:
     at += timedelta(minutes=2)
     foil = _foil(run, key, minor, at, timedelta(days=2))
     await _call(
-        store, run, key, "memo", "billing.credit_memo.issue", at, minor, {"id": "cn_8Tq2", "number": memo},
+        store, run, key, "memo", "billing.credit_memo.issue", at, minor, {"id": f"{entity_of(key)}cn_8Tq2", "number": memo},
         "billed", (foil,),
     )  # fmt: skip
     at += timedelta(seconds=1)
     await _call(
-        store, run, key, "post", "erp.credit_memo.post", at, minor, {"id": "account.move,311", "number": "NC/31"},
+        store, run, key, "post", "erp.credit_memo.post", at, minor, {"id": f"{entity_of(key)}account.move,311", "number": f"{entity_of(key)}NC/31"},
         "posted",
     )  # fmt: skip
     at += timedelta(seconds=4)
@@ -230,7 +257,7 @@ async def _broken(store: SqlStore, key: str, memo: str, minor: int) -> None:
     at += timedelta(minutes=1)
     foil = _foil(run, key, minor, at, timedelta(hours=1))
     await _call(
-        store, run, key, "memo", "billing.credit_memo.issue", at, minor, {"id": "cn_4Zk9", "number": memo},
+        store, run, key, "memo", "billing.credit_memo.issue", at, minor, {"id": f"{entity_of(key)}cn_4Zk9", "number": memo},
         "billed", (foil,),
     )  # fmt: skip
     await _call(
@@ -253,7 +280,7 @@ async def _in_flight(store: SqlStore, key: str, memo: str, minor: int) -> None:
     at += timedelta(minutes=1)
     foil = _foil(run, key, minor, at, timedelta(days=2))
     await _call(
-        store, run, key, "memo", "billing.credit_memo.issue", at, minor, {"id": "cn_9Pp1", "number": memo},
+        store, run, key, "memo", "billing.credit_memo.issue", at, minor, {"id": f"{entity_of(key)}cn_9Pp1", "number": memo},
         "billed", (foil,),
     )  # fmt: skip
     await _call(
@@ -286,5 +313,5 @@ def case_of(id_: str, reason: str, owner: str, at: datetime, **more: Any) -> Cas
 def _link(object_: str, canonical: str, system: str, ext_id: str, by: str, at: datetime) -> Link:
     return Link(
         object=object_, canonical=canonical, system=system, account="", ext_id=ext_id, established_by=by,
-        valid_from=at,
+        valid_from=at, legal_entity=entity_of(canonical),
     )  # fmt: skip

@@ -66,6 +66,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     expires: datetime
     created_at: datetime
     automatic: bool = False
+    entity: str = ""
+    """Legal entity of what is decided on; empty for a change of governance."""
 
     def part_of(self, person: Person) -> Part | None:
         """Return the part that a person has in the request, which keeps them from deciding it; None without one."""

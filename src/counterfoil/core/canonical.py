@@ -103,6 +103,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     effective_at: datetime
     recorded_at: datetime
     event: str = ""
+    entity: str = ""
+    """Legal entity of its newest fact that names one."""
     versions: dict[str, int] = {}
     """Newest version of each system that sends parts of the object: each system orders its own facts. The key
     `system/field` holds the version of the fact that set the field, if newer facts of the system left it out. With `#`

@@ -25,6 +25,8 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     active: bool = True
     aliases: dict[str, tuple[str, ...]] = {}
     """Further names of the person, by the system that uses them."""
+    entities: tuple[str, ...] = ()
+    """Legal entities that the person sees and acts for. Empty: all of them."""
     zone: str = ""
     """Time zone of the person's pages, by its IANA name. Empty: each browser has its own."""
 

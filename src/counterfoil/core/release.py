@@ -7,10 +7,18 @@ renewed.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from enum import StrEnum
 
 import msgspec
+
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+def is_of_plan(run: str) -> bool:
+    """Report whether the `run` of an approval is the digest of a plan."""
+    return _DIGEST.fullmatch(run) is not None
 
 
 class PlanState(StrEnum):

@@ -65,6 +65,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     ctx: bytes = b"{}"
     """The state that `decide` keeps, in the internal encoding of core.wire."""
     lane: int = LIVE
+    entity: str = ""
+    """Legal entity that it belongs to; never changes. Empty: the company declared none when it started."""
 
 
 class InboxItem(msgspec.Struct, frozen=True, kw_only=True):

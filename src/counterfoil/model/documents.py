@@ -6,7 +6,7 @@ This is the part of a model that needs no compilation. Compiler, closure, versio
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from typing import Any, Literal, Self, TypeVar
 
@@ -197,8 +197,15 @@ class Documents:
         return asserted
 
     def lookup_table(self, name: str, keys: Sequence[object], on: date) -> Any:
-        """Return the value that is effective on a day, or None. Raises KeyError for an unknown table."""
-        return self.tables[name].lookup(keys, on)
+        """Return the value that is effective on a day, or None. Raises KeyError for an unknown table.
+
+        A date after the values of the key is the day instead of `on`: that of a document, not of the look-up.
+        """
+        table = self.tables[name]
+        if len(keys) == len(table.table.key) + 1 and isinstance(keys[-1], date):
+            day = keys[-1].date() if isinstance(keys[-1], datetime) else keys[-1]
+            return table.lookup(keys[:-1], day)
+        return table.lookup(keys, on)
 
     def owners_of(self, kind: kinds.Kind, part: str = "exceptions") -> list[str]:
         """Return the roles that own a part of a document: its own owner, else that of its system or object.

@@ -206,7 +206,11 @@ class Model(Documents):
     def foils(self) -> list[FoilDefinition]:
         """Rules of the left sides."""
         rules = self.reconciliations.values()
-        return [foil for rule in rules for foil in compile_foils(rule, tuple(self.owners_of(rule)))]
+        return [
+            foil
+            for rule in rules
+            for foil in compile_foils(rule, tuple(self.owners_of(rule)), self.default_entity)
+        ]
 
     @cached_property
     def _foils_by_event(self) -> dict[str, list[FoilDefinition]]:
@@ -218,7 +222,7 @@ class Model(Documents):
         return _grouped(
             (entry.event, entry)
             for rule in rules
-            for entry in compile_observations(rule, tuple(self.owners_of(rule)))
+            for entry in compile_observations(rule, tuple(self.owners_of(rule)), self.default_entity)
         )
 
     def foils_by_event(self, event: str) -> list[FoilDefinition]:

@@ -24,7 +24,7 @@ from counterfoil.model.fields import (
 Types: TypeAlias = Mapping[str, Schema]
 
 _RUN = {
-    **dict.fromkeys(("id", "workflow", "key", "state"), STRING),
+    **dict.fromkeys(("id", "workflow", "key", "state", "legal_entity"), STRING),
     "generation": INTEGER,
     "started": TIMESTAMP,
 }
@@ -69,6 +69,7 @@ def head_type(documents: Documents, name: str | None) -> Schema:
         return ANY
     schema = dict(documents.schema_of_object(name))
     columns = {"id": STRING, "version": ANY, "effective_at": TIMESTAMP, "recorded_at": TIMESTAMP}
+    columns["legal_entity"] = STRING
     schema["properties"] = columns | schema["properties"]
     return schema
 

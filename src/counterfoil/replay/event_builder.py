@@ -15,6 +15,7 @@ from counterfoil.replay.incremental_mapping import IncrementalMapping
 from counterfoil.replay.recorded_answers import NotRecorded, RecordedAnswers, ReplaySide
 from counterfoil.rules import admission
 from counterfoil.rules.admission import HeldDelivery
+from counterfoil.rules.entities import entity_of_fact
 from counterfoil.rules.lookup import Answers
 from counterfoil.rules.mapping import MappedEvent, MappedEvents
 from counterfoil.store.port.recorded import RecordedDelivery
@@ -97,7 +98,8 @@ class EventBuilder:
             mapped = self._map(m, recorded, bodies, answers, old_event, incremental)
             for e in mapped.events:
                 events.append(admission.accept(model, m, receipt, e, self._is_trusted(recorded, e)))
-                links += admission.links_of(model, m.system, e, receipt.received_at)
+                entity = entity_of_fact(model, m.system, e.legal_entity, e.data)
+                links += admission.links_of(model, m.system, e, entity, receipt.received_at)
         return MappedDelivery(events=tuple(admission.drop_repeats(events)), links=tuple(links))
 
     def _is_trusted(self, recorded: RecordedDelivery, event: MappedEvent) -> bool:

@@ -28,6 +28,7 @@ from counterfoil.replay.replayed_run import (
     ReplayedRun,
     tier_text,
 )
+from counterfoil.rules.entities import entity_of_names
 from counterfoil.rules.json_values import run_names
 from counterfoil.rules.routing import RoutedStart
 from counterfoil.rules.workflow import commands as c
@@ -139,6 +140,7 @@ class _RunTurns:
             pin=definition.digest,
             arrival=0,
             created_at=started_at,
+            entity=entity_of_names(replayer.side.model, start.names),
         )
         self.state = RunState()
         self.seq = 1

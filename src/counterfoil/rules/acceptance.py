@@ -19,6 +19,7 @@ from counterfoil.core.event import parse
 from counterfoil.model import Model, kinds
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules.contract import Contract
+from counterfoil.rules.entities import entity_fault, entity_of_fact
 from counterfoil.rules.json_values import typed
 from counterfoil.rules.mapping import MappedEvent
 
@@ -77,6 +78,7 @@ class EventAcceptance:
 
     def __init__(self, model: Model, event: str) -> None:
         self.kind = model.events[event]
+        self._model = model
         self.schema = model.schema_of_event(event)
         self.contract = Contract(self.schema)
         self.ownership = Ownership.of(model, event)
@@ -91,14 +93,15 @@ class EventAcceptance:
             compiled[event] = cls(model, event)
         return compiled[event]
 
-    def check(self, system: str, data: dict[str, Any], what: str) -> Rejection | None:
+    def check(self, system: str, data: dict[str, Any], entity: str, what: str) -> Rejection | None:
         wrong = self.contract.violations(data)
         if wrong:
             return Rejection("contract", f"{what}: {'; '.join(wrong)}")
         foreign = "; ".join(self.ownership.trespasses(system, data))
         if foreign:
             return Rejection("ownership", f"{system} may not assert by {self.kind.name}: {foreign}")
-        return None
+        fault = entity_fault(self._model, system, entity)
+        return Rejection("legal_entity", f"{what}: {fault}") if fault else None
 
 
 _COMPILED: WeakKeyDictionary[Model, dict[str, EventAcceptance]] = WeakKeyDictionary()
@@ -117,7 +120,8 @@ def canonical(
     if rules is None:
         return Rejection("contract", f"mapping {mapping.name} emits {mapped.type}, which no file declares")
     what = f"{mapped.type} by {mapping.name}"
-    rejection = None if trusted else rules.check(mapping.system, mapped.data, what)
+    entity = entity_of_fact(model, mapping.system, mapped.legal_entity, mapped.data)
+    rejection = None if trusted else rules.check(mapping.system, mapped.data, entity, what)
     if rejection is not None:
         return rejection
     return CanonicalEvent(
@@ -128,7 +132,7 @@ def canonical(
         key=key_of_object(rules.kind, mapped.data, mapped.key),
         version=mapped.version,
         data=mapped.data,
-        legal_entity=mapped.legal_entity,
+        legal_entity=entity,
         occurred_at=mapped.occurred_at,
         effective_at=mapped.effective_at,
         received_at=receipt.received_at,
@@ -145,7 +149,9 @@ def declared(model: Model, receipt: Receipt) -> CanonicalEvent | Rejection:
     if rules is None:
         return Rejection("unrouted", f"no file declares the event {event.type}")
     data = typed(event.data, rules.schema)
-    rejection = rules.check(receipt.system, data, f"{event.type} {event.id}")
+    said = str(event.extensions.get("legalentity", ""))
+    entity = entity_of_fact(model, receipt.system, said, data)
+    rejection = rules.check(receipt.system, data, entity, f"{event.type} {event.id}")
     if rejection is not None:
         return rejection
     when = event.time or receipt.received_at
@@ -159,7 +165,7 @@ def declared(model: Model, receipt: Receipt) -> CanonicalEvent | Rejection:
         key=key_of_object(rules.kind, data, event.subject or event.id),
         version=version,
         data=data,
-        legal_entity=str(event.extensions.get("legalentity", "")),
+        legal_entity=entity,
         occurred_at=when,
         effective_at=when,
         received_at=receipt.received_at,

@@ -108,7 +108,7 @@ def accept_declared(model: Model, receipt: Receipt) -> CanonicalEvent:
     return event
 
 
-def links_of(model: Model, system: str, event: MappedEvent, now: datetime) -> list[Link]:
+def links_of(model: Model, system: str, event: MappedEvent, entity: str, now: datetime) -> list[Link]:
     """Return the Links that an event establishes: external ids for the data's `<object>_id`."""
     return [
         Link(
@@ -117,6 +117,7 @@ def links_of(model: Model, system: str, event: MappedEvent, now: datetime) -> li
             system=system,
             account=account_of(model, system),
             ext_id=ext_id,
+            legal_entity=entity,
             established_by=f"event:{event.id}",
             valid_from=now,
         )
@@ -334,6 +335,7 @@ def head_of(
         effective_at=event.effective_at,
         recorded_at=now,
         event=event.id,
+        entity=event.legal_entity,
         versions={rank_key(event.system): rank(event.id, final, read)},
     )
 

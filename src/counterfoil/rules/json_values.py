@@ -138,6 +138,7 @@ def run_names(run: Run, state: str, direction: Direction) -> dict[str, Any]:
         "generation": run.generation,
         "state": state,
         "workflow": run.workflow,
+        "legal_entity": run.entity,
         "direction": str(direction),
         "started": run.created_at,
     }
@@ -150,5 +151,6 @@ def head_names(head: Head) -> dict[str, Any]:
         "version": head.version,
         "effective_at": head.effective_at,
         "recorded_at": head.recorded_at,
+        "legal_entity": head.entity,
         **head.state,
     }

@@ -206,10 +206,12 @@ async def resolve(model: Model, speaks: str, name: str, args: tuple[Any, ...]) -
             return await _external_id_anywhere(model, str(object_), str(canonical))
         case "canon", (object_, ext_id, system):
             return await _canonical_id(model, speaks, str(object_), str(ext_id), str(system))
-        case "period", (_, day):
-            return await _period(day)
+        case "period", (entity, day):
+            return await _period(_entity(model, entity), day)
+        case "cutoff", (entity, *_):
+            return await _cutoff(_entity(model, entity))
         case "cutoff", _:
-            return await _cutoff()
+            return await _cutoff(model.default_entity)
         case "fx", (money, currency, *_):
             return await _converted(money, str(currency))
     raise Misconfigured(f"no look-up {name}{args!r}")
@@ -260,15 +262,26 @@ def table_value(model: Model, table: str, keys: Sequence[Any], day: date) -> Any
         raise Misconfigured(f"no table {table}") from None
 
 
-async def _period(day: date) -> HeadNames | None:
+def _entity(model: Model, named: Any) -> str:
+    """Return the legal entity that a look-up names; the default one if it names none that is declared."""
+    return named if isinstance(named, str) and named in model.legal_entities else model.default_entity
+
+
+def of_entity(periods: Iterable[HeadNames], entity: str) -> list[HeadNames]:
+    """Return the periods of a legal entity; all of them if none is named. A period without one is everybody's."""
+    return [p for p in periods if not entity or p.get("legal_entity", "") in ("", entity)]
+
+
+async def _period(entity: str, day: date) -> HeadNames | None:
     day = day.date() if isinstance(day, datetime) else day
-    periods = await HeadsRead("period")
+    periods = of_entity(await HeadsRead("period"), entity)
     return next((period for period in periods if period["start"] <= day <= period["end"]), None)
 
 
-async def _cutoff() -> datetime | None:
-    """Return the end of the first postable period: midnight after its last day, UTC."""
-    ends = [period["end"] for period in await HeadsRead("period") if period["state"] in POSTABLE]
+async def _cutoff(entity: str) -> datetime | None:
+    """Return the end of the first postable period of a legal entity: midnight after its last day, UTC."""
+    periods = of_entity(await HeadsRead("period"), entity)
+    ends = [period["end"] for period in periods if period["state"] in POSTABLE]
     return datetime.combine(min(ends) + timedelta(days=1), time(), tzinfo=UTC) if ends else None
 
 

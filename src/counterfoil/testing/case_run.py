@@ -196,7 +196,9 @@ class CaseRun:
             states = ", ".join(f"{a.policy} is {a.state}" for a in dump.approvals) or "there is none at all"
             raise StepFailed(f"no approval of {policy} is open; {states}")
         for approval in open_:
-            decide = partial(person_decisions.decide_approval, self._store, approval.id, approval.subject)
+            decide = partial(
+                person_decisions.decide_approval, self._store, self._model, approval.id, approval.subject
+            )
             verdict = await decide(person, approve, comment)
             accepted = verdict in ("counted", "granted", "rejected")
             if accepted == refused:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
+from counterfoil.core.canonical import Head
 from counterfoil.expr import LookupNeeded
 from counterfoil.model import Model
 from counterfoil.rules import lookup
@@ -45,13 +46,18 @@ class Lookups:
                 work = lookup.resolve(self._model, self._speaks, *question)
                 self.answers[question] = await lookup.run_async(work, self._read)
 
+    def _names(self, head: Head) -> dict[str, Any]:
+        """Return the names of a head. One from before legal entities were declared belongs to the default one."""
+        names = head_names(head)
+        return names if names["legal_entity"] else names | {"legal_entity": self._model.default_entity}
+
     async def _read(self, read: lookup.Read[Any]) -> Any:
         match read:
             case lookup.HeadRead(object_, key):
                 head = await self._store.head(object_, key)
-                return None if head is None else head_names(head)
+                return None if head is None else self._names(head)
             case lookup.HeadsRead(object_):
-                return [head_names(head) for head in await self._store.heads(object_)]
+                return [self._names(head) for head in await self._store.heads(object_)]
             case lookup.ExternalIdRead(object_, canonical, system):
                 link = await self._store.link_by_canonical(object_, canonical, system)
                 return None if link is None else link.ext_id

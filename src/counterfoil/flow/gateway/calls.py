@@ -14,6 +14,7 @@ import msgspec
 from counterfoil.contracts import versions
 from counterfoil.core.call import CallRate, RateAllowance
 from counterfoil.core.case import Case
+from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.errors import CounterfoilError
 from counterfoil.model import Model
 from counterfoil.rules.contract import SchemaViolation
@@ -42,6 +43,8 @@ class OperationRequest(msgspec.Struct, frozen=True, kw_only=True):
     correlation: str
     wait: float | None = None
     """Seconds that the caller wants to wait. None: until the Run waits for an approval."""
+    scope: EntityScope = EntityScope()
+    """Legal entities that the caller acts for."""
 
     @property
     def family(self) -> str:
@@ -163,7 +166,7 @@ Render = Callable[[Outcome], StoredReply]
 
 
 RefusalKind: TypeAlias = Literal[
-    "unknown", "contract", "ownership", "changed", "busy", "limited", "exists", "not-taken"
+    "absent", "unknown", "contract", "ownership", "changed", "busy", "limited", "exists", "not-taken"
 ]
 
 

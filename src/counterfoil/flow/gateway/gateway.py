@@ -23,6 +23,7 @@ from counterfoil.core.errors import TryAgain
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter
 from counterfoil.flow.gateway import calls, placement
+from counterfoil.flow.gateway.entities import entity_of_call
 from counterfoil.flow.gateway.results import RunResults
 from counterfoil.flow.gateway.system_reads import SystemReader
 from counterfoil.flow.intake.load_shedding import Intake
@@ -133,6 +134,7 @@ class Gateway:
             place = placement.claim(request, digest, now, request.seconds)
             place = await placement.add_start(self._store, model, served, request, value, place)
         else:
+            await entity_of_call(self._store, model, value, request.scope)
             place = placement.claim(request, digest, now, kinds.seconds(operation.timeout))
         return msgspec.structs.replace(place, rate=rate, release=model.digest), rate
 

@@ -17,6 +17,7 @@ from counterfoil.core.canonical import CanonicalEvent, Receipt
 from counterfoil.core.clock import micros
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.gateway.calls import CallRefused, Grants, OperationRequest
+from counterfoil.flow.gateway.entities import entity_of_call
 from counterfoil.flow.gateway.system_reads import CONNECTOR_GRACE_SECONDS
 from counterfoil.flow.runs.snapshot import run_start
 from counterfoil.model import Model, kinds
@@ -82,7 +83,8 @@ async def add_start(
     """Return the claim together with the Run that the call starts and its event. Raises CallRefused."""
     exposed = model.operations[served.by].exposes
     assert isinstance(exposed, dict)
-    event = _event(request, served, value, place.at)
+    entity = await entity_of_call(store, model, value, request.scope)
+    event = _event(request, served, value, entity, place.at)
     start = await _start(store, model, exposed["starts"], value, event, place.at)
     _check_signs(model, served, value)
     names = {"input": value, "event": start.names["event"] | {"key": start.key, "subject": start.key}}
@@ -126,7 +128,7 @@ def _check_signs(model: Model, served: ServingOperation, value: dict[str, Any]) 
 
 
 def _event(
-    request: OperationRequest, served: ServingOperation, value: dict[str, Any], now: datetime
+    request: OperationRequest, served: ServingOperation, value: dict[str, Any], entity: str, now: datetime
 ) -> CanonicalEvent:
     """Return the call as the event that starts the Run."""
     return CanonicalEvent(
@@ -137,6 +139,7 @@ def _event(
         key=request.key,
         version=micros(now),
         data={**value, REQUESTED_BY: request.consumer},
+        legal_entity=entity,
         occurred_at=now,
         effective_at=now,
         received_at=now,

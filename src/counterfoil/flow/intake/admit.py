@@ -36,6 +36,7 @@ from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules import admission, lookup, routing
 from counterfoil.rules.admission import HeldDelivery
+from counterfoil.rules.entities import entity_of_fact
 from counterfoil.rules.held_deliveries import (
     DeliverySubject,
     subject_of_cloud_event,
@@ -196,7 +197,8 @@ class Admitter:
                     hold.fetched = {m.name: fetched}
                     raise
                 for event in mapped.events:
-                    links += admission.links_of(model, m.system, event, now)
+                    entity = entity_of_fact(model, m.system, event.legal_entity, event.data)
+                    links += admission.links_of(model, m.system, event, entity, now)
                     if read is not None:
                         reads[event.id] = read
         links += [

@@ -71,13 +71,19 @@ class UsageIntake:
         self._meters: Meters | None = None
 
     async def receive(
-        self, model: Model, body: bytes, content_type: str, sender: str, now: datetime
+        self,
+        model: Model,
+        body: bytes,
+        content_type: str,
+        sender: str,
+        now: datetime,
+        heads: HeadReader | None = None,
     ) -> UsageAnswer:
-        """Store a batch. Raises WireRefused for an invalid batch, and TryAgain if nothing was stored."""
+        """Store a batch. `heads` shows the objects that the sender may name; without it, all. Raises WireRefused for an invalid batch, and TryAgain if nothing was stored."""
         events, bodies = read_batch(body, content_type)
         batch = f"usage_{micros(now):x}{secrets.token_hex(4)}"
         meters = self._compiled(model)
-        records = await self._records(meters, events)
+        records = await self._records(meters, events, heads or self._heads)
         checked = check_batch(events, bodies, meters, batch, now, records)
         refused = [refusal for _, refusal in checked.refused]
         result = await self._store.apply(
@@ -106,16 +112,18 @@ class UsageIntake:
             self._deprecated(checked.rows, sender, now),
         )
 
-    async def _records(self, meters: Meters, events: Sequence[UsageEvent | str]) -> UsageRecords:
+    async def _records(
+        self, meters: Meters, events: Sequence[UsageEvent | str], reader: HeadReader
+    ) -> UsageRecords:
         """Read what the batch names, with one statement for each object."""
         heads, states = meters.needs(events)
         records = UsageRecords()
         for object_, keys in heads.items():
-            records.heads[object_] = await self._heads.known_heads(object_, list(keys))
+            records.heads[object_] = await reader.known_heads(object_, list(keys))
         for object_, keys in states.items():
-            records.states[object_] = await self._heads.head_states(object_, list(keys))
+            records.states[object_] = await reader.head_states(object_, list(keys))
         for source, ids in meters.corrected(events).items():
-            stored = await self._heads.usage_meters(source, list(ids))
+            stored = await reader.usage_meters(source, list(ids))
             records.events.update({(source, id_): meter for id_, meter in stored.items()})
         return records
 

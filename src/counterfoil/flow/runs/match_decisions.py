@@ -117,6 +117,7 @@ async def _decide(
         expires=now + needed.expires,
         created_at=now,
         automatic=needed.automatic,
+        entity=foil.entity,
     )
     verdict = await store.apply(DecideMatch(decision=decision, approval=approval, at=now))
     return MatchAnswer(verdict, approval.id if verdict == "requested" else None)

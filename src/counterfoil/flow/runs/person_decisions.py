@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from counterfoil.core.case import Case, CaseState, Choice
 from counterfoil.core.effect import UNSETTLED
+from counterfoil.core.release import is_of_plan
 from counterfoil.flow.runs import match_decisions
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.model import Model
+from counterfoil.rules.entities import idle_roles
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.people import Decide, DecideVerdict, Resolve, ResolveVerdict
 from counterfoil.store.port.store import Store
 
 
 async def decide_approval(
-    store: Store, approval: str, subject: str, person: str, approve: bool, comment: str
+    store: Store, model: Model, approval: str, subject: str, person: str, approve: bool, comment: str
 ) -> DecideVerdict:
     """Record a person's vote and return the store's verdict."""
     vote = {"approval": approval, "subject": subject, "person": person, "comment": comment}
-    return (await store.apply(Decide(**vote, approve=approve, at=await store.now()))).verdict
+    about = await store.approval(approval)
+    of_company = about is not None and is_of_plan(about.run)
+    entity = None if about is None or of_company else about.entity
+    idle = idle_roles(model, await store.person(person), entity)
+    return (await store.apply(Decide(**vote, approve=approve, at=await store.now(), idle=idle))).verdict
 
 
 async def resolve_case(
@@ -35,8 +41,10 @@ async def resolve_case(
     To accept the difference of a counterfoil is a decision on its match, approved by amount: the Case ends with it.
     """
     target = await store.case(case_id)
+    entity = None if target is None else target.entity
+    idle = idle_roles(model, await store.person(person), entity)
     if target is not None and target.case.foil is not None and choice is Choice.WAIVE:
-        return await _waive(store, model, target.case, person, note, override)
+        return await _waive(store, model, target.case, person, note, override, idle)
     resolved = await store.apply(
         Resolve(
             case=case_id,
@@ -44,6 +52,7 @@ async def resolve_case(
             choice=choice,
             note=note,
             at=await store.now(),
+            idle=idle,
             override=override,
             evidence=await _stated_outcome(store, reconciler, case_id, choice, person),
         )
@@ -52,7 +61,7 @@ async def resolve_case(
 
 
 async def _waive(
-    store: Store, model: Model, case: Case, person_id: str, note: str, override: bool
+    store: Store, model: Model, case: Case, person_id: str, note: str, override: bool, idle: frozenset[str]
 ) -> ResolveVerdict:
     person = await store.person(person_id)
     request = Resolve(
@@ -61,6 +70,7 @@ async def _waive(
         choice=Choice.WAIVE,
         note=note,
         at=await store.now(),
+        idle=idle,
         override=override,
     )
     if request.refusal(case, person) != "choice" or Choice.WAIVE not in case.choices:

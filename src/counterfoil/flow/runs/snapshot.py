@@ -6,10 +6,8 @@ another writer did; then the snapshot is thrown away. A Run's overlay scope foll
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 
@@ -19,6 +17,7 @@ from counterfoil.core.effect import Effect, EffectState, concluded
 from counterfoil.core.foil import Foil
 from counterfoil.core.run import LANE_NAMES, Run
 from counterfoil.model import Model
+from counterfoil.rules.entities import entity_of_names
 from counterfoil.rules.routing import RoutedStart
 from counterfoil.rules.workflow.apply import RunRows, apply, conclude, run_after
 from counterfoil.rules.workflow.commands import Stimulus
@@ -101,6 +100,7 @@ def from_start(start: RunStart, at: datetime, foils: tuple[Foil, ...]) -> RunSna
         owner=start.lease.worker if start.lease is not None else None,
         lease_until=start.lease.until if start.lease is not None else None,
         lane=start.lane,
+        entity=start.entity,
     )
     first = Stimulus(kind=stimulus.kind, ref=stimulus.ref, seq=1, at=at, body=wire.loads(stimulus.body))
     return RunSnapshot(run=run, stimuli=(first,), foils=foils)
@@ -117,7 +117,7 @@ def with_scope(snapshot: RunSnapshot, release: Model, active: Model) -> RunSnaps
     names = state.names
     if not names:  # before the first turn only the start stimulus has them
         names = {key: value for s in snapshot.stimuli if s.kind == "start" for key, value in s.body.items()}
-    entity = legal_entity(names)
+    entity = snapshot.run.entity or entity_of_names(release, names)
     scope = OverlayScope(release.at(entity, snapshot.run.created_at.date()), entity)
     return msgspec.structs.replace(snapshot, state=state, scope=scope)
 
@@ -199,6 +199,7 @@ def run_start(
         stimulus=NewInboxItem(run=start.run, kind="start", ref=ref, body=wire.dumps(start.names)),
         only_birth=only_birth,
         lane=LANE_NAMES[model.workflow(start.workflow).lane],
+        entity=entity_of_names(model, start.names),
         lease=lease,
     )
 
@@ -207,18 +208,5 @@ def model_of(run: Run, release: Model) -> Model:
     """Return a Run's Release with the Run's overlays, from its row alone."""
     if not release.overlays:
         return release
-    return release.at(legal_entity(load(run.ctx).names), run.created_at.date())
-
-
-def legal_entity(names: Mapping[str, Any]) -> str:
-    """Return the legal entity of the event, object or input that began a Run; empty if none names it."""
-    event = names.get("event")
-    if isinstance(event, dict):
-        entity = event.get("legal_entity") or _entity_in(event.get("data"))
-        if entity:
-            return str(entity)
-    return str(_entity_in(names.get("object")) or _entity_in(names.get("input")) or "")
-
-
-def _entity_in(value: Any) -> Any:
-    return value.get("legal_entity") if isinstance(value, dict) else None
+    entity = run.entity or entity_of_names(release, load(run.ctx).names)
+    return release.at(entity, run.created_at.date())

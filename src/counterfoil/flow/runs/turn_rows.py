@@ -123,7 +123,7 @@ class TurnRows:
         return foil_of(f, self.run.id, self.now)
 
     def approval(self, a: c.AskApproval) -> Approval:
-        return approval_of(a, self.run.id, self.now, wire.dumps(dict(a.covers)))
+        return approval_of(a, self.run.id, self.now, wire.dumps(dict(a.covers)), self.run.entity)
 
     def case(self, x: c.OpenCase) -> Case:
         """Return the Case of a step. Where the cause shows on a foil, it is about that foil, with its difference."""

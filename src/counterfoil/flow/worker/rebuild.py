@@ -60,7 +60,8 @@ def digest_of(model: Model, rule: str) -> str:
     for entry in form["assert_"]:
         if not entry["within"]:
             del entry["within"]  # a document without a cap reads as before there were any
-    return wire.digest(form | {"judged_by": JUDGE_VERSION})
+    entity = {"default_entity": model.default_entity} if model.default_entity else {}
+    return wire.digest(form | entity | {"judged_by": JUDGE_VERSION})
 
 
 async def _rebuild(
@@ -85,7 +86,8 @@ async def _rebuild(
         place = matches[-1]
         now = await store.now()
         mine = tuple(match for match in matches if match[0] in rules)
-        await _count(store, await store.apply(RebuildDocuments(matches=mine, at=now)), changed, named)
+        settled = RebuildDocuments(matches=mine, entity=releases.present.default_entity, at=now)
+        await _count(store, await store.apply(settled), changed, named)
 
 
 async def _count(

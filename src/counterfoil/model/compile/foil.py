@@ -12,11 +12,13 @@ from counterfoil.model.kinds import seconds
 from counterfoil.model.template import formula, optional
 
 
-def compile_foils(rule: kinds.Reconciliation, owners: tuple[str, ...]) -> list[FoilDefinition]:
-    """Return the entries of the left side."""
+def compile_foils(
+    rule: kinds.Reconciliation, owners: tuple[str, ...], default_entity: str = ""
+) -> list[FoilDefinition]:
+    """Return the entries of the left side. `default_entity` is that of a company with legal entities."""
     return [
         FoilDefinition(
-            **_document(rule, entry, owners),
+            **_document(rule, entry, owners, default_entity),
             document=formula(entry.document or _key(rule, entry)),
             operation=entry.operation,
             due=seconds(entry.due),
@@ -29,13 +31,15 @@ def compile_foils(rule: kinds.Reconciliation, owners: tuple[str, ...]) -> list[F
     ]
 
 
-def compile_observations(rule: kinds.Reconciliation, owners: tuple[str, ...]) -> list[ObservationDefinition]:
-    """Return the entries of the right side."""
+def compile_observations(
+    rule: kinds.Reconciliation, owners: tuple[str, ...], default_entity: str = ""
+) -> list[ObservationDefinition]:
+    """Return the entries of the right side. `default_entity` is that of a company with legal entities."""
     unmatched = rule.unmatched or kinds.Unmatched()
     mine = (unmatched.owner,) if unmatched.owner else owners
     return [
         ObservationDefinition(
-            **_document(rule, entry, mine),
+            **_document(rule, entry, mine, default_entity),
             document=optional(entry.document),
             grace=seconds(unmatched.grace),
         )
@@ -44,7 +48,7 @@ def compile_observations(rule: kinds.Reconciliation, owners: tuple[str, ...]) ->
 
 
 def _document(
-    rule: kinds.Reconciliation, entry: kinds.DocumentRule, owners: tuple[str, ...]
+    rule: kinds.Reconciliation, entry: kinds.DocumentRule, owners: tuple[str, ...], default_entity: str
 ) -> dict[str, Any]:
     return {
         "name": rule.name,
@@ -58,11 +62,20 @@ def _document(
         "stands": optional(entry.stands),
         "reverses": optional(entry.reverses),
         "document_names": optional(entry.names),
-        "entity": optional(entry.entity),
+        "entity": optional(entry.entity or _own_entity(entry, default_entity)),
         "effective": optional(entry.effective),
         "terms": terms_of(rule),
         "owners": owners,
     }
+
+
+def _own_entity(entry: kinds.DocumentRule, default: str) -> str | None:
+    """Return the formula of the legal entity of a document whose entry names none: that of its event or Run.
+
+    Events and Runs from before entities were declared belong to the default one.
+    """
+    said = "event.legal_entity" if entry.event else "run.legal_entity"
+    return f"{said} == '' ? '{default}' : {said}" if default else None
 
 
 def _key(rule: kinds.Reconciliation, entry: kinds.DocumentRule) -> str:

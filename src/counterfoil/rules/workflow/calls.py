@@ -17,6 +17,7 @@ from counterfoil.core.link import link_topic
 from counterfoil.model.definition import Approve, Call, Literal, Template
 from counterfoil.model.document_definition import FoilDefinition
 from counterfoil.rules import amount_signs
+from counterfoil.rules.lookup import of_entity
 from counterfoil.rules.matching import fields_of, foil_id
 from counterfoil.rules.posting_date import date_of, posting_date
 from counterfoil.rules.templates import UnusableValue, fill, names_with, truth
@@ -119,6 +120,7 @@ def dates(context: DecisionContext, step: Call) -> dict[str, date | None] | str:
         return {"document": document, "posting": _date(context, step.posting), "revenue": revenue or document}
     policy = context.definition.postings.get(rule)
     heads = context.lookup("periods", (policy.periods if policy is not None else "period",))
+    heads = of_entity(heads, context.run.entity)
     periods = [p if "name" in p else {"name": p["id"], **p} for p in heads if p.keys() >= _PERIOD_FIELDS]
     by = policy.rule if policy is not None else rule
     posting = posting_date(by, document or context.today, context.today, periods)

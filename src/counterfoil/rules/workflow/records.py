@@ -118,7 +118,7 @@ def case_of(x: c.OpenCase, run: str, now: datetime, exposure: tuple[Money, ...] 
     )
 
 
-def approval_of(a: c.AskApproval, run: str, now: datetime, covers: bytes) -> Approval:
+def approval_of(a: c.AskApproval, run: str, now: datetime, covers: bytes, entity: str = "") -> Approval:
     """Return the approval that a Run asks for: open, or granted at once by an automatic tier.
 
     `covers` is its content in stored form. Decisions do not read it: they compare the subject.
@@ -138,6 +138,7 @@ def approval_of(a: c.AskApproval, run: str, now: datetime, covers: bytes) -> App
         state=ApprovalState.GRANTED if a.automatic else ApprovalState.OPEN,
         expires=a.expires,
         created_at=now,
+        entity=entity,
         automatic=a.automatic,
     )
 
@@ -152,6 +153,7 @@ def event_of(e: c.EmitEvent, run: Run, kind: EventKind, now: datetime) -> Canoni
         key=key_of_object(kind, e.data, run.bkey),
         version=micros(now),
         data=dict(e.data),
+        legal_entity=str(e.data.get("legal_entity") or run.entity),
         occurred_at=now,
         effective_at=now,
         received_at=now,

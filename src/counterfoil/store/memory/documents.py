@@ -17,6 +17,7 @@ from counterfoil.core.settle import settle, waiver_settles
 from counterfoil.store.memory.cases import open_case
 from counterfoil.store.memory.foils import (
     Match,
+    assign_entity,
     end_pairing,
     move,
     open_pairings,
@@ -165,6 +166,8 @@ def rebuild(db: Tables, t: RebuildDocuments) -> tuple[str, ...]:
         touched |= put_observation(db, o, t.at, reread=True)
     for w in t.withdrawals:
         touched |= withdraw(db, w, t.at)
+    for rule, key in t.matches if t.entity else ():
+        assign_entity(db, rule, key, t.entity, t.at)
     for rule, key in sorted(touched):
         _keep_waived(db, rule, key, t.at)
     return tuple(settle_matches(db, touched, t.at, quiet=True))

@@ -137,6 +137,16 @@ def _record(
     db.put(db.versions, name, (*history, version_of(row, at, at if older else None)))
 
 
+def assign_entity(db: Tables, rule: str, key: str, entity: str, at: datetime) -> None:
+    """Give the documents of a match without a legal entity this one, as a version of their own."""
+    for table in (db.foils, db.observations):
+        rows: dict[str, Any] = table
+        for row in [r for r in rows.values() if (r.rule, r.key, r.entity) == (rule, key, "")]:
+            after = replace(row, entity=entity)
+            _record(db, row, after, at, older=False)
+            db.put(rows, row.id, after)
+
+
 def rename(db: Tables, row: Foil | Observation, document: str, at: datetime) -> set[Match]:
     """Give a row another document id; its former name ends in the history. Return the match rows that it touches."""
     renamed = replace(row, document=document)

@@ -10,6 +10,7 @@ from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, HeadState, Receipt
+from counterfoil.core.case import Case
 from counterfoil.core.effect import UNSETTLED, Effect, EffectState
 from counterfoil.core.foil import UNFINISHED_FOILS, Foil, Observation
 from counterfoil.core.link import Link, LinkStatus
@@ -160,8 +161,17 @@ def case(db: Tables, id_: str) -> CaseRow | None:
         return None
     run = db.runs.get(case.run) if case.run is not None else None
     if run is None:
-        return CaseRow(case=case)
-    return CaseRow(case=case, workflow=run.workflow, bkey=run.bkey, pin=run.pin)
+        return CaseRow(case=case, entity=_entity_of(db, case))
+    return CaseRow(case=case, workflow=run.workflow, bkey=run.bkey, pin=run.pin, entity=run.entity)
+
+
+def _entity_of(db: Tables, case: Case) -> str | None:
+    """Return the legal entity of the counterfoil, document or event that a Case is about."""
+    foil, item = db.foils.get(case.foil or ""), db.observations.get(case.observation or "")
+    if foil is not None or item is not None:
+        return foil.entity if foil is not None else item.entity if item is not None else None
+    event = db.events.get(case.event or "")
+    return None if event is None else event.legal_entity
 
 
 def receipt(db: Tables, no: int) -> Receipt | None:

@@ -53,7 +53,7 @@ def row_digest(row: Audited, *, former: bool = False) -> str:
             who = [list(row.roles), row.quorum, row.requester]
             content = [row.run, row.path, row.policy, row.subject, wire.digest(row.covers), row.amount, *who]
             if not former:
-                content += [list(row.senders), row.expires, row.automatic]
+                content += [list(row.senders), row.expires, row.automatic, *filter(None, [row.entity])]
         case Effect():
             content = [row.run, row.path, row.item, row.operation, row.system, list(row.approvals)]
             content += [wire.digest(row.request), wire.digest(row.input)]

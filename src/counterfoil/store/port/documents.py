@@ -200,6 +200,8 @@ class RebuildDocuments(Transition[tuple[str, ...]], frozen=True, kw_only=True):
     observations: tuple[Observation, ...] = ()
     withdrawals: tuple[Withdrawal, ...] = ()
     matches: tuple[tuple[str, str], ...] = ()
+    entity: str = ""
+    """Legal entity that documents of `matches` without one take: they were written before the company declared any."""
     at: datetime
 
     def keys(self) -> frozenset[str]:

@@ -63,6 +63,7 @@ def merge_head(head: Head | None, fact: Head) -> HeadMerge:
         state={**head.state, **won},
         versions=versions,
         recorded_at=fact.recorded_at,
+        entity=(moves and fact.entity) or head.entity or fact.entity,
     )
     settled = frozenset(before.values()) - frozenset(after.values())
     return HeadMerge(merged, moves, tie=bool(contested), settled=settled)

@@ -54,6 +54,8 @@ class Decide(Transition[DecideResult], frozen=True, kw_only=True):
     approve: bool
     comment: str
     at: datetime
+    idle: frozenset[str] = frozenset()
+    """Roles by which the person does not act for the legal entity of what is decided on."""
 
     def keys(self) -> frozenset[str]:
         return frozenset([self.approval, refusal_key(self.person)])
@@ -71,7 +73,7 @@ class Decide(Transition[DecideResult], frozen=True, kw_only=True):
         part = approval.part_of(person)
         if part is not None:
             return part
-        return None if set(approval.roles) & set(person.roles) else "role"
+        return None if set(approval.roles) & set(person.roles) - self.idle else "role"
 
     def refused(self, verdict: VoteRefusal, run: str) -> RefusedAttempt:
         """Return the record of a refused vote."""
@@ -112,6 +114,8 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
     choice: Choice
     note: str
     at: datetime
+    idle: frozenset[str] = frozenset()
+    """Roles by which the person does not act for the legal entity of what is decided on."""
     override: bool = False
     """The person may resolve any Case (an administrator)."""
     evidence: Conclude | None = None
@@ -132,7 +136,7 @@ class Resolve(Transition[ResolveResult], frozen=True, kw_only=True):
             return "closed"
         if person is None or not person.active:
             return "inactive"
-        if case.owner not in person.roles and not self.override:
+        if case.owner not in set(person.roles) - self.idle and not self.override:
             return "role"
         return "choice" if self.choice not in case.choices or self.choice is Choice.WAIVE else None
 

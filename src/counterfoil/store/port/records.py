@@ -70,6 +70,8 @@ class RunStart(msgspec.Struct, frozen=True, kw_only=True):
     """The priority lane of its turns and calls (core.run)."""
     lease: Lease | None = None
     """The admitting worker continues with it at once; an existing Run is not leased."""
+    entity: str = ""
+    """Legal entity that it belongs to."""
 
     def new_run(self, arrival: int, at: datetime) -> Run:
         """Return the Run, without an item in its inbox."""
@@ -84,6 +86,7 @@ class RunStart(msgspec.Struct, frozen=True, kw_only=True):
             created_at=at,
             due=self.due if self.due is not None else at,
             lane=self.lane,
+            entity=self.entity,
             owner=self.lease.worker if self.lease is not None else None,
             lease_until=self.lease.until if self.lease is not None else None,
         )

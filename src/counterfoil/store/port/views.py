@@ -40,7 +40,10 @@ class ListFilter(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None = None
     rule: str | None = None
     owner: str | None = None
-    entity: str | None = None
+    entity: tuple[str, ...] | None = None
+    """Legal entities that were asked for, as stored."""
+    entities: tuple[str, ...] | None = None
+    """Legal entities of rows that the caller sees, as stored. None: every row."""
     ids: tuple[str, ...] | None = None
     """Of Runs and foils: rows with one of these ids."""
 
@@ -53,6 +56,10 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None = None
     system: str | None = None
     key: str | None = None
+    entity: tuple[str, ...] | None = None
+    """Legal entities that were asked for, as stored."""
+    entities: tuple[str, ...] | None = None
+    """Legal entities of rows that the caller sees, as stored. None: every row."""
 
 
 class ItemFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +71,10 @@ class ItemFilter(msgspec.Struct, frozen=True, kw_only=True):
     rule: str | None = None
     key: str | None = None
     owner: str | None = None
-    entity: str | None = None
+    entity: tuple[str, ...] | None = None
+    """Legal entities that were asked for, as stored."""
+    entities: tuple[str, ...] | None = None
+    """Legal entities of rows that the caller sees, as stored. None: every row."""
 
 
 class ItemRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +99,8 @@ class CaseRow(msgspec.Struct, frozen=True, kw_only=True):
     """A Case with the workflow, business key and Release of its Run; without a Run, they are None."""
 
     case: Case
+    entity: str | None = None
+    """Legal entity of what it is about. None: it is about no row of one, such as a delivery that cannot be read."""
     workflow: str | None = None
     bkey: str | None = None
     pin: str | None = None
@@ -127,8 +139,10 @@ class Views(Protocol):
         """Return documents that nothing asserts, and surplus that no foil bears."""
         ...
 
-    async def oldest_unmatched(self, limit: int) -> list[Observation]:
-        """Return the oldest documents of `unmatched`, oldest first."""
+    async def oldest_unmatched(
+        self, limit: int, entities: tuple[str, ...] | None = None
+    ) -> list[Observation]:
+        """Return the oldest documents of `unmatched`, oldest first; with `entities`, those of these entities."""
         ...
 
     async def observations(self, page: ItemFilter) -> tuple[list[Observation], str | None]:
@@ -191,7 +205,15 @@ class Views(Protocol):
         ...
 
     async def matches(self, limit: int = 10_000) -> list[MatchRow]: ...
-    async def counts(self) -> dict[str, int]:
+    async def leaves_seen(self, start: int, limit: int, entities: tuple[str, ...]) -> list[tuple[int, Leaf]]:
+        """Return sealed leaves about Runs and documents of legal entities, by tree index."""
+        ...
+
+    async def runs_by_entity(self) -> list[tuple[str, str, int]]:
+        """Return how many Runs each legal entity has, by status: entity, status, count."""
+        ...
+
+    async def counts(self, entities: tuple[str, ...] | None = None) -> dict[str, int]:
         """Count rows by table and state, for the front page, metrics and the invariant checker."""
         ...
 

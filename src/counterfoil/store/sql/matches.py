@@ -268,6 +268,16 @@ async def _record(
         await x.insert(t.MATCH_USER, users, ignore=True)
 
 
+async def assign_entity(x: Tx, rule: str, key: str, entity: str, at: datetime) -> None:
+    """Give the documents of a match without a legal entity this one, as a version of their own."""
+    for table, update in ((t.FOIL, UPDATE_FOIL), (t.OBSERVATION, UPDATE_SHOWN)):
+        without = f"{table.select} where rule = $1 and key = $2 and entity = '' order by id"
+        for row in await x.rows(without, rule, key):
+            after = replace(table.read(row), entity=entity)
+            await _record(x, after, at)
+            await x.rows(update, *table.row(after))
+
+
 async def change_foils(
     x: Tx, effect: str, change: Callable[[Foil, datetime], Foil], at: datetime
 ) -> set[Match]:

@@ -13,7 +13,7 @@ from counterfoil.store.port.store import Store
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.views import Views
 from counterfoil.store.port.wake import RunWatch, WakeKind, Wakes
-from counterfoil.store.sql import audited, history, reads, recorded, stalled_reads, views
+from counterfoil.store.sql import audited, entities, history, reads, recorded, stalled_reads, views
 from counterfoil.store.sql.group_commit import GroupCommit, ItemResult
 from counterfoil.store.sql.statements import Work
 from counterfoil.store.sql.store_health import StoreHealth
@@ -173,6 +173,8 @@ class SqlStore(ABC):
     matches_of = long_read(views.matches_of)
     matches = long_read(views.matches)
     counts = long_read(views.counts)
+    leaves_seen = long_read(entities.leaves_seen)
+    runs_by_entity = long_read(entities.runs_by_entity)
 
 
 if TYPE_CHECKING:

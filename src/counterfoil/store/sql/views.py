@@ -23,6 +23,7 @@ from counterfoil.store.port import views
 from counterfoil.store.port.matches import DocumentVersion, users_by_cap
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import SqlTable
+from counterfoil.store.sql.entities import by_entity, counts_of, entities_of_cases, entity_clause
 from counterfoil.store.sql.matches import CLOSED_ASSERTION
 from counterfoil.store.sql.statements import Statement, records
 
@@ -39,18 +40,20 @@ _RUNS = {
     "key": "bkey = {}",
     "run": "id = {}",
     "owner": "owner = {}",
+    **by_entity("run"),
     **_IDS,
 }
-_EFFECTS = {**_STATE, **_OF_KEY, "owner": "worker = {}"}
+_EFFECTS = {**_STATE, **_OF_KEY, "owner": "worker = {}", **by_entity("effect")}
 _FOILS = {
     **_STATE,
     **_OF_RUN,
     **_IDS,
-    **{name: f"{name} = {{}}" for name in ("rule", "key", "owner", "entity")},
+    **{name: f"{name} = {{}}" for name in ("rule", "key", "owner")},
+    **by_entity("foil"),
 }
-_CASES = {**_STATE, **_OF_KEY, "owner": "owner = {}"}
-_APPROVALS = {**_STATE, **_OF_KEY, "owner": "requester = {}"}
-_EVENTS = {"type": "type = {}", "system": "system = {}", "key": "key = {}"}
+_CASES = {**_STATE, **_OF_KEY, "owner": "owner = {}", **by_entity("case_")}
+_APPROVALS = {**_STATE, **_OF_KEY, "owner": "requester = {}", **by_entity("approval")}
+_EVENTS = {"type": "type = {}", "system": "system = {}", "key": "key = {}", **by_entity("event")}
 _MATCHED = """
 (rule, key) in (
   select rule, key from (select rule, key from foil union select rule, key from observation) as both_sides
@@ -126,7 +129,10 @@ async def foils(page: views.ListFilter) -> tuple[list[Foil], str | None]:
     return await _list(t.FOIL, page, _FOILS)
 
 
-_ITEMS = {name: f"{name} = {{}}" for name in ("system", "rule", "key", "owner", "entity")}
+_ITEMS = {
+    **{name: f"{name} = {{}}" for name in ("system", "rule", "key", "owner")},
+    **by_entity("observation"),
+}
 
 
 async def unmatched(page: views.ItemFilter) -> tuple[list[views.ItemRow], str | None]:
@@ -138,8 +144,11 @@ async def unmatched(page: views.ItemFilter) -> tuple[list[views.ItemRow], str | 
     return [views.ItemRow(item=item, case=cases.get(item.id)) for item in items], cursor
 
 
-async def oldest_unmatched(limit: int) -> list[Observation]:
-    return await records(t.OBSERVATION, f"where {t.UNACCOUNTED} order by since, id limit $1", limit)
+async def oldest_unmatched(limit: int, entities: tuple[str, ...] | None = None) -> list[Observation]:
+    where, args = t.UNACCOUNTED, list[Any]((limit,))
+    if entities is not None:
+        where, args = f"{where} and {entity_clause('observation', '$2')}", [*args, list(entities)]
+    return await records(t.OBSERVATION, f"where {where} order by since, id limit $1", *args)
 
 
 async def observations(page: views.ItemFilter) -> tuple[list[Observation], str | None]:
@@ -275,9 +284,15 @@ async def _list(
 async def targets(cases: Sequence[Case]) -> list[views.CaseRow]:
     """Return Cases with the workflow, business key and Release of their Runs, read once for all."""
     ids = sorted({case.run for case in cases if case.run is not None})
-    rows = await Statement("select id, workflow, bkey, pin from run where id = any($1::text[])", (ids,))
-    about = {id_: {"workflow": workflow, "bkey": bkey, "pin": pin} for id_, workflow, bkey, pin in rows}
-    return [views.CaseRow(case=case, **about.get(case.run, {})) for case in cases]
+    statement = "select id, workflow, bkey, pin, entity from run where id = any($1::text[])"
+    about = {
+        id_: {"workflow": workflow, "bkey": bkey, "pin": pin, "entity": entity}
+        for id_, workflow, bkey, pin, entity in await Statement(statement, (ids,))
+    }
+    entities = await entities_of_cases(case for case in cases if case.run not in about)
+    return [
+        views.CaseRow(case=case, **about.get(case.run, {"entity": entities.get(case.id)})) for case in cases
+    ]
 
 
 async def leaves_of(run: str) -> list[tuple[int | None, Leaf]]:
@@ -331,7 +346,9 @@ async def _match_rows(where: str, args: tuple[Any, ...]) -> list[views.MatchRow]
     ]
 
 
-async def counts() -> dict[str, int]:
+async def counts(entities: tuple[str, ...] | None = None) -> dict[str, int]:
+    if entities is not None:
+        return await counts_of(entities, _COUNTS)
     numbers: dict[str, int] = {}
     for table, column in _COUNTS:
         for state, count in await Statement(f"select {column}, count(*) from {table} group by {column}", ()):

@@ -136,7 +136,7 @@ def _fits(foil: Foil, page: ListFilter) -> bool:
         and page.owner in (None, foil.owner)
         and page.rule in (None, foil.rule)
         and page.run in (None, foil.run)
-        and page.entity in (None, foil.entity)
+        and (page.entity is None or foil.entity in page.entity)
     )
 
 
@@ -147,5 +147,5 @@ def _is_unmatched(item: Observation, page: ItemFilter) -> bool:
         and page.system in (None, item.system)
         and page.rule in (None, item.rule)
         and page.owner in (None, item.owner)
-        and page.entity in (None, item.entity)
+        and (page.entity is None or item.entity in page.entity)
     )

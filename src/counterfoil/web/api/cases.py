@@ -37,6 +37,7 @@ async def case_shapes(app: Application, rows: Sequence[CaseRow]) -> list[shapes.
         return shapes.case_shape(
             row,
             next((name for name in names if name is not None and any(name)), DocumentName()),
+            app.model.default_entity,
             summary=matched.get(case.id) or explain_case(case, in_text),
             next_action=with_names(case.next_action, in_text),
         )

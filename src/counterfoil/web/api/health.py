@@ -106,6 +106,7 @@ async def exposition(app: Application) -> bytes:
             [
                 *_states(counts),
                 *_totals(counts),
+                _by_entity(await app.views.runs_by_entity(), app.model.default_entity),
                 _lag(due, now),
                 _gauge("counterfoil_ready", "1 if the server is ready, else 0.", 1 if ready else 0),
                 *_intake(app.intake),
@@ -144,6 +145,20 @@ def _states(counts: Mapping[str, int]) -> Iterable[Metric]:
 
 def _totals(counts: Mapping[str, int]) -> Iterable[Metric]:
     return (_gauge(name, description, counts.get(key, 0)) for key, (name, description) in _TOTALS.items())
+
+
+def _by_entity(rows: Sequence[tuple[str, str, int]], default: str) -> Metric:
+    """Rows without a legal entity belong to the default one; without entities, no sample is given."""
+    family = GaugeMetricFamily(
+        "counterfoil_entity_runs", "Runs of a legal entity, by status.", labels=["legal_entity", "status"]
+    )
+    counts: Counter[tuple[str, str]] = Counter()
+    for entity, status, count in rows:
+        counts[entity or default, status] += count
+    for (entity, status), count in sorted(counts.items()):
+        if entity:
+            family.add_metric([entity, status], count)
+    return family
 
 
 def _lag(due: datetime | None, now: datetime) -> Metric:

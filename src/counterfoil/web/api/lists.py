@@ -23,6 +23,7 @@ from counterfoil.web.api.queries import (
     event_filter,
     foil_shapes,
     list_filter,
+    of_entity,
     run_shapes,
     with_votes,
 )
@@ -90,10 +91,12 @@ async def list_runs(
     in_state: State = None,
     workflow: Text = None,
     key: Text = None,
+    entity: Text = None,
 ) -> RunList:
     """`key` is a business key, a document number, a customer's name, or the id that any system gave to the object."""
-    page = list_filter(limit, cursor, status=status, state=in_state, workflow=workflow, key=key)
     app = application(request)
+    page = list_filter(limit, cursor, status=status, state=in_state, workflow=workflow, key=key)
+    page = of_entity(app, page, entity)
     rows, after = await search_runs(app, page)
     return RunList(await run_shapes(app, rows), after)
 
@@ -129,7 +132,7 @@ async def list_foils(
     """`key` may be a document number, a customer's name or an id in any system. `rule` is the reconciliation. With `as_of` or `effective_by`, `state` selects the states of then."""
     app = application(request)
     filters = {"state": in_state, "workflow": workflow, "key": key, "run": run, "rule": rule, "owner": owner}
-    page = list_filter(limit, cursor, **filters, entity=entity)
+    page = of_entity(app, list_filter(limit, cursor, **filters), entity)
     at = question_of(as_of, effective, await app.now())
     if at is None:
         rows, after = await search_foils(app, page)
@@ -148,9 +151,11 @@ async def list_cases(
     key: Text = None,
     run: Text = None,
     owner: Text = None,
+    entity: Text = None,
 ) -> CaseList:
-    page = list_filter(limit, cursor, state=in_state, workflow=workflow, key=key, run=run, owner=owner)
     app = application(request)
+    filters = {"state": in_state, "workflow": workflow, "key": key, "run": run, "owner": owner}
+    page = of_entity(app, list_filter(limit, cursor, **filters), entity)
     rows, after = await app.views.cases(page)
     return CaseList(await case_shapes(app, rows), after)
 
@@ -177,9 +182,11 @@ async def list_approvals(
     workflow: Text = None,
     key: Text = None,
     run: Text = None,
+    entity: Text = None,
 ) -> ApprovalList:
     app = application(request)
     page = list_filter(limit, cursor, state=in_state, workflow=workflow, key=key, run=run)
+    page = of_entity(app, page, entity)
     rows, after = await app.views.approvals(page)
     return ApprovalList(await with_votes(app, rows), after)
 
@@ -206,10 +213,12 @@ async def list_events(
     type_: Annotated[str | None, QueryParameter(name="type", max_length=500)] = None,
     system: Text = None,
     key: Text = None,
+    entity: Text = None,
 ) -> EventList:
-    page = event_filter(limit, cursor, type=type_, system=system, key=key)
-    rows, after = await application(request).views.events(page)
-    return EventList([shapes.event_shape(row) for row in rows], after)
+    app = application(request)
+    page = of_entity(app, event_filter(limit, cursor, type=type_, system=system, key=key), entity)
+    rows, after = await app.views.events(page)
+    return EventList([shapes.event_shape(row, app.model.default_entity) for row in rows], after)
 
 
 @get(

@@ -17,7 +17,7 @@ from counterfoil.flow.runs.match_decisions import MatchAnswer
 from counterfoil.web.api import shapes
 from counterfoil.web.api.as_of import EffectiveText, KnownText, items_as_of, question_of
 from counterfoil.web.api.decisions import MAX_NOTE_CHARS
-from counterfoil.web.api.queries import Cursor, Limit, Text, item_filter, item_shapes
+from counterfoil.web.api.queries import Cursor, Limit, Text, item_filter, item_shapes, of_entity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import (
@@ -105,7 +105,8 @@ async def list_unmatched(
 ) -> ItemList:
     """Documents of the right system that nothing accounts for. `rule` is the reconciliation."""
     app = application(request)
-    page = item_filter(limit, cursor, system=system, rule=rule, key=key, owner=owner, entity=entity)
+    filters = {"system": system, "rule": rule, "key": key, "owner": owner}
+    page = of_entity(app, item_filter(limit, cursor, **filters), entity)
     now = await app.now()
     at = question_of(as_of, effective, now)
     if at is None:

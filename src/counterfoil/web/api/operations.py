@@ -153,6 +153,7 @@ async def call(request: WebRequest, name: FromPath[str]) -> Response[bytes]:
         headers={"content-type": media_type(request), "idempotency-key": key, **heads.stored},
         correlation=heads.correlation,
         wait=heads.wait,
+        scope=app.scope,
     )
     deprecation = _deprecation(app.model, heads.name, await app.now())
     try:
@@ -177,6 +178,7 @@ async def call(request: WebRequest, name: FromPath[str]) -> Response[bytes]:
 async def progress(request: WebRequest, name: FromPath[str], run_id: FromPath[str]) -> Response[bytes]:
     """200 after the Run has ended, 202 while it is in progress."""
     heads, person = _call_headers(request, name), caller(request).person
+    app = application(request)
     operation_request = OperationRequest(
         consumer=person.id,
         roles=person.roles,
@@ -187,10 +189,10 @@ async def progress(request: WebRequest, name: FromPath[str], run_id: FromPath[st
         headers={},
         correlation=heads.correlation,
         wait=heads.wait,
+        scope=app.scope,
     )
     if not _RUN.fullmatch(run_id):
         raise Problem(404, "None of your calls started this Run.")
-    app = application(request)
     try:
         outcome = await app.gateway.of_run(operation_request, run_id)
     except CallRefused as refused:

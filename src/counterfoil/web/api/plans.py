@@ -19,7 +19,15 @@ from counterfoil.web.api import shapes
 from counterfoil.web.api.queries import DIGEST, with_votes
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import JSON, RequestBody, WebRequest, application, requires, trusted_caller
+from counterfoil.web.http.request import (
+    JSON,
+    RequestBody,
+    WebRequest,
+    application,
+    company_application,
+    requires,
+    trusted_caller,
+)
 
 
 class PlanDetail(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +84,7 @@ async def plan(
         str | None, QueryParameter(max_length=64, description="A former Release to roll back to.")
     ] = None,
 ) -> PlanAnswer:
-    app, person = application(request), trusted_caller(request).person.id
+    app, person = company_application(request), trusted_caller(request).person.id
     model = await _former_model(app, to) if to else _posted_model(await request.body())
     report = await app.changes.planner.plan(model, person, days, migrate)
     if not report.changes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from litestar.params import QueryParameter
+from msgspec.structs import replace
 
 from counterfoil.application import Application
 from counterfoil.change.plan_report import PlanReport, read_report
@@ -16,6 +17,7 @@ from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import CaseState
 from counterfoil.core.foil import Foil
 from counterfoil.core.matching import FoilState
+from counterfoil.core.release import is_of_plan
 from counterfoil.core.run import RunStatus
 from counterfoil.core.waiting import waits_for
 from counterfoil.store.port.documents import Waive, decision_of
@@ -39,14 +41,10 @@ Cursor = Annotated[
     str | None,
     QueryParameter(max_length=200, description="`next` of the previous page; empty for the first page."),
 ]
+Page = TypeVar("Page", ListFilter, EventFilter, ItemFilter)
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _CURSOR = re.compile(r"\d{1,18}\.[\w:.\-]{1,180}", re.ASCII)
 """Microseconds of any year to 9999, and an id."""
-
-
-def is_of_plan(run: str) -> bool:
-    """Report whether the `run` of an approval is the digest of a plan."""
-    return DIGEST.fullmatch(run) is not None
 
 
 def invalid_cursor() -> Problem:
@@ -61,6 +59,7 @@ def list_filter(limit: int = 50, cursor: str | None = None, **filters: str | Non
         limit=limit,
         cursor=_checked(cursor),
         ids=None,
+        entity=None,
         **{name: text or None for name, text in filters.items()},
     )
 
@@ -68,15 +67,29 @@ def list_filter(limit: int = 50, cursor: str | None = None, **filters: str | Non
 def event_filter(limit: int = 50, cursor: str | None = None, **filters: str | None) -> EventFilter:
     """Return the filter of the list of events. Raises Problem for an invalid cursor."""
     return EventFilter(
-        limit=limit, cursor=_checked(cursor), **{name: text or None for name, text in filters.items()}
+        limit=limit,
+        cursor=_checked(cursor),
+        entity=None,
+        **{name: text or None for name, text in filters.items()},
     )
 
 
 def item_filter(limit: int = 50, cursor: str | None = None, **filters: str | None) -> ItemFilter:
     """Return the filter of the list of unmatched items. Raises Problem for an invalid cursor."""
     return ItemFilter(
-        limit=limit, cursor=_checked(cursor), **{name: text or None for name, text in filters.items()}
+        limit=limit,
+        cursor=_checked(cursor),
+        entity=None,
+        **{name: text or None for name, text in filters.items()},
     )
+
+
+def of_entity(app: Application, page: Page, entity: str | None) -> Page:
+    """Return the filter for the rows of a legal entity. Rows without one belong to the default entity."""
+    if not entity:
+        return page
+    stored = (entity, "") if entity == app.model.default_entity else (entity,)
+    return replace(page, entity=stored)
 
 
 def _checked(cursor: str | None) -> str | None:
@@ -97,6 +110,7 @@ async def with_votes(
             await _summary(app.store, approval),
             await names.request(approval) if named else {},
             await tier_words(app, approval),
+            "" if is_of_plan(approval.run) else approval.entity or app.model.default_entity,
         )
         for approval in approvals
     ]
@@ -108,21 +122,24 @@ async def run_shapes(app: Application, rows: Sequence[RunRow]) -> list[shapes.Ru
     waiting = {row.run.id: waits_for(row.run, row.obstacles, now) for row in rows}
     names = await reader.documents(row.run.bkey for row in rows)
     in_text = await reader.in_text(waiting.values())
+    default = app.model.default_entity
     return [
-        shapes.run_shape(row, names[row.run.bkey], with_names(waiting[row.run.id], in_text)) for row in rows
+        shapes.run_shape(row, names[row.run.bkey], with_names(waiting[row.run.id], in_text), default)
+        for row in rows
     ]
 
 
 async def foil_shapes(app: Application, foils: Sequence[Foil]) -> list[shapes.FoilShape]:
     """Return the shapes of counterfoils, with the names of their documents."""
     names = await NameReader(app).foils(foils)
-    return [shapes.foil_shape(foil, names[foil.id]) for foil in foils]
+    return [shapes.foil_shape(foil, names[foil.id], app.model.default_entity) for foil in foils]
 
 
 async def item_shapes(app: Application, rows: Sequence[ItemRow], now: datetime) -> list[shapes.ItemShape]:
     """Return the shapes of unmatched items, with their names."""
     names = await NameReader(app).items([row.item for row in rows])
-    return [shapes.item_shape(row, now, names[row.item.id]) for row in rows]
+    default = app.model.default_entity
+    return [shapes.item_shape(row, now, names[row.item.id], default) for row in rows]
 
 
 async def _summary(store: Store, approval: Approval) -> str:

@@ -25,6 +25,7 @@ from counterfoil.web.http.request import (
     RequestBody,
     WebRequest,
     application,
+    company_application,
     decode_json,
     requires,
     trusted_caller,
@@ -94,7 +95,7 @@ class MigrationResponse(msgspec.Struct, frozen=True):
     summary="Apply a plan",
 )
 async def apply(request: WebRequest) -> ApplyResult:
-    app, person = application(request), trusted_caller(request).person.id
+    app, person = company_application(request), trusted_caller(request).person.id
     change = decode_json(await request.body(), ApplyRequest)
     return await app.changes.applier.apply(
         change.plan, person, change.reason[:MAX_REASON_CHARS], change.emergency
@@ -163,7 +164,7 @@ async def approvals_of_step(app: Application, step: ReleaseStep) -> list[shapes.
     summary="Move Runs to a Release, or preview the move",
 )
 async def migrate(request: WebRequest) -> MigrationResponse:
-    app, person = application(request), trusted_caller(request).person.id
+    app, person = company_application(request), trusted_caller(request).person.id
     migration = decode_json(await request.body(), MigrationRequest)
     mover = app.changes.mover
     if migration.apply:

@@ -55,6 +55,7 @@ class RunShape(msgspec.Struct, frozen=True, kw_only=True):
     """What stops it, in words; empty if it has ended."""
     created_at: datetime
     release: str
+    legal_entity: str = ""
     name: str = ""
     """Number or name of the object that it is about."""
     customer: str = ""
@@ -88,6 +89,8 @@ class FoilShape(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     created_at: datetime
     settled_at: datetime | None
+    legal_entity: str = ""
+    """The same as `entity`."""
     name: str = ""
     """Number of the document in its own system."""
     customer: str = ""
@@ -109,6 +112,8 @@ class ItemShape(msgspec.Struct, frozen=True, kw_only=True):
     entity: str
     state: str
     effective: str
+    legal_entity: str = ""
+    """The same as `entity`."""
     name: str = ""
     """Number of the document, where `document` is an id."""
     customer: str = ""
@@ -140,6 +145,8 @@ class CaseShape(msgspec.Struct, frozen=True, kw_only=True):
     resolved_by: str | None
     choice: str | None
     note: str
+    legal_entity: str = ""
+    """Empty: it is about no row of one entity."""
     name: str = ""
     customer: str = ""
     summary: str = ""
@@ -175,6 +182,8 @@ class ApprovalShape(msgspec.Struct, frozen=True, kw_only=True):
     expires: datetime
     created_at: datetime
     automatic: bool
+    legal_entity: str = ""
+    """Empty for a change of governance."""
     summary: str = ""
     """Decision on a match, or changes of a plan, in plain words; empty for an approval of a Run."""
     about: dict[str, str] = {}
@@ -213,6 +222,7 @@ class LinkShape(msgspec.Struct, frozen=True, kw_only=True):
     established_by: str
     valid_from: datetime
     valid_to: datetime | None
+    legal_entity: str
 
 
 class EffectShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -321,7 +331,7 @@ def _json(value: Any) -> Any:
     return amount(value) if isinstance(value, Money) else list(value) if isinstance(value, tuple) else value
 
 
-def run_shape(row: RunRow, name: DocumentName, waits_for: str) -> RunShape:
+def run_shape(row: RunRow, name: DocumentName, waits_for: str, default: str = "") -> RunShape:
     return copy_to(
         RunShape,
         row.run,
@@ -331,11 +341,12 @@ def run_shape(row: RunRow, name: DocumentName, waits_for: str) -> RunShape:
         cases=row.cases,
         foils={str(state): count for state, count in row.foils},
         release=row.run.pin,
+        legal_entity=row.run.entity or default,
         waits_for=waits_for,
     )
 
 
-def foil_shape(foil: Foil, name: DocumentName) -> FoilShape:
+def foil_shape(foil: Foil, name: DocumentName, default: str = "") -> FoilShape:
     return copy_to(
         FoilShape,
         foil,
@@ -348,10 +359,12 @@ def foil_shape(foil: Foil, name: DocumentName) -> FoilShape:
             {leg: of_leg(foil.legs[leg], by) for leg, by in foil.residual.items() if leg in foil.legs}
         ),
         finance=FINANCE_WORDS[str(foil.state)],
+        entity=foil.entity or default,
+        legal_entity=foil.entity or default,
     )
 
 
-def case_shape(row: CaseRow, name: DocumentName, **words: str) -> CaseShape:
+def case_shape(row: CaseRow, name: DocumentName, default: str = "", **words: str) -> CaseShape:
     """Return the shape of a Case. `words` are `summary` and `next_action`, with names instead of ids."""
     return copy_to(
         CaseShape,
@@ -362,13 +375,14 @@ def case_shape(row: CaseRow, name: DocumentName, **words: str) -> CaseShape:
         workflow=row.workflow,
         key=row.bkey,
         exposure=amounts(row.case.exposure),
+        legal_entity=(row.entity or default) if row.entity is not None else "",
         confirmed=[],
         release_note="",
         approval=None,
     )
 
 
-def item_shape(row: ItemRow, now: datetime, name: DocumentName) -> ItemShape:
+def item_shape(row: ItemRow, now: datetime, name: DocumentName, default: str = "") -> ItemShape:
     return copy_to(
         ItemShape,
         row.item,
@@ -377,6 +391,8 @@ def item_shape(row: ItemRow, now: datetime, name: DocumentName) -> ItemShape:
         age_s=max(0, int((now - row.item.since).total_seconds())),
         case=row.case,
         reconciliation=row.item.rule,
+        entity=row.item.entity or default,
+        legal_entity=row.item.entity or default,
     )
 
 
@@ -386,6 +402,7 @@ def approval_shape(
     summary: str = "",
     about: dict[str, str] | None = None,
     tier: str = "",
+    legal_entity: str = "",
 ) -> ApprovalShape:
     of_persons = [copy_to(VoteShape, vote) for vote in votes]
     covers = stored(approval.covers)
@@ -397,11 +414,12 @@ def approval_shape(
         votes=of_persons,
         about=about or {},
         tier=tier,
+        legal_entity=legal_entity,
     )
 
 
-def event_shape(event: CanonicalEvent) -> EventShape:
-    return copy_to(EventShape, event, data=plain(event.data))
+def event_shape(event: CanonicalEvent, default: str = "") -> EventShape:
+    return copy_to(EventShape, event, data=plain(event.data), legal_entity=event.legal_entity or default)
 
 
 def link_shape(link: Link) -> LinkShape:

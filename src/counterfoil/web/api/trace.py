@@ -135,6 +135,7 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
     versions = {key: await app.views.document_versions(*key) for key in matches}
     foil_names = await NameReader(app).foils(foils)
     names = {person.id: person.name for person in await app.store.persons()}
+    default = app.model.default_entity
     moments = [
         *_of_events(events.values(), names),
         *_of_effects(effects, leaves, inbox),
@@ -155,13 +156,16 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
     moments.sort(key=lambda m: (m.at, _rank(m)))
     return Trace(
         run=(await run_shapes(app, [row]))[0],
-        start=None if start is None else shapes.event_shape(start),
+        start=None if start is None else shapes.event_shape(start, default),
         systems=list(dict.fromkeys(m.system for m in moments if m.system not in (OWN_LANE, PEOPLE_LANE))),
         timeline=moments,
-        events=[shapes.event_shape(e) for e in sorted(events.values(), key=lambda e: (e.occurred_at, e.id))],
+        events=[
+            shapes.event_shape(e, default)
+            for e in sorted(events.values(), key=lambda e: (e.occurred_at, e.id))
+        ],
         effects=[shapes.effect_shape(e, _links_from(links, e)) for e in effects],
         links=[shapes.link_shape(link) for link in links],
-        foils=[_foil(foil, matches, foil_names[foil.id]) for foil in foils],
+        foils=[_foil(foil, matches, foil_names[foil.id], default) for foil in foils],
         approvals=await with_votes(app, approvals),
         cases=cases,
         inbox=[shapes.inbox_shape(item) for item in inbox],
@@ -240,9 +244,11 @@ def _links_from(links: Iterable[Link], effect: Effect) -> list[Link]:
 # ------------------------------------------------------------------ both halves of a foil
 
 
-def _foil(foil: Foil, matches: dict[tuple[str, str], MatchRow], name: DocumentName) -> FoilTrace:
+def _foil(
+    foil: Foil, matches: dict[tuple[str, str], MatchRow], name: DocumentName, default: str
+) -> FoilTrace:
     match = matches.get((foil.rule, foil.key))
-    shape = shapes.foil_shape(foil, name)
+    shape = shapes.foil_shape(foil, name, default)
     halves = [
         LegShape(
             leg=leg,

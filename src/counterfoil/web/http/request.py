@@ -14,13 +14,13 @@ from litestar import Request
 from litestar.handlers.base import BaseRouteHandler
 from litestar.params import QueryParameter
 
-from counterfoil.application import Application
+from counterfoil.application import Application, seen_by
 from counterfoil.core.fault_text import fault_text
 from counterfoil.core.finding import did_you_mean
 from counterfoil.core.http_headers import SEVERAL_VALUES
 from counterfoil.core.wire import read_json
 from counterfoil.web.http.identity import Connection, Identity, check_same_origin, identify
-from counterfoil.web.http.permissions import Open, Requirement
+from counterfoil.web.http.permissions import Open, Permission, Requirement, scope_of
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.refusals import changes_something, record
 
@@ -54,8 +54,32 @@ def requires(
     return {REQUIRES: requirement, ALSO: also or {}} | ({} if body is None else {BODY: body})
 
 
-def application(connection: Connection) -> Application:
+def whole_application(connection: Connection) -> Application:
+    """Return the engine with the rows of every legal entity."""
     app: Application = connection.app.state.counterfoil
+    return app
+
+
+def application(connection: Connection, permission: Permission | None = None) -> Application:
+    """Return the engine as the caller sees it: the rows of the legal entities for which they have a permission.
+
+    The permission is that of the route. A route for any signed-in person names one for each part that it shows.
+    """
+    app = whole_application(connection)
+    identity: Identity | None = connection.scope.get("user")
+    if identity is None:
+        return app
+    needed = permission or connection.route_handler.opt.get(REQUIRES)
+    scope = scope_of(identity.person, app.model, needed if isinstance(needed, Permission) else None)
+    return seen_by(scope, app)
+
+
+def company_application(connection: Connection) -> Application:
+    """Return the engine to a caller who acts for every legal entity. Raises Problem 403 for others."""
+    app = application(connection)
+    if not app.scope.everything:
+        names = ", ".join(sorted(app.scope.names or ())) or "none"
+        raise Problem(403, f"A change of governance concerns every legal entity. You act for: {names}.")
     return app
 
 
@@ -85,7 +109,7 @@ async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
     if requirement is Open.PUBLIC:
         check_query(connection, handler)
         return
-    identity = await identify(application(connection), connection)
+    identity = await identify(whole_application(connection), connection)
     if identity is None:
         raise Problem(
             401,

@@ -15,10 +15,11 @@ from counterfoil.change.plan import approvals_of
 from counterfoil.change.plan_report import PlanReport, read_report
 from counterfoil.change.plan_words import change_lines, impact_lines
 from counterfoil.core.approval import Approval, ApprovalState, part_in_request
+from counterfoil.core.release import is_of_plan
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.decisions import vote
-from counterfoil.web.api.queries import Cursor, is_of_plan, list_filter, with_votes
+from counterfoil.web.api.queries import Cursor, list_filter, with_votes
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem

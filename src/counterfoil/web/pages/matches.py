@@ -26,7 +26,7 @@ from counterfoil.web.api.match_words import (
 from counterfoil.web.api.matches import MatchDecided, checked_note, decide_pair, decide_waive
 from counterfoil.web.api.names import DocumentName, NameReader
 from counterfoil.web.api.pair_words import missing_text, pair_effect
-from counterfoil.web.api.queries import Cursor, Text, item_filter, item_shapes, with_votes
+from counterfoil.web.api.queries import Cursor, Text, item_filter, item_shapes, of_entity, with_votes
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
@@ -55,7 +55,9 @@ async def unmatched_page(
 ) -> Response[Any]:
     app = application(request)
     search = search_texts(rule=rule, system=system, owner=owner, entity=entity, key=key)
-    rows, after = await app.views.unmatched(item_filter(50, cursor, **search))
+    filters = {name: text for name, text in search.items() if name != "entity"}
+    page = of_entity(app, item_filter(50, cursor, **filters), search["entity"])
+    rows, after = await app.views.unmatched(page)
     return await _render(request, rows, after, search)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from litestar import get
 from litestar.response import Response
 
+from counterfoil.application import Application
 from counterfoil.web.http.permissions import Open, Permission
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages.approvals import MAX_OVERVIEW_ROWS, open_for
@@ -19,13 +21,18 @@ from counterfoil.web.pages.rendering import render_page
 @get("/", opt=requires(Open.SIGNED_IN), include_in_schema=False)
 async def overview(request: WebRequest) -> Response[Any]:
     app, identity = application(request), caller(request)
+
+    def part(permission: Permission, read: Callable[[Application], Awaitable[Any]]) -> Awaitable[Any]:
+        """Return what the person sees of a part: of the legal entities for which they have its permission."""
+        return read(application(request, permission)) if permission in identity.may else _none()
+
     counts, health, cases, approvals, foils, unmatched = await asyncio.gather(
         app.views.counts(),
         app.health(),
-        open_cases(app, identity) if Permission.CASES_ANY_READ in identity.may else _none(),
-        open_for(app, identity) if Permission.APPROVALS_ANY_READ in identity.may else _none(),
-        exposures(app) if Permission.FOILS_ANY_READ in identity.may else _none(),
-        unmatched_sums(app) if Permission.FOILS_ANY_READ in identity.may else _none(),
+        part(Permission.CASES_ANY_READ, lambda seen: open_cases(seen, identity)),
+        part(Permission.APPROVALS_ANY_READ, lambda seen: open_for(seen, identity)),
+        part(Permission.FOILS_ANY_READ, exposures),
+        part(Permission.FOILS_ANY_READ, unmatched_sums),
     )
     mine, others = cases or ([], [])
     now = await app.now()

@@ -200,6 +200,8 @@ async def rebuild(x: Tx, r: RebuildDocuments) -> tuple[str, ...]:
         touched |= await matches.put_observation(x, o, r.at, reread=True)
     for w in r.withdrawals:
         touched |= await matches.withdraw(x, w, r.at)
+    for rule, key in r.matches if r.entity else ():
+        await matches.assign_entity(x, rule, key, r.entity, r.at)
     for rule, key in sorted(touched):
         await _keep_waived(x, rule, key, r.at)
     return tuple(await matches.settle_matches(x, touched, r.at, quiet=True))

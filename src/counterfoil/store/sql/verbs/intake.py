@@ -50,7 +50,8 @@ delete from todo where kind = $1 and ref = $2 and not parked
 returning exists (select 1 from case_ where case_.receipt = cast(ref as bigint) and case_.state = 'open')
 """
 MOVE_HEAD = """
-update head set version = $3, state = $4, system = $5, effective_at = $6, recorded_at = $7, event = $8, versions = $9
+update head set
+  version = $3, state = $4, system = $5, effective_at = $6, recorded_at = $7, event = $8, entity = $9, versions = $10
 where object = $1 and key = $2
 """
 

@@ -138,7 +138,9 @@ async def put_person(x: Tx, p: PutPerson) -> bool:
     new = await x.insert(t.PERSON, [row], ignore=True, returning="id")
     if not new:
         statement = """
-        update person set name = $2, email = $3, roles = $4, secret = $5, active = $6, aliases = $7, zone = $8 where id = $1
+        update person set
+          name = $2, email = $3, roles = $4, secret = $5, active = $6, aliases = $7, entities = $8, zone = $9
+        where id = $1
         """
         await x.rows(statement, *row)
     if not p.person.active:

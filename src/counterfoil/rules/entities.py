@@ -1,0 +1,65 @@
+"""The legal entity of a fact: what the fact says, else that of its system, else the company's default one.
+
+Pure. A company that declares no legal entities has facts without one, or with what its mappings say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from counterfoil.core.entity_scope import EntityScope
+from counterfoil.core.finding import did_you_mean
+from counterfoil.core.people import Person
+from counterfoil.model import Model
+
+NAME = "legal_entity"
+
+
+def entity_of_fact(model: Model, system: str, said: str, data: Mapping[str, Any]) -> str:
+    """Return the legal entity of an event from a system. `said` is what its mapping or its envelope says."""
+    kind = model.systems.get(system)
+    return said or str(data.get(NAME) or "") or (kind and kind.legal_entity) or model.default_entity
+
+
+def entity_fault(model: Model, system: str, entity: str) -> str:
+    """Return why an event from a system cannot belong to a legal entity; empty if it can."""
+    if not model.legal_entities:
+        return ""
+    if entity not in model.legal_entities:
+        fix = did_you_mean(entity, model.legal_entities, "declare it as a document of kind legal_entity")
+        return f"no file declares the legal entity {entity!r}; {fix}"
+    kind = model.systems.get(system)
+    if kind is not None and kind.legal_entity not in (None, entity):
+        return f"{system} belongs to the legal entity {kind.legal_entity}, and this is a fact of {entity}"
+    return ""
+
+
+def entity_of_names(model: Model, names: Mapping[str, Any]) -> str:
+    """Return the legal entity of the event, object or input that starts a Run."""
+    event = names.get("event")
+    if isinstance(event, dict) and (entity := event.get(NAME) or _entity_in(event.get("data"))):
+        return str(entity)
+    return str(_entity_in(names.get("object")) or _entity_in(names.get("input")) or model.default_entity)
+
+
+def role_scope(model: Model, person: Person, role: str) -> EntityScope:
+    """Return the legal entities for which a person acts in a role: those of both, where both name some."""
+    of_role, of_person = model.roles[role].entities, person.entities
+    if not of_role and not of_person:
+        return EntityScope(None, model.default_entity)
+    names = set(of_role or of_person) & set(of_person or of_role or ())
+    return EntityScope(frozenset(names), model.default_entity)
+
+
+def idle_roles(model: Model, person: Person | None, entity: str | None) -> frozenset[str]:
+    """Return the roles of a person that do not act for a legal entity; None: for the company as a whole."""
+    if person is None:
+        return frozenset()
+    scopes = {role: role_scope(model, person, role) for role in person.roles if role in model.roles}
+    acts = {r for r, scope in scopes.items() if (scope.everything if entity is None else scope.sees(entity))}
+    return frozenset(scopes.keys() - acts)
+
+
+def _entity_in(value: Any) -> Any:
+    return value.get(NAME) if isinstance(value, dict) else None

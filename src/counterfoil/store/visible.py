@@ -1,0 +1,202 @@
+"""A store as a caller sees it who is bound to legal entities: rows of other entities do not exist.
+
+Reads that are not named here are refused, so that a new read shows nothing before somebody has decided what it may show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from counterfoil.core.approval import Approval
+from counterfoil.core.audit import Leaf
+from counterfoil.core.canonical import CanonicalEvent, Head, HeadState
+from counterfoil.core.effect import Effect
+from counterfoil.core.entity_scope import EntityScope
+from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.link import Link
+from counterfoil.core.release import Plan
+from counterfoil.core.run import InboxItem
+from counterfoil.store.port.as_of import KnownMatches
+from counterfoil.store.port.matches import DocumentVersion
+from counterfoil.store.port.stalled import StalledFinding
+from counterfoil.store.port.store import LoadedRun, Store
+from counterfoil.store.port.views import (
+    CaseRow,
+    EventFilter,
+    ItemFilter,
+    ItemRow,
+    ListFilter,
+    MatchRow,
+    RunRow,
+    Views,
+)
+
+_PLAIN = frozenset({
+    "active_release", "apply", "checkpoint", "depth", "guard_used", "next_due", "now", "person", "persons", "problem",
+    "release", "release_step", "release_steps", "usage_meters", "version_usage", "votes", "waiting_runs",
+})  # fmt: skip
+"""Members of a store that name no row of an entity, or only by an id that the caller has seen."""
+_PLAIN_VIEWS = frozenset({"item_cases", "foils_of", "foils_shown_as", "named", "runs_of"})
+"""Reads of ids that the caller gives, or that a scoped read then looks up."""
+
+
+class VisibleStore:
+    """Reads of a store within a scope."""
+
+    def __init__(self, store: Store, views: Views, scope: EntityScope) -> None:
+        self._store, self._views, self._scope = store, views, scope
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _PLAIN:
+            return getattr(self._store, name)
+        raise AttributeError(f"{name} is no read of a caller who is bound to legal entities")
+
+    async def load(self, run: str) -> LoadedRun | None:
+        loaded = await self._store.load(run)
+        return loaded if loaded is not None and self._scope.sees(loaded.run.entity) else None
+
+    async def foil(self, id_: str) -> Foil | None:
+        foil = await self._store.foil(id_)
+        return foil if foil is not None and self._scope.sees(foil.entity) else None
+
+    async def observation(self, id_: str) -> Observation | None:
+        item = await self._store.observation(id_)
+        return item if item is not None and self._scope.sees(item.entity) else None
+
+    async def case(self, id_: str) -> CaseRow | None:
+        row = await self._store.case(id_)
+        return row if row is not None and row.entity is not None and self._scope.sees(row.entity) else None
+
+    async def approval(self, id_: str) -> Approval | None:
+        approval = await self._store.approval(id_)
+        if approval is None or not self._scope.sees(approval.entity):
+            return None
+        return None if await self._store.plan(approval.run) else approval
+
+    async def effect(self, id_: str) -> Effect | None:
+        effect = await self._store.effect(id_)
+        return effect if effect is not None and await self.load(effect.run) else None
+
+    async def heads_of(self, object_: str, keys: Sequence[str]) -> list[Head]:
+        heads = await self._store.heads_of(object_, keys)
+        return [head for head in heads if self._scope.sees(head.entity)]
+
+    async def known_heads(self, object_: str, keys: Sequence[str]) -> set[str]:
+        return {head.key for head in await self.heads_of(object_, keys)}
+
+    async def head_states(self, object_: str, keys: Sequence[str]) -> dict[str, list[HeadState]]:
+        return await self._store.head_states(object_, sorted(await self.known_heads(object_, keys)))
+
+    async def leaves(self, start: int, limit: int) -> list[tuple[int, Leaf]]:
+        return await self._views.leaves_seen(start, limit, self._scope.stored or ())
+
+    async def plan(self, digest: str) -> Plan | None:
+        """Return None: a change of governance, with its money, concerns every legal entity."""
+        return None
+
+    async def stall_findings(self) -> list[StalledFinding]:
+        """Return nothing: findings name rows of every legal entity."""
+        return []
+
+
+class VisibleViews:
+    """Lists within a scope."""
+
+    def __init__(self, views: Views, scope: EntityScope) -> None:
+        self._views, self._scope = views, scope
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _PLAIN_VIEWS:
+            return getattr(self._views, name)
+        raise AttributeError(f"{name} is no list of a caller who is bound to legal entities")
+
+    def _rows(self, page: ListFilter) -> ListFilter:
+        return replace(page, entities=self._scope.stored)
+
+    def _items(self, page: ItemFilter) -> ItemFilter:
+        return replace(page, entities=self._scope.stored)
+
+    async def runs(self, page: ListFilter) -> tuple[list[RunRow], str | None]:
+        return await self._views.runs(self._rows(page))
+
+    async def effects(self, page: ListFilter) -> tuple[list[Effect], str | None]:
+        return await self._views.effects(self._rows(page))
+
+    async def foils(self, page: ListFilter) -> tuple[list[Foil], str | None]:
+        return await self._views.foils(self._rows(page))
+
+    async def cases(self, page: ListFilter) -> tuple[list[CaseRow], str | None]:
+        return await self._views.cases(self._rows(page))
+
+    async def approvals(self, page: ListFilter) -> tuple[list[Approval], str | None]:
+        return await self._views.approvals(self._rows(page))
+
+    async def unmatched(self, page: ItemFilter) -> tuple[list[ItemRow], str | None]:
+        return await self._views.unmatched(self._items(page))
+
+    async def observations(self, page: ItemFilter) -> tuple[list[Observation], str | None]:
+        return await self._views.observations(self._items(page))
+
+    async def oldest_unmatched(self, limit: int) -> list[Observation]:
+        return await self._views.oldest_unmatched(limit, self._scope.stored)
+
+    async def events(self, page: EventFilter) -> tuple[list[CanonicalEvent], str | None]:
+        return await self._views.events(replace(page, entities=self._scope.stored))
+
+    async def events_of(self, ids: Sequence[str]) -> list[CanonicalEvent]:
+        return [e for e in await self._views.events_of(ids) if self._scope.sees(e.legal_entity)]
+
+    async def links_of(self, objects: Sequence[tuple[str, str]]) -> list[Link]:
+        return [link for link in await self._views.links_of(objects) if self._scope.sees(link.legal_entity)]
+
+    async def links_by_ext(
+        self, ext_id: str, objects: Sequence[str], systems: Sequence[str], accounts: Sequence[str]
+    ) -> list[Link]:
+        links = await self._views.links_by_ext(ext_id, objects, systems, accounts)
+        return [link for link in links if self._scope.sees(link.legal_entity)]
+
+    async def inbox(self, run: str) -> list[InboxItem]:
+        return await self._views.inbox(run) if await self._has(run) else []
+
+    async def leaves_of(self, run: str) -> list[tuple[int | None, Leaf]]:
+        return await self._views.leaves_of(run) if await self._has(run) else []
+
+    async def _has(self, run: str) -> bool:
+        rows, _ = await self.runs(ListFilter(run=run, limit=1))
+        return bool(rows)
+
+    async def matches_of(self, keys: Sequence[tuple[str, str]]) -> list[MatchRow]:
+        return self._seen(await self._views.matches_of(keys))
+
+    async def matches_of_rule(self, rule: str, at: datetime) -> list[MatchRow]:
+        return self._seen(await self._views.matches_of_rule(rule, at))
+
+    async def matches_known(self, which: KnownMatches) -> list[MatchRow]:
+        return self._seen(await self._views.matches_known(which))
+
+    def _seen(self, rows: Sequence[MatchRow]) -> list[MatchRow]:
+        """Return match rows with the documents of seen entities; a row without any is left out."""
+        seen = [
+            replace(
+                row,
+                foils=tuple(foil for foil in row.foils if self._scope.sees(foil.entity)),
+                observations=tuple(o for o in row.observations if self._scope.sees(o.entity)),
+            )
+            for row in rows
+        ]
+        return [row for row in seen if row.foils or row.observations]
+
+    async def document_versions(self, rule: str, key: str) -> list[DocumentVersion]:
+        rows = await self.matches_of([(rule, key)])
+        seen = {d.document for row in rows for d in (*row.foils, *row.observations)}
+        return [v for v in await self._views.document_versions(rule, key) if v.document in seen]
+
+    async def counts(self) -> dict[str, int]:
+        return await self._views.counts(self._scope.stored)
+
+    async def runs_by_entity(self) -> list[tuple[str, str, int]]:
+        return [row for row in await self._views.runs_by_entity() if self._scope.sees(row[0])]
