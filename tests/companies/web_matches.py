@@ -47,7 +47,7 @@ async def fill_matches(store: SqlStore, prefix: str = "") -> None:
 def _invoice(document: str, minor: int, version: int, at: datetime) -> Foil:
     return Foil(
         id=foil_of(document), rule=RULE, key=document, document=document, version=version, object="invoice",
-        left="billing", right="erp", legs=_legs(minor), entity=entity_of(document) or "US01", effective="2026-11-20",
+        left="billing", right="erp", legs=_legs(minor), entity=entity_of(document) or "acme-us", effective="2026-11-20",
         due=at + timedelta(days=2), cause="", owner="controller", created_at=at,
         known_from=at,
     )  # fmt: skip
@@ -56,7 +56,7 @@ def _invoice(document: str, minor: int, version: int, at: datetime) -> Foil:
 def _bill(document: str, key: str, minor: int, at: datetime) -> Observation:
     return Observation(
         id=item_of(document), rule=RULE, key=key, document=document, version=1, system="erp",
-        legs=_legs(minor), entity=entity_of(document) or "US01", effective="2026-11-21", event="",
+        legs=_legs(minor), entity=entity_of(document) or "acme-us", effective="2026-11-21", event="",
         owner="controller", case_at=at + timedelta(minutes=5), since=at, at=at,
     )  # fmt: skip
 

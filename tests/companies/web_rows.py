@@ -28,8 +28,8 @@ from counterfoil.store.port.turns import Turn
 from counterfoil.store.sql.store import SqlStore
 from tests.source import ROOT
 
-GERMAN = "DE01"
-"""Legal entity of the rows whose keys begin with `DE-`. All others belong to the default one, `US01`."""
+GERMAN = "acme-de"
+"""Legal entity of the rows whose keys begin with `DE-`. All others belong to the default one, `acme-us`."""
 
 
 def run_of(key: str, workflow: str = "support-credit-to-erp") -> str:

@@ -32,7 +32,7 @@ from tests.companies.web_rows import GERMAN, approval_of, fill, fill_credits, ru
 from tests.source import ROOT
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("entity-walk")]
-HOME = "US01"
+HOME = "acme-us"
 ENTITIES = f"""
 kind: legal_entity
 name: {HOME}
@@ -71,7 +71,7 @@ def model_with_entities(folder: Path) -> Model:
     shutil.copytree(ROOT / "examples" / "acme", folder)
     (folder / "entities.yaml").write_text(ENTITIES, "utf-8")
     roles = folder / "roles" / "roles.yaml"
-    bound = 'kind: role\nname: german-auditor\nentities: [DE01]\nmay: ["runs:any:read", "foils:any:read", "audit:any:read"]\n'
+    bound = 'kind: role\nname: german-auditor\nentities: [acme-de]\nmay: ["runs:any:read", "foils:any:read", "audit:any:read"]\n'
     roles.write_text(f"{roles.read_text('utf-8')}---\n{bound}", "utf-8")
     model, findings = read(folder)
     assert [str(f) for f in findings if f.severity == "error"] == []

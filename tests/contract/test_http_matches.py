@@ -64,7 +64,12 @@ def test_unmatched_items_are_listed_with_age_owner_and_case(caller: Caller) -> N
     assert row["id"] == item_of("BILL/2026/11")
     assert row["amounts"] == {"gross": {"amount": "60.00", "currency": "USD", "minor": 6000}}
     assert 5400 <= row["age_s"] < 5700
-    assert (row["system"], row["key"], row["owner"], row["entity"]) == ("erp", "X-77", "controller", "US01")
+    assert (row["system"], row["key"], row["owner"], row["entity"]) == (
+        "erp",
+        "X-77",
+        "controller",
+        "acme-us",
+    )
     assert row["case"].startswith("case_")
     assert "INV-9" not in rows
 
@@ -74,7 +79,7 @@ def test_unmatched_items_are_filtered_and_paged(caller: Caller) -> None:
         return [row["document"] for row in caller.get("/v1/unmatched", **query)["items"]]
 
     both = ["BILL/2026/12", "BILL/2026/11"]
-    assert documents() == documents(system="erp", rule=RULE, owner="controller", entity="US01") == both
+    assert documents() == documents(system="erp", rule=RULE, owner="controller", entity="acme-us") == both
     assert documents(key="X-77") == ["BILL/2026/11"]
     assert documents(entity="DE01") == documents(owner="nobody") == []
     first = caller.get("/v1/unmatched", limit="1")
@@ -109,10 +114,10 @@ def test_states_are_those_of_a_time(caller: Caller) -> None:
 
 def test_a_past_list_is_filtered_and_paged(caller: Caller) -> None:
     at = ago(75)
-    broken = caller.get("/v1/foils", rule=RULE, as_of=at, state="broken", entity="US01")
+    broken = caller.get("/v1/foils", rule=RULE, as_of=at, state="broken", entity="acme-us")
     assert [row["document"] for row in broken["items"]] == ["INV-9"]
     for dates in ({}, {"as_of": at}):
-        assert caller.get("/v1/foils", entity="US01", **dates)["items"]
+        assert caller.get("/v1/foils", entity="acme-us", **dates)["items"]
         assert caller.get("/v1/foils", entity="DE01", **dates)["items"] == []
     documents: list[str] = []
     cursor = ""

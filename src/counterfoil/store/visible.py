@@ -192,7 +192,8 @@ class VisibleViews:
 
     async def document_versions(self, rule: str, key: str) -> list[DocumentVersion]:
         rows = await self.matches_of([(rule, key)])
-        seen = {d.document for row in rows for d in (*row.foils, *row.observations)}
+        seen = {foil.document for row in rows for foil in row.foils}
+        seen |= {item.document for row in rows for item in row.observations}
         return [v for v in await self._views.document_versions(rule, key) if v.document in seen]
 
     async def counts(self) -> dict[str, int]:

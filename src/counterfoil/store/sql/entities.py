@@ -51,7 +51,8 @@ async def entities_of_cases(cases: Iterable[Case]) -> dict[str, str]:
         ids = sorted({about[place] or "" for about in by_case.values()} - {""})
         if ids:
             statement = f"select id, {column} from {table} where id = any($1::text[])"
-            entities |= dict(await Statement(statement, (ids,)))
+            for id_, entity in await Statement(statement, (ids,)):
+                entities[id_] = entity
     return {
         case: next(entities[id_] for id_ in about if id_ in entities)
         for case, about in by_case.items()

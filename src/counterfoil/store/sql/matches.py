@@ -270,7 +270,8 @@ async def _record(
 
 async def assign_entity(x: Tx, rule: str, key: str, entity: str, at: datetime) -> None:
     """Give the documents of a match without a legal entity this one, as a version of their own."""
-    for table, update in ((t.FOIL, UPDATE_FOIL), (t.OBSERVATION, UPDATE_SHOWN)):
+    sides: tuple[tuple[SqlTable[Any], str], ...] = ((t.FOIL, UPDATE_FOIL), (t.OBSERVATION, UPDATE_SHOWN))
+    for table, update in sides:
         without = f"{table.select} where rule = $1 and key = $2 and entity = '' order by id"
         for row in await x.rows(without, rule, key):
             after = replace(table.read(row), entity=entity)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from litestar.params import QueryParameter
 from msgspec.structs import replace
@@ -59,8 +59,7 @@ def list_filter(limit: int = 50, cursor: str | None = None, **filters: str | Non
         limit=limit,
         cursor=_checked(cursor),
         ids=None,
-        entity=None,
-        **{name: text or None for name, text in filters.items()},
+        **_texts(filters),
     )
 
 
@@ -69,8 +68,7 @@ def event_filter(limit: int = 50, cursor: str | None = None, **filters: str | No
     return EventFilter(
         limit=limit,
         cursor=_checked(cursor),
-        entity=None,
-        **{name: text or None for name, text in filters.items()},
+        **_texts(filters),
     )
 
 
@@ -79,9 +77,12 @@ def item_filter(limit: int = 50, cursor: str | None = None, **filters: str | Non
     return ItemFilter(
         limit=limit,
         cursor=_checked(cursor),
-        entity=None,
-        **{name: text or None for name, text in filters.items()},
+        **_texts(filters),
     )
+
+
+def _texts(filters: Mapping[str, str | None]) -> dict[str, Any]:
+    return {name: text or None for name, text in filters.items()}
 
 
 def of_entity(app: Application, page: Page, entity: str | None) -> Page:
