@@ -20,8 +20,9 @@ async def decide_approval(
     """Record a person's vote and return the store's verdict."""
     vote = {"approval": approval, "subject": subject, "person": person, "comment": comment}
     about = await store.approval(approval)
-    of_company = about is not None and is_of_plan(about.run)
-    entity = None if about is None or of_company else about.entity
+    if about is None:
+        return "not_found"
+    entity = None if is_of_plan(about.run) else about.entity
     idle = idle_roles(model, await store.person(person), entity)
     return (await store.apply(Decide(**vote, approve=approve, at=await store.now(), idle=idle))).verdict
 
@@ -41,9 +42,10 @@ async def resolve_case(
     To accept the difference of a counterfoil is a decision on its match, approved by amount: the Case ends with it.
     """
     target = await store.case(case_id)
-    entity = None if target is None else target.entity
-    idle = idle_roles(model, await store.person(person), entity)
-    if target is not None and target.case.foil is not None and choice is Choice.WAIVE:
+    if target is None:
+        return "not_found"
+    idle = idle_roles(model, await store.person(person), target.entity)
+    if target.case.foil is not None and choice is Choice.WAIVE:
         return await _waive(store, model, target.case, person, note, override, idle)
     resolved = await store.apply(
         Resolve(
