@@ -25,7 +25,7 @@ from counterfoil.flow.context.deprecations import in_use
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.gateway.gateway import Gateway
 from counterfoil.flow.intake.load_shedding import Intake, SheddingLimits
-from counterfoil.flow.intake.receive import ReceiptAnswer, receive_events, receive_webhook
+from counterfoil.flow.intake.receive import ReceiptAnswer, check_entities, receive_events, receive_webhook
 from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
 from counterfoil.flow.runs import match_decisions, person_decisions
 from counterfoil.flow.runs.match_decisions import MatchAnswer
@@ -33,7 +33,6 @@ from counterfoil.flow.worker.release_follower import ReleaseFollower
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.replay.impact import replay_traffic
-from counterfoil.rules.entities import entity_of_fact
 from counterfoil.store.port.people import DecideVerdict, ResolveVerdict
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import Views
@@ -129,7 +128,7 @@ class Application:
 
     async def receive_events(self, events: Sequence[Event], sender: str) -> list[ReceiptAnswer]:
         """Store the CloudEvents that a person sends, all or none. Raises Refused and TryAgain."""
-        self._check_entities(events)
+        check_entities(self.model, self.scope, events)
         return await receive_events(self.intake, self.model, events, await self.store.now(), sender)
 
     async def receive_usage(self, body: bytes, content_type: str, sender: str) -> UsageAnswer:
@@ -137,16 +136,6 @@ class Application:
         heads = None if self.scope.everything else self.store
         now = await self.store.now()
         return await self._usage.receive(self.model, body, content_type, sender, now, heads)
-
-    def _check_entities(self, events: Sequence[Event]) -> None:
-        """Raise Refused for an event of a legal entity that the sender does not act for."""
-        for event in events:
-            system = event.source.removeprefix("/").split("/")[0]
-            said = str(event.extensions.get("legalentity", ""))
-            data = event.data if isinstance(event.data, dict) else {}
-            entity = entity_of_fact(self.model, system, said, data)
-            if not self.scope.sees(entity):
-                raise Refused(f"event {event.id}: there is no legal entity {entity!r}", ErrorClass.NOT_FOUND)
 
     async def decide_approval(
         self, approval_id: str, subject: str, person: str, approve: bool, comment: str

@@ -30,6 +30,7 @@ from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, caps_of
 from counterfoil.flow.gateway.gateway import Gateway
 from counterfoil.flow.intake.load_shedding import Intake
+from counterfoil.flow.intake.receive import check_entities
 from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
 from counterfoil.flow.runs import match_decisions, person_decisions
 from counterfoil.flow.runs.match_decisions import MatchAnswer
@@ -110,6 +111,7 @@ class TrialApp:
         return (await self._keep(system, [(str(content["id"]), body, "webhook")], now))[0]
 
     async def receive_events(self, events: Sequence[Event], sender: str) -> list[Answer]:
+        check_entities(self.model, self.scope, events)
         rows = [(event.id, wire.dumps({"type": event.type}), "events") for event in events]
         return await self._keep("billing", rows, await self.now())
 

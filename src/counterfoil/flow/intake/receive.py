@@ -21,9 +21,11 @@ from counterfoil.core import ids, wire
 from counterfoil.core.canonical import Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.cases import open_case
+from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.event import Event, render
 from counterfoil.model import Model
+from counterfoil.rules.entities import entity_of_fact
 from counterfoil.store.port.intake import Receive, ReceiveResult, ReceiveVerdict
 from counterfoil.store.port.store import Store
 
@@ -64,6 +66,22 @@ async def receive_webhook(
     return ReceiptAnswer(received.verdicts[0], received.numbers[0], delivery.type)
 
 
+def check_entities(model: Model, scope: EntityScope, events: Sequence[Event]) -> None:
+    """Raise Refused for an event of a legal entity that its sender does not act for."""
+    for event in events:
+        said = str(event.extensions.get("legalentity", ""))
+        data = event.data if isinstance(event.data, dict) else {}
+        entity = entity_of_fact(model, _system_of(event), said, data)
+        if not scope.sees(entity):
+            message = f"event {event.id}: there is no legal entity {entity!r}"
+            raise Refused(message, ErrorClass.NOT_FOUND)
+
+
+def _system_of(event: Event) -> str:
+    """Return the system that an event names first in its source."""
+    return event.source.removeprefix("/").split("/")[0]
+
+
 async def receive_events(
     store: ReceiptSink, model: Model, events: Sequence[Event], now: datetime, sender: str = ""
 ) -> list[ReceiptAnswer]:
@@ -73,7 +91,7 @@ async def receive_events(
     """
     receipts: list[Receipt] = []
     for event in events:
-        system = event.source.removeprefix("/").split("/")[0]
+        system = _system_of(event)
         if system not in model.systems:
             systems = f"a source begins with one of {', '.join(sorted(model.systems))}"
             message = f"event {event.id}: unknown system {event.source!r}; {systems}"
