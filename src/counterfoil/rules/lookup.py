@@ -7,9 +7,10 @@ the engine from its store, replay from recorded rows, proof from assumptions.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Generic, TypeAlias, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -209,7 +210,7 @@ async def resolve(model: Model, speaks: str, name: str, args: tuple[Any, ...]) -
         case "period", (_, day):
             return await _period(day)
         case "cutoff", _:
-            return await _cutoff()
+            return await _cutoff(_zone(model, args))
         case "fx", (money, currency, *_):
             return await _converted(money, str(currency))
     raise Misconfigured(f"no look-up {name}{args!r}")
@@ -266,10 +267,18 @@ async def _period(day: date) -> HeadNames | None:
     return next((period for period in periods if period["start"] <= day <= period["end"]), None)
 
 
-async def _cutoff() -> datetime | None:
-    """Return the end of the first postable period: midnight after its last day, UTC."""
+async def _cutoff(zone: tzinfo) -> datetime | None:
+    """Return the end of the first postable period, in UTC: midnight after its last day, in a zone."""
     ends = [period["end"] for period in await HeadsRead("period") if period["state"] in POSTABLE]
-    return datetime.combine(min(ends) + timedelta(days=1), time(), tzinfo=UTC) if ends else None
+    if not ends:
+        return None
+    return datetime.combine(min(ends) + timedelta(days=1), time(), tzinfo=zone).astimezone(UTC)
+
+
+def _zone(model: Model, args: Sequence[Any]) -> tzinfo:
+    """Return the zone of the declared legal entity that a look-up names first; UTC for any other."""
+    entity = model.legal_entities.get(str(args[0])) if args else None
+    return UTC if entity is None else ZoneInfo(entity.zone)
 
 
 async def _converted(money: Money, currency: str) -> Money | None:
