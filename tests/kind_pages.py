@@ -25,6 +25,7 @@ _WORDS_BY_PATTERN = {
     "^https?://": "http(s) address",
     "^(string|id|int": "type",
     "[A-Z]{3}": "currency code",
+    "[A-Z]{2}": "country code",
     "T\\d\\d:": "moment in UTC",
     "\\d{4}-": "day",
     ":[a-z]+:": "permission",

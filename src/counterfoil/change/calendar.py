@@ -34,8 +34,10 @@ def calendar_notices(
 ) -> list[CalendarNotice]:
     """Return the entries of the active calendars that hold now, or whose notice period has begun.
 
-    `zones`: time zones of legal entities by their id. Days are whole days of their zone, `from` and `to` included.
+    `zones`: time zones of the recorded legal entities by their id; those of the active Model replace them. Days are
+    whole days of their zone, `from` and `to` included.
     """
+    zones = {**zones, **{name: entity.zone for name, entity in old.legal_entities.items()}}
     systems = {system for change in differences for system in systems_of(old, new, change)}
     areas: set[str] = {class_ for change in differences for class_ in change.classes}
     areas |= {"breaking"} if any(change.breaking for change in differences) else set()
@@ -82,7 +84,7 @@ def _notice(
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
-    except (ValueError, ZoneInfoNotFoundError):
+    except (ValueError, OSError, ZoneInfoNotFoundError):  # OSError: a folder of zones, such as `Europe`
         return ZoneInfo("UTC")
 
 

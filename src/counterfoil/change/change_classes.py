@@ -48,6 +48,7 @@ _BASE: dict[str, Class] = {
     "pattern": "text",
     "test": "text",
     "overlay": "workflow",
+    "legal_entity": "ownership",
 }
 _OF_POLICY: dict[str, tuple[Class, ...]] = {
     "rate": ("security",),
@@ -60,6 +61,12 @@ _OF_POLICY: dict[str, tuple[Class, ...]] = {
     "change": ("security", "approval"),
 }
 _SYSTEM_SECURITY = frozenset({"url", "account", "connector", "secrets", "settings", "role"})
+_ENTITY_CLASSES: dict[str, tuple[Class, ...]] = {
+    "currency": ("money",),
+    "zone": ("money",),  # the days on which documents count
+    "region": ("money", "approval"),  # the overlays that apply: tables, limits and matrices
+    "default": ("money", "security"),  # where facts belong that name no entity, and who sees them
+}
 _OPERATION_FAILURE = frozenset({"repeat", "horizon", "retention", "timeout", "undo", "irreversible"})
 _MONEY_KEYS = frozenset({"amount", "dates", "legs", "tolerance", "let", "due"})
 _FAILURE_KEYS = frozenset(
@@ -94,6 +101,10 @@ def classes_of(
             result = {"security"} if names & _SYSTEM_SECURITY else {"system"}
             if "currencies" in path:
                 result = {"money"}
+            if path == ("legal_entity",):
+                result = {"security", "ownership"}
+        case kinds.LegalEntity():
+            result |= {c for key in path[:1] for c in _ENTITY_CLASSES.get(key, ())}
         case kinds.Operation():
             if names & _OPERATION_FAILURE:
                 result = {"failure"}

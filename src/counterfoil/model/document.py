@@ -84,6 +84,7 @@ _PATTERNS = {
     "[a-z]+:[a-z]+:[a-z]+": "a permission: area:thing:action",
     "@[1-9]": "a name and a version such as customer@1",
     "[A-Z]{3}": "a currency code such as USD",
+    "[A-Z]{2}": "a country code such as US",
     "T\\d\\d:": "a moment in UTC such as 2026-03-02T09:00:00Z",
     "^(mapping|workflow": "a document by its kind and name, such as `policy service-credit`",
     "\\??$": "a field name: lower-case letters, digits and `_`, a trailing `?` when optional",

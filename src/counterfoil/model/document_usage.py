@@ -182,7 +182,7 @@ def _mapping(reader: UsageReader, mapping: kinds.Mapping) -> None:
         reader.template(mapping.fetch.with_, names)
         reader.usage.give(("input", mapping.fetch.call), reader.user, mapping.fetch.with_)
         names["fetched"] = ContractPath(("output", mapping.fetch.call))
-    for name, text in lets_of(mapping, "legal_entity" in reader.documents.objects):
+    for name, text in lets_of(mapping, reader.documents):
         names[name] = reader.bind(text, names)
     emitted: ContractPath | None = None
     for emit in emits_of(mapping):

@@ -87,6 +87,15 @@ class Documents:
     policies = _values_of(kinds.Policy)
     reconciliations = _values_of(kinds.Reconciliation)
     roles = _values_of(kinds.Role)
+    legal_entities = _values_of(kinds.LegalEntity)
+
+    @cached_property
+    def default_entity(self) -> str:
+        """The legal entity of facts that name none; empty if the folder declares no entity."""
+        names = [name for name, entity in self.legal_entities.items() if entity.default]
+        if not names and len(self.legal_entities) == 1:
+            names = list(self.legal_entities)
+        return min(names, default="")
 
     @cached_property
     def tables(self) -> Mapping[str, TableRows]:

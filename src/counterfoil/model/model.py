@@ -137,7 +137,7 @@ class Model(Documents):
             compile_inbound(
                 m,
                 tuple(self.owners_of(m)),
-                "legal_entity" in self.objects,
+                self,
                 self.source_name(m),
                 self.minor_units(m.from_.system),
             )

@@ -32,7 +32,7 @@ from counterfoil.model.weakening import weakenings
 
 D = TypeVar("D", bound=Documents)
 REGION = "region"
-"""Table with the region of each legal entity."""
+"""Table with the region of each legal entity whose document states none."""
 BY_RUN = ("approval", "limit", "posting_date")
 """Sorts of policy that may differ between Runs."""
 _NEVER = frozenset({"overlay", "pattern", "test"})
@@ -75,7 +75,10 @@ def in_order(overlays: Iterable[Document]) -> list[Document]:
 
 
 def region_of(documents: Documents, legal_entity: str, on: date) -> str:
-    """Return the region of a legal entity on a day; empty if it is unknown."""
+    """Return the region of a legal entity on a day: of its document, else of the table; empty if it is unknown."""
+    declared = documents.legal_entities.get(legal_entity)
+    if declared is not None and declared.region is not None:
+        return declared.region
     if not legal_entity or REGION not in documents.tables:
         return ""
     region = documents.tables[REGION].lookup([legal_entity], on)
@@ -207,19 +210,33 @@ def _place_faults(documents: Documents, document: Document, overlay: kinds.Overl
     if not overlay.of.by_run:
         return
     if overlay.of.region is not None:
-        table = documents.tables.get(REGION)
-        if table is None or len(table.table.key) != 1:
-            if not documents.has("table", REGION) or table is not None:
-                message = f"there is no table `{REGION}` with the legal entities of {overlay.of.region}"
-                fix = "add a table named region with key [legal_entity] and value region"
-                yield document.finding("overlay-form", message, ("of", "region"), fix=fix)
-        elif overlay.of.region not in {str(row[table.table.value]) for row in table.table.rows or []}:
-            message = f"the table `{REGION}` has no legal entity in {overlay.of.region}"
-            yield document.finding("overlay-form", message, ("of", "region"))
+        yield from _region_faults(documents, document, overlay.of.region)
     if not has_legal_entity(documents):
         message = "no fact has a legal entity, so this overlay never applies"
         fix = "set `legal_entity` in the `emit` of a mapping, or add it as a field of an event, object or operation"
         yield document.finding("overlay-form", message, ("of",), at_key=True, fix=fix)
+
+
+def _region_faults(documents: Documents, document: Document, region: str) -> Iterator[Finding]:
+    """Yield a finding if no legal entity is ever in a region."""
+    declared = {entity.region for entity in documents.legal_entities.values() if entity.region is not None}
+    if region in declared or documents.has_broken("legal_entity"):
+        return
+    table = documents.tables.get(REGION)
+    if table is not None and len(table.table.key) == 1:
+        by_table = {str(row[table.table.value]) for row in table.table.rows or []}
+        if region not in by_table:
+            where = "no document or row of the table" if declared else "the table"
+            message = f"{where} `{REGION}` has no legal entity in {region}"
+            fix = did_you_mean(region, declared | by_table)
+            yield document.finding("overlay-form", message, ("of", "region"), fix=fix)
+    elif declared:
+        fix = did_you_mean(region, declared, f"add `region: {region}` to the legal entities that are in it")
+        yield document.finding("overlay-form", f"no legal entity is in {region}", ("of", "region"), fix=fix)
+    elif not documents.has("table", REGION) or table is not None:
+        message = f"there is no table `{REGION}` with the legal entities of {region}"
+        fix = "state `region` in documents of kind legal_entity, or add a table named region with key [legal_entity] and value region"
+        yield document.finding("overlay-form", message, ("of", "region"), fix=fix)
 
 
 def has_legal_entity(documents: Documents) -> bool:
@@ -282,6 +299,9 @@ def places(documents: Documents, overlays: Iterable[Document], environment: str 
 
 def _regions(documents: Documents, entity: str) -> set[str]:
     """Return all regions of a legal entity, on any day."""
+    declared = documents.legal_entities.get(entity)
+    if declared is not None and declared.region is not None:
+        return {declared.region}
     table = documents.tables.get(REGION)
     if table is None or len(table.table.key) != 1:
         return set()

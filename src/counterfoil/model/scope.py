@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from counterfoil.model import kinds
 from counterfoil.model.documents import Documents
+from counterfoil.model.entity_names import ENTITY
 from counterfoil.model.fields import (
     ANY,
     BOOLEAN,
@@ -72,6 +73,11 @@ def head_type(documents: Documents, name: str | None) -> Schema:
     columns["legal_entity"] = STRING
     schema["properties"] = columns | schema["properties"]
     return schema
+
+
+def entity_type(documents: Documents) -> Schema:
+    """Return the type of `entity`: a declared legal entity, else the head of the object `legal_entity`."""
+    return ENTITY if documents.legal_entities else head_type(documents, "legal_entity")
 
 
 def operation_type(documents: Documents, name: str, side: str) -> Schema:

@@ -40,6 +40,10 @@ def weakenings(old: kinds.Kind, new: kinds.Kind) -> Iterator[Weakening]:
                 more = sorted(set(getattr(new, key)) - set(getattr(old, key)))
                 if more:
                     yield (key,), f"the role may do more: {', '.join(more)}"
+            if old.entities is not None and not set(new.entities or ()) <= set(old.entities):
+                yield ("entities",), "the role sees more legal entities"
+            elif old.entities is not None and new.entities is None:
+                yield ("entities",), "the role sees every legal entity"
         case kinds.Reconciliation(), kinds.Reconciliation():
             if new.tolerance > old.tolerance:
                 yield ("tolerance",), f"its tolerance is {new.tolerance} instead of {old.tolerance}"

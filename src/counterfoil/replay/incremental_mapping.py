@@ -42,6 +42,8 @@ class IncrementalMapping:
         before, after = old.inbound(system, type_), new.inbound(system, type_)
         if len(before) != 1 or len(after) != 1 or old.minor_units(system) != new.minor_units(system):
             return None
+        if _entities(old, system) != _entities(new, system):
+            return None
         mapping = after[0]
         old_document = _mapping_and_data(old, before[0].name)
         new_document = _mapping_and_data(new, mapping.name)
@@ -90,6 +92,12 @@ class IncrementalMapping:
             links=(),
         )
         return MappedEvents((event,))
+
+
+def _entities(model: Model, system: str) -> tuple[Mapping[str, Any], str | None]:
+    """Return the legal entities that mappings of a system read, and the one that the system belongs to."""
+    document = model.systems.get(system)
+    return model.legal_entities, document.legal_entity if document is not None else None
 
 
 def _emit(fields: Mapping[str, Template], old_data: Mapping[str, Any], new_data: Mapping[str, Any]) -> _Emit:

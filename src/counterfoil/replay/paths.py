@@ -73,9 +73,10 @@ class _ModelPaths:
             for emit in emits_of(self.model.mappings[compiled.name]):
                 types |= dict.fromkeys(emitted_types(emit.type))
         documents += [self.event_contract(t) for t in sorted(types)]
-        documents.append([[name, s.account] for name, s in sorted(self.model.systems.items())])
+        systems = sorted(self.model.systems.items())
+        documents.append([[name, s.account, s.legal_entity] for name, s in systems])
         documents.append(self.currencies)
-        documents.append("legal_entity" in self.model.objects)
+        documents.append(["legal_entity" in self.model.objects, self.entities])
         documents.append(
             [[o.name, o.system] for o in sorted(self.model.objects.values(), key=lambda o: o.name)]
         )
@@ -98,7 +99,7 @@ class _ModelPaths:
         workflows: set[str] = set()
         pending = [type_, *(other for other in self.model.versions.of(type_, "event") if other != type_)]
         queued = set(pending)
-        documents.append(self.casts)
+        documents += [self.casts, self.entities]
         while pending:
             event = pending.pop()
             documents.append([event, self.event_contract(event)])
@@ -124,6 +125,11 @@ class _ModelPaths:
         """Minor units that systems declare: they change amounts in their mappings."""
         systems = sorted(self.model.systems.items())
         return [[name, self._data("system", name).get("currencies")] for name, s in systems if s.currencies]
+
+    @cached_property
+    def entities(self) -> list[Any]:
+        """Legal entities: mappings read them, and an event has the region of its own."""
+        return [self._data("legal_entity", name) for name in sorted(self.model.legal_entities)]
 
     @cached_property
     def casts(self) -> list[Any]:

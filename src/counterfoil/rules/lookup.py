@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable,
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Generic, TypeAlias, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -208,10 +209,8 @@ async def resolve(model: Model, speaks: str, name: str, args: tuple[Any, ...]) -
             return await _canonical_id(model, speaks, str(object_), str(ext_id), str(system))
         case "period", (entity, day):
             return await _period(_entity(model, entity), day)
-        case "cutoff", (entity, *_):
-            return await _cutoff(_entity(model, entity))
         case "cutoff", _:
-            return await _cutoff(model.default_entity)
+            return await _cutoff(model, _entity(model, args[0] if args else None))
         case "fx", (money, currency, *_):
             return await _converted(money, str(currency))
     raise Misconfigured(f"no look-up {name}{args!r}")
@@ -278,11 +277,14 @@ async def _period(entity: str, day: date) -> HeadNames | None:
     return next((period for period in periods if period["start"] <= day <= period["end"]), None)
 
 
-async def _cutoff(entity: str) -> datetime | None:
-    """Return the end of the first postable period of a legal entity: midnight after its last day, UTC."""
+async def _cutoff(model: Model, entity: str) -> datetime | None:
+    """Return the end of the first postable period of a legal entity: midnight after its last day, in its zone."""
     periods = of_entity(await HeadsRead("period"), entity)
     ends = [period["end"] for period in periods if period["state"] in POSTABLE]
-    return datetime.combine(min(ends) + timedelta(days=1), time(), tzinfo=UTC) if ends else None
+    if not ends:
+        return None
+    zone = ZoneInfo(model.legal_entities[entity].zone) if entity else UTC
+    return datetime.combine(min(ends) + timedelta(days=1), time(), tzinfo=zone).astimezone(UTC)
 
 
 async def _converted(money: Money, currency: str) -> Money | None:

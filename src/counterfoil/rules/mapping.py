@@ -263,6 +263,7 @@ def _emit(
         raise ValueError(f"its assertion does not hold: {mapping.assertion.text}")
     occurred = None if emit.occurred is None else _moment(emit.occurred(names, lookup))
     effective = None if emit.effective is None else _moment(emit.effective(names, lookup))
+    entity = None if emit.legal_entity is None else emit.legal_entity(names, lookup)
     when = occurred or received
     return MappedEvent(
         id=ids.event_id(mapping.system, first(type_), key, identity, mapping.source_name or mapping.name),
@@ -271,7 +272,7 @@ def _emit(
         version=version if version is not None else micros(received),
         occurred_at=when,
         effective_at=effective or when,
-        legal_entity="" if emit.legal_entity is None else str(emit.legal_entity(names, lookup)),
+        legal_entity="" if entity is None else str(entity),
         data={k: v for k, v in data.items() if v is not None},
         links=links,
     )

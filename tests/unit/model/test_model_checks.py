@@ -115,6 +115,10 @@ foil: {event: credit.requested.v1, key: event.data.credit_id, legs: {gross: even
 
 # rule, a text that stands once in the company, the text in its place, and a text on the line of the finding where
 # `#!` does not mark it
+ENTITY = "---\nkind: legal_entity\nname: {}\ntitle: A\ncountry: US\ncurrency: USD\nzone: UTC\n"
+BY_ENTITY = (
+    "---\nkind: table\nname: t\nowner: finance\nkey: [entity]\nvalue: v\nrows:\n  - {entity: uss, v: 1}  #!\n"
+)
 PLANTED: list[tuple[str, ...]] = [
     ("syntax", "{region: eu}\n", "{region: [eu}  #!\n"),
     ("alias", "{region: eu}\n", "{region: *eu }  #!\n"),
@@ -576,6 +580,16 @@ PLANTED: list[tuple[str, ...]] = [
         "not-executed",
         "{kind: role, name: agent}\n",
         "{kind: role, name: agent}\n---\nkind: policy\nname: keep\nretention: {receipts: 1d}  #!\n",
+    ),
+    (
+        "default-entity",
+        AGENT,
+        AGENT + ENTITY.format("us  #!") + ENTITY.format("de"),
+    ),
+    (
+        "unknown-entity",
+        AGENT,
+        AGENT + ENTITY.format("us") + BY_ENTITY,
     ),
     (
         "test",

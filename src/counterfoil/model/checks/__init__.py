@@ -11,6 +11,7 @@ from counterfoil.model.checks import (  # noqa: F401 - each module registers its
     exposed,
     foils,
     formulas,
+    legal_entities,
     order,
     ownership,
     permissions,

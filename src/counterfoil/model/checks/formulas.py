@@ -313,9 +313,9 @@ def _inbound(model: Model, typing: Typing, mapping: kinds.Mapping, source: kinds
         typing.record(mapping.fetch.with_, ("fetch", "with"), names, schema, "input-mismatch")
         fetched = scope.operation_type(model, mapping.fetch.call, "output")
         names = names | roots({"fetched": fetched if fetched.get("properties") else {}})
-    for name, text in lets_in_order(lets_of(mapping, "legal_entity" in model.objects)):
+    for name, text in lets_in_order(lets_of(mapping, model)):
         if name == "entity" and name not in mapping.let:
-            names = names | roots({name: scope.head_type(model, "legal_entity")})
+            names = names | roots({name: scope.entity_type(model)})
         else:
             names = names | {name: typing.formula(text, ("let", name), names)}
     emits = emits_with_places(mapping)

@@ -8,6 +8,7 @@ from typing import Any
 
 from counterfoil.core.finding import Finding, did_you_mean
 from counterfoil.model import kinds
+from counterfoil.model.checks.entity_names import entity_references
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.mapping import EVENT_NAME, emits_with_places, emitted_types
 from counterfoil.model.compile.policy import POSTING_RULES
@@ -28,10 +29,16 @@ Reference = tuple[str, str, Path]
 
 @rule("unknown-reference")
 def unknown_reference(model: Model) -> Iterator[Finding]:
-    """A document names only documents that exist: a system, object, event, operation, policy, table, role or
-    reconciliation."""
+    """A document names only documents that exist: a system, object, event, operation, policy, table, role,
+    reconciliation or legal entity. Facts, overlays and calendars may name any entity while the folder declares none."""
     for document in model.documents:
         for kind, name, path in references(document):
+            if (
+                kind == "legal_entity"
+                and not model.legal_entities
+                and document.kind not in ("role", "system")
+            ):
+                continue
             cast = path[0] == "cast" and model.versions.kind_of(name) is not None
             if not model.has(kind, name) and not cast:
                 yield _missing(model, document, kind, name, path)
@@ -48,6 +55,9 @@ def references(document: Document) -> Iterator[Reference]:
     value = document.value
     yield from _owners(value)
     match value:
+        case kinds.System():
+            if value.legal_entity:
+                yield "legal_entity", value.legal_entity, ("legal_entity",)
         case kinds.Object():
             yield "system", value.system, ("system",)
             yield from _fields(value.fields, ("fields",))
@@ -78,13 +88,22 @@ def references(document: Document) -> Iterator[Reference]:
         case kinds.Role():
             yield from (("operation", name, ("calls", position)) for position, name in enumerate(value.calls))
             yield from (("system", name, ("speaks", position)) for position, name in enumerate(value.speaks))
+            for position, name in enumerate(value.entities or []):
+                yield "legal_entity", name, ("entities", position)
         case kinds.Calendar():
-            for position, entry in enumerate(value.changes):
-                for at, name in enumerate(entry.systems):
-                    yield "system", name, ("changes", position, "systems", at)
+            yield from _calendar(value)
         case kinds.Alert():
             yield from (("role", name, ("to", position)) for position, name in enumerate(value.to))
+    yield from entity_references(value)
     yield from _lookups(document.data, ())
+
+
+def _calendar(value: kinds.Calendar) -> Iterator[Reference]:
+    for position, entry in enumerate(value.changes):
+        for at, name in enumerate(entry.systems):
+            yield "system", name, ("changes", position, "systems", at)
+        if entry.legal_entity:
+            yield "legal_entity", entry.legal_entity, ("changes", position, "legal_entity")
 
 
 def _usage(event: kinds.Event) -> Iterator[Reference]:

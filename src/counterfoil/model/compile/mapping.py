@@ -12,6 +12,8 @@ from counterfoil.core.minor_units import MinorUnit, MinorUnits
 from counterfoil.core.money import EXPONENTS
 from counterfoil.model import definition as d
 from counterfoil.model import kinds
+from counterfoil.model.documents import Documents
+from counterfoil.model.entity_names import entity_formula
 from counterfoil.model.source import Path
 from counterfoil.model.template import (
     compile_lets,
@@ -43,7 +45,7 @@ def minor_units(name: str, system: kinds.System | None) -> MinorUnits:
 
 
 def compile_inbound(
-    mapping: kinds.Mapping, owners: tuple[str, ...], has_entities: bool, source_name: str, units: MinorUnits
+    mapping: kinds.Mapping, owners: tuple[str, ...], documents: Documents, source_name: str, units: MinorUnits
 ) -> d.InboundMapping:
     assert mapping.from_ is not None
     source, units = mapping.from_, msgspec.structs.replace(units, sends=False)
@@ -55,7 +57,7 @@ def compile_inbound(
         ignore=mapping.ignore,
         fetch_operation=mapping.fetch.call if mapping.fetch else None,
         fetch_input=record(mapping.fetch.with_, units) if mapping.fetch else None,
-        let=compile_lets(lets_of(mapping, has_entities), units),
+        let=compile_lets(lets_of(mapping, documents), units),
         emits=tuple(_emit(emit, units) for emit in emits_of(mapping)),
         assertion=optional(mapping.assert_, units),
         owners=owners,
@@ -123,24 +125,39 @@ def emitted_types(value: Any) -> list[str]:
     return list(dict.fromkeys(text for text in constants if EVENT_NAME.fullmatch(text)))
 
 
-def lets_of(mapping: kinds.Mapping, has_entities: bool) -> list[tuple[str, str]]:
-    """Return the lets of a mapping, with `entity` added where legal entities are objects.
+def lets_of(mapping: kinds.Mapping, documents: Documents) -> list[tuple[str, str]]:
+    """Return the lets of a mapping, with `entity` added if it reads that name.
 
-    `entity` is the head of the legal entity of the first emitted fact. A mapping reads its zone and currency there.
+    `entity` is the legal entity of the first emitted fact that names one. If the folder declares entities, it is the
+    document; facts that name none belong to the entity of the system, else to the default. In other folders it is the
+    head of the object `legal_entity`.
     """
     lets = list(mapping.let.items())
-    if not has_entities or "entity" in mapping.let or not _reads_entity(mapping):
+    if "entity" in mapping.let or not _reads_entity(mapping):
         return lets
+    text = _entity_of(mapping)
+    if documents.legal_entities:
+        system = documents.systems.get(mapping.from_.system) if mapping.from_ else None
+        own = system.legal_entity if system is not None else None
+        entity = entity_formula(documents, text or "''", own or documents.default_entity)
+    elif text is not None and "legal_entity" in documents.objects:
+        entity = f"head('legal_entity', {text})"
+    else:
+        return lets
+    read = text or ""
+    after = [i for i, (name, _) in enumerate(lets) if re.search(rf"\b{re.escape(name)}\b", read)]
+    lets.insert(max(after, default=-1) + 1, ("entity", entity))
+    return lets
+
+
+def _entity_of(mapping: kinds.Mapping) -> str | None:
+    """Return the formula of the legal entity of the first emitted fact that names one."""
     for emit in emits_of(mapping):
         entity = emit.legal_entity or emit.data.get("legal_entity")
-        if not isinstance(entity, str):
-            continue
-        literal = emit.legal_entity is None and not entity.startswith("=")
-        text = f"'{entity}'" if literal else text_of(entity)
-        after = [i for i, (name, _) in enumerate(lets) if re.search(rf"\b{re.escape(name)}\b", text)]
-        lets.insert(max(after, default=-1) + 1, ("entity", f"head('legal_entity', {text})"))
-        break
-    return lets
+        if isinstance(entity, str):
+            is_literal = emit.legal_entity is None and not entity.startswith("=")
+            return f"'{entity}'" if is_literal else text_of(entity)
+    return None
 
 
 def _reads_entity(mapping: kinds.Mapping) -> bool:

@@ -9,7 +9,7 @@ always one.
 # ruff: noqa: F401 - the package's names, for `kinds.Call` and the like
 # mypy: implicit-reexport
 
-from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Secret, Template, seconds
+from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Secret, Template, Zone, seconds
 from counterfoil.model.kinds.contracts import (
     Caps,
     Deprecated,
@@ -41,6 +41,7 @@ from counterfoil.model.kinds.control import (
     Role,
     Unmatched,
 )
+from counterfoil.model.kinds.legal_entity import LegalEntity
 from counterfoil.model.kinds.mapping import (
     Calendar,
     Cast,
@@ -131,7 +132,7 @@ from counterfoil.model.kinds.workflow import (
 
 _KINDS: tuple[type[Kind], ...] = (
     System, Object, Event, Operation, Mapping, Workflow, Policy, Pattern, Table, Calendar, StateMap,
-    Reconciliation, Alert, Role, Control, Test, Overlay,
+    Reconciliation, Alert, Role, Control, Test, Overlay, LegalEntity,
 )  # fmt: skip
 KINDS: dict[str, type[Kind]] = {kind.model_fields["kind"].default: kind for kind in _KINDS}
 """Each kind by its word in a file."""

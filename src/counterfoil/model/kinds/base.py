@@ -5,8 +5,16 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from typing import Annotated, Any, TypeAlias
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*([.-][a-z0-9_]+)*$", max_length=120)]
 
@@ -29,6 +37,18 @@ Duration = Annotated[str, StringConstraints(pattern=r"^\+?\d+(ms|s|m|h|d)$")]
 """Duration: `500ms`, `10s`, `5m`, `2h`, `3d`; a leading `+` reads as "from then"."""
 Secret = Annotated[str, StringConstraints(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:\S+)$")]
 """Reference to a secret; a file never contains the secret itself."""
+
+
+def _existing_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, ZoneInfoNotFoundError):  # OSError: a folder of zones, such as `Europe`
+        raise ValueError(f"unknown time zone {value}") from None
+    return value
+
+
+Zone = Annotated[str, AfterValidator(_existing_zone)]
+"""Time zone by its IANA name."""
 Template: TypeAlias = Any
 """Tree of literals and formulas; a mapping of exactly each/as/data (and when) repeats its data."""
 

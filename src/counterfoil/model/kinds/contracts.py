@@ -48,6 +48,8 @@ class System(Kind):
     """An entry point of the group `counterfoil.connectors`; `external` if another integration executes the calls."""
     account: str = ""
     """The vendor's id of our account, if the connector needs one."""
+    legal_entity: Name | None = None
+    """The legal entity to which the system belongs; absent: each fact tells its own."""
     url: Secret | Annotated[str, StringConstraints(pattern=r"^https?://")] = ""
     """Base address of the system's API, or a reference to it."""
     settings: dict[str, Any] = {}

@@ -190,6 +190,8 @@ class Role(Kind):
     """Exposed operations that its persons and programs may call."""
     speaks: list[Name] = []
     """Systems for which they may assert the input of an operation."""
+    entities: Annotated[list[Name], Field(min_length=1)] | None = None
+    """Legal entities whose records its persons and programs see and decide about; absent: every entity."""
 
 
 class Alert(Kind):

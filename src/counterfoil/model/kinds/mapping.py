@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from datetime import date
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Template
+from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Template, Zone
 from counterfoil.model.kinds.policy import ChangeClass
 
 Lost = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")]
@@ -216,18 +215,9 @@ class Calendar(Kind):
     """Days on which changes of the governance are announced or refused."""
 
     kind: Literal["calendar"] = "calendar"
-    zone: str = "UTC"
+    zone: Zone = "UTC"
     """Time zone of the days, by its IANA name."""
     dates: dict[str, str] = {}
     """Named days. Not executed by this version."""
     changes: list[OutsideChange] = []
     """Outside changes that are checked for every plan."""
-
-    @field_validator("zone")
-    @classmethod
-    def _zone_exists(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ValueError, ZoneInfoNotFoundError):
-            raise ValueError(f"unknown time zone {value}") from None
-        return value

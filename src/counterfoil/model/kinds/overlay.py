@@ -17,7 +17,7 @@ class Place(Part):
     environment: Name | None = None
     """Chosen when the folder is read."""
     region: Entity | None = None
-    """Region of the Run's legal entity, from the table `region`."""
+    """Region of the Run's legal entity, from its document, else from the table `region`."""
     legal_entity: Entity | Annotated[list[Entity], Field(min_length=1)] | None = None
     """Legal entity of the fact that started the Run."""
 

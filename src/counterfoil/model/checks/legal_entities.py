@@ -1,0 +1,51 @@
+"""Legal entities: their default, and the rows of tables that are about one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from counterfoil.core.finding import Finding, did_you_mean
+from counterfoil.model import kinds
+from counterfoil.model.checks.registry import rule
+from counterfoil.model.model import Model
+
+COLUMNS = ("legal_entity", "entity")
+"""Names of key columns whose values are legal entities."""
+
+
+@rule("default-entity")
+def default_entity(model: Model) -> Iterator[Finding]:
+    """Of several legal entities exactly one is the default. A single one always is."""
+    entities = list(model.documents_of(kinds.LegalEntity))
+    defaults = [document for document, entity in entities if entity.default]
+    if len(entities) > 1 and not defaults and not model.has_broken("legal_entity"):
+        message = f"none of the {len(entities)} legal entities is the default"
+        fix = "add `default: true` to the entity of facts that name none"
+        yield entities[0][0].finding("default-entity", message, ("name",), fix=fix)
+    for document in defaults[1:]:
+        message = f"the legal entity `{defaults[0].name}` is the default already"
+        yield document.finding(
+            "default-entity", message, ("default",), fix="remove `default` from one of them"
+        )
+
+
+@rule("unknown-entity")
+def unknown_entity(model: Model) -> Iterator[Finding]:
+    """In a folder that declares legal entities, a row of a table with a key column `legal_entity` or `entity` is about one
+    of them."""
+    if not model.legal_entities:
+        return
+    for document, table in model.documents_of(kinds.Table):
+        for column in COLUMNS:
+            if column not in table.key:
+                continue
+            first: dict[str, int] = {}
+            for position, row in enumerate(table.rows or []):
+                first.setdefault(str(row[column]), position)
+            for name, position in first.items():
+                if not model.has("legal_entity", name):
+                    message = f"row {position + 1}: there is no legal entity `{name}`"
+                    otherwise = f"add a document of kind legal_entity named {name}"
+                    fix = did_you_mean(name, model.legal_entities, otherwise)
+                    path = ("rows", position, column)
+                    yield document.finding("unknown-entity", message, path, fix=fix)
