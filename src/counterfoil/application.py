@@ -243,8 +243,8 @@ def seen_by(scope: EntityScope, app: Application) -> Application:
     """Return the engine as a caller sees it who is bound to legal entities."""
     if scope.everything:
         return app
-    seen = copy(app)
-    seen.store = cast(Store, VisibleStore(app.store, app.views, scope))
-    seen.views = cast(Views, VisibleViews(app.views, scope))
-    seen.scope = scope
-    return seen
+    scoped = copy(app)
+    scoped.store = cast(Store, VisibleStore(app.store, app.views, scope))
+    scoped.views = cast(Views, VisibleViews(app.views, scope))
+    scoped.scope = scope
+    return scoped

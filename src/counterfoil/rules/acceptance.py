@@ -149,8 +149,8 @@ def declared(model: Model, receipt: Receipt) -> CanonicalEvent | Rejection:
     if rules is None:
         return Rejection("unrouted", f"no file declares the event {event.type}")
     data = typed(event.data, rules.schema)
-    said = str(event.extensions.get("legalentity", ""))
-    entity = entity_of_fact(model, receipt.system, said, data)
+    named = str(event.extensions.get("legalentity", ""))
+    entity = entity_of_fact(model, receipt.system, named, data)
     rejection = rules.check(receipt.system, data, entity, f"{event.type} {event.id}")
     if rejection is not None:
         return rejection

@@ -16,10 +16,10 @@ from counterfoil.model import Model
 NAME = "legal_entity"
 
 
-def entity_of_fact(model: Model, system: str, said: str, data: Mapping[str, Any]) -> str:
-    """Return the legal entity of an event from a system. `said` is what its mapping or its envelope says."""
+def entity_of_fact(model: Model, system: str, named: str, data: Mapping[str, Any]) -> str:
+    """Return the legal entity of an event from a system. `named` is the one that its mapping or its envelope names."""
     kind = model.systems.get(system)
-    return said or str(data.get(NAME) or "") or (kind and kind.legal_entity) or model.default_entity
+    return named or str(data.get(NAME) or "") or (kind and kind.legal_entity) or model.default_entity
 
 
 def entity_fault(model: Model, system: str, entity: str) -> str:

@@ -267,7 +267,7 @@ def _entity(model: Model, named: Any) -> str:
 
 
 def of_entity(periods: Iterable[HeadNames], entity: str) -> list[HeadNames]:
-    """Return the periods of a legal entity; all of them if none is named. A period without one is everybody's."""
+    """Return the periods of a legal entity; all of them if none is named. A period without one counts for each."""
     return [p for p in periods if not entity or p.get("legal_entity", "") in ("", entity)]
 
 

@@ -1,6 +1,6 @@
 """A store as a caller sees it who is bound to legal entities: rows of other entities do not exist.
 
-Reads that are not named here are refused, so that a new read shows nothing before somebody has decided what it may show.
+Reads that are not named here are refused, so that a new read shows nothing before it is decided what it may show.
 """
 
 from __future__ import annotations
@@ -170,17 +170,17 @@ class VisibleViews:
         return bool(rows)
 
     async def matches_of(self, keys: Sequence[tuple[str, str]]) -> list[MatchRow]:
-        return self._seen(await self._views.matches_of(keys))
+        return self._within(await self._views.matches_of(keys))
 
     async def matches_of_rule(self, rule: str, at: datetime) -> list[MatchRow]:
-        return self._seen(await self._views.matches_of_rule(rule, at))
+        return self._within(await self._views.matches_of_rule(rule, at))
 
     async def matches_known(self, which: KnownMatches) -> list[MatchRow]:
-        return self._seen(await self._views.matches_known(which))
+        return self._within(await self._views.matches_known(which))
 
-    def _seen(self, rows: Sequence[MatchRow]) -> list[MatchRow]:
+    def _within(self, rows: Sequence[MatchRow]) -> list[MatchRow]:
         """Return match rows with the documents of seen entities; a row without any is left out."""
-        seen = [
+        within = [
             replace(
                 row,
                 foils=tuple(foil for foil in row.foils if self._scope.sees(foil.entity)),
@@ -188,13 +188,13 @@ class VisibleViews:
             )
             for row in rows
         ]
-        return [row for row in seen if row.foils or row.observations]
+        return [row for row in within if row.foils or row.observations]
 
     async def document_versions(self, rule: str, key: str) -> list[DocumentVersion]:
         rows = await self.matches_of([(rule, key)])
-        seen = {foil.document for row in rows for foil in row.foils}
-        seen |= {item.document for row in rows for item in row.observations}
-        return [v for v in await self._views.document_versions(rule, key) if v.document in seen]
+        documents = {foil.document for row in rows for foil in row.foils}
+        documents |= {item.document for row in rows for item in row.observations}
+        return [v for v in await self._views.document_versions(rule, key) if v.document in documents]
 
     async def counts(self) -> dict[str, int]:
         return await self._views.counts(self._scope.stored)

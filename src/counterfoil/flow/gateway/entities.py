@@ -18,10 +18,10 @@ async def entity_of_call(store: Store, model: Model, value: Mapping[str, Any], s
     A field `customer_id` names a customer. Raises CallRefused for objects of several entities, and as for an unknown
     record for an entity that the caller does not act for.
     """
-    said = str(value.get(NAME) or "")
-    if said and model.legal_entities and said not in model.legal_entities:
-        raise CallRefused("absent", f"There is no legal entity {said[:100]}.")
-    entities = {said} if said else await _entities_of_objects(store, model, value)
+    named = str(value.get(NAME) or "")
+    if named and model.legal_entities and named not in model.legal_entities:
+        raise CallRefused("absent", f"There is no legal entity {named[:100]}.")
+    entities = {named} if named else await _entities_of_objects(store, model, value)
     unseen = [entity for entity in entities if not scope.sees(entity)]
     if unseen:
         raise CallRefused("absent", "There is no such record.")

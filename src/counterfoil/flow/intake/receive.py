@@ -69,9 +69,9 @@ async def receive_webhook(
 def check_entities(model: Model, scope: EntityScope, events: Sequence[Event]) -> None:
     """Raise Refused for an event of a legal entity that its sender does not act for."""
     for event in events:
-        said = str(event.extensions.get("legalentity", ""))
+        named = str(event.extensions.get("legalentity", ""))
         data = event.data if isinstance(event.data, dict) else {}
-        entity = entity_of_fact(model, _system_of(event), said, data)
+        entity = entity_of_fact(model, _system_of(event), named, data)
         if not scope.sees(entity):
             message = f"event {event.id}: there is no legal entity {entity!r}"
             raise Refused(message, ErrorClass.NOT_FOUND)

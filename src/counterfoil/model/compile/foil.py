@@ -74,8 +74,8 @@ def _own_entity(entry: kinds.DocumentRule, default: str) -> str | None:
 
     Events and Runs from before entities were declared belong to the default one.
     """
-    said = "event.legal_entity" if entry.event else "run.legal_entity"
-    return f"{said} == '' ? '{default}' : {said}" if default else None
+    own = "event.legal_entity" if entry.event else "run.legal_entity"
+    return f"{own} == '' ? '{default}' : {own}" if default else None
 
 
 def _key(rule: kinds.Reconciliation, entry: kinds.DocumentRule) -> str:

@@ -29,8 +29,8 @@ async def overview(request: WebRequest) -> Response[Any]:
     counts, health, cases, approvals, foils, unmatched = await asyncio.gather(
         app.views.counts(),
         app.health(),
-        part(Permission.CASES_ANY_READ, lambda seen: open_cases(seen, identity)),
-        part(Permission.APPROVALS_ANY_READ, lambda seen: open_for(seen, identity)),
+        part(Permission.CASES_ANY_READ, lambda visible: open_cases(visible, identity)),
+        part(Permission.APPROVALS_ANY_READ, lambda visible: open_for(visible, identity)),
         part(Permission.FOILS_ANY_READ, exposures),
         part(Permission.FOILS_ANY_READ, unmatched_sums),
     )
