@@ -200,7 +200,7 @@ def _feeds(system: kinds.System, feeds: Iterable[str]) -> Iterator[_Place]:
 def _operations(model: Model, system: kinds.System, connector: Connector) -> Iterator[_Place]:
     for name, operation in sorted(model.operations.items()):
         starts = isinstance(operation.exposes, dict)
-        if operation.system != system.name or operation.executor == "external":
+        if operation.system != model.family(system.name) or operation.executor == "external":
             continue
         spec = connector.operations.get(known_as(name, connector.operations))
         if spec is not None:

@@ -27,7 +27,7 @@ def misfits(model: Model, system: str, operations: Mapping[str, OperationSpec]) 
     """Yield what does not fit in the mappings to a system's operations: of the input, and of the result."""
     for name, mapping in sorted(model.of_kind(kinds.Mapping).items()):
         operation = model.operations.get(mapping.to.operation) if mapping.to is not None else None
-        if operation is None or operation.system != system or operation.executor == "external":
+        if operation is None or operation.system != model.family(system) or operation.executor == "external":
             continue
         spec = operations.get(known_as(operation.name, operations))
         if spec is not None and spec.request is not None:

@@ -27,7 +27,7 @@ def _built_from(model: Model, name: str) -> tuple[Any, ...] | None:
     operations = [
         (op.name, op.repeat, op.horizon, op.retention, op.timeout)
         for _, op in sorted(model.operations.items())
-        if op.system == name
+        if op.system == model.family(name)
     ]
     return system.connector, system.url, system.account, system.settings, system.secrets, operations
 
@@ -35,5 +35,9 @@ def _built_from(model: Model, name: str) -> tuple[Any, ...] | None:
 def identity(model: Model, name: str) -> tuple[Any, ...]:
     """Return everything that the check of a system's connector reads."""
     system = model.systems[name]
-    executors = [(op.name, op.executor, op.exposes) for op in model.operations.values() if op.system == name]
+    executors = [
+        (op.name, op.executor, op.exposes)
+        for op in model.operations.values()
+        if op.system == model.family(name)
+    ]
     return name, _built_from(model, name), tuple(system.feeds), executors, sorted(model.broken)

@@ -205,6 +205,27 @@ class Documents:
                 asserted[name] = self.system_of_record(definition.object, name)
         return asserted
 
+    def family(self, system: str) -> str:
+        """Return the system whose part a system plays: another one, or its own."""
+        kind = self.systems.get(system)
+        return system if kind is None or kind.stands_for is None else kind.stands_for
+
+    def members(self, family: str) -> list[str]:
+        """Return the systems that play the part of a system: itself, then those that stand for it, sorted."""
+        return [family, *sorted(name for name, kind in self.systems.items() if kind.stands_for == family)]
+
+    def stand_ins(self, legal_entity: str) -> dict[str, str]:
+        """Return the systems that stand for others in Runs of a legal entity, by the system whose part they play."""
+        return {
+            kind.stands_for: name
+            for name, kind in self.systems.items()
+            if kind.stands_for is not None and kind.legal_entity == legal_entity
+        }
+
+    @cached_property
+    def has_stand_ins(self) -> bool:
+        return any(kind.stands_for is not None for kind in self.systems.values())
+
     def lookup_table(self, name: str, keys: Sequence[object], on: date) -> Any:
         """Return the value that is effective on a day, or None. Raises KeyError for an unknown table.
 

@@ -53,16 +53,22 @@ class Model(Documents):
         """Overlays of regions and legal entities, the less specific first."""
         return tuple(overlays.in_order(document for document, _ in self.documents_of(kinds.Overlay)))
 
+    @cached_property
+    def differs_by_entity(self) -> bool:
+        """True if Runs of some legal entities follow overlays, or call systems of their own."""
+        return bool(self.overlays) or self.has_stand_ins
+
     def at(self, legal_entity: str, on: date) -> Model:
-        """Return the Model of a legal entity in its region on a day; this Model itself if no overlay applies.
+        """Return the Model of a legal entity in its region on a day; this Model itself if nothing differs there.
 
         Raises Misconfigured for an overlay that does not fit. `check` reports such an overlay.
         """
-        if not self.overlays:
+        if not self.differs_by_entity:
             return self
         where = overlays.Where("", overlays.region_of(self, legal_entity, on), legal_entity)
         chosen = overlays.applicable(self.overlays, where)
-        names = tuple(document.name for document in chosen)
+        stand_ins = self.stand_ins(legal_entity) if legal_entity else {}
+        names = (*(document.name for document in chosen), *sorted(stand_ins.values()))
         if not names:
             return self
         if names not in self._by_overlays:
@@ -71,7 +77,7 @@ class Model(Documents):
             faults = [f for f in findings if f.rule != "overlay-loosens"]
             if faults:
                 raise Misconfigured("; ".join(map(str, faults)))
-            self._by_overlays[names] = overlaid
+            self._by_overlays[names] = overlays.with_stand_ins(overlaid, stand_ins)
         return self._by_overlays[names]
 
     def closure(self, workflow: str) -> list[Data]:
@@ -133,16 +139,18 @@ class Model(Documents):
 
     @cached_property
     def _inbound(self) -> list[InboundMapping]:
+        """Every mapping, for each system that plays the part of the one that it names."""
         return [
             compile_inbound(
                 m,
                 tuple(self.owners_of(m)),
                 self,
                 self.source_name(m),
-                self.minor_units(m.from_.system),
+                self.minor_units(system),
             )
             for m in self.mappings.values()
             if m.from_ is not None
+            for system in self.members(m.from_.system)
         ]
 
     def minor_units(self, system: str) -> MinorUnits:
@@ -167,7 +175,8 @@ class Model(Documents):
 
     def events_of(self, system: str, delivery_type: str) -> list[str]:
         """Return the events that a system's deliveries of a type may become."""
-        of_system = [m for m in self.mappings.values() if m.from_ is not None and m.from_.system == system]
+        family = self.family(system)
+        of_system = [m for m in self.mappings.values() if m.from_ is not None and m.from_.system == family]
         accepting = (m for m in of_system if m.from_ and _accept(m.from_.types, delivery_type))
         return list(dict.fromkeys(event for mapping in accepting for event in events_of(mapping)))
 
@@ -176,9 +185,13 @@ class Model(Documents):
         compiled = {}
         for mapping in self.mappings.values():
             operation = self.operations.get(mapping.to.operation) if mapping.to else None
-            if mapping.to and operation and (mapping.to.system or operation.system) == operation.system:
+            if mapping.to and operation and self._is_to(mapping.to.system, operation.system):
                 compiled[operation.name] = compile_outbound(mapping, self.minor_units(operation.system))
         return compiled
+
+    def _is_to(self, named: str | None, system: str) -> bool:
+        """Report whether a mapping to the named system is one to a system: none named means each."""
+        return named is None or named in (system, self.family(system))
 
     def outbound(self, operation: str) -> OutboundMapping | None:
         """Return the compiled mapping of an operation for the system that implements it."""

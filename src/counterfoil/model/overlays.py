@@ -17,7 +17,7 @@ documents are the same for all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeVar
@@ -107,6 +107,22 @@ def apply_overlays(documents: D, overlays: Iterable[Document]) -> tuple[D, list[
             if change.loosens is None:
                 findings += _weaker_without_reason(old, new, overlay, path)
     return type(documents)(result.values(), broken), findings
+
+
+def with_stand_ins(documents: D, stand_ins: Mapping[str, str]) -> D:
+    """Return the model in which operations belong to the systems that stand for theirs."""
+    result = [
+        _on_system(document, stand_ins[document.value.system])
+        if isinstance(document.value, kinds.Operation) and document.value.system in stand_ins
+        else document
+        for document in documents.documents
+    ]
+    return type(documents)(result, set(documents.broken))
+
+
+def _on_system(operation: Document, system: str) -> Document:
+    value = operation.value.model_copy(update={"system": system})
+    return Document(value, {**operation.data, "system": system}, operation.source)
 
 
 def _weaker_without_reason(old: Document, new: Document, overlay: Document, path: Path) -> Iterator[Finding]:

@@ -97,7 +97,7 @@ class EventAcceptance:
         wrong = self.contract.violations(data)
         if wrong:
             return Rejection("contract", f"{what}: {'; '.join(wrong)}")
-        foreign = "; ".join(self.ownership.trespasses(system, data))
+        foreign = "; ".join(self.ownership.trespasses(self._model.family(system), data))
         if foreign:
             return Rejection("ownership", f"{system} may not assert by {self.kind.name}: {foreign}")
         fault = entity_fault(self._model, system, entity)
@@ -200,4 +200,4 @@ def trespasses_of_call(
 
 
 def trespasses(model: Model, event: str, system: str, present: Collection[str]) -> list[str]:
-    return Ownership.of(model, event).trespasses(system, present)
+    return Ownership.of(model, event).trespasses(model.family(system), present)

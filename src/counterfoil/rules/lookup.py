@@ -250,7 +250,7 @@ def account_of(model: Model, system: str) -> str:
 def mints(model: Model, object_: str, system: str, speaks: str) -> bool:
     """Return True if a new external id gets a canonical id: only from the speaking system of record."""
     kind = model.objects.get(object_)
-    return kind is not None and kind.system == system and speaks == system
+    return kind is not None and kind.system == model.family(system) and speaks == system
 
 
 def table_value(model: Model, table: str, keys: Sequence[Any], day: date) -> Any:

@@ -12,12 +12,14 @@ from counterfoil.rules.entities import NAME
 from counterfoil.store.port.store import Store
 
 
-async def entity_of_call(store: Store, model: Model, value: Mapping[str, Any], scope: EntityScope) -> str:
+async def entity_of_call(store: Store, model: Model, value: Any, scope: EntityScope) -> str:
     """Return the legal entity that a call is about; the default one if it names nothing that has one.
 
     A field `customer_id` names a customer. Raises CallRefused for objects of several entities, and as for an unknown
     record for an entity that the caller does not act for.
     """
+    if not isinstance(value, dict):
+        return model.default_entity
     named = str(value.get(NAME) or "")
     if named and model.legal_entities and named not in model.legal_entities:
         raise CallRefused("absent", f"There is no legal entity {named[:100]}.")

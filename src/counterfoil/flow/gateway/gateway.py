@@ -169,7 +169,10 @@ class Gateway:
             model = await self._releases.model(loaded.run.pin) if loaded is not None else model
         context = _context(model, request.operation, request.input, call.receipt, now)
         if call.run is None:
-            return await self._reader.read(context)
+            entity = await entity_of_call(self._store, model, context.input, request.scope)
+            return await self._reader.read(
+                msgspec.structs.replace(context, model=model.at(entity, now.date()))
+            )
         return await self._results.wait(call.run, context, request.seconds, request.wait is not None)
 
     async def _store_answer(

@@ -144,7 +144,7 @@ class OutcomeRecorder:
         if answer.differs:
             at_stake = _differences(context.model, effect, value, answer.result) or money
             case = self._case(context, effect, "mismatch", "; ".join(answer.differs), now, at_stake)
-            cases = (await self._about_foil(case, effect),)
+            cases = (await self._about_foil(context.model, case, effect),)
         message = "it was done after all, although it was recorded as not done"
         parts: dict[str, Any] = {
             "state": EffectState.CONFIRMED,
@@ -155,11 +155,12 @@ class OutcomeRecorder:
         }
         return parts, answer.result
 
-    async def _about_foil(self, case: Case, effect: Effect) -> Case:
+    async def _about_foil(self, model: Model, case: Case, effect: Effect) -> Case:
         """Return the Case with the foil that the effect's system must show, on which the same difference appears."""
         loaded = await self._store.load(effect.run)
         foils = loaded.foils if loaded is not None else ()
-        foil = unsettled_foil(f for f in foils if f.right == effect.system)
+        family = model.family(effect.system)
+        foil = unsettled_foil(f for f in foils if f.right == family)
         return case if foil is None else msgspec.structs.replace(case, foil=foil.id)
 
     async def _take_result(

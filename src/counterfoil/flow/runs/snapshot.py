@@ -42,7 +42,7 @@ class OverlayScope:
 
     def active(self, release: Model, now: datetime) -> Model:
         """Return the active Release with the overlays that apply to the Run today."""
-        return release.at(self.legal_entity or "", now.date()) if release.overlays else release
+        return release.at(self.legal_entity or "", now.date()) if release.differs_by_entity else release
 
 
 class RunSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,9 +109,9 @@ def from_start(start: RunStart, at: datetime, foils: tuple[Foil, ...]) -> RunSna
 def with_scope(snapshot: RunSnapshot, release: Model, active: Model) -> RunSnapshot:
     """Return the snapshot with its scope resolved. `release` is the Run's, `active` the one in use now."""
     scope = snapshot.scope
-    if scope is not None and (scope.legal_entity is not None or not active.overlays):
+    if scope is not None and (scope.legal_entity is not None or not active.differs_by_entity):
         return snapshot
-    if not release.overlays and not active.overlays:
+    if not release.differs_by_entity and not active.differs_by_entity:
         return msgspec.structs.replace(snapshot, scope=OverlayScope(release, None))
     state = snapshot.state if snapshot.state is not None else load(snapshot.run.ctx)
     names = state.names
@@ -206,7 +206,7 @@ def run_start(
 
 def model_of(run: Run, release: Model) -> Model:
     """Return a Run's Release with the Run's overlays, from its row alone."""
-    if not release.overlays:
+    if not release.differs_by_entity:
         return release
     entity = run.entity or entity_of_names(release, load(run.ctx).names)
     return release.at(entity, run.created_at.date())

@@ -17,6 +17,7 @@ from counterfoil.model.checks import (  # noqa: F401 - each module registers its
     permissions,
     references,
     safety,
+    stand_ins,
     steps,
     tests,
     versions,

@@ -51,7 +51,7 @@ def compile_inbound(
     source, units = mapping.from_, msgspec.structs.replace(units, sends=False)
     return d.InboundMapping(
         name=mapping.name,
-        system=source.system,
+        system=units.system,
         types=tuple(source.types),
         when=optional(source.when, units),
         ignore=mapping.ignore,

@@ -50,6 +50,9 @@ class System(Kind):
     """The vendor's id of our account, if the connector needs one."""
     legal_entity: Name | None = None
     """The legal entity to which the system belongs; absent: each fact tells its own."""
+    stands_for: Name | None = None
+    """The system whose part it plays for its legal entity: the same mappings read its deliveries, and Runs of the entity
+    make their calls of that system here."""
     url: Secret | Annotated[str, StringConstraints(pattern=r"^https?://")] = ""
     """Base address of the system's API, or a reference to it."""
     settings: dict[str, Any] = {}

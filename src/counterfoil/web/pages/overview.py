@@ -10,12 +10,20 @@ from litestar import get
 from litestar.response import Response
 
 from counterfoil.application import Application
+from counterfoil.core.entity_scope import EntityScope
 from counterfoil.web.http.permissions import Open, Permission
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages.approvals import MAX_OVERVIEW_ROWS, open_for
 from counterfoil.web.pages.cases import open_cases
 from counterfoil.web.pages.foils import exposures, unmatched_sums
 from counterfoil.web.pages.rendering import render_page
+
+_COUNTED = {
+    "approval": Permission.APPROVALS_ANY_READ,
+    "case": Permission.CASES_ANY_READ,
+    "run": Permission.RUNS_ANY_READ,
+}
+"""Tables with figures on the page, and the permission to read their rows."""
 
 
 @get("/", opt=requires(Open.SIGNED_IN), include_in_schema=False)
@@ -27,7 +35,7 @@ async def overview(request: WebRequest) -> Response[Any]:
         return read(application(request, permission)) if permission in identity.may else _none()
 
     counts, health, cases, approvals, foils, unmatched = await asyncio.gather(
-        app.views.counts(),
+        _counts(request),
         app.health(),
         part(Permission.CASES_ANY_READ, lambda visible: open_cases(visible, identity)),
         part(Permission.APPROVALS_ANY_READ, lambda visible: open_for(visible, identity)),
@@ -50,6 +58,19 @@ async def overview(request: WebRequest) -> Response[Any]:
         foils=foils or {},
         unmatched=unmatched,
     )
+
+
+async def _counts(request: WebRequest) -> dict[str, int]:
+    """Return the counts of rows by table and state, of each table within the entities whose rows the person reads."""
+    counts: dict[str, int] = {}
+    by_scope: dict[EntityScope, dict[str, int]] = {}
+    for table, permission in _COUNTED.items():
+        app = application(request, permission)
+        if app.scope not in by_scope:
+            by_scope[app.scope] = await app.views.counts()
+        of_scope = by_scope[app.scope]
+        counts |= {name: count for name, count in of_scope.items() if name.startswith(f"{table}.")}
+    return counts
 
 
 async def _none() -> None:
