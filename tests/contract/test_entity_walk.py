@@ -281,7 +281,7 @@ async def test_lists_of_a_bound_person_have_the_rows_of_their_entity_alone(compa
         named = (await company.get("controller.free", f"/v1/{route}?limit=200&entity={GERMAN}")).json()[
             "items"
         ]
-        assert named == german
+        assert [row["id"] for row in named] == [row["id"] for row in german]
 
 
 async def test_a_case_about_no_entity_is_seen_by_unbound_persons_alone(company: Walked) -> None:

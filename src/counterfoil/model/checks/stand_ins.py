@@ -14,7 +14,7 @@ from counterfoil.model.model import Model
 def stand_in(model: Model) -> Iterator[Finding]:
     """A system stands for another one of the same role and connector, in Runs of its own legal entity, and no second
     system does so for that entity. The other system stands for none."""
-    taken: dict[tuple[str, str], str] = {}
+    holders: dict[tuple[str, str], str] = {}
     for document, system in model.documents_of(kinds.System):
         if system.stands_for is None:
             continue
@@ -30,7 +30,7 @@ def stand_in(model: Model) -> Iterator[Finding]:
         for fault, fix in _faults(system, other):
             yield document.finding("stand-in", fault, path, fix=fix)
         if system.legal_entity is not None:
-            first = taken.setdefault((system.stands_for, system.legal_entity), system.name)
+            first = holders.setdefault((system.stands_for, system.legal_entity), system.name)
             if first != system.name:
                 message = f"`{first}` stands for {system.stands_for} in Runs of {system.legal_entity} already"
                 yield document.finding("stand-in", message, path, fix="remove one of the two")
