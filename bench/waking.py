@@ -114,7 +114,7 @@ async def main(
             seconds = []
             for credit in credits:
                 billing.called[credit] = called = loop.create_future()
-                verdict = await decide_approval(store, *open_[credit], VOTER, True, "")
+                verdict = await decide_approval(store, model, *open_[credit], VOTER, True, "")
                 acknowledged = time.perf_counter()
                 if verdict != "granted":
                     raise RuntimeError(f"the vote for {credit} was {verdict}")

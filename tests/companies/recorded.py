@@ -316,7 +316,7 @@ class Company:
             approvals, _ = await self.store.approvals(ListFilter(state="open", limit=200))
             for approval in approvals:
                 await person_decisions.decide_approval(
-                    self.store, approval.id, approval.subject, LEAD, True, "as seen"
+                    self.store, self.model, approval.id, approval.subject, LEAD, True, "as seen"
                 )
             due = await self.store.next_due()
             now = await self.store.now()

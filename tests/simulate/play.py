@@ -442,7 +442,9 @@ class Play:
         for a in self._approvals():
             if self.world.chance("votes", person, a.id, self.world.loop.moment) < 0.8:
                 verdict = await self._try(
-                    person_decisions.decide_approval(self.web_store, a.id, a.subject, person, approve, "")
+                    person_decisions.decide_approval(
+                        self.web_store, self.releases.present, a.id, a.subject, person, approve, ""
+                    )
                 )
                 self.world.note(
                     person, f"{'approves' if approve else 'rejects'} {a.path} of {a.run[-6:]}: {verdict}"
@@ -502,7 +504,7 @@ class Play:
                 if set(roles) & set(a.roles):
                     approve = self.world.chance("at last", a.id) < 0.8
                     verdict = await person_decisions.decide_approval(
-                        self.web_store, a.id, a.subject, person, approve, ""
+                        self.web_store, self.releases.present, a.id, a.subject, person, approve, ""
                     )
                     self.world.note(
                         person, f"{'approves' if approve else 'rejects'} {a.path} of {a.run[-6:]}: {verdict}"

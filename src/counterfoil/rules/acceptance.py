@@ -101,7 +101,7 @@ class EventAcceptance:
         if foreign:
             return Rejection("ownership", f"{system} may not assert by {self.kind.name}: {foreign}")
         fault = entity_fault(self._model, system, entity)
-        return Rejection("legal_entity", f"{what}: {fault}") if fault else None
+        return Rejection(fault[0], f"{what}: {fault[1]}") if fault is not None else None
 
 
 _COMPILED: WeakKeyDictionary[Model, dict[str, EventAcceptance]] = WeakKeyDictionary()

@@ -22,17 +22,18 @@ def entity_of_fact(model: Model, system: str, named: str, data: Mapping[str, Any
     return named or str(data.get(NAME) or "") or (kind and kind.legal_entity) or model.default_entity
 
 
-def entity_fault(model: Model, system: str, entity: str) -> str:
-    """Return why an event from a system cannot belong to a legal entity; empty if it can."""
+def entity_fault(model: Model, system: str, entity: str) -> tuple[str, str] | None:
+    """Return why an event from a system cannot belong to a legal entity, with the reason of its Case; None if it can."""
     if not model.legal_entities:
-        return ""
+        return None
     if entity not in model.legal_entities:
         fix = did_you_mean(entity, model.legal_entities, "declare it as a document of kind legal_entity")
-        return f"no file declares the legal entity {entity!r}; {fix}"
+        return "contract", f"no file declares the legal entity {entity!r}; {fix}"
     kind = model.systems.get(system)
     if kind is not None and kind.legal_entity not in (None, entity):
-        return f"{system} belongs to the legal entity {kind.legal_entity}, and this is a fact of {entity}"
-    return ""
+        own = kind.legal_entity
+        return "ownership", f"{system} belongs to the legal entity {own}, and this is a fact of {entity}"
+    return None
 
 
 def entity_of_names(model: Model, names: Mapping[str, Any]) -> str:

@@ -121,8 +121,9 @@ class CaseRun:
             case kinds.GivenCall():
                 await self._call(step, number)
             case kinds.GivenAnswer():
-                system = self._model.operations[step.answer].system
-                self._systems[system].state(step, await self._filled(step.result))
+                result = await self._filled(step.result)
+                for system in self._model.members(self._model.operations[step.answer].system):
+                    self._systems[system].state(step, result)
             case kinds.GivenOutage():
                 until = self._clock() + timedelta(seconds=kinds.seconds(step.for_))
                 self._systems[step.down].down_until = until

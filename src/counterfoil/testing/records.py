@@ -26,20 +26,23 @@ def records_of(dump: Dump, now: datetime) -> dict[str, list[Record]]:
     operations = {effect.id: effect.operation for effect in dump.effects}
     return {
         "events": [
-            {"type": e.type, "system": e.system, "key": e.key, "data": readable(e.data)}
+            {
+                "type": e.type, "system": e.system, "key": e.key, "legal_entity": e.legal_entity,
+                "data": readable(e.data),
+            }
             for e in sorted(dump.events, key=lambda e: (e.received_at, e.id))
             if e.type != KNOWN_TYPE
         ],
         "runs": [
             {
                 "workflow": run.workflow, "key": run.bkey, "generation": run.generation, "status": str(run.status),
-                "state": run.state, "waits_for": waits_for(run, _obstacles(dump, run.id, runs), now),
+                "state": run.state, "legal_entity": run.entity, "waits_for": waits_for(run, _obstacles(dump, run.id, runs), now),
             }
             for run in sorted(dump.runs, key=lambda r: r.arrival)
         ],
         "effects": [
             {
-                "operation": e.operation, "state": str(e.state), "input": readable(wire.loads(e.input)),
+                "operation": e.operation, "system": e.system, "state": str(e.state), "input": readable(wire.loads(e.input)),
                 "request": readable(wire.read_json(e.request)) if e.request else None,
                 "result": readable(wire.loads(e.result)) if e.result is not None else None,
                 "attempts": e.attempt, "error_class": str(e.error_class) if e.error_class else None, "error": e.error,
@@ -58,7 +61,7 @@ def records_of(dump: Dump, now: datetime) -> dict[str, list[Record]]:
             {
                 "reconciliation": f.rule, "key": f.key, "document": f.document, "state": str(f.state), "reason": f.reason,
                 "asserted": readable(f.legs) if f.stands else {},
-                "residual": {leg: readable(_of_leg(f.legs.get(leg), by)) for leg, by in f.residual.items()},
+                "legal_entity": f.entity, "residual": {leg: readable(_of_leg(f.legs.get(leg), by)) for leg, by in f.residual.items()},
                 "owner": f.owner,
             }
             for f in sorted(dump.foils, key=lambda f: (f.created_at, f.id))

@@ -306,7 +306,7 @@ class Play:
 
     async def vote(self, approval: Approval, person: str, approve: bool = True) -> str:
         verdict = await person_decisions.decide_approval(
-            self.store, approval.id, approval.subject, person, approve, "as seen"
+            self.store, self.model, approval.id, approval.subject, person, approve, "as seen"
         )
         await self.settle()
         return verdict

@@ -228,6 +228,8 @@ class ExpectedEvent(Part):
     """The system that asserts it."""
     key: str | None = None
     """Its key."""
+    legal_entity: str | None = None
+    """Its legal entity."""
     data: dict[str, Any] | None = None
     """Values of its data; others may exist."""
     only: list[Literal["data"]] = []
@@ -251,6 +253,8 @@ class ExpectedRun(Part):
     """Its business state."""
     waits_for: str | None = None
     """Words of what it waits for."""
+    legal_entity: str | None = None
+    """Its legal entity."""
     times: Times | None = None
     """Exact number of such Runs; default: at least one."""
 
@@ -267,6 +271,8 @@ class ExpectedEffect(Part):
         | None
     ) = None  # fmt: skip
     """Its state."""
+    system: Name | None = None
+    """The system that it called."""
     input: dict[str, Any] | None = None
     """Values of the canonical input; others may exist."""
     request: dict[str, Any] | None = None
@@ -322,6 +328,8 @@ class ExpectedFoil(Part):
     """Its state."""
     reason: str | None = None
     """Words of the reason for its state."""
+    legal_entity: str | None = None
+    """Its legal entity."""
     asserted: dict[str, Any] | None = None
     """Legs that the left system asserts."""
     residual: dict[str, Any] | None = None
