@@ -8,15 +8,18 @@ from counterfoil.core.document import LegKind, LegRule
 from counterfoil.core.terms import Terms
 from counterfoil.model import kinds
 from counterfoil.model.document_definition import FoilDefinition, ObservationDefinition, WithinDefinition
+from counterfoil.model.envelope import EnvelopeRules
 from counterfoil.model.kinds import seconds
 from counterfoil.model.template import formula, optional
 
 
-def compile_foils(rule: kinds.Reconciliation, owners: tuple[str, ...]) -> list[FoilDefinition]:
+def compile_foils(
+    rule: kinds.Reconciliation, owners: tuple[str, ...], envelope: EnvelopeRules
+) -> list[FoilDefinition]:
     """Return the entries of the left side."""
     return [
         FoilDefinition(
-            **_document(rule, entry, owners),
+            **_document(rule, entry, owners, envelope),
             document=formula(entry.document or _key(rule, entry)),
             operation=entry.operation,
             due=seconds(entry.due),
@@ -29,13 +32,15 @@ def compile_foils(rule: kinds.Reconciliation, owners: tuple[str, ...]) -> list[F
     ]
 
 
-def compile_observations(rule: kinds.Reconciliation, owners: tuple[str, ...]) -> list[ObservationDefinition]:
+def compile_observations(
+    rule: kinds.Reconciliation, owners: tuple[str, ...], envelope: EnvelopeRules
+) -> list[ObservationDefinition]:
     """Return the entries of the right side."""
     unmatched = rule.unmatched or kinds.Unmatched()
     mine = (unmatched.owner,) if unmatched.owner else owners
     return [
         ObservationDefinition(
-            **_document(rule, entry, mine),
+            **_document(rule, entry, mine, envelope),
             document=optional(entry.document),
             grace=seconds(unmatched.grace),
         )
@@ -44,7 +49,7 @@ def compile_observations(rule: kinds.Reconciliation, owners: tuple[str, ...]) ->
 
 
 def _document(
-    rule: kinds.Reconciliation, entry: kinds.DocumentRule, owners: tuple[str, ...]
+    rule: kinds.Reconciliation, entry: kinds.DocumentRule, owners: tuple[str, ...], envelope: EnvelopeRules
 ) -> dict[str, Any]:
     return {
         "name": rule.name,
@@ -62,6 +67,7 @@ def _document(
         "effective": optional(entry.effective),
         "terms": terms_of(rule),
         "owners": owners,
+        "envelope": envelope,
     }
 
 

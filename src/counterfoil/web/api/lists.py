@@ -208,8 +208,9 @@ async def list_events(
     key: Text = None,
 ) -> EventList:
     page = event_filter(limit, cursor, type=type_, system=system, key=key)
-    rows, after = await application(request).views.events(page)
-    return EventList([shapes.event_shape(row) for row in rows], after)
+    app = application(request)
+    rows, after = await app.views.events(page)
+    return EventList([shapes.event_shape(row, app.model.envelope) for row in rows], after)
 
 
 @get(

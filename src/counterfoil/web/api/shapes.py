@@ -22,6 +22,9 @@ from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.run import InboxItem
 from counterfoil.core.terms import Legs
+from counterfoil.model.envelope import EnvelopeRules
+from counterfoil.rules.envelope import complete, payload_hash
+from counterfoil.rules.json_values import event_names
 from counterfoil.store.port.as_of import AsOf
 from counterfoil.store.port.views import CaseRow, ItemRow, RunRow
 from counterfoil.web.api.names import DocumentName
@@ -185,6 +188,8 @@ class ApprovalShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventShape(msgspec.Struct, frozen=True, kw_only=True):
+    """An event with its common envelope. What is not stored is derived from the rest."""
+
     id: str
     type: str
     system: str
@@ -200,6 +205,17 @@ class EventShape(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     correlation: str
     senders: list[str]
+    source: str
+    subject: str
+    time: datetime
+    sequence: str
+    region: str
+    schema_version: str
+    correlation_id: str
+    causation_id: str
+    business_txn_id: str
+    idempotency_key: str
+    payload_hash: str
 
 
 class LinkShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -400,8 +416,18 @@ def approval_shape(
     )
 
 
-def event_shape(event: CanonicalEvent) -> EventShape:
-    return copy_to(EventShape, event, data=plain(event.data))
+def event_shape(event: CanonicalEvent, rules: EnvelopeRules) -> EventShape:
+    names = complete(event_names(event), rules)
+    envelope = {name: names[name] for name in _ENVELOPE}
+    return copy_to(
+        EventShape, event, data=plain(event.data), payload_hash=payload_hash(event.data), **envelope
+    )
+
+
+_ENVELOPE = (
+    "source", "subject", "time", "sequence", "region", "schema_version", "correlation_id", "causation_id",
+    "business_txn_id", "idempotency_key",
+)  # fmt: skip
 
 
 def link_shape(link: Link) -> LinkShape:

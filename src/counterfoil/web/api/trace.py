@@ -155,10 +155,13 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
     moments.sort(key=lambda m: (m.at, _rank(m)))
     return Trace(
         run=(await run_shapes(app, [row]))[0],
-        start=None if start is None else shapes.event_shape(start),
+        start=None if start is None else shapes.event_shape(start, app.model.envelope),
         systems=list(dict.fromkeys(m.system for m in moments if m.system not in (OWN_LANE, PEOPLE_LANE))),
         timeline=moments,
-        events=[shapes.event_shape(e) for e in sorted(events.values(), key=lambda e: (e.occurred_at, e.id))],
+        events=[
+            shapes.event_shape(e, app.model.envelope)
+            for e in sorted(events.values(), key=lambda e: (e.occurred_at, e.id))
+        ],
         effects=[shapes.effect_shape(e, _links_from(links, e)) for e in effects],
         links=[shapes.link_shape(link) for link in links],
         foils=[_foil(foil, matches, foil_names[foil.id]) for foil in foils],
