@@ -18,6 +18,7 @@ from counterfoil.web.http import server
 from tests.companies.web import TrialApp, cheap_passwords, people
 from tests.companies.web_rows import approval_of, fill
 from tests.source import ROOT
+from tests.unit.rules.test_envelope import ENVELOPE, documented
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("by-id")]
 NEWER = 50_001
@@ -107,6 +108,18 @@ async def test_a_type_is_no_status_and_a_system_is_no_owner(company: Buried) -> 
         assert (await company.get(f"/v1/events?{wrong}"))["items"] == []
     erp = await company.get("/v1/events?system=erp")
     assert {event["type"] for event in erp["items"]} == {"erp.credit_memo_posted.v1"}
+
+
+async def test_every_event_of_a_list_has_the_common_envelope(company: Buried) -> None:
+    types = ("support.credit_requested.v1", "erp.credit_memo_posted.v1")
+    lists = [await company.get(f"/v1/events?limit=20&type={name}") for name in types]
+    items = [item for page in lists for item in page["items"]]
+    assert {item["type"] for item in items} == set(types)
+    for item in items:
+        empty = [name for name in ENVELOPE if not item[name]]
+        assert [name for name in empty if documented()[name] == "never"] == []
+        assert item["idempotency_key"] == item["id"]
+        assert len(item["payload_hash"]) == 64
 
 
 async def test_a_list_of_approvals_reads_all_votes_at_once(

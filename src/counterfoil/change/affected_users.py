@@ -16,11 +16,14 @@ from counterfoil.model import kinds
 from counterfoil.model.checks.references import references
 from counterfoil.model.document import Document
 from counterfoil.model.document_usage import asserted_fields, usage_of
+from counterfoil.model.entity_names import reads_entity
 from counterfoil.model.field_usage import Contract, FieldUsage, User
 from counterfoil.model.model import Model
 
 OUTSIDE = "outside"
 """Kind of a user that is not a document: a client of our HTTP API."""
+_READERS = frozenset({"mapping", "workflow", "policy", "reconciliation"})
+"""Kinds whose formulas may read `entity`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,9 +75,18 @@ class AffectedUsers:
                         users.setdefault((kind, name), {})[document.kind, document.name] = None
         return users
 
+    @cached_property
+    def _entity_readers(self) -> dict[User, None]:
+        """Documents with a formula that reads the legal entity of its fact or Run, before or after."""
+        documents = (*self._old.documents, *self._new.documents)
+        return {(d.kind, d.name): None for d in documents if d.kind in _READERS and reads_entity(d.data)}
+
     def naming(self, kind: str, name: str) -> tuple[AffectedUser, ...]:
-        """Return the documents that name a document; for an overlay, those that name what it changes."""
+        """Return the documents that name a document; for an overlay, those that name what it changes; for a legal
+        entity, also those whose formulas read `entity`."""
         users = dict(self._referrers.get((kind, name), {}))
+        if kind == "legal_entity":
+            users |= self._entity_readers
         for documents in (self._old_documents, self._new_documents):
             overlay = documents.get((kind, name))
             if overlay is not None and isinstance(overlay.value, kinds.Overlay):

@@ -27,7 +27,7 @@ Path: TypeAlias = tuple[str, ...]
 # Lists without order. `type` of a mapping may also be a single text.
 _SETS = frozenset(
     {"may", "to", "covers", "requesters", "roles", "sets", "enum", "type", "compare", "counts", "in",
-     "enforced_by", "risks"}
+     "enforced_by", "risks", "entities"}
 )  # fmt: skip
 _BLOCKS = frozenset({"steps", "then", "otherwise", "do"})
 _NAMED_BY = {"signals": "event", "undo": "call", "emit": "type", "changes": "name"}

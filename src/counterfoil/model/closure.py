@@ -8,6 +8,7 @@ from counterfoil.model import kinds
 from counterfoil.model.compile.workflow import awaited_events
 from counterfoil.model.document import Data
 from counterfoil.model.documents import Documents
+from counterfoil.model.entity_names import reads_entity, reads_region
 from counterfoil.model.versions import ContractVersions
 from counterfoil.model.walk import failure_steps, steps
 
@@ -44,7 +45,15 @@ class Closure:
             self.step(place.step)
         for event in awaited_events(self.documents, definition):
             self.casts(event)
+        self.entities()
         return [self.collected[key] for key in sorted(self.collected)]
+
+    def entities(self) -> None:
+        """Add the legal entities if a formula reads one, or the region of one."""
+        documents = list(self.collected.values())
+        if self.documents.legal_entities and (reads_entity(documents) or reads_region(documents)):
+            for name in self.documents.legal_entities:
+                self.add("legal_entity", name)
 
     def add(self, kind: str, name: str) -> bool:
         """Add a document; return False if it is missing or was added before."""

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from counterfoil.expr import Expression
 from counterfoil.model.document_definition import FoilDefinition
+from counterfoil.model.envelope import NO_ENVELOPE_RULES, EnvelopeRules
 
 # ------------------------------------------------------------------ templates
 
@@ -333,6 +334,9 @@ class Definition:
     returns: Record = Record({})
     """Output of the operation that starts the workflow; it reads the names of a finished Run."""
     invariants: tuple[Invariant, ...] = ()
+    events: tuple[str, ...] = ("event",)
+    """Names that hold an event: that of the start, and the results of waits for an event."""
+    envelope: EnvelopeRules = NO_ENVELOPE_RULES
 
 
 # ------------------------------------------------------------------ mappings

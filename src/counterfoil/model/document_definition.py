@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from counterfoil.core.terms import Terms
 from counterfoil.expr import Expression
+from counterfoil.model.envelope import NO_ENVELOPE_RULES, EnvelopeRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class DocumentDefinition:
     effective: Expression | None
     terms: Terms
     owners: tuple[str, ...]
+    envelope: EnvelopeRules = NO_ENVELOPE_RULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

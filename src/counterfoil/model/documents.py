@@ -106,6 +106,11 @@ class Documents:
         policy = self.policies.get(workflow.failure)
         return policy.failure if policy is not None else None
 
+    @cached_property
+    def reads_payload_hash(self) -> bool:
+        """True if a document names `payload_hash`, so a formula may read the digest of an event's data."""
+        return b"payload_hash" in self.to_json()
+
     # -------------------------------------------------------------- canonical form
 
     @classmethod

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from counterfoil.model import kinds
 from counterfoil.model.documents import Documents
@@ -17,6 +19,32 @@ ENTITY = closed_object(
     }
 )
 """Type of the map. `region` and `tax_id` are null where the document states none."""
+
+
+_READ = re.compile(r"(?<![\w.'])entity\b(?!')")
+_REGION = re.compile(r"(?<!\bdata)\.region\b")
+
+
+def reads_entity(value: Any) -> bool:
+    """Return True if a text below a value may be a formula that reads `entity`."""
+    return any(_READ.search(text) for text in _texts(value))
+
+
+def reads_region(value: Any) -> bool:
+    """Return True if a text below a value may be a formula that reads the region of an event."""
+    return any(_REGION.search(text) for text in _texts(value))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key != "doc":
+                yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def names_of(entity: kinds.LegalEntity) -> dict[str, str | None]:

@@ -23,6 +23,7 @@ from counterfoil.model.definition import Definition, InboundMapping, OutboundMap
 from counterfoil.model.document import Data, Document
 from counterfoil.model.document_definition import FoilDefinition, ObservationDefinition
 from counterfoil.model.documents import Documents
+from counterfoil.model.envelope import EnvelopeRules
 from counterfoil.model.versions import ContractVersions
 
 T = TypeVar("T")
@@ -46,6 +47,11 @@ class Model(Documents):
         """Versions of events and operations, and the casts between them."""
         return ContractVersions(self)
 
+    @cached_property
+    def envelope(self) -> EnvelopeRules:
+        """Rules that complete the envelope of an event when a formula or a client reads it."""
+        return EnvelopeRules.of(self)
+
     # -------------------------------------------------------------- overlays
 
     @cached_property
@@ -65,7 +71,7 @@ class Model(Documents):
         """
         if not self.differs_by_entity:
             return self
-        where = overlays.Where("", overlays.region_of(self, legal_entity, on), legal_entity)
+        where = overlays.Where("", self.envelope.region(legal_entity, on), legal_entity)
         chosen = overlays.applicable(self.overlays, where)
         stand_ins = self.stand_ins(legal_entity) if legal_entity else {}
         names = (*(document.name for document in chosen), *sorted(stand_ins.values()))
@@ -220,9 +226,7 @@ class Model(Documents):
         """Rules of the left sides."""
         rules = self.reconciliations.values()
         return [
-            foil
-            for rule in rules
-            for foil in compile_foils(rule, tuple(self.owners_of(rule)), self.default_entity)
+            foil for rule in rules for foil in compile_foils(rule, tuple(self.owners_of(rule)), self.envelope)
         ]
 
     @cached_property
@@ -235,7 +239,7 @@ class Model(Documents):
         return _grouped(
             (entry.event, entry)
             for rule in rules
-            for entry in compile_observations(rule, tuple(self.owners_of(rule)), self.default_entity)
+            for entry in compile_observations(rule, tuple(self.owners_of(rule)), self.envelope)
         )
 
     def foils_by_event(self, event: str) -> list[FoilDefinition]:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, TypeVar
 
 from counterfoil.core.finding import Finding, did_you_mean
@@ -27,12 +26,11 @@ from counterfoil.model import kinds, tables
 from counterfoil.model.compile.mapping import emits_of
 from counterfoil.model.document import Data, Document, build
 from counterfoil.model.documents import Documents
+from counterfoil.model.envelope import REGION
 from counterfoil.model.source import Graft, Path, Source
 from counterfoil.model.weakening import weakenings
 
 D = TypeVar("D", bound=Documents)
-REGION = "region"
-"""Table with the region of each legal entity whose document states none."""
 BY_RUN = ("approval", "limit", "posting_date")
 """Sorts of policy that may differ between Runs."""
 _NEVER = frozenset({"overlay", "pattern", "test"})
@@ -72,17 +70,6 @@ def in_order(overlays: Iterable[Document]) -> list[Document]:
         return (of.legal_entity is not None, of.region is not None, of.environment is not None, document.name)
 
     return sorted(overlays, key=rank)
-
-
-def region_of(documents: Documents, legal_entity: str, on: date) -> str:
-    """Return the region of a legal entity on a day: of its document, else of the table; empty if it is unknown."""
-    declared = documents.legal_entities.get(legal_entity)
-    if declared is not None and declared.region is not None:
-        return declared.region
-    if not legal_entity or REGION not in documents.tables:
-        return ""
-    region = documents.tables[REGION].lookup([legal_entity], on)
-    return "" if region is None else str(region)
 
 
 def apply_overlays(documents: D, overlays: Iterable[Document]) -> tuple[D, list[Finding]]:

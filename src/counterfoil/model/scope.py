@@ -108,4 +108,6 @@ def start_types(documents: Documents, workflow: kinds.Workflow) -> dict[str, Sch
     elif start.operation:
         types["input"] = operation_type(documents, start.operation, "input")
         types["event"] = event_type(documents, None)
+    if documents.legal_entities:
+        types["entity"] = ENTITY
     return types

@@ -73,8 +73,7 @@ class _ModelPaths:
             for emit in emits_of(self.model.mappings[compiled.name]):
                 types |= dict.fromkeys(emitted_types(emit.type))
         documents += [self.event_contract(t) for t in sorted(types)]
-        systems = sorted(self.model.systems.items())
-        documents.append([[name, s.account, s.legal_entity] for name, s in systems])
+        documents.append([[name, s.account] for name, s in sorted(self.model.systems.items())])
         documents.append(self.currencies)
         documents.append(["legal_entity" in self.model.objects, self.entities])
         documents.append(
@@ -128,8 +127,11 @@ class _ModelPaths:
 
     @cached_property
     def entities(self) -> list[Any]:
-        """Legal entities: mappings read them, and an event has the region of its own."""
-        return [self._data("legal_entity", name) for name in sorted(self.model.legal_entities)]
+        """Legal entities, and those of systems: mappings read them, and an event has the region of its own."""
+        of_systems = [
+            [name, s.legal_entity] for name, s in sorted(self.model.systems.items()) if s.legal_entity
+        ]
+        return [[self._data("legal_entity", name) for name in sorted(self.model.legal_entities)], of_systems]
 
     @cached_property
     def casts(self) -> list[Any]:
@@ -251,7 +253,13 @@ class Paths:
             digests = []
             for side in self._sides:
                 mappings = [side._data("mapping", m.name) for m in side.model.producers(name)]
-                parts = [side.event_contract(name), side._with_tables(mappings), side.casts, side.currencies]
+                parts = [
+                    side.event_contract(name),
+                    side._with_tables(mappings),
+                    side.casts,
+                    side.currencies,
+                    side.entities,
+                ]
                 digests.append(wire.digest(parts))
             if digests[0] != digests[1]:
                 types.add(name)

@@ -21,7 +21,7 @@ from counterfoil.core.terms import Legs
 from counterfoil.expr import BudgetExceeded, EvaluationError
 from counterfoil.model import Model
 from counterfoil.model.document_definition import DocumentDefinition, FoilDefinition, ObservationDefinition
-from counterfoil.rules.json_values import event_names
+from counterfoil.rules.envelope import names_of_event
 from counterfoil.rules.templates import Lookup, UnusableValue, depends_on, truth
 from counterfoil.rules.templates import key as key_of
 
@@ -139,7 +139,7 @@ def _leg(rule: DocumentDefinition, leg: str, value: Any) -> Money | int | str:
 
 def owed(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> OwedFoil | None:
     """Return what an event asserts by a rule; None if its `when` is false."""
-    names = {"event": event_names(event)}
+    names = names_of_event(event, rule.envelope)
     if not truth(rule.when, names, lookup):
         return None
     return OwedFoil(rule, event, fields_of(rule, names, lookup, event.key))
@@ -158,7 +158,7 @@ def withdrawals(model: Model, forms: Iterable[CanonicalEvent], lookup: Lookup | 
         for side, rules in sides:
             if all(rule.when is None for rule in rules):
                 continue
-            names = {"event": event_names(form)}
+            names = names_of_event(form, model.envelope)
             applies = [truth(rule.when, names, lookup) for rule in rules]
             documents = [
                 (rule.name, _document(rule, form, names, lookup)) if rule.legs or holds else None
@@ -225,7 +225,7 @@ def observation_of(
     rule: ObservationDefinition, event: CanonicalEvent, lookup: Lookup | None
 ) -> Observation | None:
     """Return what an event shows of a document of the right side; None if the `when` of the rule is false."""
-    names = {"event": event_names(event)}
+    names = names_of_event(event, rule.envelope)
     if not truth(rule.when, names, lookup):
         return None
     fields = fields_of(rule, names, lookup, f"{event.object}:{event.key}")

@@ -16,6 +16,7 @@ from counterfoil.core.link import event_topic
 from counterfoil.model import Model
 from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Block, Definition, Wait
+from counterfoil.rules.envelope import complete, entity_of_start, names_of_event, with_entity
 from counterfoil.rules.json_values import event_names
 from counterfoil.rules.templates import Lookup, UnusableValue, truth
 from counterfoil.rules.templates import key as key_of
@@ -69,14 +70,14 @@ def starts(
 
 
 def _starts(model: Model, event: CanonicalEvent, lookup: Lookup | None) -> list[RoutedStart]:
-    names = {"event": event_names(event)}
+    names, stored = names_of_event(event, model.envelope), {"event": event_names(event)}
     starts = []
     for definition in model.starts_by_event(event.type):
         start = definition.start
         if not truth(start.when, names, lookup):
             continue
         key = key_of(start.key, names, lookup)
-        starts.append(_start(definition, key, _generation(definition, names, lookup), dict(names)))
+        starts.append(_start(definition, key, _generation(definition, names, lookup), dict(stored)))
     successors = [_successor(d, event, lookup) for d in model.generations_by_event(event.type)]
     return starts + [s for s in successors if s is not None]
 
@@ -89,11 +90,13 @@ def start_of_call(
     The data of `event` is the input and the caller.
     """
     start = definition.start
-    names = {"input": value, "event": event_names(event)}
+    stored = {"input": value, "event": event_names(event)}
+    names = {**stored, "event": complete(stored["event"], definition.envelope)}
+    names = with_entity(names, entity_of_start(names), definition.envelope)
     if not truth(start.when, names, lookup):
         return None
     generation = _generation(definition, names, lookup)
-    return _start(definition, key_of(start.key, names, lookup), generation, names)
+    return _start(definition, key_of(start.key, names, lookup), generation, stored)
 
 
 def _generation(definition: Definition, names: Mapping[str, Any], lookup: Lookup | None) -> int:
@@ -112,7 +115,8 @@ def _successor(definition: Definition, event: CanonicalEvent, lookup: Lookup | N
     admitted twice. Deliveries that are stored together have receipt times one microsecond apart.
     """
     start = definition.start
-    names: dict[str, Any] = {"event": event_names(event)}
+    names = names_of_event(event, definition.envelope)
+    stored: dict[str, Any] = {"event": event_names(event)}
     if start.due_object is not None:
         assert start.generation_where is not None
         of = next((e for path, e in start.generation_where.equalities("object") if path == "id"), None)
@@ -123,17 +127,19 @@ def _successor(definition: Definition, event: CanonicalEvent, lookup: Lookup | N
         if head is None:
             about = f"{event.type} is about {start.due_object} {key}"
             raise UnusableValue(f"{about}, of which there is no record")
-        names |= {"object": head, "object_key": key}
+        stored |= {"object": head, "object_key": key}
+        names |= stored | {"event": names["event"]}
     if not truth(start.generation_where, names, lookup):
         return None
-    return _start(definition, key_of(start.key, names, lookup), micros(event.received_at), names)
+    return _start(definition, key_of(start.key, names, lookup), micros(event.received_at), stored)
 
 
 def due_starts(model: Model, object_: str, head: dict[str, Any], lookup: Lookup | None) -> list[RoutedStart]:
     """Return the Runs that a date of this object will start; recomputed on each version of it."""
     starts = []
     for definition in model.starts_by_object(object_):
-        key = key_of(definition.start.key, {"object": head}, lookup)
+        names = with_entity({"object": head}, entity_of_start({"object": head}), definition.envelope)
+        key = key_of(definition.start.key, names, lookup)
         starts.append(_start(definition, key, 0, {"object": head, "object_key": str(head["id"])}))
     return starts
 
@@ -162,7 +168,10 @@ def sync_start(
         "causation_id": "",
         "data": {f"{object_}_id": head["id"], **head},
     }
-    key = key_of(definition.start.key, {"event": event}, lookup)
+    names = with_entity(
+        {"event": complete(event, definition.envelope)}, event["legal_entity"], definition.envelope
+    )
+    key = key_of(definition.start.key, names, lookup)
     return _start(definition, key, 0, {"event": event})
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from counterfoil.core.countries import COUNTRIES
 from counterfoil.core.finding import Finding
-from counterfoil.model import Model, overlays, read
+from counterfoil.model import Model, read
 from counterfoil.model.document import build
 from counterfoil.model.entity_names import entity_formula, names_of
 from counterfoil.model.kinds import LegalEntity
@@ -295,7 +295,7 @@ rows: [{legal_entity: acme-de, region: emea}, {legal_entity: acme-us, region: am
 
 def test_the_region_of_an_entity_replaces_the_table(tmp_path: Path) -> None:
     model = clean(tmp_path, US, DE, REGION)
-    assert [overlays.region_of(model, name, DAY) for name in ("acme-de", "acme-us", "acme-fr", "")] == [
+    assert [model.envelope.region(name, DAY) for name in ("acme-de", "acme-us", "acme-fr", "")] == [
         "eu",
         "americas",
         "",
@@ -437,3 +437,27 @@ def test_every_text_of_a_document_reaches_its_formula_unchanged(title: str, tax_
         key: data[key] for key in ("country", "currency", "zone")
     }
     assert [expression({"name": name}, None) for name in ("acme-de", "", None)] == [entity] * 3
+
+
+# ------------------------------------------------------------------ overlays of roles
+
+CLERK = "---\nkind: role\nname: clerk\nentities: [acme-us]\n"
+IN_TEST = "---\nkind: overlay\nname: test\nof: {environment: test}\nchanges: [{kind: role, name: clerk, set: {entities: [WHICH]}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("which", "weaker"), [("acme-us, acme-de", True), ("acme-de", True), ("acme-us", False)]
+)
+def test_an_overlay_by_which_a_role_sees_more_entities_says_why(
+    tmp_path: Path, which: str, weaker: bool
+) -> None:
+    texts = (COMPANY, US, DE, CLERK, IN_TEST.replace("WHICH", which))
+    _, findings = findings_of(tmp_path, *texts)
+    assert [f.rule for f in findings] == (["overlay-loosens"] if weaker else [])
+
+
+def test_a_role_without_entities_sees_every_one_and_an_empty_list_is_refused(tmp_path: Path) -> None:
+    model = clean(tmp_path, US, DE, "---\nkind: role\nname: clerk\n", CLERK.replace("clerk", "bound"))
+    assert (model.roles["clerk"].entities, model.roles["bound"].entities) == (None, ["acme-us"])
+    _, findings = findings_of(tmp_path, COMPANY, US, DE, CLERK.replace("[acme-us]", "[]"))
+    assert [f.rule for f in findings] == ["wrong-value"]

@@ -85,6 +85,29 @@ def test_the_cutoff_is_the_end_of_the_first_postable_period() -> None:
     assert resolve("cutoff", None, answers={HeadsRead("period"): [closed]})[0] is None
 
 
+ENTITY = "kind: legal_entity\nname: {0}\ntitle: A\ncountry: DE\ncurrency: EUR\nzone: {1}\n"
+
+
+@pytest.mark.parametrize(
+    ("entity", "end", "cutoff"),
+    [
+        ("de", date(2026, 2, 28), datetime(2026, 2, 28, 23, tzinfo=UTC)),
+        ("de", date(2026, 3, 31), datetime(2026, 3, 31, 22, tzinfo=UTC)),  # summer time has begun
+        ("us", date(2026, 2, 28), datetime(2026, 3, 1, 5, tzinfo=UTC)),
+        ("fr", date(2026, 2, 28), datetime(2026, 3, 1, tzinfo=UTC)),
+        (None, date(2026, 2, 28), datetime(2026, 3, 1, tzinfo=UTC)),
+    ],
+)
+def test_the_cutoff_of_a_declared_entity_is_midnight_in_its_zone(
+    entity: str | None, end: date, cutoff: datetime
+) -> None:
+    entities = [ENTITY.format("de", "Europe/Berlin"), ENTITY.format("us", "America/New_York")]
+    declared = model_of(BASE, *entities)
+    period = {"start": end.replace(day=1), "end": end, "state": "open"}
+    work = lookup.resolve(declared, "", "cutoff", (entity,))
+    assert lookup.run_sync(work, {HeadsRead("period"): [period]}.get) == cutoff
+
+
 def test_an_amount_is_converted_by_the_rate_of_its_pair_and_rounded_half_even() -> None:
     rate = {RateRead("EUR/USD"): "1.1050"}
     assert resolve("fx", Money(10_00, "EUR"), "USD", answers=rate)[0] == Money(11_05, "USD")

@@ -13,6 +13,7 @@ from counterfoil.model.compile.mapping import emits_with_places, emitted_types, 
 from counterfoil.model.compile.operation import undo_input
 from counterfoil.model.compile.policy import limit_key
 from counterfoil.model.document import Document
+from counterfoil.model.entity_names import ENTITY
 from counterfoil.model.fields import DATE, TIMESTAMP, object_schema
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
@@ -373,6 +374,8 @@ def _reconciliation(model: Model, typing: Typing, rule_: kinds.Reconciliation) -
             # An operation's foil is written with the intent, so it cannot read a result.
             call_input = scope.operation_type(model, entry.operation, "input")
             names = roots({"event": {}, "run": scope.RUN, "input": call_input})
+        if model.legal_entities:
+            names = names | roots({"entity": ENTITY})
         for field, text in entry.formulas.items():
             if field.startswith("within."):
                 _, number, key = field.split(".")

@@ -8,17 +8,18 @@ from counterfoil.core.document import LegKind, LegRule
 from counterfoil.core.terms import Terms
 from counterfoil.model import kinds
 from counterfoil.model.document_definition import FoilDefinition, ObservationDefinition, WithinDefinition
+from counterfoil.model.envelope import EnvelopeRules
 from counterfoil.model.kinds import seconds
 from counterfoil.model.template import formula, optional
 
 
 def compile_foils(
-    rule: kinds.Reconciliation, owners: tuple[str, ...], default_entity: str = ""
+    rule: kinds.Reconciliation, owners: tuple[str, ...], envelope: EnvelopeRules
 ) -> list[FoilDefinition]:
-    """Return the entries of the left side. `default_entity` is that of a company with legal entities."""
+    """Return the entries of the left side."""
     return [
         FoilDefinition(
-            **_document(rule, entry, owners, default_entity),
+            **_document(rule, entry, owners, envelope),
             document=formula(entry.document or _key(rule, entry)),
             operation=entry.operation,
             due=seconds(entry.due),
@@ -32,14 +33,14 @@ def compile_foils(
 
 
 def compile_observations(
-    rule: kinds.Reconciliation, owners: tuple[str, ...], default_entity: str = ""
+    rule: kinds.Reconciliation, owners: tuple[str, ...], envelope: EnvelopeRules
 ) -> list[ObservationDefinition]:
-    """Return the entries of the right side. `default_entity` is that of a company with legal entities."""
+    """Return the entries of the right side."""
     unmatched = rule.unmatched or kinds.Unmatched()
     mine = (unmatched.owner,) if unmatched.owner else owners
     return [
         ObservationDefinition(
-            **_document(rule, entry, mine, default_entity),
+            **_document(rule, entry, mine, envelope),
             document=optional(entry.document),
             grace=seconds(unmatched.grace),
         )
@@ -48,7 +49,7 @@ def compile_observations(
 
 
 def _document(
-    rule: kinds.Reconciliation, entry: kinds.DocumentRule, owners: tuple[str, ...], default_entity: str
+    rule: kinds.Reconciliation, entry: kinds.DocumentRule, owners: tuple[str, ...], envelope: EnvelopeRules
 ) -> dict[str, Any]:
     return {
         "name": rule.name,
@@ -62,10 +63,11 @@ def _document(
         "stands": optional(entry.stands),
         "reverses": optional(entry.reverses),
         "document_names": optional(entry.names),
-        "entity": optional(entry.entity or _own_entity(entry, default_entity)),
+        "entity": optional(entry.entity or _own_entity(entry, envelope.default)),
         "effective": optional(entry.effective),
         "terms": terms_of(rule),
         "owners": owners,
+        "envelope": envelope,
     }
 
 

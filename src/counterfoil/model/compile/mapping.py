@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ from counterfoil.core.money import EXPONENTS
 from counterfoil.model import definition as d
 from counterfoil.model import kinds
 from counterfoil.model.documents import Documents
-from counterfoil.model.entity_names import entity_formula
+from counterfoil.model.entity_names import entity_formula, reads_entity
 from counterfoil.model.source import Path
 from counterfoil.model.template import (
     compile_lets,
@@ -27,7 +26,6 @@ from counterfoil.model.template import (
 
 _CONSTANT = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
 EVENT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]*")
-_ENTITY = re.compile(r"(?<![\w.'])entity\b(?!')")
 
 
 def minor_units(name: str, system: kinds.System | None) -> MinorUnits:
@@ -133,7 +131,7 @@ def lets_of(mapping: kinds.Mapping, documents: Documents) -> list[tuple[str, str
     head of the object `legal_entity`.
     """
     lets = list(mapping.let.items())
-    if "entity" in mapping.let or not _reads_entity(mapping):
+    if "entity" in mapping.let or not reads_entity(mapping.model_dump(include={"let", "emit", "assert_"})):
         return lets
     text = _entity_of(mapping)
     if documents.legal_entities:
@@ -158,19 +156,3 @@ def _entity_of(mapping: kinds.Mapping) -> str | None:
             is_literal = emit.legal_entity is None and not entity.startswith("=")
             return f"'{entity}'" if is_literal else text_of(entity)
     return None
-
-
-def _reads_entity(mapping: kinds.Mapping) -> bool:
-    data = mapping.model_dump(include={"let", "emit", "assert_"})
-    return any(_ENTITY.search(text) for text in _texts(data))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)

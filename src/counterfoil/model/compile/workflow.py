@@ -21,6 +21,7 @@ from counterfoil.model.compile.policy import (
 )
 from counterfoil.model.document_definition import FoilDefinition
 from counterfoil.model.documents import Documents
+from counterfoil.model.envelope import EnvelopeRules
 from counterfoil.model.kinds import seconds
 from counterfoil.model.template import (
     compile_each,
@@ -77,6 +78,7 @@ class _WorkflowCompiler:
         self.approvals: dict[str, d.ApprovalPolicy] = {}
         self.limits: dict[str, d.LimitPolicy] = {}
         self.postings: dict[str, d.PostingPolicy] = {}
+        self.events: dict[str, None] = {"event": None}
 
     def definition(self, digest: str) -> d.Definition:
         w = self.workflow
@@ -108,6 +110,8 @@ class _WorkflowCompiler:
             returns=record(w.returns),
             casts=self.casts(),
             invariants=tuple(d.Invariant(i.name, i.moment, formula(i.formula)) for i in w.invariants),
+            events=tuple(self.events),
+            envelope=EnvelopeRules.of(self.documents),
         )
 
     def casts(self) -> dict[tuple[str, str], tuple[d.CastDefinition, ...]]:
@@ -254,6 +258,8 @@ class _WorkflowCompiler:
         )
 
     def wait(self, spec: kinds.WaitSpec, base: dict[str, Any]) -> d.Wait:
+        if spec.event is not None and base["id"] is not None:
+            self.events[base["id"]] = None
         where = optional(spec.where)
         foils = ("all",) if spec.foils == "all" else None if spec.foils is None else tuple(spec.foils)
         return d.Wait(

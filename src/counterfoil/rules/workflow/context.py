@@ -31,6 +31,7 @@ from counterfoil.expr.runtime import LookupFailure
 from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Block, Definition, Fact, RetryPolicy, Step
 from counterfoil.rules import approval_matrix as matrix
+from counterfoil.rules.envelope import complete, entity_of_start
 from counterfoil.rules.json_values import run_names
 from counterfoil.rules.lookup import Answers
 from counterfoil.rules.templates import FAULTS, LazyNames, UnusableValue, key, names_with
@@ -119,6 +120,8 @@ class DecisionContext:
         """Commit what is decided so far and continue in the next turn."""
         self.blocks = blocks_of(definition)
         self._run_names: dict[str, Any] | None = None
+        self._events: dict[str, tuple[Any, dict[str, Any]]] = {}
+        """Events by name: as stored, and with their whole envelope."""
         self._faults: dict[str, str] = {}
         """Facts and lets without a value, with the reason."""
         self._computing: list[str] = []
@@ -134,10 +137,20 @@ class DecisionContext:
             run = self._run_names = run_names(self.run, self.business, self.direction)
         names = LazyNames(self.state.names)
         names.compute = self._for_formula
+        for name in self.definition.events:
+            if isinstance(names.get(name), dict):
+                names[name] = self._complete(name, names[name])
         if self.state.items:
             names.update(self.state.items)
         names["run"] = run
         return names
+
+    def _complete(self, name: str, stored: Any) -> Any:
+        """Return an event with its whole envelope, which is not stored. Cached for one decision."""
+        cached = self._events.get(name)
+        if cached is None or cached[0] is not stored:
+            cached = self._events[name] = (stored, complete(stored, self.definition.envelope))
+        return cached[1]
 
     def _for_formula(self, name: str) -> Any:
         """Compute a fact or let inside a formula. A failed look-up ends the formula, whatever its operators absorb."""
@@ -192,7 +205,16 @@ class DecisionContext:
         for fact in self.definition.facts:
             if fact.name == name:
                 return self._from_system(fact) if fact.source == "read" else self._from_store(fact)
+        if name == "entity" and self.definition.envelope.entities:
+            return self._entity()
         raise _UnknownName(name)
+
+    def _entity(self) -> Any:
+        legal_entity = entity_of_start(self.state.names)
+        entity = self.definition.envelope.entity(legal_entity)
+        if entity is None:
+            raise UnusableValue(f"No document declares the legal entity {legal_entity}")
+        return dict(entity)
 
     def _from_store(self, fact: Fact) -> Any:
         if fact.source == "limit":

@@ -12,6 +12,7 @@ from counterfoil.core.money import Money
 from counterfoil.expr import Expression
 from counterfoil.model import definition as d
 from counterfoil.rules import approval_matrix as matrix
+from counterfoil.rules.envelope import complete
 from counterfoil.rules.templates import FAULTS, UnusableValue, fill
 from counterfoil.rules.workflow import abandon, guards, start_facts
 from counterfoil.rules.workflow.commands import AskApproval, EmitEvent, Stimulus
@@ -313,7 +314,8 @@ def _take_event(context: DecisionContext, step: d.Wait) -> Any:
 def fits(context: DecisionContext, where: Expression | None, received: dict[str, Any]) -> bool:
     """Return True if the event fulfils the condition. A formula that fails, as on an absent field, means no."""
     try:
-        return context.holds(where, {"event": received["event"], "start": context.state.names.get("event")})
+        event = complete(received["event"], context.definition.envelope)
+        return context.holds(where, {"event": event, "start": context.names().get("event")})
     except FAULTS:
         return False
 

@@ -11,6 +11,7 @@ from litestar.params import FromPath, QueryParameter
 from counterfoil.web.api import audit_shapes, shapes
 from counterfoil.web.api.as_of import EffectiveText, KnownText, foils_as_of, question_of
 from counterfoil.web.api.cases import case_shapes
+from counterfoil.web.api.event_shapes import EventShape, event_shape
 from counterfoil.web.api.queries import (
     ApprovalStateText,
     CaseStateText,
@@ -70,7 +71,7 @@ class ApprovalList(msgspec.Struct, frozen=True):
 class EventList(msgspec.Struct, frozen=True):
     """One page of canonical events, newest first. `next` is the cursor of the next page, null at the end."""
 
-    items: list[shapes.EventShape]
+    items: list[EventShape]
     next: str | None
 
 
@@ -218,7 +219,7 @@ async def list_events(
     app = application(request)
     page = of_entity(app, event_filter(limit, cursor, type=type_, system=system, key=key), entity)
     rows, after = await app.views.events(page)
-    return EventList([shapes.event_shape(row, app.model.default_entity) for row in rows], after)
+    return EventList([event_shape(row, app.model.envelope) for row in rows], after)
 
 
 @get(

@@ -15,7 +15,6 @@ import msgspec
 
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval, Vote
-from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
@@ -191,24 +190,6 @@ class ApprovalShape(msgspec.Struct, frozen=True, kw_only=True):
     tier: str = ""
     """Why these roles decide."""
     votes: list[VoteShape] = []
-
-
-class EventShape(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    type: str
-    system: str
-    object: str
-    key: str
-    version: int
-    data: Any
-    legal_entity: str
-    occurred_at: datetime
-    effective_at: datetime
-    received_at: datetime
-    receipt: int | None
-    cause: str
-    correlation: str
-    senders: list[str]
 
 
 class LinkShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -416,10 +397,6 @@ def approval_shape(
         tier=tier,
         legal_entity=legal_entity,
     )
-
-
-def event_shape(event: CanonicalEvent, default: str = "") -> EventShape:
-    return copy_to(EventShape, event, data=plain(event.data), legal_entity=event.legal_entity or default)
 
 
 def link_shape(link: Link) -> LinkShape:

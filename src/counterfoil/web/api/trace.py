@@ -29,6 +29,7 @@ from counterfoil.store.port.views import CaseRow, ListFilter, MatchRow, RunRow
 from counterfoil.web.api import audit_shapes, shapes
 from counterfoil.web.api.case_words import explain_case
 from counterfoil.web.api.cases import case_shapes
+from counterfoil.web.api.event_shapes import EventShape, event_shape
 from counterfoil.web.api.history import (
     first_assertions,
     foil_reason,
@@ -100,11 +101,11 @@ class FoilTrace(msgspec.Struct, frozen=True, kw_only=True):
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
     run: shapes.RunShape
-    start: shapes.EventShape | None
+    start: EventShape | None
     systems: list[str]
     """Systems that took part, in order of appearance."""
     timeline: list[Moment]
-    events: list[shapes.EventShape]
+    events: list[EventShape]
     effects: list[shapes.EffectShape]
     links: list[shapes.LinkShape]
     foils: list[FoilTrace]
@@ -156,11 +157,11 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
     moments.sort(key=lambda m: (m.at, _rank(m)))
     return Trace(
         run=(await run_shapes(app, [row]))[0],
-        start=None if start is None else shapes.event_shape(start, default),
+        start=None if start is None else event_shape(start, app.model.envelope),
         systems=list(dict.fromkeys(m.system for m in moments if m.system not in (OWN_LANE, PEOPLE_LANE))),
         timeline=moments,
         events=[
-            shapes.event_shape(e, default)
+            event_shape(e, app.model.envelope)
             for e in sorted(events.values(), key=lambda e: (e.occurred_at, e.id))
         ],
         effects=[shapes.effect_shape(e, _links_from(links, e)) for e in effects],
