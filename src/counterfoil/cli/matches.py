@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from counterfoil.cli.client import Server
-from counterfoil.cli.operate import Limit, Text, nothing_fits, require_word
+from counterfoil.cli.operate import EntityOption, Limit, Text, nothing_fits, require_word
 from counterfoil.cli.output import (
     Format,
     FormatOption,
@@ -29,7 +29,6 @@ EffectiveOption = Annotated[
     str | None, typer.Option(metavar="DATE", help="Only documents dated up to a day, such as 2026-11-30.")
 ]
 RuleOption = Annotated[str | None, typer.Option(help="The reconciliation.")]
-EntityOption = Annotated[str | None, typer.Option(help="The legal entity.")]
 ItemArgument = Annotated[str, typer.Argument(help="The item's id; `counterfoil unmatched` lists it.")]
 FoilArgument = Annotated[str, typer.Argument(help="The counterfoil's id; `counterfoil foils` lists it.")]
 NoteOption = Annotated[str, typer.Option(help="The reason; stored with the decision.")]

@@ -37,6 +37,7 @@ from counterfoil.core.run import RunStatus
 
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of rows, newest first.")]
 Text = Annotated[str | None, typer.Option()]
+EntityOption = Annotated[str | None, typer.Option(help="The legal entity.")]
 NEAR_ROWS = 1000
 """Open rows among which the one that was meant is looked for."""
 RECEIVED = {
@@ -71,15 +72,17 @@ def runs(
         ),
     ] = None,
     key: Annotated[str | None, typer.Option(help="The exact business key.")] = None,
+    entity: EntityOption = None,
     limit: Limit = 200,
     format: FormatOption = Format.TEXT,
 ) -> None:
     """List Runs with state and exposure."""
     require_word("status", status, RunStatus)
+    query = {"workflow": workflow, "key": key, "entity": entity}
     with Server() as server:
-        rows = server.rows("/v1/runs", limit, workflow=workflow, status=status, state=state, key=key)
+        rows = server.rows("/v1/runs", limit, status=status, state=state, **query)
         if not rows and status is None and state in list(RunStatus):
-            rows = server.rows("/v1/runs", limit, workflow=workflow, status=state, key=key)
+            rows = server.rows("/v1/runs", limit, status=state, **query)
     write_rows(
         rows,
         format,
@@ -90,7 +93,7 @@ def runs(
             r["waits_for"], format_money(r["exposure"]), r["cases"], format_minute(r["created_at"]), r["key"], r["id"],
         ],
         nothing_fits(
-            "Run", "No Run. A Run starts with the first event that a workflow accepts.", workflow, status, state, key
+            "Run", "No Run. A Run starts with the first event that a workflow accepts.", workflow, status, state, key, entity,
         ),
     )  # fmt: skip
 
@@ -165,13 +168,15 @@ def cases(
     state: Annotated[str, typer.Option("--state", "--status", help="open, resolved or all.")] = "open",
     owner: Annotated[str | None, typer.Option(help="The owning role.")] = None,
     run: Text = None,
+    entity: EntityOption = None,
     limit: Limit = 200,
     format: FormatOption = Format.TEXT,
 ) -> None:
     """List Cases with owner and deadline."""
     require_word("state", state, (*CaseState, "all"))
     with Server() as server:
-        rows = server.rows("/v1/cases", limit, state=None if state == "all" else state, owner=owner, run=run)
+        query = {"state": None if state == "all" else state, "owner": owner, "run": run, "entity": entity}
+        rows = server.rows("/v1/cases", limit, **query)
     write_rows(
         rows,
         format,
@@ -180,7 +185,7 @@ def cases(
             c["name"] or c["key"], c["customer"], c["reason"], format_money(c["exposure"]), c["count"], c["owner"], format_minute(c["deadline"]),
             ", ".join(c["choices"]), c["summary"], c["id"],
         ],
-        nothing_fits("Case", "No Case is open." if state == "open" else "No Case.", owner, run),
+        nothing_fits("Case", "No Case is open." if state == "open" else "No Case.", owner, run, entity),
     )  # fmt: skip
 
 
@@ -189,13 +194,16 @@ def approvals(
         str, typer.Option("--state", "--status", help="open, granted, rejected, expired, stale, void or all.")
     ] = "open",
     run: Text = None,
+    entity: EntityOption = None,
     limit: Limit = 200,
     format: FormatOption = Format.TEXT,
 ) -> None:
     """List approvals with amount, roles and expiry."""
     require_word("state", state, (*ApprovalState, "all"))
     with Server() as server:
-        rows = server.rows("/v1/approvals", limit, state=None if state == "all" else state, run=run)
+        rows = server.rows(
+            "/v1/approvals", limit, state=None if state == "all" else state, run=run, entity=entity
+        )
     write_rows(
         rows,
         format,
@@ -205,7 +213,7 @@ def approvals(
             a["summary"] or a["policy"], " or ".join(a["roles"]), a["tier"], a["requester"], a["state"],
             format_minute(a["expires"]), a["id"],
         ],
-        nothing_fits("approval", "No approval is open." if state == "open" else "No approval.", run),
+        nothing_fits("approval", "No approval is open." if state == "open" else "No approval.", run, entity),
     )  # fmt: skip
 
 

@@ -37,9 +37,9 @@ def list_people(dir: Folder = Path("."), format: FormatOption = Format.TEXT) -> 
     write_rows(
         rows,
         format,
-        ["ID", "NAME", "E-MAIL", "ROLES", "TIME ZONE", "SIGNS IN", "TOKEN", "ACTIVE"],
+        ["ID", "NAME", "E-MAIL", "ROLES", "ENTITIES", "TIME ZONE", "SIGNS IN", "TOKEN", "ACTIVE"],
         lambda r: [
-            r["id"], r["name"], r["email"], ", ".join(r["roles"]), r["zone"],
+            r["id"], r["name"], r["email"], ", ".join(r["roles"]), ", ".join(r["entities"]) or "all", r["zone"],
             *("yes" if r[field] else "no" for field in ("password", "token", "active")),
         ],
         "No person. `counterfoil people add` adds one.",
@@ -52,6 +52,10 @@ def add(
     email: Annotated[str, typer.Option(help="The address for signing in.")],
     role: Annotated[list[str], typer.Option(help="A role of the governance folder (repeatable).")],
     name: Annotated[str, typer.Option(help="The name that pages show; default: the id.")] = "",
+    entity: Annotated[
+        list[str] | None,
+        typer.Option(help="A legal entity that the person acts for (repeatable); default: all."),
+    ] = None,
     zone: Annotated[
         str, typer.Option(help="The time zone of the person's pages, such as Europe/Berlin.")
     ] = "",
@@ -66,12 +70,14 @@ def add(
         raise CommandFailed(f"{email} is not an e-mail address.")
     if zone and (fault := zone_fault(zone)):
         raise CommandFailed(fault)
-    _require_roles(dir, role)
+    _require_names(dir, "role", role)
+    _require_names(dir, "legal_entity", entity or [])
     path = people_path(dir, HOME)
     _require_absent(path, id)
     secret = _hash(_new_password(id, password_stdin))
     roles = list(dict.fromkeys(role))
     entry = {"id": id, "name": name or id, "email": email, "roles": roles, "secret": secret}
+    entry |= {"entities": list(dict.fromkeys(entity))} if entity else {}
     entry |= {"zone": zone} if zone else {}
     try:
         with edited(path) as rows:
@@ -104,7 +110,8 @@ def end(id: Id, dir: Folder = Path("."), format: FormatOption = Format.TEXT) -> 
 
 def _row(entry: PeopleFileEntry) -> dict[str, Any]:
     return {
-        "id": entry.id, "name": entry.name, "email": entry.email, "roles": entry.roles, "aliases": entry.aliases,
+        "id": entry.id, "name": entry.name, "email": entry.email, "roles": entry.roles,
+        "entities": entry.entities, "aliases": entry.aliases,
         "password": bool(entry.secret), "token": bool(entry.token_sha256), "active": entry.active,
         "zone": entry.zone,
     }  # fmt: skip
@@ -117,18 +124,20 @@ def _read(path: Path) -> list[PeopleFileEntry]:
         raise CommandFailed(str(error)) from error
 
 
-def _require_roles(dir: Path, roles: list[str]) -> None:
-    """Raise CommandFailed for a role that the folder does not have."""
+def _require_names(dir: Path, kind: str, wanted: list[str]) -> None:
+    """Raise CommandFailed for a role or a legal entity that the folder does not have."""
     from counterfoil.model import kinds, read
 
-    names = sorted(read(dir, checks=False)[0].of_kind(kinds.Role))
+    if not wanted:
+        return
+    what = kind.replace("_", " ")
+    names = sorted(read(dir, checks=False)[0].of_kind(kinds.KINDS[kind]))
     if not names:
-        raise CommandFailed(f"{dir} has no roles; name the governance folder with --dir.")
-    for role in roles:
-        if role not in names:
-            raise CommandFailed(
-                f"there is no role {role} in {dir}; {did_you_mean(role, names, 'roles: ' + ', '.join(names))}"
-            )
+        raise CommandFailed(f"{dir} has no {what}; name the governance folder with --dir.")
+    for name in wanted:
+        if name not in names:
+            known = f"there are: {', '.join(names)}"
+            raise CommandFailed(f"there is no {what} {name} in {dir}; {did_you_mean(name, names, known)}")
 
 
 def _require_absent(path: Path, id: str) -> None:

@@ -30,7 +30,7 @@ from counterfoil.rules.envelope import complete, entity_of_start, names_of_event
 from counterfoil.rules.json_values import event_names, typed
 from counterfoil.rules.matching import observation_of
 from counterfoil.rules.workflow.state import load
-from counterfoil.web.api.shapes import event_shape
+from counterfoil.web.api.event_shapes import event_shape
 from tests.companies.base import documents, edited, model_of
 from tests.companies.clean import COMPANY
 from tests.source import ROOT
@@ -213,7 +213,7 @@ rows:
         ("us", AT, "americas"),
         ("us", datetime(2026, 4, 1, tzinfo=UTC), "emea"),
         ("fr", AT, ""),
-        ("", AT, ""),
+        ("", AT, "americas"),
     ],
 )
 def test_the_region_is_that_of_the_document_else_of_the_table_on_the_day(

@@ -10,7 +10,7 @@ import pytest
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from counterfoil.web.api import audit_shapes, contracts, decisions, matches, shapes, trace
+from counterfoil.web.api import audit_shapes, contracts, decisions, event_shapes, matches, shapes, trace
 from counterfoil.web.http.permissions import COVERS, Open, Permission
 from counterfoil.web.http.problems import _TITLES
 from counterfoil.web.http.request import REQUIRES
@@ -85,7 +85,7 @@ def test_a_kind_of_problem_is_documented(kind: str) -> None:
     "shape",
     [
         shapes.RunShape, shapes.FoilShape, shapes.ItemShape, shapes.CaseShape, shapes.ApprovalShape, shapes.VoteShape,
-        shapes.EventShape, shapes.EffectShape, shapes.LinkShape, shapes.InboxShape, audit_shapes.LeafShape, matches.MatchDecided,
+        event_shapes.EventShape, shapes.EffectShape, shapes.LinkShape, shapes.InboxShape, audit_shapes.LeafShape, matches.MatchDecided,
         contracts.ContractShape, contracts.VersionShape, contracts.DeprecatedShape, contracts.UserShape,
         contracts.WaitingShape,
         trace.Trace, trace.Moment, trace.LegShape, trace.ObservationShape,

@@ -18,7 +18,7 @@ from counterfoil.web.api import health
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 FAMILIES = {
-    "counterfoil_runs": "gauge", "counterfoil_effects": "gauge", "counterfoil_foils": "gauge",
+    "counterfoil_runs": "gauge", "counterfoil_entity_runs": "gauge", "counterfoil_effects": "gauge", "counterfoil_foils": "gauge",
     "counterfoil_cases": "gauge", "counterfoil_approvals": "gauge", "counterfoil_links": "gauge",
     "counterfoil_todos": "gauge", "counterfoil_receipts": "gauge", "counterfoil_events": "gauge",
     "counterfoil_leaves_pending": "gauge", "counterfoil_leaves_sealed": "gauge",
@@ -45,7 +45,7 @@ class StubApplication:
     """The parts of an application that metrics read."""
 
     store = StubStore()
-    model = None
+    model = SimpleNamespace(default_entity="acme-us")
     intake = SimpleNamespace(refused=Counter(queue=7), depth=3)
     gateway = SimpleNamespace(counts={('erp.a"b\\c', "ended"): 5})
 
@@ -55,6 +55,9 @@ class StubApplication:
 
     async def counts(self) -> dict[str, int]:
         return {"run.done": 4, "run.waiting": 2, "receipt": 8, "tree": 55}
+
+    async def runs_by_entity(self) -> list[tuple[str, str, int]]:
+        return [("", "done", 1), ("acme-de", "waiting", 2), ("acme-us", "done", 3)]
 
     async def health(self) -> dict[str, Any]:
         return {"ready": True}
@@ -90,6 +93,7 @@ async def test_the_names_of_all_families_are_stable(families: dict[str, Any]) ->
 
 async def test_values_come_from_the_store(families: dict[str, Any]) -> None:
     assert samples(families["counterfoil_runs"]) == {("done",): 4, ("waiting",): 2}
+    assert samples(families["counterfoil_entity_runs"]) == {("acme-de", "waiting"): 2, ("acme-us", "done"): 4}
     assert samples(families["counterfoil_receipts"]) == {(): 8}
     assert samples(families["counterfoil_oldest_due_seconds"]) == {(): 90}
     assert samples(families["counterfoil_intake_shed"]) == {("queue",): 7, ("backlog",): 0, ("age",): 0}

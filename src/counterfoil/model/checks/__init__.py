@@ -19,6 +19,7 @@ from counterfoil.model.checks import (  # noqa: F401 - each module registers its
     safety,
     stand_ins,
     steps,
+    table_calls,
     tests,
     versions,
 )
