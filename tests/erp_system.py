@@ -38,22 +38,27 @@ class Erp:
     seed: dict[str, Any]
     today: date
 
-    def client(self, person: str = "controller") -> ErpClient:
-        return ErpClient.of(self.seed, self.url, person)
+    def client(self, person: str = "controller", company: str = "acme-us") -> ErpClient:
+        return ErpClient.of(self.seed, self.url, person, company)
 
     def config(
-        self, url: str | None = None, person: str = "orchestrator", bulk: bool = False
+        self,
+        url: str | None = None,
+        person: str = "orchestrator",
+        bulk: bool = False,
+        company: str = "acme-us",
     ) -> SystemConfig:
         """Return the connector's settings. `url` is that of a proxy; `bulk` allows posting in bulk."""
-        user = self.seed["users"][person]
+        books = self.seed["companies"][company]
+        user = books["users"][person]
         return SystemConfig(
             name="erp",
             url=url or self.url,
             settings={
                 "database": self.seed["database"],
-                "company": self.seed["company"],
-                "receivable": "1200",
-                "payment_term": self.seed["payment_term"]["name"],
+                "company": books["company"],
+                "receivable": books["receivable"],
+                "payment_term": books["payment_term"]["name"],
                 "loopback": True,
                 **({"login": user["login"]} if bulk else {}),
             },
@@ -62,8 +67,8 @@ class Erp:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Erp]:
-    """Serve a fresh copy of the prepared ERP on a free port."""
+def running(persons: Path | None = None) -> Iterator[Erp]:
+    """Serve a fresh copy of the prepared ERP on a free port, with accounts for the persons of a file."""
     folder = Path(tempfile.mkdtemp(prefix="counterfoil-erp-"))
     today = datetime.now(UTC).date()  # the ERP counts days in UTC
     process = None
@@ -79,6 +84,7 @@ def running() -> Iterator[Erp]:
                 str(folder / "erp"),
                 "--port",
                 str(port),
+                *(["--persons", str(persons)] if persons is not None else []),
             ]
             process = subprocess.Popen(
                 [sys.executable, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import stat
 import subprocess
@@ -10,10 +11,13 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import httpx2
+import msgspec
 import pytest
 
 from counterfoil.demo.erp.client import ErpError
 from counterfoil.demo.erp.prepare import CONFIG, prepare
+from counterfoil.demo.people import Member
 from tests.erp_system import CACHE, Erp, running
 
 
@@ -51,6 +55,62 @@ async def test_reader_changes_nothing(erp: Erp) -> None:
             await reader.create("party.party", {"name": "Refused"})
         assert await reader.invoices("nothing") == []
         assert await reader.trial_balance(erp.today) == {}
+
+
+async def test_books_of_the_second_company_have_their_own_periods_accounts_and_users(erp: Erp) -> None:
+    async with erp.client("reader", "acme-de") as reader:
+        periods = await reader.periods()
+        accounts = await reader.search("account.account", [], ["code", "company"])
+    company = erp.seed["companies"]["acme-de"]["company"]
+    assert len(periods) == 36
+    assert {account["company"] for account in accounts} == {company}
+    assert {"1400", "1771", "1776", "8300", "8400"} <= {account["code"] for account in accounts}
+    name = f"{erp.today.year + 1}-11"
+    async with erp.client("controller", "acme-de") as german, erp.client() as american:
+        assert (await german.close_period(name))["state"] == "closed"
+        states = {each["name"]: each["state"] for each in await american.periods()}
+        assert (await german.reopen_period(name))["state"] == "open"
+    assert states[name] == "open"
+
+
+@pytest.mark.parametrize(
+    ("company", "receivable", "loss", "gain"),
+    [("acme-us", "1200", "7900", "7900"), ("acme-de", "1400", "2150", "2660")],
+)
+async def test_each_company_books_exchange_differences_on_its_own_accounts(
+    erp: Erp, company: str, receivable: str, loss: str, gain: str
+) -> None:
+    accounts = {
+        "default_account_receivable": receivable,
+        "currency_exchange_debit_account": loss,
+        "currency_exchange_credit_account": gain,
+    }
+    journal = "currency_exchange_journal"
+    async with erp.client("reader", company) as reader:
+        fields = [f"{name}.code" for name in (*accounts, journal)]
+        (configuration,) = await reader.search("account.configuration", [], fields)
+    of_company = erp.seed["companies"][company]["accounts"]
+    assert {name: configuration[name]["id"] for name in accounts} == {
+        name: of_company[code] for name, code in accounts.items()
+    }
+    assert configuration[journal]["code"] == "EXC"
+
+
+def test_a_person_may_work_for_both_companies(tmp_path: Path) -> None:
+    members = [
+        Member(id, id.title(), f"{id}@acme.example", role, secrets.token_urlsafe(9), "")
+        for id, role in (("fiona", "finance-operations"), ("admin", "administrator"))
+    ]
+    persons = tmp_path / "persons.json"
+    persons.write_bytes(msgspec.json.encode(members))
+    with running(persons) as system:
+        call = {"id": 1, "method": "model.res.user.get_preferences", "params": [False, {}]}
+        signed_in = httpx2.BasicAuth("fiona", members[0].password)
+        with httpx2.Client(trust_env=False, timeout=60, auth=signed_in) as http:
+            preferences = http.post(f"{system.url}/erp/rpc/", json=call).json()["result"]
+    companies = {key: books["company"] for key, books in system.seed["companies"].items()}
+    assert preferences["company"] == companies["acme-us"]
+    assert set(preferences["companies"]) == set(companies.values())
 
 
 def test_a_prepared_folder_stays_unchanged(erp: Erp, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from counterfoil.connectors.http import Deadline
 from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Rejected
 from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
 
-from .documents import MODEL
+from .document_body import MODEL
 from .inputs import ApplicationInput
 from .names import Names
 from .rest import Record, Rest, day
@@ -36,6 +36,7 @@ class Applications:
         self._rest = rest
         self._names = names
         self._settings = settings
+        self._of_company = ["move.company", "=", settings.company]
 
     async def apply(self, application: ApplicationInput, key: str, by: Deadline) -> Record:
         """Enter, post and reconcile an application, or finish that of an earlier attempt.
@@ -86,16 +87,18 @@ class Applications:
         return ours[0] if ours else None
 
     async def _both(self, application: ApplicationInput, by: Deadline) -> tuple[Record, Record]:
+        message = f"invoice {application.invoice} or credit memo {application.credit} does not exist"
+        unknown = Refused(message, ErrorClass.NOT_FOUND, "unknown_document")
         try:
-            return (
-                await self._rest.get(MODEL, application.invoice, _DOCUMENT, by),
-                await self._rest.get(MODEL, application.credit, _DOCUMENT, by),
-            )
+            invoice = await self._rest.get(MODEL, application.invoice, _DOCUMENT, by)
+            credit = await self._rest.get(MODEL, application.credit, _DOCUMENT, by)
         except Refused as error:
             if error.error_class is ErrorClass.NOT_FOUND:
-                message = f"invoice {application.invoice} or credit memo {application.credit} does not exist"
-                raise Refused(message, ErrorClass.NOT_FOUND, "unknown_document") from error
+                raise unknown from error
             raise
+        if {invoice["company"]["id"], credit["company"]["id"]} != {self._settings.company}:
+            raise unknown
+        return invoice, credit
 
     async def _values(
         self, application: ApplicationInput, key: str, invoice: Record, credit: Record, by: Deadline
@@ -168,7 +171,8 @@ class Applications:
         if not lines or sum(line["debit"] - line["credit"] for line in lines):
             return
         numbers = [line["id"] for line in lines]
-        moves = await self._rest.search("account.move.line", [["id", "in", numbers]], ["move.date"], by)
+        domain = [["id", "in", numbers], self._of_company]
+        moves = await self._rest.search("account.move.line", domain, ["move.date"], by)
         values = {
             "company": self._settings.company,
             "date": max(line["move"]["date"] for line in moves),
@@ -181,7 +185,8 @@ class Applications:
         return [line for line in lines if not line["reconciliation"]]
 
     async def _lines(self, numbers: list[int], by: Deadline) -> list[Record]:
-        return await self._rest.search("account.move.line", [["id", "in", numbers]], _LINE, by)
+        domain = [["id", "in", numbers], self._of_company]
+        return await self._rest.search("account.move.line", domain, _LINE, by)
 
     async def _is_finished(self, entry: Record, application: ApplicationInput, by: Deadline) -> bool:
         """Return whether the entry is posted and each document without an open amount is reconciled."""

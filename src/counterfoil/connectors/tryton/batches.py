@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 from counterfoil.connectors.http import Deadline
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
 
-from .documents import FIELDS, MODEL, ErpDocuments, check, document_of, draft_of
+from .document_body import FIELDS, MODEL, bodies_of
+from .documents import ErpDocuments, check, draft_of
 from .inputs import DocumentInput
 from .rest import Record, Rest
 from .rpc import Rpc
@@ -40,8 +41,9 @@ class _Item:
 
 
 class Batches:
-    def __init__(self, rest: Rest, rpc: Rpc, documents: ErpDocuments) -> None:
+    def __init__(self, rest: Rest, rpc: Rpc, documents: ErpDocuments, company: int) -> None:
         self._rest = rest
+        self._company = company
         self._rpc = rpc
         self._documents = documents
 
@@ -115,19 +117,20 @@ class Batches:
             await self._read_back(items, by)
 
     async def _read_back(self, items: list[_Item], by: Deadline) -> None:
-        domain = [["id", "in", [item.number for item in items]]]
+        domain = [["id", "in", [item.number for item in items]], ["company", "=", self._company]]
         try:
             rows = await self._rest.search(MODEL, domain, FIELDS, by, limit=len(items) + 1)
+            bodies = await bodies_of(self._rest, self._company, rows, by)
         except (TryAgain, Refused, Misconfigured) as error:
             _all(items, Uncertain(f"{len(items)} documents are posted but could not be read back: {error}"))
             return
-        records = {record["id"]: record for record in rows}
+        documents = {body["id"]: body for body in bodies}
         for item in items:
-            record = records.get(item.number)
-            if record is None or record["reference"] != item.document.reference:
+            body = documents.get(item.number)
+            if body is None or body["reference"] != item.document.reference:
                 item.result = Uncertain(f"{item.document.reference} is posted but could not be read back")
             else:
-                item.result = document_of(record)
+                item.result = body
 
     async def _alone(self, item: _Item, by: Deadline) -> PostResult:
         try:

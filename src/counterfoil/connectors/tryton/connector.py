@@ -1,12 +1,12 @@
 """The connector of Tryton 8.0 with the module `account_invoice`, over its REST interface.
 
-Operations (inputs in `inputs`, results in `document_of`, `party_of` and `period_of`; amounts are Decimals, dates ISO
+Operations (inputs in `inputs`, results in `document_body`, `party_of` and `period_of`; amounts are Decimals, dates ISO
 text):
 
 - `erp.party.upsert` -> id, code, name and the address;
 - `erp.invoice.post`, `erp.credit_memo.post`, `erp.debit_memo.post` -> id, number, reference, state, untaxed, tax,
-  total, currency, invoice_date, posting_date, period, party, move; a credit memo's amounts are negative; with the
-  setting `login` many in one call;
+  total, currency, lines, taxes, invoice_date, posting_date, period, party, move, and in a foreign currency functional
+  and rate; a credit memo's amounts are negative; with the setting `login` many in one call;
 - `erp.credit.apply` -> invoice, credit, applied, amount_to_pay_before and _after, credit_open, states, move;
 - `erp.invoice.get {id | reference}`, `erp.party.get {id | code}`, `erp.period.list {from?, to?}` and
   `erp.trial_balance {as_of?}` are reads.
@@ -117,7 +117,7 @@ class Tryton:
         self._rpc: Rpc | None = None
         if options.login:
             self._rpc = Rpc(self._http, options.database, options.login, password, self._rest.context)
-            self._batches = Batches(self._rest, self._rpc, self._documents)
+            self._batches = Batches(self._rest, self._rpc, self._documents, options.company)
             in_bulk = {name: replace(self.operations[name], bulk=MAX_BATCH_DOCUMENTS) for name in _DOCUMENTS}
             self.operations = {**self.operations, **in_bulk}
 

@@ -16,65 +16,14 @@ from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Rejected, Unk
 from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
 
 from .codec import Number
-from .inputs import DocumentInput, LineInput
+from .document_body import FIELDS, MODEL, bodies_of
+from .inputs import DocumentInput, LineInput, ManualTaxInput
 from .names import Names
 from .refusals import WARNINGS
-from .rest import Record, Rest, day, version
+from .rest import Record, Rest
 from .settings import TrytonSettings
 
-MODEL = "account.invoice"
 UNPOSTED = ("draft", "validated")
-POSTED = ("posted", "paid", "cancelled")
-
-FIELDS = (
-    "number", "reference", "description", "state", "type", "currency.code", "untaxed_amount", "tax_amount",
-    "total_amount", "amount_to_pay", "invoice_date", "move.number", "move.date", "move.period.name",
-    "party.code", "last_modified_at", "cancel_move", "payment_lines.debit", "payment_lines.credit",
-    "payment_lines.amount_second_currency", "payment_lines.second_currency.code", "payment_lines.move.number",
-    "payment_lines.move.description",
-)  # fmt: skip
-
-
-def document_of(record: Record) -> Record:
-    """Return a document as the result of operations. Amounts have the sign of the document: negative for a credit memo."""
-    move = record["move"] or {}
-    total = record["total_amount"]
-    state = record["state"]
-    if state == "cancelled" and record["move"] and not record["cancel_move"]:
-        # The REST interface lets an accountant write this state; without a cancelling entry it is in the ledger still.
-        state = "posted"
-    open_amount = record["amount_to_pay"] if state == "posted" else Decimal(0)
-    return {
-        "id": record["id"],
-        "type": "credit_memo" if total < 0 else "invoice",
-        "number": record["number"],
-        "reference": record["reference"],
-        "description": record["description"],
-        "state": state,
-        "currency": record["currency"]["code"],
-        "untaxed": record["untaxed_amount"],
-        "tax": record["tax_amount"],
-        "total": total,
-        "amount_to_pay": open_amount,
-        "applied": total - open_amount if state in ("posted", "paid") else Decimal(0),
-        "invoice_date": day(record["invoice_date"]),
-        "posting_date": day(move.get("date")),
-        "period": (move.get("period") or {}).get("name"),
-        "party": record["party"]["id"],
-        "party_code": record["party"]["code"],
-        "move": move.get("number"),
-        "allocations": [_allocation(line) for line in record["payment_lines"]],
-        "version": version(record),
-    }
-
-
-def _allocation(line: Record) -> Record:
-    """Return a payment or an applied credit. A positive `amount` reduces an invoice, a negative one a credit memo."""
-    if line["second_currency"]:
-        amount = -line["amount_second_currency"]
-    else:
-        amount = line["credit"] - line["debit"]
-    return {"move": line["move"]["number"], "text": line["move"]["description"], "amount": amount}
 
 
 class ErpDocuments:
@@ -111,7 +60,7 @@ class ErpDocuments:
                 await self._check_journal(values, by)
             raise
         try:
-            return document_of(await self._rest.get(MODEL, number, FIELDS, by))
+            return await self.body_of(await self._rest.get(MODEL, number, FIELDS, by), by)
         except (TryAgain, Refused) as error:
             raise Uncertain(f"{document.reference} is posted but could not be read back: {error}") from error
 
@@ -125,19 +74,28 @@ class ErpDocuments:
         if records[0]["state"] in UNPOSTED:
             message = f"{document.reference} is a draft: created but not posted"
             return Rejected(ErrorClass.TRANSIENT, message, "draft")
-        return Confirmed(document_of(records[0]))
+        return Confirmed(await self.body_of(records[0], by))
 
     async def get(self, number: int | None, reference: str | None, by: Deadline) -> Record:
         """Return a document by its ERP id or its reference. Raises Refused(NOT_FOUND, CONFLICT) or TryAgain."""
         if number is not None:
-            return document_of(await self._rest.get(MODEL, number, FIELDS, by))
+            record = await self._rest.get(MODEL, number, FIELDS, by)
+            if record["company"]["id"] != self._settings.company:
+                # A user of several companies sees the documents of all; this system is one of them.
+                raise Refused(f"no document of this company has the id {number}", ErrorClass.NOT_FOUND)
+            return await self.body_of(record, by)
         records = await self._by_reference(reference or "", by)
         if len(records) > 1:
             message = f"{len(records)} documents have the reference {reference!r}"
             raise Refused(message, ErrorClass.CONFLICT, "duplicate_reference")
         if not records:
             raise Refused(f"no document has the reference {reference!r}", ErrorClass.NOT_FOUND)
-        return document_of(records[0])
+        return await self.body_of(records[0], by)
+
+    async def body_of(self, record: Record, by: Deadline) -> Record:
+        """Return a document as the result of operations. Raises TryAgain or Refused."""
+        (body,) = await bodies_of(self._rest, self._settings.company, [record], by)
+        return body
 
     async def _by_reference(self, reference: str, by: Deadline) -> list[Record]:
         return await self._search(["reference", "=", reference], by, limit=10)
@@ -190,17 +148,20 @@ class ErpDocuments:
             "source_total_amount": document.total,
             "lines": [["create", [await self._line(line, currency, by) for line in document.lines]]],
         }
-        taxes = [
-            {
-                "manual": True,
-                "account": await self._names.id_of("account", tax.account, by),
-                "base": tax.base,
-                "amount": tax.amount,
-                "description": tax.description,
-            }
-            for tax in document.manual_taxes
-        ]
+        taxes = [await self._manual_tax(tax, by) for tax in document.manual_taxes]
         values["taxes"] = [["create", taxes]] if taxes else []
+        return values
+
+    async def _manual_tax(self, tax: ManualTaxInput, by: Deadline) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "manual": True,
+            "account": await self._names.id_of("account", tax.account, by),
+            "base": tax.base,
+            "amount": tax.amount,
+            "description": tax.description,
+        }
+        if tax.code is not None:
+            values["tax"] = await self._names.id_of("tax", tax.code, by)
         return values
 
     async def _line(self, line: LineInput, currency: int, by: Deadline) -> dict[str, Any]:

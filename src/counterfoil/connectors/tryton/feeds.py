@@ -3,6 +3,8 @@
 The version of a record is the time of its last change, to the microsecond: the *start* of the changing transaction. So a
 change may become visible after later ones. Each poll therefore reads the last minute again, and the cursor holds the
 versions of that minute that were delivered, so that none is delivered twice.
+
+A poll first reads ids and versions only, because most records of the last minute were delivered before.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -20,58 +22,73 @@ from counterfoil.core.clock import EPOCH
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.wire import dumps
 
-from . import books, documents, parties, reversals
+from . import books, parties
+from .document_body import FIELDS, MODEL, POSTED, bodies_of
 from .rest import Record, Rest
+from .reversals import with_reversals
 
 OVERLAP = timedelta(seconds=60)
 """Longest transaction whose late commit a poll still finds: the horizon of the operations."""
+_HEAD = ("last_modified_at",)
 _BATCH_ROWS = 100
 """Minimum number of records per read: most records of the last minute were delivered and do not fill a page."""
 
 
-async def _complete(rest: Rest, company: int, bodies: Sequence[Record], by: Deadline) -> Sequence[Record]:
-    return bodies
+Bodies: TypeAlias = Callable[[Rest, int, Sequence[Record], Deadline], Awaitable[Sequence[Record]]]
+"""Function that returns the bodies of a page of records, in order. It may read what other records say about them."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolledModel:
-    """Polled model of Tryton: records in `domain`, in the form of `shown`. `kind` is the type of their deliveries."""
+    """Polled model of Tryton: records in `domain`, in the form of `bodies`. `kind` is the type of their deliveries."""
 
     model: str
     fields: tuple[str, ...]
     domain: Callable[[int], list[Any]]
-    shown: Callable[[Record], Record]
+    bodies: Bodies
     kind: Callable[[Record], str]
-    completed: Callable[[Rest, int, Sequence[Record], Deadline], Awaitable[Sequence[Record]]] = _complete
-    """Adds what other records say about those of a page."""
+
+
+async def _documents(rest: Rest, company: int, records: Sequence[Record], by: Deadline) -> Sequence[Record]:
+    return await with_reversals(rest, company, await bodies_of(rest, company, records, by), by)
+
+
+def _each(body_of: Callable[[Record], Record]) -> Bodies:
+    """Return the bodies of records that need no other records."""
+
+    async def bodies(
+        _rest: Rest, _company: int, records: Sequence[Record], _by: Deadline
+    ) -> Sequence[Record]:
+        return [body_of(record) for record in records]
+
+    return bodies
 
 
 FEEDS = {
     "invoices": PolledModel(
-        documents.MODEL,
-        documents.FIELDS,
+        MODEL,
+        FIELDS,
         lambda company: [
             ["company", "=", company],
             ["type", "=", "out"],
-            ["state", "in", list(documents.POSTED)],
+            ["state", "in", list(POSTED)],
             ["move", "!=", None],
         ],
-        documents.document_of,
+        _documents,
         lambda body: str(body["type"]),
-        reversals.with_reversals,
     ),
     "parties": PolledModel(
         "party.party",
         parties.FIELDS,
         lambda company: [["active", "in", [True, False]]],
-        parties.party_of,
+        _each(parties.party_of),
         lambda body: "party",
     ),
     "periods": PolledModel(
         "account.period",
         books.PERIOD_FIELDS,
         lambda company: [["company", "=", company]],
-        books.period_of,
+        _each(books.period_of),
         lambda body: "period",
     ),
 }
@@ -94,27 +111,40 @@ async def poll(
     order = [["last_modified_at", "ASC"], ["id", "ASC"]]
     domain = [*feed.domain(company), _from(at)]
     batch = max(limit, _BATCH_ROWS)
-    records = await rest.search(feed.model, domain, feed.fields, by, order, batch)
-    fresh: list[Record] = []
+    heads = await rest.search(feed.model, domain, _HEAD, by, order, batch)
+    numbers: list[int] = []
     passed = 0
-    for record in records:
-        if len(fresh) == limit:
+    for head in heads:
+        if len(numbers) == limit:
             break
         passed += 1
-        if at.seen.get(str(record["id"])) != record["last_modified_at"]:
-            fresh.append(record)
+        if at.seen.get(str(head["id"])) != head["last_modified_at"]:
+            numbers.append(head["id"])
+    fresh = await _records(rest, company, feed, numbers, by)
     versions = at.seen | {str(record["id"]): record["last_modified_at"] for record in fresh}
     latest = max([at.latest, *versions.values()])
-    more = passed < len(records) or len(records) >= batch
-    last = records[passed - 1] if more else None
+    more = passed < len(heads) or len(heads) >= batch
+    last = heads[passed - 1] if more else None
     next_cursor = _Cursor(
         latest,
         (last["last_modified_at"], last["id"]) if last else None,
         {number: version for number, version in versions.items() if version >= latest - OVERLAP},
     )
-    bodies = await feed.completed(rest, company, [feed.shown(record) for record in fresh], by)
+    bodies = await feed.bodies(rest, company, fresh, by)
     deliveries = [_delivery(feed, record, body) for record, body in zip(fresh, bodies, strict=True)]
     return Page(deliveries, msgspec.json.encode(next_cursor).decode(), more)
+
+
+async def _records(
+    rest: Rest, company: int, feed: PolledModel, numbers: Sequence[int], by: Deadline
+) -> list[Record]:
+    """Return the records of a page in the order of `numbers`. A record that was removed meanwhile is left out."""
+    if not numbers:
+        return []
+    domain = [*feed.domain(company), ["id", "in", list(numbers)]]
+    records = await rest.search(feed.model, domain, feed.fields, by, limit=len(numbers))
+    by_number = {record["id"]: record for record in records}
+    return [by_number[number] for number in numbers if number in by_number]
 
 
 def _from(at: _Cursor) -> list[Any]:

@@ -51,12 +51,17 @@ class LineInput(_Input, frozen=True):
 
 
 class ManualTaxInput(_Input, frozen=True):
-    """Tax row with the exact amount of the billing system, in the sign of the document."""
+    """Tax row with the exact amount of the billing system, in the sign of the document.
+
+    `code` is the name of a tax of the ERP: base and amount then count in the boxes of the tax return. The ERP books no entry
+    for an amount of zero, so a tax of zero counts there only as a tax of lines.
+    """
 
     account: str
     base: Decimal
     amount: Decimal
     description: str = "Tax"
+    code: str | None = None
 
 
 class DocumentInput(_Input, frozen=True):

@@ -18,6 +18,9 @@ from counterfoil.core.wire import Json, WireRefused
 from .codec import base64_of, decode, encode
 from .refusals import refusal_of
 
+_PAGE_ROWS = 1000
+"""Records of one page: larger pages take the ERP more time for each record."""
+
 Record: TypeAlias = dict[str, Json]
 """Record of the ERP, or result of an operation: values by field name."""
 
@@ -53,6 +56,18 @@ class Rest:
         if not isinstance(answer, list) or not headers.get("content-range", "").startswith("records 0-"):
             raise TryAgain("the answer to a search does not come from the ERP")
         return answer
+
+    async def search_all(
+        self, model: str, domain: Sequence[Any], fields: Sequence[str], by: Deadline
+    ) -> list[Record]:
+        """Return every record in a domain, by ascending id, in pages. Raises TryAgain or Refused."""
+        records: list[Record] = []
+        while True:
+            after = [["id", ">", records[-1]["id"]]] if records else []
+            page = await self.search(model, [*domain, *after], fields, by, limit=_PAGE_ROWS)
+            records += page
+            if len(page) < _PAGE_ROWS:
+                return records
 
     async def get(self, model: str, number: int, fields: Sequence[str], by: Deadline) -> Record:
         """Return one record by its id. Raises TryAgain or Refused."""

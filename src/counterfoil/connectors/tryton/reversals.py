@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from counterfoil.connectors.http import Deadline
 
-from .documents import MODEL, POSTED
+from .document_body import MODEL, POSTED
 from .rest import Record, Rest
 
 _LINE = "account.invoice.line"
@@ -29,7 +29,7 @@ async def with_reversals(
     memos = [document for document in documents if document["type"] == "credit_memo"]
     if not memos:
         return documents
-    originals = await _by_lines(rest, memos, by)
+    originals = await _by_lines(rest, company, memos, by)
     rest_of_them = [memo for memo in memos if memo["id"] not in originals and memo["reference"]]
     if rest_of_them:
         originals |= await _by_reference(rest, company, rest_of_them, by)
@@ -41,15 +41,16 @@ async def with_reversals(
     ]
 
 
-async def _by_lines(rest: Rest, memos: Sequence[Record], by: Deadline) -> dict[int, Record]:
-    domain = [["invoice", "in", [memo["id"] for memo in memos]], ["origin", "like", f"{_LINE},%"]]
+async def _by_lines(rest: Rest, company: int, memos: Sequence[Record], by: Deadline) -> dict[int, Record]:
+    of_company = ["company", "=", company]
+    domain = [["invoice", "in", [memo["id"] for memo in memos]], ["origin", "like", f"{_LINE},%"], of_company]
     lines = await rest.search(_LINE, domain, ["invoice", "origin"], by, limit=_MAX_LINES)
     if not lines:
         return {}
     origins = {line["invoice"]: int(line["origin"].rpartition(",")[2]) for line in lines}
     sources = await rest.search(
         _LINE,
-        [["id", "in", sorted(set(origins.values()))]],
+        [["id", "in", sorted(set(origins.values()))], of_company],
         ["invoice.number", "invoice.reference"],
         by,
         limit=_MAX_LINES,

@@ -23,6 +23,8 @@ READERS = ("Book readers",)
 def open_accounts(folder: Path, persons: Path) -> None:
     """Give the persons of this file users in the ERP with their passwords, unless an earlier start has done it.
 
+    A person may work for each company, and begins with the first.
+
     Call it in the serving process, after the ERP's application has loaded the database.
     """
     content = persons.read_bytes()
@@ -33,6 +35,7 @@ def open_accounts(folder: Path, persons: Path) -> None:
     from trytond.pool import Pool
     from trytond.transaction import Transaction
 
+    companies = [books["company"] for books in seed["companies"].values()]
     members = msgspec.json.decode(content, type=list[Member])
     with Transaction().start(DATABASE, 1):
         users, groups = Pool().get("res.user"), Pool().get("res.group")
@@ -45,7 +48,7 @@ def open_accounts(folder: Path, persons: Path) -> None:
             member_of = [group.id for group in groups.search([("name", "in", names)])]
             users.create([{
                 "name": member.name, "login": member.id, "password": member.password,
-                "companies": [("add", [seed["company"]])], "company": seed["company"],
+                "companies": [("add", companies)], "company": seed["company"],
                 "groups": [("add", member_of)],
             }])  # fmt: skip
     admin = next(member.password for member in members if member.id == "admin")

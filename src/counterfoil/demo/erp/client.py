@@ -1,4 +1,4 @@
-"""Client of the ERP for the story and the tests: close periods, read the books.
+"""Client of the ERP for the story and the tests: close periods, enter documents, read the books of one company.
 
 It shares no code with the connector on purpose, so that it reads independently of the code under test.
 """
@@ -8,12 +8,15 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx2
+
+from counterfoil.core.errors import Misconfigured
 
 
 class ErpError(Exception):
@@ -25,13 +28,25 @@ class ErpError(Exception):
         self.message = message
 
 
-class ErpClient:
-    """Calls to the ERP's REST interface in the name of one person, by an application key."""
+@dataclass(frozen=True, slots=True)
+class CompanyBooks:
+    """Books of one company: its id and currency, and the codes of the accounts of documents entered by hand."""
 
-    def __init__(self, url: str, database: str, company: int, key: str) -> None:
+    company: int
+    currency: str
+    receivable: str
+    revenue: str
+    credits: str
+
+
+class ErpClient:
+    """Calls to the ERP's REST interface in the name of one person of one company, by an application key."""
+
+    def __init__(self, url: str, database: str, books: CompanyBooks, key: str) -> None:
         self._path = f"/{database}/rest/model"
-        self._company = company
-        context = base64.urlsafe_b64encode(json.dumps({"company": company, "language": "en"}).encode())
+        self._books = books
+        self._company = books.company
+        self._context = {"company": books.company, "language": "en"}
         self._http = httpx2.AsyncClient(
             base_url=url,
             timeout=60,
@@ -40,15 +55,30 @@ class ErpClient:
                 "Authorization": f"bearer {key}",
                 "Content-Type": "application/json",
                 "Accept": "application/json",
-                "X-Tryton-Context": context.decode(),
+                "X-Tryton-Context": _base64(self._context),
             },
         )
 
     @classmethod
-    def of(cls, seed: Path | Mapping[str, Any], url: str, person: str = "controller") -> ErpClient:
-        """Return the client of a seeded user: `controller` (may close periods), `orchestrator` or `reader`."""
+    def of(
+        cls,
+        seed: Path | Mapping[str, Any],
+        url: str,
+        person: str = "controller",
+        company: str = "acme-us",
+    ) -> ErpClient:
+        """Return the client of a seeded user: `controller` (may close periods), `orchestrator` or `reader`.
+
+        `company` is the key of the company that the user works for: `acme-us` or `acme-de`. Raises Misconfigured for an
+        ERP that an earlier version prepared.
+        """
         content = json.loads(seed.read_text(encoding="utf-8")) if isinstance(seed, Path) else seed
-        return cls(url, content["database"], content["company"], content["users"][person]["key"])
+        if "companies" not in content:
+            message = "the ERP was prepared by an earlier version, with one company"
+            raise Misconfigured(f"{message}: delete its folder, and the next start prepares it again")
+        of_company = content["companies"][company]
+        books = CompanyBooks(**{name: of_company[name] for name in CompanyBooks.__slots__})
+        return cls(url, content["database"], books, of_company["users"][person]["key"])
 
     async def close_period(self, name: str) -> dict[str, Any]:
         """Close the period of this name (`YYYY-MM`) and return its name and state. Raises ErpError."""
@@ -102,26 +132,74 @@ class ErpClient:
         ]  # fmt: skip
         return await self.search("account.invoice", domain, fields, order=[["id", "ASC"]])
 
-    async def enter(self, amount: Decimal, party: str, reference: str | None = None) -> str:
-        """Enter and post a document in US dollars by hand, as an accountant does, and return its number.
+    async def open_items(self, party: str | None = None) -> dict[tuple[str, str], Decimal]:
+        """Return the open receivables by party code and currency code, in the currency of the documents.
 
-        `party` is the party's code. A negative amount gives a credit note. The document has no tax. Raises ErpError.
+        With `party`, only those of the party of this code. Receivables that are not reconciled count, credits negative.
+        """
+        domain: list[Any] = [
+            ["move.company", "=", self._company],
+            ["move.state", "=", "posted"],
+            ["account.type.receivable", "=", True],
+            ["reconciliation", "=", None],
+        ]
+        if party is not None:
+            domain.append(["party.code", "=", party])
+        fields = ["party.code", "debit", "credit", "amount_second_currency", "second_currency.code"]
+        items: dict[tuple[str, str], Decimal] = {}
+        for line in await self.search("account.move.line", domain, fields):
+            if line["second_currency"]:
+                currency, amount = line["second_currency"]["code"], line["amount_second_currency"]
+            else:
+                currency, amount = self._books.currency, line["debit"] - line["credit"]
+            item = (line["party"]["code"], currency)
+            items[item] = items.get(item, Decimal(0)) + amount
+        return items
+
+    async def tax_return(self, period: str) -> dict[str, Decimal]:
+        """Return the amount of each box of the tax return for a period (`YYYY-MM`), in company currency."""
+        (of_name,) = await self.search("account.period", [["name", "=", period], self._ours()], ["id"])
+        context = {"periods": [of_name["id"]]}
+        boxes = await self.search("account.tax.code", [self._ours()], ["code", "amount"], context=context)
+        return {box["code"]: box["amount"] for box in boxes}
+
+    async def enter(
+        self,
+        amount: Decimal,
+        party: str,
+        reference: str | None = None,
+        *,
+        currency: str | None = None,
+        account: str | None = None,
+        tax: str | None = None,
+    ) -> str:
+        """Enter and post a document by hand, as an accountant does, and return its number. Raises ErpError.
+
+        `party` is the party's code. A negative net `amount` gives a credit note. Without further arguments the document
+        is in the currency of the company, on its account of revenue or credits, without tax. `account` is a code, `tax`
+        the name of a tax that the ERP computes.
         """
         (customer,) = await self.search("party.party", [["code", "=", party]], ["addresses"])
         (journal,) = await self.search("account.journal", [["code", "=", "REV"]], ["id"])
-        (currency,) = await self.search("currency.currency", [["code", "=", "USD"]], ["id"])
+        of_currency = [["code", "=", currency or self._books.currency]]
+        (document_currency,) = await self.search("currency.currency", of_currency, ["id"])
         accounts = {
-            account["code"]: account["id"]
-            for account in await self.search("account.account", [self._ours()], ["code"])
+            each["code"]: each["id"]
+            for each in await self.search("account.account", [self._ours()], ["code"])
         }
         line = {
-            "type": "line", "currency": currency["id"], "account": accounts["4000" if amount > 0 else "4800"],
+            "type": "line", "currency": document_currency["id"],
+            "account": accounts[account or (self._books.revenue if amount > 0 else self._books.credits)],
             "description": "Entered by hand", "quantity": 1 if amount > 0 else -1, "unit_price": abs(amount),
         }  # fmt: skip
+        if tax is not None:
+            (named,) = await self.search("account.tax", [["name", "=", tax], self._ours()], ["id"])
+            line["taxes"] = [["add", [named["id"]]]]
         invoice = await self.create("account.invoice", {
             "type": "out", "company": self._company, "party": customer["id"],
-            "invoice_address": customer["addresses"][0], "journal": journal["id"], "account": accounts["1200"],
-            "currency": currency["id"], "reference": reference, "lines": [["create", [line]]],
+            "invoice_address": customer["addresses"][0], "journal": journal["id"],
+            "account": accounts[self._books.receivable], "currency": document_currency["id"],
+            "reference": reference, "lines": [["create", [line]]],
         })  # fmt: skip
         await self.act("account.invoice", invoice["id"], "post")
         return str((await self.get("account.invoice", invoice["id"], ["number"]))["number"])
@@ -132,13 +210,18 @@ class ErpClient:
         return await self.search("party.party", domain, ["code", "name"], order=[["id", "ASC"]])
 
     async def search(
-        self, model: str, domain: Sequence[Any], fields: Sequence[str], order: Sequence[Any] | None = None
+        self,
+        model: str,
+        domain: Sequence[Any],
+        fields: Sequence[str],
+        order: Sequence[Any] | None = None,
+        context: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
-        """Return the records that match a domain, with the ERP's field names."""
+        """Return the records that match a domain, with the ERP's field names. `context` adds to that of the company."""
         params = [("d", _base64(domain)), *(("f", field) for field in fields)]
         if order is not None:
             params.append(("o", _base64(order)))
-        answer: list[dict[str, Any]] = await self._call("GET", f"/{model}", params=params)
+        answer: list[dict[str, Any]] = await self._call("GET", f"/{model}", params=params, context=context)
         return answer
 
     async def get(self, model: str, number: int, fields: Sequence[str]) -> dict[str, Any]:
@@ -165,9 +248,13 @@ class ErpClient:
         path: str,
         params: Sequence[tuple[str, str]] = (),
         body: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
     ) -> Any:
         content = None if body is None else json.dumps(body, default=_encode).encode()
-        answer = await self._http.request(method, self._path + path, params=list(params), content=content)
+        headers = {} if context is None else {"X-Tryton-Context": _base64({**self._context, **context})}
+        answer = await self._http.request(
+            method, self._path + path, params=list(params), content=content, headers=headers
+        )
         if answer.status_code >= 400:
             try:
                 message = json.loads(answer.content)["message"]

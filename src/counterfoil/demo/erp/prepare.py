@@ -59,7 +59,7 @@ def _edition() -> str:
     """Return a digest of everything a prepared ERP depends on: the seeding programs and the ERP's version."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
-    for name in ("prepare.py", "seed.py"):
+    for name in ("prepare.py", "seed.py", "books.py", "charts.py"):
         digest.update((here / name).read_bytes())
     for package in ("trytond", "trytond_account_invoice"):
         digest.update(version(package).encode())
