@@ -124,20 +124,20 @@ def _read(path: Path) -> list[PeopleFileEntry]:
         raise CommandFailed(str(error)) from error
 
 
-def _require_names(dir: Path, kind: str, wanted: list[str]) -> None:
+def _require_names(dir: Path, kind: str, values: list[str]) -> None:
     """Raise CommandFailed for a role or a legal entity that the folder does not have."""
     from counterfoil.model import kinds, read
 
-    if not wanted:
+    if not values:
         return
     what = kind.replace("_", " ")
     names = sorted(read(dir, checks=False)[0].of_kind(kinds.KINDS[kind]))
     if not names:
         raise CommandFailed(f"{dir} has no {what}; name the governance folder with --dir.")
-    for name in wanted:
+    for name in values:
         if name not in names:
-            known = f"there are: {', '.join(names)}"
-            raise CommandFailed(f"there is no {what} {name} in {dir}; {did_you_mean(name, names, known)}")
+            available = f"there are: {', '.join(names)}"
+            raise CommandFailed(f"there is no {what} {name} in {dir}; {did_you_mean(name, names, available)}")
 
 
 def _require_absent(path: Path, id: str) -> None:

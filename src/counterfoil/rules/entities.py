@@ -12,6 +12,7 @@ from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.finding import did_you_mean
 from counterfoil.core.people import Person
 from counterfoil.model import Model
+from counterfoil.rules.envelope import entity_of_start
 
 NAME = "legal_entity"
 
@@ -38,10 +39,7 @@ def entity_fault(model: Model, system: str, entity: str) -> tuple[str, str] | No
 
 def entity_of_names(model: Model, names: Mapping[str, Any]) -> str:
     """Return the legal entity of the event, object or input that starts a Run."""
-    event = names.get("event")
-    if isinstance(event, dict) and (entity := event.get(NAME) or _entity_in(event.get("data"))):
-        return str(entity)
-    return str(_entity_in(names.get("object")) or _entity_in(names.get("input")) or model.default_entity)
+    return entity_of_start(names) or model.default_entity
 
 
 def role_scope(model: Model, person: Person, role: str) -> EntityScope:
@@ -60,7 +58,3 @@ def idle_roles(model: Model, person: Person | None, entity: str | None) -> froze
     scopes = {role: role_scope(model, person, role) for role in person.roles if role in model.roles}
     acts = {r for r, scope in scopes.items() if (scope.everything if entity is None else scope.sees(entity))}
     return frozenset(scopes.keys() - acts)
-
-
-def _entity_in(value: Any) -> Any:
-    return value.get(NAME) if isinstance(value, dict) else None

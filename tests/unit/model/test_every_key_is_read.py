@@ -26,7 +26,6 @@ NO_EXECUTION = (MODEL / "weakening.py", CHECKS)
 """Places that compare and check declarations, and execute none."""
 CHECKED = {
     "System.stamps": "tells `check` which versions have no order",
-    "Role.entities": "`check` compares it with the documents",
     "Control.enforced_by": "`check` compares it with the documents",
     "Enforced.workflow": "`check` compares it with the documents",
     "Enforced.step": "`check` compares it with the documents",

@@ -55,7 +55,7 @@ def compile_inbound(
         ignore=mapping.ignore,
         fetch_operation=mapping.fetch.call if mapping.fetch else None,
         fetch_input=record(mapping.fetch.with_, units) if mapping.fetch else None,
-        let=compile_lets(lets_of(mapping, documents), units),
+        let=compile_lets(lets_of(mapping, documents, units.system), units),
         emits=tuple(_emit(emit, units) for emit in emits_of(mapping)),
         assertion=optional(mapping.assert_, units),
         owners=owners,
@@ -123,19 +123,19 @@ def emitted_types(value: Any) -> list[str]:
     return list(dict.fromkeys(text for text in constants if EVENT_NAME.fullmatch(text)))
 
 
-def lets_of(mapping: kinds.Mapping, documents: Documents) -> list[tuple[str, str]]:
+def lets_of(mapping: kinds.Mapping, documents: Documents, by: str = "") -> list[tuple[str, str]]:
     """Return the lets of a mapping, with `entity` added if it reads that name.
 
     `entity` is the legal entity of the first emitted fact that names one. If the folder declares entities, it is the
-    document; facts that name none belong to the entity of the system, else to the default. In other folders it is the
-    head of the object `legal_entity`.
+    document; facts that name none belong to the entity of the system, else to the default. The system is `by`, which may
+    stand for the one that the mapping names. In other folders it is the head of the object `legal_entity`.
     """
     lets = list(mapping.let.items())
     if "entity" in mapping.let or not reads_entity(mapping.model_dump(include={"let", "emit", "assert_"})):
         return lets
     text = _entity_of(mapping)
     if documents.legal_entities:
-        system = documents.systems.get(mapping.from_.system) if mapping.from_ else None
+        system = documents.systems.get(by or mapping.from_.system) if mapping.from_ else None
         own = system.legal_entity if system is not None else None
         entity = entity_formula(documents, text or "''", own or documents.default_entity)
     elif text is not None and "legal_entity" in documents.objects:
