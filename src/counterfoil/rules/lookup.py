@@ -231,9 +231,11 @@ async def _external_id_anywhere(model: Model, object_: str, canonical: str) -> s
 
 async def _canonical_id(model: Model, speaks: str, object_: str, ext_id: str, system: str) -> str | None:
     account = account_of(model, system)
-    linked = await CanonicalIdRead(object_, ext_id, system, account)
-    if linked is not None:
-        return linked.canonical
+    # A system means its own ids; another one may mean those of each system that plays its part.
+    for member in [system] if speaks == system else model.members(system):
+        linked = await CanonicalIdRead(object_, ext_id, member, account_of(model, member))
+        if linked is not None:
+            return linked.canonical
     if not mints(model, object_, system, speaks):
         return None
     canonical = ids.canonical_id(object_, system, account, ext_id)

@@ -38,6 +38,26 @@ COMPANY = documents(
     ---
     {kind: event, name: invoice.issued.v1, object: invoice, data: {invoice_id: id, total: money}}
     ---
+    {kind: event, name: ticket.noted.v1, data: {invoice_id: id}}
+    ---
+    kind: mapping
+    name: from-desk
+    from: {system: desk, type: ticket}
+    let: {invoice: "canon('invoice', body.invoice, 'bills')"}
+    emit:
+      type: ticket.noted.v1
+      key: =body.id
+      version: =body.version
+      legal_entity: "=head('invoice', invoice).legal_entity"
+      data: {invoice_id: =invoice}
+    ---
+    kind: workflow
+    name: note
+    owner: finance
+    failure: careful
+    start: {event: ticket.noted.v1, key: event.data.invoice_id}
+    steps: [{check: run.legal_entity == 'acme-de', outcomes: {failed: park}, becomes: noted}]
+    ---
     {kind: event, name: invoice.booked.v1, data: {invoice_id: id, number: string, total: money}}
     ---
     kind: mapping
@@ -177,6 +197,12 @@ def test_the_books_of_another_entity_do_not_match(tmp_path: Path, system: str) -
     state = "matched" if system == "books-de" else "broken"
     reason = "" if system == "books-de" else ", reason: entity"
     expect = f"foils: [{{reconciliation: booked, state: {state}{reason}, legal_entity: acme-de}}]"
+    assert differences(tmp_path, given, expect) == []
+
+
+def test_a_shared_system_names_records_of_either_account(tmp_path: Path) -> None:
+    given = GERMAN + "- {receipt: ticket, from: desk, body: {id: t-1, version: 1, invoice: in-1}}\n"
+    expect = "runs: [{workflow: note, legal_entity: acme-de, state: noted, status: done}]"
     assert differences(tmp_path, given, expect) == []
 
 
