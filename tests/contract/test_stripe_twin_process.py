@@ -80,7 +80,7 @@ def made(twin: Twin) -> list[str]:
     card = {"payment_method": "pm_card_visa", "invoice_settings": {"default_payment_method": "pm_card_visa"}}
     who = api.customers.create({"name": "Acme", **card}).id  # type: ignore[typeddict-item]
     product = api.products.create({"name": "Plan"}).id
-    price = api.prices.create({"product": product, "currency": "eur", "unit_amount": 5,
+    price = api.prices.create({"product": product, "currency": "eur", "unit_amount": 500,
                                "recurring": {"interval": "month"}}).id  # fmt: skip
     rate = api.tax_rates.create({"display_name": "VAT", "inclusive": False, "percentage": 7.7}).id
     subscription = api.subscriptions.create({"customer": who, "items": [{"price": price}]})

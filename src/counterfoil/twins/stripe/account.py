@@ -26,6 +26,7 @@ ID_PREFIXES = {
     "subscription_item": "si", "invoiceitem": "ii", "invoice": "in", "line_item": "il", "credit_note": "cn",
     "credit_note_line_item": "cnli", "customer_balance_transaction": "cbtxn", "payment_method": "pm",
     "payment_intent": "pi", "charge": "ch", "refund": "re", "event": "evt", "webhook_endpoint": "we",
+    "tax_id": "txi",
 }  # fmt: skip
 _WITHOUT = {
     "subscription_item": ("livemode",), "refund": ("livemode",), "invoiceitem": ("created",),

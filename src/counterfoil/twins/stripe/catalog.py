@@ -11,13 +11,14 @@ from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing, 
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING, page
 
+TAX_BEHAVIORS = ("exclusive", "inclusive", "unspecified")
 PRODUCT: Shape = {
     "id": "str", "name!": "str", "active": "bool", "description": "str", "metadata": "meta", "images": ["str"],
     "shippable": "bool", "statement_descriptor": "str", "tax_code": "str", "unit_label": "str", "url": "str",
     "type": "str", "default_price_data": {
         "currency!": "str", "unit_amount": "uint", "unit_amount_decimal": "dec",
         "recurring": {"interval!": ("day", "week", "month", "year"), "interval_count": "uint"},
-        "tax_behavior": ("exclusive", "inclusive", "unspecified"),
+        "tax_behavior": TAX_BEHAVIORS,
     },
 }  # fmt: skip
 PRODUCT_UPDATE: Shape = {
@@ -27,7 +28,7 @@ PRODUCT_UPDATE: Shape = {
 PRICE: Shape = {
     "currency!": "str", "product": "str", "product_data": {"name!": "str", "metadata": "meta", "id": "str"},
     "unit_amount": "uint", "unit_amount_decimal": "dec", "active": "bool", "nickname": "str", "metadata": "meta",
-    "lookup_key": "str", "tax_behavior": ("exclusive", "inclusive", "unspecified"),
+    "lookup_key": "str", "tax_behavior": TAX_BEHAVIORS,
     "billing_scheme": ("per_unit",),
     "recurring": {
         "interval!": ("day", "week", "month", "year"), "interval_count": "uint", "usage_type": ("licensed",),
@@ -35,8 +36,13 @@ PRICE: Shape = {
 }  # fmt: skip
 PRICE_UPDATE: Shape = {
     "active": "bool", "nickname": "str", "metadata": "meta", "lookup_key": "str",
-    "tax_behavior": ("exclusive", "inclusive", "unspecified"),
+    "tax_behavior": TAX_BEHAVIORS,
 }  # fmt: skip
+PRICE_DATA: Shape = {
+    "currency!": "str", "product!": "str", "unit_amount": "uint", "unit_amount_decimal": "dec",
+    "tax_behavior": TAX_BEHAVIORS, "recurring": {"interval!": ("day", "week", "month", "year"), "interval_count": "uint"},
+}  # fmt: skip
+"""Price that a line, a quote or a phase brings with it."""
 PLAN: Shape = {
     "id": "str", "product!": "str", "currency!": "str", "amount": "uint", "amount_decimal": "dec",
     "interval!": ("day", "week", "month", "year"), "interval_count": "uint", "nickname": "str", "metadata": "meta",
@@ -160,6 +166,12 @@ def plan(price: Obj) -> Obj:
 def update_price(account: StripeAccount, params: Obj, id: str) -> Obj:
     price = account.get("price", id)
     before = dict(price)
+    behavior = params.get("tax_behavior", price["tax_behavior"])
+    if price["tax_behavior"] not in ("unspecified", behavior):
+        raise refusal(
+            "The `tax_behavior` of a price cannot be changed once it is `inclusive` or `exclusive`.",
+            "tax_behavior",
+        )
     _change(price, params)
     account.publish("price.updated", price, before)
     return price
@@ -186,6 +198,15 @@ def update_tax_rate(account: StripeAccount, params: Obj, id: str) -> Obj:
     _change(rate, params)
     account.publish("tax_rate.updated", rate, before)
     return rate
+
+
+def price_of(account: StripeAccount, params: Obj, param: str) -> Obj:
+    """Return the price that `price` names, or a new inactive one from `price_data`."""
+    if params.get("price_data"):
+        return create_price(account, {**params["price_data"], "active": False})
+    if not params.get("price"):
+        raise missing_parameter(param)
+    return account.get("price", params["price"], param)
 
 
 def list_prices(account: StripeAccount, params: Obj) -> Obj:

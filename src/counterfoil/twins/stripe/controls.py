@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import Any
 
-from counterfoil.twins.stripe import invoices, subscriptions
+from counterfoil.twins.stripe import invoices, subscriptions, tax_ids
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.errors import Obj
 from counterfoil.twins.stripe.faults import Faults
@@ -17,6 +17,9 @@ from counterfoil.twins.stripe.faults import Faults
 CONFIG: dict[str, Any] = {"spread": 0.05, "repeated": 0.05, "rate": None, "retry_after": None}
 """`spread`: seconds over which webhooks are shuffled; `repeated`: share sent twice; `rate`: requests per second, None for
 no limit; `retry_after`: seconds in the header of a 429, None for no header."""
+
+ADVANCES = (tax_ids.advance, invoices.advance, subscriptions.advance)
+"""Automatic work of each kind of object, in the order in which it is done at one time."""
 
 
 class Controls:
@@ -86,7 +89,7 @@ def tick(account: StripeAccount) -> bool:
     worked = False
     with account.transaction():
         account.request = {"id": None, "idempotency_key": None}
-        while invoices.advance(account) or subscriptions.advance(account):
+        while any(advance(account) for advance in ADVANCES):
             worked = True
     return worked
 

@@ -1,16 +1,14 @@
-"""Customers, their balance with its transactions, and their payment methods.
-
-A negative balance is credit that the next finalized invoice uses; a positive one is added to it.
-"""
+"""Customers and their payment methods. Open drafts follow the tax status of their customer."""
 
 from __future__ import annotations
 
 from counterfoil.twins.stripe import subscription_status
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.catalog import filters
-from counterfoil.twins.stripe.currencies import check_amount, currency
-from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing, missing_parameter, refusal
+from counterfoil.twins.stripe.customer_balance import move_balance
+from counterfoil.twins.stripe.errors import Obj, StripeError, missing, missing_parameter, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
+from counterfoil.twins.stripe.lines import total
 from counterfoil.twins.stripe.listing import PAGING, page
 
 ADDRESS: Shape = {
@@ -24,7 +22,6 @@ CUSTOMER: Shape = {
 }  # fmt: skip
 CUSTOMER_UPDATE: Shape = {name: kind for name, kind in CUSTOMER.items() if name != "payment_method"}
 LIST: Shape = {**PAGING, "email": "str"}
-BALANCE: Shape = {"amount!": "int", "currency!": "str", "description": "str", "metadata": "meta"}
 PAYMENT_METHOD: Shape = {
     "type!": ("card",), "metadata": "meta", "billing_details": {
         "name": "str", "email": "str", "phone": "str", "address": ADDRESS},
@@ -111,6 +108,11 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
     before = account.view(customer)
     _apply(account, customer, params)
     account.save(customer)
+    if customer["tax_exempt"] != before["tax_exempt"]:
+        for draft in account.where(
+            "invoice", "customer = ? and json_extract(body, '$.status') = 'draft'", (id,)
+        ):
+            total(account, draft)
     if params.get("balance") is not None and params["balance"] != customer["balance"]:
         move_balance(account, customer, params["balance"] - customer["balance"], "adjustment", None)
     account.emit("customer.updated", customer, before)
@@ -132,69 +134,6 @@ def list_all(account: StripeAccount, params: Obj) -> Obj:
     conditions, values = filters(params, "email")
     conditions.append("json_extract(body, '$._deleted') is null")
     return page(account, "customer", params, "/v1/customers", conditions, values)
-
-
-def same_currency(account: StripeAccount, customer: Obj, code: str) -> None:
-    """Set the currency of the customer with its first document; reject any other afterwards."""
-    if customer["currency"] is None:
-        customer["currency"] = code
-        account.save(customer)
-    elif customer["currency"] != code:
-        raise refusal(
-            "You cannot combine currencies on a single customer. This customer has had documents in "
-            f"{customer['currency']}.",
-            "currency",
-        )
-
-
-def move_balance(
-    account: StripeAccount, customer: Obj, amount: int, type: str, description: str | None,
-    invoice: str | None = None, credit_note: str | None = None, metadata: dict[str, str] | None = None,
-) -> Obj:  # fmt: skip
-    """Change the balance and create its transaction."""
-    customer["balance"] += amount
-    account.save(customer)
-    return account.create("customer_balance_transaction", {
-        "amount": amount, "credit_note": credit_note, "currency": customer["currency"] or "usd",
-        "customer": customer["id"], "description": description, "ending_balance": customer["balance"],
-        "invoice": invoice, "metadata": metadata or {}, "type": type,
-    }, parent=customer["id"])  # fmt: skip
-
-
-def create_transaction(account: StripeAccount, params: Obj, id: str) -> Obj:
-    customer = account.get("customer", id)
-    before = account.view(customer)
-    if params["amount"] == 0:
-        raise invalid("Amount must be non-zero.", "amount", "parameter_invalid_integer")
-    code = currency(params["currency"])
-    check_amount(params["amount"], code, "amount")
-    same_currency(account, customer, code)
-    metadata, description = merge({}, params.get("metadata") or {}), params.get("description")
-    entry = move_balance(account, customer, params["amount"], "adjustment", description, metadata=metadata)
-    account.emit("customer.updated", customer, before)
-    return entry
-
-
-def update_transaction(account: StripeAccount, params: Obj, id: str, transaction: str) -> Obj:
-    entry = get_transaction(account, {}, id, transaction)
-    if "metadata" in params:
-        entry["metadata"] = merge(entry["metadata"], params["metadata"])
-    if "description" in params:
-        entry["description"] = params["description"]
-    return account.save(entry)
-
-
-def get_transaction(account: StripeAccount, params: Obj, id: str, transaction: str) -> Obj:
-    entry = account.get("customer_balance_transaction", transaction)
-    if entry["customer"] != id:
-        raise missing("customer_balance_transaction", transaction)
-    return entry
-
-
-def list_transactions(account: StripeAccount, params: Obj, id: str) -> Obj:
-    account.get("customer", id)
-    url = f"/v1/customers/{id}/balance_transactions"
-    return page(account, "customer_balance_transaction", params, url, ["parent = ?"], [id])
 
 
 # -- payment methods: cards by the vendor's test numbers, tokens and test ids

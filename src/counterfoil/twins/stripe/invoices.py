@@ -8,8 +8,9 @@ from __future__ import annotations
 from counterfoil.twins.stripe import subscription_status
 from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
 from counterfoil.twins.stripe.catalog import filters, tax_rates
-from counterfoil.twins.stripe.currencies import currency, payable
-from counterfoil.twins.stripe.customers import move_balance, payable_with, same_currency
+from counterfoil.twins.stripe.currencies import currency
+from counterfoil.twins.stripe.customer_balance import apply_to_invoice, return_from_invoice, same_currency
+from counterfoil.twins.stripe.customers import payable_with
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.lines import draft_only, pending, place_item, tax_line, total
@@ -180,17 +181,10 @@ def close_draft(account: StripeAccount, invoice: Obj) -> Obj:
     total(account, invoice)
     customer = account.get("customer", invoice["customer"])
     now = account.now
-    balance_due = invoice["total"] + customer["balance"]
-    amount_due = payable(max(0, balance_due), invoice["currency"])
-    invoice["starting_balance"] = customer["balance"]
-    invoice["ending_balance"] = balance_due - amount_due
-    if change := invoice["ending_balance"] - customer["balance"]:
-        before_customer = account.view(customer)
-        move_balance(account, customer, change, "applied_to_invoice", None, invoice["id"])
-        account.emit("customer.updated", customer, before_customer)
+    apply_to_invoice(account, invoice, customer)
     url = f"https://invoice.twin.invalid/{account.setting('account')}/{invoice['id']}"
     invoice.update(
-        amount_due=amount_due, amount_remaining=amount_due, status="open", attempted=False,
+        status="open", attempted=False,
         number=f"{account.setting('prefix')}-{account.count('invoice_number'):04d}", hosted_invoice_url=url,
         invoice_pdf=url + "/pdf", effective_at=invoice["effective_at"] or now,
         status_transitions={**invoice["status_transitions"], "finalized_at": now},
@@ -280,11 +274,7 @@ def void(account: StripeAccount, params: Obj, id: str) -> Obj:
         message = "You can only pass in open or uncollectible invoices. This invoice isn't open."
         raise refusal(message, "invoice")
     before = dict(invoice)
-    if used := invoice["ending_balance"] - invoice["starting_balance"]:
-        customer = account.get("customer", invoice["customer"])
-        before_customer = account.view(customer)
-        move_balance(account, customer, -used, "unapplied_from_invoice", None, id)
-        account.emit("customer.updated", customer, before_customer)
+    return_from_invoice(account, invoice)
     invoice.update(
         status="void", next_payment_attempt=None, auto_advance=False,
         status_transitions={**invoice["status_transitions"], "voided_at": account.now},

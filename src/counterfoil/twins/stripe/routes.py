@@ -10,12 +10,14 @@ from typing import Any
 from counterfoil.twins.stripe import (
     catalog,
     credit_notes,
+    customer_balance,
     customers,
     events,
     invoices,
     lines,
     payments,
     subscriptions,
+    tax_ids,
 )
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.catalog import filters
@@ -85,11 +87,14 @@ _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("GET", "customers/{}", {}, customers.retrieve),
     ("POST", "customers/{}", customers.CUSTOMER_UPDATE, customers.update),
     ("DELETE", "customers/{}", {}, customers.delete),
-    ("POST", "customers/{}/balance_transactions", customers.BALANCE, customers.create_transaction),
-    ("GET", "customers/{}/balance_transactions", PAGING, customers.list_transactions),
-    ("GET", "customers/{}/balance_transactions/{}", {}, customers.get_transaction),
-    ("POST", "customers/{}/balance_transactions/{}", {"description": "str", "metadata": "meta"},
-     customers.update_transaction),
+    ("POST", "customers/{}/balance_transactions", customer_balance.CREATE, customer_balance.create),
+    ("GET", "customers/{}/balance_transactions", customer_balance.LIST, customer_balance.list_all),
+    ("GET", "customers/{}/balance_transactions/{}", {}, customer_balance.get),
+    ("POST", "customers/{}/balance_transactions/{}", customer_balance.UPDATE, customer_balance.update),
+    ("POST", "customers/{}/tax_ids", tax_ids.CREATE, tax_ids.create),
+    ("GET", "customers/{}/tax_ids", tax_ids.LIST, tax_ids.list_all),
+    ("GET", "customers/{}/tax_ids/{}", {}, tax_ids.get),
+    ("DELETE", "customers/{}/tax_ids/{}", {}, tax_ids.delete),
     ("GET", "customers/{}/subscriptions", subscriptions.LIST, _customer_subscriptions),
     ("GET", "customers/{}/payment_methods", {**PAGING, "type": "str"}, _customer_methods),
     ("POST", "payment_methods", customers.PAYMENT_METHOD, customers.create_method),
@@ -142,6 +147,7 @@ _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("POST", "credit_notes", credit_notes.CREATE, credit_notes.create),
     ("GET", "credit_notes", credit_notes.LIST, credit_notes.list_all),
     ("GET", "credit_notes/preview", credit_notes.CREATE, credit_notes.preview),
+    ("GET", "credit_notes/preview/lines", credit_notes.PREVIEW_LINES, credit_notes.preview_lines),
     ("GET", "credit_notes/{}", {}, _get("credit_note")),
     ("POST", "credit_notes/{}", credit_notes.UPDATE, credit_notes.update),
     ("GET", "credit_notes/{}/lines", lines.PAGE, _lines("credit_note", "credit_note_line_item", "credit_notes")),
@@ -190,4 +196,4 @@ def views() -> dict[str, Any]:
 
 def dues() -> dict[str, Callable[[Obj], int | None]]:
     """Return the function that gives the next automatic work of each kind of object."""
-    return {"invoice": invoices.due, "subscription": subscriptions.due}
+    return {"invoice": invoices.due, "subscription": subscriptions.due, "tax_id": tax_ids.due}
