@@ -36,7 +36,7 @@ def paid(api: Any, who: str, *lines: dict[str, Any], **more: Any) -> Any:
     return api.invoices.pay(opened(api, who, *lines, **more).id)
 
 
-def refused(call: Any, *arguments: Any) -> stripe.StripeError:
+def refused(call: Any, *arguments: Any, **named: Any) -> stripe.StripeError:
     with pytest.raises(stripe.StripeError) as caught:
-        call(*arguments)
+        call(*arguments, **named)
     return caught.value

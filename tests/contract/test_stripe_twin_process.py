@@ -58,7 +58,7 @@ def test_no_call_makes_it_fail(tmp_path: Path) -> None:
     chance = random.Random(11)
     with running_twin(tmp_path / "twin.sqlite") as twin:
         ids = made(twin)
-        for number in range(1500):
+        for number in range(2500):
             route = chance.choice(ROUTES)
             path = route.pattern.pattern.removesuffix("/?\\Z")
             while "([^/]+)" in path:
@@ -92,8 +92,14 @@ def made(twin: Twin) -> list[str]:
     note = api.credit_notes.create({"invoice": open_, "amount": 1}).id
     item = subscription["items"].data[0].id
     charge = api.charges.list().data[0]
+    meter = api.billing.meters.create(
+        {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
+    ).id
+    quote = api.quotes.create({"customer": who, "line_items": [{"price": price}]}).id
+    schedule = api.subscription_schedules.create({"from_subscription": subscription.id}).id
+    vat = api.customers.tax_ids.create(who, {"type": "eu_vat", "value": "DE000000000"}).id
     return [who, product, price, rate, subscription.id, draft, open_, line, note, item, charge.id,
-            str(charge.payment_intent), "none", "pm_card_visa", "x%20y"]  # fmt: skip
+            str(charge.payment_intent), meter, quote, schedule, vat, "none", "pm_card_visa", "x%20y"]  # fmt: skip
 
 
 def value_of(chance: random.Random, name: str, kind: object, ids: list[str]) -> dict[str, str]:

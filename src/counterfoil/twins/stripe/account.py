@@ -26,14 +26,16 @@ ID_PREFIXES = {
     "subscription_item": "si", "invoiceitem": "ii", "invoice": "in", "line_item": "il", "credit_note": "cn",
     "credit_note_line_item": "cnli", "customer_balance_transaction": "cbtxn", "payment_method": "pm",
     "payment_intent": "pi", "charge": "ch", "refund": "re", "event": "evt", "webhook_endpoint": "we",
-    "tax_id": "txi",
+    "tax_id": "txi", "billing.meter": "mtr", "billing.meter_event": "mev", "subscription_schedule": "sub_sched",
+    "quote": "qt", "item": "li",
 }  # fmt: skip
 _WITHOUT = {
     "subscription_item": ("livemode",), "refund": ("livemode",), "invoiceitem": ("created",),
     "line_item": ("created",), "credit_note_line_item": ("created",),
+    "item": ("created", "livemode"),
 }  # fmt: skip
 """Common fields that these objects do not have."""
-NOUNS = {"line_item": "invoice line item", "payment_method": "PaymentMethod"}
+NOUNS = {"billing.meter": "meter", "line_item": "invoice line item", "payment_method": "PaymentMethod"}
 
 
 def without_notes(value: Any) -> Any:

@@ -31,7 +31,8 @@ PRICE: Shape = {
     "lookup_key": "str", "tax_behavior": TAX_BEHAVIORS,
     "billing_scheme": ("per_unit",),
     "recurring": {
-        "interval!": ("day", "week", "month", "year"), "interval_count": "uint", "usage_type": ("licensed",),
+        "interval!": ("day", "week", "month", "year"), "interval_count": "uint",
+        "usage_type": ("licensed", "metered"), "meter": "str",
     },
 }  # fmt: skip
 PRICE_UPDATE: Shape = {
@@ -119,16 +120,31 @@ def create_price(account: StripeAccount, params: Obj, id: str | None = None) -> 
         "custom_unit_amount": None, "lookup_key": params.get("lookup_key"),
         "metadata": merge({}, params.get("metadata") or {}), "nickname": params.get("nickname"),
         "product": params["product"],
-        "recurring": recurring and {
-            "aggregate_usage": None, "interval": recurring["interval"],
-            "interval_count": recurring.get("interval_count") or 1, "usage_type": "licensed",
-        },
+        "recurring": recurring and _recurring(account, recurring),
         "tax_behavior": params.get("tax_behavior") or "unspecified", "tiers_mode": None,
         "transform_quantity": None, "type": "recurring" if recurring else "one_time",
         "unit_amount": int(exact) if exact == int(exact) else None, "unit_amount_decimal": decimal_text(exact),
     }, parent=params["product"], id=id)  # fmt: skip
     account.emit("price.created", price)
     return price
+
+
+def _recurring(account: StripeAccount, params: Obj) -> Obj:
+    """Return the recurring part of a price. Only a metered one names a meter, and it must."""
+    recurring = {
+        "aggregate_usage": None, "interval": params["interval"],
+        "interval_count": params.get("interval_count") or 1, "usage_type": params.get("usage_type") or "licensed",
+    }  # fmt: skip
+    id = params.get("meter")
+    if (recurring["usage_type"] == "metered") != bool(id):
+        message = "A price has a `meter` if its `usage_type` is `metered`, and only then."
+        raise invalid(message, "recurring[meter]", "parameter_missing")
+    if id:
+        meter = account.get("billing.meter", id, "recurring[meter]")
+        if meter["status"] != "active":
+            raise refusal("You cannot attach an inactive meter to a price.", "recurring[meter]")
+        recurring["meter"] = id
+    return recurring
 
 
 def create_plan(account: StripeAccount, params: Obj) -> Obj:
@@ -159,7 +175,7 @@ def plan(price: Obj) -> Obj:
         "object": "plan", "aggregate_usage": None, "amount": price["unit_amount"],
         "amount_decimal": price["unit_amount_decimal"], "interval": price["recurring"]["interval"],
         "interval_count": price["recurring"]["interval_count"], "transform_usage": None,
-        "trial_period_days": None, "usage_type": "licensed",
+        "trial_period_days": None, "usage_type": price["recurring"]["usage_type"],
     }  # fmt: skip
 
 
@@ -203,7 +219,8 @@ def update_tax_rate(account: StripeAccount, params: Obj, id: str) -> Obj:
 def price_of(account: StripeAccount, params: Obj, param: str) -> Obj:
     """Return the price that `price` names, or a new inactive one from `price_data`."""
     if params.get("price_data"):
-        return create_price(account, {**params["price_data"], "active": False})
+        price = create_price(account, {**params["price_data"], "active": False})
+        return account.save({**price, "_inline": True})
     if not params.get("price"):
         raise missing_parameter(param)
     return account.get("price", params["price"], param)

@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import Any
 
-from counterfoil.twins.stripe import invoices, subscriptions, tax_ids
+from counterfoil.twins.stripe import invoices, quotes, schedules, subscriptions, tax_ids
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.errors import Obj
 from counterfoil.twins.stripe.faults import Faults
@@ -18,7 +18,7 @@ CONFIG: dict[str, Any] = {"spread": 0.05, "repeated": 0.05, "rate": None, "retry
 """`spread`: seconds over which webhooks are shuffled; `repeated`: share sent twice; `rate`: requests per second, None for
 no limit; `retry_after`: seconds in the header of a 429, None for no header."""
 
-ADVANCES = (tax_ids.advance, invoices.advance, subscriptions.advance)
+ADVANCES = (tax_ids.advance, quotes.advance, invoices.advance, schedules.advance, subscriptions.advance)
 """Automatic work of each kind of object, in the order in which it is done at one time."""
 
 

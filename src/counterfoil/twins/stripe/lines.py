@@ -14,6 +14,7 @@ from counterfoil.twins.stripe.customer_balance import amount_due, same_currency
 from counterfoil.twins.stripe.errors import Obj, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING, page
+from counterfoil.twins.stripe.meters import update_usage
 
 PERIOD: Shape = {"start!": "time", "end!": "time"}
 ITEM: Shape = {
@@ -231,12 +232,14 @@ def sum_taxes(document_lines: list[Obj]) -> list[Obj]:
 
 
 def total(account: StripeAccount, invoice: Obj) -> Obj:
-    """Add up the lines of a draft, by the present tax status and balance of its customer."""
+    """Add up the lines of a draft, by the present usage, tax status and balance of its customer."""
     customer = account.get("customer", invoice["customer"])
     invoice_lines = account.of("line_item", invoice["id"])
-    if invoice["customer_tax_exempt"] != customer["tax_exempt"]:
-        invoice["customer_tax_exempt"] = customer["tax_exempt"]
-        invoice_lines = [account.save(tax_line(invoice, line)) for line in invoice_lines]
+    status_changed = invoice["customer_tax_exempt"] != customer["tax_exempt"]
+    invoice["customer_tax_exempt"] = customer["tax_exempt"]
+    for line in invoice_lines:
+        if update_usage(account, customer["id"], line) or status_changed:
+            account.save(tax_line(invoice, line))
     subtotal = sum(line["amount"] for line in invoice_lines)
     net = sum(line["amount_excluding_tax"] for line in invoice_lines)
     tax_totals = sum_taxes(invoice_lines)

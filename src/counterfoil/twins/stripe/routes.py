@@ -15,7 +15,10 @@ from counterfoil.twins.stripe import (
     events,
     invoices,
     lines,
+    meters,
     payments,
+    quotes,
+    schedules,
     subscriptions,
     tax_ids,
 )
@@ -160,6 +163,30 @@ _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("GET", "charges/{}", {}, _get("charge")),
     ("GET", "payment_intents", payments.LIST_INTENTS, _list("payment_intent", "payment_intents", "customer")),
     ("GET", "payment_intents/{}", {}, _get("payment_intent")),
+    ("POST", "subscription_schedules", schedules.CREATE, schedules.create),
+    ("GET", "subscription_schedules", schedules.LIST, schedules.list_all),
+    ("GET", "subscription_schedules/{}", {}, _get("subscription_schedule")),
+    ("POST", "subscription_schedules/{}", schedules.UPDATE, schedules.update),
+    ("POST", "subscription_schedules/{}/cancel", schedules.CANCEL, schedules.cancel),
+    ("POST", "subscription_schedules/{}/release", schedules.RELEASE, schedules.release),
+    ("POST", "quotes", quotes.CREATE, quotes.create),
+    ("GET", "quotes", quotes.LIST, quotes.list_all),
+    ("GET", "quotes/{}", {}, _get("quote")),
+    ("POST", "quotes/{}", quotes.UPDATE, quotes.update),
+    ("POST", "quotes/{}/finalize", quotes.FINALIZE, quotes.finalize),
+    ("POST", "quotes/{}/accept", {}, quotes.accept),
+    ("POST", "quotes/{}/cancel", {}, quotes.cancel),
+    ("GET", "quotes/{}/line_items", lines.PAGE, quotes.line_items),
+    ("GET", "quotes/{}/computed_upfront_line_items", lines.PAGE, quotes.upfront_items),
+    ("POST", "billing/meters", meters.METER, meters.create),
+    ("GET", "billing/meters", meters.LIST, meters.list_all),
+    ("GET", "billing/meters/{}", {}, _get("billing.meter")),
+    ("POST", "billing/meters/{}", meters.METER_UPDATE, meters.update),
+    ("POST", "billing/meters/{}/deactivate", {}, meters.deactivate),
+    ("POST", "billing/meters/{}/reactivate", {}, meters.reactivate),
+    ("GET", "billing/meters/{}/event_summaries", meters.SUMMARIES, meters.summaries),
+    ("POST", "billing/meter_events", meters.EVENT, meters.record),
+    ("POST", "billing/meter_event_adjustments", meters.ADJUSTMENT, meters.adjust),
     ("GET", "events", events.LIST, events.list_all),
     ("GET", "events/{}", {}, _get("event")),
     ("POST", "webhook_endpoints", events.ENDPOINT, events.create_endpoint),
@@ -191,9 +218,13 @@ def views() -> dict[str, Any]:
     return {
         "invoice": invoices.view, "credit_note": credit_notes.view, "subscription": subscriptions.view,
         "event": events.view, "webhook_endpoint": events.endpoint_view,
+        "billing.meter_event": meters.event_view, "quote": quotes.view,
     }  # fmt: skip
 
 
 def dues() -> dict[str, Callable[[Obj], int | None]]:
     """Return the function that gives the next automatic work of each kind of object."""
-    return {"invoice": invoices.due, "subscription": subscriptions.due, "tax_id": tax_ids.due}
+    return {
+        "invoice": invoices.due, "subscription": subscriptions.due, "tax_id": tax_ids.due,
+        "subscription_schedule": schedules.due, "quote": quotes.due,
+    }  # fmt: skip
