@@ -65,7 +65,7 @@ ANSWERS = (
     "customer", "customer_balance_transaction", "product", "price", "tax_rate", "subscription", "subscription_item",
     "invoiceitem", "invoice", "line_item", "credit_note", "credit_note_line_item", "refund", "charge",
     "payment_intent", "payment_method", "event", "webhook_endpoint", "tax_id", "quote", "item",
-    "subscription_schedule",
+    "subscription_schedule", "account",
 )  # fmt: skip
 
 
@@ -205,6 +205,8 @@ def shown(twin: Twin, kind: str) -> list[Any]:
             for one in get(f"{folder}?limit=100")["data"]
             for line in get(f"{folder}/{one['id']}/lines")["data"]
         ]
+    if kind == "account":
+        return [get(kind)]
     if kind == "item":
         return [row for one in get("quotes")["data"] for row in get(f"quotes/{one['id']}/line_items")["data"]]
     if kind in ("customer_balance_transaction", "payment_method", "tax_id"):

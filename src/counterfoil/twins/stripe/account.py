@@ -50,7 +50,7 @@ def without_notes(value: Any) -> Any:
 class StripeAccount:
     """Complete state of the twin. A `seed` makes the ids and the shuffling of a new file reproducible."""
 
-    def __init__(self, path: str, seed: int | None = None) -> None:
+    def __init__(self, path: str, seed: int | str | None = None) -> None:
         self.store = TwinStore(path)
         if self.setting("salt") is None:
             self.set("salt", str(seed) if seed is not None else secrets.token_hex(8))
@@ -61,6 +61,8 @@ class StripeAccount:
         self.views: dict[str, Callable[[StripeAccount, Obj], Obj]] = {}
         self.dues: dict[str, Callable[[Obj], int | None]] = {}
         self.on_event: Callable[[Obj], None] = lambda event: None
+        self.platform: StripeAccount | None = None
+        self.connected: list[StripeAccount] = []
 
     def setting(self, key: str) -> Any:
         return self.store.setting(key)
@@ -160,6 +162,7 @@ class StripeAccount:
         event = self.create("event", {
             "api_version": API_VERSION, "data": data, "pending_webhooks": 0,
             "request": dict(self.request), "type": type,
+            **({"account": self.setting("account")} if self.platform else {}),
         })  # fmt: skip
         self.on_event(event)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from counterfoil.twins.stripe import (
+    accounts,
     catalog,
     credit_notes,
     customer_balance,
@@ -84,6 +85,9 @@ def _customer_methods(account: StripeAccount, params: Obj, id: str) -> Obj:
 _LIST_METHODS = _list("payment_method", "payment_methods", "customer")
 _ITEMS: Shape = {**{name: kind for name, kind in PAGING.items() if name != "created"}, "subscription!": "str"}
 _TABLE: list[tuple[str, str, Shape, Answer]] = [
+    ("GET", "account", {}, accounts.retrieve),
+    ("GET", "accounts", accounts.LIST, accounts.list_all),
+    ("GET", "accounts/{}", {}, accounts.get),
     ("POST", "customers", customers.CUSTOMER, customers.create),
     ("GET", "customers", customers.LIST, customers.list_all),
     ("GET", "customers/search", SEARCHING, _search("customer", "customers")),
