@@ -84,6 +84,12 @@ def made(twin: Twin) -> list[str]:
                                "recurring": {"interval": "month"}}).id  # fmt: skip
     rate = api.tax_rates.create({"display_name": "VAT", "inclusive": False, "percentage": 7.7}).id
     subscription = api.subscriptions.create({"customer": who, "items": [{"price": price}]})
+    meter = api.billing.meters.create(
+        {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
+    ).id
+    quote = api.quotes.create({"customer": who, "line_items": [{"price": price}]}).id
+    schedule = api.subscription_schedules.create({"from_subscription": subscription.id}).id
+    vat = api.customers.tax_ids.create(who, {"type": "eu_vat", "value": "DE000000000"}).id
     draft = api.invoices.create({"customer": who, "currency": "eur"}).id
     api.invoice_items.create({"customer": who, "invoice": draft, "amount": 500, "currency": "eur"})
     open_ = api.invoices.create({"customer": who, "currency": "eur"}).id
@@ -92,14 +98,8 @@ def made(twin: Twin) -> list[str]:
     note = api.credit_notes.create({"invoice": open_, "amount": 1}).id
     item = subscription["items"].data[0].id
     charge = api.charges.list().data[0]
-    meter = api.billing.meters.create(
-        {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
-    ).id
-    quote = api.quotes.create({"customer": who, "line_items": [{"price": price}]}).id
-    schedule = api.subscription_schedules.create({"from_subscription": subscription.id}).id
-    vat = api.customers.tax_ids.create(who, {"type": "eu_vat", "value": "DE000000000"}).id
-    return [who, product, price, rate, subscription.id, draft, open_, line, note, item, charge.id,
-            str(charge.payment_intent), meter, quote, schedule, vat, "none", "pm_card_visa", "x%20y"]  # fmt: skip
+    return [meter, quote, schedule, vat, who, product, price, rate, subscription.id, draft, open_, line, note, item, charge.id,
+            str(charge.payment_intent), "none", "pm_card_visa", "x%20y"]  # fmt: skip
 
 
 def value_of(chance: random.Random, name: str, kind: object, ids: list[str]) -> dict[str, str]:

@@ -22,17 +22,17 @@ DAY_SECONDS = 86_400
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 ID_PREFIXES = {
+    "tax_id": "txi", "billing.meter": "mtr", "billing.meter_event": "mev", "subscription_schedule": "sub_sched",
+    "quote": "qt", "item": "li",
     "customer": "cus", "product": "prod", "price": "price", "plan": "plan", "tax_rate": "txr", "subscription": "sub",
     "subscription_item": "si", "invoiceitem": "ii", "invoice": "in", "line_item": "il", "credit_note": "cn",
     "credit_note_line_item": "cnli", "customer_balance_transaction": "cbtxn", "payment_method": "pm",
     "payment_intent": "pi", "charge": "ch", "refund": "re", "event": "evt", "webhook_endpoint": "we",
-    "tax_id": "txi", "billing.meter": "mtr", "billing.meter_event": "mev", "subscription_schedule": "sub_sched",
-    "quote": "qt", "item": "li",
 }  # fmt: skip
 _WITHOUT = {
+    "item": ("created", "livemode"),
     "subscription_item": ("livemode",), "refund": ("livemode",), "invoiceitem": ("created",),
     "line_item": ("created",), "credit_note_line_item": ("created",),
-    "item": ("created", "livemode"),
 }  # fmt: skip
 """Common fields that these objects do not have."""
 NOUNS = {"billing.meter": "meter", "line_item": "invoice line item", "payment_method": "PaymentMethod"}
@@ -58,11 +58,11 @@ class StripeAccount:
             self.set("prefix", self._letters("prefix", 8).upper())
         self.random = random.Random(f"{self.setting('salt')}:{self.setting('ids')}")  # noqa: S311
         self.request: Obj = {"id": None, "idempotency_key": None}
+        self.platform: StripeAccount | None = None
+        self.connected: list[StripeAccount] = []
         self.views: dict[str, Callable[[StripeAccount, Obj], Obj]] = {}
         self.dues: dict[str, Callable[[Obj], int | None]] = {}
         self.on_event: Callable[[Obj], None] = lambda event: None
-        self.platform: StripeAccount | None = None
-        self.connected: list[StripeAccount] = []
 
     def setting(self, key: str) -> Any:
         return self.store.setting(key)

@@ -25,7 +25,9 @@ CREATE: Shape = {**UPDATE, "from_quote": {"quote!": "str", "is_revision": "bool"
 FINALIZE: Shape = {"expires_at": "time"}
 LIST: Shape = {**PAGING, "customer": "str", "status": ("accepted", "canceled", "draft", "open")}
 VALID_SECONDS = 30 * DAY_SECONDS
-_TEXTS = ("collection_method", "customer", "description", "expires_at", "footer", "header")
+_TEXTS = ("description", "footer", "header")
+_TERMS = ("collection_method", "customer", "expires_at")
+"""Fields that cannot be unset."""
 
 
 def view(account: StripeAccount, quote: Obj) -> Obj:
@@ -84,6 +86,7 @@ def _apply(account: StripeAccount, quote: Obj, params: Obj) -> None:
     for name in _TEXTS:
         if name in params:
             quote[name] = params[name]
+    quote.update({name: params[name] for name in _TERMS if params.get(name) is not None})
     if quote["customer"]:
         account.get("customer", quote["customer"], "customer")
     if params.get("expires_at") is not None and params["expires_at"] <= account.now:

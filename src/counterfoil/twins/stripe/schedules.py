@@ -65,7 +65,7 @@ _DEFAULTS: Obj = {
 
 
 def _settings(params: Obj, current: Obj) -> Obj:
-    settings = {**current, **params}
+    settings = {**current, **{name: value for name, value in params.items() if value is not None}}
     days = (settings["invoice_settings"] or {}).get("days_until_due")
     if settings["collection_method"] == "send_invoice" and days is None:
         message = "You must pass `days_until_due` when `collection_method` is `send_invoice`."
