@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.stripe_twin_api import customer, opened, paid, refused
+from tests.contract.stripe_twin_api import customer, invoice, opened, paid, refused
 from tests.contract.stripe_twin_process import Twin, running_twin
 
 
@@ -100,3 +100,26 @@ def test_every_move_of_the_balance_is_an_event_of_the_customer(twin: Twin, api: 
         if event.data.object.id == who.id
     ]
     assert seen == [(-30, 0), (0, -30)]
+
+
+def test_the_invoices_of_a_deleted_customer_rest(twin: Twin, api: Any) -> None:
+    who = customer(api)
+    price = {"product": api.products.create({"name": "Plan"}).id, "currency": "eur", "unit_amount": 900,
+             "recurring": {"interval": "week"}}  # fmt: skip
+    api.subscriptions.create({"customer": who.id, "items": [{"price": api.prices.create(price).id}]})
+    draft = invoice(api, who.id, auto_advance=True)
+    left = api.invoices.finalize_invoice(invoice(api, who.id, auto_advance=True).id)
+    api.customers.delete(who.id)
+    twin.control("POST", "clock", {"advance": 30 * 86_400})
+    assert [api.invoices.retrieve(one.id).status for one in (draft, left)] == ["draft", "open"]
+    assert api.subscriptions.list({"customer": who.id, "status": "all"}).data[0].status == "canceled"
+
+
+def test_the_credit_by_currency_is_shown_on_request(api: Any) -> None:
+    who = customer(api, balance=-250)
+    assert "invoice_credit_balance" not in who
+    expand = {"expand": ["invoice_credit_balance", "tax_ids"]}
+    assert api.customers.retrieve(who.id, expand).invoice_credit_balance.to_dict() == {}
+    api.customers.balance_transactions.create(who.id, {"amount": -50, "currency": "chf"})
+    now = api.customers.retrieve(who.id, expand)
+    assert (now.invoice_credit_balance.to_dict(), now.tax_ids.data) == ({"chf": 300}, [])

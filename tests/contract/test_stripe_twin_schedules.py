@@ -236,3 +236,67 @@ def test_a_schedule_that_nobody_pays_is_aborted(twin: Twin, api: Any) -> None:
     move(twin, WEEK)
     assert api.subscription_schedules.retrieve(later.id).status == "canceled"
     assert events(api) == ["created", "aborted", "created", "aborted"]
+
+
+def test_an_archived_price_still_serves_the_phases_that_agreed_on_it(twin: Twin, api: Any) -> None:
+    low, high = price(api, 700), price(api, 1400)
+    later = move(twin, 0) + 3 * DAY
+    phases = [{"items": [{"price": low}]}, {"items": [{"price": high}]}]
+    made = [
+        api.subscription_schedules.create({"customer": customer(api).id, "phases": phases, **start}).id
+        for start in ({}, {"start_date": later})
+    ]
+    for id in (low, high):
+        api.prices.update(id, {"active": False})
+    move(twin, WEEK + 3 * DAY)
+    assert [items(api, id) for id in made] == [{high: 1}, {high: 1}]
+    assert refused(
+        api.subscription_schedules.create, {"customer": customer(api).id, "phases": phases}
+    ).http_status == 400  # fmt: skip
+
+
+def test_a_start_that_the_api_would_refuse_aborts_the_schedule(twin: Twin, api: Any) -> None:
+    who, start = customer(api).id, move(twin, 0) + 3 * DAY
+    made = api.subscription_schedules.create(
+        {"customer": who, "start_date": start, "phases": [{"items": [{"price": price(api, 700)}]}]}
+    )
+    api.customers.balance_transactions.create(who, {"amount": -100, "currency": "usd"})
+    move(twin, 4 * DAY)
+    ended = api.subscription_schedules.retrieve(made.id)
+    assert (ended.status, ended.canceled_at, ended.subscription) == ("canceled", start, None)
+    assert api.subscriptions.list({"customer": who, "status": "all"}).data == []
+    assert events(api) == ["created", "aborted"]
+
+
+def test_a_phase_that_sends_invoices_says_when_they_are_due(twin: Twin, api: Any) -> None:
+    plan = {"items": [{"price": price(api, 700)}]}
+    sent = {**plan, "collection_method": "send_invoice"}
+    fields = {"customer": customer(api).id, "phases": [plan, sent]}
+    assert "days_until_due" in str(refused(api.subscription_schedules.create, fields).user_message)
+    sent["invoice_settings"] = {"days_until_due": 20}
+    made = api.subscription_schedules.create(fields)
+    move(twin, WEEK + 2 * 3600)
+    subscription = api.subscriptions.retrieve(made.subscription, {"expand": ["latest_invoice"]})
+    assert (subscription.collection_method, subscription.latest_invoice.status) == ("send_invoice", "open")
+    assert subscription.latest_invoice.due_date - subscription.latest_invoice.created == 20 * DAY
+
+
+@pytest.mark.parametrize(("days", "warned"), [(10, 7), (2, 0)])
+def test_the_end_of_a_trial_is_announced_three_days_before(
+    twin: Twin, api: Any, days: int, warned: int
+) -> None:
+    made = api.subscriptions.create(
+        {"customer": customer(api).id, "items": [{"price": price(api, 700)}], "trial_period_days": days}
+    )
+    move(twin, days * DAY)
+    told = api.events.list({"type": "customer.subscription.trial_will_end"}).data
+    assert [(event.data.object.id, event.data.object.status) for event in told] == [(made.id, "trialing")]
+    assert warned * DAY <= told[0].created - made.created < warned * DAY + 2
+    assert api.subscriptions.retrieve(made.id).status == "active"
+
+
+def test_a_subscription_that_sends_invoices_needs_the_days_until_due(api: Any) -> None:
+    made = api.subscriptions.create({"customer": customer(api).id, "items": [{"price": price(api, 700)}]})
+    change = {"collection_method": "send_invoice"}
+    assert refused(api.subscriptions.update, made.id, change).param == "days_until_due"
+    assert api.subscriptions.update(made.id, {**change, "days_until_due": 9}).days_until_due == 9

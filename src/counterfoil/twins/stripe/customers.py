@@ -120,10 +120,13 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
 
 
 def delete(account: StripeAccount, params: Obj, id: str) -> Obj:
+    """Delete a customer. Subscriptions end, and invoices are neither finalized nor collected automatically."""
     customer = account.get("customer", id)
     for subscription in account.where("subscription", "customer = ?", (id,)):
         if subscription["status"] not in ("canceled", "incomplete_expired"):
             subscription_status.cancel_now(account, subscription)
+    for invoice in account.where("invoice", "customer = ? and json_extract(body, '$.auto_advance')", (id,)):
+        account.save({**invoice, "auto_advance": False, "next_payment_attempt": None})
     account.emit("customer.deleted", customer)
     customer["_deleted"] = True
     account.save(customer)

@@ -144,7 +144,9 @@ def _expand(account: StripeAccount, node: Any, steps: Sequence[str], path: str) 
         return
     name, rest = steps[0], steps[1:]
     lazy = _LAZY.get((node.get("object", ""), name))
-    if name not in node and lazy is not None:
+    if (node.get("object"), name) == ("customer", "invoice_credit_balance"):
+        node[name] = {node["currency"]: -node["balance"]} if node["currency"] else {}
+    elif name not in node and lazy is not None:
         kind, url, condition, oldest_first = lazy
         url = url.format(id=node["id"])
         node[name] = page(account, kind, {}, url, [condition], [node["id"]], oldest_first)

@@ -52,6 +52,10 @@ def _phase(account: StripeAccount, params: Obj, start: int, name: str, settings:
         message = "All prices of a phase must have the same currency and interval."
         raise refusal(message, f"{name}[items]")
     end = _end(account, params, start, prices[0], name)
+    terms = params.get("invoice_settings") or settings["invoice_settings"]
+    if params.get("collection_method") == "send_invoice" and (terms or {}).get("days_until_due") is None:
+        message = "You must pass `days_until_due` when `collection_method` is `send_invoice`."
+        raise invalid(message, f"{name}[invoice_settings][days_until_due]", "parameter_missing")
     return {
         "add_invoice_items": [
             _once(account, item, f"{name}[add_invoice_items][{place}]")
@@ -62,7 +66,7 @@ def _phase(account: StripeAccount, params: Obj, start: int, name: str, settings:
         "default_payment_method": params.get("default_payment_method"),
         "default_tax_rates": tax_rates(account, params.get("default_tax_rates"), f"{name}[default_tax_rates]"),
         "description": params.get("description"), "end_date": end,
-        "invoice_settings": params.get("invoice_settings"),
+        "invoice_settings": terms if params.get("collection_method") else params.get("invoice_settings"),
         "items": [_item(account, item, price, f"{name}[items]")
                   for item, price in zip(params["items"], prices, strict=True)],
         "metadata": merge({}, params.get("metadata") or {}), "on_behalf_of": None,
@@ -108,7 +112,7 @@ def as_items(items: list[Obj]) -> list[Obj]:
     """Return items of a phase or of a subscription as parameters of a request."""
     return [
         {"price": item["price"]["id"] if isinstance(item["price"], dict) else item["price"],
-         "quantity": item.get("quantity"), "metadata": item.get("metadata") or {},
+         "quantity": item.get("quantity"), "_agreed": True, "metadata": item.get("metadata") or {},
          "tax_rates": [rate["id"] for rate in item["tax_rates"]]}
         for item in items
     ]  # fmt: skip

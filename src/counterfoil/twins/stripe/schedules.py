@@ -257,25 +257,28 @@ def advance(account: StripeAccount) -> bool:
     due_schedules = account.where("subscription_schedule", "due <= ?", (account.now,), order="due, seq")
     for schedule in due_schedules:
         before = account.view(schedule)
-        if schedule["status"] == "not_started":
-            _start_by_clock(account, schedule, before)
-        elif schedule["current_phase"]["end_date"] <= account.now:
-            _next(account, schedule, before)
+        if schedule["status"] == "not_started" or schedule["current_phase"]["end_date"] <= account.now:
+            _change_or_abort(account, schedule, before)
         else:
             schedule["_warned"] = True
             account.publish("subscription_schedule.expiring", schedule)
     return bool(due_schedules)
 
 
-def _start_by_clock(account: StripeAccount, schedule: Obj, before: Obj) -> None:
-    """Start the first phase; a schedule whose subscription the API would refuse is aborted."""
+def _change_or_abort(account: StripeAccount, schedule: Obj, before: Obj) -> None:
+    """Start or change the subscription; a schedule whose change the API would refuse is aborted."""
+    original = dict(schedule)
     try:
         with account.transaction():
+            if schedule["status"] == "active":
+                _next(account, schedule, before)
+                return
             _start_first(account, schedule)
             account.publish("subscription_schedule.updated", schedule, before)
     except StripeError:
-        schedule.update(status="canceled", canceled_at=account.now, subscription=None, current_phase=None)
-        account.publish("subscription_schedule.aborted", schedule, before)
+        _let_go(account, original)
+        original.update(status="canceled", canceled_at=account.now)
+        account.publish("subscription_schedule.aborted", original, before)
 
 
 def _next(account: StripeAccount, schedule: Obj, before: Obj) -> None:

@@ -17,6 +17,7 @@ ITEM: Shape = {
 
 
 def recurring_price(account: StripeAccount, item: Obj, position: int) -> Obj:
+    """Return the price of an item. It must be active, unless it is inline or `_agreed` by a schedule before."""
     price = price_of(
         account, {**item, "price": item.get("price") or item.get("plan")}, f"items[{position}][price]"
     )
@@ -26,7 +27,7 @@ def recurring_price(account: StripeAccount, item: Obj, position: int) -> Obj:
             "`type=recurring`.",
             f"items[{position}][price]",
         )
-    if not price["active"] and not price.get("_inline"):
+    if not price["active"] and not price.get("_inline") and not item.get("_agreed"):
         message = "The price specified is inactive. This field only accepts active prices."
         raise refusal(message, f"items[{position}][price]")
     return price

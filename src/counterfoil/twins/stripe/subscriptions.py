@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
 from counterfoil.twins.stripe.catalog import filters, tax_rates
+from counterfoil.twins.stripe.customer_balance import same_currency
 from counterfoil.twins.stripe.customers import payable_with
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing_parameter, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
@@ -28,6 +29,8 @@ from counterfoil.twins.stripe.subscription_status import cancel_now, end_schedul
 
 FIRST_PAYMENT_SECONDS = 23 * 3600
 """Time limit for the payment of the first invoice."""
+TRIAL_WARNING_SECONDS = 3 * DAY_SECONDS
+"""Time before the end of a trial at which the vendor warns; a shorter trial warns at once."""
 UPDATE: Shape = {
     "cancel_at_period_end": "bool", "cancel_at": "time", "collection_method": COLLECTION, "days_until_due": "uint",
     "default_payment_method": "str", "default_tax_rates": ["str"], "description": "str", "items": [ITEM],
@@ -84,6 +87,7 @@ def create(account: StripeAccount, params: Obj) -> Obj:
         message = "You must pass `days_until_due` when `collection_method` is `send_invoice`."
         raise invalid(message, "days_until_due", "parameter_missing")
     behavior = params.get("payment_behavior") or "allow_incomplete"
+    same_currency(account, customer, prices[0]["currency"])
     trial = _trial(account, params)
     if method == "charge_automatically" and trial is None and behavior != "default_incomplete" and any(
             price["unit_amount_decimal"] != "0" and not is_metered(price) for price in prices):  # fmt: skip
@@ -209,6 +213,9 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
     for name in _SCALARS:
         if name in params:
             subscription[name] = params[name]
+    if subscription["collection_method"] == "send_invoice" and subscription["days_until_due"] is None:
+        message = "You must pass `days_until_due` when `collection_method` is `send_invoice`."
+        raise invalid(message, "days_until_due", "parameter_missing")
     if "metadata" in params:
         subscription["metadata"] = merge(subscription["metadata"], params["metadata"])
     if "default_tax_rates" in params:
@@ -298,7 +305,8 @@ def _expire(account: StripeAccount, subscription: Obj) -> None:
     before = account.view(subscription)
     subscription.update(status="incomplete_expired", ended_at=account.now)
     account.save(subscription)
-    void(account, {}, subscription["latest_invoice"])
+    if account.get("invoice", subscription["latest_invoice"])["status"] == "open":
+        void(account, {}, subscription["latest_invoice"])
     account.emit("customer.subscription.updated", subscription, before)
     end_schedule(account, subscription)
 
@@ -309,8 +317,15 @@ def due(subscription: Obj) -> int | None:
         return int(subscription["created"]) + FIRST_PAYMENT_SECONDS
     if subscription["status"] not in ("active", "past_due", "trialing"):
         return None
-    edges = (subscription["current_period_end"], subscription["cancel_at"])
+    edges = (subscription["current_period_end"], subscription["cancel_at"], _warning(subscription))
     return min(int(edge) for edge in edges if edge is not None)
+
+
+def _warning(subscription: Obj) -> int | None:
+    """Return the time of the warning before the end of a trial, if it is still to come."""
+    if subscription["status"] != "trialing" or subscription.get("_warned"):
+        return None
+    return int(subscription["trial_end"]) - TRIAL_WARNING_SECONDS
 
 
 def advance(account: StripeAccount) -> bool:
@@ -319,6 +334,11 @@ def advance(account: StripeAccount) -> bool:
     for subscription in due_subscriptions:
         if subscription["status"] == "incomplete":
             _expire(account, subscription)
+            continue
+        warning = _warning(subscription)
+        if warning is not None and warning <= account.now:
+            subscription["_warned"] = True
+            account.publish("customer.subscription.trial_will_end", subscription)
             continue
         if subscription["cancel_at"] is not None and subscription["cancel_at"] <= account.now:
             end(account, subscription)
