@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from counterfoil.twins.stripe import (
+    balance,
     catalog,
+    charges,
     credit_notes,
     customers,
+    disputes,
     events,
+    intents,
     invoices,
     lines,
-    payments,
+    payouts,
+    refunds,
     subscriptions,
 )
 from counterfoil.twins.stripe.account import StripeAccount
@@ -146,14 +151,31 @@ _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("POST", "credit_notes/{}", credit_notes.UPDATE, credit_notes.update),
     ("GET", "credit_notes/{}/lines", lines.PAGE, _lines("credit_note", "credit_note_line_item", "credit_notes")),
     ("POST", "credit_notes/{}/void", {}, credit_notes.void),
-    ("POST", "refunds", payments.REFUND, payments.create_refund),
-    ("GET", "refunds", payments.LIST_REFUNDS, _list("refund", "refunds", "charge", "payment_intent")),
-    ("GET", "refunds/{}", {}, _get("refund")),
-    ("POST", "refunds/{}", {"metadata": "meta"}, payments.update_refund),
-    ("GET", "charges", payments.LIST_CHARGES, _list("charge", "charges", "customer", "payment_intent")),
-    ("GET", "charges/{}", {}, _get("charge")),
-    ("GET", "payment_intents", payments.LIST_INTENTS, _list("payment_intent", "payment_intents", "customer")),
+    ("POST", "payment_intents", intents.CREATE, intents.create),
+    ("GET", "payment_intents", intents.LIST, _list("payment_intent", "payment_intents", "customer")),
     ("GET", "payment_intents/{}", {}, _get("payment_intent")),
+    ("POST", "payment_intents/{}", intents.UPDATE, intents.update),
+    ("POST", "payment_intents/{}/confirm", intents.CONFIRM, intents.confirm),
+    ("POST", "payment_intents/{}/cancel", intents.CANCEL, intents.cancel),
+    ("GET", "charges", charges.LIST, _list("charge", "charges", "customer", "payment_intent")),
+    ("GET", "charges/{}", {}, _get("charge")),
+    ("POST", "charges/{}", charges.UPDATE, charges.update),
+    ("POST", "refunds", refunds.CREATE, refunds.create),
+    ("GET", "refunds", refunds.LIST, _list("refund", "refunds", "charge", "payment_intent")),
+    ("GET", "refunds/{}", {}, _get("refund")),
+    ("POST", "refunds/{}", {"metadata": "meta"}, refunds.update),
+    ("GET", "disputes", disputes.LIST, _list("dispute", "disputes", "charge", "payment_intent")),
+    ("GET", "disputes/{}", {}, _get("dispute")),
+    ("POST", "disputes/{}", disputes.UPDATE, disputes.update),
+    ("POST", "disputes/{}/close", {}, disputes.close),
+    ("GET", "balance", {}, balance.retrieve),
+    ("GET", "balance_transactions", balance.LIST, balance.list_all),
+    ("GET", "balance_transactions/{}", {}, _get("balance_transaction")),
+    ("POST", "payouts", payouts.CREATE, payouts.create),
+    ("GET", "payouts", payouts.LIST, payouts.list_all),
+    ("GET", "payouts/{}", {}, _get("payout")),
+    ("POST", "payouts/{}", {"metadata": "meta"}, payouts.update),
+    ("POST", "payouts/{}/cancel", {}, payouts.cancel),
     ("GET", "events", events.LIST, events.list_all),
     ("GET", "events/{}", {}, _get("event")),
     ("POST", "webhook_endpoints", events.ENDPOINT, events.create_endpoint),
@@ -184,10 +206,14 @@ def views() -> dict[str, Any]:
     """Return the view function of each kind of object."""
     return {
         "invoice": invoices.view, "credit_note": credit_notes.view, "subscription": subscriptions.view,
-        "event": events.view, "webhook_endpoint": events.endpoint_view,
+        "event": events.view, "webhook_endpoint": events.endpoint_view, "balance_transaction": balance.view,
+        "dispute": disputes.view,
     }  # fmt: skip
 
 
 def dues() -> dict[str, Callable[[Obj], int | None]]:
     """Return the function that gives the next automatic work of each kind of object."""
-    return {"invoice": invoices.due, "subscription": subscriptions.due}
+    return {
+        "invoice": invoices.due, "subscription": subscriptions.due, "refund": refunds.due, "dispute": disputes.due,
+        "payout": payouts.due, "balance_transaction": balance.due,
+    }  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from counterfoil.twins.stripe import events
+from counterfoil.twins.stripe import events, manual
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.app import Scope, StripeApp
 from counterfoil.twins.stripe.controls import CONFIG
@@ -25,8 +25,9 @@ SECRET = "sk_test_twin"  # noqa: S105
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="twin stripe", description="A behavioural double of Stripe billing."
-    )
+        prog="twin stripe", description="A behavioural double of Stripe billing.", epilog=manual.text(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="loopback port; 0 takes a free one")
     parser.add_argument("--state", required=True, help="SQLite file that keeps everything")
     parser.add_argument(
@@ -62,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"{error}\n")
             return 2
     sock.listen(128)
-    sys.stdout.write(f"stripe twin on http://127.0.0.1:{sock.getsockname()[1]}\n")
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    sys.stdout.write(f"stripe twin on {url}\nfaults and controls: {url}/_twin/help\n")
     sys.stdout.flush()
     asyncio.run(_serve(account, options.secret, sock))
     return 0
