@@ -21,7 +21,7 @@ SECTIONS = {
 _LINE_CHARACTERS = 100
 
 
-def text() -> str:
+def help_text() -> str:
     """Return all sections as plain text."""
     lines: list[str] = []
     for title, rows in SECTIONS.items():

@@ -13,11 +13,12 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from counterfoil.twins.stripe import events, manual
+from counterfoil.twins.stripe import events
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.app import Scope, StripeApp
 from counterfoil.twins.stripe.controls import CONFIG
 from counterfoil.twins.stripe.errors import StripeError
+from counterfoil.twins.stripe.manual import help_text
 
 DEFAULT_PORT = 12111
 SECRET = "sk_test_twin"  # noqa: S105
@@ -25,7 +26,7 @@ SECRET = "sk_test_twin"  # noqa: S105
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="twin stripe", description="A behavioural double of Stripe billing.", epilog=manual.text(),
+        prog="twin stripe", description="A behavioural double of Stripe billing.", epilog=help_text(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="loopback port; 0 takes a free one")
