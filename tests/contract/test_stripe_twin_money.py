@@ -51,7 +51,7 @@ def draft(api: Any, who: str, amount: int = 10_000) -> str:
 def test_a_soft_decline_is_retried_until_the_invoice_is_paid(twin: Twin, api: Any) -> None:
     twin.fault("decline_charge", decline_code="insufficient_funds", times=2)
     id = draft(api, payer(api))
-    advance(twin, 2 * HOUR)
+    advance(twin, HOUR)
     first, now = api.invoices.retrieve(id), twin.control("GET", "state")["clock"]
     assert (first.status, first.attempted, first.attempt_count) == ("open", True, 1)
     assert first.next_payment_attempt == now + 3 * DAY
@@ -76,7 +76,7 @@ def test_after_a_hard_decline_only_another_card_is_charged(twin: Twin, api: Any)
     twin.fault("decline_charge", decline_code="stolen_card")
     who = payer(api)
     id = draft(api, who)
-    advance(twin, 2 * HOUR)
+    advance(twin, HOUR)
     first = api.invoices.retrieve(id, {"expand": ["payment_intent"]})
     assert first.payment_intent.last_payment_error.decline_code == "stolen_card"
     with pytest.raises(stripe.CardError):
@@ -102,7 +102,7 @@ def test_retries_end_and_leave_the_invoice_open(twin: Twin, api: Any) -> None:
 
 def test_a_manual_attempt_leaves_the_schedule_of_retries_alone(twin: Twin, api: Any) -> None:
     id = draft(api, payer(api, "pm_card_chargeCustomerFail"))
-    advance(twin, 2 * HOUR)
+    advance(twin, HOUR)
     before = api.invoices.retrieve(id)
     with pytest.raises(stripe.CardError):
         api.invoices.pay(id, {"payment_method": "pm_card_chargeDeclinedExpiredCard"})
@@ -110,6 +110,14 @@ def test_a_manual_attempt_leaves_the_schedule_of_retries_alone(twin: Twin, api: 
     assert (after.attempt_count, after.next_payment_attempt) == (1, before.next_payment_attempt)
     assert [charge.failure_code for charge in api.charges.list().data] == ["expired_card", "card_declined"]
     assert api.invoices.pay(id, {"payment_method": "pm_card_visa"}).attempt_count == 1
+
+
+def test_an_invoice_that_a_request_finalizes_is_charged_an_hour_later(twin: Twin, api: Any) -> None:
+    invoice = api.invoices.finalize_invoice(draft(api, payer(api)))
+    advance(twin, HOUR - 1)
+    assert api.invoices.retrieve(invoice.id).attempted is False
+    advance(twin, 1)
+    assert api.invoices.retrieve(invoice.id).status == "paid"
 
 
 def test_the_payment_intent_of_an_invoice_pays_the_invoice(twin: Twin, api: Any) -> None:

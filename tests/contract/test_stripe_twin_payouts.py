@@ -124,6 +124,8 @@ def test_an_automatic_payout_contains_exactly_what_it_pays(twin: Twin, api: Any)
     assert (payout.automatic, payout.status, payout.created) == (True, "in_transit", MONDAY + 2 * DAY)
     assert payout.reconciliation_status == "completed"
     assert rows(api, payout.id) == [("charge", 9680), ("refund", -1000), ("payout", -8680)]
+    listed = api.balance_transactions.list({"payout": payout.id, "expand": ["data.source"]}).data
+    assert [row.source.object for row in listed] == ["payout", "refund", "charge"]
     assert amounts(api) == (0, 0)
     advance(twin, 3 * DAY)
     assert {payout.status for payout in api.payouts.list().data} == {"paid"}

@@ -25,6 +25,8 @@ CONFIG: dict[str, Any] = {
 """`spread`: seconds over which webhooks are shuffled; `repeated`: share sent twice; `rate`: requests per second, None for
 no limit; `retry_after`: seconds in the header of a 429, None for no header; `payouts`: `manual`, or `daily` for automatic
 ones."""
+ADVANCES = (invoices.advance, subscriptions.advance, refunds.advance, disputes.advance, payouts.advance)
+"""Automatic work of each kind of object, in the order in which it is done at one time."""
 CONTROLS = {
     "GET state": "Clock, configuration, faults that wait, and counts of objects and deliveries.",
     "GET deliveries": "Every planned delivery of a webhook with its attempts.",
@@ -156,9 +158,7 @@ def tick(account: StripeAccount) -> bool:
     worked = False
     with account.transaction():
         account.request = {"id": None, "idempotency_key": None}
-        while any(
-            module.advance(account) for module in (invoices, subscriptions, refunds, disputes, payouts)
-        ):
+        while any(advance(account) for advance in ADVANCES):
             worked = True
     return worked
 

@@ -349,7 +349,10 @@ def due(invoice: Obj) -> int | None:
 
 
 def advance(account: StripeAccount) -> bool:
-    """Do the automatic work of invoices that is due; return true if there was any."""
+    """Do the automatic work of invoices that is due; return true if there was any.
+
+    An invoice that is finalized automatically is charged in the same moment.
+    """
     due_invoices = account.where("invoice", "due <= ?", (account.now,), order="due, seq")
     for invoice in due_invoices:
         if invoice["status"] == "open":
@@ -358,6 +361,8 @@ def advance(account: StripeAccount) -> bool:
         close_draft(account, invoice)
         if invoice["status"] == "open" and invoice["collection_method"] == "send_invoice":
             account.emit("invoice.sent", invoice)
+        elif invoice["status"] == "open":
+            collect(account, invoice)
     return bool(due_invoices)
 
 
