@@ -133,6 +133,35 @@ def test_the_payment_intent_of_an_invoice_pays_the_invoice(twin: Twin, api: Any)
     assert api.invoices.retrieve(invoice.id).status == "paid"
 
 
+def subscribed(api: Any) -> Any:
+    product = api.products.create({"name": "Plan"}).id
+    form = {"product": product, "currency": "eur", "unit_amount": 3000, "recurring": {"interval": "month"}}
+    price = api.prices.create(form).id
+    return api.subscriptions.create({"customer": payer(api), "items": [{"price": price}]})
+
+
+def test_a_renewal_that_is_declined_softly_recovers(twin: Twin, api: Any) -> None:
+    made = subscribed(api)
+    twin.fault("decline_charge", decline_code="insufficient_funds")
+    twin.control("POST", "clock", {"set": made.current_period_end + HOUR})
+    assert api.subscriptions.retrieve(made.id).status == "past_due"
+    advance(twin, 3 * DAY)
+    after = api.subscriptions.retrieve(made.id, {"expand": ["latest_invoice"]})
+    assert (after.status, after.latest_invoice.status, after.latest_invoice.attempt_count) == (
+        "active", "paid", 2)  # fmt: skip
+
+
+def test_a_renewal_that_is_declined_hard_ends_the_subscription_after_one_charge(twin: Twin, api: Any) -> None:
+    made = subscribed(api)
+    twin.fault("decline_charge", decline_code="lost_card")
+    twin.control("POST", "clock", {"set": made.current_period_end + HOUR})
+    advance(twin, 15 * DAY)
+    after = api.subscriptions.retrieve(made.id, {"expand": ["latest_invoice"]})
+    assert (after.status, after.cancellation_details.reason) == ("canceled", "payment_failed")
+    assert (after.latest_invoice.status, after.latest_invoice.attempt_count) == ("open", 4)
+    assert [charge.status for charge in api.charges.list().data] == ["failed", "succeeded"]
+
+
 # -- payment intents of their own
 
 

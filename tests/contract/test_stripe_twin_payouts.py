@@ -190,13 +190,19 @@ def test_a_negative_balance_is_debited_from_the_bank(twin: Twin, api: Any) -> No
 
 def test_automatic_payouts_begin_when_they_are_switched_on(twin: Twin, api: Any) -> None:
     paid(api)
-    twin.control("POST", "clock", {"set": MONDAY + 4 * DAY})
+    paid(api, "pm_card_bypassPending")
     api.payouts.create({"amount": 1000, "currency": "eur"})
+    twin.control("POST", "clock", {"set": MONDAY + 4 * DAY})
     assert "payouts must be one of" in refusal(twin, "config", {"payouts": "hourly"})
     twin.control("POST", "config", {"payouts": "daily"})
     advance(twin, DAY)
-    payout = api.payouts.list({"status": "in_transit"}).data[0]
-    listed = api.payouts.list({"arrival_date": {"gte": payout.arrival_date}}).data
-    assert rows(api, listed[0].id) == [("charge", 9680), ("payout", -1000), ("payout", -8680)]
-    changed = api.payouts.update(listed[0].id, {"metadata": {"bank": "7"}})
-    assert changed.metadata.to_dict() == {"bank": "7"}
+    payout = api.payouts.list({"status": "pending"}).data[0]
+    assert rows(api, payout.id) == [
+        ("charge", 9680),
+        ("charge", 9680),
+        ("payout", -1000),
+        ("payout", -18_360),
+    ]
+    listed = api.payouts.list({"arrival_date": {"gt": MONDAY + 2 * DAY}}).data
+    assert [one.id for one in listed] == [payout.id]
+    assert api.payouts.update(payout.id, {"metadata": {"bank": "7"}}).metadata.to_dict() == {"bank": "7"}
