@@ -127,7 +127,7 @@ def lived_through(twin: Twin) -> None:
     bad = api.customers.create({"name": "Broke", "payment_method": "pm_card_chargeCustomerFail",
                                 "invoice_settings": {"default_payment_method": "pm_card_chargeCustomerFail"}})  # fmt: skip
     api.subscriptions.create({"customer": bad.id, "items": [{"price": monthly.id}]})
-    twin.control("POST", "clock", {"advance": 25 * 86_400})
+    twin.control("POST", "clock", {"advance": 22 * 86_400})
     moved_money(twin, who.id)
     api.webhook_endpoints.create({"url": "http://127.0.0.1:9/hook", "enabled_events": ["nothing"]})
 
@@ -136,8 +136,8 @@ def moved_money(twin: Twin, who: str) -> None:
     """Refunds, disputes and payouts in every state."""
     api: Any = twin.client().v1
 
-    def charge(card: str) -> str:
-        form = {"amount": 5000, "currency": "eur", "customer": who, "payment_method": card, "confirm": True}
+    def charge(card: str, amount: int = 5000) -> str:
+        form = {"amount": amount, "currency": "eur", "customer": who, "payment_method": card, "confirm": True}
         return str(api.payment_intents.create(form).latest_charge)
 
     for card in ("chargeDeclinedStolenCard", "chargeDeclinedExpiredCard"):
@@ -162,14 +162,15 @@ def moved_money(twin: Twin, who: str) -> None:
             if word != "-":
                 dispute = api.disputes.list().data[0].id
                 twin.control("POST", "outcome", {"id": dispute, "status": word})
-    noon = twin.control("GET", "state")["clock"] // 86_400 * 86_400 + 3 * 86_400 + 43_200
-    twin.control("POST", "clock", {"set": noon})
+    charge("pm_card_bypassPending", 100_000)
+    # The time of the day decides how far the automatic payout of the next midnight gets.
+    twin.control("POST", "clock", {"advance": -(twin.control("GET", "state")["clock"] + 43_200) % 86_400})
     for status in ("paid", "failed", "canceled"):
         payout = api.payouts.create({"amount": 100, "currency": "eur"}).id
         twin.control("POST", "outcome", {"id": payout, "status": status})
     twin.control("POST", "config", {"payouts": "daily"})
     twin.control("POST", "clock", {"advance": 86_400})
-    charge("pm_card_bypassPending")
+    charge("pm_card_bypassPending", 100_000)
     api.payouts.create({"amount": 100, "currency": "eur"})
     api.refunds.create({"charge": charge("pm_card_pendingRefund")})
 

@@ -198,7 +198,7 @@ def close_draft(account: StripeAccount, invoice: Obj) -> Obj:
     )  # fmt: skip
     if invoice["amount_due"]:
         intent = open_intent(
-            account, amount_due, invoice["currency"], invoice["customer"], description="Payment for Invoice",
+            account, invoice["amount_due"], invoice["currency"], invoice["customer"], description="Payment for Invoice",
             invoice=invoice["id"],
         )  # fmt: skip
         invoice["payment_intent"] = intent["id"]
