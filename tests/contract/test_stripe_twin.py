@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import stripe
 
+from tests.contract.stripe_twin_api import customer, invoice, opened, paid, refused
 from tests.contract.stripe_twin_process import KEY, Twin, running_twin
 
 DAY = 86_400
@@ -29,40 +30,6 @@ def twin(process: Twin) -> Twin:
 @pytest.fixture
 def api(twin: Twin) -> Any:
     return twin.client().v1
-
-
-def customer(api: Any, **more: Any) -> Any:
-    return api.customers.create(
-        {
-            "name": "Acme",
-            "email": "pay@acme.test",
-            "payment_method": "pm_card_visa",
-            "invoice_settings": {"default_payment_method": "pm_card_visa"},
-            **more,
-        }
-    )
-
-
-def invoice(api: Any, who: str, *lines: dict[str, Any], **more: Any) -> Any:
-    """A draft with lines of 10.00 EUR unless told otherwise."""
-    made = api.invoices.create({"customer": who, "currency": "eur", **more})
-    for line in lines or ({"amount": 1000},):
-        api.invoice_items.create({"customer": who, "currency": "eur", "invoice": made.id, **line})
-    return api.invoices.retrieve(made.id)
-
-
-def opened(api: Any, who: str, *lines: dict[str, Any], **more: Any) -> Any:
-    return api.invoices.finalize_invoice(invoice(api, who, *lines, **more).id)
-
-
-def paid(api: Any, who: str, *lines: dict[str, Any], **more: Any) -> Any:
-    return api.invoices.pay(opened(api, who, *lines, **more).id)
-
-
-def refused(call: Any, *arguments: Any) -> stripe.StripeError:
-    with pytest.raises(stripe.StripeError) as caught:
-        call(*arguments)
-    return caught.value
 
 
 # -- customers

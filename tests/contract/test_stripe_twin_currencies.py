@@ -68,7 +68,7 @@ def test_an_amount_that_is_no_multiple_of_the_step_is_refused(
 
 @pytest.mark.parametrize("currency", ["huf", "twd", "mga", "jpy", "usd"])
 def test_other_currencies_take_every_whole_amount(twin: Twin, currency: str) -> None:
-    assert invoice(twin, customer(twin), currency, 1045)["amount_due"] == 1045
+    assert invoice(twin, customer(twin), currency, 20_045)["amount_due"] == 20_045
 
 
 @pytest.mark.parametrize("currency", ["iqd", "clf", "xau", "qqq", "us", ""])
@@ -90,6 +90,37 @@ def test_what_is_payable_of_a_fraction_is_rounded_and_the_rest_is_on_the_balance
     assert (shown["amount_due"], shown["ending_balance"]) == (due, balance)
     assert shown["total"] == due + balance
     assert twin.json("GET", f"/v1/customers/{who}")["balance"] == balance
+
+
+@pytest.mark.parametrize(
+    ("currency", "least"), [("eur", 50), ("huf", 17_500), ("jpy", 50), ("gbp", 30), ("sek", 300)]
+)
+def test_what_is_below_the_minimum_of_a_currency_is_not_collected(
+    twin: Twin, currency: str, least: int
+) -> None:
+    who = customer(twin)
+    small = invoice(twin, who, currency, least - 1)
+    assert (small["status"], small["amount_due"], small["ending_balance"]) == ("paid", 0, least - 1)
+    assert (small["payment_intent"], small["charge"]) == (None, None)
+    assert invoice(twin, who, currency, 1)["amount_due"] == least
+    assert invoice(twin, who, currency, least)["amount_due"] == least
+
+
+def test_the_first_document_fixes_the_currency_of_a_customer(twin: Twin) -> None:
+    who = customer(twin)
+    product = post(twin, "/v1/products", name="Plan")["id"]
+    price = post(twin, "/v1/prices", product=product, currency="usd", unit_amount=900,
+                 **{"recurring[interval]": "month"})["id"]  # fmt: skip
+    assert twin.json("GET", f"/v1/customers/{who}")["currency"] is None
+    invoice(twin, who, "chf", 1000)
+    assert twin.json("GET", f"/v1/customers/{who}")["currency"] == "chf"
+    for path, form in (
+        ("/v1/invoices", {"customer": who, "currency": "eur"}),
+        ("/v1/invoiceitems", {"customer": who, "currency": "eur", "amount": 1000}),
+        (f"/v1/customers/{who}/balance_transactions", {"currency": "eur", "amount": 1000}),
+        ("/v1/subscriptions", {"customer": who, "items[0][price]": price}),
+    ):
+        assert "cannot combine currencies" in error(twin, path, **form)["message"]
 
 
 async def test_a_refused_amount_is_proven_to_be_refused(twin: Twin) -> None:

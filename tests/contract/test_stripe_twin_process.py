@@ -58,7 +58,7 @@ def test_no_call_makes_it_fail(tmp_path: Path) -> None:
     chance = random.Random(11)
     with running_twin(tmp_path / "twin.sqlite") as twin:
         ids = made(twin)
-        for number in range(1500):
+        for number in range(2500):
             route = chance.choice(ROUTES)
             path = route.pattern.pattern.removesuffix("/?\\Z")
             while "([^/]+)" in path:
@@ -80,10 +80,16 @@ def made(twin: Twin) -> list[str]:
     card = {"payment_method": "pm_card_visa", "invoice_settings": {"default_payment_method": "pm_card_visa"}}
     who = api.customers.create({"name": "Acme", **card}).id  # type: ignore[typeddict-item]
     product = api.products.create({"name": "Plan"}).id
-    price = api.prices.create({"product": product, "currency": "eur", "unit_amount": 5,
+    price = api.prices.create({"product": product, "currency": "eur", "unit_amount": 500,
                                "recurring": {"interval": "month"}}).id  # fmt: skip
     rate = api.tax_rates.create({"display_name": "VAT", "inclusive": False, "percentage": 7.7}).id
     subscription = api.subscriptions.create({"customer": who, "items": [{"price": price}]})
+    meter = api.billing.meters.create(
+        {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
+    ).id
+    quote = api.quotes.create({"customer": who, "line_items": [{"price": price}]}).id
+    schedule = api.subscription_schedules.create({"from_subscription": subscription.id}).id
+    vat = api.customers.tax_ids.create(who, {"type": "eu_vat", "value": "DE000000000"}).id
     draft = api.invoices.create({"customer": who, "currency": "eur"}).id
     api.invoice_items.create({"customer": who, "invoice": draft, "amount": 500, "currency": "eur"})
     open_ = api.invoices.create({"customer": who, "currency": "eur"}).id
@@ -92,8 +98,18 @@ def made(twin: Twin) -> list[str]:
     note = api.credit_notes.create({"invoice": open_, "amount": 1}).id
     item = subscription["items"].data[0].id
     charge = api.charges.list().data[0]
-    return [who, product, price, rate, subscription.id, draft, open_, line, note, item, charge.id,
-            str(charge.payment_intent), "none", "pm_card_visa", "x%20y"]  # fmt: skip
+    refund = api.refunds.create({"charge": charge.id, "amount": 1}).id
+    disputed = {"amount": 500, "currency": "eur", "confirm": True, "payment_method": "pm_card_createDispute"}
+    intent = api.payment_intents.create(
+        {"amount": 500, "currency": "eur", "payment_method": "pm_card_visa"}
+    ).id
+    api.payment_intents.create(disputed)  # type: ignore[arg-type]
+    api.payment_intents.create({**disputed, "amount": 9000, "payment_method": "pm_card_bypassPending"})  # type: ignore[arg-type]
+    payout = api.payouts.create({"amount": 1, "currency": "eur"})
+    dispute = api.disputes.list().data[0].id
+    return [meter, quote, schedule, vat, who, product, price, rate, subscription.id, draft, open_, line, note, item, charge.id,
+            str(charge.payment_intent), refund, intent, dispute, payout.id, str(payout.balance_transaction), "none",
+            "pm_card_visa", "x%20y"]  # fmt: skip
 
 
 def value_of(chance: random.Random, name: str, kind: object, ids: list[str]) -> dict[str, str]:

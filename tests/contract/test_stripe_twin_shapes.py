@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+import stripe
 import yaml
 
 from tests.contract.stripe_twin_process import Twin, running_twin
@@ -17,8 +18,11 @@ from tests.contract.stripe_twin_process import Twin, running_twin
 DESCRIPTION = Path(__file__).parents[2] / "../shared/suites/specs/stripe-2023-08-16.yaml.gz"
 BEYOND = {"product": {"type"}}
 """Fields that the vendor's answers of this version have and its description leaves out."""
+YOUNGER = {"billing.meter"}
+"""Objects that this version's description does not have."""
 DELETED = {"customer": "deleted_customer", "product": "deleted_product", "invoiceitem": "deleted_invoiceitem",
-           "invoice": "deleted_invoice", "webhook_endpoint": "deleted_webhook_endpoint"}  # fmt: skip
+           "invoice": "deleted_invoice", "webhook_endpoint": "deleted_webhook_endpoint",
+           "tax_id": "deleted_tax_id"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +57,16 @@ def validators(schemas: Any) -> dict[str, Any]:
     definitions = {name: as_json_schema(schema) for name, schema in schemas.items()}
     return {
         name: jsonschema_rs.validator_for({"$ref": f"#/$defs/{name}", "$defs": definitions})
-        for name in (*ANSWERS, *DELETED.values())
+        for name in (*ANSWERS, *DELETED.values(), "balance")
         if name not in kinds
     }
 
 
 ANSWERS = (
+    "tax_id", "quote", "item", "subscription_schedule", "account",
     "customer", "customer_balance_transaction", "product", "price", "tax_rate", "subscription", "subscription_item",
     "invoiceitem", "invoice", "line_item", "credit_note", "credit_note_line_item", "refund", "charge",
-    "payment_intent", "payment_method", "event", "webhook_endpoint",
+    "payment_intent", "payment_method", "event", "webhook_endpoint", "balance_transaction", "dispute", "payout",
 )  # fmt: skip
 
 
@@ -70,6 +75,64 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twin]:
     with running_twin(tmp_path_factory.mktemp("twin") / "twin.sqlite") as running:
         lived_through(running)
         yield running
+
+
+def offers(api: Any, who: str, once: str, weekly: str, rate: str) -> None:
+    """Quotes in every state, and tax ids."""
+    for value in ("DE000000000", "AT222222222"):
+        api.customers.tax_ids.create(who, {"type": "eu_vat", "value": value})
+    lines = [{"price": once, "quantity": 900, "tax_rates": [rate]}, {"price": weekly, "quantity": 2}]
+    fields = {"customer": who, "line_items": lines, "default_tax_rates": [rate]}
+    kinds: list[dict[str, Any]] = [
+        {},
+        {},
+        {},
+        {},
+        {"line_items": lines[:1]},
+        {"subscription_data": {"trial_period_days": 9}},
+    ]
+    made = [api.quotes.create({**fields, **more}).id for more in kinds]
+    for id in made[1:]:
+        api.quotes.finalize_quote(id)
+    api.quotes.cancel(made[2])
+    for id in made[3:]:
+        api.quotes.accept(id)
+
+
+def plans(twin: Twin, api: Any, who: str, product: str, once: str, rate: str) -> None:
+    """Subscription schedules in every state."""
+    daily = api.prices.create({"product": product, "currency": "eur", "unit_amount": 900,
+                               "recurring": {"interval": "day"}}).id  # fmt: skip
+    phases = [
+        {"items": [{"price": daily, "quantity": 2}], "iterations": 2, "default_tax_rates": [rate],
+         "add_invoice_items": [{"price": once, "quantity": 1000}]},
+        {"items": [{"price": daily, "quantity": 5, "tax_rates": [rate]}]},
+    ]  # fmt: skip
+    fields = {"customer": who, "phases": phases, "end_behavior": "cancel"}
+    later = twin.control("GET", "state")["clock"] + 90 * 86_400
+    api.subscription_schedules.create(fields)
+    api.subscription_schedules.create({**fields, "phases": phases[1:]})
+    api.subscription_schedules.create({**fields, "start_date": later})
+    api.subscription_schedules.release(api.subscription_schedules.create(fields).id)
+    api.subscription_schedules.cancel(api.subscription_schedules.create(fields).id)
+    twin.control("POST", "clock", {"advance": 2 * 86_400})
+    api.subscription_schedules.create({**fields, "phases": [{**phases[0], "iterations": 300}]})
+
+
+def usage(twin: Twin, api: Any, who: str, product: str) -> None:
+    """A metered price with usage, billed once."""
+    meter = api.billing.meters.create(
+        {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
+    )
+    recurring = {"interval": "day", "usage_type": "metered", "meter": meter.id}
+    price = api.prices.create(
+        {"product": product, "currency": "eur", "unit_amount": 90, "recurring": recurring}
+    )
+    api.subscriptions.create({"customer": who, "items": [{"price": price.id}]})
+    api.billing.meter_events.create(
+        {"event_name": "calls", "payload": {"stripe_customer_id": who, "value": "7"}}
+    )
+    twin.control("POST", "clock", {"advance": 86_400 + 7200})
 
 
 def lived_through(twin: Twin) -> None:
@@ -126,8 +189,55 @@ def lived_through(twin: Twin) -> None:
     bad = api.customers.create({"name": "Broke", "payment_method": "pm_card_chargeCustomerFail",
                                 "invoice_settings": {"default_payment_method": "pm_card_chargeCustomerFail"}})  # fmt: skip
     api.subscriptions.create({"customer": bad.id, "items": [{"price": monthly.id}]})
-    twin.control("POST", "clock", {"advance": 25 * 86_400})
+    offers(api, who.id, once.id, monthly.id, outside.id)
+    plans(twin, api, who.id, product.id, once.id, outside.id)
+    usage(twin, api, who.id, product.id)
+    twin.control("POST", "clock", {"advance": 20 * 86_400})
+    moved_money(twin, who.id)
     api.webhook_endpoints.create({"url": "http://127.0.0.1:9/hook", "enabled_events": ["nothing"]})
+
+
+def moved_money(twin: Twin, who: str) -> None:
+    """Refunds, disputes and payouts in every state."""
+    api: Any = twin.client().v1
+
+    def charge(card: str, amount: int = 5000) -> str:
+        form = {"amount": amount, "currency": "eur", "customer": who, "payment_method": card, "confirm": True}
+        return str(api.payment_intents.create(form).latest_charge)
+
+    for card in ("chargeDeclinedStolenCard", "chargeDeclinedExpiredCard"):
+        with pytest.raises(stripe.CardError):
+            charge(f"pm_card_{card}")
+    api.payment_intents.create(
+        {"amount": 5, "currency": "eur", "automatic_payment_methods": {"enabled": True}}
+    )
+    api.payment_intents.cancel(api.payment_intents.create({"amount": 5, "currency": "eur"}).id)
+    later = [
+        api.refunds.create({"charge": charge(f"pm_card_{card}"), "amount": 900})
+        for card in ("refundFail", "pendingRefund")
+    ]
+    assert [refund.status for refund in later] == ["succeeded", "pending"]
+    twin.control("POST", "clock", {"advance": 3600})
+    assert [api.refunds.retrieve(refund.id).status for refund in later] == ["failed", "succeeded"]
+    for card, words in {
+        "createDispute": ("won", "under_review", "lost", "-"), "createDisputeInquiry": ("-", "warning_closed", "warning_under_review")
+    }.items():  # fmt: skip
+        for word in words:
+            charge(f"pm_card_{card}")
+            if word != "-":
+                dispute = api.disputes.list().data[0].id
+                twin.control("POST", "outcome", {"id": dispute, "status": word})
+    charge("pm_card_bypassPending", 100_000)
+    # The time of the day decides how far the automatic payout of the next midnight gets.
+    twin.control("POST", "clock", {"advance": -(twin.control("GET", "state")["clock"] + 43_200) % 86_400})
+    for status in ("paid", "failed", "canceled"):
+        payout = api.payouts.create({"amount": 100, "currency": "eur"}).id
+        twin.control("POST", "outcome", {"id": payout, "status": status})
+    twin.control("POST", "config", {"payouts": "daily"})
+    twin.control("POST", "clock", {"advance": 86_400})
+    charge("pm_card_bypassPending", 100_000)
+    api.payouts.create({"amount": 100, "currency": "eur"})
+    api.refunds.create({"charge": charge("pm_card_pendingRefund")})
 
 
 def shown(twin: Twin, kind: str) -> list[Any]:
@@ -140,8 +250,12 @@ def shown(twin: Twin, kind: str) -> list[Any]:
             for one in get(f"{folder}?limit=100")["data"]
             for line in get(f"{folder}/{one['id']}/lines")["data"]
         ]
-    if kind in ("customer_balance_transaction", "payment_method"):
-        name = "balance_transactions" if kind.startswith("customer") else "payment_methods"
+    if kind == "account":
+        return [get(kind)]
+    if kind == "item":
+        return [row for one in get("quotes")["data"] for row in get(f"quotes/{one['id']}/line_items")["data"]]
+    if kind in ("customer_balance_transaction", "payment_method", "tax_id"):
+        name = "balance_transactions" if kind.startswith("customer") else f"{kind}s"
         return [
             row for one in get("customers")["data"] for row in get(f"customers/{one['id']}/{name}")["data"]
         ]
@@ -174,11 +288,18 @@ def test_the_objects_inside_events_have_the_vendors_shape(twin: Twin, validators
     for event in shown(twin, "event"):
         value = event["data"]["object"]
         seen.add(event["type"])
+        if value["object"] not in validators:
+            assert value["object"] in YOUNGER
+            continue
         errors = [f"{event['type']}{error.instance_path}: {error.message[:300]}"
                   for error in validators[value["object"]].iter_errors(value)]  # fmt: skip
         assert errors == []
         assert unknown_fields(value, schemas, value["object"]) == []
         assert set(event["data"].get("previous_attributes", {})) <= set(value)
+    assert {f"quote.{word}" for word in ("created", "finalized", "accepted", "canceled")} <= seen
+    words = ("created", "updated", "expiring", "completed", "canceled", "released")
+    assert {f"subscription_schedule.{word}" for word in words} <= seen
+    assert {"customer.tax_id.created", "customer.tax_id.updated", "billing.meter.created"} <= seen
     assert {
         "invoice.paid",
         "invoice.voided",
@@ -187,16 +308,31 @@ def test_the_objects_inside_events_have_the_vendors_shape(twin: Twin, validators
         "charge.failed",
     } <= seen
     assert {"customer.subscription.updated", "customer.subscription.deleted", "invoiceitem.created"} <= seen
+    assert {"balance.available", "refund.failed", "charge.dispute.funds_reinstated", "payout.failed"} <= seen
 
 
 def test_every_state_was_looked_at(twin: Twin) -> None:
     def states(kind: str) -> set[str]:
         return {one["status"] for one in shown(twin, kind)}
 
+    assert states("quote") == {"draft", "open", "accepted", "canceled"}
+    assert states("subscription_schedule") == {"not_started", "active", "completed", "released", "canceled"}
     assert states("invoice") == {"draft", "open", "paid", "void", "uncollectible"}
     assert states("credit_note") == {"issued", "void"}
     assert states("charge") == {"succeeded", "failed"}
     assert {"active", "canceled"} <= states("subscription")
+    assert states("refund") == {"succeeded", "pending", "failed"}
+    assert states("dispute") == {
+        "needs_response", "under_review", "won", "lost", "warning_needs_response", "warning_under_review",
+        "warning_closed"}  # fmt: skip
+    assert states("payout") == {"pending", "in_transit", "paid", "failed", "canceled"}
+    assert states("balance_transaction") == {"pending", "available"}
+
+
+def test_the_balance_has_the_vendors_shape(twin: Twin, validators: Any, schemas: Any) -> None:
+    balance = twin.json("GET", "/v1/balance")
+    assert [error.message for error in validators["balance"].iter_errors(balance)] == []
+    assert unknown_fields(balance, schemas, "balance") == []
 
 
 def test_the_answers_to_deletions_have_the_vendors_shape(twin: Twin, validators: Any) -> None:
@@ -207,8 +343,10 @@ def test_the_answers_to_deletions_have_the_vendors_shape(twin: Twin, validators:
     hook = {"url": "http://127.0.0.1:9/", "enabled_events": ["*"]}
     made = {"invoiceitem": item, "invoice": draft, "product": api.products.create({"name": "Gone"}).id,
             "webhook_endpoint": api.webhook_endpoints.create(hook).id, "customer": who}  # fmt: skip
-    for kind, id in made.items():
-        answer = twin.json("DELETE", f"/v1/{kind}s/{id}")
+    vat = api.customers.tax_ids.create(who, {"type": "eu_vat", "value": "DE000000000"}).id
+    for kind, id in {"tax_id": vat, **made}.items():
+        parent = f"customers/{who}/" if kind == "tax_id" else ""
+        answer = twin.json("DELETE", f"/v1/{parent}{kind}s/{id}")
         assert [error.message for error in validators[DELETED[kind]].iter_errors(answer)] == []
 
 

@@ -22,17 +22,21 @@ DAY_SECONDS = 86_400
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 ID_PREFIXES = {
+    "tax_id": "txi", "billing.meter": "mtr", "billing.meter_event": "mev", "subscription_schedule": "sub_sched",
+    "quote": "qt", "item": "li",
     "customer": "cus", "product": "prod", "price": "price", "plan": "plan", "tax_rate": "txr", "subscription": "sub",
     "subscription_item": "si", "invoiceitem": "ii", "invoice": "in", "line_item": "il", "credit_note": "cn",
     "credit_note_line_item": "cnli", "customer_balance_transaction": "cbtxn", "payment_method": "pm",
     "payment_intent": "pi", "charge": "ch", "refund": "re", "event": "evt", "webhook_endpoint": "we",
+    "balance_transaction": "txn", "dispute": "du", "payout": "po",
 }  # fmt: skip
 _WITHOUT = {
+    "item": ("created", "livemode"),
     "subscription_item": ("livemode",), "refund": ("livemode",), "invoiceitem": ("created",),
-    "line_item": ("created",), "credit_note_line_item": ("created",),
+    "line_item": ("created",), "credit_note_line_item": ("created",), "balance_transaction": ("livemode",),
 }  # fmt: skip
 """Common fields that these objects do not have."""
-NOUNS = {"line_item": "invoice line item", "payment_method": "PaymentMethod"}
+NOUNS = {"billing.meter": "meter", "line_item": "invoice line item", "payment_method": "PaymentMethod"}
 
 
 def without_notes(value: Any) -> Any:
@@ -47,7 +51,7 @@ def without_notes(value: Any) -> Any:
 class StripeAccount:
     """Complete state of the twin. A `seed` makes the ids and the shuffling of a new file reproducible."""
 
-    def __init__(self, path: str, seed: int | None = None) -> None:
+    def __init__(self, path: str, seed: int | str | None = None) -> None:
         self.store = TwinStore(path)
         if self.setting("salt") is None:
             self.set("salt", str(seed) if seed is not None else secrets.token_hex(8))
@@ -55,9 +59,13 @@ class StripeAccount:
             self.set("prefix", self._letters("prefix", 8).upper())
         self.random = random.Random(f"{self.setting('salt')}:{self.setting('ids')}")  # noqa: S311
         self.request: Obj = {"id": None, "idempotency_key": None}
+        self.platform: StripeAccount | None = None
+        self.connected: list[StripeAccount] = []
         self.views: dict[str, Callable[[StripeAccount, Obj], Obj]] = {}
         self.dues: dict[str, Callable[[Obj], int | None]] = {}
         self.on_event: Callable[[Obj], None] = lambda event: None
+        self.fault: Callable[[str, dict[str, str]], Obj | None] = lambda kind, facts: None
+        """Takes the next fault of a kind for a movement of money with these facts."""
 
     def setting(self, key: str) -> Any:
         return self.store.setting(key)
@@ -157,6 +165,7 @@ class StripeAccount:
         event = self.create("event", {
             "api_version": API_VERSION, "data": data, "pending_webhooks": 0,
             "request": dict(self.request), "type": type,
+            **({"account": self.setting("account")} if self.platform else {}),
         })  # fmt: skip
         self.on_event(event)
 

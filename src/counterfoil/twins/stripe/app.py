@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import hashlib
 import re
@@ -12,12 +10,12 @@ import secrets
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from counterfoil.twins.stripe import events, routes
+from counterfoil.twins.stripe import accounts, events, routes
 from counterfoil.twins.stripe.account import API_VERSION, DAY_SECONDS, StripeAccount
 from counterfoil.twins.stripe.controls import Controls, tick
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid
@@ -58,14 +56,23 @@ class _ApiCall:
 
 
 class StripeApp:
-    """ASGI application of the twin. `drop` closes the connection of a scope at once."""
+    """ASGI application of one account. `drop` closes the connection of a scope at once.
 
-    def __init__(self, account: StripeAccount, secret: str, drop: Callable[[Scope], None]) -> None:
-        self.account, self.secret, self.drop = account, secret, drop
+    That of a platform also passes on the requests for the accounts that are connected to it.
+    """
+
+    def __init__(
+        self, account: StripeAccount, secret: str, drop: Callable[[Scope], None], connected: Sequence[StripeApp] = ()
+    ) -> None:  # fmt: skip
+        self.account, self.secrets, self.drop = account, [secret], drop
+        self.accounts = (self, *connected)
+        for app in connected:
+            app.secrets.append(secret)
         self.controls = Controls(account)
         self.deliveries = WebhookSender(account)
         account.views, account.dues = routes.views(), routes.dues()
         account.on_event = lambda event: events.plan(account, self.controls.faults, event)
+        account.fault = self.controls.faults.for_money
         self._in_flight: set[str] = set()
         self._late: set[asyncio.Task[None]] = set()
         self._second, self._calls = 0, 0
@@ -73,6 +80,12 @@ class StripeApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+            return
+        place = accounts.choose(
+            _headers(scope), [app.secrets[0] for app in self.accounts],
+            [app.account.setting("account") for app in self.accounts])  # fmt: skip
+        if place:
+            await self.accounts[place](scope, receive, send)
             return
         body = b""
         while True:
@@ -101,8 +114,13 @@ class StripeApp:
 
     def _control(self, method: str, path: str, body: bytes) -> Answer:
         try:
-            params = decode(body) if body else {}
-            return 200, {}, encode(self.controls.run(method, path.removeprefix("/_twin/"), params))
+            params, name = decode(body) if body else {}, path.removeprefix("/_twin/")
+            answers = [
+                app.controls.run(method, name, params)
+                for app in self.accounts
+                if app is self or name in _SHARED
+            ]
+            return 200, {}, encode(answers[0])
         except LookupError:
             return 404, {}, encode({"error": f"no control {method} {path}"})
         except (ValueError, TypeError, AttributeError) as error:
@@ -110,13 +128,16 @@ class StripeApp:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        tasks = [asyncio.create_task(self.deliveries.run()), asyncio.create_task(self._tick())]
+        works = [work for app in self.accounts for work in (app.deliveries.run(), app._tick())]
+        tasks = [asyncio.create_task(work) for work in works]
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        for task in [*tasks, *self._late]:
+        tasks += [task for app in self.accounts for task in app._late]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *self._late, return_exceptions=True)
-        self.account.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for app in self.accounts:
+            app.account.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _tick(self) -> None:
@@ -128,7 +149,7 @@ class StripeApp:
     # -- one API call
 
     async def _call(self, scope: Scope, body: bytes) -> Answer:
-        params = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        params = _headers(scope)
         method, path, id = scope["method"], unquote(scope["path"]), "req_" + secrets.token_hex(7)
         headers = {"request-id": id, "stripe-version": params.get("stripe-version", API_VERSION)}
         try:
@@ -278,13 +299,8 @@ class StripeApp:
             raise _too_many("global-rate", self.account.setting("retry_after"))
 
     def _check_key(self, headers: dict[str, str]) -> None:
-        word, _, value = headers.get("authorization", "").partition(" ")
-        if word.lower() == "basic":
-            try:
-                value = base64.b64decode(value, validate=True).decode().partition(":")[0]
-            except (binascii.Error, UnicodeDecodeError):
-                value = ""
-        if value and secrets.compare_digest(value.encode(), self.secret.encode()):
+        value = accounts.key_of(headers)
+        if any(secrets.compare_digest(value.encode(), secret.encode()) for secret in self.secrets):
             return
         message = _NO_KEY
         if value:
@@ -293,6 +309,12 @@ class StripeApp:
         raise StripeError(401, message, replayable=False, headers=challenge)
 
 
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+_SHARED = ("clock", "reset", "release")
+"""Controls of the platform that are for its connected accounts too."""
 _NO_KEY = (
     "You did not provide an API key. You need to provide your API key in the Authorization "
     "header, using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY')."

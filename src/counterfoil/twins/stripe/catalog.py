@@ -11,13 +11,14 @@ from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing, 
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING, page
 
+TAX_BEHAVIORS = ("exclusive", "inclusive", "unspecified")
 PRODUCT: Shape = {
     "id": "str", "name!": "str", "active": "bool", "description": "str", "metadata": "meta", "images": ["str"],
     "shippable": "bool", "statement_descriptor": "str", "tax_code": "str", "unit_label": "str", "url": "str",
     "type": "str", "default_price_data": {
         "currency!": "str", "unit_amount": "uint", "unit_amount_decimal": "dec",
         "recurring": {"interval!": ("day", "week", "month", "year"), "interval_count": "uint"},
-        "tax_behavior": ("exclusive", "inclusive", "unspecified"),
+        "tax_behavior": TAX_BEHAVIORS,
     },
 }  # fmt: skip
 PRODUCT_UPDATE: Shape = {
@@ -27,16 +28,22 @@ PRODUCT_UPDATE: Shape = {
 PRICE: Shape = {
     "currency!": "str", "product": "str", "product_data": {"name!": "str", "metadata": "meta", "id": "str"},
     "unit_amount": "uint", "unit_amount_decimal": "dec", "active": "bool", "nickname": "str", "metadata": "meta",
-    "lookup_key": "str", "tax_behavior": ("exclusive", "inclusive", "unspecified"),
+    "lookup_key": "str", "tax_behavior": TAX_BEHAVIORS,
     "billing_scheme": ("per_unit",),
     "recurring": {
-        "interval!": ("day", "week", "month", "year"), "interval_count": "uint", "usage_type": ("licensed",),
+        "interval!": ("day", "week", "month", "year"), "interval_count": "uint",
+        "usage_type": ("licensed", "metered"), "meter": "str",
     },
 }  # fmt: skip
 PRICE_UPDATE: Shape = {
     "active": "bool", "nickname": "str", "metadata": "meta", "lookup_key": "str",
-    "tax_behavior": ("exclusive", "inclusive", "unspecified"),
+    "tax_behavior": TAX_BEHAVIORS,
 }  # fmt: skip
+PRICE_DATA: Shape = {
+    "currency!": "str", "product!": "str", "unit_amount": "uint", "unit_amount_decimal": "dec",
+    "tax_behavior": TAX_BEHAVIORS, "recurring": {"interval!": ("day", "week", "month", "year"), "interval_count": "uint"},
+}  # fmt: skip
+"""Price that a line, a quote or a phase brings with it."""
 PLAN: Shape = {
     "id": "str", "product!": "str", "currency!": "str", "amount": "uint", "amount_decimal": "dec",
     "interval!": ("day", "week", "month", "year"), "interval_count": "uint", "nickname": "str", "metadata": "meta",
@@ -113,16 +120,31 @@ def create_price(account: StripeAccount, params: Obj, id: str | None = None) -> 
         "custom_unit_amount": None, "lookup_key": params.get("lookup_key"),
         "metadata": merge({}, params.get("metadata") or {}), "nickname": params.get("nickname"),
         "product": params["product"],
-        "recurring": recurring and {
-            "aggregate_usage": None, "interval": recurring["interval"],
-            "interval_count": recurring.get("interval_count") or 1, "usage_type": "licensed",
-        },
+        "recurring": recurring and _recurring(account, recurring),
         "tax_behavior": params.get("tax_behavior") or "unspecified", "tiers_mode": None,
         "transform_quantity": None, "type": "recurring" if recurring else "one_time",
         "unit_amount": int(exact) if exact == int(exact) else None, "unit_amount_decimal": decimal_text(exact),
     }, parent=params["product"], id=id)  # fmt: skip
     account.emit("price.created", price)
     return price
+
+
+def _recurring(account: StripeAccount, params: Obj) -> Obj:
+    """Return the recurring part of a price. Only a metered one names a meter, and it must."""
+    recurring = {
+        "aggregate_usage": None, "interval": params["interval"],
+        "interval_count": params.get("interval_count") or 1, "usage_type": params.get("usage_type") or "licensed",
+    }  # fmt: skip
+    id = params.get("meter")
+    if (recurring["usage_type"] == "metered") != bool(id):
+        message = "A price has a `meter` if its `usage_type` is `metered`, and only then."
+        raise invalid(message, "recurring[meter]", "parameter_missing")
+    if id:
+        meter = account.get("billing.meter", id, "recurring[meter]")
+        if meter["status"] != "active":
+            raise refusal("You cannot attach an inactive meter to a price.", "recurring[meter]")
+        recurring["meter"] = id
+    return recurring
 
 
 def create_plan(account: StripeAccount, params: Obj) -> Obj:
@@ -153,13 +175,19 @@ def plan(price: Obj) -> Obj:
         "object": "plan", "aggregate_usage": None, "amount": price["unit_amount"],
         "amount_decimal": price["unit_amount_decimal"], "interval": price["recurring"]["interval"],
         "interval_count": price["recurring"]["interval_count"], "transform_usage": None,
-        "trial_period_days": None, "usage_type": "licensed",
+        "trial_period_days": None, "usage_type": price["recurring"]["usage_type"],
     }  # fmt: skip
 
 
 def update_price(account: StripeAccount, params: Obj, id: str) -> Obj:
     price = account.get("price", id)
     before = dict(price)
+    behavior = params.get("tax_behavior", price["tax_behavior"])
+    if price["tax_behavior"] not in ("unspecified", behavior):
+        raise refusal(
+            "The `tax_behavior` of a price cannot be changed once it is `inclusive` or `exclusive`.",
+            "tax_behavior",
+        )
     _change(price, params)
     account.publish("price.updated", price, before)
     return price
@@ -186,6 +214,16 @@ def update_tax_rate(account: StripeAccount, params: Obj, id: str) -> Obj:
     _change(rate, params)
     account.publish("tax_rate.updated", rate, before)
     return rate
+
+
+def price_of(account: StripeAccount, params: Obj, param: str) -> Obj:
+    """Return the price that `price` names, or a new inactive one from `price_data`."""
+    if params.get("price_data"):
+        price = create_price(account, {**params["price_data"], "active": False})
+        return account.save({**price, "_inline": True})
+    if not params.get("price"):
+        raise missing_parameter(param)
+    return account.get("price", params["price"], param)
 
 
 def list_prices(account: StripeAccount, params: Obj) -> Obj:

@@ -7,19 +7,21 @@ is one custom line. A note by lines has the share of tax of each line.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from counterfoil.twins.stripe.account import StripeAccount
-from counterfoil.twins.stripe.amounts import decimal_text, line_amount, share, taxes
+from counterfoil.twins.stripe.amounts import decimal_text, line_amount, share
 from counterfoil.twins.stripe.catalog import filters, tax_rates
 from counterfoil.twins.stripe.currencies import check_amount
-from counterfoil.twins.stripe.customers import move_balance
+from counterfoil.twins.stripe.customer_balance import credit
 from counterfoil.twins.stripe.errors import Obj, invalid, missing_parameter, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.invoices import settle
-from counterfoil.twins.stripe.lines import split_tax, sum_taxes
+from counterfoil.twins.stripe.lines import exemption, split_tax, sum_taxes, tax_of
 from counterfoil.twins.stripe.listing import PAGING, inline, page
-from counterfoil.twins.stripe.payments import lower_intent, refund
+from counterfoil.twins.stripe.payments import lower_intent
+from counterfoil.twins.stripe.refunds import refund
 
 CREATE: Shape = {
     "invoice!": "str", "amount": "amount", "credit_amount": "uint", "refund_amount": "uint", "refund": "str",
@@ -31,6 +33,7 @@ CREATE: Shape = {
         "unit_amount_decimal": "dec",
     }],
 }  # fmt: skip
+PREVIEW_LINES: Shape = {**CREATE, **{name: kind for name, kind in PAGING.items() if name != "created"}}
 UPDATE: Shape = {"memo": "str", "metadata": "meta"}
 LIST: Shape = {**PAGING, "customer": "str", "invoice": "str"}
 
@@ -132,11 +135,11 @@ def _return_amount(account: StripeAccount, invoice: Obj, note: Obj, params: Obj)
             raise refusal(message, "refund")
         if params.get("refund_amount"):
             raise refusal("You may only specify one of `refund` or `refund_amount`.", "refund")
-    credit, outside = params.get("credit_amount") or 0, params.get("out_of_band_amount") or 0
+    balance, outside = params.get("credit_amount") or 0, params.get("out_of_band_amount") or 0
     returned = refund_object["amount"] if refund_object else params.get("refund_amount") or 0
-    if credit + outside + returned != amount:
+    if balance + outside + returned != amount:
         raise refusal(
-            f"The sum of credit amount, refund amount and out of band amount ({credit + outside + returned}) "
+            f"The sum of credit amount, refund amount and out of band amount ({balance + outside + returned}) "
             f"must equal the credit note amount ({amount}).",
             "amount",
         )
@@ -148,12 +151,8 @@ def _return_amount(account: StripeAccount, invoice: Obj, note: Obj, params: Obj)
     if refund_object:
         note["refund"] = refund_object["id"]
         account.save({**refund_object, "_note": note["id"]})
-    if credit:
-        customer = account.get("customer", invoice["customer"])
-        before_customer = account.view(customer)
-        entry = move_balance(account, customer, -credit, "credit_note", None, invoice["id"], note["id"])
-        note["customer_balance_transaction"] = entry["id"]
-        account.emit("customer.updated", customer, before_customer)
+    if balance:
+        note["customer_balance_transaction"] = credit(account, invoice, note, balance)["id"]
     note["out_of_band_amount"] = outside or None
     invoice["post_payment_credit_notes_amount"] += amount
 
@@ -164,31 +163,33 @@ def _lines(account: StripeAccount, invoice: Obj, params: Obj) -> list[Obj]:
         if params.get("amount") is None:
             message = "You must specify one of `amount`, `lines`, or `shipping_cost`."
             raise invalid(message, "amount", "parameter_missing")
-        return [_line(params["amount"], 1, Decimal(params["amount"]), None, [], [])]
+        return [_line(params["amount"], 1, Decimal(params["amount"]), None, [], (params["amount"], []))]
     note_lines: list[Obj] = []
     for position, line in enumerate(line_params):
         name = f"lines[{position}]"
         if line["type"] == "invoice_line_item":
             note_lines.append(_of_invoice(account, invoice, line, name, note_lines))
         else:
-            note_lines.append(_free(account, line, name))
+            note_lines.append(_free(account, invoice, line, name))
     return note_lines
 
 
 def _line(
     amount: int, quantity: int | None, unit: Decimal | None, description: str | None, rates: list[Obj],
-    tax_figures: list[int],
+    split: tuple[int, list[Obj]],
 ) -> Obj:  # fmt: skip
-    net, tax_amounts = split_tax(amount, tax_figures, rates, None)
+    """Return a line. `split`: the amount without inclusive tax, and the tax of each rate."""
+    net, tax_amounts = split
+    net_unit = (Decimal(net) / (quantity or 1)).quantize(Decimal("0.000000000001"))
     return {
         "amount": amount, "amount_excluding_tax": net, "description": description, "discount_amount": 0,
         "discount_amounts": [], "quantity": quantity, "tax_amounts": tax_amounts, "tax_rates": rates, "type": "custom_line_item",
         "unit_amount": int(unit) if unit is not None and unit == int(unit) else None,
-        "unit_amount_decimal": None if unit is None else decimal_text(unit), "unit_amount_excluding_tax": None,
+        "unit_amount_decimal": None if unit is None else decimal_text(unit), "unit_amount_excluding_tax": None if unit is None else decimal_text(net_unit),
     }  # fmt: skip
 
 
-def _free(account: StripeAccount, params: Obj, name: str) -> Obj:
+def _free(account: StripeAccount, invoice: Obj, params: Obj, name: str) -> Obj:
     unit = params.get("unit_amount_decimal")
     unit = params.get("unit_amount") if unit is None else unit
     if unit is None or not params.get("description"):
@@ -197,8 +198,8 @@ def _free(account: StripeAccount, params: Obj, name: str) -> Obj:
     quantity = 1 if params.get("quantity") is None else params["quantity"]
     amount = line_amount(str(unit), quantity)
     rates = tax_rates(account, params.get("tax_rates"), f"{name}[tax_rates]")
-    tax_figures = taxes(amount, [(Decimal(str(rate["percentage"])), rate["inclusive"]) for rate in rates])
-    return _line(amount, quantity, Decimal(unit), params["description"], rates, tax_figures)
+    split = tax_of(amount, rates, exemption(invoice))
+    return _line(amount, quantity, Decimal(unit), params["description"], rates, split)
 
 
 def _of_invoice(account: StripeAccount, invoice: Obj, params: Obj, name: str, note_lines: list[Obj]) -> Obj:
@@ -240,7 +241,8 @@ def _of_invoice(account: StripeAccount, invoice: Obj, params: Obj, name: str, no
     rates = [account.get("tax_rate", tax["tax_rate"]) for tax in line["tax_amounts"]]
     priced = quantity is not None and line["price"] is not None
     unit = Decimal(line["price"]["unit_amount_decimal"]) if priced else None
-    part = _line(amount, quantity, unit, line["description"], rates, tax_figures)
+    split = split_tax(amount, tax_figures, rates, exemption(invoice))
+    part = _line(amount, quantity, unit, line["description"], rates, split)
     return {**part, "type": "invoice_line_item", "invoice_line_item": line["id"]}
 
 
@@ -256,19 +258,33 @@ def _outside(line: Obj) -> int:
     return sum(int(tax["amount"]) for tax in line["tax_amounts"] if not tax["inclusive"])
 
 
-def preview(account: StripeAccount, params: Obj) -> Obj:
-    """Return the note that `create` would create, without creating it."""
+class _DiscardPreview(Exception):
+    """End a transaction without its writes."""
 
-    class DiscardPreview(Exception):
-        pass
 
+def _previewed(account: StripeAccount, params: Obj, read: Callable[[Obj], Obj]) -> Obj:
+    """Return what `read` finds of the note that `create` would create, without creating it."""
     result: Obj = {}
     try:
         with account.transaction():
-            result = account.view(create(account, params))
-            raise DiscardPreview
-    except DiscardPreview:
+            result = read(create(account, params))
+            raise _DiscardPreview
+    except _DiscardPreview:
         return result
+
+
+def preview(account: StripeAccount, params: Obj) -> Obj:
+    return _previewed(account, params, account.view)
+
+
+def preview_lines(account: StripeAccount, params: Obj) -> Obj:
+    paging = {name: params.pop(name) for name in PREVIEW_LINES.keys() - CREATE.keys() if name in params}
+
+    def read(note: Obj) -> Obj:
+        url, condition = "/v1/credit_notes/preview/lines", ["parent = ?"]
+        return page(account, "credit_note_line_item", paging, url, condition, [note["id"]], oldest_first=True)
+
+    return _previewed(account, params, read)
 
 
 def list_all(account: StripeAccount, params: Obj) -> Obj:

@@ -20,6 +20,11 @@ ZERO_DECIMAL = frozenset(_ZERO_DECIMAL.split())
 """One unit of an amount is one major unit."""
 _STEPS = {**dict.fromkeys(("isk", "ugx"), 100), **dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), 10)}
 """Amounts that are sent must be a multiple of this."""
+_MINIMUM = {
+    "aed": 200, "aud": 50, "bgn": 100, "brl": 50, "cad": 50, "chf": 50, "czk": 1500, "dkk": 250, "eur": 50, "gbp": 30,
+    "hkd": 400, "huf": 17_500, "inr": 50, "jpy": 50, "mxn": 1000, "myr": 200, "nok": 300, "nzd": 50, "pln": 200,
+    "ron": 200, "sek": 300, "sgd": 50, "thb": 1000, "usd": 50,
+}  # fmt: skip
 
 
 def currency(code: str | None, param: str = "currency") -> str:
@@ -33,6 +38,11 @@ def currency(code: str | None, param: str = "currency") -> str:
 def step(code: str) -> int:
     """Return the number that amounts of a currency must be a multiple of."""
     return _STEPS.get(code, 1)
+
+
+def minimum(code: str) -> int:
+    """Return the smallest amount that the vendor collects, in minor units; 1 where its table has none."""
+    return _MINIMUM.get(code, 1)
 
 
 def check_amount(amount: int | None, code: str, param: str) -> None:

@@ -1,16 +1,14 @@
-"""Customers, their balance with its transactions, and their payment methods.
-
-A negative balance is credit that the next finalized invoice uses; a positive one is added to it.
-"""
+"""Customers and their payment methods. Open drafts follow the tax status of their customer."""
 
 from __future__ import annotations
 
-from counterfoil.twins.stripe import subscription_status
+from counterfoil.twins.stripe import cards, subscription_status
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.catalog import filters
-from counterfoil.twins.stripe.currencies import check_amount, currency
-from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing, missing_parameter, refusal
+from counterfoil.twins.stripe.customer_balance import move_balance
+from counterfoil.twins.stripe.errors import Obj, StripeError, missing, missing_parameter, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
+from counterfoil.twins.stripe.lines import total
 from counterfoil.twins.stripe.listing import PAGING, page
 
 ADDRESS: Shape = {
@@ -24,22 +22,11 @@ CUSTOMER: Shape = {
 }  # fmt: skip
 CUSTOMER_UPDATE: Shape = {name: kind for name, kind in CUSTOMER.items() if name != "payment_method"}
 LIST: Shape = {**PAGING, "email": "str"}
-BALANCE: Shape = {"amount!": "int", "currency!": "str", "description": "str", "metadata": "meta"}
 PAYMENT_METHOD: Shape = {
     "type!": ("card",), "metadata": "meta", "billing_details": {
         "name": "str", "email": "str", "phone": "str", "address": ADDRESS},
     "card": {"number": "str", "exp_month": "int", "exp_year": "int", "cvc": "str", "token": "str"},
 }  # fmt: skip
-DECLINES = {
-    "4000000000000002": "generic_decline",
-    "4000000000000341": "generic_decline", "4000000000009995": "insufficient_funds",
-    "tok_chargeDeclined": "generic_decline", "tok_chargeDeclinedInsufficientFunds": "insufficient_funds",
-    "pm_card_chargeDeclined": "generic_decline", "pm_card_visa_chargeDeclined": "generic_decline",
-    "pm_card_visa_chargeDeclinedInsufficientFunds": "insufficient_funds",
-    "pm_card_chargeCustomerFail": "generic_decline", "tok_chargeCustomerFail": "generic_decline",
-}  # fmt: skip
-_CHARGE_FAILS = ("4000000000000341", "pm_card_chargeCustomerFail", "tok_chargeCustomerFail")
-"""Cards that decline a charge but not the attachment."""
 _FIELDS = ("description", "email", "name", "phone", "tax_exempt", "preferred_locales", "invoice_prefix")
 
 
@@ -111,6 +98,11 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
     before = account.view(customer)
     _apply(account, customer, params)
     account.save(customer)
+    if customer["tax_exempt"] != before["tax_exempt"]:
+        for draft in account.where(
+            "invoice", "customer = ? and json_extract(body, '$.status') = 'draft'", (id,)
+        ):
+            total(account, draft)
     if params.get("balance") is not None and params["balance"] != customer["balance"]:
         move_balance(account, customer, params["balance"] - customer["balance"], "adjustment", None)
     account.emit("customer.updated", customer, before)
@@ -118,10 +110,13 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
 
 
 def delete(account: StripeAccount, params: Obj, id: str) -> Obj:
+    """Delete a customer. Subscriptions end, and invoices are neither finalized nor collected automatically."""
     customer = account.get("customer", id)
     for subscription in account.where("subscription", "customer = ?", (id,)):
         if subscription["status"] not in ("canceled", "incomplete_expired"):
             subscription_status.cancel_now(account, subscription)
+    for invoice in account.where("invoice", "customer = ? and json_extract(body, '$.auto_advance')", (id,)):
+        account.save({**invoice, "auto_advance": False, "next_payment_attempt": None})
     account.emit("customer.deleted", customer)
     customer["_deleted"] = True
     account.save(customer)
@@ -132,69 +127,6 @@ def list_all(account: StripeAccount, params: Obj) -> Obj:
     conditions, values = filters(params, "email")
     conditions.append("json_extract(body, '$._deleted') is null")
     return page(account, "customer", params, "/v1/customers", conditions, values)
-
-
-def same_currency(account: StripeAccount, customer: Obj, code: str) -> None:
-    """Set the currency of the customer with its first document; reject any other afterwards."""
-    if customer["currency"] is None:
-        customer["currency"] = code
-        account.save(customer)
-    elif customer["currency"] != code:
-        raise refusal(
-            "You cannot combine currencies on a single customer. This customer has had documents in "
-            f"{customer['currency']}.",
-            "currency",
-        )
-
-
-def move_balance(
-    account: StripeAccount, customer: Obj, amount: int, type: str, description: str | None,
-    invoice: str | None = None, credit_note: str | None = None, metadata: dict[str, str] | None = None,
-) -> Obj:  # fmt: skip
-    """Change the balance and create its transaction."""
-    customer["balance"] += amount
-    account.save(customer)
-    return account.create("customer_balance_transaction", {
-        "amount": amount, "credit_note": credit_note, "currency": customer["currency"] or "usd",
-        "customer": customer["id"], "description": description, "ending_balance": customer["balance"],
-        "invoice": invoice, "metadata": metadata or {}, "type": type,
-    }, parent=customer["id"])  # fmt: skip
-
-
-def create_transaction(account: StripeAccount, params: Obj, id: str) -> Obj:
-    customer = account.get("customer", id)
-    before = account.view(customer)
-    if params["amount"] == 0:
-        raise invalid("Amount must be non-zero.", "amount", "parameter_invalid_integer")
-    code = currency(params["currency"])
-    check_amount(params["amount"], code, "amount")
-    same_currency(account, customer, code)
-    metadata, description = merge({}, params.get("metadata") or {}), params.get("description")
-    entry = move_balance(account, customer, params["amount"], "adjustment", description, metadata=metadata)
-    account.emit("customer.updated", customer, before)
-    return entry
-
-
-def update_transaction(account: StripeAccount, params: Obj, id: str, transaction: str) -> Obj:
-    entry = get_transaction(account, {}, id, transaction)
-    if "metadata" in params:
-        entry["metadata"] = merge(entry["metadata"], params["metadata"])
-    if "description" in params:
-        entry["description"] = params["description"]
-    return account.save(entry)
-
-
-def get_transaction(account: StripeAccount, params: Obj, id: str, transaction: str) -> Obj:
-    entry = account.get("customer_balance_transaction", transaction)
-    if entry["customer"] != id:
-        raise missing("customer_balance_transaction", transaction)
-    return entry
-
-
-def list_transactions(account: StripeAccount, params: Obj, id: str) -> Obj:
-    account.get("customer", id)
-    url = f"/v1/customers/{id}/balance_transactions"
-    return page(account, "customer_balance_transaction", params, url, ["parent = ?"], [id])
 
 
 # -- payment methods: cards by the vendor's test numbers, tokens and test ids
@@ -209,7 +141,7 @@ def create_method(account: StripeAccount, params: Obj) -> Obj:
 
 
 def _new_method(account: StripeAccount, number: str, card: Obj, params: Obj) -> Obj:
-    details = params.get("billing_details") or {}
+    details, behavior = params.get("billing_details") or {}, cards.behavior(number)
     return account.create("payment_method", {
         "billing_details": {
             "address": _address(details.get("address") or {}), "email": details.get("email"),
@@ -217,10 +149,10 @@ def _new_method(account: StripeAccount, number: str, card: Obj, params: Obj) -> 
         "card": {
             "brand": "visa", "checks": None, "country": "US", "exp_month": card.get("exp_month") or 12,
             "exp_year": card.get("exp_year") or 2040, "fingerprint": None, "funding": "credit",
-            "last4": number[-4:] if number.isdigit() else "4242", "networks": None,
+            "last4": behavior.number[-4:], "networks": None,
             "three_d_secure_usage": None, "wallet": None},
         "customer": None, "metadata": merge({}, params.get("metadata") or {}), "type": "card",
-        "_declines": DECLINES.get(number), "_attaches": number in _CHARGE_FAILS or number not in DECLINES,
+        "_card": behavior.number,
     })  # fmt: skip
 
 
@@ -236,10 +168,11 @@ def attach(account: StripeAccount, params: Obj, id: str) -> Obj:
     account.get("customer", params["customer"], "customer")
     if method["customer"] not in (None, params["customer"]):
         raise refusal("The payment method you provided has already been attached to a customer.")
-    if not method["_attaches"]:
+    behavior = cards.behavior(method["_card"])
+    if not behavior.attaches:
         raise StripeError(
             402, "Your card was declined.", type="card_error", code="card_declined",
-            more={"decline_code": method["_declines"]},
+            more={"decline_code": behavior.decline},
         )  # fmt: skip
     method["customer"] = params["customer"]
     account.publish("payment_method.attached", method)
@@ -267,7 +200,12 @@ def payable_with(account: StripeAccount, customer: Obj, method_id: str | None) -
             "`default_payment_method`, or pass one of the customer's payment methods to pay with.",
             code="resource_missing", param="payment_method",
         )  # fmt: skip
+    return usable_method(account, customer["id"], id)
+
+
+def usable_method(account: StripeAccount, customer: str | None, id: str) -> Obj:
+    """Return a payment method, or raise the vendor's error if it belongs to another customer."""
     method = _method(account, id, "payment_method")
-    if method["customer"] not in (None, customer["id"]):
-        raise refusal("The payment method does not belong to the customer of this invoice.", "payment_method")
+    if method["customer"] not in (None, customer):
+        raise refusal("The payment method does not belong to the customer of this payment.", "payment_method")
     return method

@@ -55,7 +55,7 @@ def endpoint_view(account: StripeAccount, endpoint: Obj) -> Obj:
 def create_endpoint(account: StripeAccount, params: Obj) -> Obj:
     new_endpoint = account.create("webhook_endpoint", {
         "api_version": params.get("api_version"), "application": None, "description": params.get("description"),
-        "enabled_events": params["enabled_events"], "metadata": merge({}, params.get("metadata") or {}),
+        "_connect": params.get("connect", False), "enabled_events": params["enabled_events"], "metadata": merge({}, params.get("metadata") or {}),
         "secret": "whsec_" + secrets.token_urlsafe(24), "status": "enabled", "url": _require_loopback(params["url"]),
     })  # fmt: skip
     return {**new_endpoint, "_shown": True}
@@ -104,13 +104,30 @@ def delete_endpoint(account: StripeAccount, params: Obj, id: str) -> Obj:
     return {"id": id, "object": "webhook_endpoint", "deleted": True}
 
 
+def find_endpoint(account: StripeAccount, id: str) -> Obj | None:
+    """Return an endpoint of the account, or of its platform."""
+    endpoint = account.find("webhook_endpoint", id)
+    if endpoint is None and account.platform:
+        endpoint = account.platform.find("webhook_endpoint", id)
+    return endpoint
+
+
+def _endpoints(account: StripeAccount) -> list[Obj]:
+    """Return the endpoints that may get an event: own ones, and those of the platform for connected accounts."""
+    enabled = (
+        "json_extract(body, '$.status') = 'enabled' and coalesce(json_extract(body, '$._connect'), 0) = ?"
+    )
+    endpoints = account.where("webhook_endpoint", enabled, (0,))
+    return endpoints + (account.platform.where("webhook_endpoint", enabled, (1,)) if account.platform else [])
+
+
 def plan(account: StripeAccount, faults: Faults, event: Obj) -> None:
     """Plan the deliveries of an event: shuffled by a seeded delay, sometimes twice, and as faults demand."""
     fault = faults.for_event(event["type"])
     if fault and fault["kind"] == "lose_webhook":
         return
     spread, repeated = float(account.setting("spread")), float(account.setting("repeated"))
-    for endpoint in account.where("webhook_endpoint", "json_extract(body, '$.status') = 'enabled'"):
+    for endpoint in _endpoints(account):
         if not any(fnmatch.fnmatchcase(event["type"], pattern) for pattern in endpoint["enabled_events"]):
             continue
         copies = 1 + (account.random.random() < repeated)

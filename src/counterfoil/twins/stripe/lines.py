@@ -5,20 +5,23 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from counterfoil.twins.stripe import tax_ids
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.amounts import decimal_text, line_amount, taxes
-from counterfoil.twins.stripe.catalog import filters, tax_rates
+from counterfoil.twins.stripe.catalog import PRICE_DATA, TAX_BEHAVIORS, filters, price_of, tax_rates
 from counterfoil.twins.stripe.currencies import check_amount, currency
-from counterfoil.twins.stripe.customers import same_currency
+from counterfoil.twins.stripe.customer_balance import amount_due, same_currency
 from counterfoil.twins.stripe.errors import Obj, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING, page
+from counterfoil.twins.stripe.meters import update_usage
 
 PERIOD: Shape = {"start!": "time", "end!": "time"}
 ITEM: Shape = {
     "customer!": "str", "amount": "int", "currency": "str", "description": "str", "discountable": "bool",
     "invoice": "str", "metadata": "meta", "period": PERIOD, "price": "str", "quantity": "uint",
     "subscription": "str", "tax_rates": ["str"], "unit_amount": "int", "unit_amount_decimal": "dec",
+    "price_data": PRICE_DATA, "tax_behavior": TAX_BEHAVIORS,
 }  # fmt: skip
 _FIXED = ("customer!", "currency", "invoice", "subscription")
 ITEM_UPDATE: Shape = {name: kind for name, kind in ITEM.items() if name not in _FIXED}
@@ -27,11 +30,12 @@ ADD_LINES: Shape = {
     "invoice_metadata": "meta",
     "lines!": [{
         "amount": "int", "description": "str", "discountable": "bool", "invoice_item": "str", "metadata": "meta",
-        "period": PERIOD, "price": "str", "quantity": "uint", "tax_rates": ["str"],
+        "period": PERIOD, "price": "str", "price_data": PRICE_DATA, "quantity": "uint", "tax_rates": ["str"],
     }],
 }  # fmt: skip
-_AMOUNTS = ("amount", "price", "unit_amount", "unit_amount_decimal")
+_AMOUNTS = ("amount", "price", "price_data", "unit_amount", "unit_amount_decimal")
 _EXEMPTIONS = {"exempt": "customer_exempt", "reverse": "reverse_charge"}
+"""Reason that a tax is zero for the `tax_exempt` of a customer. The vendor gives none for its manual rates otherwise."""
 PAGE: Shape = {name: kind for name, kind in PAGING.items() if name != "created"}
 
 
@@ -44,7 +48,7 @@ def _item_amounts(account: StripeAccount, params: Obj, fallback: str | None) -> 
     """Return amount, unit amount, quantity, price and currency of an item, from any of the accepted parameters."""
     amount_keys = [name for name in _AMOUNTS if params.get(name) is not None]
     if len(amount_keys) != 1:
-        message = "You must specify exactly one of `amount`, `price`, `unit_amount` or `unit_amount_decimal`."
+        message = "You must specify exactly one of `amount`, `price`, `price_data`, `unit_amount` or `unit_amount_decimal`."
         raise invalid(message, "amount", "parameter_missing")
     quantity = 1 if params.get("quantity") is None else params["quantity"]
     price: Obj | None = None
@@ -54,8 +58,8 @@ def _item_amounts(account: StripeAccount, params: Obj, fallback: str | None) -> 
         exact = Decimal(params["amount"])
         code = currency(params.get("currency") or fallback)
         check_amount(params["amount"], code, "amount")
-    elif amount_keys == ["price"]:
-        price = account.get("price", params["price"], "price")
+    elif amount_keys[0].startswith("price"):
+        price = price_of(account, params, "price")
         if price["type"] != "one_time":
             raise refusal(
                 "The price specified is set to `type=recurring` but this field only accepts prices with "
@@ -184,15 +188,24 @@ def place_line(account: StripeAccount, invoice: Obj, fields: Obj) -> Obj:
 def tax_line(invoice: Obj, line: Obj) -> Obj:
     """Compute the tax of one line from its own rates, or else from the default rates of the document."""
     rates = line["tax_rates"] or invoice["default_tax_rates"]
-    exempt = _EXEMPTIONS.get(invoice["customer_tax_exempt"] or "")
-    percentages = [Decimal(0) if exempt else Decimal(str(rate["percentage"])) for rate in rates]
-    inclusive = [rate["inclusive"] for rate in rates]
-    tax_figures = taxes(line["amount"], list(zip(percentages, inclusive, strict=True)))
-    net, line["tax_amounts"] = split_tax(line["amount"], tax_figures, rates, exempt)
+    net, line["tax_amounts"] = tax_of(line["amount"], rates, exemption(invoice))
     line["amount_excluding_tax"] = net
     unit = (Decimal(net) / (line["quantity"] or 1)).quantize(Decimal("0.000000000001"))
     line["unit_amount_excluding_tax"] = decimal_text(unit)
     return line
+
+
+def exemption(invoice: Obj) -> str | None:
+    """Return the reason that the customer of a document pays no tax."""
+    return _EXEMPTIONS.get(invoice["customer_tax_exempt"] or "")
+
+
+def tax_of(amount: int, rates: list[Obj], exempt: str | None) -> tuple[int, list[Obj]]:
+    """Return the amount without inclusive tax, and the tax of each rate. An exempt customer pays the whole amount."""
+    percentages = [Decimal(0) if exempt else Decimal(str(rate["percentage"])) for rate in rates]
+    inclusive = [rate["inclusive"] for rate in rates]
+    tax_figures = taxes(amount, list(zip(percentages, inclusive, strict=True)))
+    return split_tax(amount, tax_figures, rates, exempt)
 
 
 def split_tax(
@@ -219,19 +232,25 @@ def sum_taxes(document_lines: list[Obj]) -> list[Obj]:
 
 
 def total(account: StripeAccount, invoice: Obj) -> Obj:
-    """Add up the lines of a draft."""
+    """Add up the lines of a draft, by the present usage, tax status and balance of its customer."""
+    customer = account.get("customer", invoice["customer"])
     invoice_lines = account.of("line_item", invoice["id"])
+    status_changed = invoice["customer_tax_exempt"] != customer["tax_exempt"]
+    invoice["customer_tax_exempt"] = customer["tax_exempt"]
+    for line in invoice_lines:
+        if update_usage(account, customer["id"], line) or status_changed:
+            account.save(tax_line(invoice, line))
     subtotal = sum(line["amount"] for line in invoice_lines)
     net = sum(line["amount_excluding_tax"] for line in invoice_lines)
     tax_totals = sum_taxes(invoice_lines)
     exclusive_tax = sum(tax["amount"] for tax in tax_totals if not tax["inclusive"])
-    balance = account.get("customer", invoice["customer"])["balance"]
-    due = max(0, subtotal + exclusive_tax + balance)
+    due = amount_due(subtotal + exclusive_tax, customer["balance"], invoice["currency"])
     invoice.update({
+        "customer_tax_ids": tax_ids.of_customer(account, customer["id"]),
         "subtotal": subtotal, "subtotal_excluding_tax": net, "total": subtotal + exclusive_tax,
         "total_excluding_tax": net, "total_tax_amounts": tax_totals,
         "tax": sum(tax["amount"] for tax in tax_totals) if tax_totals else None,
-        "starting_balance": balance, "amount_due": due, "amount_remaining": due,
+        "starting_balance": customer["balance"], "amount_due": due, "amount_remaining": due,
     })  # fmt: skip
     return account.save(invoice)
 

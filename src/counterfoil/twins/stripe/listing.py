@@ -51,6 +51,14 @@ def page(
     }  # fmt: skip
 
 
+def range_conditions(params: Obj, *names: str) -> tuple[list[str], list[Any]]:
+    """Return conditions for the ranges of time in the parameters."""
+    bounds = [(name, word, at) for name in names for word, at in (params.get(name) or {}).items()]
+    return [f"json_extract(body, '$.{name}') {_COMPARE[word]} ?" for name, word, _ in bounds], [
+        at for *_, at in bounds
+    ]
+
+
 def inline(account: StripeAccount, type: str, parent: str, url: str) -> Obj:
     """Return the first lines of a document, as embedded in it."""
     return page(account, type, {}, url, ["parent = ?"], [parent], oldest_first=True)
@@ -136,10 +144,12 @@ def _expand(account: StripeAccount, node: Any, steps: Sequence[str], path: str) 
         return
     name, rest = steps[0], steps[1:]
     lazy = _LAZY.get((node.get("object", ""), name))
-    if name not in node and lazy is not None:
-        kind, url, condition = lazy
+    if (node.get("object"), name) == ("customer", "invoice_credit_balance"):
+        node[name] = {node["currency"]: -node["balance"]} if node["currency"] else {}
+    elif name not in node and lazy is not None:
+        kind, url, condition, oldest_first = lazy
         url = url.format(id=node["id"])
-        node[name] = page(account, kind, {}, url, ["customer = ?", condition], [node["id"]])
+        node[name] = page(account, kind, {}, url, [condition], [node["id"]], oldest_first)
     if name not in node:
         raise invalid(f"This property cannot be expanded ({path}).", "expand")
     value = node[name]
@@ -155,6 +165,9 @@ def _expand(account: StripeAccount, node: Any, steps: Sequence[str], path: str) 
 
 _LAZY = {
     ("customer", "subscriptions"): (
-        "subscription", "/v1/customers/{id}/subscriptions", "json_extract(body, '$.status') <> 'canceled'"
+        "subscription", "/v1/customers/{id}/subscriptions",
+        "customer = ? and json_extract(body, '$.status') <> 'canceled'", False,
     ),
+    ("customer", "tax_ids"): ("tax_id", "/v1/customers/{id}/tax_ids", "parent = ?", False),
+    ("quote", "line_items"): ("item", "/v1/quotes/{id}/line_items", "parent = ?", True),
 }  # fmt: skip

@@ -35,4 +35,18 @@ def cancel_now(account: StripeAccount, subscription: Obj) -> Obj:
     now = account.now
     subscription.update(status="canceled", canceled_at=subscription["canceled_at"] or now, ended_at=now)
     account.publish("customer.subscription.deleted", subscription)
+    end_schedule(account, subscription)
     return subscription
+
+
+def end_schedule(account: StripeAccount, subscription: Obj) -> None:
+    """Cancel the schedule of an ended subscription; it is aborted if payment failed."""
+    schedule = account.find("subscription_schedule", subscription["schedule"] or "")
+    if schedule is None or schedule["status"] != "active":
+        return
+    before = account.view(schedule)
+    schedule.update(status="canceled", canceled_at=account.now, current_phase=None)
+    failed = subscription["status"] == "incomplete_expired" or (
+        subscription["cancellation_details"]["reason"] == "payment_failed"
+    )
+    account.publish(f"subscription_schedule.{'aborted' if failed else 'canceled'}", schedule, before)

@@ -6,31 +6,39 @@ import calendar
 from datetime import UTC, datetime, timedelta
 
 from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
-from counterfoil.twins.stripe.amounts import line_amount, share
 from counterfoil.twins.stripe.catalog import filters, tax_rates
+from counterfoil.twins.stripe.customer_balance import same_currency
 from counterfoil.twins.stripe.customers import payable_with
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, missing_parameter, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.invoices import COLLECTION, attempt, begin, close_draft, void
 from counterfoil.twins.stripe.lines import line_arguments, pending, place_item, place_line, total
 from counterfoil.twins.stripe.listing import PAGING, page
-from counterfoil.twins.stripe.subscription_status import cancel_now
+from counterfoil.twins.stripe.meters import is_metered
+from counterfoil.twins.stripe.subscription_items import (
+    ITEM,
+    PRORATION,
+    add_item,
+    change_item,
+    interval,
+    product_name,
+    prorate,
+    recurring_price,
+)
+from counterfoil.twins.stripe.subscription_status import cancel_now, end_schedule
 
 FIRST_PAYMENT_SECONDS = 23 * 3600
 """Time limit for the payment of the first invoice."""
-PRORATION = ("always_invoice", "create_prorations", "none")
-_ITEM: Shape = {
-    "id": "str", "price": "str", "plan": "str", "quantity": "uint", "metadata": "meta", "tax_rates": ["str"],
-    "deleted": "bool",
-}  # fmt: skip
+TRIAL_WARNING_SECONDS = 3 * DAY_SECONDS
+"""Time before the end of a trial at which the vendor warns; a shorter trial warns at once."""
 UPDATE: Shape = {
     "cancel_at_period_end": "bool", "cancel_at": "time", "collection_method": COLLECTION, "days_until_due": "uint",
-    "default_payment_method": "str", "default_tax_rates": ["str"], "description": "str", "items": [_ITEM],
+    "default_payment_method": "str", "default_tax_rates": ["str"], "description": "str", "items": [ITEM],
     "metadata": "meta", "proration_behavior": PRORATION, "proration_date": "time", "trial_end": "any",
     "payment_behavior": ("allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"),
 }  # fmt: skip
 CREATE: Shape = {
-    **UPDATE, "customer!": "str", "items!": [_ITEM], "trial_period_days": "uint", "currency": "str",
+    **UPDATE, "customer!": "str", "items!": [ITEM], "trial_period_days": "uint", "currency": "str",
     "billing_cycle_anchor": "time",
 }  # fmt: skip
 _DETAILS: Shape = {"comment": "str", "feedback": "str"}
@@ -71,17 +79,18 @@ def create(account: StripeAccount, params: Obj) -> Obj:
     customer = account.get("customer", params["customer"], "customer")
     if not params["items"]:
         raise missing_parameter("items")
-    prices = [_price(account, item, position) for position, item in enumerate(params["items"])]
-    if len({(price["currency"], str(price["recurring"])) for price in prices}) > 1:
+    prices = [recurring_price(account, item, position) for position, item in enumerate(params["items"])]
+    if len({(price["currency"], *interval(price)) for price in prices}) > 1:
         raise refusal("All prices on a subscription must have the same currency and interval.", "items")
     method = params.get("collection_method") or "charge_automatically"
     if method == "send_invoice" and params.get("days_until_due") is None:
         message = "You must pass `days_until_due` when `collection_method` is `send_invoice`."
         raise invalid(message, "days_until_due", "parameter_missing")
     behavior = params.get("payment_behavior") or "allow_incomplete"
+    same_currency(account, customer, prices[0]["currency"])
     trial = _trial(account, params)
     if method == "charge_automatically" and trial is None and behavior != "default_incomplete" and any(
-            price["unit_amount_decimal"] != "0" for price in prices):  # fmt: skip
+            price["unit_amount_decimal"] != "0" and not is_metered(price) for price in prices):  # fmt: skip
         payable_with(account, customer, params.get("default_payment_method"))
     now = account.now
     anchor = trial or now
@@ -100,12 +109,12 @@ def create(account: StripeAccount, params: Obj) -> Obj:
         "on_behalf_of": None, "pause_collection": None, "payment_settings": {
             "payment_method_options": None, "payment_method_types": None, "save_default_payment_method": "off"},
         "pending_invoice_item_interval": None, "pending_setup_intent": None, "pending_update": None,
-        "schedule": None, "start_date": now, "status": "trialing" if trial else "active", "test_clock": None,
+        "schedule": params.get("_schedule"), "start_date": now, "status": "trialing" if trial else "active", "test_clock": None,
         "transfer_data": None, "trial_end": trial, "trial_settings": None, "trial_start": now if trial else None,
         "_periods": 0 if trial else 1,
     })  # fmt: skip
     for item, price in zip(params["items"], prices, strict=True):
-        _add(account, subscription, item, price)
+        add_item(account, subscription, item, price)
     if trial is None:
         invoice = bill(account, subscription, "subscription_create")
         if method == "charge_automatically":
@@ -134,33 +143,13 @@ def _first_payment(account: StripeAccount, subscription: Obj, invoice: Obj, beha
     subscription["status"] = account.get("subscription", subscription["id"])["status"]
 
 
-def _price(account: StripeAccount, item: Obj, position: int) -> Obj:
-    id = item.get("price") or item.get("plan")
-    if not id:
-        raise missing_parameter(f"items[{position}][price]")
-    price = account.get("price", id, f"items[{position}][price]")
-    if price["type"] != "recurring":
-        raise refusal(
-            "The price specified is set to `type=one_time` but this field only accepts prices with "
-            "`type=recurring`.",
-            f"items[{position}][price]",
-        )
-    if not price["active"]:
-        message = "The price specified is inactive. This field only accepts active prices."
-        raise refusal(message, f"items[{position}][price]")
-    return price
+def bill(
+    account: StripeAccount, subscription: Obj, reason: str, cycle: bool = True, usage: Obj | None = None
+) -> Obj:
+    """Create a draft with the lines of the current period (unless `cycle` is false) and the pending items.
 
-
-def _add(account: StripeAccount, subscription: Obj, item: Obj, price: Obj) -> Obj:
-    return account.create("subscription_item", {
-        "billing_thresholds": None, "metadata": merge({}, item.get("metadata") or {}), "price": price,
-        "quantity": 1 if item.get("quantity") is None else item["quantity"], "subscription": subscription["id"],
-        "tax_rates": tax_rates(account, item.get("tax_rates"), "items[tax_rates]"),
-    }, parent=subscription["id"])  # fmt: skip
-
-
-def bill(account: StripeAccount, subscription: Obj, reason: str, cycle: bool = True) -> Obj:
-    """Create a draft with the lines of the current period (unless `cycle` is false) and the pending items."""
+    `usage`: the period (start, end) whose metered usage the draft bills.
+    """
     customer = account.get("customer", subscription["customer"])
     send = subscription["collection_method"] == "send_invoice"
     invoice = begin(account, customer, subscription["currency"], reason, {
@@ -172,25 +161,26 @@ def bill(account: StripeAccount, subscription: Obj, reason: str, cycle: bool = T
     invoice["subscription_details"] = {"metadata": subscription["metadata"]}
     for due_subscriptions in pending(account, customer["id"], subscription["currency"], subscription["id"]):
         place_item(account, invoice, due_subscriptions)
-    period = {"start": subscription["current_period_start"], "end": subscription["current_period_end"]}
-    for item in account.of("subscription_item", subscription["id"]) if cycle else []:
+    current = {"start": subscription["current_period_start"], "end": subscription["current_period_end"]}
+    for item in account.of("subscription_item", subscription["id"]):
+        quantity, name = item.get("quantity"), product_name(account, item["price"])
+        period = usage if quantity is None else current if cycle else None
+        if period is None:
+            continue
         place_line(account, invoice, {
-            **line_arguments(item["price"], item["quantity"]), "type": "subscription", "period": period,
-            "description": f"{item['quantity']} × {_name(account, item['price'])}", "metadata": item["metadata"],
+            **line_arguments(item["price"], quantity or 0), "type": "subscription", "period": period,
+            "description": name if quantity is None else f"{quantity} × {name}", "metadata": item["metadata"],
             "subscription": subscription["id"], "subscription_item": item["id"], "tax_rates": item["tax_rates"],
         })  # fmt: skip
-    if cycle and reason == "subscription_cycle":
-        invoice["period_start"], invoice["period_end"] = subscription["_was"], period["start"]
+    if reason == "subscription_cycle":
+        invoice["period_start"], invoice["period_end"] = subscription["_was"], current["start"]
+    elif usage:
+        invoice["period_start"], invoice["period_end"] = usage["start"], usage["end"]
     total(account, invoice)
     account.emit("invoice.created", invoice)
     subscription["latest_invoice"] = invoice["id"]
     account.save(subscription)
     return invoice
-
-
-def _name(account: StripeAccount, price: Obj) -> str:
-    product = account.find("product", price["product"])
-    return str(product["name"]) if product else str(price["product"])
 
 
 def list_all(account: StripeAccount, params: Obj, customer: str | None = None) -> Obj:
@@ -223,6 +213,9 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
     for name in _SCALARS:
         if name in params:
             subscription[name] = params[name]
+    if subscription["collection_method"] == "send_invoice" and subscription["days_until_due"] is None:
+        message = "You must pass `days_until_due` when `collection_method` is `send_invoice`."
+        raise invalid(message, "days_until_due", "parameter_missing")
     if "metadata" in params:
         subscription["metadata"] = merge(subscription["metadata"], params["metadata"])
     if "default_tax_rates" in params:
@@ -238,76 +231,23 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
         )  # fmt: skip
     account.save(subscription)
     for position, changes in enumerate(params.get("items") or []):
-        _change_item(account, subscription, changes, params, position)
+        change_item(account, subscription, changes, params, position)
     account.emit("customer.subscription.updated", subscription, before)
     if params.get("proration_behavior") == "always_invoice":
-        _bill_now(account, subscription)
+        bill_now(account, subscription)
     return subscription
 
 
-def _bill_now(account: StripeAccount, subscription: Obj) -> None:
-    """Bill pending prorations at once. A declined card leaves the invoice open."""
-    if not pending(account, subscription["customer"], subscription["currency"], subscription["id"]):
+def bill_now(account: StripeAccount, subscription: Obj, usage: Obj | None = None) -> None:
+    """Bill pending prorations and metered usage at once. A declined card leaves the invoice open."""
+    if usage is None and not pending(
+        account, subscription["customer"], subscription["currency"], subscription["id"]
+    ):
         return
-    invoice = close_draft(account, bill(account, subscription, "subscription_update", cycle=False))
+    draft = bill(account, subscription, "subscription_update", cycle=False, usage=usage)
+    invoice = close_draft(account, draft)
     if invoice["status"] == "open" and invoice["collection_method"] == "charge_automatically":
         attempt(account, invoice, None)
-
-
-def _change_item(
-    account: StripeAccount, subscription: Obj, changes: Obj, params: Obj, position: int = 0
-) -> None:
-    if not changes.get("id"):
-        price = _price(account, changes, position)
-        _prorate(account, subscription, params, None, _add(account, subscription, changes, price))
-        return
-    item = account.get("subscription_item", changes["id"], f"items[{position}][id]")
-    if item["subscription"] != subscription["id"]:
-        raise refusal("The subscription item is of another subscription.", f"items[{position}][id]")
-    old = dict(item)
-    if changes.get("deleted"):
-        if len(account.of("subscription_item", subscription["id"])) == 1:
-            raise refusal("A subscription must have at least one active plan.", f"items[{position}][deleted]")
-        account.remove(item["id"])
-        _prorate(account, subscription, params, old, None)
-        return
-    if changes.get("price"):
-        item["price"] = _price(account, changes, position)
-    if changes.get("quantity") is not None:
-        item["quantity"] = changes["quantity"]
-    if "metadata" in changes:
-        item["metadata"] = merge(item["metadata"], changes["metadata"])
-    if "tax_rates" in changes:
-        item["tax_rates"] = tax_rates(account, changes["tax_rates"], "tax_rates")
-    account.save(item)
-    _prorate(account, subscription, params, old, item)
-
-
-def _prorate(
-    account: StripeAccount, subscription: Obj, params: Obj, old: Obj | None, new: Obj | None
-) -> None:
-    """Credit the unused time of the old item and charge that of the new one, by the second, each rounded once."""
-    if params.get("proration_behavior") == "none" or subscription["status"] == "trialing":
-        return
-    if old and new and (old["price"]["id"], old["quantity"]) == (new["price"]["id"], new["quantity"]):
-        return
-    start, finish = subscription["current_period_start"], subscription["current_period_end"]
-    at = min(max(params.get("proration_date") or account.now, start), finish)
-    for item, sign, word in ((old, -1, "Unused time on"), (new, 1, "Remaining time on")):
-        if item is None:
-            continue
-        full_amount = line_amount(item["price"]["unit_amount_decimal"], item["quantity"])
-        amount = sign * share(full_amount, finish - at, finish - start)
-        proration = account.create("invoiceitem", {
-            "amount": amount, "currency": subscription["currency"], "customer": subscription["customer"],
-            "date": account.now, "description": f"{word} {item['quantity']} × {_name(account, item['price'])}",
-            "discountable": False, "discounts": [], "invoice": None, "metadata": {},
-            "period": {"start": at, "end": finish}, "price": item["price"], "proration": True,
-            "quantity": item["quantity"], "subscription": subscription["id"], "subscription_item": item["id"],
-            "tax_rates": item["tax_rates"], "test_clock": None, "unit_amount": item["price"]["unit_amount"],
-            "unit_amount_decimal": item["price"]["unit_amount_decimal"],
-        })  # fmt: skip
-        account.emit("invoiceitem.created", proration)
 
 
 def cancel(account: StripeAccount, params: Obj, id: str) -> Obj:
@@ -320,10 +260,26 @@ def cancel(account: StripeAccount, params: Obj, id: str) -> Obj:
     }  # fmt: skip
     if params.get("prorate"):
         for item in account.of("subscription_item", id):
-            _prorate(account, subscription, {}, item, None)
+            prorate(account, subscription, {}, item, None)
     if params.get("invoice_now"):
-        _bill_now(account, subscription)
+        bill_now(account, subscription, _open_usage(account, subscription))
     return cancel_now(account, subscription)
+
+
+def end(account: StripeAccount, subscription: Obj) -> None:
+    """Cancel at the end of a period, with a draft for the metered usage."""
+    if usage := _open_usage(account, subscription):
+        bill(account, subscription, "subscription_update", cycle=False, usage=usage)
+    cancel_now(account, subscription)
+
+
+def _open_usage(account: StripeAccount, subscription: Obj) -> Obj | None:
+    """Return the part of the current period whose metered usage is not billed, if anything is metered."""
+    items = account.of("subscription_item", subscription["id"])
+    if subscription["status"] == "trialing" or not any(is_metered(item["price"]) for item in items):
+        return None
+    until = min(account.now, subscription["current_period_end"])
+    return {"start": subscription["current_period_start"], "end": until}
 
 
 def list_items(account: StripeAccount, params: Obj) -> Obj:
@@ -338,10 +294,10 @@ def update_item(account: StripeAccount, params: Obj, id: str) -> Obj:
     subscription = account.get("subscription", item["subscription"])
     before = account.view(subscription)
     changes = {name: value for name, value in params.items() if not name.startswith("proration")}
-    _change_item(account, subscription, {**changes, "id": id}, params)
+    change_item(account, subscription, {**changes, "id": id}, params)
     account.emit("customer.subscription.updated", subscription, before)
     if params.get("proration_behavior") == "always_invoice":
-        _bill_now(account, subscription)
+        bill_now(account, subscription)
     return account.get("subscription_item", id)
 
 
@@ -349,8 +305,10 @@ def _expire(account: StripeAccount, subscription: Obj) -> None:
     before = account.view(subscription)
     subscription.update(status="incomplete_expired", ended_at=account.now)
     account.save(subscription)
-    void(account, {}, subscription["latest_invoice"])
+    if account.get("invoice", subscription["latest_invoice"])["status"] == "open":
+        void(account, {}, subscription["latest_invoice"])
     account.emit("customer.subscription.updated", subscription, before)
+    end_schedule(account, subscription)
 
 
 def due(subscription: Obj) -> int | None:
@@ -359,8 +317,15 @@ def due(subscription: Obj) -> int | None:
         return int(subscription["created"]) + FIRST_PAYMENT_SECONDS
     if subscription["status"] not in ("active", "past_due", "trialing"):
         return None
-    edges = (subscription["current_period_end"], subscription["cancel_at"])
+    edges = (subscription["current_period_end"], subscription["cancel_at"], _warning(subscription))
     return min(int(edge) for edge in edges if edge is not None)
+
+
+def _warning(subscription: Obj) -> int | None:
+    """Return the time of the warning before the end of a trial, if it is still to come."""
+    if subscription["status"] != "trialing" or subscription.get("_warned"):
+        return None
+    return int(subscription["trial_end"]) - TRIAL_WARNING_SECONDS
 
 
 def advance(account: StripeAccount) -> bool:
@@ -370,10 +335,16 @@ def advance(account: StripeAccount) -> bool:
         if subscription["status"] == "incomplete":
             _expire(account, subscription)
             continue
+        warning = _warning(subscription)
+        if warning is not None and warning <= account.now:
+            subscription["_warned"] = True
+            account.publish("customer.subscription.trial_will_end", subscription)
+            continue
         if subscription["cancel_at"] is not None and subscription["cancel_at"] <= account.now:
-            cancel_now(account, subscription)
+            end(account, subscription)
             continue
         before = account.view(subscription)
+        usage = _open_usage(account, subscription)
         item = next(iter(account.of("subscription_item", subscription["id"])))
         subscription["_was"] = subscription["current_period_start"]
         subscription["_periods"] += 1
@@ -383,6 +354,6 @@ def advance(account: StripeAccount) -> bool:
         if subscription["status"] == "trialing":
             subscription["status"] = "active"
         account.save(subscription)
-        bill(account, subscription, "subscription_cycle")
+        bill(account, subscription, "subscription_cycle", usage=usage)
         account.emit("customer.subscription.updated", subscription, before)
     return bool(due_subscriptions)

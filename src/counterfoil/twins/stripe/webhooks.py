@@ -14,6 +14,7 @@ import httpx2
 
 from counterfoil.twins.stripe.account import API_VERSION, DAY_SECONDS, StripeAccount
 from counterfoil.twins.stripe.errors import Obj
+from counterfoil.twins.stripe.events import find_endpoint
 from counterfoil.twins.stripe.store import encode
 
 RETRY_LIMIT_SECONDS = 3 * DAY_SECONDS
@@ -81,7 +82,7 @@ class WebhookSender:
         if delivery is None:
             return
         id, endpoint_id, first, tries = delivery
-        event, endpoint = self.account.find("event", id), self.account.find("webhook_endpoint", endpoint_id)
+        event, endpoint = self.account.find("event", id), find_endpoint(self.account, endpoint_id)
         if event is None or endpoint is None or endpoint["status"] != "enabled":
             self.account.store.drop_delivery(no)
             return
