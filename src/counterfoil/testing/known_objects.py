@@ -34,6 +34,7 @@ async def put_known(
             Link(
                 object=step.known, canonical=step.id, system=name, account=account_of(model, name), ext_id=ext_id,
                 established_by="test", valid_from=now,
+                legal_entity=event.legal_entity,
             )
             for name, ext_id in step.ids.items()
         ]  # fmt: skip
@@ -52,6 +53,7 @@ def _event(model: Model, step: kinds.GivenObject, now: datetime) -> CanonicalEve
     return CanonicalEvent(
         id=ids.derive("evt", KNOWN_TYPE, step.known, step.id), type=KNOWN_TYPE, system=model.objects[step.known].system,
         object=step.known, key=step.id, version=0, data={}, occurred_at=now, effective_at=now, received_at=now,
+        legal_entity=step.legal_entity or model.default_entity,
     )  # fmt: skip
 
 
@@ -60,4 +62,5 @@ def _head(model: Model, step: kinds.GivenObject, event: CanonicalEvent, now: dat
     return Head(
         object=step.known, key=step.id, version=0, state=typed(with_money(step.state, schema), schema),
         system=event.system, effective_at=now, recorded_at=now, event=event.id, versions={event.system: 0},
+        entity=event.legal_entity,
     )  # fmt: skip

@@ -20,7 +20,7 @@ Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:
 Subject = Annotated[
     str,
     StringConstraints(
-        pattern=r"^(mapping|workflow|policy|reconciliation|operation|table|control) [a-z][a-z0-9_.-]*(/[a-z0-9_./-]+)?$"
+        pattern=r"^(mapping|workflow|policy|reconciliation|operation|table|control|overlay) [a-z][a-z0-9_.-]*(/[a-z0-9_./-]+)?$"
     ),
 ]
 """A document by kind and name: `policy service-credit`; a slash and a word name a part of it."""
@@ -79,6 +79,8 @@ class GivenObject(Part):
     """Its fields. Money may be text."""
     ids: dict[Name, str] = {}
     """Its id in each system that it is linked to."""
+    legal_entity: str = ""
+    """Its legal entity; default: the company's default one."""
 
 
 class GivenCall(Part):
