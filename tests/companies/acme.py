@@ -38,6 +38,7 @@ from tests.source import ROOT
 
 ACME = ROOT / "examples" / "acme"
 HOOK_SECRET = "whsec_for_tests_only"
+GERMAN_KEY = "sk_test_german"
 START_SECONDS = PATIENCE_SECONDS
 PERSONS = {
     "agent": "support-agent",
@@ -169,12 +170,17 @@ class Company:
         self.billing = Program(
             "billing",
             ["-m", "counterfoil.twins.stripe", "--port", str(twin_port), "--state", str(self.twin.state),
-             "--secret", KEY, "--seed", "7", "--hook", f"{hook}/billing", "--hook-secret", HOOK_SECRET],
+             "--secret", KEY, "--connect", GERMAN_KEY, "--seed", "7", "--hook", f"{hook}/billing", "--hook-secret", HOOK_SECRET],
             twin_port, home,
         )  # fmt: skip
         tokens = {person: token_of(person) for person in PERSONS}
         roles = {person: [role] for person, role in PERSONS.items()}
         write_people(home / "people.json", tokens, roles, "acme.example")
+
+    @property
+    def german_books(self) -> dict[str, Any]:
+        books: dict[str, Any] = self.erp_seed["companies"]["acme-de"]
+        return books
 
     @property
     def programs(self) -> list[Program]:
@@ -186,9 +192,13 @@ class Company:
             "ACME_BILLING_URL": self.twin.url,
             "ACME_BILLING_KEY": KEY,
             "ACME_BILLING_WEBHOOK_SECRET": HOOK_SECRET,
+            "ACME_BILLING_DE_KEY": GERMAN_KEY,
+            "ACME_BILLING_DE_WEBHOOK_SECRET": HOOK_SECRET,
             "ACME_ERP_URL": self.erp_url,
             "ACME_ERP_DATABASE": self.erp_seed["database"],
             "ACME_ERP_KEY": self.erp_seed["users"]["orchestrator"]["key"],
+            "ACME_ERP_DE_COMPANY": str(self.german_books["company"]),
+            "ACME_ERP_DE_KEY": self.german_books["users"]["orchestrator"]["key"],
             "ACME_SUPPORT_URL": self.desk_url,
             "ACME_SUPPORT_USER": "orchestrator",
             "ACME_SUPPORT_PASSWORD": self.desk_seed["users"]["orchestrator"],

@@ -42,6 +42,8 @@ ORDER = ("server", "desk", "billing", "proxy", "erp")
 SERVER = "counterfoil.cli.main"
 PREPARE_SECONDS = 300.0
 START_SECONDS = 60.0
+ACCOUNTS = {"acme-us": "billing", "acme-de": "billing_de"}
+"""Legal entity -> beginning of the names of the secrets of its billing account."""
 HOOK_EVENTS = ("customer.*", "invoice.*", "credit_note.*")
 
 
@@ -69,15 +71,16 @@ class Company:
 
     # ------------------------------------------------------------------ reaching the systems
 
-    def billing(self) -> BillingClient:
-        return BillingClient(self._url("billing"), self._secrets["billing_key"])
+    def billing(self, entity: str = "acme-us") -> BillingClient:
+        """Return the client of the billing account of a legal entity."""
+        return BillingClient(self._url("billing"), self._secrets[ACCOUNTS[entity] + "_key"])
 
     def desk(self) -> DeskClient:
         return DeskClient.prepared(self.home / "desk")
 
-    def erp(self) -> ErpClient:
-        """Return the controller's client of the ERP. It bypasses the proxy."""
-        return ErpClient.of(self.home / "erp" / "seed.json", self._url("erp"))
+    def erp(self, entity: str = "acme-us") -> ErpClient:
+        """Return the client of a legal entity's controller in the ERP. It bypasses the proxy."""
+        return ErpClient.of(self.home / "erp" / "seed.json", self._url("erp"), company=entity)
 
     def operator(self, person: str = "admin") -> Operator:
         return Operator(self.url, self.persons[person].token)
@@ -130,7 +133,7 @@ class Company:
             )
         self._ports = choose_ports(PORTS, self._read_json("ports.json"))
         write_private(self.home / "ports.json", json.dumps(self._ports, indent=1).encode())
-        new = {"billing_key": "sk_test_" + secrets.token_urlsafe(24)}
+        new = {f"{account}_key": "sk_test_" + secrets.token_urlsafe(24) for account in ACCOUNTS.values()}
         self._secrets = new | self._read_json("secrets.json")
         self._write_secrets()
         self.progress.begin("creating persons and passwords")
@@ -140,6 +143,11 @@ class Company:
         today = datetime.now(UTC).date().isoformat()
         for abandoned in self.home.glob("erp.building-*"):
             shutil.rmtree(abandoned)  # the lock ensures that no process is building there
+        if "companies" not in self._read_json("erp/seed.json", {"companies": {}}):
+            raise CannotStart(
+                f"{self.home} has a demonstration of an earlier version, with one company. "
+                "Delete the folder to start a new one"
+            )
         if not (self.home / "erp" / "seed.json").exists():
             self.progress.note("preparing the ERP: schema, company, books, taxes (about half a minute, once)")
             preparing.append(self._program("erp-prepare", "the ERP's preparation", "counterfoil.demo.erp",
@@ -161,9 +169,10 @@ class Company:
         del self.children[child.log.stem]
         self.progress.note(f"{child.title} took {time.monotonic() - began:.1f} s")
 
-    def _read_json(self, name: str) -> dict[str, Any]:
+    def _read_json(self, name: str, absent: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the content of a file, or `absent` if there is none."""
         path = self.home / name
-        content: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
+        content: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else absent or {}
         return content
 
     def _write_secrets(self) -> None:
@@ -194,7 +203,8 @@ class Company:
             "--persons", persons)  # fmt: skip
         billing = self._program("billing", "the billing twin", "counterfoil.twins.stripe",
             "--port", ports["billing"], "--state", self.home / "billing.sqlite",
-            "--secret", self._secrets["billing_key"], "--spread", "0.3", "--repeated", "0.2")  # fmt: skip
+            "--secret", self._secrets["billing_key"], "--connect", self._secrets["billing_de_key"],
+            "--spread", "0.3", "--repeated", "0.2")  # fmt: skip
         for child in (erp, proxy, desk, billing):
             child.start()
         await asyncio.gather(
@@ -203,7 +213,8 @@ class Company:
             self._wait_until_up(desk, lambda: listening(ports["desk"])),
             self._wait_until_up(billing, lambda: listening(ports["billing"])),
         )
-        await self._register_hook()
+        for entity, account in ACCOUNTS.items():
+            await self._register_hook(entity, account)
         await self.start_server()
 
     async def start_server(self) -> None:
@@ -217,9 +228,13 @@ class Company:
             ACME_BILLING_URL=self._url("billing"),
             ACME_BILLING_KEY=self._secrets["billing_key"],
             ACME_BILLING_WEBHOOK_SECRET=self._secrets["billing_hook"],
+            ACME_BILLING_DE_KEY=self._secrets["billing_de_key"],
+            ACME_BILLING_DE_WEBHOOK_SECRET=self._secrets["billing_de_hook"],
             ACME_ERP_URL=self._url("erp_proxy"),
             ACME_ERP_DATABASE=seed["database"],
             ACME_ERP_KEY=seed["key"],
+            ACME_ERP_DE_COMPANY=str(seed["companies"]["acme-de"]["company"]),
+            ACME_ERP_DE_KEY=seed["companies"]["acme-de"]["users"]["orchestrator"]["key"],
             ACME_SUPPORT_URL=desk["url"],
             ACME_SUPPORT_USER="orchestrator",
             ACME_SUPPORT_PASSWORD=desk["users"]["orchestrator"],
@@ -244,16 +259,19 @@ class Company:
         except httpx2.TransportError:
             return False
 
-    async def _register_hook(self) -> None:
-        """Register the webhook address in billing. Only the first response has the secret, so it is stored."""
-        url = self._hook("billing")
-        async with self.billing() as billing:
+    async def _register_hook(self, entity: str, account: str) -> None:
+        """Register the webhook address in a billing account. Only the first response has the secret, so it is stored."""
+        url = self._hook(account.replace("_", "-"))
+        async with self.billing(entity) as billing:
             endpoints = {endpoint["id"]: endpoint for endpoint in await billing.all("webhook_endpoints")}
-            endpoint = endpoints.get(self._secrets.get("billing_endpoint", ""))
+            endpoint = endpoints.get(self._secrets.get(f"{account}_endpoint", ""))
             if endpoint is None:
                 values = {"url": url, "enabled_events": list(HOOK_EVENTS)}
                 endpoint = await billing.post("webhook_endpoints", values)
-                self._secrets |= {"billing_endpoint": endpoint["id"], "billing_hook": endpoint["secret"]}
+                self._secrets |= {
+                    f"{account}_endpoint": endpoint["id"],
+                    f"{account}_hook": endpoint["secret"],
+                }
                 self._write_secrets()
             elif endpoint["url"] != url:
                 await billing.post(f"webhook_endpoints/{endpoint['id']}", {"url": url})

@@ -24,9 +24,14 @@ ROLES = {
     "dana": ("Dana Director", "cfo"),
     "ada": ("Ada Auditor", "auditor"),
     "admin": ("Administrator", "administrator"),
+    "greta": ("Greta Gerber", "finance-operations"),
 }
 """Person -> name and role. `agent`, `agent2` and `lead` have the same ids as in the help desk, because separation of
 duties compares the requester there with the approver here."""
+
+
+ENTITIES = {"greta": ["acme-de"]}
+"""Persons who act for some legal entities only."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -66,6 +71,7 @@ def _account(member: Member) -> dict[str, Any]:
         "name": member.name,
         "email": member.email,
         "roles": [member.role],
+        "entities": ENTITIES.get(member.id, []),
         "secret": argon2.PasswordHasher().hash(member.password),
         "token_sha256": hashlib.sha256(member.token.encode()).hexdigest(),
     }

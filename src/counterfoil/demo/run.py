@@ -104,9 +104,13 @@ async def _open_stage(company: Company) -> AsyncIterator[Stage]:
         company.billing() as billing,
         company.desk() as desk,
         company.erp() as erp,
+        company.billing("acme-de") as german_billing,
+        company.erp("acme-de") as german_erp,
         company.operator() as admin,
     ):
-        yield Stage(billing, desk, erp, admin, company.operator, company.proxy, journal)
+        yield Stage(
+            billing, desk, erp, german_billing, german_erp, admin, company.operator, company.proxy, journal
+        )
 
 
 async def _play(company: Company) -> int:

@@ -63,6 +63,8 @@ class Stage:
     billing: BillingClient
     desk: DeskClient
     erp: ErpClient
+    german_billing: BillingClient
+    german_erp: ErpClient
     admin: Operator
     as_person: Callable[[str], Operator]
     proxy: Callable[[str], Awaitable[dict[str, int]]]

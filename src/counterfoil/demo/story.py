@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from counterfoil.demo import invoicing, open_work
+from counterfoil.demo import german, invoicing, open_work
 from counterfoil.demo.credits import Credit
 from counterfoil.demo.operators import Declined
 from counterfoil.demo.stage import Act, Await, Do, Stage, money, was_unknown
@@ -146,10 +146,10 @@ SIGNS = {"invoice-in-erp": 1, "debit-in-erp": 1, "credit-in-erp": -1}
 async def differences(stage: Stage) -> Decimal:
     """Return by how much receivables in the ERP exceed billing's, according to counterfoils and unmatched items."""
     total = Decimal(0)
-    for foil in await stage.admin.all("foils"):
+    for foil in await stage.admin.all("foils", entity="acme-us"):
         if foil["state"] not in ("matched", "reversed", "void"):
             total -= SIGNS[foil["rule"]] * _gross(foil["residual"])
-    for item in await stage.admin.all("unmatched"):
+    for item in await stage.admin.all("unmatched", entity="acme-us"):
         total += SIGNS[item["reconciliation"]] * _gross(item["amounts"])
     return total
 
@@ -223,6 +223,11 @@ ACTS: Sequence[Act] = (
         Await("A Case asks finance to decide", LEGACY.awaits_case),
         Do("Finance operations chooses undo", undo_legacy),
         Await("The credit is undone", legacy_undone),
+    ]),
+    Act("german", "The German company bills in euro, in its own account and books", [
+        Do("German billing finalizes an invoice", german.make_invoice),
+        Await("The invoice is posted under a German number", german.invoice_matched, 120),
+        Await("The German accountant sees the German company alone", german.own_rows_only),
     ]),
     open_work.ACT,
     Act("books", "The books of billing and the ERP are compared", [

@@ -89,7 +89,9 @@ class _TestCheck:
 
     def _receipt(self, step: kinds.GivenReceipt, path: Path) -> Iterator[Finding]:
         mappings = [
-            m.from_ for m in self._model.mappings.values() if m.from_ and m.from_.system == self._model.family(step.from_)
+            m.from_
+            for m in self._model.mappings.values()
+            if m.from_ and m.from_.system == self._model.family(step.from_)
         ]
         types = [type_ for source in mappings for type_ in source.types]
         accepts = (t == step.receipt or (t.endswith("*") and step.receipt.startswith(t[:-1])) for t in types)

@@ -41,7 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="makes ids, shuffles and repeats of a new file reproducible")
     parser.add_argument("--spread", type=float, help="seconds over which webhooks are shuffled")
     parser.add_argument("--repeated", type=float, help="share of webhooks that are sent twice, 0 to 1")
-    parser.add_argument("--hook", help="a webhook endpoint on loopback that gets every event from the start")
+    parser.add_argument(
+        "--hook",
+        help="a webhook endpoint on loopback that gets every event of the first account from the start",
+    )
     parser.add_argument("--hook-secret", help="the secret that signs its events")
     options = parser.parse_args(argv)
     if (options.hook is None) != (options.hook_secret is None):
@@ -62,8 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if options.hook:
         try:
-            for account in opened:
-                events.ensure_endpoint(account, options.hook, options.hook_secret)
+            events.ensure_endpoint(opened[0], options.hook, options.hook_secret)
         except StripeError as error:
             sys.stderr.write(f"{error}\n")
             return 2
