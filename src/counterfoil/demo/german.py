@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from counterfoil.demo.operators import Declined
 from counterfoil.demo.stage import Stage, money
@@ -21,7 +23,7 @@ async def make_invoice(stage: Stage) -> str:
     """Create a customer with one invoice over 19 % VAT in the German billing account, and finalize it."""
     billing = stage.german_billing
 
-    async def create(path: str, name: str, values: dict[str, object]) -> str:
+    async def create(path: str, name: str, values: Mapping[str, Any]) -> str:
         return str((await billing.post(path, values, once=f"story/german/{path}/{name}"))["id"])
 
     customer = await stage.once("nordwind.customer", lambda: create("customers", "nordwind", CUSTOMER))

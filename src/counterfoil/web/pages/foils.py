@@ -21,7 +21,15 @@ from counterfoil.web.api import shapes
 from counterfoil.web.api.match_requests import open_requests
 from counterfoil.web.api.match_words import difference_text, explain, total_text
 from counterfoil.web.api.names import NameReader
-from counterfoil.web.api.queries import Cursor, FoilStateText, Text, foil_shapes, list_filter, with_votes
+from counterfoil.web.api.queries import (
+    Cursor,
+    FoilStateText,
+    Text,
+    foil_shapes,
+    list_filter,
+    of_entity,
+    with_votes,
+)
 from counterfoil.web.api.search import search_foils
 from counterfoil.web.api.state_words import FINANCE_WORDS
 from counterfoil.web.http.permissions import Permission
@@ -54,11 +62,16 @@ class UnmatchedSums(msgspec.Struct, frozen=True):
 
 @get("/foils", opt=requires(Permission.FOILS_ANY_READ), include_in_schema=False)
 async def foils_page(
-    request: WebRequest, cursor: Cursor = None, in_state: FoilStateText = None, key: Text = None
+    request: WebRequest,
+    cursor: Cursor = None,
+    in_state: FoilStateText = None,
+    key: Text = None,
+    entity: Text = None,
 ) -> Response[Any]:
-    search = search_texts(state=in_state, key=key)
-    page = list_filter(50, cursor, **search)
     app = application(request)
+    search = search_texts(state=in_state, key=key)
+    page = of_entity(app, list_filter(50, cursor, **search), entity)
+    search |= search_texts(entity=entity)
     foils, after = await search_foils(app, page)
     matches = await app.views.matches_of(sorted({(foil.rule, foil.key) for foil in foils}))
     items = {(match.rule, match.key): match.observations for match in matches}

@@ -12,6 +12,7 @@ import jinja2
 from litestar.datastructures import Cookie
 from litestar.response import Response
 
+from counterfoil.application import Application
 from counterfoil.core.case_choices import LABELS
 from counterfoil.core.clock import utc_now
 from counterfoil.web.http import assets
@@ -88,8 +89,15 @@ async def render_page(request: WebRequest, template: str, status: int = 200, **v
     note = _NOTES.get(request.query_params.get("note", ""), "")
     path = request.url.path
     zone = zone_of(request)
-    text = templates.render(template, await app.now(), identity, zone, note=note, path=path, **values)
+    names = {"entities": entity_titles(app), "bound": not app.scope.everything, **values}
+    text = templates.render(template, await app.now(), identity, zone, note=note, path=path, **names)
     return Response(text, media_type=HTML, status_code=status)
+
+
+def entity_titles(app: Application) -> dict[str, str]:
+    """Return the registered names of the legal entities that the caller sees, by name."""
+    entities = app.model.legal_entities.items()
+    return {name: entity.title for name, entity in sorted(entities) if app.scope.sees(name)}
 
 
 def zone_of(request: WebRequest) -> ZoneInfo:

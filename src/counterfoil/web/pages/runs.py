@@ -13,6 +13,7 @@ from counterfoil.web.api.queries import (
     RunStatusText,
     Text,
     list_filter,
+    of_entity,
     run_shapes,
 )
 from counterfoil.web.api.search import search_runs
@@ -32,10 +33,12 @@ async def runs_page(
     workflow: Text = None,
     status: RunStatusText = None,
     key: Text = None,
+    entity: Text = None,
 ) -> Response[Any]:
     app = application(request)
     search = search_texts(workflow=workflow, status=status, key=key)
-    page = list_filter(50, cursor, **search)
+    page = of_entity(app, list_filter(50, cursor, **search), entity)
+    search |= search_texts(entity=entity)
     rows, after = await search_runs(app, page)
     return await render_page(
         request,
