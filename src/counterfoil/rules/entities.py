@@ -58,3 +58,8 @@ def idle_roles(model: Model, person: Person | None, entity: str | None) -> froze
     scopes = {role: role_scope(model, person, role) for role in person.roles if role in model.roles}
     acts = {r for r, scope in scopes.items() if (scope.everything if entity is None else scope.sees(entity))}
     return frozenset(scopes.keys() - acts)
+
+
+def acting_roles(model: Model, person: Person, entity: str | None) -> frozenset[str]:
+    """Return the roles by which a person acts for a legal entity; None: for the company as a whole."""
+    return frozenset(person.roles) - idle_roles(model, person, entity)

@@ -11,6 +11,8 @@ from counterfoil.core.approval import Approval
 from counterfoil.core.case import Case, CaseState, Choice
 from counterfoil.core.people import Person
 from counterfoil.flow.runs.match_decisions import open_waiver
+from counterfoil.model import Model
+from counterfoil.rules.entities import acting_roles
 from counterfoil.store.port.documents import Decision, decision_of
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api.shapes import CaseShape
@@ -42,23 +44,27 @@ async def with_requests(
     if not waiting:
         return list(rows)
     persons = await app.store.persons()
-    return [row if row.id not in waiting else _waits(row, waiting[row.id], persons) for row in rows]
+    return [
+        row if row.id not in waiting else _waits(app.model, row, waiting[row.id], persons) for row in rows
+    ]
 
 
-def _waits(row: CaseShape, request: Approval, persons: Iterable[Person]) -> CaseShape:
+def _waits(model: Model, row: CaseShape, request: Approval, persons: Iterable[Person]) -> CaseShape:
     return replace(
         row,
-        next_action=f"{waits_text(request, persons)}. Rejected, the Case can be decided again",
+        next_action=f"{waits_text(model, request, persons)}. Rejected, the Case can be decided again",
         choices=[choice for choice in row.choices if choice != Choice.WAIVE],
         approval=request.id,
     )
 
 
-def waits_text(request: Approval, persons: Iterable[Person]) -> str:
+def waits_text(model: Model, request: Approval, persons: Iterable[Person]) -> str:
     """Return for whom a request waits: `Wait for controller (Cory Controller) until 2026-12-14 17:00 UTC: Fay asked ...`."""
     persons = list(persons)
     able = [
-        p.name for p in persons if p.active and set(p.roles) & set(request.roles) and not request.part_of(p)
+        p.name
+        for p in persons
+        if p.active and acting_roles(model, p, request.entity) & set(request.roles) and not request.part_of(p)
     ]
     names = {p.id: p.name for p in persons}
     roles = " or ".join(role.replace("-", " ").replace("_", " ") for role in request.roles)

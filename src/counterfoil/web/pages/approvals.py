@@ -16,6 +16,7 @@ from counterfoil.change.plan_report import PlanReport, read_report
 from counterfoil.change.plan_words import change_lines, impact_lines
 from counterfoil.core.approval import Approval, ApprovalState, part_in_request
 from counterfoil.core.release import is_of_plan
+from counterfoil.rules.entities import acting_roles
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.decisions import vote
@@ -50,11 +51,11 @@ async def approval_rows(
                 p.name
                 for p in persons
                 if p.active
-                and set(p.roles) & set(approval.roles)
+                and acting_roles(app.model, p, approval.legal_entity or None) & set(approval.roles)
                 and part_in_request(approval.requester, approval.senders, p) is None
             ],
             "names": names,
-            "reason": _obstacle(identity, approval, now),
+            "reason": _obstacle(app, identity, approval, now),
             "plan": _change(plans[approval.run]) if approval.run in plans else None,
         }
         for approval in approvals
@@ -97,7 +98,7 @@ async def open_for(app: Application, identity: Identity) -> list[dict[str, Any]]
     return [row | {"approval": named.get(row["approval"].id, row["approval"])} for row in own]
 
 
-def _obstacle(identity: Identity, approval: shapes.ApprovalShape, now: datetime) -> str:
+def _obstacle(app: Application, identity: Identity, approval: shapes.ApprovalShape, now: datetime) -> str:
     """Return why this person cannot decide, or an empty text. The store checks the same again."""
     person = identity.person
     if approval.state != "open":
@@ -110,7 +111,7 @@ def _obstacle(identity: Identity, approval: shapes.ApprovalShape, now: datetime)
         return f"You {did}. Separation of duties: another person must decide."
     if any(vote.person == person.id for vote in approval.votes):
         return "You have voted. Another person's vote is needed."
-    if not set(person.roles) & set(approval.roles):
+    if not acting_roles(app.model, person, approval.legal_entity or None) & set(approval.roles):
         return f"Decided by: {' or '.join(map(filters.words, approval.roles))}."
     if Permission.APPROVALS_OWN_DECIDE not in identity.may:
         return f"Your roles do not include the permission {Permission.APPROVALS_OWN_DECIDE}."
