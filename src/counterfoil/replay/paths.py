@@ -98,7 +98,7 @@ class _ModelPaths:
         workflows: set[str] = set()
         pending = [type_, *(other for other in self.model.versions.of(type_, "event") if other != type_)]
         queued = set(pending)
-        documents += [self.casts, self.entities]
+        documents += [self.casts, self.entities, self.overlays]
         while pending:
             event = pending.pop()
             documents.append([event, self.event_contract(event)])
@@ -132,6 +132,12 @@ class _ModelPaths:
             [name, s.legal_entity] for name, s in sorted(self.model.systems.items()) if s.legal_entity
         ]
         return [[self._data("legal_entity", name) for name in sorted(self.model.legal_entities)], of_systems]
+
+    @cached_property
+    def overlays(self) -> list[Any]:
+        """Overlays of regions and legal entities, and the systems that stand for others: Runs follow those of their own."""
+        stand_ins = [[s.name, s.stands_for] for s in self.model.systems.values() if s.stands_for]
+        return [[document.data for document in self.model.overlays], sorted(stand_ins)]
 
     @cached_property
     def casts(self) -> list[Any]:

@@ -161,11 +161,16 @@ class RecordedAnswers(Mapping[Question, Any]):
         self.system = recorded.receipt.system
         self.granted: dict[tuple[str, str, str], str] = {}
         """Links that the replayed calls establish: (object, canonical, system) -> external id."""
+        self.model = side.model
+        """The model of the side; while a Run is replayed, that of its legal entity."""
 
-    def of_run(self, run: RecordedRun | None, facts: dict[tuple[str, str], Any], now: datetime) -> None:
-        """Answer the look-ups of a Run from now on."""
+    def of_run(
+        self, run: RecordedRun | None, facts: dict[tuple[str, str], Any], now: datetime, model: Model
+    ) -> None:
+        """Answer the look-ups of a Run from now on. `model` has the overlays of its legal entity."""
         self._answers.clear()
         self.run, self.facts, self.now, self.system = run, facts, now, ""
+        self.model = model
         self.granted = {}
 
     def __contains__(self, question: object) -> bool:
@@ -181,7 +186,7 @@ class RecordedAnswers(Mapping[Question, Any]):
         elif (link := self._linked(*question)) is not None:
             answer = link.canonical
         else:
-            work = lookup.resolve(self._side.model, self.system, *question)
+            work = lookup.resolve(self.model, self.system, *question)
             answer = lookup.run_sync(work, self._read)
         answers[question] = answer
         return answer
@@ -221,10 +226,10 @@ class RecordedAnswers(Mapping[Question, Any]):
         self._side.assumed[MINTED_IDS] += 1
 
     def _table(self, read: TableRead) -> Any:
-        return lookup.table_value(self._side.model, read.table, read.keys, self.now.date())
+        return lookup.table_value(self.model, read.table, read.keys, self.now.date())
 
     def _rate(self, read: RateRead) -> Any:
-        return lookup.table_value(self._side.model, "fx", (read.pair,), self.now.date())
+        return lookup.table_value(self.model, "fx", (read.pair,), self.now.date())
 
     def _heads(self, read: HeadsRead) -> Any:
         return self._side.periods(self._periods(read.object))

@@ -17,6 +17,7 @@ from counterfoil.core import wire
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.effect import Effect, EffectState, concluded, outcome_body, outcome_ref
 from counterfoil.core.run import TERMINAL, Run
+from counterfoil.model import Model
 from counterfoil.model.blocks import blocks_of
 from counterfoil.model.definition import Definition, OutboundMapping, Wait
 from counterfoil.replay.assumed_results import assumed_result
@@ -55,7 +56,7 @@ class RunReplayer:
 
     def __init__(self, side: ReplaySide) -> None:
         self.side = side
-        self._outbound: dict[str, OutboundMapping | None] = {}
+        self._outbound: dict[tuple[Model, str], OutboundMapping | None] = {}
         self._waits_for_foils: dict[str, bool] = {}
 
     def replay(
@@ -70,9 +71,11 @@ class RunReplayer:
 
         `ref`: id of the start event. `at`: start time if there is no recorded Run.
         """
-        definition = self.side.model.workflow(start.workflow)
         started_at = recorded.run.created_at if recorded is not None else at
-        answers.of_run(recorded, _facts(definition, recorded), started_at)
+        entity = entity_of_names(self.side.model, start.names)
+        model = self.side.model.at(entity, started_at.date())
+        definition = model.workflow(start.workflow)
+        answers.of_run(recorded, _facts(definition, recorded), started_at, model)
         unrendered: dict[str, c.Unrendered] = {}
         while True:
             turns = _RunTurns(self, definition, start, ref, started_at, recorded, answers, unrendered)
@@ -86,10 +89,11 @@ class RunReplayer:
             self._waits_for_foils[definition.name] = _waits_for_foils(definition)
         return self._waits_for_foils[definition.name]
 
-    def outbound(self, operation: str) -> OutboundMapping | None:
-        if operation not in self._outbound:
-            self._outbound[operation] = self.side.model.outbound(operation)
-        return self._outbound[operation]
+    def outbound(self, model: Model, operation: str) -> OutboundMapping | None:
+        key = (model, operation)
+        if key not in self._outbound:
+            self._outbound[key] = model.outbound(operation)
+        return self._outbound[key]
 
 
 def _facts(definition: Definition, recorded: RecordedRun | None) -> dict[tuple[str, str], Any]:
@@ -283,7 +287,7 @@ class _RunTurns:
 
     def _render(self, plan: c.PlanEffect) -> bytes | None:
         """Return the request. None: it cannot be rendered; `unrendered` then has the reason."""
-        outbound = self.replayer.outbound(plan.operation)
+        outbound = self.replayer.outbound(self.answers.model, plan.operation)
         names = run_names(self.row, self.row.state, self.row.direction)
         while isinstance(request := request_of(plan, outbound, names, self.answers), c.Unrendered):
             if not request.unresolved or not self._assume_link(request):
@@ -298,7 +302,9 @@ class _RunTurns:
         """
         names = run_names(self.row, decision.state, decision.direction)
         try:
-            fault = fault_ahead(call, self.replayer.outbound(call.operation), names, self.answers)
+            fault = fault_ahead(
+                call, self.replayer.outbound(self.answers.model, call.operation), names, self.answers
+            )
         except NotRecorded:
             return False
         if fault is None or fault.unresolved:
@@ -340,7 +346,7 @@ class _RunTurns:
                 )
                 return
         self.assumed[ANSWERS] += 1
-        outbound = self.replayer.outbound(call.operation)
+        outbound = self.replayer.outbound(self.answers.model, call.operation)
         operation = self.definition.operations[call.operation]
         result = assumed_result(operation, outbound, inputs, recorded, self.now)
         for object_ in outbound.links if outbound is not None else ():
