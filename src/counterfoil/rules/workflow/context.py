@@ -29,7 +29,7 @@ from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.expr.errors import Fault
 from counterfoil.expr.runtime import LookupFailure
 from counterfoil.model.blocks import blocks_of
-from counterfoil.model.definition import Block, Definition, Fact, RetryPolicy, Step
+from counterfoil.model.definition import Block, Definition, Fact, LimitPolicy, RetryPolicy, Step
 from counterfoil.rules import approval_matrix as matrix
 from counterfoil.rules.envelope import complete, entity_of_start
 from counterfoil.rules.json_values import run_names
@@ -216,10 +216,16 @@ class DecisionContext:
             raise UnusableValue(f"No document declares the legal entity {legal_entity}")
         return dict(entity)
 
+    def limit_key(self, policy: LimitPolicy) -> str:
+        """Return the key of the guard row of a limit for this Run: each legal entity has limits of its own."""
+        default = self.definition.envelope.default
+        entity = self.run.entity if default and self.run.entity != default else ""
+        return matrix.guard_key(policy, self.names(), self.today, self.lookup, entity)
+
     def _from_store(self, fact: Fact) -> Any:
         if fact.source == "limit":
             policy = self.definition.limits[fact.target]
-            row = matrix.guard_key(policy, self.names(), self.today, self.lookup)
+            row = self.limit_key(policy)
             used = int(self.lookup("guard", (policy.name, row)))
             try:
                 return Money(used, policy.currency)

@@ -212,7 +212,7 @@ def _limit_usage(
     The share is without its sign. Or return the pair of currencies (`EUR/USD`) that has no exchange rate.
     """
     own = policy.currency if limit.currency == FUNCTIONAL else limit.currency
-    key = matrix.guard_key(limit, context.names(), context.today, context.lookup)
+    key = context.limit_key(limit)
     used = int(context.lookup("guard", (limit.name, key))) - guards.mine(context, limit.name, key)
     share: int | None = 0
     if amount is not None:
