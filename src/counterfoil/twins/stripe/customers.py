@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterfoil.twins.stripe import subscription_status
+from counterfoil.twins.stripe import subscription_status, tax_ids
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.catalog import filters
 from counterfoil.twins.stripe.customer_balance import move_balance
@@ -15,12 +15,13 @@ ADDRESS: Shape = {
     "city": "str", "country": "str", "line1": "str", "line2": "str", "postal_code": "str", "state": "str",
 }  # fmt: skip
 CUSTOMER: Shape = {
-    "address": ADDRESS, "balance": "int", "description": "str", "email": "str", "metadata": "meta", "name": "str",
+    "tax_id_data": [tax_ids.CREATE], "address": ADDRESS, "balance": "int", "description": "str", "email": "str", "metadata": "meta", "name": "str",
     "phone": "str", "tax_exempt": ("none", "exempt", "reverse"), "payment_method": "str", "source": "str",
     "invoice_settings": {"default_payment_method": "str", "footer": "str"}, "invoice_prefix": "str",
     "preferred_locales": ["str"], "shipping": {"name": "str", "phone": "str", "address": ADDRESS},
 }  # fmt: skip
-CUSTOMER_UPDATE: Shape = {name: kind for name, kind in CUSTOMER.items() if name != "payment_method"}
+_ONLY_NEW = ("payment_method", "tax_id_data")
+CUSTOMER_UPDATE: Shape = {name: kind for name, kind in CUSTOMER.items() if name not in _ONLY_NEW}
 LIST: Shape = {**PAGING, "email": "str"}
 PAYMENT_METHOD: Shape = {
     "type!": ("card",), "metadata": "meta", "billing_details": {
@@ -57,6 +58,8 @@ def create(account: StripeAccount, params: Obj) -> Obj:
     if amount := params.get("balance"):
         move_balance(account, customer, amount, "initial", None)
     account.emit("customer.created", customer)
+    for tax_id in params.get("tax_id_data") or []:
+        tax_ids.create(account, tax_id, customer["id"])
     return customer
 
 
