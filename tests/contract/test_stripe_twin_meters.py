@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import stripe
 
 from tests.contract.stripe_twin_api import customer, refused
 from tests.contract.stripe_twin_process import Twin, running_twin
@@ -257,3 +258,28 @@ def test_a_metered_price_names_a_meter_and_a_licensed_one_none(api: Any) -> None
     fields = {"product": product, "currency": "eur", "unit_amount": 5}
     for recurring in ({"interval": "month", "usage_type": "metered"}, {"interval": "month", "meter": id}):
         assert refused(api.prices.create, {**fields, "recurring": recurring}).param == "recurring[meter]"
+
+
+def fields(kind: Any) -> set[str]:
+    """Fields that the vendor's library gives an object; the description of this version has no meters."""
+    return {name for name in kind.__annotations__ if name.islower()} - {"deleted"}
+
+
+def test_what_is_younger_than_the_description_has_the_fields_of_the_library(twin: Twin, api: Any) -> None:
+    one, who = meter(api), customer(api).id
+    event = use(api, who, 5, identifier="one")
+    minute = clock(twin) // MINUTE * MINUTE
+    asked = {"customer": who, "start_time": minute, "end_time": minute + MINUTE}
+    sums = api.billing.meters.event_summaries.list(one.id, asked).data
+    undo = {"event_name": "calls", "type": "cancel", "cancel": {"identifier": "one"}}
+    kinds = stripe.billing
+    for value, kind in (
+        (one, kinds.Meter), (event, kinds.MeterEvent), (sums[0], kinds.MeterEventSummary),
+        (api.billing.meter_event_adjustments.create(undo), kinds.MeterEventAdjustment),
+        (one.customer_mapping, kinds.Meter.CustomerMapping), (one.value_settings, kinds.Meter.ValueSettings),
+        (one.status_transitions, kinds.Meter.StatusTransitions),
+        (one.default_aggregation, kinds.Meter.DefaultAggregation),
+    ):  # fmt: skip
+        assert set(value.to_dict()) == fields(kind)
+        if "object" in fields(kind):
+            assert value.object == kind.OBJECT_NAME
