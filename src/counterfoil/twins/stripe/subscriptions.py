@@ -17,6 +17,7 @@ from counterfoil.twins.stripe.listing import PAGING, page
 from counterfoil.twins.stripe.meters import is_metered
 from counterfoil.twins.stripe.subscription_items import (
     ITEM,
+    NEW_ITEM,
     PRORATION,
     add_item,
     change_item,
@@ -38,7 +39,8 @@ UPDATE: Shape = {
     "payment_behavior": ("allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"),
 }  # fmt: skip
 CREATE: Shape = {
-    **UPDATE, "customer!": "str", "items!": [ITEM], "trial_period_days": "uint", "currency": "str",
+    **{name: kind for name, kind in UPDATE.items() if name not in ("items", "proration_date")},
+    "customer!": "str", "items!": [NEW_ITEM], "trial_period_days": "uint", "currency": "str",
     "billing_cycle_anchor": "time",
 }  # fmt: skip
 _DETAILS: Shape = {"comment": "str", "feedback": "str"}
