@@ -158,6 +158,41 @@ def declined(api: Any) -> list[Any]:
             [one.status for one in api.charges.list({"customer": who.id}).data][-1:]]  # fmt: skip
 
 
+def intended(api: Any) -> list[Any]:
+    """Payments without an invoice: confirmed, declined, cancelled and refunded, with their balance transactions."""
+    who = payer(api)
+    form = {"amount": 5000, "currency": "eur", "customer": who.id}
+    empty = api.payment_intents.create(form)
+    ready = {**form, "payment_method": who.invoice_settings.default_payment_method}
+    first, second = api.payment_intents.create(ready), api.payment_intents.create(ready)
+    paid = api.payment_intents.confirm(first.id)
+    gone = api.payment_intents.cancel(second.id)
+    bad = payer(api, FAILING)
+    failing = {**form, "customer": bad.id, "payment_method": bad.invoice_settings.default_payment_method}
+    failed = api.payment_intents.create(failing)
+    status = status_of(api.payment_intents.confirm, failed.id)
+    error = api.payment_intents.retrieve(failed.id).last_payment_error
+    charge = api.charges.list({"customer": who.id}).data[0]
+    refund = api.refunds.create({"payment_intent": first.id, "amount": 1200})
+    entries = [api.balance_transactions.retrieve(one.balance_transaction) for one in (charge, refund)]
+    return [empty.status, first.status, paid.status, gone.status, status, error.code, error.message,
+            status_of(api.payment_intents.confirm, first.id), status_of(api.payment_intents.cancel, first.id),
+            status_of(api.payment_intents.retrieve, "pi_none"),
+            [(one.amount, one.currency, one.type, one.reporting_category) for one in entries],
+            [one.source for one in entries] == [charge.id, refund.id]]  # fmt: skip
+
+
+def paid_out(api: Any) -> list[Any]:
+    who = payer(api, "4000000000000077")
+    api.payment_intents.create({"amount": 9000, "currency": "eur", "customer": who.id, "confirm": True,
+                                "payment_method": who.invoice_settings.default_payment_method})  # fmt: skip
+    made = api.payouts.create({"amount": 5000, "currency": "eur"})
+    gone = api.payouts.cancel(made.id)
+    names = ("amount", "currency", "automatic", "method", "type", "source_type")
+    return [[made[name] for name in names], made.status, gone.status, status_of(api.payouts.cancel, made.id),
+            status_of(api.payouts.retrieve, "po_none")]  # fmt: skip
+
+
 def ended(api: Any) -> list[Any]:
     who = payer(api)
     made = api.subscriptions.create({"customer": who.id, "items": [{"plan": plan(api, 5000), "quantity": 2}]})
@@ -167,7 +202,7 @@ def ended(api: Any) -> list[Any]:
             status_of(api.subscriptions.retrieve, "sub_none"), status_of(api.invoices.retrieve, "in_none")]  # fmt: skip
 
 
-@pytest.mark.parametrize("life", [customers, catalog, refunded, declined, ended])
+@pytest.mark.parametrize("life", [customers, catalog, refunded, declined, intended, paid_out, ended])
 def test_the_same_calls_have_the_same_outcome(both: tuple[Any, Any], life: Any) -> None:
     ours, theirs = both
     assert life(ours) == life(theirs)

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import stripe
 
+from counterfoil.twins.stripe.controls import CONTROLS
+from counterfoil.twins.stripe.faults import KINDS
 from tests.contract.stripe_twin_process import KEY, Hooks, Twin, receiving, running_twin
 from tests.patience import PATIENCE_SECONDS
 
@@ -233,6 +235,16 @@ def test_a_fault_that_is_none_is_refused(twin: Twin) -> None:
     assert twin.call("POST", "/_twin/clock", '{"set": 5}')[0] == 400
     assert twin.call("POST", "/_twin/config", '{"colour": 5}')[0] == 400
     assert twin.call("GET", "/_twin/nothing")[0] == 404
+
+
+def test_every_documented_control_exists_and_no_other(twin: Twin) -> None:
+    for control in CONTROLS:
+        method, name = control.split()
+        assert twin.call(method, f"/_twin/{name}", "" if method == "GET" else "{}")[0] in (200, 400)
+    assert twin.call("POST", "/_twin/state")[0] == 404
+    shown = twin.control("GET", "help")
+    assert (shown["faults"], shown["controls"]) == (KINDS, CONTROLS)
+    assert shown["cards"]["refundFail"]["number"] == "4000000000005126"
 
 
 # -- webhooks

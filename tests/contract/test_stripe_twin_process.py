@@ -98,8 +98,18 @@ def made(twin: Twin) -> list[str]:
     note = api.credit_notes.create({"invoice": open_, "amount": 1}).id
     item = subscription["items"].data[0].id
     charge = api.charges.list().data[0]
+    refund = api.refunds.create({"charge": charge.id, "amount": 1}).id
+    disputed = {"amount": 500, "currency": "eur", "confirm": True, "payment_method": "pm_card_createDispute"}
+    intent = api.payment_intents.create(
+        {"amount": 500, "currency": "eur", "payment_method": "pm_card_visa"}
+    ).id
+    api.payment_intents.create(disputed)  # type: ignore[arg-type]
+    api.payment_intents.create({**disputed, "amount": 9000, "payment_method": "pm_card_bypassPending"})  # type: ignore[arg-type]
+    payout = api.payouts.create({"amount": 1, "currency": "eur"})
+    dispute = api.disputes.list().data[0].id
     return [meter, quote, schedule, vat, who, product, price, rate, subscription.id, draft, open_, line, note, item, charge.id,
-            str(charge.payment_intent), "none", "pm_card_visa", "x%20y"]  # fmt: skip
+            str(charge.payment_intent), refund, intent, dispute, payout.id, str(payout.balance_transaction), "none",
+            "pm_card_visa", "x%20y"]  # fmt: skip
 
 
 def value_of(chance: random.Random, name: str, kind: object, ids: list[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+import stripe
 import yaml
 
 from tests.contract.stripe_twin_process import Twin, running_twin
@@ -20,6 +21,8 @@ BEYOND = {"product": {"type"}}
 """Fields that the vendor's answers of this version have and its description leaves out."""
 YOUNGER = {"billing.meter"}
 """Objects that this version's description does not have."""
+YOUNGER_EVENTS = ("billing.meter.", "refund.")
+"""Beginnings of event types that came after this version; the vendor sends them to endpoints of every version."""
 DELETED = {"customer": "deleted_customer", "product": "deleted_product", "invoiceitem": "deleted_invoiceitem",
            "invoice": "deleted_invoice", "webhook_endpoint": "deleted_webhook_endpoint",
            "tax_id": "deleted_tax_id"}  # fmt: skip
@@ -66,7 +69,7 @@ def validators(schemas: Any) -> dict[str, Any]:
     definitions = {name: as_json_schema(schema) for name, schema in schemas.items()}
     return {
         name: jsonschema_rs.validator_for({"$ref": f"#/$defs/{name}", "$defs": definitions})
-        for name in (*ANSWERS, *DELETED.values())
+        for name in (*ANSWERS, *DELETED.values(), "balance")
         if name not in kinds
     }
 
@@ -75,7 +78,7 @@ ANSWERS = (
     "tax_id", "quote", "item", "subscription_schedule", "account",
     "customer", "customer_balance_transaction", "product", "price", "tax_rate", "subscription", "subscription_item",
     "invoiceitem", "invoice", "line_item", "credit_note", "credit_note_line_item", "refund", "charge",
-    "payment_intent", "payment_method", "event", "webhook_endpoint",
+    "payment_intent", "payment_method", "event", "webhook_endpoint", "balance_transaction", "dispute", "payout",
 )  # fmt: skip
 
 
@@ -202,7 +205,51 @@ def lived_through(twin: Twin) -> None:
     plans(twin, api, who.id, product.id, once.id, outside.id)
     usage(twin, api, who.id, product.id)
     twin.control("POST", "clock", {"advance": 20 * 86_400})
+    moved_money(twin, who.id)
     api.webhook_endpoints.create({"url": "http://127.0.0.1:9/hook", "enabled_events": ["nothing"]})
+
+
+def moved_money(twin: Twin, who: str) -> None:
+    """Refunds, disputes and payouts in every state."""
+    api: Any = twin.client().v1
+
+    def charge(card: str, amount: int = 5000) -> str:
+        form = {"amount": amount, "currency": "eur", "customer": who, "payment_method": card, "confirm": True}
+        return str(api.payment_intents.create(form).latest_charge)
+
+    for card in ("chargeDeclinedStolenCard", "chargeDeclinedExpiredCard"):
+        with pytest.raises(stripe.CardError):
+            charge(f"pm_card_{card}")
+    api.payment_intents.create(
+        {"amount": 5, "currency": "eur", "automatic_payment_methods": {"enabled": True}}
+    )
+    api.payment_intents.cancel(api.payment_intents.create({"amount": 5, "currency": "eur"}).id)
+    later = [
+        api.refunds.create({"charge": charge(f"pm_card_{card}"), "amount": 900})
+        for card in ("refundFail", "pendingRefund")
+    ]
+    assert [refund.status for refund in later] == ["succeeded", "pending"]
+    twin.control("POST", "clock", {"advance": 3600})
+    assert [api.refunds.retrieve(refund.id).status for refund in later] == ["failed", "succeeded"]
+    for card, words in {
+        "createDispute": ("won", "under_review", "lost", "-"), "createDisputeInquiry": ("-", "warning_closed", "warning_under_review")
+    }.items():  # fmt: skip
+        for word in words:
+            charge(f"pm_card_{card}")
+            if word != "-":
+                dispute = api.disputes.list().data[0].id
+                twin.control("POST", "outcome", {"id": dispute, "status": word})
+    charge("pm_card_bypassPending", 100_000)
+    # The time of the day decides how far the automatic payout of the next midnight gets.
+    twin.control("POST", "clock", {"advance": -(twin.control("GET", "state")["clock"] + 43_200) % 86_400})
+    for status in ("paid", "failed", "canceled"):
+        payout = api.payouts.create({"amount": 100, "currency": "eur"}).id
+        twin.control("POST", "outcome", {"id": payout, "status": status})
+    twin.control("POST", "config", {"payouts": "daily"})
+    twin.control("POST", "clock", {"advance": 86_400})
+    charge("pm_card_bypassPending", 100_000)
+    api.payouts.create({"amount": 100, "currency": "eur"})
+    api.refunds.create({"charge": charge("pm_card_pendingRefund")})
 
 
 def shown(twin: Twin, kind: str) -> list[Any]:
@@ -255,7 +302,7 @@ def test_the_objects_inside_events_have_the_vendors_shape(
     for event in shown(twin, "event"):
         value = event["data"]["object"]
         seen.add(event["type"])
-        assert event["type"] in event_types or value["object"] in YOUNGER
+        assert event["type"] in event_types or event["type"].startswith(YOUNGER_EVENTS)
         if value["object"] not in validators:
             assert value["object"] in YOUNGER
             continue
@@ -276,6 +323,7 @@ def test_the_objects_inside_events_have_the_vendors_shape(
         "charge.failed",
     } <= seen
     assert {"customer.subscription.updated", "customer.subscription.deleted", "invoiceitem.created"} <= seen
+    assert {"balance.available", "refund.failed", "charge.dispute.funds_reinstated", "payout.failed"} <= seen
 
 
 def test_every_state_was_looked_at(twin: Twin) -> None:
@@ -288,6 +336,18 @@ def test_every_state_was_looked_at(twin: Twin) -> None:
     assert states("credit_note") == {"issued", "void"}
     assert states("charge") == {"succeeded", "failed"}
     assert {"active", "canceled"} <= states("subscription")
+    assert states("refund") == {"succeeded", "pending", "failed"}
+    assert states("dispute") == {
+        "needs_response", "under_review", "won", "lost", "warning_needs_response", "warning_under_review",
+        "warning_closed"}  # fmt: skip
+    assert states("payout") == {"pending", "in_transit", "paid", "failed", "canceled"}
+    assert states("balance_transaction") == {"pending", "available"}
+
+
+def test_the_balance_has_the_vendors_shape(twin: Twin, validators: Any, schemas: Any) -> None:
+    balance = twin.json("GET", "/v1/balance")
+    assert [error.message for error in validators["balance"].iter_errors(balance)] == []
+    assert unknown_fields(balance, schemas, "balance") == []
 
 
 def test_the_answers_to_deletions_have_the_vendors_shape(twin: Twin, validators: Any) -> None:

@@ -28,11 +28,12 @@ ID_PREFIXES = {
     "subscription_item": "si", "invoiceitem": "ii", "invoice": "in", "line_item": "il", "credit_note": "cn",
     "credit_note_line_item": "cnli", "customer_balance_transaction": "cbtxn", "payment_method": "pm",
     "payment_intent": "pi", "charge": "ch", "refund": "re", "event": "evt", "webhook_endpoint": "we",
+    "balance_transaction": "txn", "dispute": "du", "payout": "po",
 }  # fmt: skip
 _WITHOUT = {
     "item": ("created", "livemode"),
     "subscription_item": ("livemode",), "refund": ("livemode",), "invoiceitem": ("created",),
-    "line_item": ("created",), "credit_note_line_item": ("created",),
+    "line_item": ("created",), "credit_note_line_item": ("created",), "balance_transaction": ("livemode",),
 }  # fmt: skip
 """Common fields that these objects do not have."""
 NOUNS = {"billing.meter": "meter", "line_item": "invoice line item", "payment_method": "PaymentMethod"}
@@ -63,6 +64,8 @@ class StripeAccount:
         self.views: dict[str, Callable[[StripeAccount, Obj], Obj]] = {}
         self.dues: dict[str, Callable[[Obj], int | None]] = {}
         self.on_event: Callable[[Obj], None] = lambda event: None
+        self.fault: Callable[[str, dict[str, str]], Obj | None] = lambda kind, facts: None
+        """Takes the next fault of a kind for a movement of money with these facts."""
 
     def setting(self, key: str) -> Any:
         return self.store.setting(key)

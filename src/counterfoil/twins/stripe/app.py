@@ -74,6 +74,7 @@ class StripeApp:
         self.deliveries = WebhookSender(account)
         account.views, account.dues = routes.views(), routes.dues()
         account.on_event = lambda event: events.plan(account, self.controls.faults, event)
+        account.fault = self.controls.faults.for_money
         self._in_flight: set[str] = set()
         self._late: set[asyncio.Task[None]] = set()
         self._second, self._calls = 0, 0

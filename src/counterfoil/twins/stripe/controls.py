@@ -1,6 +1,6 @@
-"""The twin's own controls: movable clock, faults, configuration, state and reset.
+"""The twin's own controls: movable clock, faults, outcomes that a bank decides, configuration, state and reset.
 
-The clock does the work that becomes due on its way: periods, finalizations, collections.
+The clock does the work that becomes due on its way: periods, finalizations, collections, refunds, disputes and payouts.
 """
 
 from __future__ import annotations
@@ -9,17 +9,53 @@ import asyncio
 import time
 from typing import Any
 
-from counterfoil.twins.stripe import invoices, quotes, schedules, subscriptions, tax_ids
+from counterfoil.twins.stripe import (
+    disputes,
+    invoices,
+    payouts,
+    quotes,
+    refunds,
+    schedules,
+    subscriptions,
+    tax_ids,
+)
 from counterfoil.twins.stripe.account import StripeAccount
-from counterfoil.twins.stripe.errors import Obj
-from counterfoil.twins.stripe.faults import Faults
+from counterfoil.twins.stripe.cards import CARDS
+from counterfoil.twins.stripe.errors import Obj, StripeError
+from counterfoil.twins.stripe.faults import KINDS, Faults
 
-CONFIG: dict[str, Any] = {"spread": 0.05, "repeated": 0.05, "rate": None, "retry_after": None}
+CONFIG: dict[str, Any] = {
+    "spread": 0.05,
+    "repeated": 0.05,
+    "rate": None,
+    "retry_after": None,
+    "payouts": "manual",
+}
 """`spread`: seconds over which webhooks are shuffled; `repeated`: share sent twice; `rate`: requests per second, None for
-no limit; `retry_after`: seconds in the header of a 429, None for no header."""
-
-ADVANCES = (tax_ids.advance, quotes.advance, invoices.advance, schedules.advance, subscriptions.advance)
+no limit; `retry_after`: seconds in the header of a 429, None for no header; `payouts`: `manual`, or `daily` for automatic
+ones."""
+ADVANCES = (
+    tax_ids.advance, quotes.advance, invoices.advance, schedules.advance, subscriptions.advance, refunds.advance,
+    disputes.advance, payouts.advance,
+)  # fmt: skip
 """Automatic work of each kind of object, in the order in which it is done at one time."""
+CONTROLS = {
+    "GET state": "Clock, configuration, faults that wait, and counts of objects and deliveries.",
+    "GET deliveries": "Every planned delivery of a webhook with its attempts.",
+    "GET help": "The faults, controls and test cards of this twin, each with its effect.",
+    "POST faults": "Adds a fault: `kind`, `match`, `times` (1), `skip` (0) and the fields of its kind.",
+    "DELETE faults": "Removes all faults that wait.",
+    "POST release": "Lets late commits finish now.",
+    "POST clock": "Stops the clock or lets it run (`stop`), and moves it forward (`set`, `advance`; seconds).",
+    "POST disputes": "Opens a dispute of a `charge`: `amount` (all), `reason` (fraudulent), `inquiry` (false).",
+    "POST outcome": (
+        "Decides now for a refund, dispute or payout (`id`) what its bank would: `status`, and `failure_reason` of a "
+        "refund or `failure_code` of a payout."
+    ),
+    "POST config": "Changes `spread`, `repeated`, `rate`, `retry_after` or `payouts` (`manual`, `daily`).",
+    "POST reset": "Deletes everything except the identity of the account, and with `keep_endpoints` the endpoints.",
+}
+"""Requests below `/_twin/`, each with its effect. Bodies are JSON."""
 
 
 class Controls:
@@ -33,11 +69,16 @@ class Controls:
     def run(self, method: str, name: str, params: Any) -> Any:
         """Return the answer of a control. Raises LookupError for an unknown one, ValueError for bad parameters."""
         account = self.account
+        if f"{method} {name}" not in CONTROLS:
+            raise LookupError(name)
         match method, name:
             case "GET", "state":
                 return self._state()
             case "GET", "deliveries":
                 return account.store.delivery_log()
+            case "GET", "help":
+                cards = {name: {"number": card.number, "effect": card.effect} for name, card in CARDS.items()}
+                return {"faults": KINDS, "controls": CONTROLS, "cards": cards}
             case "POST", "faults":
                 return self.faults.add(params)
             case "DELETE", "faults":
@@ -50,16 +91,36 @@ class Controls:
                     stop(account, bool(params["stop"]))
                 if "set" in params or "advance" in params:
                     move(account, int(params["set"] if "set" in params else account.now + params["advance"]))
+            case "POST", "disputes" | "outcome":
+                return self._decide(name, params)
             case "POST", "config":
-                if unknown := set(params) - CONFIG.keys():
-                    raise ValueError(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(CONFIG)}")
-                for key, value in params.items():
-                    account.set(key, value)
+                self._configure(params)
             case "POST", "reset":
                 self._reset(bool(params.get("keep_endpoints")))
             case _:
                 raise LookupError(name)
         return self._state()
+
+    def _decide(self, name: str, params: Obj) -> Obj:
+        """Return the object whose bank decided. Raises ValueError if the decision is not possible."""
+        account = self.account
+        try:
+            with account.transaction():
+                account.request = {"id": None, "idempotency_key": None}
+                body = _open_dispute(account, params) if name == "disputes" else _conclude(account, params)
+                return account.view(body)
+        except StripeError as error:
+            raise ValueError(str(error)) from error
+
+    def _configure(self, params: Obj) -> None:
+        if unknown := set(params) - CONFIG.keys():
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(CONFIG)}")
+        with self.account.transaction():
+            for key, value in params.items():
+                if key == "payouts":
+                    payouts.set_schedule(self.account, value)
+                else:
+                    self.account.set(key, value)
 
     def _state(self) -> Obj:
         account = self.account
@@ -82,6 +143,26 @@ class Controls:
             for name, value in CONFIG.items():
                 account.set(name, value)
         self.faults.clear()
+
+
+def _open_dispute(account: StripeAccount, params: Obj) -> Obj:
+    charge = account.get("charge", str(params.get("charge")))
+    amount = params.get("amount")
+    if amount is not None and not isinstance(amount, int):
+        raise ValueError("amount must be a whole number of minor units")
+    reason, inquiry = str(params.get("reason", disputes.DEFAULT_REASON)), bool(params.get("inquiry"))
+    return disputes.create(account, charge, amount=amount, reason=reason, inquiry=inquiry)
+
+
+def _conclude(account: StripeAccount, params: Obj) -> Obj:
+    body, status = account.any(str(params.get("id"))), str(params.get("status"))
+    if body and body["object"] == "refund":
+        return refunds.conclude(account, body, status, params.get("failure_reason"))
+    if body and body["object"] == "dispute":
+        return disputes.conclude(account, body, status)
+    if body and body["object"] == "payout":
+        return payouts.conclude(account, body, status, params.get("failure_code"))
+    raise ValueError(f"id must be that of a refund, dispute or payout: {params.get('id')}")
 
 
 def tick(account: StripeAccount) -> bool:

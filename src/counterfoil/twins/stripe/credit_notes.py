@@ -20,7 +20,8 @@ from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.invoices import settle
 from counterfoil.twins.stripe.lines import exemption, split_tax, sum_taxes, tax_of
 from counterfoil.twins.stripe.listing import CURSORS, inline, page
-from counterfoil.twins.stripe.payments import lower_intent, refund
+from counterfoil.twins.stripe.payments import lower_intent
+from counterfoil.twins.stripe.refunds import refund
 
 CREATE: Shape = {
     "invoice!": "str", "amount": "amount", "credit_amount": "uint", "refund_amount": "uint", "refund": "str",

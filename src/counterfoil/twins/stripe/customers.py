@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterfoil.twins.stripe import subscription_status, tax_ids
+from counterfoil.twins.stripe import cards, subscription_status, tax_ids
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.catalog import filters
 from counterfoil.twins.stripe.customer_balance import move_balance
@@ -28,16 +28,6 @@ PAYMENT_METHOD: Shape = {
         "name": "str", "email": "str", "phone": "str", "address": ADDRESS},
     "card": {"number": "str", "exp_month": "int", "exp_year": "int", "cvc": "str", "token": "str"},
 }  # fmt: skip
-DECLINES = {
-    "4000000000000002": "generic_decline",
-    "4000000000000341": "generic_decline", "4000000000009995": "insufficient_funds",
-    "tok_chargeDeclined": "generic_decline", "tok_chargeDeclinedInsufficientFunds": "insufficient_funds",
-    "pm_card_chargeDeclined": "generic_decline", "pm_card_visa_chargeDeclined": "generic_decline",
-    "pm_card_visa_chargeDeclinedInsufficientFunds": "insufficient_funds",
-    "pm_card_chargeCustomerFail": "generic_decline", "tok_chargeCustomerFail": "generic_decline",
-}  # fmt: skip
-_CHARGE_FAILS = ("4000000000000341", "pm_card_chargeCustomerFail", "tok_chargeCustomerFail")
-"""Cards that decline a charge but not the attachment."""
 _FIELDS = ("description", "email", "name", "phone", "tax_exempt", "preferred_locales", "invoice_prefix")
 
 
@@ -154,7 +144,7 @@ def create_method(account: StripeAccount, params: Obj) -> Obj:
 
 
 def _new_method(account: StripeAccount, number: str, card: Obj, params: Obj) -> Obj:
-    details = params.get("billing_details") or {}
+    details, behavior = params.get("billing_details") or {}, cards.behavior(number)
     return account.create("payment_method", {
         "billing_details": {
             "address": _address(details.get("address") or {}), "email": details.get("email"),
@@ -162,10 +152,10 @@ def _new_method(account: StripeAccount, number: str, card: Obj, params: Obj) -> 
         "card": {
             "brand": "visa", "checks": None, "country": "US", "exp_month": card.get("exp_month") or 12,
             "exp_year": card.get("exp_year") or 2040, "fingerprint": None, "funding": "credit",
-            "last4": number[-4:] if number.isdigit() else "4242", "networks": None,
+            "last4": behavior.number[-4:], "networks": None,
             "three_d_secure_usage": None, "wallet": None},
         "customer": None, "metadata": merge({}, params.get("metadata") or {}), "type": "card",
-        "_declines": DECLINES.get(number), "_attaches": number in _CHARGE_FAILS or number not in DECLINES,
+        "_card": behavior.number,
     })  # fmt: skip
 
 
@@ -181,10 +171,11 @@ def attach(account: StripeAccount, params: Obj, id: str) -> Obj:
     account.get("customer", params["customer"], "customer")
     if method["customer"] not in (None, params["customer"]):
         raise refusal("The payment method you provided has already been attached to a customer.")
-    if not method["_attaches"]:
+    behavior = cards.behavior(method["_card"])
+    if not behavior.attaches:
         raise StripeError(
             402, "Your card was declined.", type="card_error", code="card_declined",
-            more={"decline_code": method["_declines"]},
+            more={"decline_code": behavior.decline},
         )  # fmt: skip
     method["customer"] = params["customer"]
     account.publish("payment_method.attached", method)
@@ -212,7 +203,12 @@ def payable_with(account: StripeAccount, customer: Obj, method_id: str | None) -
             "`default_payment_method`, or pass one of the customer's payment methods to pay with.",
             code="resource_missing", param="payment_method",
         )  # fmt: skip
+    return usable_method(account, customer["id"], id)
+
+
+def usable_method(account: StripeAccount, customer: str | None, id: str) -> Obj:
+    """Return a payment method, or raise the vendor's error if it belongs to another customer."""
     method = _method(account, id, "payment_method")
-    if method["customer"] not in (None, customer["id"]):
-        raise refusal("The payment method does not belong to the customer of this invoice.", "payment_method")
+    if method["customer"] not in (None, customer):
+        raise refusal("The payment method does not belong to the customer of this payment.", "payment_method")
     return method

@@ -1,11 +1,7 @@
-"""Faults on request, for the next matching requests or events.
+"""Faults on request, for the next matching requests, events or movements of money.
 
-A fault is `{kind, match: {method, path, type}, times, skip, ...}`. `path` and `type` are shell patterns.
-Requests: `drop_before_commit`, `drop_after_commit` (closed without a response), `late_commit` (no response, commits after
-`seconds`, or when the control `release` is posted), `error_body_200` (200 with an error body, not executed),
-`unreadable_200` (executed, the response is truncated), `status` (`status`, `commit`; replayed by the idempotency key),
-`rate_limit` (`reason`, `retry_after`), `maintenance` (503), `slow` (`seconds`). Events: `duplicate_webhook` (`copies`),
-`lose_webhook`, `delay_webhook` (`seconds`, of twin time).
+A fault is `{kind, match, times, skip, ...}`. The values of `match` are shell patterns: `method` and `path` of a request,
+`type` of an event, `customer` and `currency` of a movement of money.
 """
 
 from __future__ import annotations
@@ -13,14 +9,41 @@ from __future__ import annotations
 import fnmatch
 from typing import Any
 
+from counterfoil.twins.stripe import disputes, payouts, refunds
 from counterfoil.twins.stripe.errors import Obj
 from counterfoil.twins.stripe.store import TwinStore
 
-REQUEST_KINDS = frozenset({
-    "drop_before_commit", "drop_after_commit", "late_commit", "error_body_200", "unreadable_200", "status",
-    "rate_limit", "maintenance", "slow",
-})  # fmt: skip
-EVENT_KINDS = frozenset({"duplicate_webhook", "lose_webhook", "delay_webhook"})
+REQUEST_KINDS = {
+    "drop_before_commit": "The connection closes; nothing is executed.",
+    "drop_after_commit": "The request is executed; the connection closes without a response.",
+    "late_commit": "No response; the request is executed after `seconds`, or when the control `release` is posted.",
+    "error_body_200": "The response is 200 with an error body (`error`); nothing is executed.",
+    "unreadable_200": "The request is executed; the response is cut in half.",
+    "status": "The response is `status` (500); `commit` executes the request first. The idempotency key replays it.",
+    "rate_limit": "The response is 429 with `reason` and `retry_after`.",
+    "maintenance": "The response is 503.",
+    "slow": "The response comes after `seconds`.",
+}
+EVENT_KINDS = {
+    "duplicate_webhook": "The event is delivered `copies` times (2).",
+    "lose_webhook": "The event is never delivered; the list of events has it.",
+    "delay_webhook": "The event is delivered `seconds` of twin time later.",
+}
+MONEY_KINDS = {
+    "decline_charge": "The charge is declined with `decline_code` (generic_decline); a later one succeeds.",
+    "dispute_charge": "The paid charge is disputed: `amount` (all), `reason` (fraudulent), `inquiry` (false).",
+    "pend_refund": "The refund starts `pending` and succeeds after `seconds` (3600) of twin time.",
+    "fail_refund": "The refund fails after `seconds` (3600) of twin time with `failure_reason`; until then it counts as done.",
+    "fail_payout": "The payout fails on its day of arrival with `failure_code`, and its money comes back.",
+}
+KINDS = {**REQUEST_KINDS, **EVENT_KINDS, **MONEY_KINDS}
+"""Every fault with its effect; names in code spans are fields of the fault, with their default."""
+_MATCHES = {"method", "path", "type", "customer", "currency"}
+_WORDS = {
+    "reason": ("dispute_charge", disputes.REASONS),
+    "failure_reason": ("fail_refund", refunds.FAILURE_REASONS),
+    "failure_code": ("fail_payout", tuple(payouts.FAILURES)),
+}
 
 
 class Faults:
@@ -28,20 +51,20 @@ class Faults:
 
     def __init__(self, store: TwinStore) -> None:
         self.store = store
-        self._any = bool(self.waiting())
 
     def add(self, fault: Any) -> Obj:
         """Store a fault. Raises ValueError if it is malformed."""
-        if not isinstance(fault, dict) or fault.get("kind") not in REQUEST_KINDS | EVENT_KINDS:
-            raise ValueError(f"kind must be one of {', '.join(sorted(REQUEST_KINDS | EVENT_KINDS))}")
+        if not isinstance(fault, dict) or fault.get("kind") not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(sorted(KINDS))}")
         times = fault.get("times", 1)
         if not isinstance(times, int) or times < 1:
             raise ValueError("times must be a whole number of at least 1")
         match = fault.get("match") or {}
-        if not isinstance(match, dict) or set(match) - {"method", "path", "type"}:
-            raise ValueError("match may name method, path and type")
+        if not isinstance(match, dict) or set(match) - _MATCHES:
+            raise ValueError(f"match may name {', '.join(sorted(_MATCHES))}")
+        if fault["kind"] in MONEY_KINDS:
+            _check_money(fault)
         body = {"skip": 0, **fault, "match": match}
-        self._any = True
         return {**body, "no": self.store.add_fault(body, times), "left": times}
 
     def waiting(self) -> list[Obj]:
@@ -49,7 +72,6 @@ class Faults:
 
     def clear(self) -> None:
         self.store.clear_faults()
-        self._any = False
 
     def for_request(self, method: str, path: str) -> Obj | None:
         return self._take(REQUEST_KINDS, {"method": method, "path": path})
@@ -57,10 +79,11 @@ class Faults:
     def for_event(self, type: str) -> Obj | None:
         return self._take(EVENT_KINDS, {"type": type})
 
-    def _take(self, kinds: frozenset[str], facts: dict[str, str]) -> Obj | None:
+    def for_money(self, kind: str, facts: dict[str, str]) -> Obj | None:
+        return self._take({kind: ""}, facts)
+
+    def _take(self, kinds: dict[str, str], facts: dict[str, str]) -> Obj | None:
         """Return the first matching fault and count one use; a fault with `skip` lets that many requests pass first."""
-        if not self._any:
-            return None
         for fault in self.waiting():
             match = fault["match"]
             if fault["kind"] not in kinds or not all(
@@ -71,6 +94,17 @@ class Faults:
                 self.store.save_fault(fault["no"], {**fault, "skip": fault["skip"] - 1}, fault["left"])
                 continue
             self.store.save_fault(fault["no"], fault, fault["left"] - 1)
-            self._any = bool(self.waiting())
             return fault
         return None
+
+
+def _check_money(fault: Obj) -> None:
+    """Reject a field whose value would make the movement of money impossible."""
+    for name in ("seconds", "amount"):
+        value = fault.get(name)
+        if value is not None and (not isinstance(value, int) or value < (1 if name == "amount" else 0)):
+            raise ValueError(f"{name} must be a whole number that is not negative, and an amount not zero")
+    for name, (kind, words) in _WORDS.items():
+        value = fault.get(name)
+        if fault["kind"] == kind and value is not None and value not in words:
+            raise ValueError(f"{name} must be one of {', '.join(words)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from counterfoil.twins.stripe import subscription_status
 from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
 from counterfoil.twins.stripe.catalog import filters, tax_rates
+from counterfoil.twins.stripe.charges import HARD_DECLINES, decline_error
 from counterfoil.twins.stripe.currencies import currency
 from counterfoil.twins.stripe.customer_balance import apply_to_invoice, return_from_invoice, same_currency
 from counterfoil.twins.stripe.customers import payable_with
@@ -15,7 +16,7 @@ from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.lines import draft_only, pending, place_item, tax_line, total
 from counterfoil.twins.stripe.listing import PAGING, inline, page
-from counterfoil.twins.stripe.payments import cancel_intent, charge, decline_error, open_intent
+from counterfoil.twins.stripe.payments import cancel_intent, open_intent, pay_intent
 
 COLLECTION = ("charge_automatically", "send_invoice")
 UPDATE: Shape = {
@@ -190,7 +191,11 @@ def close_draft(account: StripeAccount, invoice: Obj) -> Obj:
         status_transitions={**invoice["status_transitions"], "finalized_at": now},
     )  # fmt: skip
     if invoice["amount_due"]:
-        invoice["payment_intent"] = open_intent(account, invoice)["id"]
+        intent = open_intent(
+            account, invoice["amount_due"], invoice["currency"], invoice["customer"], description="Payment for Invoice",
+            invoice=invoice["id"],
+        )  # fmt: skip
+        invoice["payment_intent"] = intent["id"]
         if invoice["collection_method"] == "charge_automatically" and invoice["auto_advance"]:
             invoice["next_payment_attempt"] = now + HOUR_SECONDS
     account.publish("invoice.finalized", invoice, before)
@@ -235,29 +240,47 @@ def pay(account: StripeAccount, params: Obj, id: str) -> Obj:
     return invoice
 
 
-def attempt(account: StripeAccount, invoice: Obj, method: str | None) -> StripeError | None:
+def attempt(
+    account: StripeAccount, invoice: Obj, method: str | None, *, scheduled: bool = False
+) -> StripeError | None:
     """Charge an open invoice now. Returns None if it is paid, else the error for the caller."""
     customer = account.get("customer", invoice["customer"])
     card = payable_with(account, customer, method or invoice["default_payment_method"])
-    charge_object = charge(account, invoice, card)
-    _count_attempt(invoice)
-    invoice["charge"] = charge_object["id"]
-    if charge_object["status"] == "succeeded":
-        invoice.update(amount_paid=invoice["amount_paid"] + charge_object["amount"], amount_remaining=0)
+    intent = account.get("payment_intent", invoice["payment_intent"])
+    charge = pay_intent(account, intent, card, invoice["amount_remaining"])
+    counts = _count_attempt(invoice, scheduled)
+    invoice["charge"] = charge["id"]
+    if charge["status"] == "succeeded":
+        invoice.update(amount_paid=invoice["amount_paid"] + charge["amount"], amount_remaining=0)
         settle(account, invoice)
         return None
-    _fail(account, invoice)
-    return decline_error(charge_object, card["_declines"])
+    if charge["_decline"] in HARD_DECLINES:
+        invoice["_declined"] = [*invoice.get("_declined", []), _method_id(invoice, customer, method)]
+    _fail(account, invoice, counts)
+    return decline_error(account, charge)
 
 
-def _count_attempt(invoice: Obj) -> None:
-    invoice.update(attempted=True, attempt_count=invoice["attempt_count"] + 1, next_payment_attempt=None)
+def _method_id(invoice: Obj, customer: Obj, method: str | None = None) -> str | None:
+    id: str | None = (
+        method or invoice["default_payment_method"] or customer["invoice_settings"]["default_payment_method"]
+    )
+    return id
 
 
-def _fail(account: StripeAccount, invoice: Obj) -> None:
-    plan_retry(account, invoice)
+def _count_attempt(invoice: Obj, scheduled: bool) -> bool:
+    """Count an attempt. A manual one counts only if it is the first, and does not change the schedule of retries."""
+    counts = scheduled or not invoice["attempted"]
+    invoice["attempted"] = True
+    if counts:
+        invoice.update(attempt_count=invoice["attempt_count"] + 1, next_payment_attempt=None)
+    return counts
+
+
+def _fail(account: StripeAccount, invoice: Obj, counts: bool) -> None:
+    if counts:
+        plan_retry(account, invoice)
     account.publish("invoice.payment_failed", invoice)
-    if invoice["subscription"]:
+    if invoice["subscription"] and counts:
         subscription_status.payment_failed(account, invoice)
 
 
@@ -316,7 +339,10 @@ def due(invoice: Obj) -> int | None:
 
 
 def advance(account: StripeAccount) -> bool:
-    """Do the automatic work of invoices that is due; return true if there was any."""
+    """Do the automatic work of invoices that is due; return true if there was any.
+
+    An invoice that is finalized automatically is charged in the same moment.
+    """
     due_invoices = account.where("invoice", "due <= ?", (account.now,), order="due, seq")
     for invoice in due_invoices:
         if invoice["status"] == "open":
@@ -325,13 +351,27 @@ def advance(account: StripeAccount) -> bool:
         close_draft(account, invoice)
         if invoice["status"] == "open" and invoice["collection_method"] == "send_invoice":
             account.emit("invoice.sent", invoice)
+        elif invoice["status"] == "open":
+            collect(account, invoice)
     return bool(due_invoices)
 
 
 def collect(account: StripeAccount, invoice: Obj) -> None:
-    """Attempt an automatic payment; a customer without a payment method counts as a failed attempt."""
+    """Attempt an automatic payment; a customer without a payment method counts as a failed attempt.
+
+    After a hard decline the schedule goes on, but only another payment method is charged.
+    """
+    customer = account.find("customer", invoice["customer"])
+    if customer and _method_id(invoice, customer) in invoice.get("_declined", []):
+        before = dict(invoice)
+        _count_attempt(invoice, True)
+        plan_retry(account, invoice)
+        account.publish("invoice.updated", invoice, before)
+        if invoice["subscription"]:
+            subscription_status.payment_failed(account, invoice)
+        return
     try:
-        attempt(account, invoice, None)
+        attempt(account, invoice, None, scheduled=True)
     except StripeError:
-        _count_attempt(invoice)
-        _fail(account, invoice)
+        _count_attempt(invoice, True)
+        _fail(account, invoice, True)

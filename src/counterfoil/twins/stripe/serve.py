@@ -18,6 +18,7 @@ from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.app import Scope, StripeApp
 from counterfoil.twins.stripe.controls import CONFIG
 from counterfoil.twins.stripe.errors import StripeError
+from counterfoil.twins.stripe.manual import help_text
 
 DEFAULT_PORT = 12111
 SECRET = "sk_test_twin"  # noqa: S105
@@ -25,8 +26,9 @@ SECRET = "sk_test_twin"  # noqa: S105
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="twin stripe", description="A behavioural double of Stripe billing."
-    )
+        prog="twin stripe", description="A behavioural double of Stripe billing.", epilog=help_text(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="loopback port; 0 takes a free one")
     parser.add_argument("--state", required=True, help="SQLite file that keeps everything")
     parser.add_argument(
@@ -66,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"{error}\n")
             return 2
     sock.listen(128)
-    sys.stdout.write(f"stripe twin on http://127.0.0.1:{sock.getsockname()[1]}\n")
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    sys.stdout.write(f"stripe twin on {url}\nfaults and controls: {url}/_twin/help\n")
     sys.stdout.flush()
     asyncio.run(_serve(opened, secrets, sock))
     return 0

@@ -1,0 +1,50 @@
+"""The page of the Stripe twin and the help of its command name every fault, control and test card with its effect."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from counterfoil.twins.stripe import disputes, manual
+from counterfoil.twins.stripe.cards import CARDS
+from counterfoil.twins.stripe.charges import HARD_DECLINES
+from counterfoil.twins.stripe.controls import CONFIG, CONTROLS
+from counterfoil.twins.stripe.faults import KINDS
+from tests.source import ROOT
+
+PAGE = (ROOT / "docs" / "reference" / "stripe-twin.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("name", "effect"), [*KINDS.items(), *CONTROLS.items()])
+def test_the_page_has_a_row_for_every_fault_and_control(name: str, effect: str) -> None:
+    assert f"\n| `{name}` | {effect} |\n" in PAGE
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_the_page_has_a_row_for_every_test_card(name: str) -> None:
+    assert f"\n| `{name}` | `{CARDS[name].number}` | {CARDS[name].effect} |\n" in PAGE
+
+
+def test_the_page_has_no_row_for_anything_else() -> None:
+    rows = set(re.findall(r"^\| `([^`]+)` \|", PAGE, re.M))
+    assert rows == {*KINDS, *CONTROLS, *CARDS}
+
+
+def test_the_page_names_hard_declines_test_evidence_and_configuration() -> None:
+    for name in (*HARD_DECLINES, *disputes.TEST_EVIDENCE):
+        assert f"`{name}`" in PAGE
+    for name in CONFIG:
+        assert f"`{name}`" in CONTROLS["POST config"]
+
+
+def test_the_help_of_the_command_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    from counterfoil.twins.stripe import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for rows in manual.SECTIONS.values():
+        for name, effect in rows.items():
+            assert f"{name} {effect}" in shown
