@@ -57,6 +57,7 @@ def _apply(account: StripeAccount, customer: Obj, params: Obj) -> None:
     for name in _FIELDS:
         if name in params:
             customer[name] = params[name]
+    customer["tax_exempt"] = customer["tax_exempt"] or "none"
     for name in ("address", "shipping"):
         if name in params:
             customer[name] = _address(params[name]) if name == "address" else params[name] and {
