@@ -253,6 +253,24 @@ def test_usage_is_billed_when_a_subscription_ends(twin: Twin, api: Any, way: str
     assert totals == ([0] if way == "now_without_invoice" else [900, 0])
 
 
+def test_usage_is_billed_when_the_next_phase_of_a_schedule_has_no_meter(twin: Twin, api: Any) -> None:
+    price, who = metered(api, meter(api).id, "100", "week"), customer(api).id
+    fixed = api.prices.create({
+        "product": price.product, "currency": "eur", "unit_amount": 900, "recurring": {"interval": "week"}})  # fmt: skip
+    made = api.subscription_schedules.create(
+        {"customer": who, "phases": [{"items": [{"price": one.id}]} for one in (price, fixed)]}
+    )
+    use(api, who, 7)
+    clock(twin, 7 * DAY + HOUR // 2)
+    use(api, who, 2, timestamp=made.current_phase.end_date - 1)
+    use(api, who, 50)
+    clock(twin, 10 * DAY)
+    newest, second, first = api.invoices.list({"subscription": made.subscription}).data
+    lines = [(line.price.id, line.quantity, line.amount) for line in second.lines.data]
+    assert sorted(lines) == sorted([(price.id, 9, 900), (fixed.id, 1, 900)])
+    assert (first.total, second.total, newest.total) == (0, 1800, 900)
+
+
 def test_a_metered_price_names_a_meter_and_a_licensed_one_none(api: Any) -> None:
     id, product = meter(api).id, api.products.create({"name": "Calls"}).id
     fields = {"product": product, "currency": "eur", "unit_amount": 5}

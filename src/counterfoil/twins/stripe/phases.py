@@ -136,6 +136,10 @@ def change_subscription(account: StripeAccount, subscription: Obj, phase: Obj, b
         default_payment_method=phase["default_payment_method"] or subscription["default_payment_method"],
         metadata={**subscription["metadata"], **phase["metadata"]},
     )  # fmt: skip
+    prices = {item["price"] for item in phase["items"]}
+    if at_end:
+        # Their usage of the ending period is still to be billed.
+        subscription["_ended"] = [item for item in old_items if item["price"]["id"] not in prices]
     proration = {"proration_behavior": "none" if at_end else behavior}
     for position, changes in enumerate(_changes(old_items, phase)):
         change_item(account, subscription, changes, proration, position)
