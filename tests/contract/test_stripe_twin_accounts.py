@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import stripe
 
+from counterfoil.connectors.sdk import Confirmed, Rejected, Request, SystemConfig
+from counterfoil.connectors.stripe import connect
 from tests.contract.stripe_twin_api import customer, opened, refused
 from tests.contract.stripe_twin_process import KEY, Hooks, Twin, receiving, running_twin
+from tests.contract.trial_stripe import ISSUE, body, config_of
 
 OTHER = "sk_test_of_the_other_entity"
 
@@ -110,3 +113,38 @@ def test_every_account_survives_a_restart(tmp_path: Path) -> None:
     with running_twin(state, "--connect", OTHER) as twin:
         api = client(twin, OTHER)
         assert (api.accounts.retrieve_current().id, api.customers.retrieve(who).id) == (id, who)
+
+
+def test_a_hook_from_the_start_gets_the_events_of_every_account(tmp_path: Path) -> None:
+    with receiving() as hooks:
+        more = ("--hook", hooks.url, "--hook-secret", "whsec_test", "--spread", "0", "--repeated", "0")
+        with running_twin(tmp_path / "twin.sqlite", "--connect", OTHER, *more) as twin:
+            ours, theirs = client(twin, KEY), client(twin, OTHER)
+            id = theirs.accounts.retrieve_current().id
+            one, two = (
+                ours.customers.create({"name": "Ours"}).id,
+                theirs.customers.create({"name": "Theirs"}).id,
+            )
+            assert {_next(hooks), _next(hooks)} == {(None, one), (id, two)}
+
+
+async def test_the_connector_of_an_entity_works_in_its_account_only(twin: Twin) -> None:
+    clients = [client(twin, KEY), client(twin, OTHER)]
+    ids = [api.accounts.retrieve_current().id for api in clients]
+    invoices = [opened(api, customer(api).id).id for api in clients]
+    config = config_of(twin)
+    for place, id in enumerate(ids):
+        connector = connect(SystemConfig(config.name, config.url, id, config.settings, config.secrets))
+        try:
+            polled = (await connector.poll("events", None, 100, 10.0)).deliveries
+            about = {delivery.body["data"]["object"]["id"] for delivery in polled}
+            assert (invoices[place] in about, invoices[1 - place] in about) == (True, False)
+            outcomes = [
+                await connector.send(
+                    Request(ISSUE, f"{id}{n}", body(invoice=invoice, amount=100, currency="EUR")), 10.0
+                )
+                for n, invoice in enumerate((invoices[place], invoices[1 - place]))
+            ]
+            assert [type(outcome) for outcome in outcomes] == [Confirmed, Rejected]
+        finally:
+            await connector.close()

@@ -230,3 +230,26 @@ def test_the_same_subscription_is_billed_the_same(
 
 def test_nothing_is_left_behind_in_the_checkout(both: tuple[Any, Any]) -> None:
     assert not list(Path(__file__).parents[2].glob("localstripe*"))
+
+
+@pytest.mark.parametrize(
+    ("type", "value", "country"),
+    [("eu_vat", "DE123456789", "DE"), ("au_abn", "12345678912", "AU"), ("es_cif", "A12345678", "ES")],
+)
+def test_tax_ids_are_the_same(both: tuple[Any, Any], type: str, value: str, country: str) -> None:
+    def life(api: Any) -> list[Any]:
+        who = api.customers.create({"name": "Acme", "tax_id_data": [{"type": type, "value": value}]}).id
+        first = api.customers.tax_ids.list(who).data[0]
+        second = api.customers.tax_ids.create(who, {"type": "eu_vat", "value": "FR123456789"})
+        gone = api.customers.tax_ids.delete(who, second.id)
+        return [
+            (first.type, first.value, first.country, first.customer == who), (second.country, second.object),
+            (gone.deleted, gone.object), len(api.customers.tax_ids.list(who).data),
+            api.customers.tax_ids.retrieve(who, first.id).value,
+            status_of(api.customers.tax_ids.retrieve, who, second.id),
+            status_of(api.customers.tax_ids.create, who, {"type": "eu_vat", "value": "1"}),
+        ]  # fmt: skip
+
+    ours, theirs = both
+    assert life(ours) == life(theirs)
+    assert life(ours)[0] == (type, value, country, True)

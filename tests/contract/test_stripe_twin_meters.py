@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import stripe
 
 from tests.contract.stripe_twin_api import customer, refused
 from tests.contract.stripe_twin_process import Twin, running_twin
@@ -252,8 +253,51 @@ def test_usage_is_billed_when_a_subscription_ends(twin: Twin, api: Any, way: str
     assert totals == ([0] if way == "now_without_invoice" else [900, 0])
 
 
+def test_usage_is_billed_when_the_next_phase_of_a_schedule_has_no_meter(twin: Twin, api: Any) -> None:
+    price, who = metered(api, meter(api).id, "100", "week"), customer(api).id
+    fixed = api.prices.create({
+        "product": price.product, "currency": "eur", "unit_amount": 900, "recurring": {"interval": "week"}})  # fmt: skip
+    made = api.subscription_schedules.create(
+        {"customer": who, "phases": [{"items": [{"price": one.id}]} for one in (price, fixed)]}
+    )
+    use(api, who, 7)
+    clock(twin, 7 * DAY + HOUR // 2)
+    use(api, who, 2, timestamp=made.current_phase.end_date - 1)
+    use(api, who, 50)
+    clock(twin, 10 * DAY)
+    newest, second, first = api.invoices.list({"subscription": made.subscription}).data
+    lines = [(line.price.id, line.quantity, line.amount) for line in second.lines.data]
+    assert sorted(lines) == sorted([(price.id, 9, 900), (fixed.id, 1, 900)])
+    assert (first.total, second.total, newest.total) == (0, 1800, 900)
+
+
 def test_a_metered_price_names_a_meter_and_a_licensed_one_none(api: Any) -> None:
     id, product = meter(api).id, api.products.create({"name": "Calls"}).id
     fields = {"product": product, "currency": "eur", "unit_amount": 5}
     for recurring in ({"interval": "month", "usage_type": "metered"}, {"interval": "month", "meter": id}):
         assert refused(api.prices.create, {**fields, "recurring": recurring}).param == "recurring[meter]"
+
+
+def fields(kind: Any) -> set[str]:
+    """Fields that the vendor's library gives an object; the description of this version has no meters."""
+    return {name for name in kind.__annotations__ if name.islower()} - {"deleted"}
+
+
+def test_what_is_younger_than_the_description_has_the_fields_of_the_library(twin: Twin, api: Any) -> None:
+    one, who = meter(api), customer(api).id
+    event = use(api, who, 5, identifier="one")
+    minute = clock(twin) // MINUTE * MINUTE
+    asked = {"customer": who, "start_time": minute, "end_time": minute + MINUTE}
+    sums = api.billing.meters.event_summaries.list(one.id, asked).data
+    undo = {"event_name": "calls", "type": "cancel", "cancel": {"identifier": "one"}}
+    kinds = stripe.billing
+    for value, kind in (
+        (one, kinds.Meter), (event, kinds.MeterEvent), (sums[0], kinds.MeterEventSummary),
+        (api.billing.meter_event_adjustments.create(undo), kinds.MeterEventAdjustment),
+        (one.customer_mapping, kinds.Meter.CustomerMapping), (one.value_settings, kinds.Meter.ValueSettings),
+        (one.status_transitions, kinds.Meter.StatusTransitions),
+        (one.default_aggregation, kinds.Meter.DefaultAggregation),
+    ):  # fmt: skip
+        assert set(value.to_dict()) == fields(kind)
+        if "object" in fields(kind):
+            assert value.object == kind.OBJECT_NAME

@@ -274,6 +274,8 @@ def test_a_phase_that_sends_invoices_says_when_they_are_due(twin: Twin, api: Any
     fields = {"customer": customer(api).id, "phases": [plan, sent]}
     assert "days_until_due" in str(refused(api.subscription_schedules.create, fields).user_message)
     sent["invoice_settings"] = {"days_until_due": 20}
+    foreign = {**fields, "phases": [{**plan, "currency": "usd"}]}
+    assert refused(api.subscription_schedules.create, foreign).param == "phases[0][currency]"
     made = api.subscription_schedules.create(fields)
     move(twin, WEEK + 2 * 3600)
     subscription = api.subscriptions.retrieve(made.subscription, {"expand": ["latest_invoice"]})

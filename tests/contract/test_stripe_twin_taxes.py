@@ -92,6 +92,8 @@ def test_a_draft_follows_the_tax_status_of_its_customer_and_an_open_invoice_does
     now = api.invoices.retrieve(draft.id)
     assert (now.total, now.customer_tax_exempt) == (1000, "reverse")
     assert now.lines.data[0].tax_amounts[0].taxability_reason == "reverse_charge"
+    assert api.customers.update(who.id, {"tax_exempt": ""}).tax_exempt == "none"
+    assert api.invoices.finalize_invoice(draft.id).total == 1190
 
 
 def test_a_tax_behaviour_is_final_and_comes_with_inline_prices(api: Any) -> None:

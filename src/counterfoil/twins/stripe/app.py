@@ -66,6 +66,8 @@ class StripeApp:
     ) -> None:  # fmt: skip
         self.account, self.secrets, self.drop = account, [secret], drop
         self.accounts = (self, *connected)
+        self._keys = [app.secrets[0] for app in self.accounts]
+        self._ids = [app.account.setting("account") for app in self.accounts]
         for app in connected:
             app.secrets.append(secret)
         self.controls = Controls(account)
@@ -81,10 +83,7 @@ class StripeApp:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        place = accounts.choose(
-            _headers(scope), [app.secrets[0] for app in self.accounts],
-            [app.account.setting("account") for app in self.accounts])  # fmt: skip
-        if place:
+        if place := accounts.choose(_headers(scope), self._keys, self._ids):
             await self.accounts[place](scope, receive, send)
             return
         body = b""

@@ -41,9 +41,13 @@ PRICE_UPDATE: Shape = {
 }  # fmt: skip
 PRICE_DATA: Shape = {
     "currency!": "str", "product!": "str", "unit_amount": "uint", "unit_amount_decimal": "dec",
-    "tax_behavior": TAX_BEHAVIORS, "recurring": {"interval!": ("day", "week", "month", "year"), "interval_count": "uint"},
+    "tax_behavior": TAX_BEHAVIORS,
 }  # fmt: skip
-"""Price that a line, a quote or a phase brings with it."""
+"""Price that a line brings with it."""
+RECURRING_DATA: Shape = {
+    **PRICE_DATA, "recurring": {"interval!": ("day", "week", "month", "year"), "interval_count": "uint"},
+}  # fmt: skip
+"""Price that an item of a subscription, a quote or a phase brings with it."""
 PLAN: Shape = {
     "id": "str", "product!": "str", "currency!": "str", "amount": "uint", "amount_decimal": "dec",
     "interval!": ("day", "week", "month", "year"), "interval_count": "uint", "nickname": "str", "metadata": "meta",

@@ -19,7 +19,7 @@ from counterfoil.twins.stripe.errors import Obj, invalid, missing_parameter, ref
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.invoices import settle
 from counterfoil.twins.stripe.lines import exemption, split_tax, sum_taxes, tax_of
-from counterfoil.twins.stripe.listing import PAGING, inline, page
+from counterfoil.twins.stripe.listing import CURSORS, inline, page
 from counterfoil.twins.stripe.payments import lower_intent
 from counterfoil.twins.stripe.refunds import refund
 
@@ -33,9 +33,9 @@ CREATE: Shape = {
         "unit_amount_decimal": "dec",
     }],
 }  # fmt: skip
-PREVIEW_LINES: Shape = {**CREATE, **{name: kind for name, kind in PAGING.items() if name != "created"}}
+PREVIEW_LINES: Shape = {**CREATE, **CURSORS}
 UPDATE: Shape = {"memo": "str", "metadata": "meta"}
-LIST: Shape = {**PAGING, "customer": "str", "invoice": "str"}
+LIST: Shape = {**CURSORS, "customer": "str", "invoice": "str"}
 
 
 def view(account: StripeAccount, note: Obj) -> Obj:

@@ -11,11 +11,11 @@ from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.currencies import check_amount, currency, minimum, payable
 from counterfoil.twins.stripe.errors import Obj, invalid, missing, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
-from counterfoil.twins.stripe.listing import PAGING, page
+from counterfoil.twins.stripe.listing import CURSORS, page
 
 CREATE: Shape = {"amount!": "int", "currency!": "str", "description": "str", "metadata": "meta"}
 UPDATE: Shape = {"description": "str", "metadata": "meta"}
-LIST: Shape = PAGING
+LIST: Shape = CURSORS
 MAX_DESCRIPTION_CHARACTERS = 350
 
 

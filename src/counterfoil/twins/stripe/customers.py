@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterfoil.twins.stripe import cards, subscription_status
+from counterfoil.twins.stripe import cards, subscription_status, tax_ids
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.catalog import filters
 from counterfoil.twins.stripe.customer_balance import move_balance
@@ -15,12 +15,13 @@ ADDRESS: Shape = {
     "city": "str", "country": "str", "line1": "str", "line2": "str", "postal_code": "str", "state": "str",
 }  # fmt: skip
 CUSTOMER: Shape = {
-    "address": ADDRESS, "balance": "int", "description": "str", "email": "str", "metadata": "meta", "name": "str",
+    "tax_id_data": [tax_ids.CREATE], "address": ADDRESS, "balance": "int", "description": "str", "email": "str", "metadata": "meta", "name": "str",
     "phone": "str", "tax_exempt": ("none", "exempt", "reverse"), "payment_method": "str", "source": "str",
     "invoice_settings": {"default_payment_method": "str", "footer": "str"}, "invoice_prefix": "str",
     "preferred_locales": ["str"], "shipping": {"name": "str", "phone": "str", "address": ADDRESS},
 }  # fmt: skip
-CUSTOMER_UPDATE: Shape = {name: kind for name, kind in CUSTOMER.items() if name != "payment_method"}
+_ONLY_NEW = ("payment_method", "tax_id_data")
+CUSTOMER_UPDATE: Shape = {name: kind for name, kind in CUSTOMER.items() if name not in _ONLY_NEW}
 LIST: Shape = {**PAGING, "email": "str"}
 PAYMENT_METHOD: Shape = {
     "type!": ("card",), "metadata": "meta", "billing_details": {
@@ -47,6 +48,8 @@ def create(account: StripeAccount, params: Obj) -> Obj:
     if amount := params.get("balance"):
         move_balance(account, customer, amount, "initial", None)
     account.emit("customer.created", customer)
+    for tax_id in params.get("tax_id_data") or []:
+        tax_ids.create(account, tax_id, customer["id"])
     return customer
 
 
@@ -54,6 +57,7 @@ def _apply(account: StripeAccount, customer: Obj, params: Obj) -> None:
     for name in _FIELDS:
         if name in params:
             customer[name] = params[name]
+    customer["tax_exempt"] = customer["tax_exempt"] or "none"
     for name in ("address", "shipping"):
         if name in params:
             customer[name] = _address(params[name]) if name == "address" else params[name] and {

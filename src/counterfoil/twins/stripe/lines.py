@@ -36,7 +36,6 @@ ADD_LINES: Shape = {
 _AMOUNTS = ("amount", "price", "price_data", "unit_amount", "unit_amount_decimal")
 _EXEMPTIONS = {"exempt": "customer_exempt", "reverse": "reverse_charge"}
 """Reason that a tax is zero for the `tax_exempt` of a customer. The vendor gives none for its manual rates otherwise."""
-PAGE: Shape = {name: kind for name, kind in PAGING.items() if name != "created"}
 
 
 def draft_only(invoice: Obj) -> None:

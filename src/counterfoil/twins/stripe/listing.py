@@ -10,7 +10,8 @@ from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape
 
-PAGING: Shape = {"limit": "int", "starting_after": "str", "ending_before": "str", "created": "range"}
+CURSORS: Shape = {"limit": "int", "starting_after": "str", "ending_before": "str"}
+PAGING: Shape = {**CURSORS, "created": "range"}
 SEARCHING: Shape = {"query!": "str", "limit": "int", "page": "str"}
 DEFAULT_PAGE_ROWS = 10
 _COMPARE = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}

@@ -15,7 +15,7 @@ from counterfoil.twins.stripe.amounts import line_amount
 from counterfoil.twins.stripe.catalog import filters
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape
-from counterfoil.twins.stripe.listing import DEFAULT_PAGE_ROWS, PAGING, page
+from counterfoil.twins.stripe.listing import CURSORS, DEFAULT_PAGE_ROWS, page
 
 METER: Shape = {
     "display_name!": "str", "event_name!": "str", "default_aggregation!": {"formula!": ("count", "last", "sum")},
@@ -23,12 +23,12 @@ METER: Shape = {
     "value_settings": {"event_payload_key!": "str"},
 }  # fmt: skip
 METER_UPDATE: Shape = {"display_name": "str"}
-LIST: Shape = {**PAGING, "status": ("active", "inactive")}
+LIST: Shape = {**CURSORS, "status": ("active", "inactive")}
 EVENT: Shape = {"event_name!": "str", "payload!": "meta", "identifier": "str", "timestamp": "time"}
 ADJUSTMENT: Shape = {"event_name!": "str", "type!": ("cancel",), "cancel!": {"identifier!": "str"}}
 SUMMARIES: Shape = {
     "customer!": "str", "start_time!": "time", "end_time!": "time", "value_grouping_window": ("day", "hour"),
-    **{name: kind for name, kind in PAGING.items() if name != "created"},
+    **CURSORS,
 }  # fmt: skip
 OLDEST_SECONDS, NEWEST_SECONDS = 35 * DAY_SECONDS, 300
 """Age and lead that the timestamp of an event may have."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from counterfoil.twins.stripe import subscriptions
 from counterfoil.twins.stripe.account import StripeAccount
-from counterfoil.twins.stripe.catalog import PRICE_DATA, price_of, tax_rates
+from counterfoil.twins.stripe.catalog import PRICE_DATA, RECURRING_DATA, price_of, tax_rates
 from counterfoil.twins.stripe.errors import Obj, invalid, missing_parameter, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.invoices import COLLECTION
@@ -19,14 +19,16 @@ from counterfoil.twins.stripe.subscription_items import (
     recurring_price,
 )
 
-_LINE: Shape = {"price": "str", "price_data": PRICE_DATA, "quantity": "uint", "tax_rates": ["str"]}
-PHASE: Shape = {
-    "items!": [{**_LINE, "metadata": "meta"}], "add_invoice_items": [_LINE], "collection_method": COLLECTION,
-    "currency": "str", "default_payment_method": "str", "default_tax_rates": ["str"], "description": "str",
-    "end_date": "any", "start_date": "any", "iterations": "amount", "invoice_settings": {"days_until_due": "uint"},
+_ONCE: Shape = {"price": "str", "price_data": PRICE_DATA, "quantity": "uint", "tax_rates": ["str"]}
+_PHASE: Shape = {
+    "items!": [{**_ONCE, "price_data": RECURRING_DATA, "metadata": "meta"}], "add_invoice_items": [_ONCE], "collection_method": COLLECTION,
+    "default_payment_method": "str", "default_tax_rates": ["str"], "description": "str",
+    "end_date": "any", "iterations": "amount", "invoice_settings": {"days_until_due": "uint"},
     "metadata": "meta", "proration_behavior": PRORATION, "trial": "bool", "trial_end": "time",
     "billing_cycle_anchor": ("automatic", "phase_start"),
 }  # fmt: skip
+NEW_PHASE: Shape = {**_PHASE, "currency": "str"}
+PHASE: Shape = {**_PHASE, "start_date": "any"}
 
 
 def build(account: StripeAccount, phases: list[Obj], start: int, settings: Obj) -> list[Obj]:
@@ -51,6 +53,8 @@ def _phase(account: StripeAccount, params: Obj, start: int, name: str, settings:
     if len({(price["currency"], *interval(price)) for price in prices}) > 1:
         message = "All prices of a phase must have the same currency and interval."
         raise refusal(message, f"{name}[items]")
+    if params.get("currency") not in (None, prices[0]["currency"]):
+        raise refusal("The currency of a phase must be that of its prices.", f"{name}[currency]")
     end = _end(account, params, start, prices[0], name)
     terms = params.get("invoice_settings") or settings["invoice_settings"]
     if params.get("collection_method") == "send_invoice" and (terms or {}).get("days_until_due") is None:
@@ -132,6 +136,10 @@ def change_subscription(account: StripeAccount, subscription: Obj, phase: Obj, b
         default_payment_method=phase["default_payment_method"] or subscription["default_payment_method"],
         metadata={**subscription["metadata"], **phase["metadata"]},
     )  # fmt: skip
+    prices = {item["price"] for item in phase["items"]}
+    if at_end:
+        # Their usage of the ending period is still to be billed.
+        subscription["_ended"] = [item for item in old_items if item["price"]["id"] not in prices]
     proration = {"proration_behavior": "none" if at_end else behavior}
     for position, changes in enumerate(_changes(old_items, phase)):
         change_item(account, subscription, changes, proration, position)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from counterfoil.twins.stripe.account import StripeAccount
-from counterfoil.twins.stripe.catalog import PRICE_DATA, price_of, tax_rates
+from counterfoil.twins.stripe.catalog import RECURRING_DATA, price_of, tax_rates
 from counterfoil.twins.stripe.errors import Obj, refusal
 from counterfoil.twins.stripe.forms import Shape
 from counterfoil.twins.stripe.lines import exemption, line_arguments, tax_of
 from counterfoil.twins.stripe.subscription_items import interval, product_name, quantity_of
 
-LINE: Shape = {
-    "id": "str", "price": "str", "price_data": PRICE_DATA, "quantity": "uint", "tax_rates": ["str"],
-}  # fmt: skip
+NEW_LINE: Shape = {"price": "str", "price_data": RECURRING_DATA, "quantity": "uint", "tax_rates": ["str"]}
+LINE: Shape = {**NEW_LINE, "id": "str"}
 
 
 def replace_lines(account: StripeAccount, quote: Obj, lines: list[Obj]) -> None:

@@ -12,8 +12,8 @@ from counterfoil.twins.stripe.catalog import filters, tax_rates
 from counterfoil.twins.stripe.errors import Obj, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.lines import create_item
-from counterfoil.twins.stripe.listing import PAGING, page
-from counterfoil.twins.stripe.quote_items import LINE, as_lines, computed, replace_lines
+from counterfoil.twins.stripe.listing import CURSORS, page
+from counterfoil.twins.stripe.quote_items import LINE, NEW_LINE, as_lines, computed, replace_lines
 
 UPDATE: Shape = {
     "collection_method": invoices.COLLECTION, "customer": "str", "default_tax_rates": ["str"], "description": "str",
@@ -21,9 +21,11 @@ UPDATE: Shape = {
     "line_items": [LINE], "metadata": "meta",
     "subscription_data": {"description": "str", "effective_date": "any", "trial_period_days": "uint"},
 }  # fmt: skip
-CREATE: Shape = {**UPDATE, "from_quote": {"quote!": "str", "is_revision": "bool"}}
+CREATE: Shape = {
+    **UPDATE, "line_items": [NEW_LINE], "from_quote": {"quote!": "str", "is_revision": "bool"},
+}  # fmt: skip
 FINALIZE: Shape = {"expires_at": "time"}
-LIST: Shape = {**PAGING, "customer": "str", "status": ("accepted", "canceled", "draft", "open")}
+LIST: Shape = {**CURSORS, "customer": "str", "status": ("accepted", "canceled", "draft", "open")}
 VALID_SECONDS = 30 * DAY_SECONDS
 _TEXTS = ("description", "footer", "header")
 _TERMS = ("collection_method", "customer", "expires_at")

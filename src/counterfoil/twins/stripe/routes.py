@@ -32,7 +32,7 @@ from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.catalog import filters
 from counterfoil.twins.stripe.errors import Obj, StripeError
 from counterfoil.twins.stripe.forms import Shape
-from counterfoil.twins.stripe.listing import PAGING, SEARCHING, page, search
+from counterfoil.twins.stripe.listing import CURSORS, PAGING, SEARCHING, page, search
 
 Answer = Callable[..., Obj]
 
@@ -88,7 +88,7 @@ def _customer_methods(account: StripeAccount, params: Obj, id: str) -> Obj:
 
 
 _LIST_METHODS = _list("payment_method", "payment_methods", "customer")
-_ITEMS: Shape = {**{name: kind for name, kind in PAGING.items() if name != "created"}, "subscription!": "str"}
+_ITEMS: Shape = {**CURSORS, "subscription!": "str"}
 _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("GET", "account", {}, accounts.retrieve),
     ("GET", "accounts", accounts.LIST, accounts.list_all),
@@ -107,10 +107,10 @@ _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("GET", "customers/{}/tax_ids", tax_ids.LIST, tax_ids.list_all),
     ("GET", "customers/{}/tax_ids/{}", {}, tax_ids.get),
     ("DELETE", "customers/{}/tax_ids/{}", {}, tax_ids.delete),
-    ("GET", "customers/{}/subscriptions", subscriptions.LIST, _customer_subscriptions),
-    ("GET", "customers/{}/payment_methods", {**PAGING, "type": "str"}, _customer_methods),
+    ("GET", "customers/{}/subscriptions", CURSORS, _customer_subscriptions),
+    ("GET", "customers/{}/payment_methods", {**CURSORS, "type": "str"}, _customer_methods),
     ("POST", "payment_methods", customers.PAYMENT_METHOD, customers.create_method),
-    ("GET", "payment_methods", {**PAGING, "customer!": "str", "type": "str"}, _LIST_METHODS),
+    ("GET", "payment_methods", {**CURSORS, "customer!": "str", "type": "str"}, _LIST_METHODS),
     ("GET", "payment_methods/{}", {}, _get("payment_method")),
     ("POST", "payment_methods/{}/attach", {"customer!": "str"}, customers.attach),
     ("POST", "payment_methods/{}/detach", {}, customers.detach),
@@ -151,8 +151,8 @@ _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("POST", "quotes/{}/finalize", quotes.FINALIZE, quotes.finalize),
     ("POST", "quotes/{}/accept", {}, quotes.accept),
     ("POST", "quotes/{}/cancel", {}, quotes.cancel),
-    ("GET", "quotes/{}/line_items", lines.PAGE, quotes.line_items),
-    ("GET", "quotes/{}/computed_upfront_line_items", lines.PAGE, quotes.upfront_items),
+    ("GET", "quotes/{}/line_items", CURSORS, quotes.line_items),
+    ("GET", "quotes/{}/computed_upfront_line_items", CURSORS, quotes.upfront_items),
     ("POST", "billing/meters", meters.METER, meters.create),
     ("GET", "billing/meters", meters.LIST, meters.list_all),
     ("GET", "billing/meters/{}", {}, _get("billing.meter")),
@@ -173,7 +173,7 @@ _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("GET", "invoices/{}", {}, _get("invoice")),
     ("POST", "invoices/{}", invoices.UPDATE, invoices.update),
     ("DELETE", "invoices/{}", {}, invoices.delete),
-    ("GET", "invoices/{}/lines", lines.PAGE, _lines("invoice", "line_item", "invoices")),
+    ("GET", "invoices/{}/lines", CURSORS, _lines("invoice", "line_item", "invoices")),
     ("POST", "invoices/{}/add_lines", lines.ADD_LINES, lines.add_lines),
     ("POST", "invoices/{}/finalize", invoices.FINALIZE, invoices.finalize),
     ("POST", "invoices/{}/pay", invoices.PAY, invoices.pay),
@@ -186,7 +186,7 @@ _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("GET", "credit_notes/preview/lines", credit_notes.PREVIEW_LINES, credit_notes.preview_lines),
     ("GET", "credit_notes/{}", {}, _get("credit_note")),
     ("POST", "credit_notes/{}", credit_notes.UPDATE, credit_notes.update),
-    ("GET", "credit_notes/{}/lines", lines.PAGE, _lines("credit_note", "credit_note_line_item", "credit_notes")),
+    ("GET", "credit_notes/{}/lines", CURSORS, _lines("credit_note", "credit_note_line_item", "credit_notes")),
     ("POST", "credit_notes/{}/void", {}, credit_notes.void),
     ("POST", "payment_intents", intents.CREATE, intents.create),
     ("GET", "payment_intents", intents.LIST, _list("payment_intent", "payment_intents", "customer")),
@@ -253,7 +253,6 @@ def dues() -> dict[str, Callable[[Obj], int | None]]:
     """Return the function that gives the next automatic work of each kind of object."""
     return {
         "tax_id": tax_ids.due, "subscription_schedule": schedules.due, "quote": quotes.due,
-        "invoice": invoices.due, "subscription": subscriptions.due,
-        "refund": refunds.due, "dispute": disputes.due,
+        "invoice": invoices.due, "subscription": subscriptions.due, "refund": refunds.due, "dispute": disputes.due,
         "payout": payouts.due, "balance_transaction": balance.due,
     }  # fmt: skip

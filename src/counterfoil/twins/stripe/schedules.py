@@ -13,7 +13,7 @@ from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.invoices import COLLECTION, collect
 from counterfoil.twins.stripe.lines import create_item
 from counterfoil.twins.stripe.listing import PAGING, page, range_conditions
-from counterfoil.twins.stripe.phases import PHASE, as_items, build, change_subscription
+from counterfoil.twins.stripe.phases import NEW_PHASE, PHASE, as_items, build, change_subscription
 from counterfoil.twins.stripe.subscription_items import PRORATION
 
 SETTINGS: Shape = {
@@ -21,7 +21,7 @@ SETTINGS: Shape = {
     "default_payment_method": "str", "invoice_settings": {"days_until_due": "uint"},
 }  # fmt: skip
 CREATE: Shape = {
-    "customer": "str", "from_subscription": "str", "phases": [PHASE], "start_date": "any", "metadata": "meta",
+    "customer": "str", "from_subscription": "str", "phases": [NEW_PHASE], "start_date": "any", "metadata": "meta",
     "end_behavior": ("cancel", "release"), "default_settings": SETTINGS,
 }  # fmt: skip
 UPDATE: Shape = {

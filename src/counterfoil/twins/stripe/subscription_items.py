@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.amounts import line_amount, share
-from counterfoil.twins.stripe.catalog import PRICE_DATA, price_of, tax_rates
+from counterfoil.twins.stripe.catalog import RECURRING_DATA, price_of, tax_rates
 from counterfoil.twins.stripe.errors import Obj, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.meters import is_metered
 
 PRORATION = ("always_invoice", "create_prorations", "none")
-ITEM: Shape = {
-    "id": "str", "price": "str", "plan": "str", "quantity": "uint", "metadata": "meta", "tax_rates": ["str"],
-    "deleted": "bool", "price_data": PRICE_DATA,
+NEW_ITEM: Shape = {
+    "price": "str", "plan": "str", "quantity": "uint", "metadata": "meta", "tax_rates": ["str"],
+    "price_data": RECURRING_DATA,
 }  # fmt: skip
+ITEM: Shape = {**NEW_ITEM, "id": "str", "deleted": "bool"}
 
 
 def recurring_price(account: StripeAccount, item: Obj, position: int) -> Obj:

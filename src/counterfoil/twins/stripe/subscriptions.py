@@ -17,6 +17,7 @@ from counterfoil.twins.stripe.listing import PAGING, page
 from counterfoil.twins.stripe.meters import is_metered
 from counterfoil.twins.stripe.subscription_items import (
     ITEM,
+    NEW_ITEM,
     PRORATION,
     add_item,
     change_item,
@@ -38,7 +39,8 @@ UPDATE: Shape = {
     "payment_behavior": ("allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"),
 }  # fmt: skip
 CREATE: Shape = {
-    **UPDATE, "customer!": "str", "items!": [ITEM], "trial_period_days": "uint", "currency": "str",
+    **{name: kind for name, kind in UPDATE.items() if name not in ("items", "proration_date")},
+    "customer!": "str", "items!": [NEW_ITEM], "trial_period_days": "uint", "currency": "str",
     "billing_cycle_anchor": "time",
 }  # fmt: skip
 _DETAILS: Shape = {"comment": "str", "feedback": "str"}
@@ -162,7 +164,7 @@ def bill(
     for due_subscriptions in pending(account, customer["id"], subscription["currency"], subscription["id"]):
         place_item(account, invoice, due_subscriptions)
     current = {"start": subscription["current_period_start"], "end": subscription["current_period_end"]}
-    for item in account.of("subscription_item", subscription["id"]):
+    for item in [*account.of("subscription_item", subscription["id"]), *_ended_usage(subscription)]:
         quantity, name = item.get("quantity"), product_name(account, item["price"])
         period = usage if quantity is None else current if cycle else None
         if period is None:
@@ -181,6 +183,11 @@ def bill(
     subscription["latest_invoice"] = invoice["id"]
     account.save(subscription)
     return invoice
+
+
+def _ended_usage(subscription: Obj) -> list[Obj]:
+    """Take the metered items that a phase removed at the end of the period that is billed."""
+    return [item for item in subscription.pop("_ended", []) if is_metered(item["price"])]
 
 
 def list_all(account: StripeAccount, params: Obj, customer: str | None = None) -> Obj:
@@ -275,7 +282,7 @@ def end(account: StripeAccount, subscription: Obj) -> None:
 
 def _open_usage(account: StripeAccount, subscription: Obj) -> Obj | None:
     """Return the part of the current period whose metered usage is not billed, if anything is metered."""
-    items = account.of("subscription_item", subscription["id"])
+    items = account.of("subscription_item", subscription["id"]) + subscription.get("_ended", [])
     if subscription["status"] == "trialing" or not any(is_metered(item["price"]) for item in items):
         return None
     until = min(account.now, subscription["current_period_end"])

@@ -11,15 +11,16 @@ import re
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.errors import Obj, missing, refusal
 from counterfoil.twins.stripe.forms import Shape
-from counterfoil.twins.stripe.listing import PAGING, page
+from counterfoil.twins.stripe.listing import CURSORS, page
 
 _FORMATS = {
     "eu_vat": r"[A-Z]{2}[0-9A-Z]{2,12}", "gb_vat": r"GB\d{9}(\d{3})?", "ch_vat": r"CHE.*", "us_ein": r"\d{2}-\d{7}",
     "no_vat": r"\d{9}MVA", "au_abn": r"\d{11}", "ca_bn": r"\d{9}", "jp_cn": r"\d{13}", "in_gst": r"[0-9A-Z]{15}",
+    "nz_gst": r"\d{8,9}", "es_cif": r"[A-Z]\d{7}[0-9A-J]",
 }  # fmt: skip
 """Accepted values of the supported types."""
 CREATE: Shape = {"type!": tuple(_FORMATS), "value!": "str"}
-LIST: Shape = PAGING
+LIST: Shape = CURSORS
 VERIFIED_TYPES = ("eu_vat", "gb_vat", "au_abn")
 VERIFICATION_SECONDS = 1
 _RESULTS = {"000000000": "verified", "111111111": "unverified"}
