@@ -11,7 +11,8 @@ from counterfoil.demo.stage import Stage, money
 
 ENTITY = "acme-de"
 NET_CENTS = 240_000
-VAT_PERCENT = 19
+VAT = "19"
+"""Rate of the VAT in percent."""
 CUSTOMER = {
     "name": "Nordwind Handels GmbH",
     "email": "rechnung@nordwind.example",
@@ -27,7 +28,7 @@ async def make_invoice(stage: Stage) -> str:
         return str((await billing.post(path, values, once=f"story/german/{path}/{name}"))["id"])
 
     customer = await stage.once("nordwind.customer", lambda: create("customers", "nordwind", CUSTOMER))
-    rate = {"display_name": "USt", "percentage": str(VAT_PERCENT), "inclusive": False, "jurisdiction": "DE"}
+    rate = {"display_name": "USt", "percentage": VAT, "inclusive": False, "jurisdiction": "DE"}
     vat = await stage.once("vat", lambda: create("tax_rates", "vat", rate))
     values = {"customer": customer, "currency": "eur", "default_tax_rates": [vat], "collection_method": "send_invoice",
               "days_until_due": 30}  # fmt: skip
@@ -43,7 +44,7 @@ async def make_invoice(stage: Stage) -> str:
     invoice = await billing.get(f"invoices/{id_}")
     if invoice["status"] == "draft":
         invoice = await billing.post(f"invoices/{id_}/finalize", {"auto_advance": False})
-    return f"{invoice['number']} over {money(invoice['total'])} EUR, with {VAT_PERCENT} % VAT"
+    return f"{invoice['number']} over {money(invoice['total'])} EUR, with {VAT} % VAT"
 
 
 async def invoice_matched(stage: Stage) -> str | None:
