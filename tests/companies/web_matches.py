@@ -31,20 +31,20 @@ async def fill_matches(store: SqlStore, prefix: str = "") -> None:
     """Write, for documents that begin with `prefix`, INV-9 with 10.00 too little in the ERP, INV-10 that changed an hour ago, and two unmatched items."""
     now = await store.now()
     early, later, last = (now - timedelta(minutes=minutes) for minutes in (180, 90, 60))
-    await _admit(
+    await admit(
         store,
         early,
-        foils=(_invoice(f"{prefix}INV-9", 10_000, 1, early), _invoice(f"{prefix}INV-10", 5_500, 1, early)),
+        foils=(invoice(f"{prefix}INV-9", 10_000, 1, early), invoice(f"{prefix}INV-10", 5_500, 1, early)),
     )
-    await _admit(store, early, foils=(_invoice(f"{prefix}INV-12", 2_000, 1, early),))
-    await _admit(store, later, items=(_bill(f"{prefix}INV-9", f"{prefix}INV-9", 9_000, later),))
-    await _admit(store, later, items=(_bill(f"{prefix}BILL/2026/11", f"{prefix}X-77", 6_000, later),))
-    await _admit(store, last, foils=(_invoice(f"{prefix}INV-10", 6_000, 2, last),))
-    await _admit(store, last, items=(_bill(f"{prefix}BILL/2026/12", f"{prefix}INV-l2", 2_000, last),))
+    await admit(store, early, foils=(invoice(f"{prefix}INV-12", 2_000, 1, early),))
+    await admit(store, later, items=(bill(f"{prefix}INV-9", f"{prefix}INV-9", 9_000, later),))
+    await admit(store, later, items=(bill(f"{prefix}BILL/2026/11", f"{prefix}X-77", 6_000, later),))
+    await admit(store, last, foils=(invoice(f"{prefix}INV-10", 6_000, 2, last),))
+    await admit(store, last, items=(bill(f"{prefix}BILL/2026/12", f"{prefix}INV-l2", 2_000, last),))
     await store.apply(OpenItemCases(items=(item_of(f"{prefix}BILL/2026/11"),), at=now))
 
 
-def _invoice(document: str, minor: int, version: int, at: datetime) -> Foil:
+def invoice(document: str, minor: int, version: int, at: datetime) -> Foil:
     return Foil(
         id=foil_of(document), rule=RULE, key=document, document=document, version=version, object="invoice",
         left="billing", right="erp", legs=_legs(minor), entity=entity_of(document) or "acme-us", effective="2026-11-20",
@@ -53,7 +53,7 @@ def _invoice(document: str, minor: int, version: int, at: datetime) -> Foil:
     )  # fmt: skip
 
 
-def _bill(document: str, key: str, minor: int, at: datetime) -> Observation:
+def bill(document: str, key: str, minor: int, at: datetime) -> Observation:
     return Observation(
         id=item_of(document), rule=RULE, key=key, document=document, version=1, system="erp",
         legs=_legs(minor), entity=entity_of(document) or "acme-us", effective="2026-11-21", event="",
@@ -65,7 +65,7 @@ def _legs(minor: int) -> Legs:
     return {"gross": Money(minor, "USD")}
 
 
-async def _admit(
+async def admit(
     store: SqlStore, at: datetime, foils: tuple[Foil, ...] = (), items: tuple[Observation, ...] = ()
 ) -> None:
     name = ":".join([row.document for row in (*foils, *items)] + [at.isoformat()])

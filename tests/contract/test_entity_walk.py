@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx2
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from counterfoil.core.people import Person
 from counterfoil.model import Model, read
@@ -27,7 +28,7 @@ from counterfoil.web.http import server
 from counterfoil.web.http.identity import new_token
 from tests import postgres as real_postgres
 from tests.companies.web import TrialApp, cheap_passwords, people
-from tests.companies.web_matches import fill_matches, foil_of, item_of
+from tests.companies.web_matches import admit, bill, fill_matches, foil_of, invoice, item_of
 from tests.companies.web_rows import GERMAN, approval_of, fill, fill_credits, run_of, seal
 from tests.source import ROOT
 
@@ -351,3 +352,21 @@ async def test_a_change_of_governance_needs_every_entity(company: Walked) -> Non
     answer = await company.http.post("/v1/plans", content=body, headers=headers)
     assert answer.status_code == 403
     assert "every legal entity" in answer.text
+
+
+async def test_a_match_across_entities_shows_each_person_their_own_side(company: Walked) -> None:
+    now = await company.app.store.now()
+    foil = replace(invoice("CROSS-1", 5_000, 1, now), entity=GERMAN)
+    item = replace(bill("CROSS-1", "CROSS-1", 5_000, now), entity=HOME)
+    await admit(company.app.store, now, foils=(foil,))
+    await admit(company.app.store, now, items=(item,))
+    german, home = "controller.german", "controller.home"
+    for person, own, path in ((german, True, f"/foils/{foil.id}"), (home, False, f"/foils/{foil.id}")):
+        answer = await company.get(person, path)
+        assert answer.status_code == (200 if own else 404), answer.text[:300]
+    foils = (await company.get(german, "/v1/foils?key=CROSS-1")).json()["items"]
+    assert [(f["state"], f["reason"].partition(":")[0]) for f in foils] == [("broken", "entity")]
+    assert (await company.get(home, "/v1/foils?key=CROSS-1")).json()["items"] == []
+    for person in (german, home):
+        for path in ("/foils", "/unmatched", "/", "/cases", "/v1/cases", "/v1/unmatched"):
+            assert (await company.get(person, path)).status_code == 200, (person, path)

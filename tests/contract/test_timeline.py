@@ -19,7 +19,7 @@ from counterfoil.store.port.maintenance import ExpireFoils
 from counterfoil.store.sql.store import SqlStore
 from counterfoil.web.api.trace import Moment, Trace, load_trace
 from tests.companies.web import Company, running
-from tests.companies.web_matches import RULE, _admit, _bill, _invoice, foil_of
+from tests.companies.web_matches import RULE, admit, bill, foil_of, invoice
 from tests.companies.web_rows import _begin, _call, _effect, _turn
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -90,10 +90,10 @@ async def test_documents_and_counterfoils_keep_what_they_said(company: Company) 
     """The counterfoil is missing, then short, then corrected on both sides; no earlier moment changes."""
     store = company.app.store
     run, at = await _begin(store, "CR-2002", 12_000, minutes=30)
-    invoice = replace(_invoice("INV-50", 10_000, 1, at), run=run, due=at + timedelta(minutes=1))
-    await _admit(store, at, foils=(invoice,))
+    invoice = replace(invoice("INV-50", 10_000, 1, at), run=run, due=at + timedelta(minutes=1))
+    await admit(store, at, foils=(invoice,))
     seen: list[Moment] = []
-    bill = _bill("BILL/50", "INV-50", 4_000, at)
+    bill = bill("BILL/50", "INV-50", 4_000, at)
     steps: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = [
         ((), ()),
         ((), (bill,)),
@@ -107,7 +107,7 @@ async def test_documents_and_counterfoils_keep_what_they_said(company: Company) 
         if not foils and not items:
             await store.apply(ExpireFoils(foils=(foil_of("INV-50"),), at=moment))
         else:
-            await _admit(
+            await admit(
                 store, moment, foils=tuple(replace(f, known_from=moment) for f in foils),
                 items=tuple(replace(i, at=moment) for i in items),
             )  # fmt: skip
@@ -132,11 +132,11 @@ async def test_an_observation_stands_before_the_match_that_it_caused(company: Co
     """A later version without other content, as an ERP writes when it posts, does not move the observation."""
     store = company.app.store
     run, at = await _begin(store, "CR-2003", 12_000, minutes=30)
-    await _admit(store, at, foils=(replace(_invoice("INV-51", 10_000, 1, at), run=run),))
-    bill = _bill("BILL/51", "INV-51", 10_000, at + timedelta(minutes=1))
-    await _admit(store, at + timedelta(minutes=1), items=(bill,))
+    await admit(store, at, foils=(replace(invoice("INV-51", 10_000, 1, at), run=run),))
+    bill = bill("BILL/51", "INV-51", 10_000, at + timedelta(minutes=1))
+    await admit(store, at + timedelta(minutes=1), items=(bill,))
     later = at + timedelta(minutes=5)
-    await _admit(store, later, items=(replace(bill, version=2, at=later),))
+    await admit(store, later, items=(replace(bill, version=2, at=later),))
     titles = [m.title for m in (await traced(company, run)).timeline]
     assert titles[-2:] == ["invoice observed", f"Counterfoil {RULE} is matched"]
 
