@@ -34,17 +34,20 @@ async def fill_matches(store: SqlStore, prefix: str = "") -> None:
     await admit(
         store,
         early,
-        foils=(invoice(f"{prefix}INV-9", 10_000, 1, early), invoice(f"{prefix}INV-10", 5_500, 1, early)),
+        foils=(
+            invoice_foil(f"{prefix}INV-9", 10_000, 1, early),
+            invoice_foil(f"{prefix}INV-10", 5_500, 1, early),
+        ),
     )
-    await admit(store, early, foils=(invoice(f"{prefix}INV-12", 2_000, 1, early),))
-    await admit(store, later, items=(bill(f"{prefix}INV-9", f"{prefix}INV-9", 9_000, later),))
-    await admit(store, later, items=(bill(f"{prefix}BILL/2026/11", f"{prefix}X-77", 6_000, later),))
-    await admit(store, last, foils=(invoice(f"{prefix}INV-10", 6_000, 2, last),))
-    await admit(store, last, items=(bill(f"{prefix}BILL/2026/12", f"{prefix}INV-l2", 2_000, last),))
+    await admit(store, early, foils=(invoice_foil(f"{prefix}INV-12", 2_000, 1, early),))
+    await admit(store, later, items=(bill_item(f"{prefix}INV-9", f"{prefix}INV-9", 9_000, later),))
+    await admit(store, later, items=(bill_item(f"{prefix}BILL/2026/11", f"{prefix}X-77", 6_000, later),))
+    await admit(store, last, foils=(invoice_foil(f"{prefix}INV-10", 6_000, 2, last),))
+    await admit(store, last, items=(bill_item(f"{prefix}BILL/2026/12", f"{prefix}INV-l2", 2_000, last),))
     await store.apply(OpenItemCases(items=(item_of(f"{prefix}BILL/2026/11"),), at=now))
 
 
-def invoice(document: str, minor: int, version: int, at: datetime) -> Foil:
+def invoice_foil(document: str, minor: int, version: int, at: datetime) -> Foil:
     return Foil(
         id=foil_of(document), rule=RULE, key=document, document=document, version=version, object="invoice",
         left="billing", right="erp", legs=_legs(minor), entity=entity_of(document) or "acme-us", effective="2026-11-20",
@@ -53,7 +56,7 @@ def invoice(document: str, minor: int, version: int, at: datetime) -> Foil:
     )  # fmt: skip
 
 
-def bill(document: str, key: str, minor: int, at: datetime) -> Observation:
+def bill_item(document: str, key: str, minor: int, at: datetime) -> Observation:
     return Observation(
         id=item_of(document), rule=RULE, key=key, document=document, version=1, system="erp",
         legs=_legs(minor), entity=entity_of(document) or "acme-us", effective="2026-11-21", event="",

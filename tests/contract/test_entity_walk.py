@@ -28,7 +28,7 @@ from counterfoil.web.http import server
 from counterfoil.web.http.identity import new_token
 from tests import postgres as real_postgres
 from tests.companies.web import TrialApp, cheap_passwords, people
-from tests.companies.web_matches import admit, bill, fill_matches, foil_of, invoice, item_of
+from tests.companies.web_matches import admit, bill_item, fill_matches, foil_of, invoice_foil, item_of
 from tests.companies.web_rows import GERMAN, approval_of, fill, fill_credits, run_of, seal
 from tests.source import ROOT
 
@@ -356,8 +356,8 @@ async def test_a_change_of_governance_needs_every_entity(company: Walked) -> Non
 
 async def test_a_match_across_entities_shows_each_person_their_own_side(company: Walked) -> None:
     now = await company.app.store.now()
-    foil = replace(invoice("CROSS-1", 5_000, 1, now), entity=GERMAN)
-    item = replace(bill("CROSS-1", "CROSS-1", 5_000, now), entity=HOME)
+    foil = replace(invoice_foil("CROSS-1", 5_000, 1, now), entity=GERMAN)
+    item = replace(bill_item("CROSS-1", "CROSS-1", 5_000, now), entity=HOME)
     await admit(company.app.store, now, foils=(foil,))
     await admit(company.app.store, now, items=(item,))
     german, home = "controller.german", "controller.home"

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.companies.web import running
-from tests.companies.web_matches import admit, foil_of, invoice
+from tests.companies.web_matches import admit, foil_of, invoice_foil
 from tests.contract.test_http_names import RUN, _fill, _table
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -21,7 +21,7 @@ async def test_a_reversed_counterfoil_shows_no_residual(tmp_path: Path) -> None:
         store = company.app.store
         await _fill(store)
         at = await store.now()
-        first = replace(invoice("INV-77", 4_200, 1, at), run=RUN)
+        first = replace(invoice_foil("INV-77", 4_200, 1, at), run=RUN)
         await admit(store, at, foils=(first,))
         await admit(store, await store.now(), foils=(replace(first, version=2, stands=False),))
         async with httpx2.AsyncClient(

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.companies.web import running
-from tests.companies.web_matches import admit, bill, foil_of, invoice
+from tests.companies.web_matches import admit, bill_item, foil_of, invoice_foil
 from tests.contract.test_http_names import KEY, RUN, _fill, _table
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -23,8 +23,8 @@ async def test_what_the_pages_print_is_found(tmp_path: Path) -> None:
         store = company.app.store
         await _fill(store)
         at = await store.now()
-        await admit(store, at, foils=(replace(invoice(KEY, 4_200, 1, at), run=RUN),))
-        await admit(store, await store.now(), items=(bill("CN-2026-00005", KEY, 4_200, at),))
+        await admit(store, at, foils=(replace(invoice_foil(KEY, 4_200, 1, at), run=RUN),))
+        await admit(store, await store.now(), items=(bill_item("CN-2026-00005", KEY, 4_200, at),))
         async with httpx2.AsyncClient(
             base_url=company.url, headers=company.bearer("fay"), trust_env=False
         ) as http:

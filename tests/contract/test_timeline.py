@@ -19,7 +19,7 @@ from counterfoil.store.port.maintenance import ExpireFoils
 from counterfoil.store.sql.store import SqlStore
 from counterfoil.web.api.trace import Moment, Trace, load_trace
 from tests.companies.web import Company, running
-from tests.companies.web_matches import RULE, admit, bill, foil_of, invoice
+from tests.companies.web_matches import RULE, admit, bill_item, foil_of, invoice_foil
 from tests.companies.web_rows import _begin, _call, _effect, _turn
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -42,7 +42,7 @@ async def attempt(
     store: SqlStore, run: str, number: int, at: datetime, state: EffectState, **more: Any
 ) -> None:
     """Plan a refused call again, send it, and record its outcome."""
-    effect = _effect(run, "post", "erp.credit_memo.post", at, 12_000).id
+    effect = _effect(run, "", "post", "erp.credit_memo.post", at, 12_000).id
     if number > 1:
         await _turn(store, run, at, "requested", again=(effect,))
     sent = SendAttempt(
@@ -90,10 +90,10 @@ async def test_documents_and_counterfoils_keep_what_they_said(company: Company) 
     """The counterfoil is missing, then short, then corrected on both sides; no earlier moment changes."""
     store = company.app.store
     run, at = await _begin(store, "CR-2002", 12_000, minutes=30)
-    invoice = replace(invoice("INV-50", 10_000, 1, at), run=run, due=at + timedelta(minutes=1))
+    invoice = replace(invoice_foil("INV-50", 10_000, 1, at), run=run, due=at + timedelta(minutes=1))
     await admit(store, at, foils=(invoice,))
     seen: list[Moment] = []
-    bill = bill("BILL/50", "INV-50", 4_000, at)
+    bill = bill_item("BILL/50", "INV-50", 4_000, at)
     steps: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = [
         ((), ()),
         ((), (bill,)),
@@ -132,8 +132,8 @@ async def test_an_observation_stands_before_the_match_that_it_caused(company: Co
     """A later version without other content, as an ERP writes when it posts, does not move the observation."""
     store = company.app.store
     run, at = await _begin(store, "CR-2003", 12_000, minutes=30)
-    await admit(store, at, foils=(replace(invoice("INV-51", 10_000, 1, at), run=run),))
-    bill = bill("BILL/51", "INV-51", 10_000, at + timedelta(minutes=1))
+    await admit(store, at, foils=(replace(invoice_foil("INV-51", 10_000, 1, at), run=run),))
+    bill = bill_item("BILL/51", "INV-51", 10_000, at + timedelta(minutes=1))
     await admit(store, at + timedelta(minutes=1), items=(bill,))
     later = at + timedelta(minutes=5)
     await admit(store, later, items=(replace(bill, version=2, at=later),))
