@@ -370,3 +370,14 @@ async def test_a_match_across_entities_shows_each_person_their_own_side(company:
     for person in (german, home):
         for path in ("/foils", "/unmatched", "/", "/cases", "/v1/cases", "/v1/unmatched"):
             assert (await company.get(person, path)).status_code == 200, (person, path)
+
+
+async def test_the_catalog_says_what_a_document_extends_and_stands_for(company: Walked) -> None:
+    for path, text in (
+        ("/catalog/object/customer", "<code>customer@1</code> of the canonical library"),
+        ("/catalog/system/erp-de", 'stands for</dt><dd><a href="/catalog/system/erp">erp</a>'),
+        ("/catalog/system/erp-de", 'href="/catalog/legal_entity/acme-de"'),
+        ("/catalog/legal_entity/acme-de", "Acme GmbH"),
+    ):
+        answer = await company.get("auditor.free", path)
+        assert (answer.status_code, text in answer.text) == (200, True), path

@@ -78,7 +78,7 @@ class PageTemplates:
             now=now, me=identity, may=may, when=when, zone=zone.key,
             local_times=lambda text: filters.local_times(text, zone),
             clock=lambda moment: filters.clock(moment, zone), day=lambda moment: filters.day(moment, zone),
-            **values,
+            **{"entities": {}, "bound": False, **values},
         )  # fmt: skip
 
 
