@@ -208,7 +208,7 @@ def _operations(model: Model, system: kinds.System, connector: Connector) -> Ite
             continue
         if starts:  # its workflow is executed instead, and need not call it
             continue
-        message = f"the connector `{system.connector}` of {system.name} has no operation `{name}`"
+        message = f"the connector `{system.connector}` has no operation `{name}`"
         names = ", ".join(connector.operations)
         fix = did_you_mean(name, connector.operations, f"its operations: {names}" if names else "it has none")
         yield _Place(("operation", name), "connector-operation", message, ("name",), fix)
