@@ -115,17 +115,14 @@ def test_every_account_survives_a_restart(tmp_path: Path) -> None:
         assert (api.accounts.retrieve_current().id, api.customers.retrieve(who).id) == (id, who)
 
 
-def test_a_hook_from_the_start_gets_the_events_of_every_account(tmp_path: Path) -> None:
+def test_a_hook_from_the_start_gets_the_events_of_the_first_account(tmp_path: Path) -> None:
     with receiving() as hooks:
         more = ("--hook", hooks.url, "--hook-secret", "whsec_test", "--spread", "0", "--repeated", "0")
         with running_twin(tmp_path / "twin.sqlite", "--connect", OTHER, *more) as twin:
             ours, theirs = client(twin, KEY), client(twin, OTHER)
-            id = theirs.accounts.retrieve_current().id
-            one, two = (
-                ours.customers.create({"name": "Ours"}).id,
-                theirs.customers.create({"name": "Theirs"}).id,
-            )
-            assert {_next(hooks), _next(hooks)} == {(None, one), (id, two)}
+            theirs.customers.create({"name": "Theirs"})
+            first, second = (ours.customers.create({"name": name}).id for name in ("Ours", "Ours too"))
+            assert {_next(hooks), _next(hooks)} == {(None, first), (None, second)}
 
 
 async def test_the_connector_of_an_entity_works_in_its_account_only(twin: Twin) -> None:

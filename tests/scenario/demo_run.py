@@ -29,6 +29,15 @@ STORY_SECONDS = 300.0
 
 
 @dataclass
+class GermanBooks:
+    """Billing account and books of the German company; the American ones are those of the snapshot."""
+
+    invoices: list[dict[str, Any]]
+    documents: list[dict[str, Any]]
+    balance: dict[str, Decimal]
+
+
+@dataclass
 class Snapshot:
     """Data of the systems and the server at one moment."""
 
@@ -43,6 +52,7 @@ class Snapshot:
     credit_notes: list[dict[str, Any]]
     documents: list[dict[str, Any]]
     balance: dict[str, Decimal]
+    german: GermanBooks
     tickets: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def credit(self, ticket: dict[str, Any]) -> dict[str, Any]:
@@ -165,10 +175,13 @@ async def _read_all(home: Path, port: int) -> Snapshot:
     ports = json.loads((home / "ports.json").read_bytes())
     secrets = json.loads((home / "secrets.json").read_bytes())
     token = (home.parent / "token").read_text()
+    seed = home / "erp" / "seed.json"
     async with (
         BillingClient(f"http://127.0.0.1:{ports['billing']}", secrets["billing_key"]) as billing,
+        BillingClient(f"http://127.0.0.1:{ports['billing']}", secrets["billing_de_key"]) as german_billing,
         DeskClient.prepared(home / "desk") as desk,
-        ErpClient.of(home / "erp" / "seed.json", f"http://127.0.0.1:{ports['erp']}") as erp,
+        ErpClient.of(seed, f"http://127.0.0.1:{ports['erp']}") as erp,
+        ErpClient.of(seed, f"http://127.0.0.1:{ports['erp']}", company="acme-de") as german_erp,
         Operator(f"http://127.0.0.1:{port}", token) as admin,
     ):
         runs = await admin.all("runs")
@@ -184,6 +197,11 @@ async def _read_all(home: Path, port: int) -> Snapshot:
             credit_notes=await billing.all("credit_notes"),
             documents=await erp.invoices(),
             balance=await erp.trial_balance(),
+            german=GermanBooks(
+                await german_billing.all("invoices"),
+                await german_erp.invoices(),
+                await german_erp.trial_balance(),
+            ),
         )
         for issue in await desk.find(case_kind="service_credit"):
             ticket = await desk.get(issue)

@@ -128,7 +128,7 @@ def test_every_invoice_without_a_review_is_posted_in_the_erp_to_the_cent(played:
     posted = {d["reference"]: d for d in played.systems.documents if d["total_amount"] > 0 and d["reference"]}
     asserted = {
         t["run"]["key"]: t["start"]["data"] for t in played.systems.traces.values()
-        if t["run"]["workflow"] == "invoice-to-erp" and t["run"]["status"] == "done"
+        if (t["run"]["workflow"], t["run"]["status"], t["run"]["legal_entity"]) == ("invoice-to-erp", "done", "acme-us")
     }  # fmt: skip
     totals = {i["number"]: money(i["total"]) for i in played.systems.invoices}
     assert sorted(totals.values()) == [
@@ -140,6 +140,19 @@ def test_every_invoice_without_a_review_is_posted_in_the_erp_to_the_cent(played:
     for key, data in asserted.items():
         assert posted[key]["total_amount"] == totals[data["number"]]
         assert played.systems.foil(key)["state"] == "matched"
+
+
+def test_the_german_invoice_is_posted_in_the_german_books_to_the_cent(played: Played) -> None:
+    german = played.systems.german
+    (invoice,) = german.invoices
+    (document,) = german.documents
+    (run,) = [run for run in played.systems.runs if run["legal_entity"] == "acme-de"]
+    assert money(invoice["total"]) == document["total_amount"] == Decimal("2856.00")
+    assert (run["key"], run["status"]) == (document["reference"], "done")
+    assert (document["number"].split("-")[0], document["state"]) == ("DE", "posted")
+    assert played.systems.foil(run["key"])["state"] == "matched"
+    assert sum(german.balance.values()) == 0
+    assert document["reference"] not in {other["reference"] for other in played.systems.documents}
 
 
 def test_a_payment_in_billing_is_received(played: Played) -> None:
@@ -302,7 +315,7 @@ def test_an_interrupted_story_continues_where_it_stopped(played: Played) -> None
 
 def test_a_later_start_plays_nothing_twice(played: Played) -> None:
     assert played.later_output.count("(played before)") == len(ACTS)
-    for name in ("invoices", "credit_notes", "documents", "balance"):
+    for name in ("invoices", "credit_notes", "documents", "balance", "german"):
         assert getattr(played.later_systems, name) == getattr(played.systems, name)
     assert {run["id"]: run["version"] for run in played.later_systems.runs} == {
         run["id"]: run["version"] for run in played.systems.runs

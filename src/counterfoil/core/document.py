@@ -31,12 +31,14 @@ class LegKind(StrEnum):
     AT_LEAST = "at_least"  # version: the right side shows this one or a later one
 
 
-class LegRule(msgspec.Struct, frozen=True, kw_only=True):
+class LegRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: LegKind = LegKind.SUM
     total: bool = False
     """The leg by which documents are paired. One sum leg of a reconciliation is the total."""
     tolerance: Number = 0
     """Largest difference that is absorbed, in the unit of the leg: minor units for money."""
+    per: str = ""
+    """Field that names the parts of the leg, such as the code of a tax. Each amount of a part is a leg: see `part_leg`."""
 
 
 class MatchRules(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -51,6 +53,11 @@ class MatchRules(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         sums = [name for name, leg in self.legs.items() if leg.kind is LegKind.SUM]
         named = [name for name in sums if self.legs[name].total]
         return named[0] if named else sums[-1] if len(sums) == 1 else None
+
+    @cached_property
+    def divided(self) -> frozenset[str]:
+        """Legs that consist of parts, such as the taxes of a document per code."""
+        return frozenset(name for name, leg in self.legs.items() if leg.per and "[" not in name)
 
 
 class Within(msgspec.Struct, frozen=True):
@@ -100,6 +107,16 @@ def number(value: LegValue) -> Number:
     if isinstance(value, str):
         raise ValueError(f"{value!r} is no amount")
     return value
+
+
+def part_leg(leg: str, part: str, amount: str) -> str:
+    """Return the name of the leg of one amount of a part: `taxes[DE-19].base`."""
+    return f"{leg}[{part}].{amount}"
+
+
+def divided_leg(name: str) -> str:
+    """Return the leg to whose parts a leg belongs, or its own name."""
+    return name.partition("[")[0]
 
 
 def size(amount: Number) -> Number:

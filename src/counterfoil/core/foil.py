@@ -92,11 +92,18 @@ class Foil(msgspec.Struct, frozen=True, kw_only=True):
         name = rules_for(self.terms, (self.legs,)).total
         return total_money(self.terms, self.legs, self.residual.get(name or "", 0))
 
+    def of_leg(self, leg: str, units: int) -> Money | int:
+        """Return units of a leg in its currency; of a part that only the other side shows, in that of the document."""
+        value = self.legs.get(leg)
+        if value is None:
+            value = next((money for money in self.legs.values() if isinstance(money, Money)), 0)
+        return Money(units, value.currency) if isinstance(value, Money) else units
+
     @property
     def difference(self) -> tuple[Money, ...]:
         """The largest difference of any leg, as money; of several currencies, in that of the total if it differs."""
-        legs = [(self.legs.get(name), by) for name, by in self.residual.items()]
-        differing = [Money(by, leg.currency) for leg, by in legs if isinstance(leg, Money) and by]
+        values = [self.of_leg(name, by) for name, by in self.residual.items() if by]
+        differing = [value for value in values if isinstance(value, Money)]
         of_total = {money.currency for money in self.open_money}
         amounts = [money for money in differing if not of_total or money.currency in of_total]
         return (max(amounts, key=lambda money: abs(money.minor)),) if amounts else ()

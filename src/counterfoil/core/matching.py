@@ -20,6 +20,7 @@ from counterfoil.core.document import (
     MatchRules,
     Number,
     currency_of,
+    divided_leg,
     due_order,
     number,
     same_books,
@@ -161,6 +162,8 @@ class _Claim:
         self.left = left
         self.parts = parts
         self.asserted = sums_of(rules, left)
+        if rules.divided:
+            self.asserted |= _parts_of_others(rules, left, parts)
         self.residual = dict(self.asserted)
         for part in parts:
             # What is shown in other books shows nothing of it.
@@ -171,6 +174,16 @@ class _Claim:
 
     def is_past_due(self, now: datetime) -> bool:
         return self.left.due is not None and self.left.due <= now
+
+
+def _parts_of_others(rules: MatchRules, left: LedgerDocument, parts: Sequence[Share]) -> dict[str, Number]:
+    """Return zero for the parts of a leg that only the right side shows, such as a tax of a code that is not asserted.
+
+    A document without the leg asserts nothing about its parts.
+    """
+    mine = {divided_leg(name) for name in left.legs} & rules.divided
+    shown = {name for part in parts for name in part.legs}
+    return {name: 0 for name in shown - left.legs.keys() if divided_leg(name) in mine}
 
 
 class _GroupClaim:
@@ -219,7 +232,7 @@ def _with_partners(
 
     off = {name: by for name, by in group.residual.items() if size(by) > rules.legs[name].tolerance}
     total = rules.total or ""
-    text = _differences(left, off)
+    text = _differences(left, parts, off)
     if total not in off:
         differing = ", ".join(filter(None, (text, lower)))
         return verdict(_F.BROKEN, f"leg: {differing}") if differing else verdict(_F.MATCHED)
@@ -283,9 +296,10 @@ def _not_yet(rules: MatchRules, left: LedgerDocument, parts: Sequence[Share]) ->
     return ""
 
 
-def _differences(left: LedgerDocument, off: Mapping[str, Number]) -> str:
+def _differences(left: LedgerDocument, parts: Sequence[Share], off: Mapping[str, Number]) -> str:
+    shown = {name: value for part in parts for name, value in part.shown.document.legs.items()}
     return ", ".join(
-        f"{name} {'less' if by > 0 else 'more'} by {_amount(left.legs.get(name), by)}"
+        f"{name} {'less' if by > 0 else 'more'} by {_amount(left.legs.get(name, shown.get(name)), by)}"
         for name, by in sorted(off.items())
     )
 

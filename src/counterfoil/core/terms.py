@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from counterfoil.core.document import LegKind, LegRule, MatchRules, Number, Shape
+from counterfoil.core.document import LegKind, LegRule, MatchRules, Number, Shape, divided_leg
 from counterfoil.core.money import Money
 
 Legs: TypeAlias = dict[str, Money | int | str]
@@ -35,9 +35,12 @@ def rules_for(terms: Terms, legs: Iterable[Legs]) -> MatchRules:
             if isinstance(value, str):
                 named[name] = LegRule(kind=LegKind.EQUAL)
             else:
-                named.setdefault(name, LegRule(tolerance=terms.tolerance))
+                if name not in named:
+                    named[name] = terms.legs.get(divided_leg(name)) or LegRule(tolerance=terms.tolerance)
                 amounts.append((name, abs(value.minor if isinstance(value, Money) else value)))
-    sizes = [(size, name) for name, size in amounts if named[name].kind is LegKind.SUM]
+    sizes = [
+        (size, name) for name, size in amounts if named[name].kind is LegKind.SUM and not named[name].per
+    ]
     largest = max(sizes, default=None)
     if largest is not None and not any(leg.total for leg in named.values()):
         # A reconciliation that names no total: the largest leg is the whole of the document.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from counterfoil.core import ids
 from counterfoil.core.canonical import CanonicalEvent
-from counterfoil.core.document import LegKind, Side, Within
+from counterfoil.core.document import LegKind, Side, Within, part_leg
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.foil_versions import Withdrawal
 from counterfoil.core.matching import FoilState
@@ -83,7 +83,9 @@ def fields_of(
     document = default_document if rule.document is None else key_of(rule.document, names, lookup)
     key = key_of(rule.key, names, lookup)
     stands = truth(rule.stands, names, lookup)
-    legs = {leg: _leg(rule, leg, e(names, lookup)) for leg, e in rule.legs.items()} if stands else {}
+    legs: Legs = {}
+    for leg, expression in rule.legs.items() if stands else ():
+        legs |= _legs(rule, leg, expression(names, lookup))
     entity = _text(rule.entity(names, lookup)) if rule.entity is not None else ""
     effective = rule.effective(names, lookup) if rule.effective is not None else None
     named = rule.document_names(names, lookup) if rule.document_names is not None else ()
@@ -113,7 +115,7 @@ def try_fields(
     if rule.stands is None or (not depends_on(rule.stands, unknown) and truth(rule.stands, names, lookup)):
         for leg, expression in rule.legs.items():
             if not depends_on(expression, unknown):
-                _leg(rule, leg, expression(names, lookup))
+                _legs(rule, leg, expression(names, lookup))
 
 
 def _within(rule: FoilDefinition, names: Mapping[str, Any], lookup: Lookup | None) -> tuple[Within, ...]:
@@ -123,6 +125,33 @@ def _within(rule: FoilDefinition, names: Mapping[str, Any], lookup: Lookup | Non
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
+
+
+def _legs(rule: DocumentDefinition, leg: str, value: Any) -> Legs:
+    """Return a leg by its name, or the legs of its parts."""
+    form = rule.terms.legs.get(leg)
+    return _parts(rule, leg, form.per, value) if form and form.per else {leg: _leg(rule, leg, value)}
+
+
+def _parts(rule: DocumentDefinition, leg: str, per: str, value: Any) -> Legs:
+    """Return a leg for each amount of each part; entries of the same part add up. Without entries the leg itself is zero."""
+    if not isinstance(value, list | tuple):
+        raise UnusableValue(f"leg {leg} of {rule.name} is no list of parts per {per} but {value!r}")
+    sums: dict[str, Money] = {}
+    for entry in value:
+        part = entry.get(per) if isinstance(entry, Mapping) else None
+        if not isinstance(part, str) or not part:
+            raise UnusableValue(f"leg {leg} of {rule.name}: {entry!r} has no text in {per}")
+        amounts = {field: amount for field, amount in entry.items() if isinstance(amount, Money)}
+        if not amounts:
+            raise UnusableValue(f"leg {leg} of {rule.name}: {part} has no money")
+        for field, amount in amounts.items():
+            name = part_leg(leg, part, field)
+            before = sums.get(name, Money(0, amount.currency))
+            if before.currency != amount.currency:
+                raise UnusableValue(f"leg {leg} of {rule.name}: {part} is in two currencies")
+            sums[name] = before + amount
+    return {**sums} or {leg: 0}
 
 
 def _leg(rule: DocumentDefinition, leg: str, value: Any) -> Money | int | str:

@@ -61,7 +61,7 @@ def records_of(dump: Dump, now: datetime) -> dict[str, list[Record]]:
             {
                 "reconciliation": f.rule, "key": f.key, "document": f.document, "state": str(f.state), "reason": f.reason,
                 "asserted": readable(f.legs) if f.stands else {},
-                "legal_entity": f.entity, "residual": {leg: readable(_of_leg(f.legs.get(leg), by)) for leg, by in f.residual.items()},
+                "legal_entity": f.entity, "residual": {leg: readable(f.of_leg(leg, by)) for leg, by in f.residual.items()},
                 "owner": f.owner,
             }
             for f in sorted(dump.foils, key=lambda f: (f.created_at, f.id))
@@ -96,10 +96,6 @@ def readable(value: Any) -> Any:
     if isinstance(value, datetime):
         return wire.time_text(value)
     return value.isoformat() if isinstance(value, date) else value
-
-
-def _of_leg(leg: Any, units: int) -> Any:
-    return Money(units, leg.currency) if isinstance(leg, Money) else units
 
 
 def _obstacles(dump: Dump, run: str, runs: Mapping[str, Any]) -> Obstacles:

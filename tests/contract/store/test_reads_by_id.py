@@ -37,7 +37,9 @@ async def test_a_case_is_read_by_its_id_with_its_run_s_workflow_and_key(store: A
     run = await s.born(store, "k1")
     case = s.case("case_run", run=run)
     await store.apply(s.turn(run, cases=(case, s.case("case_alone"))))
-    assert await store.case("case_run") == CaseRow(case=case, entity="", workflow="w1", bkey="k1", pin="release")
+    assert await store.case("case_run") == CaseRow(
+        case=case, entity="", workflow="w1", bkey="k1", pin="release"
+    )
     assert await store.case("case_alone") == CaseRow(case=s.case("case_alone"))
     assert await store.case("case_none") is None
     await store.apply(s.put_person(s.person("ann")))

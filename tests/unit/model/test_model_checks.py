@@ -116,6 +116,10 @@ foil: {event: credit.requested.v1, key: event.data.credit_id, legs: {gross: even
 # rule, a text that stands once in the company, the text in its place, and a text on the line of the finding where
 # `#!` does not mark it
 ENTITY = "---\nkind: legal_entity\nname: {}\ntitle: A\ncountry: US\ncurrency: USD\nzone: UTC\n"
+STAND_IN = (
+    "---\nkind: system\nname: {}\nrole: {}\nconnector: {}\nowner: finance\nlegal_entity: us\nstands_for: {}\n"
+)
+TWO_ENTITIES = ENTITY.format("us") + "default: true\n" + ENTITY.format("de")
 BY_ENTITY = (
     "---\nkind: table\nname: t\nowner: finance\nkey: [entity]\nvalue: v\nrows:\n  - {entity: uss, v: 1}  #!\n"
 )
@@ -590,6 +594,41 @@ PLANTED: list[tuple[str, ...]] = [
         "unknown-entity",
         AGENT,
         AGENT + ENTITY.format("us") + BY_ENTITY,
+    ),
+    ("stand-in", AGENT, AGENT + TWO_ENTITIES + STAND_IN.format("more", "erp", "http", "ledgers  #!")),
+    ("stand-in", AGENT, AGENT + TWO_ENTITIES + STAND_IN.format("more", "erp", "http", "more  #!")),
+    ("stand-in", AGENT, AGENT + TWO_ENTITIES + STAND_IN.format("more", "billing", "http", "ledger  #!")),
+    ("stand-in", AGENT, AGENT + TWO_ENTITIES + STAND_IN.format("more", "erp", "external", "ledger  #!")),
+    (
+        "stand-in",
+        AGENT,
+        AGENT
+        + TWO_ENTITIES
+        + STAND_IN.format("more", "erp", "http", "ledger").replace(
+            "legal_entity: us\nstands_for: ledger\n", "stands_for: ledger  #!\n"
+        ),
+    ),
+    (
+        "stand-in",
+        AGENT,
+        AGENT
+        + TWO_ENTITIES
+        + STAND_IN.format("more", "erp", "http", "ledger")
+        + STAND_IN.format("again", "erp", "http", "ledger  #!"),
+    ),
+    (
+        "stand-in",
+        AGENT,
+        AGENT
+        + TWO_ENTITIES
+        + STAND_IN.format("more", "erp", "http", "ledger")
+        + STAND_IN.format("again", "erp", "http", "more  #!").replace("legal_entity: us", "legal_entity: de"),
+    ),
+    (
+        "table-key",
+        AGENT,
+        AGENT + "---\nkind: policy\nname: asks\napproval:\n  negative: false\n  currency: USD\n"
+        "  requesters: [agent]\n  requester: table('rates', 'eu', date('2026-01-01'), 'de')  #!\n  matrix: [{roles: [finance]}]\n",
     ),
     (
         "test",

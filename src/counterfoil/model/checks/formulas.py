@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from counterfoil.core.finding import Finding
-from counterfoil.expr.types import DYN, type_of
+from counterfoil.expr.types import DYN, fits, type_of
+from counterfoil.expr.types import field as field_type
 from counterfoil.model import evidence, kinds, scope
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.compile.mapping import emits_with_places, emitted_types, lets_of
@@ -381,12 +382,23 @@ def _reconciliation(model: Model, typing: Typing, rule_: kinds.Reconciliation) -
                 _, number, key = field.split(".")
                 typing.formula(text, (*path, "within", int(number), key), names, _KEY)
                 continue
-            leg = field.removeprefix("legs.")
-            at: Path = (*path, "legs", leg) if leg != field else (*path, field)
-            if leg != field:
-                expected = _LEG_TYPES[rule_.legs[leg].kind if leg in rule_.legs else "sum"]
-            else:
-                expected = {"when": BOOL, "stands": BOOL, "key": _KEY, "document": _KEY}.get(field, DYN)
-            typing.formula(text, at, names, expected)
+            if field.startswith("legs."):
+                leg = field.removeprefix("legs.")
+                _leg(typing, rule_.legs.get(leg, kinds.LegForm()), text, (*path, "legs", leg), names)
+                continue
+            expected = {"when": BOOL, "stands": BOOL, "key": _KEY, "document": _KEY}.get(field, DYN)
+            typing.formula(text, (*path, field), names, expected)
         if rule_.key is not None and entry.key is None:
             typing.formula(rule_.key, ("key",), names, _KEY)
+
+
+def _leg(typing: Typing, form: kinds.LegForm, text: str, path: Path, names: Roots) -> None:
+    if form.per is None:
+        typing.formula(text, path, names, _LEG_TYPES[form.kind])
+        return
+    found = typing.formula(text, path, names, type_of("list"))
+    part = DYN if found.item is None else field_type(found.item, form.per)
+    if isinstance(part, list):
+        typing.report("formula", f"the entries of this list have no field `{form.per}`", path)
+    elif not fits(part, STRING):
+        typing.report("formula", f"`{form.per}` names the parts, so it is a string and no {part}", path)

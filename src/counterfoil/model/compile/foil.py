@@ -87,7 +87,7 @@ def _key(rule: kinds.Reconciliation, entry: kinds.DocumentRule) -> str:
 def terms_of(rule: kinds.Reconciliation) -> Terms:
     """Return how the documents of both sides must agree."""
     legs = {
-        name: LegRule(kind=LegKind(leg.kind), total=leg.total, tolerance=leg.tolerance)
+        name: LegRule(kind=LegKind(leg.kind), total=leg.total, tolerance=leg.tolerance, per=leg.per or "")
         for name, leg in rule.legs.items()
     }
     return Terms(legs=legs, tolerance=rule.tolerance, shape=rule.shape)

@@ -53,6 +53,15 @@ class LegForm(Part):
     """The leg by which documents are paired. Needed where there are several sums."""
     tolerance: int = Field(default=0, ge=0)
     """Difference that is absorbed: minor units for money."""
+    per: str | None = None
+    """Of a sum: the value is a list, and this field names its parts, as `code` does for taxes. Both sides agree if they have
+    the same amounts for each part, under each name of a money field."""
+
+    @model_validator(mode="after")
+    def _parts_are_sums(self) -> LegForm:
+        if self.per is not None and (self.kind != "sum" or self.total):
+            raise ValueError("a leg with `per` is a sum, and not the total: its parts add up to nothing")
+        return self
 
 
 class DocumentRule(Part):

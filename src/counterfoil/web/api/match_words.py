@@ -11,7 +11,7 @@ from counterfoil.core.money import Money
 from counterfoil.core.terms import Legs, rules_for
 from counterfoil.model.kinds import Reconciliation
 from counterfoil.store.port.documents import Decision, Pair, Waive
-from counterfoil.web.api.shapes import of_leg, shown_of
+from counterfoil.web.api.shapes import shown_of
 
 MAX_ACRONYM_CHARS = 3
 
@@ -84,8 +84,8 @@ def difference_text(foil: Foil) -> str:
 def _less_or_more(foil: Foil, leg: str, named: bool) -> str:
     value, by = foil.legs.get(leg, 0), foil.residual[leg]
     asserted = value.minor if isinstance(value, Money) else value if isinstance(value, int) else 0
-    less = (by > 0) is (asserted > 0) if foil.stands else False
-    text = f"{amount_text(of_leg(value, abs(by)))} {'less' if less else 'more'} than asserted"
+    less = foil.stands and asserted != 0 and (by > 0) is (asserted > 0)
+    text = f"{amount_text(foil.of_leg(leg, abs(by)))} {'less' if less else 'more'} than asserted"
     return f"{leg} {text}" if named else text
 
 

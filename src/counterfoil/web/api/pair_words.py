@@ -14,7 +14,6 @@ from counterfoil.core.terms import rules_for
 from counterfoil.store.port.documents import Pair
 from counterfoil.store.port.views import MatchRow
 from counterfoil.web.api.match_words import amount_text, system_title
-from counterfoil.web.api.shapes import of_leg
 
 
 def pair_effect(item: Observation, foil: Foil, match: MatchRow, now: datetime) -> str:
@@ -49,14 +48,12 @@ def missing_text(foil: Foil) -> str:
     """Return what is still missing of the total of a counterfoil; of every leg where none is the total."""
     total = rules_for(foil.terms, (foil.legs,)).total
     legs = [total] if total in foil.residual else sorted(foil.residual)
-    return ", ".join(
-        amount_text(of_leg(foil.legs[leg], foil.residual[leg])) for leg in legs if leg in foil.legs
-    )
+    return ", ".join(amount_text(foil.of_leg(leg, foil.residual[leg])) for leg in legs)
 
 
 def _of_leg(item: Observation, foil: Foil, leg: str, name: str) -> str:
     asserted, observed = foil.legs[leg], item.legs.get(leg)
-    missing = of_leg(asserted, foil.residual[leg]) if leg in foil.residual else asserted
+    missing = foil.of_leg(leg, foil.residual[leg]) if leg in foil.residual else asserted
     if observed is None or observed == missing:
         return ""
     right = system_title(foil.right)

@@ -248,19 +248,14 @@ def legs(values: Legs) -> dict[str, Amount | str]:
     return {leg: amount(v) if isinstance(v, Money) else str(v) for leg, v in values.items()}
 
 
-def of_leg(leg: Money | int | str, units: int) -> Money | int | str:
-    """Return an amount in the unit of a leg."""
-    return Money(units, leg.currency) if isinstance(leg, Money) else units
-
-
 def shown_of(foil: Foil) -> Legs:
     """Return what the other side shows of a foil: what it asserts less what is missing."""
     observed: Legs = {}
     for leg, by in foil.residual.items():
-        value = foil.legs.get(leg)
-        if value is not None and not isinstance(value, str):
+        value = foil.legs.get(leg, 0)
+        if not isinstance(value, str):
             asserted = value.minor if isinstance(value, Money) else value
-            observed[leg] = of_leg(value, (asserted if foil.stands else 0) - by)
+            observed[leg] = foil.of_leg(leg, (asserted if foil.stands else 0) - by)
     return observed
 
 
@@ -336,9 +331,7 @@ def foil_shape(foil: Foil, name: DocumentName, default: str = "") -> FoilShape:
         legs=legs(foil.legs),
         asserted=legs(foil.legs) if foil.stands else {},
         observed=legs(shown_of(foil)),
-        residual=legs(
-            {leg: of_leg(foil.legs[leg], by) for leg, by in foil.residual.items() if leg in foil.legs}
-        ),
+        residual=legs({leg: foil.of_leg(leg, by) for leg, by in foil.residual.items()}),
         finance=FINANCE_WORDS[str(foil.state)],
         entity=foil.entity or default,
         legal_entity=foil.entity or default,

@@ -253,11 +253,11 @@ def _foil(
     halves = [
         LegShape(
             leg=leg,
-            asserted=asserted,
+            asserted=shape.legs.get(leg, ""),
             matched=shape.observed.get(leg, ""),
             residual=shape.residual.get(leg, ""),
         )
-        for leg, asserted in shape.legs.items()
+        for leg in shape.legs | shape.residual
     ]
     observations = [_observation(o, foil) for o in match.observations] if match else []
     explanation = explain(foil, match.observations if match else ())
