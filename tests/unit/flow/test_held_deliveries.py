@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from msgspec.structs import replace
+
 from counterfoil.core import wire
 from counterfoil.core.canonical import Receipt
 from counterfoil.core.case import Case
@@ -35,12 +37,23 @@ def ticket(**more: Any) -> dict[str, Any]:
 
 
 async def held(*receipts: Receipt, model: Model = ACME) -> tuple[list[Case], MemoryStore]:
-    """Receive deliveries and admit each once. Return the Cases of the mapping that failed."""
+    """Receive deliveries of a known customer and admit each once. Return the Cases of the mapping that failed."""
     store = MemoryStore(Clock())
+    await know_customer(store)
     clashes = tuple(s.case(f"clash_{r.ext_id}", reason="clash") for r in receipts)
     await store.apply(Receive(receipts=receipts, clashes=clashes, at=NOW, actor="test"))
     await admit(store, model)
     return list((await store.dump()).cases), store
+
+
+async def know_customer(store: MemoryStore) -> None:
+    first = delivery("customer", "webhook", {}, "customer.created", "billing")
+    await store.apply(Receive(receipts=(first,), clashes=(s.case("clash"),), at=NOW, actor="test"))
+    (todo,) = await store.todos(10)
+    link = s.link("cust_1", "cus_1", system="billing")
+    known = s.head(s.event("customer", key="cust_1", legal_entity="acme-us"), {})
+    heads = (replace(known, object="customer", entity="acme-us"),)
+    await store.apply(s.admit(todo.ref, links=(link,), heads=heads))
 
 
 async def admit(store: MemoryStore, model: Model) -> None:
