@@ -105,8 +105,9 @@ def prove(
             say(f"dead: {message}")
         by = ", ".join(f"{n} with {counted(used, 'fault')}" for used, n in enumerate(proof.states))
         rate = proof.covered / max(proof.seconds, 0.001)
+        of = f" in Runs of {' and '.join(proof.entities)}" if len(proof.entities) > 1 else ""
         say(
-            f"{workflow}: {counted(proof.covered, 'state')} covered ({by}) from {counted(proof.beginnings, 'beginning')},"
+            f"{workflow}: {counted(proof.covered, 'state')} covered ({by}) from {counted(proof.beginnings, 'beginning')}{of},"
             f" {counted(proof.moves, 'move')}, {proof.seconds:.1f} s, {rate:.0f} states/s"
         )
         if not proof.complete:

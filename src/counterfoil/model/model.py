@@ -86,6 +86,18 @@ class Model(Documents):
             self._by_overlays[names] = overlays.with_stand_ins(overlaid, stand_ins)
         return self._by_overlays[names]
 
+    def variants(self, on: date) -> dict[str, Model]:
+        """Return the Model of one legal entity for each set of overlays that Runs follow on a day, the default entity first.
+
+        Raises Misconfigured for an overlay that does not fit.
+        """
+        found: dict[tuple[str, ...], str] = {}
+        for entity in (self.default_entity, *sorted(self.legal_entities)):
+            where = overlays.Where("", self.envelope.region(entity, on), entity)
+            names = tuple(document.name for document in overlays.applicable(self.overlays, where))
+            found.setdefault(names, entity)
+        return {entity: self.at(entity, on) for entity in found.values()}
+
     def closure(self, workflow: str) -> list[Data]:
         """Return the workflow and every document that its Runs are pinned to, sorted.
 

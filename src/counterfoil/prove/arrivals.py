@@ -83,7 +83,7 @@ class PossibleEvents:
         return lambda: self.context.turn(after, ("event", f"{type_}#{number}", event))
 
     def body(self, type_: str, data: dict[str, Any], number: int) -> dict[str, Any]:
-        return event_names(build_event(type_, data, number))
+        return event_names(build_event(type_, data, number, self.context.entity))
 
     def matching_data(self, w: World, wait: d.Wait) -> dict[str, Any] | None:
         """Return the data of an event that the wait accepts; None if none could be built."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 import gc
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from counterfoil.core.finding import Finding
@@ -57,6 +59,8 @@ class Proof:
     """Steps that never ran and business states that were never reached, as (step, description)."""
     seconds: float
     decisions: int
+    entities: tuple[str, ...] = ()
+    """Legal entities in whose Runs it was explored, one for each set of overlays."""
 
     @property
     def covered(self) -> int:
@@ -72,7 +76,7 @@ class Proof:
             "states_by_faults": list(self.states), "moves": self.moves, "beginnings": self.beginnings,
             "complete": self.complete, "broken": [b.data() for b in self.broken],
             "dead": [{"step": step, "message": words} for step, words in self.dead],
-            "seconds": round(self.seconds, 3), "decisions": self.decisions,
+            "seconds": round(self.seconds, 3), "decisions": self.decisions, "legal_entities": list(self.entities),
         }  # fmt: skip
 
 
@@ -185,14 +189,48 @@ class _Search:
 
 
 def prove(model: Model, workflow: str, faults: int = 1, bounds: ProofLimits | None = None) -> Proof:
-    """Explore a workflow under up to `faults` faults. Raises KeyError for an unknown name, and Misconfigured if
-    findings of `check` forbid compiling it."""
+    """Explore a workflow under up to `faults` faults, in a legal entity of each set of overlays.
+
+    Raises KeyError for an unknown name, and Misconfigured if findings of `check` forbid compiling it.
+    """
+    limits = bounds or ProofLimits()
+    proofs: list[Proof] = []
+    for entity, own in model.variants(BEGIN.date()).items():
+        proofs.append(_prove(own, entity, workflow, faults, _rest_of(limits, proofs)))
+    return proofs[0] if len(proofs) == 1 else _together(proofs)
+
+
+def _rest_of(limits: ProofLimits, used: Sequence[Proof]) -> ProofLimits:
+    seconds = None if limits.seconds is None else max(limits.seconds - sum(p.seconds for p in used), 0.1)
+    return ProofLimits(max(limits.states - sum(p.covered for p in used), 1), seconds)
+
+
+def _together(proofs: Sequence[Proof]) -> Proof:
+    """Return several proofs of one workflow as one. A step is dead if no legal entity runs it."""
+    broken = {
+        (example.invariant, example.step): example for proof in reversed(proofs) for example in proof.broken
+    }
+    return replace(
+        proofs[0],
+        states=tuple(map(sum, zip_longest(*(p.states for p in proofs), fillvalue=0))),
+        moves=sum(p.moves for p in proofs),
+        beginnings=sum(p.beginnings for p in proofs),
+        complete=all(p.complete for p in proofs),
+        broken=tuple(broken.values()),
+        dead=tuple(step for step in proofs[0].dead if all(step in p.dead for p in proofs)),
+        seconds=sum(p.seconds for p in proofs),
+        decisions=sum(p.decisions for p in proofs),
+        entities=tuple(entity for p in proofs for entity in p.entities),
+    )
+
+
+def _prove(model: Model, entity: str, workflow: str, faults: int, limits: ProofLimits) -> Proof:
     started = time.process_time()
     definition = model.workflow(workflow)
     coverage = Coverage(definition)
-    context = ProofContext(model, coverage.watched)
+    context = ProofContext(model, coverage.watched, entity)
     invariants = context.definition.invariants
-    starts = StartValueFinder(model, context.definition, tuple(i.formula for i in invariants)).find()
+    starts = StartValueFinder(model, context.definition, tuple(i.formula for i in invariants), entity).find()
     coverage.reset()
     search = _Search(
         context=context,
@@ -200,13 +238,14 @@ def prove(model: Model, workflow: str, faults: int = 1, bounds: ProofLimits | No
         checker=InvariantChecker(context, invariants),
         coverage=coverage,
         faults=faults,
-        limits=bounds or ProofLimits(),
+        limits=limits,
         whole=bool(invariants),
     )
     worlds = []
     for start in starts:
         what = definition.start.event or definition.start.due_object or definition.start.operation or ""
-        text = f"{what} starts the run" + (f"; {start.text}" if start.text else "")
+        of = f" of {entity}" if entity else ""
+        text = f"{what} starts the run{of}" + (f"; {start.text}" if start.text else "")
         worlds.append((context.start(start), TimelineEntry(timedelta(0), "counterfoil", text)))
         for table in context.misses.tables if faults else ():
             missing = f"{text}; no row of the table {table} covers its values"
@@ -231,6 +270,7 @@ def prove(model: Model, workflow: str, faults: int = 1, bounds: ProofLimits | No
         dead=coverage.dead(search.moves.arrivals.fitted) if complete and not search.counterexamples else (),
         seconds=time.process_time() - started,
         decisions=context.decisions,
+        entities=(entity,) if entity else (),
     )
 
 

@@ -14,8 +14,8 @@ from counterfoil.rules.acceptance import REQUESTED_BY
 from counterfoil.rules.json_values import event_names, run_names
 
 
-def start_names(definition: d.Definition, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the names of a starting Run: `run` and `event`, and for other starts `object` with its key or `input`."""
+def start_names(definition: d.Definition, values: Mapping[str, Any], entity: str = "") -> dict[str, Any]:
+    """Return the names of a Run that starts in a legal entity: `run`, `event`, and `object` with its key or `input`."""
     start = definition.start
     generation = values["run"]["generation"]
     run = Run(
@@ -26,10 +26,11 @@ def start_names(definition: d.Definition, values: Mapping[str, Any]) -> dict[str
         pin="",
         arrival=0,
         created_at=BEGIN,
+        entity=entity,
     )
     names: dict[str, Any] = {"run": run_names(run, "started", Direction.FORWARD)}
     if start.event is not None:
-        names["event"] = event_names(build_event(start.event, values["event"], 0))
+        names["event"] = event_names(build_event(start.event, values["event"], 0, entity))
     elif start.due_object is not None:
         state = values[f"head:{start.due_object}"]
         key = f"{start.due_object}-1"
@@ -39,11 +40,11 @@ def start_names(definition: d.Definition, values: Mapping[str, Any]) -> dict[str
         names["input"] = values["input"]
         # The gateway turns a call into an event: its data is the input and the caller.
         data = {**values["input"], REQUESTED_BY: "caller"}
-        names["event"] = event_names(build_event(f"{start.operation}.called", data, 0))
+        names["event"] = event_names(build_event(f"{start.operation}.called", data, 0, entity))
     return names
 
 
-def build_event(type_: str, data: dict[str, Any], number: int) -> CanonicalEvent:
+def build_event(type_: str, data: dict[str, Any], number: int, entity: str = "") -> CanonicalEvent:
     return CanonicalEvent(
         id=f"{type_}#{number}",
         type=type_,
@@ -52,6 +53,7 @@ def build_event(type_: str, data: dict[str, Any], number: int) -> CanonicalEvent
         key=f"{type_}#{number}",
         version=number,
         data=data,
+        legal_entity=entity,
         occurred_at=BEGIN,
         effective_at=BEGIN,
         received_at=BEGIN,

@@ -47,8 +47,11 @@ class StartValues:
 class StartValueFinder:
     """Finds the start values of one workflow."""
 
-    def __init__(self, model: Model, definition: d.Definition, watched: tuple[Expression, ...] = ()) -> None:
+    def __init__(
+        self, model: Model, definition: d.Definition, watched: tuple[Expression, ...] = (), entity: str = ""
+    ) -> None:
         self.model = model
+        self.entity = entity
         self.definition = definition
         self.candidates = Candidates(model, definition, watched)
 
@@ -155,7 +158,7 @@ class StartValueFinder:
 
     def names(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the names that formulas read before the first step, as far as they have a value."""
-        names = start_names(self.definition, values)
+        names = start_names(self.definition, values, self.entity)
         lookups = self._lookups(values)
         for fact in self.definition.facts:
             try:

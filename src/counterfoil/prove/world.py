@@ -110,8 +110,9 @@ class Move(NamedTuple):
 class ProofContext:
     """The constant part of a proof: model, definition and answers of reads."""
 
-    def __init__(self, model: Model, definition: d.Definition) -> None:
+    def __init__(self, model: Model, definition: d.Definition, entity: str = "") -> None:
         self.model = model
+        self.entity = entity
         self.definition = bounded_definition(definition)
         self.posts = {
             name: any(is_money(spec) for spec in model.operations[name].input.values())
@@ -131,7 +132,7 @@ class ProofContext:
         for root, value in values.values.items():
             if root.startswith("read:"):
                 self.reads[values.number, root[5:]] = value
-        names = start_names(self.definition, values.values)
+        names = start_names(self.definition, values.values, self.entity)
         generation = int(names.pop("run")["generation"])
         key = _key(self.definition, names)
         run = Run(
@@ -143,10 +144,11 @@ class ProofContext:
             arrival=1,
             created_at=BEGIN,
             due=BEGIN,
+            entity=self.entity,
         )
         foils = []
         if self.definition.start.event is not None:
-            event = build_event(self.definition.start.event, values.values["event"], 0)
+            event = build_event(self.definition.start.event, values.values["event"], 0, self.entity)
             for rule in self.model.foils_by_event(event.type):
                 foil = self._start_foil(rule, event, run.id, values)
                 if foil is not None:

@@ -266,3 +266,40 @@ def test_check_proves_unless_no_prove_is_given(
     assert "error: half-undone" in out
     assert run(capsys, monkeypatch, "check", str(tmp_path), "--no-prove")[0] == 0
     assert run(capsys, monkeypatch, "check", str(tmp_path), "--faults", "0")[0] == 0
+
+
+ENTITIES = """
+---
+{kind: legal_entity, name: us, title: US, country: US, currency: USD, zone: UTC, default: true}
+---
+{kind: legal_entity, name: de, title: DE, country: DE, currency: EUR, zone: UTC}
+---
+{kind: legal_entity, name: fr, title: FR, country: FR, currency: EUR, zone: UTC}
+---
+kind: overlay
+name: euro
+of: {legal_entity: [de, fr]}
+changes:
+  - {kind: policy, name: review, loosens: only here, set: {approval: CHANGE}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "broken"),
+    [
+        ("{matrix: [{up_to: 500, automatic: true}, {roles: [finance]}]}", []),
+        ("{requester: \"'system/support'\"}", ["approved-by-requester"]),
+    ],
+)
+def test_the_rules_of_each_legal_entity_are_proven(tmp_path: Path, change: str, broken: list[str]) -> None:
+    planted("sound", tmp_path)
+    (tmp_path / "entities.yaml").write_text(ENTITIES.replace("CHANGE", change), "utf-8")
+    model, all_findings = read(tmp_path)
+    assert errors(all_findings) == []
+    proof = prove(model, "credit", 1)
+    alone = prove(planted("sound", tmp_path / "alone"), "credit", 1)
+    assert (proof.entities, proof.complete) == (("us", "de"), True)
+    assert proof.covered > alone.covered
+    assert [example.invariant for example in proof.broken] == broken
+    for example in proof.broken:
+        assert "starts the run of de" in example.text()
