@@ -134,7 +134,7 @@ def test_both_sides_agree_code_by_code(
 def test_people_read_what_only_the_other_side_shows(sales: Model) -> None:
     foil = settled(sales, [], sold([NINETEEN]))
     assert difference_text(foil) == (
-        "taxes[DE-19].amount 19.00 EUR more than asserted, taxes[DE-19].base 100.00 EUR more than asserted"
+        "taxes DE-19 amount 19.00 EUR more than asserted, taxes DE-19 base 100.00 EUR more than asserted"
     )
     shape = foil_shape(foil, DocumentName())
     assert shape.residual["taxes[DE-19].base"] == amount(eur(-10000))

@@ -86,7 +86,14 @@ def _less_or_more(foil: Foil, leg: str, named: bool) -> str:
     asserted = value.minor if isinstance(value, Money) else value if isinstance(value, int) else 0
     less = foil.stands and asserted != 0 and (by > 0) is (asserted > 0)
     text = f"{amount_text(foil.of_leg(leg, abs(by)))} {'less' if less else 'more'} than asserted"
-    return f"{leg} {text}" if named else text
+    return f"{leg_words(leg)} {text}" if named else text
+
+
+def leg_words(leg: str) -> str:
+    """Return the name of a leg for people: `taxes[DE-19].base` becomes `taxes DE-19 base`."""
+    name, divided, part = leg.partition("[")
+    words = name.replace("_", " ")
+    return f"{words} {' '.join(part.rsplit('].', 1))}" if divided else words
 
 
 def _total_of(row: Foil | Observation, legs: Legs) -> str:

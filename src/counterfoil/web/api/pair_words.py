@@ -13,7 +13,7 @@ from counterfoil.core.settle import settle
 from counterfoil.core.terms import rules_for
 from counterfoil.store.port.documents import Pair
 from counterfoil.store.port.views import MatchRow
-from counterfoil.web.api.match_words import amount_text, system_title
+from counterfoil.web.api.match_words import amount_text, leg_words, system_title
 
 
 def pair_effect(item: Observation, foil: Foil, match: MatchRow, now: datetime) -> str:
@@ -38,7 +38,7 @@ def pair_differences(item: Observation, foil: Foil) -> list[str]:
     """Return in what an item differs from what is still missing of a counterfoil, the total first; empty if equal."""
     total = rules_for(foil.terms, (foil.legs,)).total
     legs = sorted(foil.legs, key=lambda leg: (leg != total, leg))
-    texts = [_of_leg(item, foil, leg, "" if leg == total else f"{leg}: ") for leg in legs]
+    texts = [_of_leg(item, foil, leg, "" if leg == total else f"{leg_words(leg)}: ") for leg in legs]
     if item.entity and foil.entity and item.entity != foil.entity:
         texts.append(f"{system_title(foil.right)} books it in entity {item.entity}, not in {foil.entity}.")
     return [text for text in texts if text]

@@ -16,7 +16,7 @@ from counterfoil.core.case import Choice
 from counterfoil.core.case_choices import asks_again, choice_effect
 from counterfoil.core.case_reasons import reason_row
 from counterfoil.web.api.case_words import grouped
-from counterfoil.web.api.match_words import system_title
+from counterfoil.web.api.match_words import leg_words, system_title
 from counterfoil.web.api.shapes import Amount, CaseShape
 from counterfoil.web.api.state_words import FINANCE_WORDS
 
@@ -202,7 +202,7 @@ def moment(value: datetime | str) -> datetime:
 
 
 FILTERS = {
-    "money": money, "moneys": moneys, "chip": chip, "words": words, "reason_title": reason_title, "moment": moment, "short": short,
+    "money": money, "moneys": moneys, "chip": chip, "words": words, "leg": leg_words, "reason_title": reason_title, "moment": moment, "short": short,
     "raw": raw, "choice_effects": choice_effects, "without_ids": without_ids, "only_ids": only_ids, "pairs": pairs, "age": age,
     "system": system_title, "grouped": grouped, "sums": sums,
 }  # fmt: skip
