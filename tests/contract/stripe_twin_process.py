@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import stripe
@@ -48,6 +49,21 @@ class Twin:
         status, _, answer = self.call(method, path, body, headers)
         assert status == 200, answer
         return json.loads(answer)
+
+    def all(self, path: str) -> list[Any]:
+        """Return the objects of all pages of a list, newest first."""
+        rows: list[Any] = []
+        while True:
+            after = f"&starting_after={rows[-1]['id']}" if rows else ""
+            page = self.json("GET", f"/v1/{path}{'&' if '?' in path else '?'}limit=100{after}")
+            rows += page["data"]
+            if not page["has_more"]:
+                return rows
+
+    def any(self, path: str, chance: Random) -> str:
+        """Return the id of one of the newest objects of a list, or one that does not exist."""
+        rows = self.json("GET", f"/v1/{path}?limit=12")["data"]
+        return str(chance.choice(rows)["id"]) if rows else "none"
 
     def control(self, method: str, name: str, body: Any = None) -> Any:
         text = "" if body is None else json.dumps(body)

@@ -29,19 +29,6 @@ class Money:
         self.twin, self.chance = twin, random.Random(seed)
         self.answers: Counter[int] = Counter()
 
-    def all(self, path: str) -> list[Any]:
-        rows: list[Any] = []
-        while True:
-            after = f"&starting_after={rows[-1]['id']}" if rows else ""
-            page = self.twin.json("GET", f"/v1/{path}{'&' if '?' in path else '?'}limit=100{after}")
-            rows += page["data"]
-            if not page["has_more"]:
-                return rows
-
-    def any(self, kind: str) -> str:
-        rows = self.twin.json("GET", f"/v1/{kind}?limit=12")["data"]
-        return str(self.chance.choice(rows)["id"]) if rows else "none"
-
     def do(self, path: str, **form: Any) -> None:
         self.answers[self.twin.call("POST", f"/v1/{path}", urlencode(form))[0]] += 1
 
@@ -55,30 +42,30 @@ class Money:
 
     def refund(self) -> None:
         form = {"amount": self.chance.randint(1, 9000)} if self.chance.random() < 0.7 else {}
-        self.do("refunds", charge=self.any("charges"), **form)
+        self.do("refunds", charge=self.twin.any("charges", self.chance), **form)
 
     def dispute(self) -> None:
         amount, inquiry = self.chance.randint(1, 9000), self.chance.random() < 0.3
-        self.control("disputes", charge=self.any("charges"), amount=amount, inquiry=inquiry)
+        self.control("disputes", charge=self.twin.any("charges", self.chance), amount=amount, inquiry=inquiry)
 
     def answer(self) -> None:
         texts = ("winning_evidence", "losing_evidence", "escalate_inquiry_evidence", "A receipt")
         evidence = {"evidence[uncategorized_text]": self.chance.choice(texts)}
-        self.do(f"disputes/{self.any('disputes')}", **evidence)
+        self.do(f"disputes/{self.twin.any('disputes', self.chance)}", **evidence)
 
     def pay_out(self) -> None:
         amount, code = self.chance.randint(1, 9000), self.chance.choice(CURRENCIES)
         self.do("payouts", amount=amount, currency=code)
 
     def cancel(self) -> None:
-        self.do(f"payouts/{self.any('payouts')}/cancel")
+        self.do(f"payouts/{self.twin.any('payouts', self.chance)}/cancel")
 
     def decide(self) -> None:
         kind = self.chance.choice(("refunds", "disputes", "payouts"))
         status = self.chance.choice(
             ("succeeded", "failed", "won", "lost", "paid", "canceled", "needs_response")
         )
-        self.control("outcome", id=self.any(kind), status=status)
+        self.control("outcome", id=self.twin.any(kind, self.chance), status=status)
 
     def fault(self) -> None:
         self.control("faults", kind=self.chance.choice(list(MONEY_KINDS)))
@@ -106,7 +93,7 @@ def test_the_ledger_adds_up_after_any_life(tmp_path: Path, seed: int) -> None:
         twin.control("POST", "clock", {"stop": True})
         money = Money(twin, seed)
         money.live()
-        entries = money.all("balance_transactions")
+        entries = money.twin.all("balance_transactions")
         assert money.answers[200] > STEPS / 3
         assert money.answers[400] > STEPS / 20
         assert not any(status >= 500 for status in money.answers)
@@ -126,8 +113,8 @@ def test_the_ledger_adds_up_after_any_life(tmp_path: Path, seed: int) -> None:
 
 
 def each_source_adds_up(money: Money, by_source: Counter[str]) -> None:
-    refunds = money.all("refunds")
-    for charge in money.all("charges"):
+    refunds = money.twin.all("refunds")
+    for charge in money.twin.all("charges"):
         back = [
             one["amount"] for one in refunds if one["charge"] == charge["id"] and one["status"] != "failed"
         ]
@@ -137,7 +124,7 @@ def each_source_adds_up(money: Money, by_source: Counter[str]) -> None:
     for refund in refunds:
         assert by_source[refund["id"]] == (0 if refund["status"] == "failed" else -refund["amount"])
     statuses = set()
-    for dispute in money.all("disputes"):
+    for dispute in money.twin.all("disputes"):
         statuses.add(dispute["status"])
         moved = dispute["status"] in ("needs_response", "under_review", "lost")
         assert by_source[dispute["id"]] == (-dispute["amount"] - FEE_MINOR_UNITS if moved else 0)
@@ -145,13 +132,13 @@ def each_source_adds_up(money: Money, by_source: Counter[str]) -> None:
 
 
 def each_payout_adds_up(money: Money, by_source: Counter[str]) -> None:
-    payouts, contained = money.all("payouts"), Counter[str]()
+    payouts, contained = money.twin.all("payouts"), Counter[str]()
     for payout in payouts:
         back = payout["status"] in ("failed", "canceled")
         assert by_source[payout["id"]] == (0 if back else -payout["amount"])
         assert (payout["failure_balance_transaction"] is not None) == back
         if payout["automatic"]:
-            entries = money.all(f"balance_transactions?payout={payout['id']}")
+            entries = money.twin.all(f"balance_transactions?payout={payout['id']}")
             contained.update(entry["id"] for entry in entries)
             assert sum(entry["net"] for entry in entries) == 0
             assert payout["balance_transaction"] in [entry["id"] for entry in entries]

@@ -64,19 +64,6 @@ class Life:
         self.answers[status] += 1
         return json.loads(answer) if status == 200 else None
 
-    def all(self, path: str) -> list[Any]:
-        rows: list[Any] = []
-        while True:
-            after = f"&starting_after={rows[-1]['id']}" if rows else ""
-            page = self.twin.json("GET", f"/v1/{path}{'&' if '?' in path else '?'}limit=100{after}")
-            rows += page["data"]
-            if not page["has_more"]:
-                return rows
-
-    def any(self, path: str) -> str:
-        rows = self.twin.json("GET", f"/v1/{path}?limit=12")["data"]
-        return str(self.chance.choice(rows)["id"]) if rows else "none"
-
     @property
     def now(self) -> int:
         return int(self.twin.control("GET", "state")["clock"])
@@ -103,7 +90,7 @@ class Life:
 
     def move_quote(self) -> None:
         id, verb = (
-            self.any("quotes"),
+            self.twin.any("quotes", self.chance),
             self.chance.choice(("finalize", "finalize", "accept", "accept", "cancel")),
         )
         self.do(f"/v1/quotes/{id}/{verb}")
@@ -120,10 +107,10 @@ class Life:
 
     def move_schedule(self) -> None:
         verb = self.chance.choice(("cancel", "release"))
-        self.do(f"/v1/subscription_schedules/{self.any('subscription_schedules')}/{verb}")
+        self.do(f"/v1/subscription_schedules/{self.twin.any('subscription_schedules', self.chance)}/{verb}")
 
     def take_over(self) -> None:
-        self.do("/v1/subscription_schedules", from_subscription=self.any("subscriptions"))
+        self.do("/v1/subscription_schedules", from_subscription=self.twin.any("subscriptions", self.chance))
 
     def use(self) -> None:
         who, value = self.chance.choice(self.customers), self.chance.randint(-20, 90)
@@ -187,14 +174,14 @@ def test_bills_are_what_was_used_and_agreed_after_any_life(tmp_path: Path, seed:
         usage_is_billed(life)
         schedules_hold(life)
         balances_hold(life)
-        assert {"accepted", "canceled"} <= {quote["status"] for quote in life.all("quotes")}
+        assert {"accepted", "canceled"} <= {quote["status"] for quote in life.twin.all("quotes")}
 
 
 def usage_is_billed(life: Life) -> None:
     """Every line of usage has what was known of its period when its invoice was finalized."""
     billed = 0
-    for invoice in life.all("invoices"):
-        lines = life.all(f"invoices/{invoice['id']}/lines")
+    for invoice in life.twin.all("invoices"):
+        lines = life.twin.all(f"invoices/{invoice['id']}/lines")
         adds_up(invoice, lines)
         final = invoice["status_transitions"]["finalized_at"]
         for line in lines:
@@ -216,7 +203,7 @@ def usage_is_billed(life: Life) -> None:
 
 def schedules_hold(life: Life) -> None:
     """The subscription of an active schedule has the items of the current phase, and a later one has none."""
-    schedules = life.all("subscription_schedules")
+    schedules = life.twin.all("subscription_schedules")
     assert {"active", "completed", "released", "canceled"} <= {one["status"] for one in schedules}
     for schedule in schedules:
         phases = schedule["phases"]
@@ -237,7 +224,7 @@ def balances_hold(life: Life) -> None:
     """Each transaction ends with the balance that the next one starts from."""
     for who in life.customers:
         balance = 0
-        for entry in reversed(life.all(f"customers/{who}/balance_transactions")):
+        for entry in reversed(life.twin.all(f"customers/{who}/balance_transactions")):
             balance += entry["amount"]
             assert entry["ending_balance"] == balance
         assert life.twin.json("GET", f"/v1/customers/{who}")["balance"] == balance

@@ -12,24 +12,11 @@ from counterfoil.model import Model
 from counterfoil.model.catalog import Catalog, Edge
 from tests.companies.base import documents, edited, model_of
 from tests.companies.clean import COMPANY
+from tests.companies.two_entities import TWO_ENTITIES
 
-ENTITIES = """\
-kind: legal_entity
-name: us
-title: Acme, Inc.
-country: US
-currency: USD
-zone: America/New_York
-default: true
----
-kind: legal_entity
-name: de
-title: Acme GmbH
-country: DE
-currency: EUR
-zone: Europe/Berlin
-region: eu
----
+ENTITIES = (
+    TWO_ENTITIES
+    + """\
 kind: role
 name: clerk
 entities: [us, de]
@@ -46,6 +33,7 @@ name: close
 zone: UTC
 changes: [{what: close, from: 2026-07-01, to: 2026-07-01, legal_entity: de, effect: refuse}]
 """
+)
 PLAIN = model_of(documents(COMPANY, ENTITIES))
 
 

@@ -9,23 +9,11 @@ from counterfoil.replay.incremental_mapping import IncrementalMapping
 from counterfoil.replay.paths import Paths
 from tests.companies.base import documents, edited, model_of
 from tests.companies.clean import COMPANY
+from tests.companies.two_entities import TWO_ENTITIES
 
-ENTITIES = """\
-kind: legal_entity
-name: us
-title: Acme, Inc.
-country: US
-currency: USD
-zone: America/New_York
-default: true
----
-kind: legal_entity
-name: de
-title: Acme GmbH
-country: DE
-currency: EUR
-zone: Europe/Berlin
----
+ENTITIES = (
+    TWO_ENTITIES
+    + """\
 kind: mapping
 name: bills-reopened
 from: {system: bills, type: credit.reopened}
@@ -34,6 +22,7 @@ emit:
   key: body.id
   data: {credit_id: =body.id, total: "=minor(body.total, entity.currency)"}
 """
+)
 OTHER_ID = ("credit_id: =body.id", "credit_id: =body.credit")
 OLD = model_of(documents(COMPANY, ENTITIES))
 

@@ -33,6 +33,7 @@ from counterfoil.rules.workflow.state import load
 from counterfoil.web.api.event_shapes import event_shape
 from tests.companies.base import documents, edited, model_of
 from tests.companies.clean import COMPANY
+from tests.companies.two_entities import TWO_ENTITIES
 from tests.source import ROOT
 from tests.unit.rules.company import ask, company
 
@@ -176,23 +177,9 @@ def test_the_transaction_is_the_correlation_or_else_the_subject(correlation: str
 
 # ------------------------------------------------------------------ regions and entities
 
-ENTITIES = """\
-kind: legal_entity
-name: us
-title: Acme, Inc.
-country: US
-currency: USD
-zone: America/New_York
-default: true
----
-kind: legal_entity
-name: de
-title: Acme GmbH
-country: DE
-currency: EUR
-zone: Europe/Berlin
-region: eu
----
+ENTITIES = (
+    TWO_ENTITIES
+    + """\
 kind: table
 name: region
 owner: finance
@@ -204,6 +191,7 @@ rows:
   - {legal_entity: us, region: emea, since: 2026-04-01}
   - {legal_entity: de, region: dach}
 """
+)
 
 
 @pytest.mark.parametrize(
