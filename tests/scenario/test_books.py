@@ -523,6 +523,13 @@ def test_totals_are_those_of_the_systems_own_books(played: Played) -> None:
     assert {line["closing"]["minor"] for part in forward.values() for line in part["lines"]} == {0}
 
 
+def test_an_invoice_in_euros_is_booked_in_dollars_at_the_rate_of_the_finance_table(played: Played) -> None:
+    foil = played.foils["euros"]
+    assert foil["legs"]["functional_difference"] == foil["observed"]["functional_difference"] == money("0.00")
+    assert foil["legs"]["rate_difference"] == foil["observed"]["rate_difference"] == "0"
+    assert "functional_difference" not in played.foils["credited"]["legs"]
+
+
 def test_a_second_posting_of_an_invoice_is_over_with_a_case_of_its_amount(played: Played) -> None:
     foil, case = played.foils["twice"], played.cases["twice"]
     assert foil["reason"].startswith("over: ")

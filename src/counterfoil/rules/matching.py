@@ -128,8 +128,10 @@ def _text(value: Any) -> str:
 
 
 def _legs(rule: DocumentDefinition, leg: str, value: Any) -> Legs:
-    """Return a leg by its name, or the legs of its parts."""
+    """Return a leg by its name, or the legs of its parts; none where the value is null. The total is never null."""
     form = rule.terms.legs.get(leg)
+    if value is None and form is not None and not form.total:
+        return {}
     return _parts(rule, leg, form.per, value) if form and form.per else {leg: _leg(rule, leg, value)}
 
 

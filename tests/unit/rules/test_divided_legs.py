@@ -217,3 +217,23 @@ def test_check_finds_a_leg_whose_parts_cannot_be_named(
     assert old in text
     _, findings = read(write(tmp_path, text.replace(old, new)))
     assert any(message in f.message for f in findings), [str(f) for f in findings]
+
+
+@pytest.mark.parametrize(("leg", "legs"), [("taxes", {"gross"}), ("gross", None)])
+def test_a_document_lacks_a_leg_that_is_null_and_always_has_a_total(
+    tmp_path: Path, leg: str, legs: set[str] | None
+) -> None:
+    text = COMPANY.replace("TAXES", AS_SHOWN).replace("SHAPE", "'1:1'")
+    value = "event.data.taxes" if leg == "taxes" else "event.data.total"
+    model, findings = read(
+        write(tmp_path, text.replace(f"{leg}: {value}", f"{leg}: \"event.data.id != '' ? null : {value}\""))
+    )
+    assert [f for f in findings if f.severity == "error"] == []
+    (left,) = model.foils_by_event("order.sold.v1")
+    if legs is None:
+        with pytest.raises(UnusableValue, match="leg gross of sales is neither money"):
+            owed(left, sold([NINETEEN]), None)
+    else:
+        mine = owed(left, sold([NINETEEN]), None)
+        assert mine is not None
+        assert mine.legs.keys() == legs

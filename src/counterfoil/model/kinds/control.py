@@ -76,7 +76,8 @@ class DocumentRule(Part):
     when: Formula | None = None
     """False: the event is about something else; a document that it has shown before is withdrawn."""
     legs: dict[Name, Formula] = {}
-    """Leg name to formula; a version without legs keeps those of the former one."""
+    """Leg name to formula; a version without legs keeps those of the former one. A document lacks a leg whose formula is
+    null, if `legs` of the reconciliation names the leg and it is not the total."""
     stands: Formula | None = None
     """False: the ledger holds no entry of it (draft, deleted, never posted). Default: true."""
     reverses: Formula | None = None
