@@ -182,8 +182,8 @@ def _parts_of_others(rules: MatchRules, left: LedgerDocument, parts: Sequence[Sh
     A document without the leg asserts nothing about its parts.
     """
     mine = {divided_leg(name) for name in left.legs} & rules.divided
-    shown = {name for part in parts for name in part.legs}
-    return {name: 0 for name in shown - left.legs.keys() if divided_leg(name) in mine}
+    names = {name for part in parts for name in part.legs}
+    return {name: 0 for name in names - left.legs.keys() if divided_leg(name) in mine}
 
 
 class _GroupClaim:
@@ -297,9 +297,9 @@ def _not_yet(rules: MatchRules, left: LedgerDocument, parts: Sequence[Share]) ->
 
 
 def _differences(left: LedgerDocument, parts: Sequence[Share], off: Mapping[str, Number]) -> str:
-    shown = {name: value for part in parts for name, value in part.shown.document.legs.items()}
+    observed = {name: value for part in parts for name, value in part.shown.document.legs.items()}
     return ", ".join(
-        f"{name} {'less' if by > 0 else 'more'} by {_amount(left.legs.get(name, shown.get(name)), by)}"
+        f"{name} {'less' if by > 0 else 'more'} by {_amount(left.legs.get(name, observed.get(name)), by)}"
         for name, by in sorted(off.items())
     )
 

@@ -91,12 +91,12 @@ class Model(Documents):
 
         Raises Misconfigured for an overlay that does not fit.
         """
-        found: dict[tuple[str, ...], str] = {}
+        by_overlays: dict[tuple[str, ...], str] = {}
         for entity in (self.default_entity, *sorted(self.legal_entities)):
             where = overlays.Where("", self.envelope.region(entity, on), entity)
             names = tuple(document.name for document in overlays.applicable(self.overlays, where))
-            found.setdefault(names, entity)
-        return {entity: self.at(entity, on) for entity in found.values()}
+            by_overlays.setdefault(names, entity)
+        return {entity: self.at(entity, on) for entity in by_overlays.values()}
 
     def closure(self, workflow: str) -> list[Data]:
         """Return the workflow and every document that its Runs are pinned to, sorted.

@@ -396,8 +396,8 @@ def _leg(typing: Typing, form: kinds.LegForm, text: str, path: Path, names: Root
     if form.per is None:
         typing.formula(text, path, names, _LEG_TYPES[form.kind])
         return
-    found = typing.formula(text, path, names, type_of("list"))
-    part = DYN if found.item is None else field_type(found.item, form.per)
+    inferred = typing.formula(text, path, names, type_of("list"))
+    part = DYN if inferred.item is None else field_type(inferred.item, form.per)
     if isinstance(part, list):
         typing.report("formula", f"the entries of this list have no field `{form.per}`", path)
     elif not fits(part, STRING):
