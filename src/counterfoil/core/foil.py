@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from counterfoil.core.document import Within
+from counterfoil.core.document import Within, divided_leg
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.terms import Legs, Terms, rules_for, total_money
@@ -94,8 +94,8 @@ class Foil(msgspec.Struct, frozen=True, kw_only=True):
 
     def of_leg(self, leg: str, units: int) -> Money | int:
         """Return units of a leg in its currency; of a part that only the other side shows, in that of the document."""
-        value = self.legs.get(leg)
-        if value is None:
+        value: Money | int | str | None = self.legs.get(leg)
+        if value is None and divided_leg(leg) != leg:
             value = next((money for money in self.legs.values() if isinstance(money, Money)), 0)
         return Money(units, value.currency) if isinstance(value, Money) else units
 

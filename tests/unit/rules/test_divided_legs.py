@@ -237,3 +237,9 @@ def test_a_document_lacks_a_leg_that_is_null_and_always_has_a_total(
         mine = owed(left, sold([NINETEEN]), None)
         assert mine is not None
         assert mine.legs.keys() == legs
+
+
+def test_a_count_that_only_the_other_side_shows_is_no_money(sales: Model) -> None:
+    foil = settled(sales, [NINETEEN], sold([NINETEEN]))
+    assert foil.of_leg("rate_difference", 5) == 5
+    assert foil.of_leg("taxes[DE-7].base", 5) == eur(5)
