@@ -20,8 +20,7 @@ from tests.patching import replace_attribute
 
 pytestmark = pytest.mark.xdist_group("web")
 BATCH = "application/cloudevents-batch+json"
-NOW = datetime.now(UTC)
-LONG_AGO = NOW - timedelta(days=60)
+NO_TIME = timedelta()
 
 
 @pytest.fixture
@@ -31,8 +30,9 @@ async def company(tmp_path: Path) -> AsyncIterator[Company]:
         yield company
 
 
-async def subscribe(company: Company, id_: str, status: str = "active", since: datetime = LONG_AGO) -> None:
-    """Store a subscription as billing reports it."""
+async def subscribe(company: Company, id_: str, status: str = "active", days_ago: int = 60) -> None:
+    """Store a subscription as billing reported it that many days ago."""
+    since = datetime.now(UTC) - timedelta(days=days_ago)
     store, version = company.app.store, int(since.timestamp())
     name = f"{id_}-{version}"
     receipt = s.receipt(name, received_at=since)
@@ -44,7 +44,8 @@ async def subscribe(company: Company, id_: str, status: str = "active", since: d
     assert (await store.apply(s.admit(no, events=(event,), heads=(s.head(event),)))).applied
 
 
-def usage(id_: str = "", at: datetime = NOW, **more: Any) -> dict[str, Any]:
+def usage(id_: str = "", ago: timedelta = NO_TIME, **more: Any) -> dict[str, Any]:
+    at = datetime.now(UTC) - ago
     data = {"subscription_id": "sub_1", "meter": "api_calls", "quantity": 2.5} | more.pop("data", {})
     event = {
         "specversion": "1.0", "id": id_ or secrets.token_hex(8), "source": "/billing/eu",
@@ -94,8 +95,8 @@ async def test_lines_are_taken_as_a_batch_is(company: Company) -> None:
         ("usage_unknown_meter", {"data": {"meter": "bananas"}}),
         ("usage_unknown_subscription", {"data": {"subscription_id": "sub_nobody"}}),
         ("usage_negative", {"data": {"quantity": -2.5}}),
-        ("usage_future", {"at": NOW + timedelta(days=1)}),
-        ("usage_past", {"at": NOW - timedelta(days=36)}),
+        ("usage_future", {"ago": timedelta(days=-1)}),
+        ("usage_past", {"ago": timedelta(days=36)}),
         ("usage_invalid", {"data": {"quantity": "many"}}),
         ("usage_invalid", {"data": {"more": 1}}),
         ("usage_invalid", {"data": {"meter": ["api_calls"]}}),
@@ -127,7 +128,7 @@ async def test_what_is_refused_is_told_by_place_and_set_aside(
     (case,) = [case for case in dump.cases if case.reason == reason]
     assert case.owner
     assert case.next_action
-    assert case.deadline > NOW
+    assert case.deadline > datetime.now(UTC)
 
 
 async def test_what_is_no_event_at_all_is_refused_by_its_place(company: Company) -> None:
@@ -155,7 +156,7 @@ async def test_a_clash_is_told_whether_in_one_batch_or_with_what_is_kept(company
 async def test_extensions_and_other_ways_to_tell_the_time_are_read(company: Company) -> None:
     events = [
         usage(traceparent="00-1"), usage(subject="sub_1"), usage(time="2999-01-01T00:00:00Z"),
-        usage(time=(NOW - timedelta(hours=1)).isoformat()),
+        usage(time=(datetime.now(UTC) - timedelta(hours=1)).isoformat()),
     ]  # fmt: skip
     answer = (await send(company, events)).json()
     assert answer["accepted"] == 3
@@ -206,8 +207,8 @@ async def test_the_description_tells_the_door(company: Company) -> None:
 async def test_usage_after_the_end_of_a_subscription_is_refused_and_usage_before_it_is_counted(
     company: Company,
 ) -> None:
-    await subscribe(company, "sub_1", "canceled", NOW - timedelta(days=1))
-    before, after = usage(at=NOW - timedelta(days=2)), usage()
+    await subscribe(company, "sub_1", "canceled", days_ago=1)
+    before, after = usage(ago=timedelta(days=2)), usage()
     answer = (await send(company, [before, after])).json()
     assert (answer["accepted"], [r["reason"] for r in answer["refused"]]) == (1, ["usage_not_entitled"])
     assert "its status was canceled at that time" in answer["refused"][0]["detail"]
