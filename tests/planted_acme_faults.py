@@ -67,12 +67,18 @@ FAULTS = [
     Fault("identity of a request", DESK, "[body.id, body.credit_amount, ", "[body.id, string(body.revision), body.credit_amount, ", "test", "support-credit-requested-twice-is-one-request"),
     Fault("field that nobody declares", DESK, "title: =first(body.title, 'untitled')", "titel: =first(body.title, 'untitled')", "check", "event-mismatch"),
     Fault("amount to billing", TO_BILLING, "amount: =input.amount.minor\n  currency: =input.amount.currency\n  credit_amount", "amount: =input.to_open.minor\n  currency: =input.amount.currency\n  credit_amount", "test", "to-billing-credit-memo"),
-    Fault("account of an invoice", TO_ERP, "account: \"=table('gl', 'subscription')\"", "account: \"=table('gl', 'usage')\"", "test", "billing-invoice-finalized-with-discount-and-tax"),
+    Fault("account of a line", TO_ERP, "l.revenue_class, l.tax_code, dates.document)", "'usage', l.tax_code, dates.document)", "test", "billing-invoice-finalized-with-discount-and-tax"),
+    Fault("tax code of a line without tax", TO_ERP, "[{'code': l.tax_code}] : []", "[] : []", "test", "reverse-charge-is-a-tax-of-zero-on-the-line"),
     Fault("sign of a credit memo", TO_ERP, "quantity: -1", "quantity: 1", "test", "to-erp-credit-memo"),
     Fault("invoice of an application", TO_ERP, "invoice: \"=int(xref('invoice', input.invoice_id))\"", "invoice: \"=int(xref('credit', input.credit_id))\"", "test", "to-erp-credit-memo"),
     Fault("comparison of the total", TO_ERP, "  links: {invoice: =string(result.id)}\n  compare: [total]", "  links: {invoice: =string(result.id)}", "test", "to-erp-invoice-posted-over-another-amount"),
     Fault("state of a ticket", TO_DESK, "status: =input.status", "status: credit-posted", "test", "rejected-credit-is-told"),
     # Accounts and counterfoils
+    Fault("tax code of reverse charge", "tables/tax_codes.csv", "19,reverse_charge,2021-01-01,USt0-RC", "19,reverse_charge,2021-01-01,USt0-EXEMPT", "test", "reverse-charge-is-a-tax-of-zero-on-the-line"),
+    Fault("account of a tax", "tables/tax_accounts.csv", "USt7,1771", "USt7,1776", "test", "reduced-vat-has-its-own-code-and-accounts"),
+    Fault("revenue account of the German company", "overlays/revenue_accounts-de.csv", "subscription,USt0-ZERO,8120", "subscription,USt0-ZERO,8125", "test", "zero-rated-export-has-its-own-code"),
+    Fault("taxes of a counterfoil", MATCH, "      taxes: event.data.taxes\n      functional_difference: \"event", "      functional_difference: \"event", "check", "foil-form"),
+    Fault("rate of VAT", "tables/vat_rates.csv", "0.9233610342,2026-03-01", "0.9433610342,2026-03-01", "test", "invoice-in-dollars-matches-at-the-rate-of-the-finance-table"),
     Fault("account of a credit", "tables/gl_credit.csv", "goodwill,4800", "goodwill,4000", "test", "to-erp-credit-memo"),
     Fault(
         "rate of a month",
@@ -83,7 +89,7 @@ FAULTS = [
         "invoice-in-dollars-matches-at-the-rate-of-the-finance-table",
     ),
     Fault("rate of the euro", "tables/fx.csv", "1.08", "1.05", "test", "credit-in-euros-is-judged-in-dollars"),
-    Fault("total of a counterfoil", MATCH, "gross: event.data.total\n      functional_difference: \"event", "gross: event.data.net\n      functional_difference: \"event", "test", "invoice-is-posted-and-reconciled"),
+    Fault("total of a counterfoil", MATCH, "gross: event.data.total\n      taxes: event.data.taxes\n      functional_difference: \"event", "gross: event.data.net\n      taxes: event.data.taxes\n      functional_difference: \"event", "test", "invoice-is-posted-and-reconciled"),
     Fault("voided invoice", MATCH, "document: event.data.invoice_id\n    stands: false", "document: event.data.invoice_id\n    stands: true", "test", "voided-invoice-needs-no-posting"),
     Fault("event that nobody declares", MATCH, "event: erp.invoice_posted.v1\n    document: event.data.erp_number", "event: erp.invoice_paid.v1\n    document: event.data.erp_number", "check", "unknown-reference"),
 ]  # fmt: skip

@@ -235,7 +235,7 @@ class Company:
         rates = {}
         if tax:
             rate = self.stripe.tax_rates.create(
-                {"display_name": "Sales tax", "inclusive": False, "percentage": 8.25}
+                {"display_name": "Sales tax", "inclusive": False, "percentage": 8.25, "jurisdiction": "US-TX"}
             )
             rates = {"tax_rates": [rate.id]}
         self.stripe.invoice_items.create(

@@ -135,8 +135,8 @@ class Account:
             "subscription": f"sub_{self.n:06}", "subtotal": self.net, "subtotal_excluding_tax": self.net,
             "tax": self.tax, "total": self.total, "total_discount_amounts": [],
             "total_excluding_tax": self.net, "total_tax_amounts": [
-                {"amount": self.tax, "inclusive": False, "tax_rate": "txr_ny", "taxable_amount": self.net}
-            ], "transfer_data": None, "webhooks_delivered_at": None,
+                {"amount": self.tax, "inclusive": False, "tax_rate": "txr_tx", "taxable_amount": self.net}
+            ], "tax_rates": {"txr_tx": {"id": "txr_tx", "percentage": Decimal("8.25"), "jurisdiction": "US-TX"}}, "transfer_data": None, "webhooks_delivered_at": None,
         }  # fmt: skip
 
     def _line(self, nth: int, amount: int) -> dict[str, Any]:
@@ -146,9 +146,10 @@ class Account:
             "discount_amounts": [], "discountable": True, "discounts": [], "livemode": False, "metadata": {},
             "period": {"end": self.seconds, "start": self.seconds - 2_592_000},
             "price": {"id": f"price_{nth}", "object": "price", "active": True, "billing_scheme": "per_unit",
-                      "currency": "usd", "product": f"prod_{nth}", "type": "recurring", "unit_amount": amount},
+                      "currency": "usd", "product": "cloud", "lookup_key": ("team", "enterprise")[nth], "type": "recurring", "unit_amount": amount},
             "proration": False, "quantity": 1, "subscription": f"sub_{self.n:06}",
-            "tax_amounts": [], "tax_rates": [], "type": "subscription",
+            "tax_amounts": [{"amount": 0, "inclusive": False, "tax_rate": "txr_tx"}], "tax_rates": [],
+            "type": "subscription",
         }  # fmt: skip
 
     def paying(self) -> list[tuple[str, str, dict[str, Any]]]:
@@ -178,6 +179,7 @@ class Account:
             "id": id_, "object": "credit_note", "amount": minor, "created": self.seconds,
             "currency": "usd", "customer": self.customer, "invoice": self.invoice, "memo": None,
             "metadata": {"credit_id": credit}, "number": f"CN-{self.n}", "status": "issued", "total": minor,
+            "tax": 0, "taxes": [], "tax_rates": {}, "issued_on": f"{self.now:%Y-%m-%d}",
         }  # fmt: skip
 
     def request(
@@ -377,7 +379,8 @@ class Company:
                 continue
             credit = operation == "erp.credit_memo.post"
             total = Decimal(body["total"])
-            taxes = sum((Decimal(t["amount"]) for t in body.get("manual_taxes", ())), Decimal(0))
+            rows = body.get("manual_taxes", ())
+            taxes = sum((Decimal(t["amount"]) for t in rows), Decimal(0))
             yield (
                 "erp",
                 "credit_memo" if credit else "invoice",
@@ -386,6 +389,7 @@ class Company:
                     "reference": body["reference"], "number": result["number"], "state": "posted",
                     "currency": body["currency"], "amount_to_pay": total, "applied": Decimal(0),
                     "posting_date": body["accounting_date"], "untaxed": total - taxes, "tax": taxes,
+                    "taxes": [{name: row[name] for name in ("code", "base", "amount")} for row in rows],
                     "total": total, "version": stamp,
                 },
             )  # fmt: skip

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from counterfoil.connectors import signature
+from counterfoil.connectors.http import Deadline
 from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Outcome, Rejected, Request, Unknown
 from counterfoil.connectors.stripe import Stripe, connect
 from counterfoil.connectors.stripe.client import encode
 from counterfoil.connectors.stripe.feed import OVERLAP_SECONDS, EventCursor
+from counterfoil.connectors.stripe.tax_rates import expansion, with_tax_rates
 from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain
 from tests.contract.stripe_twin_process import KEY, Twin, receiving, running_twin
 from tests.contract.trial_stripe import (
@@ -90,11 +92,11 @@ async def test_a_credit_memo_is_issued_with_our_key_in_its_metadata(twin: Twin, 
         "reason": "order_change", "memo": "SLA", "out_of_band_amount": None,
         "issued_on": datetime.fromtimestamp(note["created"], UTC).date().isoformat(),
         "created": datetime.fromtimestamp(note["created"], UTC).isoformat().replace("+00:00", "Z"),
-        "metadata": {"case": "7", "counterfoil_key": "cf1"},
+        "metadata": {"case": "7", "counterfoil_key": "cf1"}, "taxes": [],
     }  # fmt: skip
     assert confirmed(await connector.find(request, SECONDS)) == result
     read = await connector.read("billing.credit_memo.get", {"id": note["id"]}, SECONDS)
-    assert {**read, "lines": None} == {**result, "lines": None}
+    assert {**read, "lines": None} == {**result, "lines": None, "tax_rates": {}}
     assert [line["amount"] for line in read["lines"]] == [300]
 
 
@@ -313,6 +315,48 @@ async def test_an_invoice_is_read_with_all_its_lines_and_exact_numbers(twin: Twi
     draft = post(twin, "/v1/invoices", customer=who, currency="eur", **{"default_tax_rates[0]": rate["id"]})
     read = await connector.read("billing.invoice.get", {"id": draft["id"]}, SECONDS)
     assert read["default_tax_rates"][0]["percentage"] == Decimal("7.7")
+
+
+async def test_documents_are_read_with_their_taxes_and_the_tax_rates_by_id(
+    twin: Twin, connector: Stripe
+) -> None:
+    rates = {
+        name: post(twin, "/v1/tax_rates", display_name="VAT", inclusive="false", percentage=percentage,
+                   jurisdiction="DE")["id"]
+        for name, percentage in (("full", "19"), ("reduced", "7"))
+    }  # fmt: skip
+    id = str(post(twin, "/v1/invoices", customer=customer(twin), currency="eur")["id"])
+    form = {f"lines[{n}][{name}]": value for n, rate in enumerate(rates.values())
+            for name, value in (("amount", 10_000), ("description", rate), ("tax_rates][0", rate))}  # fmt: skip
+    post(twin, f"/v1/invoices/{id}/add_lines", **form)
+    post(twin, f"/v1/invoices/{id}/finalize")
+    read = await connector.read("billing.invoice.get", {"id": id}, SECONDS)
+    taxes = {tax["tax_rate"]: (tax["taxable_amount"], tax["amount"]) for tax in read["total_tax_amounts"]}
+    assert taxes == {rates["full"]: (10_000, 1_900), rates["reduced"]: (10_000, 700)}
+    of_rates = {id: (rate["jurisdiction"], rate["percentage"]) for id, rate in read["tax_rates"].items()}
+    assert of_rates == {rates["full"]: ("DE", 19), rates["reduced"]: ("DE", 7)}
+
+    line = {"type": "invoice_line_item", "invoice_line_item": read["lines"][1]["id"], "amount": 5_000}
+    note = post(twin, "/v1/credit_notes", invoice=id, **{f"lines[0][{k}]": v for k, v in line.items()})
+    memo = await connector.read("billing.credit_memo.get", {"id": note["id"]}, SECONDS)
+    assert memo["taxes"] == [{"tax_rate": rates["reduced"], "base": 5_000, "amount": 350, "treatment": None}]
+    assert memo["tax_rates"][rates["reduced"]]["percentage"] == 7
+
+
+async def test_tax_rates_of_later_versions_are_read_by_themselves(twin: Twin) -> None:
+    """The twin speaks one version of the API, so a document of a later one is given here."""
+    rate = post(
+        twin, "/v1/tax_rates", display_name="VAT", inclusive="false", percentage="19", jurisdiction="DE"
+    )["id"]
+    details = {"type": "tax_rate_details", "tax_rate_details": {"tax_rate": rate}}
+    note = {"object": "credit_note", "total_taxes": [{"amount": 19, "taxable_amount": 100, **details}]}
+    connector = connect(config_of(twin))
+    try:
+        read = await with_tax_rates(connector._client, note, Deadline(SECONDS))
+    finally:
+        await connector.close()
+    assert read["tax_rates"][rate]["jurisdiction"] == "DE"
+    assert expansion("credit_note", "2025-03-31.basil") == expansion("customer", "2023-08-16") == {}
 
 
 async def test_lists_subscriptions_and_absent_objects_are_read(twin: Twin, connector: Stripe) -> None:

@@ -26,8 +26,8 @@ class Customer:
 
 
 CUSTOMERS = {
-    "northwind": Customer("Northwind Traders", "ap@northwind.example", 120, "418 Pike Street", "Seattle", "98101"),
-    "globex": Customer("Globex Manufacturing", "finance@globex.example", 160, "77 Harbour Road", "Boston", "02110"),
+    "northwind": Customer("Northwind Traders", "ap@northwind.example", 120, "418 Pike Street", "Dallas", "75201"),
+    "globex": Customer("Globex Manufacturing", "finance@globex.example", 160, "77 Harbour Road", "Houston", "77002"),
     "initech": Customer("Initech Software", "billing@initech.example", 40, "9 Congress Avenue", "Austin", "78701"),
 }  # fmt: skip
 WORKSHOP_CENTS = 75_000
@@ -35,17 +35,20 @@ WORKSHOP_CENTS = 75_000
 
 
 async def make_catalogue(stage: Stage) -> str:
-    product = await stage.once("product", lambda: _create(stage, "products", "product", {"name": "Seat"}))
+    product = await stage.once(
+        "product", lambda: _create(stage, "products", "product", {"id": "cloud", "name": "Seat"})
+    )
     await stage.once(
         "price",
         lambda: _create(stage, "prices", "price", {
             "product": product, "currency": "usd", "unit_amount": 2500, "recurring": {"interval": "month"},
+            "lookup_key": "team",
         }),
     )  # fmt: skip
     await stage.once(
         "tax_rate",
         lambda: _create(stage, "tax_rates", "tax_rate", {
-            "display_name": "Sales tax", "percentage": "8.25", "inclusive": False, "jurisdiction": "US",
+            "display_name": "Sales tax", "percentage": "8.25", "inclusive": False, "jurisdiction": "US-TX",
         }),
     )  # fmt: skip
     return f"product {product}, price {stage.id('price')}, tax rate {stage.id('tax_rate')} of 8.25 %"

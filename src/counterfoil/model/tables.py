@@ -7,6 +7,7 @@ import io
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 from counterfoil.core.finding import Finding
@@ -18,13 +19,13 @@ Line: TypeAlias = tuple[int, dict[str, Any]]
 
 
 class TableRows:
-    """Rows of a table, indexed by key. Keys compare as text, because a CSV has no other type."""
+    """Rows of a table, indexed by key. Keys compare as text, because a CSV has no other type; `19.0` is written `19`."""
 
     def __init__(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
         self.table = table
         values: dict[tuple[str, ...], list[tuple[date, Any]]] = {}
         for row in rows:
-            key = tuple(str(row[name]) for name in table.key)
+            key = tuple(_key_text(row[name]) for name in table.key)
             values.setdefault(key, []).append((valid_from(table, row), row[table.value]))
         self._by_key = {key: sorted(rows_of_key, key=lambda v: v[0]) for key, rows_of_key in values.items()}
 
@@ -35,11 +36,19 @@ class TableRows:
 
     def lookup(self, keys: Sequence[object], on: date) -> Any:
         """Return the value of the latest row that is valid from that day or before; None if there is none."""
-        values = self._by_key.get(tuple(str(key) for key in keys))
+        values = self._by_key.get(tuple(_key_text(key) for key in keys))
         if not values:
             return None
         position = bisect_right(values, on, key=lambda v: v[0])
         return values[position - 1][1] if position else None
+
+
+def _key_text(key: object) -> str:
+    """Return a part of a key as text. A decimal has no zeros at its end, however its source writes it."""
+    if isinstance(key, Decimal) and key.is_finite():
+        text = f"{key:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return str(key)
 
 
 def valid_from(table: Table, row: dict[str, Any]) -> date:
@@ -110,7 +119,7 @@ def row_faults(table: Table, rows: Sequence[dict[str, Any]]) -> list[tuple[int, 
         except (ValueError, TypeError):
             faults.append((position, f"`{table.valid_from}` is not a date such as 2026-01-31"))
             continue
-        key = (*(str(row[name]) for name in table.key), begins)
+        key = (*(_key_text(row[name]) for name in table.key), begins)
         if key in first:
             faults.append((position, f"this row has the same key and first day as row {first[key] + 1}"))
         first.setdefault(key, position)

@@ -51,8 +51,8 @@ _ABSENT = object()
 
 
 def first_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the first fields, as JSON."""
-    return {path: msgspec.to_builtins(plain(value)) for path, value in list(fields.items())[:MAX_FIELDS]}
+    """Return the first fields in the order of their paths, as JSON: the two sides may order theirs differently."""
+    return {path: msgspec.to_builtins(plain(value)) for path, value in sorted(fields.items())[:MAX_FIELDS]}
 
 
 @lru_cache(maxsize=4096)

@@ -211,7 +211,7 @@ def apply_inbound(
     mapping: InboundMapping, body: Any, fetched: Any, received: datetime, answers: Answers
 ) -> MappedEvents | UnresolvedLink | MappingFailed:
     """Return the events of a delivery. Raises LookupsNeeded."""
-    recorder = _LookupRecorder(mapping.system, answers)
+    recorder = _LookupRecorder(mapping.system, answers, required=True)
     names: dict[str, Any] = {"body": body, "fetched": fetched, "received": received}
     try:
         recorder.bind(mapping.let, names)

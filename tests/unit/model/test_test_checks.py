@@ -16,7 +16,7 @@ name: it
 covers: [policy service-credit]
 now: 2026-03-02T09:00:00Z
 persons: {anna: support-agent}
-tables: {gl: [{what: usage, account: "1"}]}
+tables: {gl_credit: [{reason: sla, account: "1"}]}
 given:
   - {known: invoice, id: I-1, state: {status: open, total: 10.00 USD}, ids: {billing: in_1}}
   - {event: period.opened.v1, data: {period_id: p, name: x}}

@@ -135,7 +135,7 @@ PLANTED = {
     "tax": (TAX, TOTAL, UNCHECKED),
     "tier": (("policy/invoice-review", '"up_to":25000', '"up_to":100'),),
     "credit tier": (("policy/service-credit", '"up_to":100}', '"up_to":10}'),),
-    "account": (("table/gl", "4000", "4005"),),
+    "account": (("table/revenue_accounts", "4000", "4005"),),
     "ticket": (
         ("mapping/support-credit-request", "'sla'", "'goodwill'"),
         ("mapping/support-credit-request", "first(body.credit_reason", "first(null"),

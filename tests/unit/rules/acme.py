@@ -98,8 +98,16 @@ async def finalized(play: Play, total: int = 110, settle: bool = True) -> None:
         tax=usd(10),
         total=usd(total),
         open=usd(total),
-        lines=[{"description": "Seats", "product": "p", "net": usd(total - 10)}],
-        taxes=[{"code": "CA", "base": usd(total - 10), "amount": usd(10)}],
+        lines=[
+            {
+                "description": "Seats",
+                "product": "cloud",
+                "revenue_class": "subscription",
+                "tax_code": "US-CA",
+                "net": usd(total - 10),
+            }
+        ],
+        taxes=[{"code": "US-CA", "base": usd(total - 10), "amount": usd(10)}],
     )
 
 
@@ -117,6 +125,7 @@ async def show_invoice(play: Play, total: int = 110) -> None:
         net=usd(total - 10),
         tax=usd(10),
         total=usd(total),
+        taxes=[{"code": "US-CA", "base": usd(total - 10), "amount": usd(10)}],
     )
 
 
@@ -150,4 +159,5 @@ async def credit_shown(play: Play, amount: int = 40) -> None:
         erp_state="posted",
         posting_date=date(2026, 1, 5),
         total=usd(amount),
+        taxes=[],
     )

@@ -148,6 +148,7 @@ def billed(total: int, lines: list[int]) -> Any:
             for a in lines
         ],
         "total_tax_amounts": [],
+        "tax_rates": {},
     }
     (mapping,) = [m for m in acme.model().inbound("billing", "invoice.finalized") if m.emits]
     objects = {"invoice": "in_9", "customer": "cus_9", "credit": "in_9"}

@@ -57,7 +57,7 @@ async def test_a_credit_that_was_mistyped_in_the_erp(story: Callable[[Play], Awa
 async def credit_corrected(play: Play) -> None:
     await play.event(
         "erp.credit_posted.v1", system="erp", credit_id="cr1", erp_number="D8", erp_state="posted",
-        posting_date=date(2026, 1, 6), total=usd(40),
+        posting_date=date(2026, 1, 6), total=usd(40), taxes=[],
     )  # fmt: skip
 
 

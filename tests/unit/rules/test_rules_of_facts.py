@@ -111,6 +111,11 @@ def test_a_missing_link_is_neither_event_nor_failure() -> None:
     assert found == UnresolvedLink(object="invoice", id="x1", system="bills")
 
 
+def test_a_table_without_a_row_is_a_failure_that_names_table_and_values() -> None:
+    failed = inbound({}, ANSWERS | {("table", ("who", "ann")): None})
+    assert failed == MappingFailed("mapping in: by: the table who has no row for ann")
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -210,11 +215,13 @@ def test_an_event_opens_a_foil_that_is_due_from_its_receipt() -> None:
     (rule,) = acme().foils_by_event("invoice.finalized.v1")
     amounts = {name: Money(n, "USD") for n, name in enumerate(("net", "tax", "total"))}
     owed = matching.owed(
-        rule, event("invoice.finalized.v1", invoice_id="i1", document_date=MONDAY.date(), **amounts), None
+        rule,
+        event("invoice.finalized.v1", invoice_id="i1", document_date=MONDAY.date(), taxes=[], **amounts),
+        None,
     )
     assert owed is not None
     foil = matching.foil_of(owed, "run_1")
-    assert (foil.run, foil.key, set(foil.legs)) == ("run_1", "i1", {"net", "tax", "gross"})
+    assert (foil.run, foil.key, set(foil.legs)) == ("run_1", "i1", {"net", "tax", "taxes", "gross"})
     assert foil.due == MONDAY + timedelta(days=2, microseconds=1)
 
 

@@ -22,6 +22,7 @@ class StripeClient:
     """Calls with the key of one account."""
 
     def __init__(self, config: SystemConfig, version: str = API_VERSION) -> None:
+        self.api_version = version
         headers = {
             "authorization": f"Bearer {config.secrets['api_key']}",
             "stripe-version": version,

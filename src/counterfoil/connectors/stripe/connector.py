@@ -36,6 +36,7 @@ from counterfoil.connectors.settings import missing_secrets, read_settings
 from counterfoil.connectors.stripe import documents, feed
 from counterfoil.connectors.stripe.client import API_VERSION, StripeClient
 from counterfoil.connectors.stripe.documents import CreditMemo, DebitMemo, VoidCreditMemo, is_id
+from counterfoil.connectors.stripe.tax_rates import TAXED, expansion, with_tax_rates
 from counterfoil.core.errors import CounterfoilError, ErrorClass, Misconfigured, Refused
 from counterfoil.core.wire import read_json
 
@@ -58,7 +59,7 @@ def _read(name: str, doc: str) -> OperationSpec:
 
 _MEMO = (
     "{id, number, status, type, invoice, customer, amount, currency, total, subtotal, tax, reason, memo, "
-    "out_of_band_amount, issued_on, created, metadata}"
+    "out_of_band_amount, issued_on, created, metadata, taxes: [{tax_rate, base, amount, treatment}]}"
 )
 _OPERATIONS = (
     _write(
@@ -73,8 +74,14 @@ _OPERATIONS = (
         "{customer, amount, currency, description?, metadata?} -> {id, customer, amount, currency, ending_balance, "
         "issued_on, created, metadata}. Adds to the balance that the customer owes; the next invoice collects it.",
     ),
-    _read("billing.invoice.get", "{id} -> the vendor's invoice, `lines` as a plain list of all lines."),
-    _read("billing.credit_memo.get", f"{{id}} -> {_MEMO}, and `lines` as a plain list of all lines."),
+    _read(
+        "billing.invoice.get",
+        "{id} -> the vendor's invoice, `lines` as a plain list of all lines, and `tax_rates`: the vendor's tax rates by id.",
+    ),
+    _read(
+        "billing.credit_memo.get",
+        f"{{id}} -> {_MEMO}, `lines` as a plain list of all lines, and `tax_rates`: the vendor's tax rates by id.",
+    ),
     _read("billing.customer.get", "{id} -> the vendor's customer."),
     _read("billing.subscription.get", "{id} -> the vendor's subscription, `items` as a plain list."),
     _read(
@@ -210,7 +217,8 @@ class Stripe:
                 memo = _confirm(note, documents.credit_memo, self._zone)
                 if isinstance(memo, Unknown):
                     raise Refused(memo.message, ErrorClass.INVALID, "shape")
-                return {**memo.result, "lines": await self._all_lines(note, by)}
+                lines = await self._all_lines(note, by)
+                return {**memo.result, "tax_rates": note["tax_rates"], "lines": lines}
             case "billing.customer.get":
                 customer = await self._get_by_id("customers", "customer", arguments, by)
                 if customer.get("deleted"):
@@ -309,7 +317,9 @@ class Stripe:
         if not is_id(id) or set(arguments) != {"id"}:
             message = f"the only argument must be the id of a {kind}, not {dict(arguments)!r}"
             raise Refused(message, ErrorClass.INVALID, "id")
-        return await self._client.get(f"/v1/{folder}/{id}", kind, {}, by)
+        query = expansion(kind, self._client.api_version)
+        document = await self._client.get(f"/v1/{folder}/{id}", kind, query, by)
+        return await with_tax_rates(self._client, document, by) if kind in TAXED else document
 
     async def _find_by_key(
         self, rows: AsyncIterator[dict[str, Json]], key: str, result: documents.Result

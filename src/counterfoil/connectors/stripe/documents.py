@@ -83,12 +83,13 @@ def time_text(seconds: int) -> str:
 
 
 def credit_memo(note: Mapping[str, Json], zone: tzinfo) -> dict[str, Json]:
-    """Return a credit note as the result of operations. `tax` is the tax in `total`, included or added.
+    """Return a credit note as the result of operations. `tax` is the tax in `total`, included or added; `taxes` is it by rate.
 
     Raises KeyError, TypeError or ValueError if the object is not a credit note as documented.
     """
     # Newer versions of the API have `total_taxes` instead of `tax_amounts`.
-    taxes = note.get("tax_amounts") if note.get("tax_amounts") is not None else note.get("total_taxes")
+    amounts = note.get("tax_amounts") if note.get("tax_amounts") is not None else note.get("total_taxes")
+    taxes = [_tax(tax) for tax in amounts or ()]
     created = _whole(note["created"])
     return {
         "id": _text(note["id"]),
@@ -101,13 +102,25 @@ def credit_memo(note: Mapping[str, Json], zone: tzinfo) -> dict[str, Json]:
         "currency": _text(note["currency"]),
         "total": _whole(note["total"]),
         "subtotal": _whole(note["subtotal"]),
-        "tax": sum(_whole(tax["amount"]) for tax in taxes or ()),
+        "tax": sum(_whole(tax["amount"]) for tax in taxes),
         "reason": note.get("reason"),
         "memo": note.get("memo"),
         "out_of_band_amount": note.get("out_of_band_amount"),
         "issued_on": _date(note.get("effective_at") or created, zone),
         "created": time_text(created),
         "metadata": dict(note.get("metadata") or {}),
+        "taxes": taxes,
+    }
+
+
+def _tax(tax: Mapping[str, Json]) -> dict[str, Json]:
+    """Return a tax of a credit note. `treatment` is the vendor's word for a tax of zero, None if it has none."""
+    base = tax.get("taxable_amount")
+    return {
+        "tax_rate": _reference(tax["tax_rate"] if "tax_rate" in tax else tax["tax_rate_details"]["tax_rate"]),
+        "base": None if base is None else _whole(base),
+        "amount": _whole(tax["amount"]),
+        "treatment": tax.get("taxability_reason"),
     }
 
 
