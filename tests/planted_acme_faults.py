@@ -75,6 +75,7 @@ FAULTS = [
     Fault("state of a ticket", TO_DESK, "status: =input.status", "status: credit-posted", "test", "rejected-credit-is-told"),
     # Accounts and counterfoils
     Fault("tax code of reverse charge", "tables/tax_codes.csv", "19,reverse_charge,2021-01-01,USt0-RC", "19,reverse_charge,2021-01-01,USt0-EXEMPT", "test", "reverse-charge-is-a-tax-of-zero-on-the-line"),
+    Fault("way to correct a credit memo", "overlays/acme-de.yaml", "way: document", "way: void", "test", "german-credit-that-the-erp-refuses-is-cancelled-by-a-document"),
     Fault("account of a tax", "tables/tax_accounts.csv", "USt7,1771", "USt7,1776", "test", "reduced-vat-has-its-own-code-and-accounts"),
     Fault("revenue account of the German company", "overlays/revenue_accounts-de.csv", "subscription,USt0-ZERO,8120", "subscription,USt0-ZERO,8125", "test", "zero-rated-export-has-its-own-code"),
     Fault("taxes of a counterfoil", MATCH, "      taxes: event.data.taxes\n      functional_difference: \"event", "      functional_difference: \"event", "check", "foil-form"),
