@@ -6,12 +6,14 @@ It reads the systems through their own interfaces, not through the connectors un
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from counterfoil.core import wire
 from counterfoil.core.effect import Effect, EffectState
+from counterfoil.demo.erp.charts import PLANS
+from counterfoil.demo.erp.client import ErpClient
 from counterfoil.store.dump import Dump
 from tests.companies.acme import Company
 
@@ -50,10 +52,11 @@ async def outside_truth(company: Company, dump: Dump) -> list[str]:
     for what, count in counts.items():
         if what not in counted:
             violations.append(f"3: {count} times {what[0]} of {what[1]} outside, asked for by no effect")
-    async with company.of_erp() as erp:
-        books = await erp.trial_balance()
-    if sum(books.values(), Decimal(0)):
-        violations.append(f"the trial balance does not sum to zero: {books}")
+    for plan in PLANS:
+        async with ErpClient.of(company.erp_seed, company.erp_url, company=plan.key) as erp:
+            books = await erp.trial_balance()
+        if sum(books.values(), Decimal(0)):
+            violations.append(f"the trial balance of {plan.name} does not sum to zero: {books}")
     return violations
 
 
@@ -78,21 +81,10 @@ async def look(company: Company, dump: Dump) -> dict[tuple[str, str], int]:
     def count(operation: str, subject: str, number: int = 1) -> None:
         counts[operation, subject] = counts.get((operation, subject), 0) + number
 
+    for plan in PLANS:
+        async with ErpClient.of(company.erp_seed, company.erp_url, company=plan.key) as erp:
+            await _documents(erp, count)
     async with company.of_erp() as erp:
-        credits = {}
-        for document in await erp.invoices():
-            if document["state"] not in ("posted", "paid"):
-                continue
-            reference = document["reference"] or ""
-            if document["total_amount"] < 0:
-                credits[document["number"]] = reference
-                count("erp.credit_memo.post", reference)
-            elif not reference.endswith("/undo"):
-                count("erp.invoice.post", reference)
-        for move in await erp.search(
-            "account.move", [["description", "ilike", "% applied to %"]], ["description"]
-        ):
-            count("erp.credit.apply", credits[move["description"].split(" applied to ")[0]])
         ours = {_subject(e) for e in dump.effects if e.operation == "erp.party.upsert"}
         # A repeated upsert changes the same party, so one party exists however often it was confirmed.
         parties = [party["code"] for party in await erp.parties() if party["code"] in ours]
@@ -109,5 +101,27 @@ async def look(company: Company, dump: Dump) -> dict[tuple[str, str], int]:
     return counts
 
 
+async def _documents(erp: ErpClient, count: Callable[[str, str], None]) -> None:
+    """Count the documents and applications in the books of one company."""
+    credits = {}
+    for document in await erp.invoices():
+        if document["state"] not in ("posted", "paid"):
+            continue
+        reference = document["reference"] or ""
+        if document["total_amount"] < 0:
+            credits[document["number"]] = reference
+            count("erp.credit_memo.post", reference)
+        elif not reference.endswith("/undo"):
+            count("erp.invoice.post", reference)
+    applied = [["description", "ilike", "% applied to %"]]
+    for move in await erp.search("account.move", applied, ["description"]):
+        count("erp.credit.apply", credits[move["description"].split(" applied to ")[0]])
+
+
 def _notes(company: Company) -> list[Any]:
-    return list(company.stripe.credit_notes.list({"limit": 100}).auto_paging_iter())
+    """Return the credit notes of both billing accounts."""
+    return [
+        note
+        for client in (company.stripe, company.german_stripe)
+        for note in client.credit_notes.list({"limit": 100}).auto_paging_iter()
+    ]

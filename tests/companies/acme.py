@@ -226,6 +226,12 @@ class Company:
     def stripe(self) -> Any:
         return stripe.StripeClient(KEY, base_addresses={"api": self.twin.url}, max_network_retries=0).v1
 
+    @functools.cached_property
+    def german_stripe(self) -> Any:
+        return stripe.StripeClient(
+            GERMAN_KEY, base_addresses={"api": self.twin.url}, max_network_retries=0
+        ).v1
+
     def customer(self, name: str = "Globex") -> str:
         address = {"country": "US", "city": "New York", "line1": "1 Main St", "postal_code": "10001"}
         return str(self.stripe.customers.create({"name": name, "address": address}).id)
