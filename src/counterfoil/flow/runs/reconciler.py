@@ -69,7 +69,7 @@ class OutcomeReconciler:
             case Absent():
                 if _is_deduplicated(effect, operation, now) and await self._sender.resend(context, effect):
                     return
-                if self._is_final(effect, now):
+                if await self._is_final(effect, now):
                     await self._recorder.record(context, effect, effect.attempt, finding, "look-up")
                 else:
                     await self._look_later(effect, now)
@@ -83,9 +83,10 @@ class OutcomeReconciler:
         evidence = f"person:{person}"
         return (await self._recorder.conclude(context, effect, effect.attempt, outcome, evidence))[0]
 
-    def _is_final(self, effect: Effect, now: datetime) -> bool:
+    async def _is_final(self, effect: Effect, now: datetime) -> bool:
         """Return True if a call that a look-up at `now` did not find can no longer take effect."""
-        reliable = self.jump_detector.is_reliable(now)
+        # The look-up may have waited for a slot, so `now` is old: the detector would take its age for a jump.
+        reliable = self.jump_detector.is_reliable(await self._store.now())
         return reliable and (effect.conclude_at is None or now >= effect.conclude_at)
 
     async def _look_later(self, effect: Effect, now: datetime) -> None:
