@@ -43,10 +43,11 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge_rows(rows: MatchRows, now: datetime) -> matching.Judgement:
     """Return the states of a match row, from its documents and what persons decided about them."""
+    rules = rules_of(rows)
     return matching.judge(
-        rules_of(rows),
-        [left_document(f) for f in rows.foils],
-        [right_document(o) for o in rows.observations],
+        rules,
+        [left_document(f, rules.total) for f in rows.foils],
+        [right_document(o, rules.total) for o in rows.observations],
         now,
         _pairs(rows),
         {f.document: w.residual for f in rows.foils for w in rows.waivers if holds(w, f)},
@@ -137,7 +138,8 @@ def _allocations(
 # ------------------------------------------------------------------ documents and their rules
 
 
-def left_document(foil: Foil) -> LedgerDocument:
+def left_document(foil: Foil, total: str | None = None) -> LedgerDocument:
+    """Return the document of a foil. `total` is the leg that is the total of its match."""
     return LedgerDocument(
         side="left",
         id=foil.document,
@@ -145,7 +147,7 @@ def left_document(foil: Foil) -> LedgerDocument:
         version=foil.version,
         legs=foil.legs,
         entity=foil.entity,
-        currency=_currency(foil.legs),
+        currency=_currency(foil.legs, total),
         stands=foil.stands,
         stood=foil.stood,
         reverses=foil.reverses,
@@ -159,7 +161,8 @@ def left_document(foil: Foil) -> LedgerDocument:
     )
 
 
-def right_document(observation: Observation) -> LedgerDocument:
+def right_document(observation: Observation, total: str | None = None) -> LedgerDocument:
+    """Return the document of an observation. `total` is the leg that is the total of its match."""
     return LedgerDocument(
         side="right",
         id=observation.document,
@@ -167,7 +170,7 @@ def right_document(observation: Observation) -> LedgerDocument:
         version=observation.version,
         legs=observation.legs,
         entity=observation.entity,
-        currency=_currency(observation.legs),
+        currency=_currency(observation.legs, total),
         stands=observation.stands,
         stood=observation.stood,
         reverses=observation.reverses,
@@ -178,8 +181,13 @@ def right_document(observation: Observation) -> LedgerDocument:
     )
 
 
-def _currency(legs: Legs) -> str:
-    return next((value.currency for value in legs.values() if isinstance(value, Money)), "")
+def _currency(legs: Legs, total: str | None) -> str:
+    """Return the currency of a document: that of its total, else that of its first amount by name.
+
+    The order of legs says nothing: a model from the store writes them in another one than a model from files.
+    """
+    values = (legs.get(name) for name in (total or "", *sorted(legs)))
+    return next((value.currency for value in values if isinstance(value, Money)), "")
 
 
 def rules_of(rows: MatchRows) -> MatchRules:

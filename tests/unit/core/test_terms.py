@@ -62,3 +62,14 @@ def test_the_largest_number_is_the_total_where_no_leg_says_so() -> None:
     rules = rules_for(Terms(tolerance=3), [{"net": 9, "note": "x"}, {"net": 100, "gross": 30, "note": 7}])
     assert (rules.total, rules.legs["note"].kind) == ("net", LegKind.EQUAL)
     assert {rules.legs["net"].tolerance, rules.legs["gross"].tolerance} == {3}
+
+
+@pytest.mark.parametrize("total", [True, False], ids=["named-total", "no-total"])
+def test_the_order_of_legs_changes_no_currency(total: bool) -> None:
+    """A document in euros also has an amount in dollars, and a number that has no currency of its own."""
+    legs: Legs = {"gross": Money(500, "EUR"), "difference": Money(0, "USD"), "rate": 0}
+    other_order: Legs = {name: legs[name] for name in sorted(legs)}
+    terms = Terms(legs={"gross": LegRule(total=total), "difference": LegRule(), "rate": LegRule()})
+    for sides in ((legs, other_order), (other_order, legs)):
+        foil = settled(terms, *sides)
+        assert (foil.state, foil.reason) == (FoilState.MATCHED, "")
