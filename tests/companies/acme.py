@@ -214,8 +214,8 @@ class Company:
             change(folder, edit)
         return folder
 
-    def of_erp(self, person: str = "controller") -> ErpClient:
-        return ErpClient.of(self.erp_seed, self.erp_url, person)
+    def of_erp(self, person: str = "controller", company: str = "acme-us") -> ErpClient:
+        return ErpClient.of(self.erp_seed, self.erp_url, person, company)
 
     def at_desk(self) -> DeskClient:
         return DeskClient(self.desk_url, self.desk_seed["users"])

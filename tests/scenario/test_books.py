@@ -10,8 +10,7 @@ import asyncio
 import base64
 import contextlib
 import json
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -19,45 +18,19 @@ from typing import Any
 import httpx2
 import pytest
 
-from counterfoil.demo.billing import BillingClient
 from counterfoil.demo.erp.client import ErpClient
 from counterfoil.demo.operators import Operator
 from counterfoil.store import check
 from tests.companies.acme import SOON, Company, company, token_of
-from tests.contract.stripe_twin_process import KEY
+from tests.companies.books import CREDITS, DEBITS, INVOICES, OURS, Books, books, differences
 from tests.served import CREDIT, INVOICE, Served, irreversible, served, until
 
 pytestmark = [pytest.mark.xdist_group("books"), pytest.mark.timeout(900)]
 
-INVOICES, CREDITS, DEBITS = "invoice-in-erp", "credit-in-erp", "debit-in-erp"
 GRACE_SECONDS = 3
 GRACE = {"reconciliations.yaml": [("grace: +1d", f"grace: +{GRACE_SECONDS}s")]}
 BY_HAND = "CR-BY-HAND-1"
 """Reference of a credit memo that was entered in the ERP before billing knew of it."""
-Totals = Mapping[str, Decimal]
-"""Amounts by currency, without zeros."""
-
-
-@dataclass(frozen=True)
-class Books:
-    """Totals that the systems' own interfaces give."""
-
-    invoices: Totals
-    """Billing's list: invoices that are neither drafts nor void."""
-    credits: Totals
-    """Billing's list: credit notes that are not void."""
-    debits: Totals
-    """Billing's balance transactions of customers that charge a credit back."""
-    posted_invoices: Totals
-    """Posted customer invoices of the ERP, less what was taken back or cancelled."""
-    posted_credits: Totals
-    """Posted credit memos of the ERP that take no invoice back; positive."""
-    posted_debits: Totals
-    """Posted debit memos of the ERP."""
-    receivable: Totals
-    """Balance of the receivable account in the ERP's trial balance, by document currency."""
-    open_items: Totals
-    """Lines of the receivable account that are not reconciled."""
 
 
 @dataclass
@@ -75,111 +48,6 @@ class Played:
     problems: list[str] = field(default_factory=list)
 
 
-# ------------------------------------------------------------------ the systems' own books
-
-
-async def books(systems: Company) -> Books:
-    async with BillingClient(systems.twin.url, KEY) as billing, systems.of_erp() as erp:
-        return Books(*await _billed(billing), *await _posted(erp), *await _receivable(erp))
-
-
-async def _billed(billing: BillingClient) -> tuple[Totals, Totals, Totals]:
-    invoices, credits, debits = Counter[str](), Counter[str](), Counter[str]()
-    for invoice in await billing.all("invoices"):
-        if invoice["status"] not in ("draft", "void"):
-            invoices[invoice["currency"].upper()] += invoice["total"]
-    for note in await billing.all("credit_notes"):
-        if note["status"] != "void":
-            credits[note["currency"].upper()] += note["total"]
-    for customer in await billing.all("customers"):
-        for change in await billing.all(f"customers/{customer['id']}/balance_transactions"):
-            if change["type"] == "adjustment" and change["amount"] > 0:
-                debits[change["currency"].upper()] += change["amount"]
-    return _major(invoices), _major(credits), _major(debits)
-
-
-async def _posted(erp: ErpClient) -> tuple[Totals, Totals, Totals]:
-    """Sum the posted documents. A cancelling entry that is no document of its own takes its invoice out."""
-    fields = ["number", "reference", "state", "total_amount", "currency.code", "move.id", "cancel_move.id"]
-    posted = [["type", "=", "out"], ["state", "in", ["posted", "paid", "cancelled"]], ["move", "!=", None]]
-    documents = await erp.search("account.invoice", posted, fields)
-    entries = {document["move"]["id"] for document in documents}
-    invoices, credits, debits = dict[str, Decimal](), dict[str, Decimal](), dict[str, Decimal]()
-    for document in documents:
-        total, currency, reference = (
-            document["total_amount"], document["currency"]["code"], document["reference"] or "",
-        )  # fmt: skip
-        if document["cancel_move"] and document["cancel_move"]["id"] not in entries:
-            continue
-        if total < 0 and reference.startswith(("cred_", BY_HAND)):
-            credits[currency] = credits.get(currency, Decimal(0)) - total
-        elif reference.endswith("/undo"):
-            debits[currency] = debits.get(currency, Decimal(0)) + total
-        else:
-            invoices[currency] = invoices.get(currency, Decimal(0)) + total
-    return _without_zeros(invoices), _without_zeros(credits), _without_zeros(debits)
-
-
-async def _receivable(erp: ErpClient) -> tuple[Totals, Totals]:
-    """Read the receivable account by document currency: the trial balance in euros and in dollars."""
-    posted = [["account.code", "=", "1200"], ["move.state", "=", "posted"]]
-    fields = ["debit", "credit", "amount_second_currency", "second_currency.code", "reconciliation"]
-    balance, unsettled = dict[str, Decimal](), dict[str, Decimal]()
-    company_currency = Decimal(0)
-    for line in await erp.search("account.move.line", posted, fields):
-        company_currency += line["debit"] - line["credit"]
-        currency, amount = "USD", line["debit"] - line["credit"]
-        if line["second_currency"]:
-            currency, amount = line["second_currency"]["code"], line["amount_second_currency"]
-        balance[currency] = balance.get(currency, Decimal(0)) + amount
-        if line["reconciliation"] is None:
-            unsettled[currency] = unsettled.get(currency, Decimal(0)) + amount
-    assert (await erp.trial_balance())["1200"] == company_currency
-    return _without_zeros(balance), _without_zeros(unsettled)
-
-
-def _major(minor: Mapping[str, int]) -> Totals:
-    return _without_zeros({currency: Decimal(units).scaleb(-2) for currency, units in minor.items()})
-
-
-def _without_zeros(totals: Mapping[str, Decimal]) -> Totals:
-    return {currency: total for currency, total in totals.items() if total}
-
-
-def total_of(forward: Mapping[str, Any], side: str) -> Totals:
-    """Return a column of a roll-forward by currency."""
-    return _without_zeros({x["currency"]: Decimal(x[side]["amount"]) for x in forward["lines"]})
-
-
-def differences(seen: tuple[Books, dict[str, Any]]) -> list[str]:
-    """Compare the server's totals with the books. Return a line for each that differs."""
-    own, forward = seen
-    asserted = {name: total_of(part, "asserted") for name, part in forward.items()}
-    observed = {name: total_of(part, "observed") for name, part in forward.items()}
-    net = dict[str, Decimal]()
-    for name, sign in ((INVOICES, 1), (CREDITS, -1), (DEBITS, 1)):
-        for currency, total in observed[name].items():
-            net[currency] = net.get(currency, Decimal(0)) + sign * total
-    receivable = _without_zeros(net)
-    compared = {
-        "invoices that billing asserts": (asserted[INVOICES], own.invoices),
-        "credits that billing asserts": (asserted[CREDITS], own.credits),
-        "debits that billing asserts": (asserted[DEBITS], own.debits),
-        "invoices that the ERP shows": (observed[INVOICES], own.posted_invoices),
-        "credits that the ERP shows": (observed[CREDITS], own.posted_credits),
-        "debits that the ERP shows": (observed[DEBITS], own.posted_debits),
-        "receivables": (receivable, own.receivable),
-        "open items": (receivable, own.open_items),
-    }
-    found = [
-        f"{name}: {dict(ours)} here, {dict(theirs)} in the books"
-        for name, (ours, theirs) in compared.items()
-        if ours != theirs
-    ]
-    unbalanced = [line for part in forward.values() for line in part["lines"] if not line["balanced"]]
-    return found + [f"not balanced: {line}" for line in unbalanced]
-
-
 # ------------------------------------------------------------------ persons at work in the systems
 
 
@@ -195,20 +63,23 @@ class Story:
         names = (INVOICES, CREDITS, DEBITS)
         return {n: await self.admin.get(f"reconciliations/{n}/roll-forward", **query) for n in names}
 
+    async def seen(self) -> tuple[Books, dict[str, Any]]:
+        return await books(self.systems, credits=(*OURS, BY_HAND)), await self.forward()
+
     async def compare(self) -> tuple[Books, dict[str, Any]]:
         """Wait until the server has seen what the books say. Raises AssertionError with the differences."""
-        seen = (await books(self.systems), await self.forward())
+        seen = await self.seen()
 
         async def look() -> bool:
             nonlocal seen
-            seen = (await books(self.systems), await self.forward())
-            return not differences(seen)
+            seen = await self.seen()
+            return not differences(*seen)
 
         try:
             await until("the same totals", look, 30)
         except AssertionError as error:
             raise AssertionError(
-                "\n".join([str(error), *differences(seen), await self.s.report()])
+                "\n".join([str(error), *differences(*seen), await self.s.report()])
             ) from error
         return seen
 
@@ -516,7 +387,7 @@ def money(units: str, currency: str = "USD") -> dict[str, Any]:
 
 def test_totals_are_those_of_the_systems_own_books(played: Played) -> None:
     own, forward = played.before
-    assert differences(played.before) == []
+    assert differences(*played.before) == []
     assert own.invoices == {"USD": Decimal("5321.28"), "EUR": Decimal("739.99")}
     assert own.credits == {"USD": Decimal("50.00")}
     assert own.receivable == {"USD": Decimal("5271.28"), "EUR": Decimal("739.99")}
@@ -609,7 +480,7 @@ def test_a_roll_forward_as_of_a_time_shows_what_was_known_then(played: Played) -
 def test_totals_are_still_those_of_the_books_after_all_of_it(played: Played) -> None:
     assert played.after is not None
     own, forward = played.after
-    assert differences(played.after) == []
+    assert differences(*played.after) == []
     assert own == Books(
         invoices={"USD": Decimal("4985.27"), "EUR": Decimal("739.99")},
         credits={"USD": Decimal("50.00")},
