@@ -364,6 +364,7 @@ def once_more(context: DecisionContext, step: Call, st: StepState) -> StepResult
     if effect.state is not EffectState.REFUSED:
         st.phase = "planned"
         return MOVED if effect.state is EffectState.CONFIRMED else WAITING
+    context.recheck()  # the serial was free meanwhile, so another Run may have written what this call would overwrite
     if steps.invalid_approval(context) is None:
         call_dates = dates(context, step)
         if isinstance(call_dates, str):
