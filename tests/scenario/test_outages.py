@@ -9,7 +9,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.matching import FoilState
 from tests.companies.acme import SOON, Company
 from tests.crash.rounds import BRIEF
-from tests.late_gateway import LateGateway
+from tests.gateways import LateGateway
 from tests.served import CREDIT, INVOICE, Served, served, until
 
 OWED_AT_ONCE = {

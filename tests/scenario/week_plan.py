@@ -1,0 +1,289 @@
+"""The week as a list of acts, drawn from a seed: what persons do in the systems, and the faults between it.
+
+Each company has five days of new work, and what becomes of the invoices of a day is played on the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+BUSINESS = frozenset({
+    "customer", "change", "subscription", "usage", "invoice", "payment", "void", "credit",
+})  # fmt: skip
+"""Kinds of acts that are events of the business. The others are faults, and waits for what an act needs."""
+DAYS = 5
+NO_TAX = ("", "0")
+Rate = tuple[str, str]
+"""Jurisdiction and percentage of a tax rate."""
+
+
+@dataclass(frozen=True)
+class Firm:
+    """Size of the work of a legal entity. `fates` are what becomes of the invoices of a day."""
+
+    entity: str
+    home: str
+    foreign: str
+    customers: tuple[int, int]
+    """Number of its first customers, in the home and in the foreign currency."""
+    changes: int
+    rates: tuple[Rate, ...]
+    fates: tuple[str, ...]
+    abroad: int
+    """Number of invoices of a day in the foreign currency."""
+
+
+FIRMS = (
+    Firm(
+        "acme-us", "usd", "eur", (8, 2), 4, (("US-TX", "8.25"), ("US-TX", "8.25"), NO_TAX),
+        ("small",) * 3 + ("large", "paid-credit", "void", "at once", "open", "open") + ("paid",) * 5, 2,
+    ),
+    Firm(
+        "acme-de", "eur", "usd", (6, 2), 3, (("DE", "19"), ("DE", "19"), ("DE", "7"), NO_TAX),
+        ("small",) * 2 + ("large", "paid-credit", "void", "at once", "open") + ("paid",) * 4, 2,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Act:
+    """One act. `name` is that of its object in the week; `lines` are net minor units with their tax rate."""
+
+    kind: str
+    entity: str = ""
+    name: str = ""
+    of: str = ""
+    """Name of the customer, invoice or subscription that it is about."""
+    currency: str = ""
+    lines: tuple[tuple[int, Rate], ...] = ()
+    text: str = ""
+    minor: int = 0
+    names: tuple[str, ...] = ()
+    """Invoices that a wait is for."""
+    fault: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class _Invoice:
+    name: str
+    currency: str
+    fate: str
+
+
+REVIEWED_MINOR, DOUBTED_MINOR = 2_600_000, 4_100_000
+"""Amounts from which on an invoice is reviewed, and from which on the reviewer waits for billing.
+
+The invoices that are reviewed stay below the second one, also with their tax.
+"""
+
+
+class Plan:
+    """The acts of a week, in order."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._chance = Random(seed)
+        self._count = 0
+        self._customers: dict[str, list[tuple[str, str]]] = {firm.entity: [] for firm in FIRMS}
+        self._last: dict[str, list[_Invoice]] = {firm.entity: [] for firm in FIRMS}
+        self._turn = 0
+        self.acts: list[Act] = []
+        self.fates: dict[str, str] = {}
+        """Name of an invoice -> what becomes of it."""
+        for day in range(DAYS + 1):
+            self._day(day)
+
+    def of(self, kind: str) -> list[Act]:
+        return [act for act in self.acts if act.kind == kind]
+
+    @property
+    def business(self) -> list[Act]:
+        return [act for act in self.acts if act.kind in BUSINESS]
+
+    # ------------------------------------------------------------------ one day
+
+    def _day(self, day: int) -> None:
+        """Add a day: changes, usage and payments; new invoices; then voids and credits of the day before."""
+        if day == 0:
+            self.acts += [act for firm in FIRMS for act in self._first(firm)]
+        before = {firm.entity: self._last[firm.entity] for firm in FIRMS}
+        morning = [act for firm in FIRMS for act in self._morning(firm, day, before[firm.entity])]
+        noon = [acts for firm in FIRMS for acts in (self._noon(firm, day) if day < DAYS else ())]
+        evening = [act for firm in FIRMS for act in self._evening(before[firm.entity])]
+        self._add(morning, day)
+        self.acts += _outage(day, "start")
+        self._chance.shuffle(noon)
+        self._add([act for acts in noon for act in acts], day, shuffled=False)
+        self.acts += _outage(day, "end")
+        names = tuple(
+            invoice.name
+            for invoices in before.values()
+            for invoice in invoices
+            if invoice.fate != "void in review"
+        )
+        if names:
+            self.acts.append(Act("until posted", names=names))
+            paid = tuple(name for name in names if self.fates[name] == "paid-credit")
+            self.acts.append(Act("until paid", names=paid))
+        self._add(evening, day)
+        self.acts += [
+            Act("void", entity, self._name("void"), of=invoice.name, text="in review")
+            for entity, invoices in self._last.items()
+            for invoice in invoices
+            if day < DAYS and invoice.fate == "void in review"
+        ]
+
+    def _add(self, acts: list[Act], day: int, shuffled: bool = True) -> None:
+        """Add acts in an order of the seed, with the faults of the day between them."""
+        if shuffled:
+            self._chance.shuffle(acts)
+        acts = list(acts)
+        for fault in self._faults(day) if acts else ():
+            acts.insert(self._chance.randrange(len(acts)), fault)
+        self.acts += acts
+
+    def _first(self, firm: Firm) -> list[Act]:
+        home, foreign = firm.customers
+        acts = [self._customer(firm, firm.home) for _ in range(home)]
+        acts += [self._customer(firm, firm.foreign) for _ in range(foreign)]
+        chosen = self._chance.sample(self._in(firm, firm.home), 2)
+        return acts + [
+            Act("subscription", firm.entity, self._name("subscription"), of=customer, currency=firm.home)
+            for customer in chosen
+        ]
+
+    def _morning(self, firm: Firm, day: int, before: list[_Invoice]) -> list[Act]:
+        acts = [
+            Act("payment", firm.entity, self._name("payment"), of=invoice.name)
+            for invoice in before
+            if invoice.fate in ("paid", "paid-credit")
+        ]
+        if not 0 < day < DAYS:
+            return acts
+        acts.append(self._customer(firm, firm.home))
+        for _ in range(firm.changes):
+            # Not the newest one, which the same shuffled morning creates.
+            customer, _ = self._chance.choice(self._customers[firm.entity][:-1])
+            name = self._name("change")
+            acts.append(Act("change", firm.entity, name, of=customer, text=f"{customer} {name}"))
+        for act in self.of("subscription"):
+            if act.entity == firm.entity:
+                acts.append(Act("usage", firm.entity, self._name("usage"), of=act.name))
+        return acts
+
+    def _noon(self, firm: Firm, day: int) -> list[list[Act]]:
+        """Return the new invoices of a day. One that is paid at once comes with its payment."""
+        fates = [fate if fate != "void" or day < 3 else "paid" for fate in firm.fates]
+        currencies = [firm.foreign] * firm.abroad + [firm.home] * (len(fates) - firm.abroad)
+        self._chance.shuffle(currencies)
+        acts = [
+            self._invoice(firm, fate, currency, self._chance.randint(30_000, 400_000))
+            for fate, currency in zip(fates, currencies, strict=True)
+        ]
+        for fate, large, of_day in (("reviewed", REVIEWED_MINOR, 1), ("void in review", DOUBTED_MINOR, 2)):
+            if day == of_day:
+                acts.append(self._invoice(firm, fate, firm.home, large + self._chance.randrange(600_000)))
+        self._last[firm.entity] = [_Invoice(act.name, act.currency, self.fates[act.name]) for act in acts]
+        return [self._with_payment(act) for act in acts]
+
+    def _with_payment(self, invoice: Act) -> list[Act]:
+        if self.fates[invoice.name] != "at once":
+            return [invoice]
+        return [invoice, Act("payment", invoice.entity, self._name("payment"), of=invoice.name)]
+
+    def _evening(self, before: Sequence[_Invoice]) -> list[Act]:
+        acts = []
+        for invoice in before:
+            entity = invoice.name.partition("/")[0]
+            if invoice.fate == "void":
+                acts.append(Act("void", entity, self._name("void"), of=invoice.name))
+            if invoice.fate in ("small", "large", "paid-credit"):
+                limits = (11_000, 28_000) if invoice.fate == "large" else (500, 6_000)
+                acts.append(self._credit(entity, invoice, self._chance.randint(*limits)))
+        return acts
+
+    def _faults(self, day: int) -> list[Act]:
+        """Draw the faults of a part of a day. Those of requests take turns, so that every kind comes in each company."""
+        acts = []
+        for firm in FIRMS:
+            for kind, more in (
+                ("lose_webhook", {}),
+                ("duplicate_webhook", {"copies": 3}),
+                ("delay_webhook", {"seconds": self._chance.randint(1, 4)}),
+            ):
+                match = {"type": self._chance.choice(EVENT_TYPES)}
+                acts.append(
+                    Act(
+                        "billing fault", firm.entity, fault={"kind": kind, "match": match, "times": 2, **more}
+                    )
+                )
+            fault = BILLING_FAULTS[self._turn % len(BILLING_FAULTS)]
+            acts.append(Act("billing fault", firm.entity, fault={"times": 1, **fault}))
+        self._turn += 1
+        acts.append(Act("lost answer of the ERP"))
+        if day > 0:
+            acts.append(Act("repeated callback"))
+        return acts
+
+    # ------------------------------------------------------------------ one object
+
+    def _name(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind} {self._count}"
+
+    def _in(self, firm: Firm, currency: str) -> list[str]:
+        return [name for name, of in self._customers[firm.entity] if of == currency]
+
+    def _customer(self, firm: Firm, currency: str) -> Act:
+        name = f"{firm.entity}/{self._name('customer')}"
+        self._customers[firm.entity].append((name, currency))
+        return Act("customer", firm.entity, name, currency=currency)
+
+    def _credit(self, entity: str, invoice: _Invoice, minor: int) -> Act:
+        name, agent = self._name("credit"), self._chance.choice(("agent", "agent2"))
+        return Act(
+            "credit", entity, name, of=invoice.name, currency=invoice.currency, minor=minor, text=agent
+        )
+
+    def _invoice(self, firm: Firm, fate: str, currency: str, minor: int) -> Act:
+        """Split an amount into one to three lines, each with a tax rate or without one."""
+        name = f"{firm.entity}/{self._name('invoice')}"
+        cuts = sorted(self._chance.sample(range(100, minor - 100), self._chance.randrange(3)))
+        parts = [end - start for start, end in zip([0, *cuts], [*cuts, minor], strict=True)]
+        lines = tuple((part, self._chance.choice(firm.rates)) for part in parts)
+        self.fates[name] = fate
+        customer = self._chance.choice(self._in(firm, currency))
+        return Act("invoice", firm.entity, name, of=customer, currency=currency, lines=lines)
+
+
+# ------------------------------------------------------------------ faults
+
+POSTS = {"method": "POST", "path": "/v1/credit_notes"}
+FETCHES = {"method": "GET", "path": "/v1/invoices/*"}
+EVENT_TYPES = ("invoice.finalized", "customer.*", "invoice.*", "credit_note.*")
+WEBHOOK_FAULTS = ("lose_webhook", "duplicate_webhook", "delay_webhook")
+BILLING_FAULTS: tuple[Mapping[str, Any], ...] = (
+    {"kind": "rate_limit", "match": POSTS, "retry_after": 1},
+    {"kind": "rate_limit", "match": FETCHES, "retry_after": 1},
+    {"kind": "status", "match": POSTS, "status": 500, "commit": True},
+    {"kind": "status", "match": FETCHES, "status": 500},
+    {"kind": "drop_after_commit", "match": POSTS},
+    {"kind": "unreadable_200", "match": POSTS},
+    {"kind": "maintenance", "match": {"method": "GET", "path": "/v1/events"}},
+)
+"""Faults of requests that the server alone sends: credit notes, reads of one invoice, the list of events."""
+
+
+def label(fault: Mapping[str, Any]) -> str:
+    """Return the name of a kind of fault; that of requests says which method it is for."""
+    return " ".join(str(word) for word in (fault["kind"], fault["match"].get("method", "")) if word)
+
+
+def _outage(day: int, edge: str) -> list[Act]:
+    """Return the outage of a day: the ERP is away on the second and the fourth, the server is killed on the third."""
+    if day in (1, 3):
+        return [Act(f"ERP outage: {edge}")]
+    return [Act(f"server outage: {edge}")] if day == 2 else []
