@@ -53,7 +53,7 @@ async def outside_truth(company: Company, dump: Dump) -> list[str]:
         if what not in counted:
             violations.append(f"3: {count} times {what[0]} of {what[1]} outside, asked for by no effect")
     for plan in PLANS:
-        async with ErpClient.of(company.erp_seed, company.erp_url, company=plan.key) as erp:
+        async with company.of_erp(company=plan.key) as erp:
             books = await erp.trial_balance()
         if sum(books.values(), Decimal(0)):
             violations.append(f"the trial balance of {plan.name} does not sum to zero: {books}")
@@ -82,7 +82,7 @@ async def look(company: Company, dump: Dump) -> dict[tuple[str, str], int]:
         counts[operation, subject] = counts.get((operation, subject), 0) + number
 
     for plan in PLANS:
-        async with ErpClient.of(company.erp_seed, company.erp_url, company=plan.key) as erp:
+        async with company.of_erp(company=plan.key) as erp:
             await _documents(erp, count)
     async with company.of_erp() as erp:
         ours = {_subject(e) for e in dump.effects if e.operation == "erp.party.upsert"}

@@ -135,7 +135,7 @@ async def play(systems: Company) -> Books:
         foils["new rate"] = await _matched(s, late)
         returns, documents = {}, {}
         for account, key in COMPANIES.items():
-            async with ErpClient.of(systems.erp_seed, systems.erp_url, company=key) as erp:
+            async with systems.of_erp(company=key) as erp:
                 returns[account] = await erp.tax_return(f"{systems.today:%Y-%m}")
                 posted = {document["reference"]: document for document in await erp.invoices()}
                 for name, sale in EVERY.items():
@@ -146,7 +146,7 @@ async def play(systems: Company) -> Books:
 
 
 async def _posted(systems: Company, key: str) -> int:
-    async with ErpClient.of(systems.erp_seed, systems.erp_url, company=key) as erp:
+    async with systems.of_erp(company=key) as erp:
         return len(await erp.invoices())
 
 

@@ -38,11 +38,11 @@ class Firm:
 
 FIRMS = (
     Firm(
-        "acme-us", "usd", "eur", (8, 2), 4, (("US-TX", "8.25"), ("US-TX", "8.25"), NO_TAX),
+        "acme-us", "usd", "eur", (8, 2), 4, (("US-TX", "8.25"), ("US-NY", "8.875"), NO_TAX),
         ("small",) * 3 + ("large", "paid-credit", "void", "at once", "open", "open") + ("paid",) * 5, 2,
     ),
     Firm(
-        "acme-de", "eur", "usd", (6, 2), 3, (("DE", "19"), ("DE", "19"), ("DE", "7"), NO_TAX),
+        "acme-de", "eur", "usd", (6, 2), 3, (("DE", "19"), ("DE", "19"), ("DE", "7"), ("DE", "0")),
         ("small",) * 2 + ("large", "paid-credit", "void", "at once", "open") + ("paid",) * 4, 2,
     ),
 )  # fmt: skip
