@@ -50,7 +50,11 @@ SEED = 20_261_130
 BUSINESS_EVENTS = 300
 RESULTS = {
     "acme-us": {"revenue": {"4020"}, "credits": {"4800"}, "taxes": {"2200", "2210", "2220", "2230"}},
-    "acme-de": {"revenue": {"8120", "8300", "8420"}, "credits": {"8710", "8720"}, "taxes": {"1770", "1771", "1776"}},
+    "acme-de": {
+        "revenue": {"8120", "8300", "8420"},
+        "credits": {"8710", "8720"},
+        "taxes": {"1770", "1771", "1776"},
+    },
 }
 """Accounts of the documents besides the receivable account."""
 DIFFERENCES = {"acme-us": {"7900"}, "acme-de": {"2150", "2660"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import date
@@ -13,13 +14,14 @@ from typing import Any, TypeAlias
 from counterfoil.core.finding import Finding
 from counterfoil.model.kinds import Table
 
+_NUMBER = re.compile(r"-?\d+\.\d+")
 MAX_CSV_BYTES = 16 * 1024 * 1024
 Line: TypeAlias = tuple[int, dict[str, Any]]
 """Number of a line in the file, from 1, and its row."""
 
 
 class TableRows:
-    """Rows of a table, indexed by key. Keys compare as text, because a CSV has no other type; `19.0` is written `19`."""
+    """Rows of a table, indexed by key. Keys compare as text, because a CSV has no other type; a number finds `19.0` and `19`."""
 
     def __init__(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
         self.table = table
@@ -28,6 +30,7 @@ class TableRows:
             key = tuple(_key_text(row[name]) for name in table.key)
             values.setdefault(key, []).append((valid_from(table, row), row[table.value]))
         self._by_key = {key: sorted(rows_of_key, key=lambda v: v[0]) for key, rows_of_key in values.items()}
+        self._by_number = {tuple(map(_as_number, key)): rows_of_key for key, rows_of_key in self._by_key.items()}
 
     @property
     def names(self) -> frozenset[str]:
@@ -36,7 +39,10 @@ class TableRows:
 
     def lookup(self, keys: Sequence[object], on: date) -> Any:
         """Return the value of the latest row that is valid from that day or before; None if there is none."""
-        values = self._by_key.get(tuple(_key_text(key) for key in keys))
+        texts = tuple(_key_text(key) for key in keys)
+        values = self._by_key.get(texts)
+        if values is None and any(isinstance(key, Decimal) for key in keys):
+            values = self._by_number.get(texts)
         if not values:
             return None
         position = bisect_right(values, on, key=lambda v: v[0])
@@ -49,6 +55,11 @@ def _key_text(key: object) -> str:
         text = f"{key:f}"
         return text.rstrip("0").rstrip(".") if "." in text else text
     return str(key)
+
+
+def _as_number(text: str) -> str:
+    """Return the text of a number as `_key_text` writes it, and every other text as it is."""
+    return _key_text(Decimal(text)) if _NUMBER.fullmatch(text) else text
 
 
 def valid_from(table: Table, row: dict[str, Any]) -> date:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from counterfoil.core.errors import CounterfoilError
-from counterfoil.expr import BudgetExceeded, EvaluationError, Expression, walk
-from counterfoil.expr.tree import LiteralNode
+from counterfoil.expr import BudgetExceeded, EvaluationError, Expression
+from counterfoil.expr.tree import CallNode, ExprNode, LiteralNode, MacroNode, TernaryNode
 from counterfoil.model.definition import Formula, Items, Literal, Record, Repeated, Template
 
 
@@ -145,8 +145,21 @@ def known_part(
 
 
 def is_optional(expression: Expression) -> bool:
-    """Return True if a formula itself says `null`: then its value may be missing."""
-    return any(isinstance(node, LiteralNode) and node.value is None for node in walk(expression.ast))
+    """Return True if a formula itself gives `null`: then its value may be missing. A comparison with null gives none."""
+    return _gives_null(expression.ast)
+
+
+def _gives_null(node: ExprNode) -> bool:
+    match node:
+        case LiteralNode():
+            return node.value is None
+        case TernaryNode():
+            return _gives_null(node.yes) or _gives_null(node.no)
+        case CallNode():
+            return any(map(_gives_null, node.args))
+        case MacroNode():
+            return _gives_null(node.body)
+    return False
 
 
 # ------------------------------------------------------------------ predicates and keys

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -255,7 +256,7 @@ def test_another_posting_rule_moves_postings_between_periods(traffic: list[Recor
     report = impact(acme(), new, traffic)
     total = sum(a.total for a in accounts(traffic))
     assert {(p.period, p.old, p.new) for p in report.postings if p.leg == "total"} == {
-        (f"{traffic[0].receipt.received_at:%Y-%m}", total, 0),
+        (f"{traffic[0].receipt.received_at.astimezone(ZoneInfo('America/New_York')):%Y-%m}", total, 0),
         ("2026-01", 0, total),
     }
     assert not report.events

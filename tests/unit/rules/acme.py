@@ -104,10 +104,11 @@ async def finalized(play: Play, total: int = 110, settle: bool = True) -> None:
                 "product": "cloud",
                 "revenue_class": "subscription",
                 "tax_code": "US-CA",
+                "zero_rated": False,
                 "net": usd(total - 10),
             }
         ],
-        taxes=[{"code": "US-CA", "base": usd(total - 10), "amount": usd(10)}],
+        taxes=[{"code": "US-CA", "zero_rated": False, "base": usd(total - 10), "amount": usd(10)}],
     )
 
 
