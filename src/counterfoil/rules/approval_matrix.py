@@ -53,16 +53,10 @@ def subject_of(policy: ApprovalPolicy, covers: Mapping[str, Any], target: str) -
     return wire.digest({"covers": dict(covers), "matrix": policy.digest, "target": target})
 
 
-def guard_key(
-    policy: LimitPolicy, names: Mapping[str, Any], on: date, lookup: Lookup | None, entity: str = ""
-) -> str:
-    """Return the key of the guard row of a limit: its `per` values joined, after the legal entity.
-
-    Limits of the default entity, for which `entity` is empty, have no entity in their keys.
-    """
+def guard_key(policy: LimitPolicy, names: Mapping[str, Any], on: date, lookup: Lookup | None) -> str:
+    """Return the key of the guard row of a limit without the legal entity: its `per` values joined."""
     quarter = f"{on.year}-Q{(on.month - 1) // 3 + 1}"
     moments = {"month": f"{on:%Y-%m}", "quarter": quarter, "day": on.isoformat()}
     data = names["event"]["data"] if "event" in names else {}
     scope = names_with(names, {**data, **moments, **names})
-    values = [key(e, scope, lookup) for e in policy.per]
-    return "/".join([entity, *values] if entity else values)
+    return "/".join(key(e, scope, lookup) for e in policy.per)

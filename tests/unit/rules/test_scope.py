@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import date
 
+import pytest
+
 from counterfoil.core.approval import ApprovalState
+from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
+from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import load
 from tests.unit.rules.company import BASE, ask, company, period, usd
 from tests.unit.rules.driver import Play, model_of
@@ -115,6 +119,70 @@ async def test_a_run_keeps_its_place_from_turn_to_turn() -> None:
     assert await play.vote(play.approval(), "lee") != "granted"
     assert await play.vote(play.approval(), "fay") == "granted"
     assert play.run().state == "approved"
+
+
+TWO_COMPANIES = """\
+{kind: legal_entity, name: us, title: Small Inc., country: US, currency: USD, zone: America/New_York, default: true}
+---
+{kind: legal_entity, name: de, title: Small GmbH, country: DE, currency: EUR, zone: Europe/Berlin}
+---
+kind: overlay
+name: germany
+of: {legal_entity: de}
+changes:
+  - {kind: policy, name: cap, loosens: the same sum in euro, set: {limit: {currency: EUR}}}
+"""
+ONCE = """
+steps:
+  - {check: 'true', once: event.data.incident, outcomes: {failed: {stop: twice}}}
+  - {wait: {event: opened.v1, where: event.data.id == start.data.id, until: +2d}}
+  - {check: 'false', outcomes: {failed: {stop: unused}}}
+"""
+
+
+async def test_what_one_company_did_once_another_may_still_do() -> None:
+    play = company(ONCE, TWO_COMPANIES)
+    for id_, entity in (("a1", "us"), ("a2", "de"), ("a3", "de"), ("a4", "us"), ("a5", "")):
+        await ask(play, id_, legal_entity=entity)
+    assert [run.state for run in play.runs()] == ["started", "started", "twice", "twice", "twice"]
+    scope = "once:flow:check0"
+    assert play.store.tables.guards == {(scope, "x1"): (1, 1), (scope, "de/x1"): (1, 1)}
+
+
+async def test_a_reservation_of_a_former_version_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Former versions wrote one row for all companies. The Run remembers the path, and the store the row."""
+    play = company(ONCE, TWO_COMPANIES)
+    with monkeypatch.context() as former:
+        former.setattr(DecisionContext, "own_guard_key", lambda _, key: key)
+        await ask(play, "a1", legal_entity="de")
+    await play.event("opened.v1", id="a1")
+    assert play.run().state == "unused"
+    assert play.store.tables.guards == {("once:flow:check0", "x1"): (0, 1)}
+
+
+async def test_a_limit_counts_no_amount_of_another_company() -> None:
+    """The limit of 1,500 is one of dollars in one company and of euro in the other."""
+    play = company(
+        """
+steps:
+  - approve: review
+    amount: event.data.amount
+    reserve: cap
+    covers: [event.data.amount]
+    outcomes: {rejected: {stop: over}}
+""",
+        TWO_COMPANIES,
+    )
+    for id_, entity, code in (("a1", "us", "USD"), ("a2", "de", "EUR"), ("a3", "us", "USD")):
+        await ask(play, id_, amount=Money.from_major(800, code), legal_entity=entity)
+    states = {run.bkey: (run.status, run.state) for run in play.runs()}
+    assert states == {
+        "a1": (RunStatus.WAITING, "started"), "a2": (RunStatus.WAITING, "started"), "a3": (RunStatus.DONE, "over"),
+    }  # fmt: skip
+    assert play.store.tables.guards == {
+        ("cap", "ann"): (80_000, 150_000),
+        ("cap", "de/ann"): (80_000, 150_000),
+    }
 
 
 MEASURED = """

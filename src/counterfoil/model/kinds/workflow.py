@@ -156,7 +156,7 @@ class Check(StepBase):
     check: Formula
     """The condition."""
     once: Formula | None = None
-    """Key that only one Run of this workflow may pass; a second Run fails."""
+    """Key that only one Run of this workflow may pass in each legal entity; a second Run fails."""
 
 
 class Dates(Part):

@@ -217,10 +217,13 @@ class DecisionContext:
         return dict(entity)
 
     def limit_key(self, policy: LimitPolicy) -> str:
-        """Return the key of the guard row of a limit for this Run: each legal entity has limits of its own."""
-        default = self.definition.envelope.default
-        entity = self.run.entity if default and self.run.entity != default else ""
-        return matrix.guard_key(policy, self.names(), self.today, self.lookup, entity)
+        """Return the key of the guard row of a limit for this Run."""
+        return self.own_guard_key(matrix.guard_key(policy, self.names(), self.today, self.lookup))
+
+    def own_guard_key(self, key: str) -> str:
+        """Return a guard row's key for this Run: entities other than the default one have rows of their own."""
+        default, entity = self.definition.envelope.default, self.run.entity
+        return "/".join(filter(None, (entity, key))) if default and entity not in ("", default) else key
 
     def _from_store(self, fact: Fact) -> Any:
         if fact.source == "limit":

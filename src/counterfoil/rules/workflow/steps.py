@@ -44,10 +44,11 @@ def check(context: DecisionContext, step: d.Check, st: StepState) -> StepResult:
     if not context.holds(step.check):
         return StepOutcome("failed", step.doc or f"The check {step.path} is not met")
     if step.once is not None:
-        scope, key = f"once:{context.run.workflow}:{step.path}", context.key_of(step.once)
+        scope, value = f"once:{context.run.workflow}:{step.path}", context.key_of(step.once)
+        key = context.own_guard_key(value)
         used = int(context.lookup("guard", (scope, key))) - guards.mine(context, scope, key)
         if used >= 1:
-            return StepOutcome("failed", f"{key} was already done once")
+            return StepOutcome("failed", f"{value} was already done once")
         guards.reserve(context, step, scope, key, 1, 1, used)
     return DONE
 
