@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -77,31 +77,37 @@ async def test_an_amount_that_is_not_known_is_left_out(company: Company) -> None
     assert "opens a Case of its own" in page
 
 
-async def test_a_tier_says_how_much_counts_with_the_amount(company: Company) -> None:
+async def two_approvals(company: Company, keys: Sequence[str], guard_key: str, currency: str) -> None:
+    """Two requests of one customer, 530 and 31, that are reserved on the quarter's limit and wait for approval."""
     store = company.app.store
-    limit = {"scope": "customer-quarter-credit", "key": "cust_42/2026-Q4", "path": "approve", "limit": None}
-    for key, minor in (("CR-4000", 53_000), ("CR-4001", 3_100)):
+    limit = {"scope": "customer-quarter-credit", "key": guard_key}
+    for key, minor in zip(keys, (53_000, 3_100), strict=True):
         run, at = await _begin(store, key, minor, minutes=20)
         loaded = await store.load(run)
         assert loaded is not None
-        guard = {
-            "scope": limit["scope"],
-            "key": limit["key"],
-            "amount": minor,
-            "step": "approve",
-            "item": "",
-            "after": 0,
-        }
+        guard = {**limit, "amount": minor, "step": "approve", "item": "", "after": 0}
+        approval = replace(_approval(run, key, at, minor), amount=Money(minor, currency))
         turn = Turn(
             run=run, version=loaded.run.version, at=at, status=RunStatus.WAITING, direction=Direction.FORWARD,
             state="eligible", due=None, consumed=loaded.run.inbox_n, ctx=wire.dumps({"reserved": {"1": guard}}),
-            actor="worker:t", reserve=(Reserve(amount=minor, **limit),), approvals=(_approval(run, key, at, minor),),
+            actor="worker:t", reserve=(Reserve(amount=minor, path="approve", limit=None, **limit),), approvals=(approval,),
         )  # fmt: skip
         assert (await store.apply(turn)).verdict == "done"
+
+
+async def test_a_tier_says_how_much_counts_with_the_amount(company: Company) -> None:
+    await two_approvals(company, ("CR-4000", "CR-4001"), "cust_42/2026-Q4", "USD")
     tier = "over 100 USD up to 1,000 USD, counted with 530.00 USD of earlier ones: cust_42, 2026-Q4"
     page = await page_of(company, f"/approvals/{approval_of('CR-4001')}")
     assert tier in page
     assert "earlier ones" not in await page_of(company, f"/approvals/{approval_of('CR-4000')}")
+
+
+async def test_a_tier_is_that_of_the_legal_entity_and_counts_in_its_currency(company: Company) -> None:
+    await two_approvals(company, ("CR-4000", "CR-4001"), "cust_42/2026-Q4", "USD")
+    await two_approvals(company, ("DE-CR-4000", "DE-CR-4001"), "acme-de/cust_42/2026-Q4", "EUR")
+    page = await page_of(company, f"/approvals/{approval_of('DE-CR-4001')}")
+    assert "over 100 EUR up to 1,000 EUR, counted with 530.00 EUR of earlier ones: cust_42, 2026-Q4" in page
 
 
 async def test_a_decided_document_has_no_time_left(company: Company) -> None:

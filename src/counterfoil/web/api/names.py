@@ -15,7 +15,7 @@ from counterfoil.core.approval import Approval
 from counterfoil.core.canonical import NAME_FIELDS, CanonicalEvent, Head
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
-from counterfoil.model import kinds
+from counterfoil.model import Model, kinds
 
 CUSTOMER = "customer"
 _ID = re.compile(r"\b[a-z][a-z0-9-]{0,3}_[0-9a-hjkmnp-tv-z]{26}\b", re.ASCII)
@@ -162,9 +162,12 @@ def _first(*names: DocumentName | None) -> DocumentName:
     return next((name for name in names if name is not None and any(name)), DocumentName())
 
 
-def tier_text(app: Application, approval: Approval) -> str:
-    """Return why these roles decide: the tier of the policy that is active now; empty without one that fits."""
-    policy = app.model.of_kind(kinds.Policy).get(approval.policy)
+def tier_text(model: Model, approval: Approval) -> str:
+    """Return why these roles decide: the tier of the policy that is active now; empty without one that fits.
+
+    `model` is that of the approval's legal entity.
+    """
+    policy = model.of_kind(kinds.Policy).get(approval.policy)
     if policy is None or policy.approval is None or approval.amount is None:
         return ""
     rules, lower = policy.approval, None
