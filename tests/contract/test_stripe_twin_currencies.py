@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import stripe
 
 from counterfoil.connectors.sdk import Confirmed, Rejected, Request
 from counterfoil.connectors.stripe import connect
@@ -28,6 +32,20 @@ def error(twin: Twin, path: str, **form: Any) -> Any:
     status, _, answer = twin.call("POST", path, urlencode(form))
     assert status == 400, answer
     return json.loads(answer)["error"]
+
+
+@pytest.fixture
+def api(twin: Twin) -> Any:
+    """The vendor's own library."""
+    return twin.client().v1
+
+
+def refusal(call: Callable[..., Any], *arguments: Any) -> tuple[str | None, str | None, str]:
+    """Return code, parameter and message of a request that the twin refuses."""
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        call(*arguments)
+    assert caught.value.error is not None
+    return caught.value.code, caught.value.param, str(caught.value.error.message)
 
 
 def invoice(twin: Twin, who: str, currency: str, amount: int, **line: Any) -> Any:
@@ -104,6 +122,71 @@ def test_what_is_below_the_minimum_of_a_currency_is_not_collected(
     assert (small["payment_intent"], small["charge"]) == (None, None)
     assert invoice(twin, who, currency, 1)["amount_due"] == least
     assert invoice(twin, who, currency, least)["amount_due"] == least
+
+
+# -- payments of their own
+
+
+def payment(amount: int, currency: str) -> Any:
+    return {"amount": amount, "currency": currency, "payment_method": "pm_card_visa", "confirm": True}
+
+
+@pytest.mark.parametrize(
+    ("currency", "least", "text"),
+    [
+        ("usd", 50, "0.50 usd"), ("eur", 50, "0.50 eur"), ("jpy", 50, "50 jpy"), ("gbp", 30, "0.30 gbp"),
+        ("huf", 17_500, "175.00 huf"), ("sek", 300, "3.00 sek"),
+    ],
+)  # fmt: skip
+def test_a_payment_below_the_minimum_of_its_currency_is_refused(
+    api: Any, currency: str, least: int, text: str
+) -> None:
+    for amount in (1, least - 1):
+        refused = refusal(api.payment_intents.create, payment(amount, currency))
+        assert refused == ("amount_too_small", "amount", f"Amount must be at least {text}")
+    assert api.payment_intents.create(payment(least, currency)).status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("currency", "text"),
+    [("eur", "999,999.99 eur"), ("usd", "999,999.99 usd"), ("jpy", "99,999,999 jpy")],
+)
+def test_a_payment_of_more_than_eight_digits_is_refused(api: Any, currency: str, text: str) -> None:
+    refused = refusal(api.payment_intents.create, payment(100_000_000, currency))
+    assert refused == ("amount_too_large", "amount", f"Amount must be no more than {text}")
+    assert api.payment_intents.create(payment(99_999_999, currency)).status == "succeeded"
+
+
+def test_a_refused_change_of_a_payment_changes_nothing(api: Any) -> None:
+    intent = api.payment_intents.create({"amount": 5000, "currency": "usd"})
+    for form, code in (
+        ({"amount": 49}, "amount_too_small"),
+        ({"amount": 100_000_000}, "amount_too_large"),
+        ({"currency": "huf"}, "amount_too_small"),
+        ({"amount": 29, "currency": "gbp"}, "amount_too_small"),
+        ({"amount": 5050, "currency": "isk"}, NOT_WHOLE),
+    ):
+        assert refusal(api.payment_intents.update, intent.id, form)[0] == code
+    same = api.payment_intents.retrieve(intent.id)
+    assert (same.amount, same.currency) == (5000, "usd")
+    changed = api.payment_intents.update(intent.id, {"amount": 30, "currency": "gbp"})
+    assert (changed.amount, changed.currency) == (30, "gbp")
+    assert api.payment_intents.update(intent.id, {"metadata": {"order": "7"}}).amount == 30
+
+
+def test_a_payment_that_a_former_version_took_is_not_charged(tmp_path: Path) -> None:
+    """Former versions took every amount. The intent is in the file of such a twin."""
+    with running_twin(tmp_path / "twin.sqlite") as twin:
+        id = twin.client().v1.payment_intents.create({"amount": 5000, "currency": "usd"}).id
+    with contextlib.closing(sqlite3.connect(twin.state)) as file, file:
+        (body,) = file.execute("select body from object where id = ?", (id,)).fetchone()
+        small = json.dumps({**json.loads(body), "amount": 49})
+        file.execute("update object set body = ? where id = ?", (small, id))
+    with running_twin(twin.state) as twin:
+        api = twin.client().v1
+        refused = refusal(api.payment_intents.confirm, id, {"payment_method": "pm_card_visa"})
+        assert refused[0] == "amount_too_small"
+        assert api.payment_intents.cancel(id).status == "canceled"
 
 
 def test_the_first_document_fixes_the_currency_of_a_customer(twin: Twin) -> None:

@@ -221,9 +221,9 @@ def moved_money(twin: Twin, who: str) -> None:
         with pytest.raises(stripe.CardError):
             charge(f"pm_card_{card}")
     api.payment_intents.create(
-        {"amount": 5, "currency": "eur", "automatic_payment_methods": {"enabled": True}}
+        {"amount": 500, "currency": "eur", "automatic_payment_methods": {"enabled": True}}
     )
-    api.payment_intents.cancel(api.payment_intents.create({"amount": 5, "currency": "eur"}).id)
+    api.payment_intents.cancel(api.payment_intents.create({"amount": 500, "currency": "eur"}).id)
     later = [
         api.refunds.create({"charge": charge(f"pm_card_{card}"), "amount": 900})
         for card in ("refundFail", "pendingRefund")

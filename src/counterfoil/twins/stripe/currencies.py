@@ -5,6 +5,8 @@ Source: docs.stripe.com/currencies. The table is the twin's own, so that a test 
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from counterfoil.twins.stripe.errors import invalid, refusal
 
 _CODES = """
@@ -25,6 +27,10 @@ _MINIMUM = {
     "hkd": 400, "huf": 17_500, "inr": 50, "jpy": 50, "mxn": 1000, "myr": 200, "nok": 300, "nzd": 50, "pln": 200,
     "ron": 200, "sek": 300, "sgd": 50, "thb": 1000, "usd": 50,
 }  # fmt: skip
+
+
+MAX_CHARGE_MINOR_UNITS = 99_999_999
+"""Largest amount of one payment: the vendor takes eight digits."""
 
 
 def currency(code: str | None, param: str = "currency") -> str:
@@ -59,6 +65,22 @@ def check_amount(amount: int | None, code: str, param: str) -> None:
         param,
         "parameter_invalid_integer",
     )
+
+
+def check_charge(amount: int, code: str) -> None:
+    """Refuse the amount of a payment that the vendor does not charge, with the vendor's codes."""
+    check_amount(amount, code, "amount")
+    if amount < minimum(code):
+        message = f"Amount must be at least {_major(minimum(code), code)}"
+        raise refusal(message, "amount", "amount_too_small")
+    if amount > MAX_CHARGE_MINOR_UNITS:
+        message = f"Amount must be no more than {_major(MAX_CHARGE_MINOR_UNITS, code)}"
+        raise refusal(message, "amount", "amount_too_large")
+
+
+def _major(amount: int, code: str) -> str:
+    places = 0 if code in ZERO_DECIMAL else 3 if step(code) == 10 else 2
+    return f"{Decimal(amount).scaleb(-places):,.{places}f} {code}"
 
 
 def payable(amount: int, code: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from counterfoil.twins.stripe import charges, invoices, payments
 from counterfoil.twins.stripe.account import StripeAccount
-from counterfoil.twins.stripe.currencies import check_amount, currency
+from counterfoil.twins.stripe.currencies import check_charge, currency
 from counterfoil.twins.stripe.customers import usable_method
 from counterfoil.twins.stripe.errors import Obj, StripeError, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
@@ -31,7 +31,7 @@ _OPEN = ("requires_payment_method", "requires_confirmation")
 
 def create(account: StripeAccount, params: Obj) -> Obj:
     code = currency(params["currency"])
-    check_amount(params["amount"], code, "amount")
+    check_charge(params["amount"], code)
     if params.get("customer"):
         account.get("customer", params["customer"], "customer")
     method = _method(account, params, params.get("customer"))
@@ -60,7 +60,8 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
             "You cannot modify the amount, currency or customer of the PaymentIntent of an invoice."
         )
     code = currency(params.get("currency") or intent["currency"])
-    check_amount(params.get("amount"), code, "amount")
+    if params.get("amount") is not None or code != intent["currency"]:
+        check_charge(params.get("amount") or intent["amount"], code)
     if params.get("customer"):
         account.get("customer", params["customer"], "customer")
     method = _method(account, params, params.get("customer") or intent["customer"])
@@ -78,6 +79,8 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
 def confirm(account: StripeAccount, params: Obj, id: str) -> Obj:
     """Attempt the payment. A decline raises the vendor's 402 and leaves the intent without a payment method."""
     intent = _open(account, id, "confirm")
+    if not intent["invoice"]:
+        check_charge(intent["amount"], intent["currency"])
     method = _method(account, params, intent["customer"])
     if method is None and intent["payment_method"]:
         method = account.get("payment_method", intent["payment_method"])
