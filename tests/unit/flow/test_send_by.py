@@ -65,7 +65,10 @@ async def _called(seconds: float) -> tuple[object, System]:
     )  # fmt: skip
     send = next_send("eff_1", 1, "w/1", NOW - timedelta(seconds=29.9), 30.0, 60.0)
     outcome = await sender.call(
-        EffectContext(cast(Any, None), cast(Any, None), cast(Any, Operation())), effect, send, cast(Any, None)
+        EffectContext(cast(Any, None), cast(Any, None), cast(Any, Operation()), ""),
+        effect,
+        send,
+        cast(Any, None),
     )
     return outcome, system
 

@@ -201,6 +201,7 @@ class Admitter:
                     links += admission.links_of(model, m.system, event, entity, now)
                     if read is not None:
                         reads[event.id] = read
+        entities = [e.legal_entity for e in events] or [entity_of_fact(model, receipt.system, "", {})]
         links += [
             Link(
                 object=minted.object,
@@ -208,6 +209,7 @@ class Admitter:
                 system=minted.system,
                 account=lookup.account_of(model, minted.system),
                 ext_id=minted.ext_id,
+                legal_entity=entities[0],
                 established_by=f"receipt:{receipt.no}",
                 valid_from=now,
             )

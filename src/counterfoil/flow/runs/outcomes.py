@@ -51,6 +51,8 @@ class EffectContext:
     model: Model
     definition: Definition
     operation: OperationDefinition
+    entity: str
+    """Legal entity of the effect's Run."""
 
 
 async def load_context(store: Store, releases: Releases, effect: Effect) -> EffectContext:
@@ -60,7 +62,7 @@ async def load_context(store: Store, releases: Releases, effect: Effect) -> Effe
     run = loaded.run
     model = model_of(run, await releases.model(run.pin))
     definition = model.workflow(run.workflow)
-    return EffectContext(model, definition, definition.operations[effect.operation])
+    return EffectContext(model, definition, definition.operations[effect.operation], run.entity)
 
 
 class OutcomeRecorder:
@@ -135,6 +137,7 @@ class OutcomeRecorder:
                 system=effect.system,
                 account=account,
                 ext_id=ext_id,
+                legal_entity=context.entity,
                 established_by=f"effect:{effect.id}",
                 valid_from=now,
             )

@@ -55,10 +55,13 @@ class PlannedTurn:
     slots: dict[str, Slot]
     """Slots of the calls that start with the turn, by effect."""
     definition: Definition
+    entity: str
+    """Legal entity of the Run."""
 
     def context(self, operation: str) -> EffectContext:
         """Return the context of a call that this turn plans or sends again."""
-        return EffectContext(self.scope.model, self.definition, self.definition.operations[operation])
+        called = self.definition.operations[operation]
+        return EffectContext(self.scope.model, self.definition, called, self.entity)
 
 
 class TurnPlanner:
@@ -232,7 +235,7 @@ class TurnPlanner:
         transition = structs.replace(transition, leaf=wire.dumps(leaf))
         for effect in transition.plan:
             self._uses.note(effect.operation, "calls", f"workflow:{run.workflow}", now)
-        return PlannedTurn(transition, decision.after, scope, slots, rows.definition)
+        return PlannedTurn(transition, decision.after, scope, slots, rows.definition, run.entity)
 
     async def _sync(self, command: c.StartSync) -> RunStart | None:
         """Return the Run that syncs a missing object; None if the object is not known or has no sync workflow."""
