@@ -200,6 +200,13 @@ def test_the_books_of_another_entity_do_not_match(tmp_path: Path, system: str) -
     assert differences(tmp_path, given, expect) == []
 
 
+@pytest.mark.parametrize("invoice", [HOME, GERMAN])
+def test_a_refused_posting_and_its_missing_document_are_one_case(tmp_path: Path, invoice: str) -> None:
+    answer = "- {answer: books.invoice.post, refused: invalid, message: no such account}\n"
+    expect = "cases: [{reason: invalid, message: no such account}]\nonly: [cases]"
+    assert differences(tmp_path, answer + invoice + "- {after: 2d}\n", expect) == []
+
+
 def test_a_shared_system_names_records_of_either_account(tmp_path: Path) -> None:
     given = GERMAN + "- {receipt: ticket, from: desk, body: {id: t-1, version: 1, invoice: in-1}}\n"
     expect = "runs: [{workflow: note, legal_entity: acme-de, state: noted, status: done}]"

@@ -144,7 +144,7 @@ class TurnRows:
         step = self._steps.get(_step_of(x.path))
         match step:
             case d.Call(operation=operation):
-                system = self.definition.operations[operation].system
+                system = self.model.family(self.definition.operations[operation].system)
                 return unsettled_foil(f for f in self.foils if f.right == system)
             case d.Wait(foils=tuple(rules)):
                 return unsettled_foil(f for f in self.foils if rules == ("all",) or f.rule in rules)
