@@ -15,11 +15,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from counterfoil.core import document, matching
 from counterfoil.core.approval import Approval
-from counterfoil.flow.runs import executor
+from counterfoil.flow.intake.admit import Admitter
+from counterfoil.flow.runs import executor, person_decisions, snapshot
 from counterfoil.flow.runs.effects import EffectSender
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
-from counterfoil.rules.workflow import calls, steps, undo
+from counterfoil.flow.runs.snapshot import OverlayScope
+from counterfoil.flow.runs.turn import TurnPlanner
+from counterfoil.flow.runs.turn_rows import TurnRows
+from counterfoil.rules.workflow import calls, records, steps, undo
+from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.store.memory import effects, foils, intake, runs, turns
 from tests.simulate.plan import AtCommit, NewFact, Plan, Votes
 from tests.simulate.plan import planned as planned_seed
@@ -102,7 +108,7 @@ BUGS = (
         calls, "_unknown", "    if st.until is None:", (
             "    if st.until is None and operation.repeat != 'blind':\n"
             "        return _absent(context, step, st)\n    if st.until is None:"))),
-    _bug("a turn does not look at the version", 32, (
+    _bug("a turn does not look at the version", 344, (
         turns, "turn", "run is None or run.version != t.version", "run is None")),
     _bug("an append does not make the Run due", 0, (
         runs, "append", "run.due if run.status in TERMINAL else least(run.due, at)", "run.due")),
@@ -113,9 +119,9 @@ BUGS = (
     _bug("a serial has two holders", 1, (
         turns, "turn", "[s for s in t.hold if db.holds.get(s, t.run) != t.run]", "[]")),
     _bug("the queue of a serial is not woken", 1, (turns, "wake_next", "in waiting[:1]:", "in ():")),
-    _bug("undo keeps its reservations", 14, (
+    _bug("undo keeps its reservations", 93, (
         undo, "advance", "guards.give_back(context, list(context.state.reserved))", "pass")),
-    _bug("a limit is passed", 8,
+    _bug("a limit is passed", 6,
         (steps, "_ask", "if limit.at_most is not None and used + share > limit.at_most:", "if False:"),
         (turns, "reserve", "if r.limit is not None and planned_use[r.scope, r.key] > r.limit:", "if False:")),
     _bug("a reservation does not use up its guard", 0, (
@@ -128,7 +134,7 @@ BUGS = (
         intake, "_insert", 'if receipt.door != "fetch":', "if False:")),
     _bug("an older version moves the head back", 3, (
         intake, "merge_head", "newest is None or newest <= order", "True")),
-    _bug("a requester may approve", 2, (
+    _bug("a requester may approve", 20, (
         Approval, "part_of", "part_in_request(self.requester, self.senders, person)", "None")),
     _bug("a timer is lost", 0, (turns, "write_run", "else t.due", "else None")),
     _bug("a turn has no leaf", 0, (turns, "write_run", 'db.leaf("turned"', '(lambda *a, **k: None)("turned"')),
@@ -136,6 +142,40 @@ BUGS = (
         foils, "_follow", "if follows.case is not None and not quiet:", "if False:")),
     _bug("a call proven absent is planned under its old key", 0, (calls, "_absent", "st.gen += 1", "pass")),
     _bug("an outcome is not told to its Run", 0, (effects, "conclude", "append(db, stimulus, t.at)", "pass")),
+    # The others only matter with two legal entities.
+    _bug("a call is planned for the first entity's system", 0, (
+        records, "effect_of", "system=operation.system,", 'system=operation.system.removesuffix("-de"),')),
+    _bug("bytes go to the first entity's system", 0, (
+        EffectSender, "_outcome", "self._connectors.get(effect.system)",
+        'self._connectors.get(effect.system.removesuffix("-de"))')),
+    _bug("a look-up asks the first entity's system", 7, (
+        OutcomeReconciler, "_find", "self._connectors.get(effect.system)",
+        'self._connectors.get(effect.system.removesuffix("-de"))')),
+    _bug("a limit is summed over both entities", 6, (
+        DecisionContext, "limit_key", 'self.run.entity if default and self.run.entity != default else ""', '""')),
+    _bug("a foil is matched across entities", 1,
+        (document, "same_books", "left.entity == right.entity and (", "("),
+        (matching, "_other_books", "if right.entity != left.entity:", "if False:")),
+    _bug("a foil that another entity's ledger shows is no break of its own", 1, (
+        matching, "_other_books", "if right.entity != left.entity:", "if False:")),
+    _bug("matrices and tables are those of the first entity", 0, (
+        OverlayScope, "active",
+        'release.at(self.legal_entity or "", now.date()) if release.differs_by_entity else release', "release")),
+    _bug("tables are those of the first entity", 0, (
+        TurnPlanner, "_decide", "Lookups(self._store, active, now)",
+        "Lookups(self._store, self._releases.present, now)")),
+    _bug("a Run belongs to the first entity", 0, (
+        snapshot, "run_start", "entity_of_names(model, start.names)", "model.default_entity")),
+    _bug("an approval has no entity", 0, (TurnRows, "approval", "self.run.entity", '""')),
+    _bug("the foil of a call belongs to the first entity", 0, (
+        records, "foil_of", "entity=f.entity", 'entity="us"')),
+    _bug("a Case about a call of the second entity's ledger names no foil", 272, (
+        TurnRows, "_foil", "self.model.family(self.definition.operations[operation].system)",
+        "self.definition.operations[operation].system")),
+    _bug("a minted Link has no entity", 0, (Admitter, "_events", "legal_entity=entities[0],", "")),
+    _bug("a vote counts for an entity that the person does not act for", 0, (
+        person_decisions, "decide_approval", "idle_roles(model, await store.person(person), entity)",
+        "frozenset()")),
 )  # fmt: skip
 SNAPSHOT_BUG = _bug("the snapshot forgets why a call was refused", 0, (
     executor, "after_outcome", "error=outcome.error,", 'error="",'))  # fmt: skip

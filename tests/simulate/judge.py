@@ -1,7 +1,8 @@
 """The judge: checks every invariant of the core protocol in the store and the outside systems while a seed runs.
 
 The store's checker covers 2 and 4 to 12 from the rows. Here are checked: at each commit and call, what is visible only
-then (1, 9 at the moment of sending, moves of effects); at the end, what only the outside systems know (3).
+then (1, 9 at the moment of sending, moves of effects); at the end, what only the outside systems know (3). Whose
+legal entity rows, calls and matches belong to is checked by entities.py.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from counterfoil.rules.workflow.state import load
 from counterfoil.store.audit import audit
 from counterfoil.store.check import violations
 from counterfoil.store.dump import dump_memory
+from tests.simulate.entities import EntityCheck
 from tests.simulate.systems import System
 from tests.simulate.world import World
 
@@ -34,12 +36,13 @@ NOTHING = (_S.PLANNED, _S.REFUSED, _S.ABSENT, _S.DROPPED)
 class Judge:
     """Keeps what a step must not contradict. The first violation ends the run."""
 
-    def __init__(self, world: World, model: Model) -> None:
+    def __init__(self, world: World, model: Model, systems: Mapping[str, System]) -> None:
         self.world = world
         self.store = world.store
         self.found: list[str] = []
         self.latest = world.now()
         """The latest database time so far: a clock that is set back makes nothing overdue."""
+        self.entities = EntityCheck(world, systems, self.say)
         self._irreversible = frozenset(name for name, o in model.operations.items() if not o.undo)
         self._effects: dict[str, Effect] = {}
         self._left: dict[tuple[str, int], str] = {}
@@ -69,6 +72,7 @@ class Judge:
                         f"4: {key[0]} {key[1]} went from version {version} of {system} back to {head.version}"
                     )
             self._heads[key] = head.versions
+        self.entities.committed()
 
     def _moved(self, effect: Effect, before: Effect | None) -> None:
         was = before.state if before is not None else None
@@ -103,7 +107,13 @@ class Judge:
                 if v.approval == id_ and v.approve
             ]
             requester, senders = approval.requester, approval.senders
-            live = [p for p in people if p.active and part_in_request(requester, senders, p) is None]
+            live = [
+                p
+                for p in people
+                if p.active
+                and part_in_request(requester, senders, p) is None
+                and self.entities.acts_for(p, approval.run)
+            ]
             if not approval.automatic and len(live) < approval.quorum:
                 self.say(
                     f"9: {effect.id} is sent with {len(live)} of {approval.quorum} active approvers of {id_}"
@@ -111,8 +121,9 @@ class Judge:
 
     # ------------------------------------------------------------------ at each call
 
-    def bytes_leave(self, worker: str, request: Request) -> None:
+    def bytes_leave(self, worker: str, system: str, request: Request) -> None:
         """1: only for a committed sending row of this attempt, before send_by, once per attempt."""
+        self.entities.request(system, request.operation, request.key, request.body)
         effect = self.store.tables.effects.get(request.key)
         if effect is None or effect.state is not _S.SENDING:
             state = "not there" if effect is None else str(effect.state)

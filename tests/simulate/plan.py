@@ -23,8 +23,16 @@ PERSONS = {
     "flo": ("finance",),
     "fred": ("finance", "lead"),
 }
+BOUND = {"fay": ("us",), "leo": ("de",)}
+"""Persons who act for some entities only."""
 LEDGERS = ("bills", "ledger", "stock", "mail")
-SYSTEMS = ("desk", *LEDGERS)
+FIRST, SECOND = "us", "de"
+"""Legal entities: the default one, and one with a desk and a ledger of its own."""
+STAND_INS = {"desk": "desk-de", "ledger": "ledger-de"}
+"""Systems of the second entity, by the system of the first one whose part they play."""
+SYSTEMS = ("desk", *LEDGERS, *STAND_INS.values())
+SECOND_SHARE = 1 / 3
+"""Share of the facts and faults that concern the second entity."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,15 @@ class Echo:
     arrives: tuple[float, ...]
     short: int = 0
     """Cents by which it is short of the requested amount."""
+
+
+@dataclass(frozen=True)
+class Stray:
+    """The ledger of the other entity shows the `nth` document of each ledger: too, or `instead`."""
+
+    nth: int
+    arrives: tuple[float, ...]
+    instead: bool
 
 
 @dataclass(frozen=True)
@@ -137,8 +154,9 @@ class Down:
 
 
 Item = (
-    NewFact | Echo | Votes | Resolves | Attends | AtCall | AtLook | AtCommit | AtWire | Strikes | Jumps | Down
-)
+    NewFact | Echo | Stray | Votes | Resolves | Attends | AtCall | AtLook | AtCommit | AtWire | Strikes | Jumps
+    | Down
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -161,7 +179,9 @@ def planned(seed: int) -> Plan:
     """The plan of a seed."""
     r = random.Random(seed)
     workers = r.choice((2, 3))
-    items: list[Item] = [*_stories(r), *_people(r), *_faults(r, workers)]
+    items = [*_stories(r), *_people(r), *_faults(r, workers)]
+    by_entity = random.Random(f"{seed}/entities")
+    items = [*_of_entities(by_entity, items), *_strays(by_entity)]
     return Plan(
         seed=seed,
         workers=workers,
@@ -169,6 +189,53 @@ def planned(seed: int) -> Plan:
         named=tuple(r.random() < 0.5 for _ in range(workers)),
         items=tuple(enumerate(items)),
     )
+
+
+# ------------------------------------------------------------------ entities
+
+
+def _of_entities(r: random.Random, items: Sequence[Item]) -> Iterator[Item]:
+    """Give each fact and each fault of a system to an entity; facts about one object have the same."""
+    entities: dict[tuple[str, str], str] = {}
+    credits = dict.fromkeys((FIRST, SECOND), 0)
+    for item in items:
+        match item:
+            case NewFact(type="credit.requested"):
+                entity = _entity(r)
+                # Each desk counts from zero: the same id of both is two credits.
+                name = f"CR{credits[entity]}"
+                credits[entity] += 1
+                body = tuple({**dict(item.body), "id": name}.items())
+                yield replace(item, system=_system(item.system, entity), body=body)
+            case NewFact(type="period.reopened"):
+                yield replace(item, system=_system(item.system, _entity(r)))
+            case NewFact():
+                key = (_KINDS[item.type.partition(".")[0]], str(dict(item.body)["id"]))
+                entity = entities.setdefault(key, _entity(r))
+                yield replace(item, body=(*item.body, ("entity", entity)))
+            case AtCall() | AtLook() | Down() if item.system in STAND_INS:
+                yield replace(item, system=_system(item.system, _entity(r)))
+            case _:
+                yield item
+
+
+_KINDS = {"quote": "contract"} | {kind: kind for kind in ("contract", "invoice", "order", "notice")}
+"""The object that a fact is about, by the first word of its type."""
+
+
+def _entity(r: random.Random) -> str:
+    return SECOND if r.random() < SECOND_SHARE else FIRST
+
+
+def _system(system: str, entity: str) -> str:
+    """Return the system that plays the part of a system in an entity."""
+    return STAND_INS.get(system, system) if entity == SECOND else system
+
+
+def _strays(r: random.Random) -> Iterator[Stray]:
+    for n in range(3):
+        if r.random() < 0.15:
+            yield Stray(n + 1, r.choice(((), (0.1,), (0.1, 5.0), (30.0,))), r.random() < 0.5)
 
 
 # ------------------------------------------------------------------ facts
@@ -187,7 +254,7 @@ def _new_fact(r: random.Random, at: float, system: str, type_: str, **body: Any)
     return NewFact(round(at, 3), system, type_, tuple(body.items()), tuple(round(a, 3) for a in arrives))
 
 
-def _stories(r: random.Random) -> Iterator[NewFact]:
+def _stories(r: random.Random) -> Iterator[Item]:
     invoices = r.choice((1, 2))
     for n in range(invoices):
         for version in range(r.choice((1, 1, 2, 3))):

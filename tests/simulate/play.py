@@ -7,10 +7,12 @@ import asyncio
 import contextvars
 import functools
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from counterfoil.connectors.sdk import Outcome, Request
 from counterfoil.core.approval import Approval, ApprovalState
@@ -35,6 +37,7 @@ from counterfoil.store.port.turns import Claim, ConcludeAndTurn, ConcludeAndTurn
 from counterfoil.store.port.wake import WakeKind
 from tests.simulate.judge import Judge
 from tests.simulate.plan import (
+    BOUND,
     LENGTH,
     PERSONS,
     SYSTEMS,
@@ -49,7 +52,7 @@ from tests.simulate.plan import (
     Votes,
 )
 from tests.simulate.snapshots import SnapshotCheck
-from tests.simulate.systems import Fact, Line, System
+from tests.simulate.systems import FAMILIES, Fact, Line, System
 from tests.simulate.world import VirtualLoop, World
 
 COMPANY = Path(__file__).parent / "company"
@@ -137,9 +140,15 @@ class Seam:
             self.crash(fault.seconds)
             await self.gate()
         self.note(f"sends {request.operation} {request.key[-6:]} to {system.name}")
-        self.play.judge.bytes_leave(self.name, request)
+        self.play.judge.bytes_leave(self.name, system.name, request)
         if fault is not None and not fault.after and fault.kind == "pause":
             self.pause(fault.seconds)
+
+    def before_look(self, system: System, request: Request) -> None:
+        self.play.judge.entities.request(system.name, request.operation, request.key)
+
+    def before_read(self, system: System, operation: str, arguments: Mapping[str, Any]) -> None:
+        self.play.judge.entities.read(system.name, operation, arguments["id"])
 
     async def after_answer(self, system: System, request: Request, outcome: Outcome) -> None:
         self.note(f"hears of {request.operation} {request.key[-6:]}: {_short(outcome)}")
@@ -304,11 +313,15 @@ class Play:
             for o in model.workflow(name).operations.values():
                 if o.writes:
                     horizons[o.system] = min(horizons.get(o.system, 1e9), o.horizon)
-        self.judge = Judge(self.world, model)
-        self.snapshots = SnapshotCheck(self.world.store, self.judge.say)
         self.systems = {
-            name: System(name, self.world, plan, horizons.get(name, 10.0), self._deliver) for name in SYSTEMS
+            name: System(name, self.world, plan, horizons.get(FAMILIES.get(name, name), 10.0), self._deliver)
+            for name in SYSTEMS
         }
+        for own, system in FAMILIES.items():
+            self.systems[own].counterpart = self.systems[system]
+            self.systems[system].counterpart = self.systems[own]
+        self.judge = Judge(self.world, model, self.systems)
+        self.snapshots = SnapshotCheck(self.world.store, self.judge.say)
         items = [item for _, item in plan.items]
         self.at_commit = {i.nth: i for i in items if isinstance(i, AtCommit)}
         self.at_wire = {i.nth: i for i in items if isinstance(i, AtWire)}
@@ -358,7 +371,8 @@ class Play:
         now = self.world.now()
         await Releases(store, company()).publish(now, "sim")
         for id_, roles in PERSONS.items():
-            person = Person(id=id_, name=id_.title(), email=f"{id_}@sim.example", roles=roles)
+            bound = BOUND.get(id_, ())
+            person = Person(id=id_, name=id_.title(), email=f"{id_}@sim.example", roles=roles, entities=bound)
             await store.apply(PutPerson(person=person, at=now, actor="sim"))
         for item in self.items:
             at = getattr(item, "at", None)
@@ -458,7 +472,7 @@ class Play:
 
     async def _attend(self, person: str, active: bool) -> None:
         row = self.world.store.tables.persons[person]
-        changed = Person(id=row.id, name=row.name, email=row.email, roles=row.roles, active=active)
+        changed = msgspec.structs.replace(row, active=active)
         now = self.world.now()
         await self._try(self.web_store.apply(PutPerson(person=changed, at=now, actor="sim")))
 

@@ -26,13 +26,16 @@ from counterfoil.connectors.sdk import (
 )
 from counterfoil.core import wire
 from counterfoil.core.errors import ErrorClass, Refused, TryAgain
-from tests.simulate.plan import AtCall, AtLook, Down, Echo, Plan
+from tests.simulate.plan import FIRST, SECOND, STAND_INS, AtCall, AtLook, Down, Echo, Plan, Stray
 from tests.simulate.world import World
 
 REPEATS = {"desk": "none", "bills": "key", "ledger": "unique", "stock": "find", "mail": "blind"}
 OBSERVED = ("ledger.document.post", "ledger.job.post")
 JOBS = ("ledger.job.post",)
 """Operations that the system takes for later: the answer says no more than that."""
+FAMILIES = {own: system for system, own in STAND_INS.items()}
+"""The system whose part a system of the second entity plays."""
+RATES = {"ledger": 7, "ledger-de": 9}
 
 STORED = 60.0
 """Seconds for which a key system gives a stored error again."""
@@ -63,17 +66,24 @@ class System:
     stored: dict[str, Outcome] = field(default_factory=dict)
     """Answers that a key system gives again, errors too."""
     facts: list[Fact] = field(default_factory=list)
+    entities: dict[str, str] = field(default_factory=dict)
+    """The legal entity of each fact, by its external id."""
     calls: int = 0
     looks: int = 0
     documents: int = 0
+    numbers: dict[str, int] = field(default_factory=dict)
+    """Number of each document that it shows, by the id that we gave it. Each ledger counts from one."""
+    counterpart: System | None = None
+    """The system that plays the same part in the other entity."""
 
     def __post_init__(self) -> None:
-        self.repeat = REPEATS[self.name]
+        self.repeat = REPEATS[FAMILIES.get(self.name, self.name)]
         mine = [i for _, i in self.plan.items if getattr(i, "system", None) == self.name]
         self._calls = {i.nth: i for i in mine if isinstance(i, AtCall)}
         self._looks = {i.nth: i for i in mine if isinstance(i, AtLook)}
         self._downs = [i for i in mine if isinstance(i, Down)]
         self._echoes = {i.nth: i for _, i in self.plan.items if isinstance(i, Echo)}
+        self._strays = {i.nth: i for _, i in self.plan.items if isinstance(i, Stray)}
 
     @property
     def down(self) -> bool:
@@ -92,6 +102,7 @@ class System:
                 {"type": type_} | {k: list(v) if isinstance(v, tuple) else v for k, v in body.items()}
             ),
         )
+        self.entities[name] = SECOND if self.name in FAMILIES else str(body.get("entity", FIRST))
         self.facts.append(fact)
         for delay in arrives:
             self.world.after(delay, lambda: self.deliver(self, fact))
@@ -191,14 +202,23 @@ class System:
         return outcome
 
     def _show(self, body: Mapping[str, Any]) -> None:
-        """Show the document, and deliver the event about it."""
+        """Show the document, and deliver the event about it; a stray is shown by the other entity's ledger."""
         self.documents += 1
         echo = self._echoes.get(self.documents)
-        arrives = echo.arrives if echo is not None else (0.2,)
-        version = 1 + sum(f.type == "document.posted" and f":{body['id']}:" in f.ext_id for f in self.facts)
-        cents = body["amount"]["minor"] if isinstance(body["amount"], dict) else body["amount"]
-        cents -= echo.short if echo is not None else 0
-        self.tell("document.posted", {"id": body["id"], "version": version, "cents": cents}, arrives)
+        cents = body["amount"]["minor"] - (echo.short if echo is not None else 0)
+        currency = body["amount"]["currency"]
+        stray = self._strays.get(self.documents)
+        if stray is not None and self.counterpart is not None:
+            self.counterpart.show(body["id"], cents, currency, stray.arrives)
+        if stray is None or not stray.instead:
+            self.show(body["id"], cents, currency, echo.arrives if echo is not None else (0.2,))
+
+    def show(self, id_: str, cents: int, currency: str, arrives: Sequence[float]) -> None:
+        """Add the fact about a document under this ledger's own number, in its next version."""
+        number = self.numbers.setdefault(id_, len(self.numbers) + 1)
+        version = 1 + sum(f.type == "document.posted" and f":{id_}:" in f.ext_id for f in self.facts)
+        content = {"id": id_, "version": version, "cents": cents, "currency": currency}
+        self.tell("document.posted", {**content, "number": f"{self.name}-{number}"}, arrives)
 
     async def find(self, request: Request) -> Finding:
         self.looks += 1
@@ -222,7 +242,7 @@ class System:
             raise TryAgain("no answer")
         if fault is not None:
             raise Refused("not to be read", ErrorClass.NOT_FOUND)
-        return {"rate": 7}
+        return {"rate": RATES[self.name]}
 
     async def poll(self, cursor: str | None, limit: int) -> Page:
         await self.world.sleep(0.02)
@@ -260,12 +280,15 @@ class Line:
         return outcome
 
     async def find(self, request: Request, timeout: float) -> Finding:
+        self._worker.before_look(self._system, request)
         finding = await self._system.find(request)
         self._worker.note(f"looks for {request.operation} {request.key[-6:]}: {type(finding).__name__}")
         await self._worker.gate()
         return finding
 
     async def read(self, operation: str, arguments: Mapping[str, Any], timeout: float) -> Any:
+        self._worker.before_read(self._system, operation, arguments)
+        self._worker.note(f"reads {operation} of {self._system.name}")
         answer = await self._system.read()
         await self._worker.gate()
         return answer

@@ -60,6 +60,7 @@ def test_seeds_are_rich_in_events() -> None:
     for happened in (
         "is killed", "is stopped", "goes on", "loses the database", "as unknown", "as refused", "as confirmed (look-up)",
         "ResendUnknown", ": held", "started [", "drop [", "rejects", "approves", "decides", "ConcludeAndTurn", "is dead",
+        "to ledger-de", "reads ledger.rate.read", "of us is broken, and de shows it", "of de is broken, and us shows it",
     ):  # fmt: skip
         assert happened in happened_texts, f"in no seed: {happened}"
 
