@@ -60,6 +60,9 @@ class EntityCheck:
         self._say = say
         self._runs: dict[str, str] = {}
         self._checked: dict[tuple[str, Any], Any] = {}
+        self._customers: dict[str, str] = {}
+        self._reservations: dict[Any, Any] = {}
+        """Reservations that were checked."""
         self._leaves = 0
         """Leaves that were checked: they never change."""
         self._requested: set[str] = set()
@@ -117,7 +120,9 @@ class EntityCheck:
         for leaf in list(islice(t.leaves.values(), self._leaves, None)):
             self._leaf(leaf)
         self._leaves = len(t.leaves)
-        self._limits()
+        if t.reservations != self._reservations:
+            self._reservations = dict(t.reservations)
+            self._limits()
 
     def _changed(self, kind: str, rows: Mapping[Any, Any]) -> Iterator[Any]:
         for key, row in rows.items():
@@ -221,8 +226,10 @@ class EntityCheck:
         return used
 
     def _customer(self, run: str) -> str:
-        start = wire.loads(self._store.tables.inbox[run, 1].body)
-        return str(start["event"]["data"]["customer"])
+        if run not in self._customers:
+            start = wire.loads(self._store.tables.inbox[run, 1].body)
+            self._customers[run] = str(start["event"]["data"]["customer"])
+        return self._customers[run]
 
     # ------------------------------------------------------------------ at each call
 
