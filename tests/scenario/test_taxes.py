@@ -136,8 +136,9 @@ async def play(systems: Company) -> Books:
         returns, documents = {}, {}
         for account, key in COMPANIES.items():
             async with systems.of_erp(company=key) as erp:
-                returns[account] = await erp.tax_return(f"{systems.today:%Y-%m}")
                 posted = {document["reference"]: document for document in await erp.invoices()}
+                (month,) = {str(document["invoice_date"])[:7] for document in posted.values()}
+                returns[account] = await erp.tax_return(month)
                 for name, sale in EVERY.items():
                     if sale.account == account:
                         documents[name] = await _booked(erp, posted[foils[name].key])
