@@ -25,7 +25,8 @@ from counterfoil.flow.context.deprecations import in_use
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.gateway.gateway import Gateway
 from counterfoil.flow.intake.load_shedding import Intake, SheddingLimits
-from counterfoil.flow.intake.receive import ReceiptAnswer, check_entities, receive_events, receive_webhook
+from counterfoil.flow.intake.receive import ReceiptAnswer, receipts_of, receive_webhook, store_sent
+from counterfoil.flow.intake.sender_scope import check_sender
 from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
 from counterfoil.flow.runs import match_decisions, person_decisions
 from counterfoil.flow.runs.match_decisions import MatchAnswer
@@ -128,14 +129,17 @@ class Application:
 
     async def receive_events(self, events: Sequence[Event], sender: str) -> list[ReceiptAnswer]:
         """Store the CloudEvents that a person sends, all or none. Raises Refused and TryAgain."""
-        check_entities(self.model, self.scope, events)
-        return await receive_events(self.intake, self.model, events, await self.store.now(), sender)
+        model, now = self.model, await self.store.now()
+        receipts = receipts_of(model, events, now, sender)
+        if isinstance(self.store, VisibleStore):
+            await check_sender(self.store, model, self.scope, events, receipts)
+        return await store_sent(self.intake, model, receipts, now, sender)
 
     async def receive_usage(self, body: bytes, content_type: str, sender: str) -> UsageAnswer:
         """Store a batch of usage events. Raises WireRefused and TryAgain."""
         heads = None if self.scope.everything else self.store
         now = await self.store.now()
-        return await self._usage.receive(self.model, body, content_type, sender, now, heads)
+        return await self._usage.receive(self.model, body, content_type, sender, now, heads, self.scope)
 
     async def decide_approval(
         self, approval_id: str, subject: str, person: str, approve: bool, comment: str

@@ -30,7 +30,8 @@ from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, caps_of
 from counterfoil.flow.gateway.gateway import Gateway
 from counterfoil.flow.intake.load_shedding import Intake
-from counterfoil.flow.intake.receive import check_entities
+from counterfoil.flow.intake.receive import receipts_of
+from counterfoil.flow.intake.sender_scope import check_sender
 from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
 from counterfoil.flow.runs import match_decisions, person_decisions
 from counterfoil.flow.runs.match_decisions import MatchAnswer
@@ -40,6 +41,7 @@ from counterfoil.store.port.intake import Receive
 from counterfoil.store.port.people import PutPerson, PutToken
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.store.sql.store import SqlStore
+from counterfoil.store.visible import VisibleStore
 from counterfoil.web.http import server
 from counterfoil.web.http.identity import Passwords, new_token
 from counterfoil.web.http.permissions import Permission, granted
@@ -111,13 +113,16 @@ class TrialApp:
         return (await self._keep(system, [(str(content["id"]), body, "webhook")], now))[0]
 
     async def receive_events(self, events: Sequence[Event], sender: str) -> list[Answer]:
-        check_entities(self.model, self.scope, events)
+        if isinstance(self.store, VisibleStore):
+            receipts = receipts_of(self.model, events, await self.now(), sender)
+            await check_sender(self.store, self.model, self.scope, events, receipts)
         rows = [(event.id, wire.dumps({"type": event.type}), "events") for event in events]
         return await self._keep("billing", rows, await self.now())
 
     async def receive_usage(self, body: bytes, content_type: str, sender: str) -> UsageAnswer:
         heads = None if self.scope.everything else self.store
-        return await self._usage.receive(self.model, body, content_type, sender, await self.now(), heads)
+        now = await self.now()
+        return await self._usage.receive(self.model, body, content_type, sender, now, heads, self.scope)
 
     async def _keep(self, system: str, rows: Sequence[tuple[str, bytes, str]], now: datetime) -> list[Answer]:
         receipts = tuple(

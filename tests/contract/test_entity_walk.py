@@ -109,28 +109,34 @@ async def _persons(store: SqlStore, model: Model) -> dict[str, str]:
 async def company(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Walked]:
-    folder = tmp_path_factory.mktemp("walk")
-    model = model_with_entities(folder / "acme")
     async with contextlib.AsyncExitStack() as stack:
-        store: SqlStore
-        if request.param == "sqlite":
-            store = await SqliteStore.open(folder / "company.db")
-        else:
-            cluster: real_postgres.Cluster = request.getfixturevalue("postgres")
-            name = await cluster.create()
-            stack.push_async_callback(cluster.drop, name)
-            store = await PostgresStore.open(cluster.dsn(name))
-        stack.push_async_callback(store.close)
-        await people(store, cheap_passwords())
-        await fill(store)
-        await fill_matches(store)
-        await fill_credits(store, "DE-")
-        await fill_matches(store, "DE-")
-        await seal(store)
-        tokens = await _persons(store, model)
-        transport = httpx2.ASGITransport(server.build(TrialApp(store, model)))
-        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as http:
-            yield Walked(TrialApp(store, model), http, tokens)
+        yield await entity_company(stack, request, tmp_path_factory.mktemp("walk"))
+
+
+async def entity_company(
+    stack: contextlib.AsyncExitStack, request: pytest.FixtureRequest, folder: Path
+) -> Walked:
+    """Return the company with rows of both entities, on the store that the fixture names."""
+    model = model_with_entities(folder / "acme")
+    store: SqlStore
+    if request.param == "sqlite":
+        store = await SqliteStore.open(folder / "company.db")
+    else:
+        cluster: real_postgres.Cluster = request.getfixturevalue("postgres")
+        name = await cluster.create()
+        stack.push_async_callback(cluster.drop, name)
+        store = await PostgresStore.open(cluster.dsn(name))
+    stack.push_async_callback(store.close)
+    await people(store, cheap_passwords())
+    await fill(store)
+    await fill_matches(store)
+    await fill_credits(store, "DE-")
+    await fill_matches(store, "DE-")
+    await seal(store)
+    tokens = await _persons(store, model)
+    transport = httpx2.ASGITransport(server.build(TrialApp(store, model)))
+    http = await stack.enter_async_context(httpx2.AsyncClient(transport=transport, base_url="http://test"))
+    return Walked(TrialApp(store, model), http, tokens)
 
 
 # ------------------------------------------------------------------ what there is

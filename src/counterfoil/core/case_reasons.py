@@ -277,6 +277,7 @@ _USAGE = _rows(
         "The event type is not declared as usage",
         "Declare the event with `usage`, or ask the sender to use a declared type",
     ),
+    ("usage_unknown_entity", "The legal entity of the usage is unknown, or not its sender's", _RESEND),
     (
         "usage_unknown_meter",
         "The meter is not declared",

@@ -107,6 +107,7 @@ class UsageEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fal
     specversion: Literal["1.0"]
     subject: str = ""
     datacontenttype: Literal["application/json", ""] = ""
+    legalentity: str = ""
     data: dict[str, Any] | None = None
 
 
@@ -121,7 +122,7 @@ def _read_plain(body: bytes) -> Any:
     events = _PLAIN.read(body, _members)
     if not events:
         return events
-    texts = "".join([f"{e.id}{e.subject}" for e in events])
+    texts = "".join([f"{e.id}{e.subject}{e.legalentity}" for e in events])
     if not (texts.isascii() and texts.isprintable()):
         return None
     for attribute in {e.source for e in events} | {e.type for e in events}:
@@ -137,7 +138,7 @@ def _members(events: list[UsageEvent]) -> int:
     """Return the least number of members of the objects. More in the bytes means a duplicate or an empty one: the slow
     path then reports it."""
     data_members = sum([1 + len(e.data) for e in events if e.data is not None])
-    optional = sum([(e.subject != "") + (e.datacontenttype != "") for e in events])
+    optional = sum([(e.subject != "") + (e.datacontenttype != "") + (e.legalentity != "") for e in events])
     return 5 * len(events) + data_members + optional
 
 
@@ -150,7 +151,8 @@ def _read_event(body: bytes) -> UsageEvent | str:
     if full.time is None:
         return "time is missing: usage needs the time at which it happened"
     data = full.data if type(full.data) is dict else None
-    return UsageEvent(full.id, full.source, full.type, full.time, "1.0", data=data)
+    entity = str(full.extensions.get("legalentity", ""))
+    return UsageEvent(full.id, full.source, full.type, full.time, "1.0", legalentity=entity, data=data)
 
 
 def same_content(a: bytes, b: bytes) -> bool:

@@ -23,6 +23,7 @@ from counterfoil.model import Model
 from counterfoil.model.definition import InboundMapping
 from counterfoil.rules import acceptance, mapping, matching, routing
 from counterfoil.rules.acceptance import Rejection, asserted_fields, key_of_object, trespasses
+from counterfoil.rules.entities import moved_head
 from counterfoil.rules.json_values import head_names
 from counterfoil.rules.lookup import Answers, account_of
 from counterfoil.rules.mapping import MappedEvent, MappedEvents, MappingFailed, UnresolvedLink
@@ -193,6 +194,13 @@ def owners(model: Model, event: str) -> list[str]:
     kind = model.events.get(event)
     own = model.owners_of(kind) if kind is not None else []
     return own or list(dict.fromkeys(_all_owners(model)))
+
+
+def check_entity(model: Model, event: CanonicalEvent, head: Head | None) -> None:
+    """Raise HeldDelivery for a fact that would move its object to another legal entity."""
+    message = moved_head(model, event, head)
+    if message is not None:
+        raise HeldDelivery("ownership", message, _first(owners(model, event.type)))
 
 
 # ------------------------------------------------------------------ one fact with two contents

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from counterfoil.core.canonical import CanonicalEvent, Head
 from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.finding import did_you_mean
 from counterfoil.core.people import Person
@@ -35,6 +36,27 @@ def entity_fault(model: Model, system: str, entity: str) -> tuple[str, str] | No
         own = kind.legal_entity
         return "ownership", f"{system} belongs to the legal entity {own}, and this is a fact of {entity}"
     return None
+
+
+def moved_head(model: Model, event: CanonicalEvent, head: Head | None) -> str | None:
+    """Return why an event may not move its object to its own legal entity; None if it may, or if nothing moves.
+
+    A system with an entity of its own is evidence of whose the object is. Without such a fact, the entity of the head may
+    be only the default one, which holds until a fact names another.
+    """
+    if head is None or not model.legal_entities:
+        return None
+    entity, holder = event.legal_entity or model.default_entity, head.entity or model.default_entity
+    if entity == holder:
+        return None
+    owners = [name for name, kind in model.systems.items() if kind.legal_entity == holder]
+    owner = next((name for name in sorted(owners) if name == head.system or name in head.versions), None)
+    if owner is None:
+        return None
+    return (
+        f"{event.type} is a fact of the legal entity {entity}, but {event.object} {event.key} belongs to {holder}: "
+        f"{owner} reported it"
+    )
 
 
 def entity_of_names(model: Model, names: Mapping[str, Any]) -> str:

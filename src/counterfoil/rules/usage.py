@@ -5,86 +5,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import jsonschema_rs
 
-from counterfoil.core.canonical import HeadState
 from counterfoil.core.clock import EPOCH, micros
 from counterfoil.core.usage import RefusedUsage, UsageEvent, UsageRow, same_content
-from counterfoil.core.wire import time_text
 from counterfoil.model import Model
 from counterfoil.model.kinds import FieldSpec, Metered, seconds
 from counterfoil.rules.contract import Contract
 from counterfoil.rules.json_values import amounts_in, has_money, typed, with_minor
 from counterfoil.rules.usage_corrections import unfounded
+from counterfoil.rules.usage_entities import UNKNOWN_SUBSCRIPTION, UsageEntities, unknown_subscription
+from counterfoil.rules.usage_records import Subscriptions, UsageRecords
 
 MAX_CLOCK_AHEAD = timedelta(minutes=5)
 """Tolerance for a sender's clock that is ahead."""
 MAX_ERRORS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Subscriptions:
-    """The objects whose heads are subscriptions, and when each is entitled."""
-
-    object: str
-    active: tuple[tuple[str, frozenset[str]], ...] = ()
-    starts: str | None = None
-    ends: str | None = None
-
-    @property
-    def timed(self) -> bool:
-        """Return True if usage is compared with states of the object, not only with its existence."""
-        return bool(self.active or self.starts or self.ends)
-
-    def why_not(self, records: UsageRecords, key: str, time: datetime) -> str:
-        """Return why a known subscription is not entitled at a time; empty if it is.
-
-        `active` is read from the state that was effective then, `starts` and `ends` from the newest one.
-        """
-        states = records.states[self.object][key]
-        state = None
-        for effective_at, state_then in states:
-            if effective_at > time:
-                break
-            state = state_then
-        if self.active:
-            if state is None:
-                return f"no state of this {self.object} was effective at that time"
-            for field_, values in self.active:
-                if state.get(field_) not in values:
-                    return f"its {field_} was {str(state.get(field_))[:100]} at that time"
-        if self.starts is None and self.ends is None:
-            return ""
-        newest = states[-1].state
-        starts, ends = (_moment(newest.get(name)) if name else None for name in (self.starts, self.ends))
-        if starts is not None and time < starts:
-            return f"it starts at {time_text(starts)}"
-        if ends is not None and time >= ends:
-            return f"it ended at {time_text(ends)}"
-        return ""
-
-
-def _moment(value: Any) -> datetime | None:
-    """Return a timestamp as it is, and a date as its first instant in UTC."""
-    if isinstance(value, datetime):
-        return value
-    return datetime.combine(value, time.min, tzinfo=UTC) if isinstance(value, date) else None
-
-
-@dataclass(slots=True)
-class UsageRecords:
-    """Heads and states of the objects that a batch names, read from the store."""
-
-    heads: dict[str, Collection[str]] = field(default_factory=dict)
-    """Known keys by object."""
-    states: dict[str, dict[str, list[HeadState]]] = field(default_factory=dict)
-    """States by object and key, for subscriptions that are entitled for a time."""
-    events: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
-    """Subscription and meter of stored events that the batch corrects, by source and id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +124,17 @@ class Meters:
             if data and type(meter.listed) is str:
                 heads.setdefault(meter.listed, set()).update(_texts(data, meter.meter))
         return heads, states
+
+    def owned(self, events: Sequence[UsageEvent | str], entities: UsageEntities) -> dict[str, set[str]]:
+        """Return the subscriptions by object whose legal entity the check compares with that of an event."""
+        owned: dict[str, set[str]] = {}
+        for event in events:
+            if type(event) is not UsageEvent or (meter := self.types.get(event.type)) is None:
+                continue
+            if meter.subscriptions is not None and entities.entity(event):
+                key = _text(event.data or {}, meter.subscription)
+                owned.setdefault(meter.subscriptions.object, set()).add(key)
+        return owned
 
     def corrected(self, events: Sequence[UsageEvent | str]) -> dict[str, set[str]]:
         """Return the ids of the events that a batch corrects, by source."""
@@ -288,8 +238,8 @@ def check_batch(
     now: datetime,
     records: UsageRecords | None = None,
 ) -> CheckedBatch:
-    """Return the rows to store, and the rejected events with reasons: form, source, type, meter, subscription, time,
-    quantity, data or correction. `records` answers what `Meters.needs` and `Meters.corrected` of the events name.
+    """Return the rows to store, and the rejected events with reasons: form, source, type, entity, meter, subscription,
+    time, quantity, data or correction. `records` answers what `Meters.needs` and `Meters.corrected` of the events name.
 
     An event that the batch repeats is stored once.
     """
@@ -303,8 +253,7 @@ def check_batch(
             checked.refuse(place, "usage_unreadable", event, None, None, bodies[place])
             continue
         assert type(event) is UsageEvent
-        meter = meters.types.get(event.type)
-        time, data = event.time, event.data
+        meter, time, data = meters.types.get(event.type), event.time, event.data
         is_declared = sources.get(event.source)
         if is_declared is None:
             is_declared = sources[event.source] = meters.knows(event.source)
@@ -321,6 +270,7 @@ def check_batch(
                 and (type(key := data.get(meter.subscription)) is not str or key not in answer.known)
             )
             or (answer.timed is not None and answer.timed.why_not(records, data[meter.subscription], time))
+            or (records.entities is not None and _foreign(records.entities, meter, event))
         ):
             reason, message = _why(event, meter, meters, records, now)
             checked.refuse(place, reason, message, event, meter, bodies[place])
@@ -372,13 +322,19 @@ def _refuse_unfounded(
         checked.refuse(place, "usage_unfounded", message, event, meters.types[row[2]], row[7])
 
 
+def _foreign(entities: UsageEntities, meter: Meter, event: UsageEvent) -> tuple[str, str] | None:
+    """Return why usage is refused for its legal entity, or None."""
+    object_ = None if meter.subscriptions is None else meter.subscriptions.object
+    return entities.why_not(event, object_, _text(event.data or {}, meter.subscription))
+
+
 def _unknown(meter: Meter, event: UsageEvent, records: UsageRecords) -> tuple[str, str] | None:
     """Return why usage of its subscription is refused, or None."""
     answer, key = meter.answers(records), _text(event.data or {}, meter.subscription)
     if answer.known is None or meter.subscriptions is None:
         return None
     if key not in answer.known:
-        return "usage_unknown_subscription", f"no {meter.subscriptions.object} {key[:100]} is known"
+        return UNKNOWN_SUBSCRIPTION, unknown_subscription(meter.subscriptions.object, key)
     why = answer.timed.why_not(records, key, event.time) if answer.timed is not None else ""
     return ("usage_not_entitled", f"{meter.subscriptions.object} {key[:100]}: {why}") if why else None
 
@@ -393,6 +349,8 @@ def _why(
         return "usage_unknown_type", f"no event {event.type[:100]} is declared as usage"
     if event.data is None:
         return "usage_invalid", "the data of usage is a JSON object"
+    if records.entities is not None and (foreign := _foreign(records.entities, meter, event)) is not None:
+        return foreign
     name = event.data.get(meter.meter)
     if type(name) is str and name not in meter.answers(records).listed:
         return "usage_unknown_meter", f"{event.type} has no meter {name[:100]}"

@@ -5,9 +5,9 @@ Reads that are not named here are refused, so that a new read shows nothing befo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -34,7 +34,11 @@ from counterfoil.store.port.views import (
     RunRow,
     Views,
 )
+from counterfoil.store.port.visible import LinkedSystems, ObjectIds
 
+T = TypeVar("T", bound=Hashable)
+MAX_RUNS = 1_000
+"""Runs that are read to decide about the ids of one request."""
 _PLAIN = frozenset({
     "active_release", "apply", "checkpoint", "depth", "guard_used", "next_due", "now", "person", "persons", "problem",
     "release", "release_step", "release_steps", "usage_meters", "version_usage", "votes", "waiting_runs",
@@ -85,11 +89,59 @@ class VisibleStore:
         heads = await self._store.heads_of(object_, keys)
         return [head for head in heads if self._scope.sees(head.entity)]
 
-    async def known_heads(self, object_: str, keys: Sequence[str]) -> set[str]:
-        return {head.key for head in await self.heads_of(object_, keys)}
+    async def known_heads(self, object_: str, keys: Sequence[str]) -> dict[str, str]:
+        heads = await self._store.known_heads(object_, keys)
+        return {key: entity for key, entity in heads.items() if self._scope.sees(entity)}
 
     async def head_states(self, object_: str, keys: Sequence[str]) -> dict[str, list[HeadState]]:
         return await self._store.head_states(object_, sorted(await self.known_heads(object_, keys)))
+
+    async def hidden_objects(
+        self, ids: ObjectIds, rules: Sequence[str], workflows: Sequence[str]
+    ) -> set[tuple[str, str]]:
+        """Return those of the objects that exist for other entities alone.
+
+        The head decides; without one the Links, counterfoils and Runs that have the id.
+        """
+        keys: dict[str, set[str]] = {}
+        for object_, key in ids:
+            keys.setdefault(object_, set()).add(key)
+        heads = {
+            (object_, key): self._scope.sees(entity)
+            for object_, of in keys.items()
+            for key, entity in (await self._store.known_heads(object_, sorted(of))).items()
+        }
+        hidden = {name for name, is_seen in heads.items() if not is_seen}
+        own = {key for (_, key), is_seen in heads.items() if is_seen}
+        left = sorted((object_, key) for object_, key in set(ids) - heads.keys() if key not in own)
+        if not left:
+            return hidden
+        links = await self._views.links_of(left)
+        entities = [((link.object, link.canonical), link.legal_entity) for link in links if link.legal_entity]
+        hidden |= self._others(entities)
+        texts = sorted({key for _, key in left})
+        matches = await self._views.matches_of([(rule, key) for rule in rules for key in texts])
+        of_keys = [(foil.key, foil.entity) for match in matches for foil in match.foils]
+        for id_ in await self._views.runs_of(workflows, texts, MAX_RUNS):
+            loaded = await self._store.load(id_)
+            of_keys += [(loaded.run.bkey, loaded.run.entity)] if loaded is not None else []
+        others = self._others(of_keys)
+        return hidden | {(object_, key) for object_, key in left if key in others}
+
+    async def hidden_references(self, references: ObjectIds, linked: LinkedSystems) -> set[tuple[str, str]]:
+        """Return those of the ids in systems that are Links of objects of other entities alone."""
+        entities: list[tuple[tuple[str, str], str]] = []
+        for name in sorted(references):
+            object_, ext_id = name
+            links = await self._views.links_by_ext(ext_id, [object_], linked.systems, linked.accounts)
+            heads = await self._store.known_heads(object_, [link.canonical for link in links])
+            entities += [(name, entity) for entity in heads.values()]
+        return self._others(entities)
+
+    def _others(self, entities: Iterable[tuple[T, str]]) -> set[T]:
+        """Return the names of which no row is seen, of names with the entities of their rows."""
+        rows = list(entities)
+        return {name for name, _ in rows} - {name for name, entity in rows if self._scope.sees(entity)}
 
     async def leaves(self, start: int, limit: int) -> list[tuple[int, Leaf]]:
         return await self._views.leaves_seen(start, limit, self._scope.stored or ())

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from counterfoil.core.case import Choice
 from counterfoil.core.cases import id_after
@@ -245,9 +246,9 @@ async def test_heads_are_read_set_wise(store: Any) -> None:
     events = [s.event("e2", version=2, effective_at=s.T0 + day), s.event("e1", effective_at=s.T0)]
     for n, event in enumerate([*events, s.event("e3", "inv-2")], 1):
         await store.apply(s.receive(s.receipt(f"d{n}")))
-        await store.apply(s.admit(n, events=(event,), heads=(s.head(event),)))
-    assert await store.known_heads("invoice", ["inv-2", "inv-1", "inv-9"]) == {"inv-1", "inv-2"}
-    assert await store.known_heads("customer", ["inv-1"]) == set()
+        await store.apply(s.admit(n, events=(event,), heads=(replace(s.head(event), entity=event.id),)))
+    assert await store.known_heads("invoice", ["inv-2", "inv-1", "inv-9"]) == {"inv-1": "e2", "inv-2": "e3"}
+    assert await store.known_heads("customer", ["inv-1"]) == {}
     newest = await store.heads_of("invoice", ["inv-2", "inv-1", "inv-9", "inv-1"])
     assert [(head.key, head.event) for head in newest] == [("inv-1", "e2"), ("inv-2", "e3")]
     assert await store.heads_of("customer", ["inv-1"]) == []

@@ -13,7 +13,8 @@ from counterfoil.core.canonical import HeadState
 from counterfoil.core.event import BATCH
 from counterfoil.core.money import Money
 from counterfoil.core.usage import UsageEvent, read_batch
-from counterfoil.rules.usage import CheckedBatch, Meters, UsageRecords, check_batch
+from counterfoil.rules.usage import CheckedBatch, Meters, check_batch
+from counterfoil.rules.usage_records import UsageRecords
 from tests.unit.rules.driver import model_of
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)

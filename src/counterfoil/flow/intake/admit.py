@@ -6,7 +6,7 @@ fails a check opens a Case and is held; nothing is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -266,6 +266,7 @@ class Admitter:
             if event.id in passed:
                 continue  # the store compares it with the first one
             passed.add(event.id)
+            await self._check_entity(model, event, heads)
             cases += await self._clashes(model, event, now)
             ask = lookup.lookup_in(lookups.answers, event.system)
             read = delivered.reads.get(event.id)
@@ -294,6 +295,15 @@ class Admitter:
             at=now,
             actor="admit",
         )
+
+    async def _check_entity(self, model: Model, event: CanonicalEvent, before: Sequence[Head]) -> None:
+        """Raise HeldDelivery for a fact of a legal entity about an object of another one. `before`: of this delivery."""
+        if not event.object or len(model.legal_entities) < 2:
+            return
+        head = await self._store.head(event.object, event.key)
+        earlier = [each for each in before if (each.object, each.key) == (event.object, event.key)]
+        for each in (head, *earlier):
+            admission.check_entity(model, event, each)
 
     async def _clashes(self, model: Model, event: CanonicalEvent, now: datetime) -> list[Case]:
         """Return the Case of a fact that was stored in another version with other content."""

@@ -21,11 +21,9 @@ from counterfoil.core import ids, wire
 from counterfoil.core.canonical import Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.cases import open_case
-from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.event import Event, render
 from counterfoil.model import Model
-from counterfoil.rules.entities import entity_of_fact
 from counterfoil.store.port.intake import Receive, ReceiveResult, ReceiveVerdict
 from counterfoil.store.port.store import Store
 
@@ -66,17 +64,6 @@ async def receive_webhook(
     return ReceiptAnswer(received.verdicts[0], received.numbers[0], delivery.type)
 
 
-def check_entities(model: Model, scope: EntityScope, events: Sequence[Event]) -> None:
-    """Raise Refused for an event of a legal entity that its sender does not act for."""
-    for event in events:
-        named = str(event.extensions.get("legalentity", ""))
-        data = event.data if isinstance(event.data, dict) else {}
-        entity = entity_of_fact(model, _system_of(event), named, data)
-        if not scope.sees(entity):
-            message = f"event {event.id}: there is no legal entity {entity!r}"
-            raise Refused(message, ErrorClass.NOT_FOUND)
-
-
 def _system_of(event: Event) -> str:
     """Return the system that an event names first in its source."""
     return event.source.removeprefix("/").split("/")[0]
@@ -89,6 +76,11 @@ async def receive_events(
 
     `sender` is the id of the person who sends them: whatever a source claims, they stand behind it.
     """
+    return await store_sent(store, model, receipts_of(model, events, now, sender), now, sender)
+
+
+def receipts_of(model: Model, events: Sequence[Event], now: datetime, sender: str = "") -> list[Receipt]:
+    """Return the receipts of CloudEvents, which are not stored yet. Raises Refused for an unknown source."""
     receipts: list[Receipt] = []
     for event in events:
         system = _system_of(event)
@@ -104,6 +96,13 @@ async def receive_events(
         delivery = Delivery(ext_id=ext_id, type=event.type, identity=identity.encode(), body=None)
         receipt = _receipt(system, delivery, "events", {}, body, _apart(now, len(receipts)))
         receipts.append(replace(receipt, sender=sender))
+    return receipts
+
+
+async def store_sent(
+    store: ReceiptSink, model: Model, receipts: Sequence[Receipt], now: datetime, sender: str = ""
+) -> list[ReceiptAnswer]:
+    """Store the receipts of CloudEvents, all or none."""
     if not receipts:
         return []
     received = await _store(store, model, receipts, now, f"person:{sender}" if sender else "system:events")

@@ -15,13 +15,17 @@ from counterfoil.core.canonical import HeadState
 from counterfoil.core.case import Case
 from counterfoil.core.cases import open_case
 from counterfoil.core.clock import micros
+from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.usage import UsageEvent, UsageGroup, UsageRow, read_batch
 from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.model import Model
-from counterfoil.rules.usage import CheckedBatch, Meters, UsageRecords, check_batch
+from counterfoil.rules.usage import CheckedBatch, Meters, check_batch
+from counterfoil.rules.usage_entities import UsageEntities
+from counterfoil.rules.usage_records import UsageRecords
 from counterfoil.store.port.usage import StoreUsage, StoreUsageResult
 
 CLASH = "usage_clash"
+EVERY_ENTITY = EntityScope()
 
 
 class RefusedEvent(msgspec.Struct, frozen=True):
@@ -54,7 +58,7 @@ class UsageSink(Protocol):
 class HeadReader(Protocol):
     """The reads of a store that a check of subscriptions and corrections needs."""
 
-    async def known_heads(self, object_: str, keys: Sequence[str]) -> set[str]: ...
+    async def known_heads(self, object_: str, keys: Sequence[str]) -> dict[str, str]: ...
 
     async def head_states(self, object_: str, keys: Sequence[str]) -> dict[str, list[HeadState]]: ...
 
@@ -78,12 +82,15 @@ class UsageIntake:
         sender: str,
         now: datetime,
         heads: HeadReader | None = None,
+        scope: EntityScope = EVERY_ENTITY,
     ) -> UsageAnswer:
-        """Store a batch. `heads` shows the objects that the sender may name; without it, all. Raises WireRefused for an invalid batch, and TryAgain if nothing was stored."""
+        """Store a batch. `heads` shows the objects that the sender may name; without it, all. `scope` are the legal
+        entities for which they may send usage. Raises WireRefused for an invalid batch, and TryAgain if nothing was stored."""
         events, bodies = read_batch(body, content_type)
         batch = f"usage_{micros(now):x}{secrets.token_hex(4)}"
         meters = self._compiled(model)
-        records = await self._records(meters, events, heads or self._heads)
+        entities = UsageEntities.of(model, scope)
+        records = await self._records(meters, events, heads or self._heads, entities)
         checked = check_batch(events, bodies, meters, batch, now, records)
         refused = [refusal for _, refusal in checked.refused]
         result = await self._store.apply(
@@ -113,11 +120,18 @@ class UsageIntake:
         )
 
     async def _records(
-        self, meters: Meters, events: Sequence[UsageEvent | str], reader: HeadReader
+        self,
+        meters: Meters,
+        events: Sequence[UsageEvent | str],
+        reader: HeadReader,
+        entities: UsageEntities | None,
     ) -> UsageRecords:
         """Read what the batch names, with one statement for each object."""
         heads, states = meters.needs(events)
-        records = UsageRecords()
+        records = UsageRecords(entities=entities)
+        if entities is not None:
+            for object_, keys in meters.owned(events, entities).items():
+                entities.owners[object_] = await reader.known_heads(object_, list(keys))
         for object_, keys in heads.items():
             records.heads[object_] = await reader.known_heads(object_, list(keys))
         for object_, keys in states.items():

@@ -102,8 +102,8 @@ def heads_of(db: Tables, object_: str, keys: Sequence[str]) -> list[Head]:
     return [db.heads[object_, key] for key in sorted(set(keys)) if (object_, key) in db.heads]
 
 
-def known_heads(db: Tables, object_: str, keys: Sequence[str]) -> set[str]:
-    return {key for key in keys if (object_, key) in db.heads}
+def known_heads(db: Tables, object_: str, keys: Sequence[str]) -> dict[str, str]:
+    return {key: db.heads[object_, key].entity for key in keys if (object_, key) in db.heads}
 
 
 def usage_meters(db: Tables, source: str, event_ids: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -117,8 +117,8 @@ class Store(Protocol):
         """Return the heads of these keys that exist, in order of key."""
         ...
 
-    async def known_heads(self, object_: str, keys: Sequence[str]) -> set[str]:
-        """Return those of the keys that have a head."""
+    async def known_heads(self, object_: str, keys: Sequence[str]) -> dict[str, str]:
+        """Return those of the keys that have a head, with its legal entity."""
         ...
 
     async def head_states(self, object_: str, keys: Sequence[str]) -> dict[str, list[HeadState]]:

@@ -141,9 +141,10 @@ async def heads_of(object_: str, keys: Sequence[str]) -> list[Head]:
     )
 
 
-async def known_heads(object_: str, keys: Sequence[str]) -> set[str]:
-    sql = "select key from head where object = $1 and key = any($2::text[])"
-    return {key for (key,) in await Statement(sql, (object_, sorted(keys)))}
+async def known_heads(object_: str, keys: Sequence[str]) -> dict[str, str]:
+    sql = "select key, entity from head where object = $1 and key = any($2::text[])"
+    rows = await Statement(sql, (object_, sorted(keys)))
+    return {key: entity for key, entity in rows}  # noqa: C416 - rows are sequences, not pairs
 
 
 async def head_states(object_: str, keys: Sequence[str]) -> dict[str, list[HeadState]]:
