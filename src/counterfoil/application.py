@@ -68,6 +68,7 @@ class Application:
         bounds: SheddingLimits | None = None,
     ) -> None:
         self.store = store
+        self._whole = store
         self.intake = Intake(store, bounds, offer=worker.offer)
         self.uses = worker.uses
         self._deprecations: tuple[datetime, list[dict[str, Any]]] | None = None
@@ -132,7 +133,7 @@ class Application:
         model, now = self.model, await self.store.now()
         receipts = receipts_of(model, events, now, sender)
         if isinstance(self.store, VisibleStore):
-            await check_sender(self.store, model, self.scope, events, receipts)
+            await check_sender(self.store, self._whole, model, self.scope, events, receipts)
         return await store_sent(self.intake, model, receipts, now, sender)
 
     async def receive_usage(self, body: bytes, content_type: str, sender: str) -> UsageAnswer:

@@ -75,6 +75,7 @@ class TrialApp:
 
     def __init__(self, store: SqlStore, model: Model) -> None:
         self.store = store
+        self._whole = store
         self.views = store
         self.model = model
         self.intake = Intake(store)
@@ -115,7 +116,7 @@ class TrialApp:
     async def receive_events(self, events: Sequence[Event], sender: str) -> list[Answer]:
         if isinstance(self.store, VisibleStore):
             receipts = receipts_of(self.model, events, await self.now(), sender)
-            await check_sender(self.store, self.model, self.scope, events, receipts)
+            await check_sender(self.store, self._whole, self.model, self.scope, events, receipts)
         rows = [(event.id, wire.dumps({"type": event.type}), "events") for event in events]
         return await self._keep("billing", rows, await self.now())
 

@@ -180,6 +180,27 @@ async def test_the_rows_of_the_test_exist(company: Walked) -> None:
         assert await company.app.store.load(run_of(key)) is not None
 
 
+def posted(number: str) -> dict[str, Any]:
+    """Return a German posting of an invoice that nobody knows, under a number of the ledger."""
+    nothing = {"minor": 0, "currency": "EUR"}
+    event = event_of(
+        "erp.invoice_posted.v1", GERMAN, invoice_id="unknown", erp_number=number, erp_state="posted",
+        posting_date="2026-11-21", taxes=[],
+        **dict.fromkeys(("net", "tax", "total", "erp_open", "erp_applied"), nothing),
+    )  # fmt: skip
+    return event | {"source": "/erp-de"}
+
+
+async def test_an_event_reaches_no_document_of_another_entity_by_a_formula(company: Walked) -> None:
+    now = await company.app.store.now()
+    for number, entity, status in (("N-1", HOME, 404), ("N-2", GERMAN, 202), ("N-3", None, 202)):
+        if entity is not None:
+            item = replace(bill_item(number, f"key-{number}", 5_000, now), entity=entity)
+            await admit(company.app.store, now, items=(item,))
+        answer = await post(company, "administrator.german", "structured", posted(number))
+        assert answer.status_code == status, (number, answer.text[:300])
+
+
 # ------------------------------------------------------------------ usage
 
 

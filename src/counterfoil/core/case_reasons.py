@@ -84,8 +84,8 @@ _DELIVERIES = (
         ),
         (
             "ownership",
-            "A system changed a field that another system owns",
-            "Decide who owns the field. Correct the mapping or the object, then retry",
+            "A system changed what belongs to another system or legal entity",
+            "Decide who owns it. Correct the mapping or the object, then retry",
         ),
         (
             "fetch_refused",

@@ -252,6 +252,11 @@ def foil_id(rule: str, document: str) -> str:
     return ids.derive("foil", rule, document)
 
 
+def observation_id(rule: str, document: str) -> str:
+    """Return the id of a document of a right system."""
+    return ids.derive("obs", rule, document)
+
+
 def observation_of(
     rule: ObservationDefinition, event: CanonicalEvent, lookup: Lookup | None
 ) -> Observation | None:
@@ -261,7 +266,7 @@ def observation_of(
         return None
     fields = fields_of(rule, names, lookup, f"{event.object}:{event.key}")
     return Observation(
-        id=ids.derive("obs", rule.name, fields.document),
+        id=observation_id(rule.name, fields.document),
         rule=rule.name,
         key=fields.key,
         document=fields.document,

@@ -5,7 +5,7 @@ Reads that are not named here are refused, so that a new read shows nothing befo
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -120,12 +120,10 @@ class VisibleStore:
         entities = [((link.object, link.canonical), link.legal_entity) for link in links if link.legal_entity]
         hidden |= self._others(entities)
         texts = sorted({key for _, key in left})
-        matches = await self._views.matches_of([(rule, key) for rule in rules for key in texts])
-        of_keys = [(foil.key, foil.entity) for match in matches for foil in match.foils]
-        for id_ in await self._views.runs_of(workflows, texts, MAX_RUNS):
+        others = {key for _, key in await self.hidden_matches({(r, key) for r in rules for key in texts})}
+        for id_ in await self.hidden_runs(await self._views.runs_of(workflows, texts, MAX_RUNS)):
             loaded = await self._store.load(id_)
-            of_keys += [(loaded.run.bkey, loaded.run.entity)] if loaded is not None else []
-        others = self._others(of_keys)
+            others |= {loaded.run.bkey} if loaded is not None else set()
         return hidden | {(object_, key) for object_, key in left if key in others}
 
     async def hidden_references(self, references: ObjectIds, linked: LinkedSystems) -> set[tuple[str, str]]:
@@ -137,6 +135,22 @@ class VisibleStore:
             heads = await self._store.known_heads(object_, [link.canonical for link in links])
             entities += [(name, entity) for entity in heads.values()]
         return self._others(entities)
+
+    async def hidden_matches(self, keys: ObjectIds) -> set[tuple[str, str]]:
+        """Return those of the rules and keys under which other entities alone have a counterfoil."""
+        matches = await self._views.matches_of(sorted(keys))
+        return self._others(((row.rule, row.key), foil.entity) for row in matches for foil in row.foils)
+
+    async def hidden_documents(self, foils: Collection[str], observations: Collection[str]) -> bool:
+        """Return True if one of these documents of both sides belongs to another entity."""
+        rows: list[Foil | Observation | None] = [await self._store.foil(id_) for id_ in sorted(foils)]
+        rows += [await self._store.observation(id_) for id_ in sorted(observations)]
+        return any(row is not None and not self._scope.sees(row.entity) for row in rows)
+
+    async def hidden_runs(self, ids: Collection[str]) -> set[str]:
+        """Return those of the Runs that belong to other entities."""
+        loaded = [await self._store.load(id_) for id_ in sorted(ids)]
+        return self._others((each.run.id, each.run.entity) for each in loaded if each is not None)
 
     def _others(self, entities: Iterable[tuple[T, str]]) -> set[T]:
         """Return the names of which no row is seen, of names with the entities of their rows."""

@@ -105,3 +105,16 @@ def test_an_empty_subject_is_refused_as_in_every_cloud_event() -> None:
     (refused,) = read(event(more=', "subject": ""'))
     assert isinstance(refused, str)
     assert "subject must not be empty" in refused
+
+
+def test_the_legal_entity_of_usage_is_read_in_its_plain_form_and_in_any_other() -> None:
+    event = (
+        b'{"specversion": "1.0", "id": "u1", "source": "/product", "type": "usage.recorded.v1",'
+        b' "time": "2026-03-01T00:00:00Z", "legalentity": "acme-de", "data": {"a": 1}%s}'
+    )
+    for more in (b"", b', "other": 1'):
+        (read,), _ = read_batch(b"[" + event % more + b"]", BATCH)
+        assert isinstance(read, UsageEvent)
+        assert read.legalentity == "acme-de"
+    (plain,) = usage._read_plain(b"[" + event % b"" + b"]")
+    assert plain.legalentity == "acme-de"

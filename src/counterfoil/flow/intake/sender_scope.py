@@ -1,18 +1,26 @@
-"""The legal entities of a sender: what a person who is bound to some may send at the door for CloudEvents."""
+"""The legal entities of a sender: what a person who is bound to some may send at the door for CloudEvents.
+
+An event may reach a row by an id in its data, or by a formula that makes a key of anything in it. Both are looked at.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from counterfoil.core.canonical import Receipt
 from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.event import Event
+from counterfoil.flow.context.lookups import Lookups
 from counterfoil.model import Model
+from counterfoil.rules import admission
 from counterfoil.rules.entities import entity_of_fact
-from counterfoil.rules.lookup import account_of
+from counterfoil.rules.lookup import account_of, lookup_in
+from counterfoil.rules.matching import foil_id, observation_id
 from counterfoil.rules.named_objects import named_objects
+from counterfoil.store.port.store import Store
 from counterfoil.store.port.visible import LinkedSystems, ObjectIds
 
 
@@ -25,9 +33,16 @@ class HiddenObjects(Protocol):
 
     async def hidden_references(self, references: ObjectIds, linked: LinkedSystems) -> ObjectIds: ...
 
+    async def hidden_matches(self, keys: ObjectIds) -> ObjectIds: ...
+
+    async def hidden_documents(self, foils: Collection[str], observations: Collection[str]) -> bool: ...
+
+    async def hidden_runs(self, ids: Collection[str]) -> Collection[str]: ...
+
 
 async def check_sender(
-    store: HiddenObjects,
+    visible: HiddenObjects,
+    store: Store,
     model: Model,
     scope: EntityScope,
     events: Sequence[Event],
@@ -36,6 +51,7 @@ async def check_sender(
     """Raise Refused for an event of a legal entity that its sender does not act for, or about an object of such a one.
 
     Both have one answer: the sender learns nothing about rows that they do not see.
+    `visible` is the store as the sender sees it, `store` the whole one, which the formulas of the model read.
     """
     if scope.everything:
         return
@@ -47,13 +63,55 @@ async def check_sender(
     objects = [named_objects(model, event, receipt) for event, receipt in zip(events, receipts, strict=True)]
     ids = frozenset().union(*(each.ids for each in objects))
     references = frozenset().union(*(each.references for each in objects))
-    hidden = await store.hidden_objects(ids, sorted(model.reconciliations), sorted(model.workflows))
+    hidden = await visible.hidden_objects(ids, sorted(model.reconciliations), sorted(model.workflows))
     systems = sorted(model.systems)
     accounts = sorted({account_of(model, system) for system in systems})
-    hidden_references = await store.hidden_references(references, LinkedSystems(systems, accounts))
+    hidden_references = await visible.hidden_references(references, LinkedSystems(systems, accounts))
     for event, each in zip(events, objects, strict=True):
         if each.ids & hidden or each.references & hidden_references:
             raise _refusal(event)
+    for event, receipt in zip(events, receipts, strict=True):
+        rows = await _rows_of(store, model, receipt)
+        if (
+            await visible.hidden_matches(rows.matches)
+            or await visible.hidden_documents(rows.foils, rows.observations)
+            or await visible.hidden_runs(rows.runs)
+        ):
+            raise _refusal(event)
+
+
+class _Rows(NamedTuple):
+    """Rows that the admission of an event would write to, by their keys."""
+
+    matches: frozenset[tuple[str, str]] = frozenset()
+    foils: frozenset[str] = frozenset()
+    observations: frozenset[str] = frozenset()
+    runs: frozenset[str] = frozenset()
+
+
+async def _rows_of(store: Store, model: Model, receipt: Receipt) -> _Rows:
+    """Return the rows that the formulas of the model name for an event. Its admission holds what it cannot evaluate."""
+    lookups = Lookups(store, model, receipt.received_at, speaks=receipt.system)
+    ask = lookup_in(lookups.answers, receipt.system)
+    try:
+        event = admission.accept_declared(model, receipt)
+        forms = admission.forms_of(model, event, ())
+        documents = await lookups.complete(partial(admission.documents, model, event, forms, ask))
+        work = partial(admission.consequences, model, event, forms, receipt.received_at, ask)
+        starts = (await lookups.complete(work)).starts
+    except admission.HeldDelivery:
+        return _Rows()
+    foils = {(foil.rule, foil.document) for foil in documents.foils}
+    observations = {(item.rule, item.document) for item in documents.observations}
+    for each in documents.withdrawals:
+        (foils if each.side == "left" else observations).add((each.rule, each.document))
+    matches = {(foil.rule, foil.key) for foil in documents.foils}
+    return _Rows(
+        matches=frozenset(matches | {(item.rule, item.key) for item in documents.observations}),
+        foils=frozenset(foil_id(*document) for document in foils),
+        observations=frozenset(observation_id(*document) for document in observations),
+        runs=frozenset(start.run for start in starts),
+    )
 
 
 def _refusal(event: Event) -> Refused:

@@ -67,7 +67,8 @@ async def receive(request: WebRequest, system: FromPath[str]) -> Response[Receip
         RequestBody(
             cloudevents.STRUCTURED,
             None,
-            f"A CloudEvent, a batch ({cloudevents.BATCH}), or binary mode with ce- headers.",
+            f"A CloudEvent, a batch ({cloudevents.BATCH}), or binary mode with ce- headers. "
+            "One about a record of a legal entity that its sender does not act for is answered with 404.",
         ),
     ),
     status_code=202,
@@ -95,7 +96,7 @@ async def receive_events(request: WebRequest) -> Response[EventsResponse]:
         RequestBody(
             cloudevents.BATCH,
             None,
-            "Usage events: a batch, or one JSON event on each line (application/x-ndjson).",
+            "Usage events: a batch, or one JSON event on each line (application/x-ndjson). `legalentity` names their entity.",
         ),
     ),
     status_code=202,
