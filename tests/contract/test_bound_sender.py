@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from counterfoil.application import Application, seen_by
 from counterfoil.core.entity_scope import EntityScope
@@ -77,3 +78,14 @@ async def test_an_event_of_the_entity_is_taken_and_admitted(app: Application) ->
     head = await app.store.head("invoice", "i-1")
     assert head is not None
     assert (head.entity, head.state["status"]) == (DE, "paid")
+
+
+@pytest.mark.parametrize("sequence", ["²", "9" * 19, "9" * 5000, "x"])
+async def test_a_sequence_that_is_no_number_is_no_reason_to_fail(app: Application, sequence: str) -> None:
+    german = seen_by(EntityScope(frozenset({DE}), US), app)
+    sent = event("e1", "invoice.changed.v1", "billing-de", DE, invoice_id="i-1", status="open", open=NOTHING)
+    await send(german, replace(sent, extensions={**sent.extensions, "sequence": sequence}))
+    await admit(app)
+    head = await app.store.head("invoice", "i-1")
+    assert head is not None
+    assert head.version < 10**18

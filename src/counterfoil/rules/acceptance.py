@@ -26,6 +26,9 @@ from counterfoil.rules.mapping import MappedEvent
 REQUESTED_BY = "requested_by"
 """The field of a call's event that names the caller. The input cannot set it to another person."""
 
+MAX_SEQUENCE_DIGITS = 18
+"""A database stores such a number. Another `sequence` is no order, so the time counts."""
+
 
 class Ownership:
     """The fields of its object that events of one type assert, with the system of record of each."""
@@ -156,7 +159,8 @@ def declared(model: Model, receipt: Receipt) -> CanonicalEvent | Rejection:
         return rejection
     when = event.time or receipt.received_at
     sequence = event.extensions.get("sequence")
-    version = int(str(sequence)) if str(sequence or "").isdigit() else micros(when)
+    order = str(sequence or "")
+    version = int(order) if order.isdecimal() and len(order) <= MAX_SEQUENCE_DIGITS else micros(when)
     return CanonicalEvent(
         id=ids.derive("evt", event.source, event.id, first(event.type)),
         type=event.type,

@@ -141,11 +141,11 @@ class VisibleStore:
         matches = await self._views.matches_of(sorted(keys))
         return self._others(((row.rule, row.key), foil.entity) for row in matches for foil in row.foils)
 
-    async def hidden_documents(self, foils: Collection[str], observations: Collection[str]) -> bool:
-        """Return True if one of these documents of both sides belongs to another entity."""
+    async def hidden_documents(self, foils: Collection[str], observations: Collection[str]) -> set[str]:
+        """Return those of these documents of both sides that belong to other entities, by id."""
         rows: list[Foil | Observation | None] = [await self._store.foil(id_) for id_ in sorted(foils)]
         rows += [await self._store.observation(id_) for id_ in sorted(observations)]
-        return any(row is not None and not self._scope.sees(row.entity) for row in rows)
+        return self._others((row.id, row.entity) for row in rows if row is not None)
 
     async def hidden_runs(self, ids: Collection[str]) -> set[str]:
         """Return those of the Runs that belong to other entities."""

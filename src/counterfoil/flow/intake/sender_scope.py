@@ -5,9 +5,10 @@ An event may reach a row by an id in its data, or by a formula that makes a key 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from counterfoil.core.canonical import Receipt
 from counterfoil.core.entity_scope import EntityScope
@@ -23,6 +24,8 @@ from counterfoil.rules.named_objects import named_objects
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.visible import LinkedSystems, ObjectIds
 
+T = TypeVar("T", bound=Hashable)
+
 
 class HiddenObjects(Protocol):
     """The reads of a scoped store that the door needs."""
@@ -35,9 +38,11 @@ class HiddenObjects(Protocol):
 
     async def hidden_matches(self, keys: ObjectIds) -> ObjectIds: ...
 
-    async def hidden_documents(self, foils: Collection[str], observations: Collection[str]) -> bool: ...
+    async def hidden_documents(
+        self, foils: Collection[str], observations: Collection[str]
+    ) -> AbstractSet[str]: ...
 
-    async def hidden_runs(self, ids: Collection[str]) -> Collection[str]: ...
+    async def hidden_runs(self, ids: Collection[str]) -> AbstractSet[str]: ...
 
 
 async def check_sender(
@@ -61,23 +66,28 @@ async def check_sender(
         if not scope.sees(entity_of_fact(model, receipt.system, named, data)):
             raise _refusal(event)
     objects = [named_objects(model, event, receipt) for event, receipt in zip(events, receipts, strict=True)]
-    ids = frozenset().union(*(each.ids for each in objects))
-    references = frozenset().union(*(each.references for each in objects))
+    ids = _union(each.ids for each in objects)
+    references = _union(each.references for each in objects)
     hidden = await visible.hidden_objects(ids, sorted(model.reconciliations), sorted(model.workflows))
     systems = sorted(model.systems)
     accounts = sorted({account_of(model, system) for system in systems})
     hidden_references = await visible.hidden_references(references, LinkedSystems(systems, accounts))
-    for event, each in zip(events, objects, strict=True):
-        if each.ids & hidden or each.references & hidden_references:
+    for event, names in zip(events, objects, strict=True):
+        if names.ids & hidden or names.references & hidden_references:
             raise _refusal(event)
-    for event, receipt in zip(events, receipts, strict=True):
-        rows = await _rows_of(store, model, receipt)
-        if (
-            await visible.hidden_matches(rows.matches)
-            or await visible.hidden_documents(rows.foils, rows.observations)
-            or await visible.hidden_runs(rows.runs)
-        ):
+    rows = [await _rows_of(store, model, receipt) for receipt in receipts]
+    matches = await visible.hidden_matches(_union(each.matches for each in rows))
+    documents = await visible.hidden_documents(
+        _union(each.foils for each in rows), _union(each.observations for each in rows)
+    )
+    runs = await visible.hidden_runs(_union(each.runs for each in rows))
+    for event, each in zip(events, rows, strict=True):
+        if each.matches & matches or (each.foils | each.observations) & documents or each.runs & runs:
             raise _refusal(event)
+
+
+def _union(sets: Iterable[frozenset[T]]) -> frozenset[T]:
+    return frozenset().union(*sets)
 
 
 class _Rows(NamedTuple):
