@@ -80,6 +80,15 @@ async def test_a_matrix_comes_into_force_by_another_persons_approval(company: Ch
     assert (kept["state"], kept["plan"]) == ("applied", plan)
 
 
+async def test_the_tests_of_a_folder_are_no_part_of_its_releases(tmp_path: Path) -> None:
+    test = "\n---\n{kind: test, name: quiet, given: [{after: 1s}], expect: {runs: []}}\n"
+    prepare(tmp_path, COMPANY + test)
+    async with changing(tmp_path) as company:
+        planned = await company.plan(STRICTER + test.replace("quiet", "calm"))
+        assert [(d["kind"], d["name"]) for d in planned["plan"]["differences"]] == [("policy", "spending")]
+        assert company.app.model.document("test", "quiet") is None
+
+
 async def test_the_plan_of_a_start_can_be_read(company: Changing) -> None:
     store, now = company.app.store, await company.app.now()
     new = model_in(company.folder / "other", STRICTER)

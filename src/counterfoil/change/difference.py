@@ -1,7 +1,7 @@
 """Differences in meaning between two Models, and the documents and clients that they break.
 
-Compares documents by kind and name, never files; tables row by row. `change.affected_users` finds what a change breaks.
-Runs and recorded traffic are not looked at; `change.plan` does that.
+Compares documents by kind and name, never files; tables row by row. Tests are left out: no Release holds them.
+`change.affected_users` finds what a change breaks. Runs and recorded traffic are not looked at; `change.plan` does that.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ class _ModelComparison:
         self.old = old
         self.new = new
         self.today = today
+        old, new = old.released, new.released
         self.old_documents = {(d.kind, d.name): d for d in old.documents}
         self.new_documents = {(d.kind, d.name): d for d in new.documents}
         self.users = AffectedUsers(old, new)
@@ -141,7 +142,7 @@ class _ModelComparison:
             for key, part in fields_as_written(document).items()
             for c in classes_of(document.value, (key,), (part,), self.money)
         }
-        if document.kind not in ("pattern", "test"):
+        if document.kind != "pattern":
             classes -= {"text"}
         affects: list[AffectedUser] = []
         if old is not None:

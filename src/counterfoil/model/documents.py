@@ -28,6 +28,8 @@ def _values_of(kind: type[K]) -> cached_property[dict[str, K]]:
     return cached_property(lambda documents: documents.of_kind(kind))
 
 
+TEST = "test"
+"""The kind of the documents that no Release holds."""
 ANY = "*"
 """In place of a kind or a name in `broken`: that of a document that could not be read."""
 
@@ -126,9 +128,15 @@ class Documents:
             built.append(Document(document.value, data))
         return cls(built)
 
+    @cached_property
+    def released(self) -> Self:
+        """The documents of a Release: all but tests, which govern no Run. This object itself if it has no test."""
+        documents = [document for document in self.documents if document.kind != TEST]
+        return self if len(documents) == len(self.documents) else type(self)(documents, self.broken)
+
     def plain(self) -> list[Data]:
         """Return every document but tests as plain data, sorted by kind and name; tables include their rows."""
-        return [self._by_name[key].data for key in sorted(self._by_name) if key[0] != "test"]
+        return [self._by_name[key].data for key in sorted(self._by_name) if key[0] != TEST]
 
     def to_json(self) -> bytes:
         """Return the canonical form: sorted documents, sorted keys, without comments and places."""
@@ -136,12 +144,15 @@ class Documents:
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
-        """Build a model from its canonical form. Raises Misconfigured for any other JSON."""
+        """Build a model from its canonical form. Raises Misconfigured for any other JSON.
+
+        Tests are left out: a Release of a former version may hold some.
+        """
         try:
             documents = wire.loads(data)
             if not isinstance(documents, list):
                 raise Misconfigured("not a stored model: a model is a list of documents")
-            return cls.from_documents(documents)
+            return cls.from_documents(data for data in documents if _text(data, "kind") != TEST)
         except (ValueError, ValidationError) as error:
             raise Misconfigured(f"not a stored model: {error}") from error
 

@@ -51,7 +51,7 @@ class Suite:
 
     def __init__(self, model: Model, url: str = "") -> None:
         """`url` is the address of stores, as `scratch_store` takes it; empty: in memory."""
-        self._model, self._url = model, url
+        self._model, self._url = model.released, url
         self._loop = PlayedLoop()
         self._models: dict[str, Model] = {}
         self._stores: dict[tuple[Any, ...], MemoryStore] = {}

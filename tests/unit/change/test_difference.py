@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from counterfoil.change.difference import AffectedUser, DocumentChange, difference
+from counterfoil.core import wire
 from counterfoil.model import Model, read
 from tests.companies.base import write
 from tests.companies.clean import COMPANY
@@ -56,6 +57,24 @@ def only(changes: list[DocumentChange]) -> DocumentChange:
 )
 def test_what_means_the_same_is_no_difference(company: Model, tmp_path: Path, old: str, new: str) -> None:
     assert difference(company, edited(tmp_path, (old, new)), TODAY) == []
+
+
+TEST = "---\nkind: test\nname: nothing-happens\ngiven: [{after: 1s}]\nexpect: {runs: []}\n"
+
+
+def test_tests_are_no_part_of_a_release_and_no_difference(company: Model, tmp_path: Path) -> None:
+    model, findings = read(write(tmp_path, COMPANY + TEST))
+    assert (findings, model.document("test", "nothing-happens") is None) == ([], False)
+    assert difference(model, company, TODAY) == difference(company, model, TODAY) == []
+    assert model.released.document("test", "nothing-happens") is None
+    assert model.released.released is model.released
+    assert model.digest == model.released.digest == company.digest
+
+
+def test_a_release_that_a_former_version_stored_with_its_tests_is_read_without_them(company: Model) -> None:
+    old_form = {"kind": "test", "name": "old", "steps": "a form that is no longer known"}
+    stored = Model.from_json(wire.dumps([*company.plain(), old_form]))
+    assert (stored.document("test", "old"), stored.digest) == (None, company.digest)
 
 
 def test_documents_moved_between_files_are_no_difference(company: Model, tmp_path: Path) -> None:

@@ -80,6 +80,21 @@ async def test_nothing_happens_while_the_same_is_in_force(process: Process) -> N
     assert await process.follower.look() is False
 
 
+async def test_the_release_of_a_folder_holds_no_tests_in_the_process_that_publishes_it() -> None:
+    store = MemoryStore(lambda: NOW)
+    written = model_of(
+        ROLE + ONE + "---\n{kind: test, name: quiet, given: [{after: 1s}], expect: {runs: []}}\n"
+    )
+    releases = Releases(store, written)
+    await releases.publish(NOW, "up")
+    later = await Releases(store, written).model(written.digest)
+    assert written.document("test", "quiet") is not None
+    for model in (releases.present, later, await releases.model(written.digest)):
+        assert model.document("test", "quiet") is None
+    await releases.take_up(written)
+    assert releases.present.document("test", "quiet") is None
+
+
 async def test_a_new_system_is_connected_and_gets_its_slots(process: Process) -> None:
     one = process.connectors["one"]
     new = model_of(ROLE + ONE + "---\n" + TWO)

@@ -22,8 +22,8 @@ class Releases:
 
     def __init__(self, store: Store, present: Model) -> None:
         self._store = store
-        self.present = present
-        self._models: dict[str, Model] = {present.digest: present}
+        self.present = present.released
+        self._models: dict[str, Model] = {self.present.digest: self.present}
         self._unreadable: set[str] = set()
         self._waited: dict[str, dict[str, set[str]]] = {}
         """Event types and fields that Runs of former Releases may wait for, by Release, the oldest first."""
@@ -81,8 +81,8 @@ class Releases:
             elif type_:
                 waits.setdefault(type_, set()).update([field] if field else [])
         waited.pop(model.digest, None)
-        self.present = model
-        self._models[model.digest] = model
+        self.present = model.released
+        self._models[model.digest] = self.present
         if waited != self._waited:
             self._waited, self._all = waited, None
             self._bridges.clear()
