@@ -16,7 +16,7 @@ from counterfoil.web.api.match_words import describe
 from tests.contract.store import samples as s
 from tests.unit.rules.driver import model_of
 
-MODEL = model_of("""
+MODEL_TEXT = """
 {kind: role, name: finance}
 ---
 {kind: role, name: boss}
@@ -37,7 +37,8 @@ kind: policy
 name: accept
 owner: finance
 approval: {currency: USD, matrix: [{up_to: 10, automatic: true}, {up_to: 100, roles: [boss]}]}
-""")
+"""
+MODEL = model_of(MODEL_TEXT)
 TERMS = Terms(legs={"total": LegRule(total=True), "net": LegRule(), "tax": LegRule(), "seats": LegRule()})
 ASSERTED: Legs = {
     "total": Money(12000, "USD"),
@@ -56,10 +57,10 @@ STORIES: dict[str, tuple[Legs, str]] = {
 }  # fmt: skip
 
 
-async def broken(store: MemoryStore, shown: Legs) -> Foil:
+async def broken(store: MemoryStore, shown: Legs, entity: str = "") -> Foil:
     await store.apply(s.receive(s.receipt("r")))
-    foil: Foil = s.foil(legs=ASSERTED, terms=TERMS, owner="finance")
-    observed: Observation = s.observation(legs=ASSERTED | shown, terms=TERMS, event="evt_1")
+    foil: Foil = s.foil(legs=ASSERTED, terms=TERMS, owner="finance", entity=entity)
+    observed: Observation = s.observation(legs=ASSERTED | shown, terms=TERMS, event="evt_1", entity=entity)
     await store.apply(s.admit(1, events=(s.event(),), foils=(foil,), observations=(observed,)))
     row = await store.foil(foil.id)
     assert row is not None
@@ -74,6 +75,22 @@ async def test_the_largest_difference_decides_who_must_agree(name: str) -> None:
     foil = await broken(store, shown)
     answer = await waive(store, MODEL, foil.id, "ann", "a note")
     assert answer.verdict == verdict
+
+
+async def test_a_legal_entity_decides_by_its_own_overlay() -> None:
+    """Fifty US cents are waived at once in general, and by a person of another role in the German company."""
+    text = """---
+kind: overlay
+name: german
+of: {legal_entity: acme-de}
+changes: [{kind: policy, name: accept, set: {approval: {matrix: [{roles: [finance], quorum: 2}]}}}]
+"""
+    store, model = MemoryStore(), model_of(MODEL_TEXT + text)
+    foil = await broken(store, STORIES["a small total"][0], entity="acme-de")
+    answer = await waive(store, model, foil.id, "ann", "a note")
+    approval = await store.approval(answer.approval or "")
+    assert approval is not None
+    assert (answer.verdict, approval.roles, approval.quorum) == ("requested", ("finance",), 2)
 
 
 async def test_the_approver_sees_the_difference_that_decides() -> None:

@@ -156,7 +156,11 @@ async def _needed(
     kind: Literal["pair", "waive"],
     now: datetime,
 ) -> _Needed | None:
-    """Return who must agree. Without a policy, a second person with the owner's role; None above every tier."""
+    """Return who must agree, by the policies of the document's legal entity today.
+
+    Without a policy, a second person with the owner's role; None above every tier.
+    """
+    model = model.at(foil.entity or model.default_entity, now.date())
     rule = model.reconciliations.get(foil.rule)
     name = None if rule is None else rule.waive if kind == "waive" else rule.pair
     policy = model.policies.get(name or "")
