@@ -15,16 +15,16 @@ from counterfoil.core.canonical import Head
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.run import Run
-from counterfoil.model import Model, kinds
-from counterfoil.model.fields import each_field
+from counterfoil.model import Model
 from counterfoil.store.dump import Dump
 from counterfoil.testing.default_answers import answer_for
+from counterfoil.testing.personal_data import Replacement, personal_texts
 from counterfoil.testing.records import readable
 
 _CALLED = ".called"
 _MIN_PAUSE = timedelta(seconds=2)
-_LEAST_CHARACTERS = 3
-"""A shorter value is replaced only where it is the whole text."""
+_NAME_CHARACTERS = 8
+"""Characters of the Run's id in the name of the test."""
 
 
 class _TimedStep(NamedTuple):
@@ -71,14 +71,14 @@ class _Recording:
         ]
         document = {
             "kind": "test",
-            "name": f"recorded-{self._run.workflow}",
+            "name": f"recorded-{self._run.workflow}-{self._run.id[-_NAME_CHARACTERS:]}",
             "covers": [f"workflow {self._run.workflow}"],
             "now": wire.time_text(begin),
             "persons": self._persons(),
             "given": given_steps,
             "expect": self._expected(),
         }
-        cleaned: dict[str, Any] = _Replacement(self._words()).of(document)
+        cleaned = Replacement(self._words()).document(document)
         return {key: value for key, value in cleaned.items() if value}
 
     # ------------------------------------------------------------------ given
@@ -102,12 +102,18 @@ class _Recording:
             if head is not None or links:
                 state = {} if head is None else _without_null(readable(head.state))
                 step = {"known": name[0], "id": name[1], "state": state, "ids": links}
+                if head is not None and head.entity not in ("", self._model.default_entity):
+                    step["legal_entity"] = head.entity
                 yield {key: value for key, value in step.items() if value}
 
     def _head(self, object_: str, key: str, begin: datetime, own: set[str]) -> Head | None:
-        """Return the state of an object before the first fact of the test."""
+        """Return the state of an object before the first fact of the test, or at the latest when its Run began.
+
+        A delivery may tell of several objects. Their states are recorded when it is admitted, after its arrival.
+        """
+        until = max(begin + timedelta(seconds=1), self._run.created_at + timedelta(microseconds=1))
         history = [h for h in self._dump.history if (h.object, h.key) == (object_, key)]
-        before = [h for h in history if h.recorded_at < begin + timedelta(seconds=1) and h.event not in own]
+        before = [h for h in history if h.recorded_at < until and h.event not in own]
         return max(before, key=lambda h: h.recorded_at, default=None)
 
     def _answers(self) -> Iterator[dict[str, Any]]:
@@ -212,53 +218,20 @@ class _Recording:
         sources += [
             (model.objects[h.object].fields, h.state) for h in self._dump.history if h.object in model.objects
         ]
-        sources += [
-            (model.operations[e.operation].input, wire.loads(e.input))
-            for e in self._effects
-            if e.operation in model.operations
-        ]
+        for effect in self._effects:
+            if operation := model.operations.get(effect.operation):
+                sources.append((operation.input, wire.loads(effect.input)))
+                sources.append((operation.output, wire.loads(effect.result or b"null")))
+        for event in self._events:
+            if called := model.operations.get(event.type.removesuffix(_CALLED)):
+                sources.append((called.input, event.data))
         counts: dict[str, int] = {}
         for fields, value in sources:
-            for field, text in _personal(fields, value):
+            for field, text in personal_texts(fields, value):
                 if text not in words:
                     counts[field] = counts.get(field, 0) + 1
                     words[text] = f"{field}-{counts[field]}"
         return words
-
-
-class _Replacement:
-    """Replaces personal values by their words, in whole texts and inside of others."""
-
-    def __init__(self, words: Mapping[str, str]) -> None:
-        self._words = words
-        self._longest_first = sorted((w for w in words if len(w) > _LEAST_CHARACTERS), key=len, reverse=True)
-
-    def of(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {self._text(key): self.of(part) for key, part in value.items()}
-        if isinstance(value, list):
-            return [self.of(part) for part in value]
-        return self._text(value) if isinstance(value, str) else value
-
-    def _text(self, text: str) -> str:
-        if text in self._words:
-            return self._words[text]
-        for word in self._longest_first:
-            if " " in word or "@" in word:
-                text = text.replace(word, self._words[word])
-        return text
-
-
-def _personal(fields: Mapping[str, Any], value: Any) -> Iterator[tuple[str, str]]:
-    """Yield field and text of the values that are marked as personal data."""
-    for name, _, spec in each_field(fields):
-        part = value.get(name) if isinstance(value, dict) else None
-        if not isinstance(spec, kinds.FieldSpec) or part is None:
-            continue
-        if spec.pii and isinstance(part, str):
-            yield name, part
-        for inner in part if isinstance(part, list) else [part]:
-            yield from _personal(spec.fields or {}, inner)
 
 
 def _names(model: Model, data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from counterfoil.core.finding import errors
@@ -12,11 +14,13 @@ from counterfoil.model import Model, kinds, read
 from counterfoil.store.dump import Dump
 from counterfoil.store.memory.store import MemoryStore
 from counterfoil.testing.case_run import CaseRun, begin_of
+from counterfoil.testing.personal_data import Replacement, personal_texts
 from counterfoil.testing.played_loop import PlayedClock, PlayedLoop
 from counterfoil.testing.recording import recorded_test
 from counterfoil.testing.run import Suite, persons_of, prepare
 from counterfoil.testing.yaml_text import yaml_text
 from tests.source import ROOT
+from tests.unit.rules.driver import model_of
 
 ACME = ROOT / "examples" / "acme"
 RUNS = [
@@ -50,20 +54,21 @@ def played(model: Model, name: str) -> Dump:
         loop.close()
 
 
-def replayed(folder: Path, document: dict[str, Any]) -> str:
-    """Return the difference of a recorded test, read as YAML in a copy of Acme."""
+def replayed(folder: Path, *recorded: dict[str, Any]) -> str:
+    """Return the differences of recorded tests, read as YAML in a copy of Acme."""
     for path in sorted(ACME.rglob("*")):
         if path.suffix in (".yaml", ".csv") and path.parent.name != "tests":
             target = folder / path.relative_to(ACME)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-    (folder / "recorded.yaml").write_text(yaml_text(document))
+    (folder / "recorded.yaml").write_text("---\n".join(map(yaml_text, recorded)))
     model, findings = read(folder)
     assert [str(finding) for finding in errors(findings)] == []
     suite = Suite(model)
     try:
-        (test,) = [document for document, _ in model.documents_of(kinds.Test)]
-        return suite.result(test).difference
+        tests = [document for document, _ in model.documents_of(kinds.Test)]
+        assert len(tests) == len(recorded)
+        return "\n".join(filter(None, (suite.result(test).difference for test in tests)))
     finally:
         suite.close()
 
@@ -95,3 +100,110 @@ def test_persons_are_replaced_with_their_roles(tmp_path: Path, model: Model) -> 
     assert document["expect"]["approvals"][0]["state"] == "granted"
     assert [step["data"]["requested_by"] for step in document["given"] if "event" in step] == [person]
     assert replayed(tmp_path, document) == ""
+
+
+def test_an_object_of_the_delivery_that_began_the_run_is_known(tmp_path: Path, model: Model) -> None:
+    """One delivery tells of the ticket and of the credit. Both are recorded at its admission, seconds after its arrival."""
+    dump = played(model, "rejected-credit-is-told")
+    (run,) = dump.runs
+    begin = min(e.received_at for e in dump.events if e.type == "support.credit_requested.v1")
+    admitted = begin + timedelta(seconds=1.4)
+    late = msgspec.structs.replace(
+        dump,
+        runs=[msgspec.structs.replace(run, created_at=admitted)],
+        history=[
+            msgspec.structs.replace(h, recorded_at=admitted) if h.object == "ticket" else h
+            for h in dump.history
+        ],
+    )
+    document = recorded_test(model, late, "CR-1")
+    assert "ticket" in [step.get("known") for step in document["given"]]
+    assert replayed(tmp_path, document) == ""
+
+
+def test_two_recordings_of_one_workflow_have_names_of_their_own(tmp_path: Path, model: Model) -> None:
+    documents = [
+        recorded_test(model, played(model, name), "CR-1")
+        for name in ("rejected-credit-is-told", "credit-is-granted-posted-applied-and-told")
+    ]
+    other = {**documents[0], "name": _name_of_another_run(model)}
+    assert {document["name"].rpartition("-")[0] for document in documents} == {
+        "recorded-support-credit-to-erp"
+    }
+    assert other["name"] != documents[0]["name"]
+    assert replayed(tmp_path, documents[0], other) == ""
+
+
+def _name_of_another_run(model: Model) -> str:
+    dump = played(model, "rejected-credit-is-told")
+    (run,) = dump.runs
+    renamed = msgspec.structs.replace(dump, runs=[msgspec.structs.replace(run, id=f"{run.id[:-8]}00000000")])
+    return str(recorded_test(model, renamed, "CR-1")["name"])
+
+
+def test_a_german_object_is_known_as_german(tmp_path: Path, model: Model) -> None:
+    tests = [t for t in model.of_kind(kinds.Test).values() if "acme-de" in str(t.given) and t.expect.runs]
+    dump = played(model, tests[0].name)
+    document = recorded_test(model, dump, dump.runs[0].id)
+    entities = {step.get("legal_entity") for step in document["given"] if "known" in step}
+    assert "acme-de" in entities
+
+
+def test_personal_data_is_replaced_inside_of_other_texts(model: Model) -> None:
+    dump = played(model, "rejected-credit-is-told")
+    (name,) = {h.state["name"] for h in dump.history if h.object == "customer"}
+    titled = [
+        msgspec.structs.replace(h, state={**h.state, "title": f"Outage at {name}, call {name}s or anna"})
+        if h.object == "ticket"
+        else h
+        for h in dump.history
+    ]
+    people = [
+        *dump.persons,
+        msgspec.structs.replace(dump.persons[0], id="anna", name="Anna", email="a@acme.test"),
+    ]
+    document = recorded_test(model, msgspec.structs.replace(dump, history=titled, persons=people), "CR-1")
+    (ticket,) = [step for step in document["given"] if step.get("known") == "ticket"]
+    assert ticket["state"]["title"] == f"Outage at name-1, call {name}s or person-{len(people)}"
+
+
+PERSONAL = {"Support": "name-1", "paid": "name-2", "250": "phone-1", "1 Main St": "street-1", "Ann": "name-3",
+            "Ann Lee": "name-4", "5551234567": "phone-2", "Bo": "name-5"}  # fmt: skip
+
+
+def test_names_of_documents_and_states_and_amounts_are_not_personal() -> None:
+    """Personal texts may equal them. What a person typed is replaced, each time by the same word."""
+    document = {
+        "persons": {"Ann": ["support-lead"]},
+        "given": [
+            {"event": "Support.asked.v1", "by": "Ann", "data": {"Support": "Support", "amount": "250.00 USD"}},
+            {"known": "ticket", "id": "T-1", "state": {"title": "Ann Lee, 1 Main St. (5551234567), not Anne, Bo"}},
+        ],
+        "expect": {"runs": [{"workflow": "Support", "state": "paid", "key": "Ann/7"}]},
+    }  # fmt: skip
+    assert Replacement(PERSONAL).document(document) == {
+        "persons": {"name-3": ["support-lead"]},
+        "given": [
+            {"event": "Support.asked.v1", "by": "name-3", "data": {"Support": "name-1", "amount": "250.00 USD"}},
+            {"known": "ticket", "id": "T-1", "state": {"title": "name-4, street-1. (phone-2), not Anne, Bo"}},
+        ],
+        "expect": {"runs": [{"workflow": "Support", "state": "paid", "key": "name-3/7"}]},
+    }  # fmt: skip
+
+
+def test_personal_texts_are_found_in_lists_and_maps() -> None:
+    fields = {
+        "lines?": {"type": "list", "items": {"fields": {"note": {"type": "string", "pii": True}}}},
+        "phones?": {"type": "[string]", "pii": True},
+        "contact?": {"pii": True, "fields": {"name": "string"}},
+        "open": "string",
+    }
+    value = {"lines": [{"note": "a"}], "phones": ["b", "c"], "contact": {"name": "d"}, "open": "e"}
+    (specs,) = [
+        o.fields
+        for o in model_of(
+            yaml_text({"kind": "object", "name": "o", "system": "s", "fields": fields})
+        ).objects.values()
+    ]
+    texts = [("note", "a"), ("phones", "b"), ("phones", "c"), ("contact", "d")]
+    assert list(personal_texts(specs, value)) == texts
