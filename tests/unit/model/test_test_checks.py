@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
-from counterfoil.model import read
+from counterfoil.model import kinds, read
+from counterfoil.model.checks.entity_names import entity_references
 from tests.source import ROOT
 
 ACME = ROOT / "examples" / "acme"
@@ -50,6 +52,26 @@ MISTAKES = [
     ("input: {total", "input: {totl", 17, "there is no field `totl`", "did you mean `total`?"),
     ("owner: controller", "owner: controler", 18, "there is no role `controler`", "did you mean `controller`?"),
 ]  # fmt: skip
+ENTITIES = """\
+kind: test
+name: it
+tables: {by_entity: [{entity: acme-us, value: "1"}]}
+given:
+  - {known: customer, id: C-1, state: {name: A}, legal_entity: acme-de}
+  - {event: period.opened.v1, data: {period_id: p, name: x}, legal_entity: acme-de}
+  - {operation: billing.debit_memo.issue, by: controller, with: {amount: 1.00 USD, credit_id: c}}
+expect:
+  events: [{type: period.opened.v1, legal_entity: acme-de}]
+  runs: [{workflow: credit-takeback, legal_entity: acme-us}]
+  foils: [{reconciliation: invoice-in-erp, legal_entity: acme-us}]
+---
+kind: table
+name: by_entity
+owner: controller
+key: [entity]
+value: value
+rows: [{entity: acme-us, value: "2"}]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +86,9 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_test_without_a_mistake_is_clean(company: Path) -> None:
-    (company / "it.yaml").write_text(TEST)
+@pytest.mark.parametrize("text", [TEST, ENTITIES], ids=["all steps", "legal entities"])
+def test_the_test_without_a_mistake_is_clean(company: Path, text: str) -> None:
+    (company / "it.yaml").write_text(text)
     assert [str(finding) for finding in read(company)[1]] == []
 
 
@@ -79,3 +102,33 @@ def test_a_mistake_is_found_at_its_place(
     (company / "it.yaml").write_text(TEST.replace(old, new, 1))
     findings = [finding for finding in read(company)[1] if finding.file.endswith("it.yaml")]
     assert [(f.line, f.message, f.fix) for f in findings] == [(line, message, fix)]
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        (3, "unknown-entity"),
+        *((line, "unknown-reference") for line in (5, 6, 9, 10, 11)),
+    ],
+)
+def test_a_legal_entity_that_no_document_declares_is_found(company: Path, line: int, rule: str) -> None:
+    lines = ENTITIES.splitlines()
+    name = "acme-de" if "acme-de" in lines[line - 1] else "acme-us"
+    lines[line - 1] = lines[line - 1].replace(name, f"{name[:-1]}x")
+    (company / "it.yaml").write_text("\n".join(lines))
+    findings = [finding for finding in read(company)[1] if finding.file.endswith("it.yaml")]
+    assert [(f.rule, f.line, f.fix) for f in findings] == [(rule, line, f"did you mean `{name}`?")]
+
+
+@pytest.mark.parametrize(
+    ("key", "step"),
+    [
+        ("data", "{event: thing.changed.v1, data: {legal_entity: north-de}}"),
+        ("state", "{known: thing, id: T-1, state: {legal_entity: north-de}}"),
+        ("with", "{operation: desk.thing.change, by: boss, with: {legal_entity: north-de}}"),
+    ],
+)
+def test_a_legal_entity_in_the_data_of_a_step_is_declared(key: str, step: str) -> None:
+    given = YAML(typ="safe").load(f"[{step}]")
+    value = kinds.Test.model_validate({"kind": "test", "name": "it", "given": given, "expect": {"runs": []}})
+    assert list(entity_references(value)) == [("legal_entity", "north-de", ("given", 0, key, "legal_entity"))]

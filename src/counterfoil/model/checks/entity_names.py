@@ -36,9 +36,26 @@ def _names(value: kinds.Kind) -> Iterator[tuple[str, Path]]:
             for path, entry in value.entries:
                 yield from _constants(entry.entity, (*path, "entity"))
         case kinds.Test():
-            for position, step in enumerate(value.given):
-                if isinstance(step, kinds.GivenEvent) and step.legal_entity:
-                    yield step.legal_entity, ("given", position, "legal_entity")
+            yield from _in_test(value)
+
+
+def _in_test(test: kinds.Test) -> Iterator[tuple[str, Path]]:
+    """Yield the names in the steps and the expected rows of a test, also those in their data."""
+    for position, step in enumerate(test.given):
+        yield from _in_part(step, ("given", position))
+    for section in type(test.expect).model_fields:
+        rows_of_section = getattr(test.expect, section)
+        for position, part in enumerate(rows_of_section if isinstance(rows_of_section, list) else []):
+            yield from _in_part(part, ("expect", section, position))
+
+
+def _in_part(part: Any, path: Path) -> Iterator[tuple[str, Path]]:
+    yield from _written(getattr(part, "legal_entity", None) or None, (*path, "legal_entity"))
+    for key in ("data", "state", "with_", "input"):
+        values = getattr(part, key, None)
+        if isinstance(values, dict):
+            name = values.get("legal_entity") or None
+            yield from _written(name, (*path, key.removesuffix("_"), "legal_entity"))
 
 
 def _written(value: Any, path: Path) -> Iterator[tuple[str, Path]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from counterfoil.core.finding import Finding, did_you_mean
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
+from counterfoil.model.document import Document
 from counterfoil.model.model import Model
+from counterfoil.model.source import Path
 
 COLUMNS = ("legal_entity", "entity")
 """Names of key columns whose values are legal entities."""
@@ -32,20 +35,31 @@ def default_entity(model: Model) -> Iterator[Finding]:
 @rule("unknown-entity")
 def unknown_entity(model: Model) -> Iterator[Finding]:
     """In a folder that declares legal entities, a row of a table with a key column `legal_entity` or `entity` is about one
-    of them."""
+    of them, also a row that a test gives."""
     if not model.legal_entities:
         return
+    tables = model.of_kind(kinds.Table)
     for document, table in model.documents_of(kinds.Table):
-        for column in COLUMNS:
-            if column not in table.key:
-                continue
-            first: dict[str, int] = {}
-            for position, row in enumerate(table.rows or []):
+        yield from _rows(model, document, table, table.rows or [], ("rows",))
+    for document, test in model.documents_of(kinds.Test):
+        for name, rows in test.tables.items():
+            if name in tables:
+                yield from _rows(model, document, tables[name], rows, ("tables", name))
+
+
+def _rows(
+    model: Model, document: Document, table: kinds.Table, rows: Sequence[Mapping[str, Any]], path: Path
+) -> Iterator[Finding]:
+    for column in COLUMNS:
+        if column not in table.key:
+            continue
+        first: dict[str, int] = {}
+        for position, row in enumerate(rows):
+            if column in row:
                 first.setdefault(str(row[column]), position)
-            for name, position in first.items():
-                if not model.has("legal_entity", name):
-                    message = f"row {position + 1}: there is no legal entity `{name}`"
-                    otherwise = f"add a document of kind legal_entity named {name}"
-                    fix = did_you_mean(name, model.legal_entities, otherwise)
-                    path = ("rows", position, column)
-                    yield document.finding("unknown-entity", message, path, fix=fix)
+        for name, position in first.items():
+            if not model.has("legal_entity", name):
+                message = f"row {position + 1}: there is no legal entity `{name}`"
+                otherwise = f"add a document of kind legal_entity named {name}"
+                fix = did_you_mean(name, model.legal_entities, otherwise)
+                yield document.finding("unknown-entity", message, (*path, position, column), fix=fix)
