@@ -27,7 +27,7 @@ class TableRows:
         self.table = table
         values: dict[tuple[str, ...], list[tuple[date, Any]]] = {}
         for row in rows:
-            key = tuple(_key_text(row[name]) for name in table.key)
+            key = tuple(key_text(row[name]) for name in table.key)
             values.setdefault(key, []).append((valid_from(table, row), row[table.value]))
         self._by_key = {key: sorted(rows_of_key, key=lambda v: v[0]) for key, rows_of_key in values.items()}
         self._by_number = {tuple(map(_as_number, key)): rows_of_key for key, rows_of_key in self._by_key.items()}
@@ -39,7 +39,7 @@ class TableRows:
 
     def lookup(self, keys: Sequence[object], on: date) -> Any:
         """Return the value of the latest row that is valid from that day or before; None if there is none."""
-        texts = tuple(_key_text(key) for key in keys)
+        texts = tuple(key_text(key) for key in keys)
         values = self._by_key.get(texts)
         if values is None and any(isinstance(key, Decimal) for key in keys):
             values = self._by_number.get(texts)
@@ -49,7 +49,7 @@ class TableRows:
         return values[position - 1][1] if position else None
 
 
-def _key_text(key: object) -> str:
+def key_text(key: object) -> str:
     """Return a part of a key as text. A decimal has no zeros at its end, however its source writes it."""
     if isinstance(key, Decimal) and key.is_finite():
         text = f"{key:f}"
@@ -59,7 +59,7 @@ def _key_text(key: object) -> str:
 
 def _as_number(text: str) -> str:
     """Return the text of a number as `_key_text` writes it, and every other text as it is."""
-    return _key_text(Decimal(text)) if _NUMBER.fullmatch(text) else text
+    return key_text(Decimal(text)) if _NUMBER.fullmatch(text) else text
 
 
 def valid_from(table: Table, row: dict[str, Any]) -> date:
@@ -130,7 +130,7 @@ def row_faults(table: Table, rows: Sequence[dict[str, Any]]) -> list[tuple[int, 
         except (ValueError, TypeError):
             faults.append((position, f"`{table.valid_from}` is not a date such as 2026-01-31"))
             continue
-        key = (*(_key_text(row[name]) for name in table.key), begins)
+        key = (*(key_text(row[name]) for name in table.key), begins)
         if key in first:
             faults.append((position, f"this row has the same key and first day as row {first[key] + 1}"))
         first.setdefault(key, position)

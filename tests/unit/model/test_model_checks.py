@@ -631,6 +631,12 @@ PLANTED: list[tuple[str, ...]] = [
         "  requesters: [agent]\n  requester: table('rates', 'eu', date('2026-01-01'), 'de')  #!\n  matrix: [{roles: [finance]}]\n",
     ),
     (
+        "unknown-row",
+        AGENT,
+        AGENT + "---\nkind: policy\nname: asks\napproval:\n  negative: false\n  currency: USD\n"
+        "  requesters: [agent]\n  requester: table('rates', 'ue')  #!\n  matrix: [{roles: [finance]}]\n",
+    ),
+    (
         "test",
         "{kind: role, name: agent}\n",
         "{kind: role, name: agent}\n---\nkind: test\nname: a\ngiven: [{after: 1d}]\nexpect:\n  runs:\n    - workflow: nothing  #!\n",
