@@ -461,3 +461,22 @@ def test_a_role_without_entities_sees_every_one_and_an_empty_list_is_refused(tmp
     assert (model.roles["clerk"].entities, model.roles["bound"].entities) == (None, ["acme-us"])
     _, findings = findings_of(tmp_path, COMPANY, US, DE, CLERK.replace("[acme-us]", "[]"))
     assert [f.rule for f in findings] == ["wrong-value"]
+
+
+@pytest.mark.parametrize(
+    ("cap", "messages"),
+    [
+        ("{USD: 50000}", ["there is no cap in EUR, so waivers of acme-de have no limit"]),
+        ("{USD: 50000, EUR: 50000}", []),
+        ("{GBP: 1, EUR: 1}", ["there is no cap in USD, so waivers of acme-us have no limit"]),
+        ("{}", []),
+    ],
+)
+def test_a_cap_is_stated_in_the_currency_of_each_legal_entity(
+    tmp_path: Path, cap: str, messages: list[str]
+) -> None:
+    text = edited(
+        COMPANY, ("kind: reconciliation\nname: credit\n", f"kind: reconciliation\nname: credit\ncap: {cap}\n")
+    )
+    _, findings = findings_of(tmp_path, text, US, DE)
+    assert [f.message for f in findings if f.rule == "cap-currency"] == messages

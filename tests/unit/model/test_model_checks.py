@@ -595,6 +595,8 @@ PLANTED: list[tuple[str, ...]] = [
         AGENT,
         AGENT + ENTITY.format("us") + BY_ENTITY,
     ),
+    ("cap-currency", AGENT, AGENT + ENTITY.format("us") + OTHER + "cap: {EUR: 500}  #!\n"),
+    ("cap-currency", AGENT, AGENT + ENTITY.format("us") + OTHER + "cap: {USD: 500, USX: 1}  #!\n"),
     ("stand-in", AGENT, AGENT + TWO_ENTITIES + STAND_IN.format("more", "erp", "http", "ledgers  #!")),
     ("stand-in", AGENT, AGENT + TWO_ENTITIES + STAND_IN.format("more", "erp", "http", "more  #!")),
     ("stand-in", AGENT, AGENT + TWO_ENTITIES + STAND_IN.format("more", "billing", "http", "ledger  #!")),

@@ -1,4 +1,4 @@
-"""Legal entities: their default, and the rows of tables that are about one of them."""
+"""Legal entities: their default, the rows of tables that are about one of them, and caps in their currencies."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from counterfoil.core.finding import Finding, did_you_mean
+from counterfoil.core.money import EXPONENTS
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.document import Document
@@ -63,3 +64,25 @@ def _rows(
                 otherwise = f"add a document of kind legal_entity named {name}"
                 fix = did_you_mean(name, model.legal_entities, otherwise)
                 yield document.finding("unknown-entity", message, (*path, position, column), fix=fix)
+
+
+@rule("cap-currency")
+def cap_currency(model: Model) -> Iterator[Finding]:
+    """A reconciliation with a `cap` has one for the currency of each legal entity. In any other currency a waiver has no
+    limit. Each currency of a cap exists."""
+    for document, reconciliation in model.documents_of(kinds.Reconciliation):
+        entities: dict[str, list[str]] = {}
+        for entity in model.legal_entities.values():
+            entities.setdefault(entity.currency, []).append(entity.name)
+        for currency in reconciliation.cap:
+            if currency not in EXPONENTS:
+                message = f"`{currency}` is not a currency code of ISO 4217"
+                fix = did_you_mean(currency, entities)
+                yield document.finding("cap-currency", message, ("cap", currency), at_key=True, fix=fix)
+        for currency, names in sorted(entities.items() if reconciliation.cap else ()):
+            if currency not in reconciliation.cap:
+                message = (
+                    f"there is no cap in {currency}, so waivers of {', '.join(sorted(names))} have no limit"
+                )
+                fix = f"add {currency}, in minor units per entity and month"
+                yield document.finding("cap-currency", message, ("cap",), at_key=True, fix=fix)
