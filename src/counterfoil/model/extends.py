@@ -1,11 +1,13 @@
 """Documents that extend a document of the canonical library: `extends: customer@1` of an object, event or operation.
 
 The fields of the library come first. The document may add fields, or state one of the library again to require it, or to
-set its `system`, `final`, `pii`, `negative` or `doc`. The result is the whole document: a stored Release needs no library.
+set its `system`, `final`, `pii`, `negative` or `doc`. The columns that Counterfoil keeps with every record are not taken
+over; one that is stated again keeps its type. The result is the whole document: a stored Release needs no library.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -53,7 +55,8 @@ class _Extension:
         for part, fields in canonical.parts.items():
             own = data.get(part, {})
             if isinstance(own, dict):  # reading reports any other form
-                merged[part] = self._fields(deepcopy(fields), own, (part,))
+                of_library = {**_restated(canonical.columns, own), **fields}
+                merged[part] = self._fields(deepcopy(of_library), own, (part,))
         self.source.data = merged
         self.source.grafts = {**self.source.grafts, **self.grafts}
 
@@ -119,6 +122,12 @@ class _Extension:
             message = f"`{_name(path)}` is personal data in {self.reference}"
             self._report(message, (*path, "pii"), "remove `pii: false`")
         return merged["type"] if merged.keys() == {"type"} else merged
+
+
+def _restated(columns: Mapping[str, Any], own: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the columns that a document declares as fields: the others are kept by Counterfoil and not taken over."""
+    names = {str(key).removesuffix("?") for key in own}
+    return {key: spec for key, spec in columns.items() if key.removesuffix("?") in names}
 
 
 def _in_full(spec: Any) -> dict[str, Any] | None:

@@ -186,6 +186,12 @@ def test_an_unknown_document_of_the_library(tmp_path: Path, written: str, messag
         ("due_date?: [date]", "`due_date` has the type date in invoice@1, not list"),
         ("customer_id: string", "`customer_id` has the type id in invoice@1, not string"),
         ("total?: money", "`total` is required by invoice@1 and cannot be optional"),
+        ("id: int", "`id` has the type id in invoice@1, not int"),
+        ("id?: id", "`id` is required by invoice@1 and cannot be optional"),
+        ("version: string", "`version` has the type any in invoice@1, not string"),
+        ("effective_at: string", "`effective_at` has the type timestamp in invoice@1, not string"),
+        ("recorded_at: date", "`recorded_at` has the type timestamp in invoice@1, not date"),
+        ("legal_entity: [string]", "`legal_entity` has the type string in invoice@1, not list"),
         ("fx?: {fields: {rate: string}}", "`rate` has the type decimal in invoice@1, not string"),
         ("fx?: {fields: {rate?: decimal}}", "`rate` is required by invoice@1 and cannot be optional"),
     ],
@@ -195,6 +201,13 @@ def test_a_field_that_contradicts_the_library(tmp_path: Path, field: str, messag
     assert (rule, said) == ("extends", message)
     assert advice
     assert line == field
+
+
+def test_a_column_that_is_stated_again_as_it_is_stays(tmp_path: Path) -> None:
+    model, findings = folder(tmp_path, invoice("legal_entity: string"))
+    assert findings == []
+    assert "legal_entity" in fields_of(model)
+    assert {"id", "version", "effective_at"} & set(fields_of(model)) == set()
 
 
 @pytest.mark.parametrize(
