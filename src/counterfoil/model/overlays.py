@@ -27,6 +27,7 @@ from counterfoil.model.compile.mapping import emits_of
 from counterfoil.model.document import Data, Document, build
 from counterfoil.model.documents import Documents
 from counterfoil.model.envelope import REGION
+from counterfoil.model.extends import extend
 from counterfoil.model.source import Graft, Path, Source
 from counterfoil.model.weakening import weakenings
 
@@ -143,7 +144,12 @@ def _apply_change(
     if old.kind == "table":
         # New rows replace old ones, also those of a file; files were read with the folder.
         data.pop("file" if "rows" in change.set else "rows" if "file" in change.set else "", None)
-    new, findings = build(Source(source.file, data, grafts=grafts))
+    changed = Source(source.file, data, grafts=grafts)
+    contradictions = extend(
+        [changed]
+    )  # an overlay may contradict the library no more than the document itself
+    new, findings = build(changed)
+    findings += contradictions
     if new is not None and isinstance(new.value, kinds.Table) and "rows" in change.set:
         faults = tables.row_faults(new.value, new.value.rows or [])
         findings = [new.finding("table-row", text, ("rows", at)) for at, text in faults]

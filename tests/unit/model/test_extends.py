@@ -265,3 +265,35 @@ def test_an_overlay_cannot_change_it(tmp_path: Path) -> None:
     )
     _, findings = folder(tmp_path, invoice() + overlay)
     assert "an overlay cannot change the extends of a document" in {f.message for f in findings}
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("total: decimal", "`total` has the type money in invoice@1, not decimal"),
+        ("id: int", "`id` has the type id in invoice@1, not int"),
+        ("note: string", ""),
+        ("total: {type: money, doc: Ours.}", ""),
+    ],
+)
+def test_an_overlay_cannot_contradict_the_library(tmp_path: Path, field: str, message: str) -> None:
+    overlay = (
+        "---\nkind: overlay\nname: test\nof: {environment: test}\nchanges:\n"
+        f"  - kind: object\n    name: invoice\n    set:\n      fields:\n        {field}\n"
+    )
+    if message:
+        rule, said, _, line = only(tmp_path, invoice() + overlay)
+        assert (rule, said, line) == ("extends", message, field)
+    else:
+        assert folder(tmp_path, invoice() + overlay)[1] == []
+
+
+def test_personal_data_stays_personal_in_an_overlay(tmp_path: Path) -> None:
+    text = SYSTEMS + (
+        "{kind: object, name: customer, extends: customer@1, system: billing}\n"
+        "---\n{kind: overlay, name: test, of: {environment: test}, changes: "
+        "[{kind: object, name: customer, set: {fields: {email?: string}}}]}\n"
+    )
+    model, findings = read(write(tmp_path, text), environment="test")
+    assert findings == []
+    assert model.schema_of_object("customer")["properties"]["email"]["x-pii"] is True
