@@ -6,9 +6,10 @@ Each step uses the API of an outside system or of Counterfoil, in the name of th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from counterfoil.demo import german, invoicing, open_work
 from counterfoil.demo.credits import Credit
@@ -61,7 +62,8 @@ async def close_month(stage: Stage) -> str:
 
 
 async def _this_month() -> str:
-    return f"{datetime.now(UTC).date():%Y-%m}"
+    """Return the month of the American company's documents that are issued now."""
+    return f"{datetime.now(ZoneInfo('America/New_York')):%Y-%m}"
 
 
 async def month_seen_closed(stage: Stage) -> str | None:

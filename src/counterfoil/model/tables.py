@@ -30,7 +30,9 @@ class TableRows:
             key = tuple(key_text(row[name]) for name in table.key)
             values.setdefault(key, []).append((valid_from(table, row), row[table.value]))
         self._by_key = {key: sorted(rows_of_key, key=lambda v: v[0]) for key, rows_of_key in values.items()}
-        self._by_number = {tuple(map(_as_number, key)): rows_of_key for key, rows_of_key in self._by_key.items()}
+        self._by_number = {
+            tuple(map(_as_number, key)): rows_of_key for key, rows_of_key in self._by_key.items()
+        }
 
     @property
     def names(self) -> frozenset[str]:
@@ -58,7 +60,7 @@ def key_text(key: object) -> str:
 
 
 def _as_number(text: str) -> str:
-    """Return the text of a number as `_key_text` writes it, and every other text as it is."""
+    """Return the text of a number as `key_text` writes it, and every other text as it is."""
     return key_text(Decimal(text)) if _NUMBER.fullmatch(text) else text
 
 

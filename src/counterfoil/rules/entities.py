@@ -42,9 +42,16 @@ def moved_head(model: Model, event: CanonicalEvent, head: Head | None) -> str | 
     """Return why an event may not move its object to its own legal entity; None if it may, or if nothing moves.
 
     A system with an entity of its own is evidence of whose the object is. Without such a fact, the entity of the head may
-    be only the default one, which holds until a fact names another.
+    be only the default one, which holds until a fact names another. Only a system of record moves its objects: what another
+    system shows in the books of another entity is an observation, which breaks its counterfoil.
     """
-    if head is None or not model.legal_entities:
+    object_ = model.objects.get(event.object)
+    if (
+        head is None
+        or not model.legal_entities
+        or object_ is None
+        or model.family(event.system) != object_.system
+    ):
         return None
     entity, holder = event.legal_entity or model.default_entity, head.entity or model.default_entity
     if entity == holder:

@@ -33,7 +33,8 @@ def without_differences(value: Any) -> Any:
         return [without_differences(item) for item in value]
     if not isinstance(value, dict):
         return value
-    return {key: without_differences(item) for key, item in value.items() if not key.endswith("_difference")}
+    of_entity = ("_difference", "rate_age")
+    return {key: without_differences(item) for key, item in value.items() if not key.endswith(of_entity)}
 
 
 def without_entities(model: Model) -> Model:

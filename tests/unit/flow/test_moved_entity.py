@@ -91,13 +91,19 @@ async def test_a_ticket_with_the_default_entity_moves_when_its_customer_is_known
 
 
 async def test_a_system_of_the_entity_that_once_reported_the_object_is_evidence_too() -> None:
-    event = s.event("e2", "i-1", legal_entity=US, system="support")
+    event = s.event("e2", "i-1", legal_entity=US, system="billing")
     head = replace(s.head(s.event("e1", "i-1", system="support")), entity=DE)
     assert moved_head(ACME, event, head) is None
     assert moved_head(ACME, event, replace(head, versions={"billing-de": 1})) is not None
     assert (
         moved_head(ACME, replace(event, legal_entity=DE), replace(head, versions={"billing-de": 1})) is None
     )
+
+
+async def test_what_another_system_shows_moves_nothing_and_is_admitted_as_an_observation() -> None:
+    shown = s.event("e2", "i-1", legal_entity=US, system="erp")
+    head = replace(s.head(s.event("e1", "i-1", system="billing-de")), entity=DE)
+    assert moved_head(ACME, shown, head) is None
 
 
 async def test_a_head_without_an_entity_belongs_to_the_default_one() -> None:

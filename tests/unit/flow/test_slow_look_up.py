@@ -52,7 +52,7 @@ async def test_a_slow_look_up_concludes_and_is_no_jump_of_the_clock(monkeypatch:
     around = Surroundings()
 
     async def context_of(*_: object) -> EffectContext:
-        return EffectContext(cast(Any, None), cast(Any, None), cast(Any, Operation()))
+        return EffectContext(cast(Any, None), cast(Any, None), cast(Any, Operation()), "")
 
     monkeypatch.setattr(reconciler, "load_context", context_of)
     monkeypatch.setattr(reconciler, "request_of", lambda connector, effect: None)

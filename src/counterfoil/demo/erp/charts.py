@@ -52,7 +52,7 @@ class CompanyPlan:
 
     `accounts` are code, name and type; receivables and payables are reconcilable and have a party. `products` are the
     revenue accounts by code of the product. `prefixes` are those of the numbers of moves, invoices and credit notes; the
-    year follows. `suffix` makes the logins of the users unique.
+    year follows. Its days are those of `zone`. `suffix` makes the logins of the users unique.
     """
 
     key: str
@@ -69,6 +69,7 @@ class CompanyPlan:
     boxes: tuple[TaxBox, ...]
     products: dict[str, str]
     prefixes: tuple[str, str, str]
+    zone: str
     suffix: str = ""
     vat_id: str | None = None
 
@@ -116,6 +117,7 @@ US = CompanyPlan(
     ),
     products={"SEAT": "4000", "API-CALL": "4010", "SLA-CREDIT": "4800"},
     prefixes=("", "INV-", "CN-"),
+    zone="America/New_York",
 )
 
 DE = CompanyPlan(
@@ -176,6 +178,7 @@ DE = CompanyPlan(
     ),
     products={"SEAT": "8400", "API-CALL": "8410", "SLA-CREDIT": "8720"},
     prefixes=("DE-B-", "DE-", "DE-G-"),
+    zone="Europe/Berlin",
     suffix="-de",
     vat_id="DE123456788",
 )

@@ -13,10 +13,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx2
 
 from counterfoil.core.errors import Misconfigured
+from counterfoil.demo.erp.charts import PLANS
 
 
 class ErpError(Exception):
@@ -30,13 +32,14 @@ class ErpError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CompanyBooks:
-    """Books of one company: its id and currency, and the codes of the accounts of documents entered by hand."""
+    """Books of one company: its id, currency and time zone, and the codes of the accounts of documents entered by hand."""
 
     company: int
     currency: str
     receivable: str
     revenue: str
     credits: str
+    zone: str
 
 
 class ErpClient:
@@ -77,7 +80,9 @@ class ErpClient:
             message = "the ERP was prepared by an earlier version, with one company"
             raise Misconfigured(f"{message}: delete its folder, and the next start prepares it again")
         of_company = content["companies"][company]
-        books = CompanyBooks(**{name: of_company[name] for name in CompanyBooks.__slots__})
+        zone = next(plan.zone for plan in PLANS if plan.key == company)
+        stored = {name: of_company[name] for name in CompanyBooks.__slots__ if name != "zone"}
+        books = CompanyBooks(**stored, zone=zone)
         return cls(url, content["database"], books, of_company["users"][person]["key"])
 
     async def close_period(self, name: str) -> dict[str, Any]:
@@ -199,10 +204,14 @@ class ErpClient:
             "type": "out", "company": self._company, "party": customer["id"],
             "invoice_address": customer["addresses"][0], "journal": journal["id"],
             "account": accounts[self._books.receivable], "currency": document_currency["id"],
-            "reference": reference, "lines": [["create", [line]]],
+            "reference": reference, "lines": [["create", [line]]], "invoice_date": self._today(),
         })  # fmt: skip
         await self.act("account.invoice", invoice["id"], "post")
         return str((await self.get("account.invoice", invoice["id"], ["number"]))["number"])
+
+    def _today(self) -> date:
+        """Return the day in the company's zone: documents of one series are numbered in the order of their dates."""
+        return datetime.now(ZoneInfo(self._books.zone)).date()
 
     async def parties(self, code: str | None = None) -> list[dict[str, Any]]:
         """Return parties by ERP id; with `code`, only the party of this code."""
