@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from counterfoil.change.difference import DocumentChange
 from counterfoil.change.plan_report import PlanReport
+from counterfoil.change.table_diff import RowChange
 from counterfoil.core.impact import Impact, MoneyDifference, PostingDifference
 from counterfoil.core.money import Money
 from counterfoil.core.plural import counted
@@ -23,13 +24,27 @@ def change_lines(change: DocumentChange) -> Iterator[str]:
     if len(change.details) > MAX_DETAILS:
         yield f"and {len(change.details) - MAX_DETAILS} more"
     for row in change.rows[:MAX_DETAILS]:
-        yield f"row {'/'.join(row.key)} {row.change}: {row.old} -> {row.new} ({row.standing})"
+        yield _row_line(row)
     if len(change.rows) > MAX_DETAILS:
         yield f"and {counted(len(change.rows) - MAX_DETAILS, 'more row')}"
     for user in change.affects:
         if user.broken:
             also = ", and changes too" if user.follows else ""
             yield f"breaks {user.kind} {user.name}: it {user.how}{also}"
+
+
+def _row_line(row: RowChange) -> str:
+    """Return a changed row in words: `row US-CA, 7.5 is new: US-CA from 2027-01-01, not in force yet`."""
+    change = {
+        "added": f"is new: {row.new}",
+        "removed": f"is removed; it was {row.old}",
+        "changed": f"is now {row.new}; before it was {row.old}",
+    }[row.change]
+    if row.beside and row.old == row.new:
+        change = f"has other {', '.join(row.beside)}"
+    days = (f" from {row.begins}" if row.begins else "") + (f" to before {row.ends}" if row.ends else "")
+    standing = {"later": ", not in force yet", "past": ", no longer in force"}.get(row.standing, "")
+    return f"row {', '.join(row.key)} {change}{days}{standing}"
 
 
 def impact_lines(impact: Impact | None) -> Iterator[str]:

@@ -233,7 +233,7 @@ ATTACKS = [
     (ERP, "ACME_ERP_KEY}", "ACME_ERP_KEY, password: env:ACME_X}", "connector-settings", 16, "`login`"),
     (ERP, "invoices: {every", "bills: {every", "connector-feed", 18, "periods"),
     ("roles/roles.yaml", "runs:any:read", "runs:any:reed", "unknown-permission", 4, "did you mean `runs:any:read`?"),
-    ("operations/erp.yaml", "repeat: find", "repeat: unique", "connector-repeat", 16, "write `repeat: find`"),
+    ("operations/erp.yaml", "repeat: find", "repeat: unique", "connector-repeat", 17, "write `repeat: find`"),
     ("operations/billing.yaml", "retention: 86400s", "retention: 30d", "connector-repeat", 0, "write `retention: 86400s`"),
 ]  # fmt: skip
 
