@@ -152,7 +152,7 @@ BUGS = (
         OutcomeReconciler, "_find", "self._connectors.get(effect.system)",
         'self._connectors.get(effect.system.removesuffix("-de"))')),
     _bug("a limit is summed over both entities", 6, (
-        DecisionContext, "limit_key", 'self.run.entity if default and self.run.entity != default else ""', '""')),
+        DecisionContext, "own_guard_key", 'if default and entity not in ("", default) else key', "if False else key")),
     _bug("a foil is matched across entities", 1,
         (document, "same_books", "left.entity == right.entity and (", "("),
         (matching, "_other_books", "if right.entity != left.entity:", "if False:")),
