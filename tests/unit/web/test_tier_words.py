@@ -29,7 +29,8 @@ def asked(policy: str, amount: Money, entity: str, *roles: str) -> Approval:
 @pytest.mark.parametrize(("entity", "currency"), [("acme-de", "EUR"), ("acme-us", "USD"), ("", "USD")])
 def test_the_reason_is_in_the_currency_in_which_the_amount_was_judged(entity: str, currency: str) -> None:
     approval = asked("invoice-review", Money(3_000_000, currency), entity, "finance-operations")
-    assert tier_text(acme(), approval) == f"over 25,000 {currency}"
+    model = acme().at(entity or acme().default_entity, AT.date())
+    assert tier_text(model, approval) == f"over 25,000 {currency}"
 
 
 @pytest.mark.parametrize(("entity", "currency"), [("acme-de", "EUR"), ("acme-us", "USD")])
