@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any, Literal, TypeAlias
 
 from counterfoil.model import kinds
-from counterfoil.model.tables import valid_from
+from counterfoil.model.tables import key_text, valid_from
 
 Standing: TypeAlias = Literal["past", "today", "later", "unknown"]
 Key: TypeAlias = tuple[str, ...]
@@ -96,7 +96,8 @@ def in_force(old: kinds.Table, new: kinds.Table, today: date) -> list[InForce]:
 
 def _by_key(table: kinds.Table) -> _Rows:
     return {
-        (tuple(str(row[name]) for name in table.key), valid_from(table, row)): row for row in table.rows or []
+        (tuple(key_text(row[name]) for name in table.key), valid_from(table, row)): row
+        for row in table.rows or []
     }
 
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from counterfoil.demo import german, invoicing, open_work
 from counterfoil.demo.credits import Credit
+from counterfoil.demo.erp.charts import US
 from counterfoil.demo.operators import Declined
 from counterfoil.demo.stage import Act, Await, Do, Stage, money, was_unknown
 
@@ -63,7 +64,7 @@ async def close_month(stage: Stage) -> str:
 
 async def _this_month() -> str:
     """Return the month of the American company's documents that are issued now."""
-    return f"{datetime.now(ZoneInfo('America/New_York')):%Y-%m}"
+    return f"{datetime.now(ZoneInfo(US.zone)):%Y-%m}"
 
 
 async def month_seen_closed(stage: Stage) -> str | None:
