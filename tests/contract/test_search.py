@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from msgspec.structs import replace
 
+from counterfoil.core.document import has_ledger, in_ledger
 from tests.companies.web import running
 from tests.companies.web_matches import admit, bill_item, foil_of, invoice_foil
 from tests.contract.test_http_names import KEY, RUN, _fill, _table
@@ -42,3 +43,25 @@ async def test_what_the_pages_print_is_found(tmp_path: Path) -> None:
             assert done == []
         for text in ("CN-77", "Initech Software"):
             assert re.search(rf"^{KEY} .*{RUN}$", await _table(company, "trace", text), re.M), text
+
+
+async def test_a_number_that_two_ledgers_give_finds_the_documents_of_both(tmp_path: Path) -> None:
+    number = "R/2026/41"
+    async with running(tmp_path) as company:
+        store = company.app.store
+        for key, document in (("INV-1", number), ("DE-INV-1", in_ledger("erp-de", number))):
+            at = await store.now()
+            await admit(store, at, foils=(invoice_foil(key, 4_200, 1, at),))
+            await admit(store, await store.now(), items=(bill_item(document, key, 4_000, at),))
+        await admit(store, at, items=(bill_item(in_ledger("erp-de", "X/7"), "DE-X/7", 700, at),))
+        async with httpx2.AsyncClient(
+            base_url=company.url, headers=company.bearer("fay"), trust_env=False
+        ) as http:
+            foils = (await http.get("/v1/foils", params={"key": number})).json()["items"]
+            assert {foil["document"] for foil in foils} == {"INV-1", "DE-INV-1"}
+            items = (await http.get("/v1/unmatched")).json()["items"]
+            assert "X/7" in {item["document"] for item in items}
+            for path in ("/foils", "/unmatched", "/cases", *(f"/foils/{foil['id']}" for foil in foils)):
+                page = (await http.get(path, headers={"accept": "text/html"})).text
+                assert not has_ledger(page), path
+                assert number in page or not path.startswith("/foils/"), path

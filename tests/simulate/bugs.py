@@ -24,6 +24,7 @@ from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.flow.runs.snapshot import OverlayScope
 from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.flow.runs.turn_rows import TurnRows
+from counterfoil.rules import matching as documents
 from counterfoil.rules.workflow import calls, records, steps, undo
 from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.store.memory import effects, foils, intake, runs, turns
@@ -172,6 +173,8 @@ BUGS = (
     _bug("a Case about a call of the second entity's ledger names no foil", 272, (
         TurnRows, "_foil", "self.model.family(self.definition.operations[operation].system)",
         "self.definition.operations[operation].system")),
+    _bug("equal numbers of two ledgers are one document", 0, (
+        documents, "_name", "return in_ledger(ledger, document)", "return document")),
     _bug("a minted Link has no entity", 0, (Admitter, "_events", "legal_entity=entities[0],", "")),
     _bug("a vote counts for an entity that the person does not act for", 0, (
         person_decisions, "decide_approval", "idle_roles(model, await store.person(person), entity)",

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
+import msgspec
+
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval
 from counterfoil.core.case import Case
 from counterfoil.core.case_reasons import ANSWERED_BY_EVIDENCE
-from counterfoil.core.foil import Foil
+from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person
@@ -113,6 +115,7 @@ class EntityCheck:
         for observation in self._changed("observation", t.observations):
             expected = self._of_event(observation.event)
             self._same(f"{observation.rule} {observation.document}", observation.entity, expected)
+            self._one_ledger(observation)
         for foil in self._changed("foil", t.foils):
             self._foil(foil)
         for case in self._changed("case", t.cases):
@@ -133,6 +136,13 @@ class EntityCheck:
     def _same(self, what: str, entity: str | None, expected: str) -> None:
         if entity != expected:
             self._say(f"entity: {what} belongs to {entity or 'no entity'}, and its fact to {expected}")
+
+    def _one_ledger(self, observation: Observation) -> None:
+        """All versions of a document come from one ledger, although both give the same numbers."""
+        versions = self._store.tables.versions["right", observation.rule, observation.document]
+        events = {msgspec.json.decode(v.body, type=Observation).event for v in versions}
+        if len({self._of_event(event) for event in events}) > 1:
+            self._say(f"entity: {observation.rule} {observation.document} is a document of both ledgers")
 
     def _approval(self, approval: Approval, entity: str) -> None:
         what = f"approval {approval.path} of {approval.run}"

@@ -72,7 +72,7 @@ class System:
     looks: int = 0
     documents: int = 0
     numbers: dict[str, int] = field(default_factory=dict)
-    """Number of each document that it shows, by the id that we gave it. Each ledger counts from one."""
+    """Number of each document that it shows, by the id that we gave it. Each ledger counts from one: numbers repeat."""
     counterpart: System | None = None
     """The system that plays the same part in the other entity."""
 
@@ -218,7 +218,7 @@ class System:
         number = self.numbers.setdefault(id_, len(self.numbers) + 1)
         version = 1 + sum(f.type == "document.posted" and f":{id_}:" in f.ext_id for f in self.facts)
         content = {"id": id_, "version": version, "cents": cents, "currency": currency}
-        self.tell("document.posted", {**content, "number": f"{self.name}-{number}"}, arrives)
+        self.tell("document.posted", {**content, "number": f"INV-{number}"}, arrives)
 
     async def find(self, request: Request) -> Finding:
         self.looks += 1

@@ -173,10 +173,10 @@ def case_of_break(foil: Foil, at: datetime) -> Case:
     return open_case(
         f"foil_{foil.state}",
         id=ids.derive("case", "foil", foil.id, str(foil.state), foil.reason, micros(at)),
-        message=f"{foil.left} shows {foil.object} {foil.document} ({_amounts(foil.legs)}); {foil.right}: {foil.reason}",
+        message=f"{foil.left} shows {foil.object} {foil.number} ({_amounts(foil.legs)}); {foil.right}: {foil.reason}",
         owners=(foil.owner,),
         at=at,
-        names={"object": f"{foil.object} {foil.document}", "system": foil.right},
+        names={"object": f"{foil.object} {foil.number}", "system": foil.right},
         run=foil.run,
         foil=foil.id,
         exposure=totals((*foil.difference, *foil.excess_money)) or totals(total_money(foil.terms, foil.legs)),
@@ -188,10 +188,10 @@ def case_of_unmatched(item: Observation, at: datetime) -> Case:
     return open_case(
         "unmatched",
         id=ids.derive("case", "unmatched", item.id, item.version),
-        message=f"{item.system} shows {item.document} ({_amounts(item.legs)}); no assertion accounts for it",
+        message=f"{item.system} shows {item.number} ({_amounts(item.legs)}); no assertion accounts for it",
         owners=(item.owner,),
         at=at,
-        names={"object": item.document, "system": item.system},
+        names={"object": item.number, "system": item.system},
         observation=item.id,
         exposure=tuple(abs(money) for money in item.money),
     )
@@ -202,11 +202,11 @@ def case_of_pairing(pairing: Pairing, foil: Foil, item: Observation, at: datetim
     return open_case(
         "pairing_ended",
         id=ids.derive("case", "pairing", pairing.id),
-        message=f"The pair of {foil.document} and {item.document} ended: {foil.left} shows {_amounts(foil.legs)}, "
+        message=f"The pair of {foil.number} and {item.number} ended: {foil.left} shows {_amounts(foil.legs)}, "
         f"{item.system} shows {_amounts(item.legs)}",
         owners=(foil.owner,),
         at=at,
-        names={"object": f"{foil.object} {foil.document}", "system": foil.right},
+        names={"object": f"{foil.object} {foil.number}", "system": foil.right},
         foil=None,
         exposure=tuple(abs(money) for money in foil.open_money),
     )

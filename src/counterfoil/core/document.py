@@ -23,6 +23,28 @@ Number: TypeAlias = int | Decimal
 LegValue: TypeAlias = Money | int | Decimal | str
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
+_IN_LEDGER = "\u241f"
+"""Stands between a system and the document id in it. Ids of systems do not contain it: see `has_ledger`."""
+
+
+def in_ledger(ledger: str, document: str) -> str:
+    """Return the name of a document of a system that stands for another one; each numbers its documents on its own."""
+    return f"{ledger}{_IN_LEDGER}{document}" if ledger and document else document
+
+
+def has_ledger(document: str) -> bool:
+    """Report whether a text names a document together with its system."""
+    return _IN_LEDGER in document
+
+
+def number_of(document: str) -> str:
+    """Return the id of a document in its own system."""
+    return document.rpartition(_IN_LEDGER)[2]
+
+
+def ledger_of(document: str) -> str:
+    """Return the system that stands for another one and holds a document; empty if it is that other one."""
+    return document.rpartition(_IN_LEDGER)[0]
 
 
 class LegKind(StrEnum):

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from counterfoil.core.document import Within, divided_leg
+from counterfoil.core.document import Within, divided_leg, ledger_of, number_of
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.terms import Legs, Terms, rules_for, total_money
@@ -33,7 +33,7 @@ class Foil(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     """With `rule`, the match row."""
     document: str
-    """Id of the document; with `rule`, unique."""
+    """Id of the document, with its system where that stands for another one; with `rule`, unique."""
     version: int = 0
     object: str
     left: str
@@ -77,6 +77,11 @@ class Foil(msgspec.Struct, frozen=True, kw_only=True):
     settled_at: datetime | None = None
 
     @property
+    def number(self) -> str:
+        """Id of the document in its own system."""
+        return number_of(self.document)
+
+    @property
     def caps(self) -> set[tuple[str, str]]:
         """Rule and key of each match whose total it uses up."""
         return {(cap.rule, cap.key) for cap in self.within}
@@ -116,7 +121,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     key: str
     document: str
-    """Id of the document in its own system; with `rule`, unique."""
+    """Id of the document, with its system where that stands for another one; with `rule`, unique."""
     version: int
     system: str = ""
     legs: Legs
@@ -140,6 +145,16 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """When its first version was known."""
     at: datetime
     """When this version was known."""
+
+    @property
+    def number(self) -> str:
+        """Id of the document in its own system."""
+        return number_of(self.document)
+
+    @property
+    def ledger(self) -> str:
+        """The system that shows it: the right one, or one that stands for it."""
+        return ledger_of(self.document) or self.system
 
     @property
     def money(self) -> tuple[Money, ...]:

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from counterfoil.core.terms import Terms
 from counterfoil.expr import Expression
 from counterfoil.model.envelope import NO_ENVELOPE_RULES, EnvelopeRules
+
+
+@dataclass(frozen=True, slots=True)
+class Ledgers:
+    """Systems that stand for that of one side, by legal entity. Each has document numbers of its own."""
+
+    system: str
+    by_entity: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, system: str, legal_entity: str) -> str:
+        """Return the one that shows a fact, or that acts for its legal entity; empty for the system itself.
+
+        `system` is the one that shows the fact; empty if none does.
+        """
+        if system == self.system or system in self.by_entity.values():
+            return system if system != self.system else ""
+        return self.by_entity.get(legal_entity, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +36,10 @@ class DocumentDefinition:
     object: str
     left: str
     right: str
+    ledgers: Ledgers
+    """Of its own side."""
+    others: Ledgers
+    """Of the other side."""
     event: str | None
     when: Expression | None
     key: Expression

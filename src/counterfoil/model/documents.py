@@ -238,6 +238,11 @@ class Documents:
             if kind.stands_for is not None and kind.legal_entity == legal_entity
         }
 
+    def stand_ins_of(self, family: str) -> dict[str, str]:
+        """Return the systems that stand for one system, by legal entity."""
+        stand_ins = (kind for kind in self.systems.values() if kind.stands_for == family)
+        return {kind.legal_entity: kind.name for kind in stand_ins if kind.legal_entity}
+
     @cached_property
     def has_stand_ins(self) -> bool:
         return any(kind.stands_for is not None for kind in self.systems.values())

@@ -16,12 +16,12 @@ from counterfoil.core.errors import Misconfigured
 from counterfoil.core.minor_units import MinorUnits
 from counterfoil.model import kinds, overlays
 from counterfoil.model.closure import Closure
-from counterfoil.model.compile.foil import compile_foils, compile_observations
+from counterfoil.model.compile.foil import Sides, compile_foils, compile_observations
 from counterfoil.model.compile.mapping import compile_inbound, compile_outbound, events_of, minor_units
 from counterfoil.model.compile.workflow import compile_workflow
 from counterfoil.model.definition import Definition, InboundMapping, OutboundMapping
 from counterfoil.model.document import Data, Document
-from counterfoil.model.document_definition import FoilDefinition, ObservationDefinition
+from counterfoil.model.document_definition import FoilDefinition, Ledgers, ObservationDefinition
 from counterfoil.model.documents import Documents
 from counterfoil.model.envelope import EnvelopeRules
 from counterfoil.model.versions import ContractVersions
@@ -236,9 +236,10 @@ class Model(Documents):
     @cached_property
     def foils(self) -> list[FoilDefinition]:
         """Rules of the left sides."""
-        rules = self.reconciliations.values()
         return [
-            foil for rule in rules for foil in compile_foils(rule, tuple(self.owners_of(rule)), self.envelope)
+            foil
+            for rule in self.reconciliations.values()
+            for foil in compile_foils(rule, tuple(self.owners_of(rule)), self.envelope, self._sides(rule))
         ]
 
     @cached_property
@@ -247,12 +248,17 @@ class Model(Documents):
 
     @cached_property
     def _observations(self) -> dict[str, list[ObservationDefinition]]:
-        rules = self.reconciliations.values()
         return _grouped(
             (entry.event, entry)
-            for rule in rules
-            for entry in compile_observations(rule, tuple(self.owners_of(rule)), self.envelope)
+            for rule in self.reconciliations.values()
+            for entry in compile_observations(
+                rule, tuple(self.owners_of(rule)), self.envelope, self._sides(rule)
+            )
         )
+
+    def _sides(self, rule: kinds.Reconciliation) -> Sides:
+        left, right = (Ledgers(system, self.stand_ins_of(system)) for system in (rule.left, rule.right))
+        return Sides(left, right)
 
     def foils_by_event(self, event: str) -> list[FoilDefinition]:
         """Return the rules by which this event shows documents of left systems."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from counterfoil.core import ids
 from counterfoil.core.canonical import CanonicalEvent
-from counterfoil.core.document import LegKind, Side, Within, part_leg
+from counterfoil.core.document import LegKind, Side, Within, has_ledger, in_ledger, part_leg
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.foil_versions import Withdrawal
 from counterfoil.core.matching import FoilState
@@ -73,13 +73,31 @@ class OwedFoil(NamedTuple):
         return self.fields.legs
 
 
+class Origin(NamedTuple):
+    """The system that shows a document, and the legal entity of the fact or Run. Both may be empty."""
+
+    system: str
+    legal_entity: str
+
+    @classmethod
+    def of(cls, event: CanonicalEvent) -> Origin:
+        return cls(event.system, event.legal_entity)
+
+
 def fields_of(
-    rule: DocumentDefinition, names: Mapping[str, Any], lookup: Lookup | None, default_document: str
+    rule: DocumentDefinition,
+    names: Mapping[str, Any],
+    lookup: Lookup | None,
+    origin: Origin,
+    default_document: str,
 ) -> DocumentFields:
     """Evaluate the formulas of an entry. Raises UnusableValue and the errors of formulas.
 
-    The legs of a document that does not stand are not read.
+    The legs of a document that does not stand are not read. Two systems of which one stands for the other may give
+    two documents one number: the name of a document, and each reference to one, has the system that stands in.
     """
+    ledger = rule.ledgers.of(*origin)
+    other = rule.others.of("", origin.legal_entity)
     document = default_document if rule.document is None else key_of(rule.document, names, lookup)
     key = key_of(rule.key, names, lookup)
     stands = truth(rule.stands, names, lookup)
@@ -89,17 +107,26 @@ def fields_of(
     entity = _text(rule.entity(names, lookup)) if rule.entity is not None else ""
     effective = rule.effective(names, lookup) if rule.effective is not None else None
     named = rule.document_names(names, lookup) if rule.document_names is not None else ()
+    reverses = _text(rule.reverses(names, lookup)) if rule.reverses is not None else ""
+    named = tuple(_text(n) for n in named) if isinstance(named, list | tuple) else (_text(named),)
     return DocumentFields(
-        document,
+        _name(ledger, document),
         key,
         legs,
         stands,
-        _text(rule.reverses(names, lookup)) if rule.reverses is not None else "",
-        tuple(_text(n) for n in named) if isinstance(named, list | tuple) else (_text(named),),
+        _name(ledger, reverses),
+        tuple(_name(other, text) for text in named),
         entity,
         effective.isoformat() if isinstance(effective, date) else _text(effective),
         _within(rule, names, lookup) if stands and isinstance(rule, FoilDefinition) else (),
     )
+
+
+def _name(ledger: str, document: str) -> str:
+    """Return the name of a document of a system. Raises UnusableValue for a text that names a system as well."""
+    if has_ledger(document):
+        raise UnusableValue(f"{document!r} is no id of a document: it names a system as well")
+    return in_ledger(ledger, document)
 
 
 def try_fields(
@@ -173,7 +200,7 @@ def owed(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> 
     names = names_of_event(event, rule.envelope)
     if not truth(rule.when, names, lookup):
         return None
-    return OwedFoil(rule, event, fields_of(rule, names, lookup, event.key))
+    return OwedFoil(rule, event, fields_of(rule, names, lookup, Origin.of(event), event.key))
 
 
 def withdrawals(model: Model, forms: Iterable[CanonicalEvent], lookup: Lookup | None) -> Iterator[Withdrawal]:
@@ -207,10 +234,11 @@ def _document(
     rule: DocumentDefinition, event: CanonicalEvent, names: dict[str, Any], lookup: Lookup | None
 ) -> str | None:
     """Return the document that an event is about; None if it names none."""
+    ledger = rule.ledgers.of(*Origin.of(event))
     if rule.document is None:
-        return f"{event.object}:{event.key}"
+        return in_ledger(ledger, f"{event.object}:{event.key}")
     try:
-        return key_of(rule.document, names, lookup)
+        return _name(ledger, key_of(rule.document, names, lookup))
     except (EvaluationError, BudgetExceeded, UnusableValue):
         return None
 
@@ -264,7 +292,7 @@ def observation_of(
     names = names_of_event(event, rule.envelope)
     if not truth(rule.when, names, lookup):
         return None
-    fields = fields_of(rule, names, lookup, f"{event.object}:{event.key}")
+    fields = fields_of(rule, names, lookup, Origin.of(event), f"{event.object}:{event.key}")
     return Observation(
         id=observation_id(rule.name, fields.document),
         rule=rule.name,

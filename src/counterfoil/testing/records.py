@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
-from counterfoil.core.case import CaseState
+from counterfoil.core.case import Case, CaseState
 from counterfoil.core.foil import Foil
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
@@ -24,6 +24,7 @@ def records_of(dump: Dump, now: datetime) -> dict[str, list[Record]]:
     """Return the records of a store by the list of `expect`, in the order in which they came about."""
     runs = {run.id: run for run in dump.runs}
     operations = {effect.id: effect.operation for effect in dump.effects}
+    entities = _CaseEntities(dump)
     return {
         "events": [
             {
@@ -53,13 +54,13 @@ def records_of(dump: Dump, now: datetime) -> dict[str, list[Record]]:
         "approvals": [
             {
                 "policy": a.policy, "state": str(a.state), "automatic": a.automatic, "roles": list(a.roles),
-                "amount": readable(a.amount), "requester": a.requester,
+                "amount": readable(a.amount), "requester": a.requester, "legal_entity": a.entity,
             }
             for a in sorted(dump.approvals, key=lambda a: (a.created_at, a.id))
         ],
         "foils": [
             {
-                "reconciliation": f.rule, "key": f.key, "document": f.document, "state": str(f.state), "reason": f.reason,
+                "reconciliation": f.rule, "key": f.key, "document": f.number, "state": str(f.state), "reason": f.reason,
                 "asserted": readable(f.legs) if f.stands else {},
                 "legal_entity": f.entity, "residual": {leg: readable(f.of_leg(leg, by)) for leg, by in f.residual.items()},
                 "owner": f.owner,
@@ -68,7 +69,8 @@ def records_of(dump: Dump, now: datetime) -> dict[str, list[Record]]:
         ],
         "unmatched": [
             {
-                "reconciliation": o.rule, "key": o.key, "document": o.document, "state": o.state, "amounts": readable(o.legs),
+                "reconciliation": o.rule, "key": o.key, "document": o.number, "state": o.state, "amounts": readable(o.legs),
+                "legal_entity": o.entity,
             }
             for o in sorted(dump.observations, key=lambda o: (o.since, o.id))
             if o.state != "paired"
@@ -77,7 +79,7 @@ def records_of(dump: Dump, now: datetime) -> dict[str, list[Record]]:
             {
                 "reason": c.reason, "owner": c.owner, "state": str(c.state), "exposure": [readable(m) for m in c.exposure],
                 "message": c.message, "workflow": runs[c.run].workflow if c.run in runs else None,
-                "choices": [str(choice) for choice in c.choices],
+                "choices": [str(choice) for choice in c.choices], "legal_entity": entities.of(c),
             }
             for c in sorted(dump.cases, key=lambda c: (c.created_at, c.id))
         ],
@@ -96,6 +98,25 @@ def readable(value: Any) -> Any:
     if isinstance(value, datetime):
         return wire.time_text(value)
     return value.isoformat() if isinstance(value, date) else value
+
+
+class _CaseEntities:
+    """Legal entities of Cases: that of the first row that a Case is about."""
+
+    def __init__(self, dump: Dump) -> None:
+        self._runs = {run.id: run.entity for run in dump.runs}
+        self._foils = {foil.id: foil.entity for foil in dump.foils}
+        self._items = {item.id: item.entity for item in dump.observations}
+        self._events = {event.id: event.legal_entity for event in dump.events}
+
+    def of(self, case: Case) -> str | None:
+        places = (
+            (self._runs, case.run),
+            (self._foils, case.foil),
+            (self._items, case.observation),
+            (self._events, case.event),
+        )
+        return next((rows[id_] for rows, id_ in places if id_ in rows), None)
 
 
 def _obstacles(dump: Dump, run: str, runs: Mapping[str, Any]) -> Obstacles:

@@ -8,6 +8,7 @@ from textwrap import dedent, indent
 
 import pytest
 
+from counterfoil.core.document import in_ledger
 from counterfoil.core.finding import errors
 from counterfoil.model import Model, kinds, read
 from counterfoil.testing.run import Suite
@@ -142,10 +143,10 @@ HOME = "- {receipt: invoice, from: bills, body: {id: in-1, version: 1, total: 10
 
 
 def booked(system: str, total: str) -> str:
-    """Return the step by which a ledger shows the invoice `in-1` of its billing system."""
+    """Return the step by which a ledger shows the invoice `in-1` of its billing system. Both ledgers number from one."""
     canonical = {"books": "bills", "books-de": "bills-de"}[system]
     return (
-        f"- {{receipt: entry, from: {system}, body: {{number: E-1{system}, version: 2, "
+        f"- {{receipt: entry, from: {system}, body: {{number: E-1, version: 2, "
         f"reference: \"=canon('invoice', 'in-1', '{canonical}')\", {total}}}}}\n"
     )
 
@@ -197,6 +198,46 @@ def test_the_books_of_another_entity_do_not_match(tmp_path: Path, system: str) -
     state = "matched" if system == "books-de" else "broken"
     reason = "" if system == "books-de" else ", reason: entity"
     expect = f"foils: [{{reconciliation: booked, state: {state}{reason}, legal_entity: acme-de}}]"
+    assert differences(tmp_path, given, expect) == []
+
+
+BOTH = (
+    HOME
+    + GERMAN
+    + booked("books", "total: 100, currency: USD")
+    + booked("books-de", "total: 119, currency: EUR")
+)
+
+
+def test_equal_numbers_of_two_ledgers_are_two_documents(tmp_path: Path) -> None:
+    expect = """\
+    foils:
+      - {reconciliation: booked, state: matched, legal_entity: acme-us, asserted: {gross: 100 USD}}
+      - {reconciliation: booked, state: matched, legal_entity: acme-de, asserted: {gross: 119 EUR}}
+    unmatched: []
+    """
+    assert differences(tmp_path, BOTH, expect) == []
+
+
+def test_equal_numbers_that_nothing_asserts_are_two_items(tmp_path: Path) -> None:
+    given = "".join(booked(system, "total: 7, currency: EUR") for system in ("books", "books-de"))
+    expect = """\
+    unmatched:
+      - {reconciliation: booked, document: E-1, legal_entity: acme-us, amounts: {gross: 7 EUR}}
+      - {reconciliation: booked, document: E-1, legal_entity: acme-de, amounts: {gross: 7 EUR}}
+    """
+    assert differences(tmp_path, given, expect) == []
+
+
+def test_a_number_that_names_a_system_as_well_is_held(tmp_path: Path) -> None:
+    foreign = in_ledger("books-de", "E-1")
+    given = BOTH + booked("books", "total: 1, currency: USD").replace("E-1", foreign)
+    expect = """\
+    foils:
+      - {reconciliation: booked, state: matched, legal_entity: acme-us}
+      - {reconciliation: booked, state: matched, legal_entity: acme-de}
+    cases: [{reason: routing_failed, message: names a system as well}]
+    """
     assert differences(tmp_path, given, expect) == []
 
 

@@ -61,7 +61,13 @@ def digest_of(model: Model, rule: str) -> str:
         if not entry["within"]:
             del entry["within"]  # a document without a cap reads as before there were any
     entity = {"default_entity": model.default_entity} if model.default_entity else {}
-    return wire.digest(form | entity | {"judged_by": JUDGE_VERSION})
+    stand_ins = sorted(
+        [system, name]
+        for system in {model.reconciliations[rule].left, model.reconciliations[rule].right}
+        for name in model.stand_ins_of(system).values()
+    )
+    ledgers = {"stand_ins": stand_ins} if stand_ins else {}
+    return wire.digest(form | entity | ledgers | {"judged_by": JUDGE_VERSION})
 
 
 async def _rebuild(
@@ -97,7 +103,7 @@ async def _count(
         foil = await store.foil(id_)
         if foil is not None:
             changed[foil.rule] += 1
-            named.setdefault(foil.rule, []).append(f"{foil.document} {foil.state}")
+            named.setdefault(foil.rule, []).append(f"{foil.number} {foil.state}")
 
 
 async def _documents(

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from counterfoil.core.document import LegKind, LegRule
 from counterfoil.core.terms import Terms
 from counterfoil.model import kinds
-from counterfoil.model.document_definition import FoilDefinition, ObservationDefinition, WithinDefinition
+from counterfoil.model.document_definition import (
+    FoilDefinition,
+    Ledgers,
+    ObservationDefinition,
+    WithinDefinition,
+)
 from counterfoil.model.envelope import EnvelopeRules
 from counterfoil.model.kinds import seconds
 from counterfoil.model.template import formula, optional
 
 
+class Sides(NamedTuple):
+    """The ledgers of both sides of a reconciliation."""
+
+    left: Ledgers
+    right: Ledgers
+
+
 def compile_foils(
-    rule: kinds.Reconciliation, owners: tuple[str, ...], envelope: EnvelopeRules
+    rule: kinds.Reconciliation, owners: tuple[str, ...], envelope: EnvelopeRules, sides: Sides
 ) -> list[FoilDefinition]:
     """Return the entries of the left side."""
     return [
         FoilDefinition(
             **_document(rule, entry, owners, envelope),
+            ledgers=sides.left,
+            others=sides.right,
             document=formula(entry.document or _key(rule, entry)),
             operation=entry.operation,
             due=seconds(entry.due),
@@ -33,7 +47,7 @@ def compile_foils(
 
 
 def compile_observations(
-    rule: kinds.Reconciliation, owners: tuple[str, ...], envelope: EnvelopeRules
+    rule: kinds.Reconciliation, owners: tuple[str, ...], envelope: EnvelopeRules, sides: Sides
 ) -> list[ObservationDefinition]:
     """Return the entries of the right side."""
     unmatched = rule.unmatched or kinds.Unmatched()
@@ -41,6 +55,8 @@ def compile_observations(
     return [
         ObservationDefinition(
             **_document(rule, entry, mine, envelope),
+            ledgers=sides.right,
+            others=sides.left,
             document=optional(entry.document),
             grace=seconds(unmatched.grace),
         )

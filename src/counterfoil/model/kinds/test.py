@@ -310,6 +310,8 @@ class ExpectedApproval(Part):
     """The amount that selected the tier."""
     requester: str | None = None
     """Who asked."""
+    legal_entity: str | None = None
+    """Its legal entity."""
     times: Times | None = None
     """Exact number of such approvals; default: at least one."""
 
@@ -355,6 +357,8 @@ class ExpectedItem(Part):
     """Its state."""
     amounts: dict[str, Any] | None = None
     """Its legs."""
+    legal_entity: str | None = None
+    """Its legal entity."""
     times: Times | None = None
     """Exact number of such documents; default: at least one."""
 
@@ -376,6 +380,8 @@ class ExpectedCase(Part):
     """The workflow of its Run."""
     choices: list[str] | None = None
     """The decisions that it offers."""
+    legal_entity: str | None = None
+    """Its legal entity."""
     times: Times | None = None
     """Exact number of such Cases; default: at least one."""
 

@@ -18,7 +18,7 @@ from counterfoil.model.definition import Approve, Call, Literal, Template
 from counterfoil.model.document_definition import FoilDefinition
 from counterfoil.rules import amount_signs
 from counterfoil.rules.lookup import of_entity
-from counterfoil.rules.matching import fields_of, foil_id
+from counterfoil.rules.matching import Origin, fields_of, foil_id
 from counterfoil.rules.posting_date import date_of, posting_date
 from counterfoil.rules.templates import UnusableValue, fill, names_with, truth
 from counterfoil.rules.versions import CastFailed, cast
@@ -148,7 +148,7 @@ def _foils(context: DecisionContext, step: Call, effect: str, value: Any) -> Ite
         names = names_with(context.names(), {"input": foil_input})
         if not truth(foil.when, names, context.lookup):
             continue
-        fields = fields_of(foil, names, context.lookup, "")
+        fields = fields_of(foil, names, context.lookup, Origin("", context.run.entity), "")
         document = _document(context, foil, fields.document, effect)
         yield commands.WriteFoil(
             foil=foil_id(foil.name, document),

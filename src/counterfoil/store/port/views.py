@@ -196,8 +196,8 @@ class Views(Protocol):
         """Return the ids of the newest foils of these reconciliations whose key or document is one of these."""
         ...
 
-    async def foils_shown_as(self, document: str) -> list[str]:
-        """Return the ids of the foils in whose match the right system shows a document with this id."""
+    async def foils_shown_as(self, documents: Sequence[str]) -> list[str]:
+        """Return the ids of the foils in whose match the right system shows a document with one of these names."""
         ...
 
     async def matches_of(self, keys: Sequence[tuple[str, str]]) -> list[MatchRow]:

@@ -231,12 +231,12 @@ async def foils_of(rules: Sequence[str], keys: Sequence[str], limit: int) -> lis
     return [row[0] for row in await Statement(statement, (list(rules), list(keys), limit))]
 
 
-async def foils_shown_as(document: str) -> list[str]:
+async def foils_shown_as(documents: Sequence[str]) -> list[str]:
     statement = """
     select distinct f.id from observation o join foil f on f.rule = o.rule and f.key = o.key
-    where o.document = $1 order by f.id
+    where o.document = any($1::text[]) order by f.id
     """
-    return [row[0] for row in await Statement(statement, (document,))]
+    return [row[0] for row in await Statement(statement, (list(documents),))]
 
 
 async def matches_of(keys: Sequence[tuple[str, str]]) -> list[views.MatchRow]:

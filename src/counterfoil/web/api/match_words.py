@@ -38,8 +38,8 @@ def explain(foil: Foil, items: Sequence[Observation]) -> str:
 
 def explain_item(item: Observation, left: str, right: str) -> str:
     """Return what is known of an item that no counterfoil accounts for."""
-    right_title = system_title(item.system or right)
-    what = f"{right_title} shows {item.document} over {total_text(item)}"
+    right_title = system_title(item.ledger or right)
+    what = f"{right_title} shows {item.number} over {total_text(item)}"
     if item.state == "over":
         return f"{what}, more than {system_title(left)} asserts."
     return f"{what}. No document of {system_title(left)} accounts for it."
@@ -53,18 +53,16 @@ def item_systems(item: Observation, reconciliations: Mapping[str, Reconciliation
 
 def describe(decision: Decision, foil: Foil | None, item: Observation | None) -> str:
     """Return what a decision on a match does, with both documents and the amount."""
-    left = (
-        decision.foil if foil is None else f"{foil.document} ({system_title(foil.left)}, {total_text(foil)})"
-    )
+    left = decision.foil if foil is None else f"{foil.number} ({system_title(foil.left)}, {total_text(foil)})"
     if isinstance(decision, Waive):
         if foil is None or not any(foil.residual.values()):
             return f"Accept the difference of {left}"
         return f"Accept the difference of {left}: {difference_text(foil)}"
-    system = "" if item is None else item.system or ("" if foil is None else foil.right)
+    system = "" if item is None else item.ledger or ("" if foil is None else foil.right)
     right = (
         decision.observation
         if item is None
-        else f"{item.document} ({', '.join(filter(None, [system_title(system), total_text(item)]))})"
+        else f"{item.number} ({', '.join(filter(None, [system_title(system), total_text(item)]))})"
     )
     if isinstance(decision, Pair):
         return f"Pair {right} with {left}"
@@ -106,7 +104,7 @@ class _Reason:
         self.foil = foil
         self.left, self.right = system_title(foil.left), system_title(foil.right)
         self.partners = [o for o in items if o.id in foil.partners]
-        self.documents = " and ".join(o.document for o in self.partners) or "it"
+        self.documents = " and ".join(o.number for o in self.partners) or "it"
         self.asserted = total_text(foil)
         self.observed = _total_of(foil, shown_of(foil))
         kind, colon, rest = foil.reason.partition(": ")

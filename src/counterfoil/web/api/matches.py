@@ -168,7 +168,7 @@ async def decide_pair(
     other = await _foil(app, foil)
     if other.rule != row.rule:
         raise Problem(
-            422, f"{row.document} belongs to {row.rule}, and {other.document} to {other.rule}. "
+            422, f"{row.number} belongs to {row.rule}, and {other.number} to {other.rule}. "
             "Choose a counterfoil of the same reconciliation.", field="foil"
         )  # fmt: skip
     if action == "pair" and (by := await _paired_by(app, other, item)) is not None:

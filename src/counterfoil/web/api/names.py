@@ -54,8 +54,8 @@ class NameReader:
     async def foils(self, foils: Iterable[Foil]) -> dict[str, DocumentName]:
         """Return the names of the documents of counterfoils, by the counterfoils' ids."""
         foils = list(foils)
-        names = await self.documents(text for foil in foils for text in (foil.document, foil.key))
-        return {foil.id: _first(names.get(foil.document), names.get(foil.key)) for foil in foils}
+        names = await self.documents(text for foil in foils for text in (foil.number, foil.key))
+        return {foil.id: _first(names.get(foil.number), names.get(foil.key)) for foil in foils}
 
     async def items(self, items: Iterable[Observation]) -> dict[str, DocumentName]:
         """Return the names of items of the right side, by the items' ids.
@@ -63,7 +63,7 @@ class NameReader:
         An item has the number of its own system. Its customer is that of the event that shows it.
         """
         items = list(items)
-        keys = [text for item in items for text in (item.document, item.key, item.own_key)]
+        keys = [text for item in items for text in (item.number, item.key, item.own_key)]
         names = await self.documents(keys)
         events = {e.id: e for e in await self._app.views.events_of(sorted({item.event for item in items}))}
         await self._load_with_customers([(event.object, event.key) for event in events.values()])
@@ -75,8 +75,8 @@ class NameReader:
     def _item(
         self, item: Observation, names: Mapping[str, DocumentName], event: CanonicalEvent | None
     ) -> DocumentName:
-        name = names.get(item.document, DocumentName()).name
-        others = (names.get(item.document), names.get(item.key), names.get(item.own_key))
+        name = names.get(item.number, DocumentName()).name
+        others = (names.get(item.number), names.get(item.key), names.get(item.own_key))
         customer = _first(*others).customer
         if not customer and event is not None:
             customer = self._document((event.object, event.key)).customer or self._customer(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from counterfoil.application import Application
+from counterfoil.core.document import in_ledger
 from counterfoil.core.foil import Foil
 from counterfoil.store.port.views import ListFilter, RunRow
 
@@ -35,9 +36,9 @@ async def search_foils(app: Application, page: ListFilter) -> tuple[list[Foil], 
     foils, after = await app.views.foils(page)
     if foils or page.key is None or page.cursor is not None:
         return foils, after
-    keys = [page.key, *await _keys(app, page.key)]
+    keys = [*_documents(app, page.key), *await _keys(app, page.key)]
     hits = await app.views.foils_of(sorted(app.model.reconciliations), keys, MAX_OBJECTS)
-    hits += await app.views.foils_shown_as(page.key)
+    hits += await app.views.foils_shown_as(_documents(app, page.key))
     if not hits:
         return [], None
     foils, _ = await app.views.foils(replace(page, key=None, ids=tuple(dict.fromkeys(hits))))
@@ -58,7 +59,13 @@ async def _keys(app: Application, text: str) -> list[str]:
     return list(keys)
 
 
+def _documents(app: Application, number: str) -> list[str]:
+    """Return the names that a document with this number may have: systems that stand for others number their own."""
+    ledgers = [system.name for system in app.model.systems.values() if system.stands_for is not None]
+    return [number, *(in_ledger(ledger, number) for ledger in sorted(ledgers))]
+
+
 async def _shown_as(app: Application, document: str) -> list[Foil]:
     """Return the counterfoils that a document of the other system answers."""
-    ids = tuple(await app.views.foils_shown_as(document))
+    ids = tuple(await app.views.foils_shown_as(_documents(app, document)))
     return (await app.views.foils(ListFilter(ids=ids)))[0] if ids else []

@@ -267,7 +267,7 @@ def _foil(
 def _observation(o: Observation, foil: Foil) -> ObservationShape:
     return ObservationShape(
         id=o.id,
-        document=o.document,
+        document=o.number,
         version=o.version,
         state=o.state,
         stands=o.stands,

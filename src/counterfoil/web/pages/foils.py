@@ -148,12 +148,12 @@ async def show_foil(request: WebRequest, foil_id: str, entry: FormEntry) -> Resp
         entry.status,
         entry=entry,
         foil=shape,
-        title=f"{foil.object.replace('_', ' ')} {shape.name or foil.document}".strip(),
+        title=f"{foil.object.replace('_', ' ')} {shape.name or foil.number}".strip(),
         reason=explain(foil, match.observations),
         difference=difference_text(foil),
         documents=await _documents(app, match),
         document_names={id_: name.name for id_, name in (await NameReader(app).foils(match.foils)).items()},
-        items={o.id: o.document for o in match.observations},
+        items={o.id: o.number for o in match.observations},
         pairs=[p for p in match.pairings if p.foil == foil.id],
         waivers=[w for w in match.waivers if w.foil == foil.id],
         partners=set(foil.partners),
@@ -182,7 +182,7 @@ async def _documents(app: Application, match: MatchRow) -> list[dict[str, Any]]:
         documents.append(
             {
                 "row": row,
-                "system": row.left if isinstance(row, Foil) else row.system or match.foils[0].right,
+                "system": row.left if isinstance(row, Foil) else row.ledger or match.foils[0].right,
                 "side": side,
                 "total": total_text(row),
                 "versions": [_version(v) for v in sorted(of_row, key=_newest_first)],

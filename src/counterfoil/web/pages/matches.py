@@ -141,7 +141,7 @@ def _nearest(item: Observation, foils: list[Foil]) -> list[Foil]:
 
 def _choice(foil: Foil, name: DocumentName) -> dict[str, str]:
     """Return a counterfoil as a choice of a form: customer, document, amount and what is owed."""
-    document = ", ".join(dict.fromkeys(filter(None, (name.customer, name.name or foil.document))))
+    document = ", ".join(dict.fromkeys(filter(None, (name.customer, name.name or foil.number))))
     return {
         "id": foil.id,
         "words": f"{document}: {total_text(foil)} ({_owed(foil)}), due {foil.due:%Y-%m-%d}",
@@ -192,9 +192,9 @@ async def _pair_question(request: WebRequest, item_id: str, form: dict[str, str]
         return None
     name = (await NameReader(app).foils([foil]))[foil.id]
     facts = {
-        "item": f"{item.document}, {total_text(item)}",
+        "item": f"{item.number}, {total_text(item)}",
         "customer": name.customer,
-        "counterfoil": f"{foil.object} {name.name or foil.document}, {total_text(foil)}",
+        "counterfoil": f"{foil.object} {name.name or foil.number}, {total_text(foil)}",
         "still missing": missing_text(foil),
         "reason": form.get("note", ""),
     }
@@ -232,7 +232,7 @@ async def waive_form(request: WebRequest, foil_id: FromPath[str]) -> Response[An
         if foil is not None and not is_confirmed(form) and any(foil.residual.values()):
             difference = difference_text(foil)
             name = (await NameReader(app).foils([foil]))[foil.id]
-            document = f"{foil.object} {name.name or foil.document}, {total_text(foil)}"
+            document = f"{foil.object} {name.name or foil.number}, {total_text(foil)}"
             facts = {"customer": name.customer} if name.customer else {}
             facts |= {"counterfoil": document, "reason": note}
             return await ask_again(
