@@ -11,7 +11,7 @@ from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.run import RunStatus
-from tests.unit.rules.company import ask, company, usd
+from tests.unit.rules.company import ask, company, period, usd
 from tests.unit.rules.driver import MONDAY
 
 NO = Rejected(ErrorClass.REFUSED, "no")
@@ -408,6 +408,26 @@ steps:
     await play.advance(days=1.5)
     assert [b["amount"]["minor"] for b in play.bodies("bills.memo.issue")] == [1000, 2000]
     await play.event("paid.v1", id="a1")
+    assert play.run().status is RunStatus.DONE
+
+
+@pytest.mark.parametrize("rule", ["first_open", "current", "hold", "accrue_and_true_up", "reject"])
+async def test_what_was_posted_is_not_posted_again_on_another_day_when_its_period_closes(rule: str) -> None:
+    play = company(
+        f"""
+steps:
+  - {{call: ledger.post, with: {{id: =event.data.id}}, dates: {{document: =event.data.day, posting: {rule}}}}}
+  - {{id: pay, wait: {{event: paid.v1, until: +1d}}, outcomes: {{timeout: {{again: {{from: start, at_most: 3}}}}}}}}
+"""
+    )
+    await period(play, "jan", "2026-01-01", "2026-01-31", "open")
+    await period(play, "feb", "2026-02-01", "2026-02-28", "open")
+    await ask(play, day=date(2026, 1, 5))
+    await period(play, "jan", "2026-01-01", "2026-01-31", "closed")
+    await play.advance(days=1.5)
+    assert play.run().status is not RunStatus.DONE
+    await play.event("paid.v1", id="a1")
+    assert len(play.bodies("ledger.post")) == 1
     assert play.run().status is RunStatus.DONE
 
 

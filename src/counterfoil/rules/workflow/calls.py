@@ -59,15 +59,15 @@ def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
     invalid = steps.first_invalid(context, granted)
     if invalid is not None:
         return _react_to_stale(context, st, *invalid)
+    confirmed = _earlier_confirmed(context, step)
+    if confirmed is not None:
+        st.effect = confirmed.effect
+        return _bind(context, step, st)
     call_dates = dates(context, step)
     if isinstance(call_dates, str):
         return StepOutcome("period_closed", call_dates)
     value = fill(step.input, context.names(), context.lookup)
-    input_digest = wire.digest({"input": value, "dates": call_dates})
-    confirmed = _earlier_confirmed(context, step, input_digest)
-    if confirmed is not None:
-        st.effect = confirmed.effect
-        return _bind(context, step, st)
+    input_digest = ".".join(_digests(context, step, value, call_dates))
     refused = amount_signs.refused_sign(context.definition.operations[step.operation], value)
     if refused is not None:
         return NeedsPerson("invalid", refused)
@@ -135,12 +135,30 @@ def _date(context: DecisionContext, template: Template | None) -> date | None:
     return None if template is None else date_of(fill(template, context.names(), context.lookup))
 
 
-def _earlier_confirmed(context: DecisionContext, step: Call, input_digest: str) -> ConfirmedEffect | None:
+def _earlier_confirmed(context: DecisionContext, step: Call) -> ConfirmedEffect | None:
     """Return the effect of the same call in an earlier round, confirmed with the same input."""
-    for c in context.state.confirmed:
-        if c.path.split("~")[0] == step.path and c.item == context.item() and c.digest == input_digest:
-            return c
-    return None
+    item = context.item()
+    earlier = [c for c in context.state.confirmed if c.path.split("~")[0] == step.path and c.item == item]
+    if not earlier:
+        return None
+    value = fill(step.input, context.names(), context.lookup)
+    digests = set(_digests(context, step, value, dates(context, step)))
+    return next((c for c in earlier if digests & set(c.digest.split("."))), None)
+
+
+def _digests(
+    context: DecisionContext, step: Call, value: Any, call_dates: dict[str, date | None] | str
+) -> list[str]:
+    """Return the digest of a request, and one without its posting date where the books choose that.
+
+    A posting that is done stays where it is: when a period opens or closes afterwards, the call is still the same.
+    The first is missing where the period is closed.
+    """
+    digests = [] if isinstance(call_dates, str) else [wire.digest({"input": value, "dates": call_dates})]
+    if isinstance(step.posting, Literal) and isinstance(step.posting.value, str):
+        chosen = {"document": _date(context, step.document), "revenue": _date(context, step.revenue)}
+        digests.append(wire.digest({"input": value, "dates": chosen}))
+    return digests
 
 
 def _foils(context: DecisionContext, step: Call, effect: str, value: Any) -> Iterator[commands.WriteFoil]:
@@ -370,7 +388,7 @@ def once_more(context: DecisionContext, step: Call, st: StepState) -> StepResult
         if isinstance(call_dates, str):
             return StepOutcome("period_closed", call_dates)
         value = fill(step.input, context.names(), context.lookup)
-        if wire.digest({"input": value, "dates": call_dates}) == st.input:
+        if wire.digest({"input": value, "dates": call_dates}) in st.input.split("."):
             context.commands.append(commands.SendAgain(effect.id))
             context.planned.add(effect.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None
