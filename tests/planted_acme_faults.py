@@ -93,6 +93,7 @@ FAULTS = [
     Fault("tolerance of VAT", MATCH, "vat_difference: {tolerance: 5}", "vat_difference: {tolerance: 100}", "test", "vat-over-five-cents-off-is-a-difference"),
     Fault("state of a posted invoice", MATCH, "stands: event.data.erp_state in ['posted', 'paid']", "stands: event.data.erp_state in ['posted', 'paid', 'draft']", "test", "invoice-that-is-a-draft-in-the-erp-is-not-posted"),
     Fault("credit that billing voids", MATCH, "stands: event.data.status != 'void'", "stands: event.data.status != 'voided'", "test", "credit-that-billing-voids-needs-no-posting"),
+    Fault("German posting of credits", "overlays/acme-de.yaml", "posting_date: {rule: first_open, periods: period, document: keep}", "posting_date: {rule: first_open, periods: period, document: posting}", "test", "german-credit-in-a-closed-german-period-takes-the-first-open-day"),
     Fault("German tier", "overlays/acme-de.yaml", "- {up_to: 1000, roles: [support-lead]}", "- {up_to: 5000, roles: [support-lead]}", "test", "german-credit-over-1000-needs-finance"),
     Fault("German controller", "overlays/acme-de.yaml", "- {up_to: 50000, roles: [controller]}", "- {up_to: 50000, roles: [support-lead]}", "test", "german-credit-over-10000-needs-the-controller"),
     Fault("German differences", "overlays/acme-de.yaml", "name: accepted-difference\n    loosens: the same figures in euro\n    set:\n      approval: {currency: EUR}", "name: accepted-difference\n    loosens: the same figures in euro\n    set:\n      approval: {currency: USD}", "test", "difference-of-one-euro-is-accepted-at-once"),
