@@ -121,6 +121,11 @@ def case_of_start(
     if not (isinstance(event, dict) and isinstance(began, dict)):
         return None
     before, after = began["data"], event["data"]
+    entities = began.get("legal_entity"), event.get("legal_entity")
+    if all(entities) and entities[0] != entities[1]:
+        before, after = (
+            {"legal_entity": e, **data} for e, data in zip(entities, (before, after), strict=True)
+        )
     if before == after:
         return None
     what = f"{event['type']} starts no {run.workflow} for {run.bkey}"

@@ -35,7 +35,9 @@ class Observations:
         self.context = context
         self.definition = context.definition
         self.confirm: Callable[[World, Effect], World] = lambda w, e: w
-        self._rights = {op.system for op in self.definition.operations.values() if op.writes}
+        family = context.model.family
+        self._family = family
+        self._rights = {family(op.system) for op in self.definition.operations.values() if op.writes}
 
     def of(self, w: World, deadlines: Sequence[ObservationDeadline], faulty: bool) -> Iterator[Move]:
         """Yield what the other system can show, as soon as the Run waits for it or its deadline is next."""
@@ -59,9 +61,8 @@ class Observations:
         """Return True if the other system can show the foil: a call there was done, or the workflow never calls it."""
         if f.right not in self._rights:
             return True
-        return any(w.done.get(e.id) and e.system == f.right and e.undoes is None for e in w.effects) or any(
-            e.state is _E.ACCEPTED and e.system == f.right for e in w.effects
-        )
+        calls = [e for e in w.effects if self._family(e.system) == f.right]
+        return any((w.done.get(e.id) and e.undoes is None) or e.state is _E.ACCEPTED for e in calls)
 
     def _matters(self, w: World, deadlines: Sequence[ObservationDeadline]) -> bool:
         if any(e.state is _E.ACCEPTED for e in w.effects):

@@ -9,7 +9,8 @@ import pytest
 
 from counterfoil.core import wire
 from counterfoil.core.cases import open_case
-from counterfoil.core.contradictions import clash_of_receipt
+from counterfoil.core.contradictions import case_of_start, clash_of_receipt
+from counterfoil.core.run import Run
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 FORMS: dict[str, Any] = {
@@ -31,3 +32,25 @@ def test_money_in_any_form_is_compared_and_at_stake(first: str, second: str) -> 
     assert other.message == "Again. data.total was 10.00 EUR, now 99.00 EUR"
     assert [str(money) for money in other.exposure] == ["89.00 EUR"]
     assert clash(1000).exposure == ()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ("acme-us", "acme-us", None),
+        ("", "acme-us", None),  # it came before the company declared its entities
+        ("acme-us", "acme-de", "legal_entity was acme-us, now acme-de"),
+    ],
+)
+def test_an_event_of_another_entity_starts_no_run_of_the_same_key(
+    first: str, second: str, words: str | None
+) -> None:
+    run = Run(
+        id="run_1", workflow="note", bkey="k1", generation=0, pin="p", arrival=1, created_at=NOW, entity=first
+    )
+    began, again = (
+        wire.dumps({"event": {"type": "asked.v1", "legal_entity": entity, "data": {"id": "k1"}}})
+        for entity in (first, second)
+    )
+    case = case_of_start(run, "evt_2", again, began, "finance", NOW)
+    assert (None if case is None else case.message.rpartition("content: ")[2]) == words
