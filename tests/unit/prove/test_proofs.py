@@ -109,7 +109,7 @@ def test_the_credit_of_the_language_has_its_mistakes() -> None:
 # ------------------------------------------------------------------ the world keeps to the tables of moves
 
 
-@pytest.mark.parametrize("name", ["sound", "again-with-another-date", "signal-posts-twice"])
+@pytest.mark.parametrize("name", ["sound", "again-on-another-day", "signal-posts-twice"])
 def test_rows_move_as_their_tables_allow(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit_rows, conclude, moves = ProofContext._commit, ProofContext.conclude, 0
 
