@@ -17,6 +17,7 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from counterfoil.core import wire
+from counterfoil.core.document import in_ledger
 from tests.companies.web_matches import admit, bill_item, foil_of
 from tests.companies.web_rows import GERMAN, run_of
 from tests.contract.store import samples as s
@@ -193,9 +194,16 @@ def posted(number: str) -> dict[str, Any]:
 
 async def test_an_event_reaches_no_document_of_another_entity_by_a_formula(company: Walked) -> None:
     now = await company.app.store.now()
-    for number, entity, status in (("N-1", HOME, 404), ("N-2", GERMAN, 202), ("N-3", None, 202)):
+    # Documents of this ledger, one of which it showed for the other company; the fourth is of the other ledger.
+    cases = (
+        ("N-1", HOME, "erp-de", 404),
+        ("N-2", GERMAN, "erp-de", 202),
+        ("N-3", None, "", 202),
+        ("N-4", HOME, "", 202),
+    )
+    for number, entity, ledger, status in cases:
         if entity is not None:
-            item = replace(bill_item(number, f"key-{number}", 5_000, now), entity=entity)
+            item = replace(bill_item(in_ledger(ledger, number), f"key-{number}", 5_000, now), entity=entity)
             await admit(company.app.store, now, items=(item,))
         answer = await post(company, "administrator.german", "structured", posted(number))
         assert answer.status_code == status, (number, answer.text[:300])
