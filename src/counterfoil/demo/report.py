@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from rich.table import Column, Table
 
 from counterfoil.demo.erp.prepare import DATABASE
-from counterfoil.demo.people import Member
+from counterfoil.demo.people import ENTITIES, Member
 from counterfoil.demo.stage import Stage, was_unknown
 
 SYSTEMS = ("billing", "erp", "support")
@@ -144,16 +144,19 @@ async def guide(stage: Stage, addresses: Addresses) -> list[str]:
     unsettled = [foil for state in ("open", "broken") for foil in await stage.admin.all("foils", state=state)]
     states = Counter(foil["state"] for foil in unsettled)
     work = [
-        ("open approvals", len(approvals), "approvals"),
-        ("open Cases", len(cases), "cases"),
-        ("open counterfoils", states["open"], "foils?state=open"),
-        ("broken counterfoils", states["broken"], "foils?state=broken"),
-        ("unmatched items", len(items), "unmatched"),
+        ("open approval", len(approvals), "approvals"),
+        ("open Case", len(cases), "cases"),
+        ("open counterfoil", states["open"], "foils?state=open"),
+        ("broken counterfoil", states["broken"], "foils?state=broken"),
+        ("unmatched item", len(items), "unmatched"),
     ]
     return [
         "",
         "Work that is left; Fiona Finance sees all of it, and Lena Lead decides small credits:",
-        *(f"  {count:3} {name:20} {addresses.counterfoil}/{page}" for name, count, page in work),
+        *(
+            f"  {count:3} {name + 's' * (count != 1):20} {addresses.counterfoil}/{page}"
+            for name, count, page in work
+        ),
         "",
         "Request a credit:",
         f"  1. Sign in to the help desk as agent: {addresses.desk}",
@@ -181,7 +184,8 @@ def request_form(stage: Stage, desk: str) -> str:
 
 def entrance(persons: Iterable[Member]) -> Table:
     """Return the table of sign-ins: names and passwords."""
-    table = Table("person", "role", "e-mail", "user name", "password")
+    table = Table("person", "role", "acts for", "e-mail", "user name", "password")
     for member in persons:
-        table.add_row(member.name, member.role, member.email, member.id, member.password)
+        companies = ", ".join(ENTITIES.get(member.id, ())) or "both companies"
+        table.add_row(member.name, member.role, companies, member.email, member.id, member.password)
     return table

@@ -28,7 +28,9 @@ def amount_text(value: Money | int | str) -> str:
 
 def total_text(foil: Foil | Observation) -> str:
     """Return the total of a document; all its amounts where no leg is the total."""
-    return _total_of(foil, foil.legs) or ", ".join(f"{leg} {amount_text(v)}" for leg, v in foil.legs.items())
+    return _total_of(foil, foil.legs) or ", ".join(
+        f"{leg_words(leg)} {amount_text(v)}" for leg, v in foil.legs.items()
+    )
 
 
 def explain(foil: Foil, items: Sequence[Observation]) -> str:

@@ -20,7 +20,7 @@ from counterfoil.core.foil import Foil
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.run import InboxItem
-from counterfoil.core.terms import Legs
+from counterfoil.core.terms import Legs, Terms
 from counterfoil.store.port.as_of import AsOf
 from counterfoil.store.port.views import CaseRow, ItemRow, RunRow
 from counterfoil.web.api.names import DocumentName
@@ -243,9 +243,15 @@ def amount(money: Money) -> Amount:
     return Amount(f"{money.major():f}", money.currency, money.minor)
 
 
-def legs(values: Legs) -> dict[str, Amount | str]:
-    """Return legs: money as an Amount, everything else as text."""
-    return {leg: amount(v) if isinstance(v, Money) else str(v) for leg, v in values.items()}
+def legs(values: Legs, terms: Terms | None = None) -> dict[str, Amount | str]:
+    """Return legs: money as an Amount, everything else as text.
+
+    With `terms`, a leg of parts without any, such as the taxes of an exempt document, is left out.
+    """
+    parted = {leg for leg, rule in terms.legs.items() if rule.per and values.get(leg) == 0} if terms else ()
+    return {
+        leg: amount(v) if isinstance(v, Money) else str(v) for leg, v in values.items() if leg not in parted
+    }
 
 
 def shown_of(foil: Foil) -> Legs:
@@ -329,10 +335,10 @@ def foil_shape(foil: Foil, name: DocumentName, default: str = "") -> FoilShape:
         **name._asdict(),
         reconciliation=foil.rule,
         document=foil.number,
-        legs=legs(foil.legs),
-        asserted=legs(foil.legs) if foil.stands else {},
-        observed=legs(shown_of(foil)),
-        residual=legs({leg: foil.of_leg(leg, by) for leg, by in foil.residual.items()}),
+        legs=legs(foil.legs, foil.terms),
+        asserted=legs(foil.legs, foil.terms) if foil.stands else {},
+        observed=legs(shown_of(foil), foil.terms),
+        residual=legs({leg: foil.of_leg(leg, by) for leg, by in foil.residual.items()}, foil.terms),
         finance=FINANCE_WORDS[str(foil.state)],
         entity=foil.entity or default,
         legal_entity=foil.entity or default,
@@ -363,7 +369,7 @@ def item_shape(row: ItemRow, now: datetime, name: DocumentName, default: str = "
         row.item,
         **name._asdict(),
         document=row.item.number,
-        amounts=legs(row.item.legs),
+        amounts=legs(row.item.legs, row.item.terms),
         age_s=max(0, int((now - row.item.since).total_seconds())),
         case=row.case,
         reconciliation=row.item.rule,

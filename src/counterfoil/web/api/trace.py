@@ -23,7 +23,6 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.run import TERMINAL, InboxItem, Run
-from counterfoil.core.terms import Legs
 from counterfoil.store.port.matches import DocumentVersion
 from counterfoil.store.port.views import CaseRow, ListFilter, MatchRow, RunRow
 from counterfoil.web.api import audit_shapes, shapes
@@ -37,7 +36,7 @@ from counterfoil.web.api.history import (
     outcome_errors,
     shown_versions,
 )
-from counterfoil.web.api.match_words import amount_text, explain
+from counterfoil.web.api.match_words import amount_text, explain, leg_words
 from counterfoil.web.api.names import DocumentName, NameReader
 from counterfoil.web.api.queries import run_shapes, with_votes
 
@@ -272,7 +271,7 @@ def _observation(o: Observation, foil: Foil) -> ObservationShape:
         state=o.state,
         stands=o.stands,
         answers=o.id in foil.partners,
-        legs=shapes.legs(o.legs),
+        legs=shapes.legs(o.legs, o.terms),
         event=o.event,
         at=o.at,
     )
@@ -286,8 +285,9 @@ def _rank(moment: Moment) -> int:
     return len(_ORDER) if moment.kind == "run" and moment.state else _ORDER.index(moment.kind)
 
 
-def _money(legs: Legs) -> str:
-    return ", ".join(f"{leg} {amount_text(value)}" for leg, value in legs.items())
+def _money(row: Foil | Observation) -> str:
+    legs = {leg: value for leg, value in row.legs.items() if leg in shapes.legs(row.legs, row.terms)}
+    return ", ".join(f"{leg_words(leg)} {amount_text(value)}" for leg, value in legs.items())
 
 
 def _of_events(events: Iterable[CanonicalEvent], names: Mapping[str, str]) -> Iterator[Moment]:
@@ -363,7 +363,7 @@ def _of_foils(
         yield Moment(
             at=foil.created_at, system=OWN_LANE, kind="foil", ref=foil.id, state="open",
             title=f"Counterfoil {foil.rule}: {foil.right} owes the other half",
-            detail=_money(asserted.get(foil.id, foil).legs),
+            detail=_money(asserted.get(foil.id, foil)),
         )  # fmt: skip
     for _, leaf in leaves:
         foil_ = by_id.get(leaf.subject)
@@ -390,7 +390,7 @@ def _of_observations(
                 verb = "withdrawn" if not version.stands else "changed" if again else "observed"
                 yield Moment(
                     at=version.at, system=side[key].right, kind="event", title=f"{side[key].object} {verb}",
-                    detail=_money(version.legs), ref=version.event,
+                    detail=_money(version), ref=version.event,
                 )  # fmt: skip
 
 
