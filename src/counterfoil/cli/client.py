@@ -120,9 +120,10 @@ class Server:
         try:
             return self._client.request(method, path, **more)
         except httpx2.HTTPError as error:
+            missing = "" if self._has_token else ", and COUNTERFOIL_TOKEN to a person's token"
             raise CommandFailed(
-                f"no answer from {self.url}: {error or type(error).__name__}. Start a server with `counterfoil up`, "
-                "or set COUNTERFOIL_URL to its address."
+                f"no answer from {self.url}: {error or type(error).__name__}. Start a server with `counterfoil up` "
+                f"and run the command in its folder, or set COUNTERFOIL_URL to its address{missing}."
             ) from None
 
     def _json(self, answer: httpx2.Response, unauthorized: str = "") -> Any:

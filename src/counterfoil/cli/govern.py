@@ -92,7 +92,12 @@ def prove(
     model, findings = read(dir)
     if workflow not in model.workflows:
         names = ", ".join(sorted(model.workflows)) or "none"
-        raise CommandFailed(f"There is no workflow {workflow} in {dir}; available: {names}.")
+        order = (
+            f" The folder comes second: counterfoil prove WORKFLOW {workflow}."
+            if Path(workflow).is_dir()
+            else ""
+        )
+        raise CommandFailed(f"There is no workflow {workflow} in {dir}; available: {names}.{order}")
     if errors(findings):
         raise CommandFailed(refusal(dir, findings))
     proof = proof_of(model, workflow, faults, ProofLimits(states))

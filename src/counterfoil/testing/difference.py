@@ -28,7 +28,20 @@ def differences(expected: Mapping[str, Any], actual: Mapping[str, Sequence[Recor
     for section in complete:
         if section not in expected:
             lines += _Comparison(section, [], actual[section], True).differences()
-    return lines
+    return lines + _open_cases(expected, actual) if lines else []
+
+
+def _open_cases(expected: Mapping[str, Any], actual: Mapping[str, Sequence[Record]]) -> list[str]:
+    """Return the open Cases that a failed test does not speak of: one of them may be the cause."""
+    if "cases" in expected or "cases" in expected.get("only", []):
+        return []
+    cases = [case for case in actual["cases"] if case["state"] == "open"]
+    more = [f"    and {len(cases) - _MAX_NAMES} more"] if len(cases) > _MAX_NAMES else []
+    return (
+        ["open Cases:", *(f"    {_line('cases', case)}" for case in cases[:_MAX_NAMES]), *more]
+        if cases
+        else []
+    )
 
 
 class _Comparison:
@@ -138,9 +151,8 @@ def _identity(entry: Record) -> str:
 def _line(section: str, record: Record) -> str:
     """Return a record in one line."""
     parts = [_identity(record)]
-    parts += [
-        str(record[k]) for k in ("state", "waits_for", "amount", "exposure", "message") if record.get(k)
-    ]
+    words = [record[k] for k in ("state", "waits_for", "amount", "exposure", "message") if record.get(k)]
+    parts += [", ".join(word) if isinstance(word, list) else str(word) for word in words]
     if section == "events":
         parts.append(_text(record["data"]))
     elif section == "money":

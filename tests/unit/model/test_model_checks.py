@@ -641,6 +641,11 @@ PLANTED: list[tuple[str, ...]] = [
     (
         "test",
         "{kind: role, name: agent}\n",
+        "{kind: role, name: agent}\n---\nkind: test\nname: a\ngiven: [{after: 1d}]\nexpect:\n  approvals:\n    - {policy: credit-approval, roles: [nobody]}  #!\n",
+    ),
+    (
+        "test",
+        "{kind: role, name: agent}\n",
         "{kind: role, name: agent}\n---\nkind: test\nname: a\ngiven: [{after: 1d}]\nexpect:\n  runs:\n    - workflow: nothing  #!\n",
     ),
 ]

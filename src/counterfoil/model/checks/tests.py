@@ -115,6 +115,9 @@ class _TestCheck:
 
     def _values(self, section: str, entry: Any, path: Path) -> Iterator[Finding]:
         model = self._model
+        for role in [*(getattr(entry, "roles", None) or []), getattr(entry, "owner", None)]:
+            if role is not None:
+                yield from self._document_named("role", role, path)
         if section == "events" and entry.type in model.events and entry.data is not None:
             yield from self._fields(entry.data, model.schema_of_event(entry.type), (*path, "data"))
         if section == "effects" and entry.operation in model.operations:

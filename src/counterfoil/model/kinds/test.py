@@ -335,7 +335,7 @@ class ExpectedFoil(Part):
     legal_entity: str | None = None
     """Its legal entity."""
     asserted: dict[str, Any] | None = None
-    """Legs that the left system asserts."""
+    """Legs that the left system asserts; one amount of a part as `taxes[US-CA].base`."""
     residual: dict[str, Any] | None = None
     """Legs by which the right system shows less."""
     owner: Name | None = None
