@@ -6,8 +6,8 @@ Compares documents by kind and name, never files; tables row by row. Tests are l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import Any, Literal
@@ -112,6 +112,10 @@ class _ModelComparison:
         ):
             rows = row_changes(old.value, new.value, self.today)
             current = in_force(old.value, new.value, self.today) if self.today else []
+        elif isinstance(old.value, kinds.Overlay) and isinstance(new.value, kinds.Overlay):
+            rows = list(self._rows_of_overlay(old.value, new.value))
+            replaced = {row.table for row in rows}
+            details = [d for d in details if not _is_row(d.path, replaced)]
         if not details and not rows:
             return None
         classes = {c for detail in details for c in detail.classes}
@@ -163,6 +167,14 @@ class _ModelComparison:
             place=_place(document, []),
             rows=tuple(rows),
         )
+
+    def _rows_of_overlay(self, old: kinds.Overlay, new: kinds.Overlay) -> Iterator[RowChange]:
+        """Yield the changed rows of the tables that an overlay replaces."""
+        pairs = _replaced_tables(old, self.old), _replaced_tables(new, self.new)
+        for name in sorted(pairs[0].keys() & pairs[1].keys()):
+            before, after = (tables[name] for tables in pairs)
+            if len(before.key) == len(after.key):
+                yield from (replace(row, table=name) for row in row_changes(before, after, self.today))
 
     # -------------------------------------------------------------- fields
 
@@ -242,6 +254,24 @@ class _ModelComparison:
             breaking=any(a.broken for a in affected),
             affects=tuple(affected),
         )
+
+
+def _replaced_tables(overlay: kinds.Overlay, model: Model) -> dict[str, kinds.Table]:
+    """Return the tables whose rows an overlay replaces, with its rows."""
+    tables = model.of_kind(kinds.Table)
+    return {
+        change.name: tables[change.name].model_copy(update={"rows": change.set["rows"]})
+        for change in overlay.changes
+        if change.kind == "table" and change.name in tables and isinstance(change.set.get("rows"), list)
+    }
+
+
+def _is_row(path: str, tables: Container[str]) -> bool:
+    """Report whether a place in an overlay is in a row of one of these tables."""
+    match path.split("/"):
+        case ["changes", table, "set", "rows", *_]:
+            return table in tables
+    return False
 
 
 def _schema(value: kinds.Kind, key: str) -> Schema:

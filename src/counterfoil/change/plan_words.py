@@ -44,7 +44,8 @@ def _row_line(row: RowChange) -> str:
         change = f"has other {', '.join(row.beside)}"
     days = (f" from {row.begins}" if row.begins else "") + (f" to before {row.ends}" if row.ends else "")
     standing = {"later": ", not in force yet", "past": ", no longer in force"}.get(row.standing, "")
-    return f"row {', '.join(row.key)} {change}{days}{standing}"
+    table = f"{row.table}, " if row.table else ""
+    return f"{table}row {', '.join(row.key)} {change}{days}{standing}"
 
 
 def impact_lines(impact: Impact | None) -> Iterator[str]:

@@ -35,6 +35,8 @@ class RowChange:
     standing: Standing
     beside: tuple[str, ...] = ()
     """Changed columns that no look-up reads."""
+    table: str = ""
+    """The table whose rows an overlay replaces; empty where the document is the table itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from counterfoil.change.difference import AffectedUser, DocumentChange, difference
+from counterfoil.change.plan_words import change_lines
 from counterfoil.core import wire
 from counterfoil.model import Model, read
 from tests.companies.base import write
@@ -347,3 +348,23 @@ def test_an_overlay_has_the_classes_of_what_it_changes_and_touches_its_users(tmp
     later = Model.from_json(there.to_json().replace(b'"4d"', b'"5d"'))
     (detail,) = only(difference(there, later)).details
     assert (detail.path, detail.classes) == ("changes/credit-approval/set/approval/expires", ("approval",))
+
+
+def test_rows_that_an_overlay_replaces_are_compared_row_by_row(tmp_path: Path) -> None:
+    workflow = "---\nkind: workflow\nname: credit\nowner: finance\nfailure"
+    there = edited(tmp_path, (workflow, OVERLAY + workflow))
+    rows = "rows: [{region: eu, rate: 0.3}]"
+    later = edited(
+        tmp_path,
+        (
+            workflow,
+            OVERLAY.replace(rows, "rows: [{region: us, rate: 0.1}, {region: eu, rate: 0.4}]") + workflow,
+        ),
+    )
+    changes = only(difference(there, later, TODAY))
+    assert [(r.table, r.key, r.change, str(r.old), str(r.new)) for r in changes.rows] == [
+        ("rates", ("eu",), "changed", "0.3", "0.4"),
+        ("rates", ("us",), "added", "None", "0.1"),
+    ]
+    assert (changes.details, changes.classes) == ((), ("money", "table"))
+    assert list(change_lines(changes))[0] == "rates, row eu is now 0.4; before it was 0.3"
