@@ -367,4 +367,4 @@ def test_rows_that_an_overlay_replaces_are_compared_row_by_row(tmp_path: Path) -
         ("rates", ("us",), "added", "None", "0.1"),
     ]
     assert (changes.details, changes.classes) == ((), ("money", "table"))
-    assert list(change_lines(changes))[0] == "rates, row eu is now 0.4; before it was 0.3"
+    assert next(iter(change_lines(changes))) == "rates, row eu is now 0.4; before it was 0.3"
