@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.patience import PATIENCE_SECONDS
+
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 END = "-- end of block --"
 TIMEOUT_SECONDS = 90.0
@@ -54,7 +56,7 @@ class Shell:
         except ProcessLookupError:
             return
         finally:
-            self._bash.communicate(timeout=30)
+            self._bash.communicate(timeout=PATIENCE_SECONDS)
 
 
 def lacking(expected: str, printed: str) -> list[str]:

@@ -317,5 +317,7 @@ def _desk_template() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="counterfoil-desk-"))
     atexit.register(shutil.rmtree, folder)
     command = [sys.executable, "-m", "counterfoil.demo.desk", "prepare", "--dir", str(folder / "desk")]
-    subprocess.run([*command, "--port", "1", "--hook", "http://127.0.0.1:1/"], check=True, timeout=60)
+    subprocess.run(
+        [*command, "--port", "1", "--hook", "http://127.0.0.1:1/"], check=True, timeout=PATIENCE_SECONDS
+    )
     return folder / "desk"

@@ -14,6 +14,7 @@ from counterfoil.bootstrap import application
 from counterfoil.store.dump import Dump
 from counterfoil.web.http import server as web
 from tests.companies.base import documents, failure_policy, listening, model_in, text_of, write_people
+from tests.patience import PATIENCE_SECONDS
 from tests.served import until
 
 PEOPLE = {"pat": ["architect"], "cora": ["controller"], "eve": ["on-call"], "olga": ["operator"]}
@@ -37,7 +38,7 @@ class Changing:
         self.app = app
         self.url = url
         self.folder = folder
-        self.http = httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30)
+        self.http = httpx2.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_SECONDS)
 
     async def ask(self, method: str, path: str, person: str = "pat", **more: Any) -> httpx2.Response:
         headers = {"authorization": f"Bearer {token(person)}", **more.pop("headers", {})}

@@ -26,6 +26,7 @@ from tests.companies.base import documents, failure_policy, listening, model_of,
 from tests.companies.web import cheap_passwords
 from tests.contract.ledger_server import Ledger, running_ledger
 from tests.contract.trial_http import config_of
+from tests.patience import PATIENCE_SECONDS
 
 COMPANY = documents(
     failure_policy("firm", rejected="{stop: rejected}", expired="{stop: expired}"), text_of("gateway")
@@ -101,7 +102,7 @@ async def offering(store: Any, worker: bool = True, offered: Model | None = None
             tokens = await _people(store)
             async with (
                 listening(server.build(app, cheap_passwords())) as url,
-                httpx2.AsyncClient(base_url=url, trust_env=False, timeout=20) as http,
+                httpx2.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_SECONDS) as http,
             ):
                 yield Offering(app, ledger, http, tokens)
         finally:

@@ -15,6 +15,7 @@ from counterfoil.flow.intake.load_shedding import SheddingLimits
 from counterfoil.web.http import server as web
 from tests.companies.base import listening, write, write_people
 from tests.patching import replace_attribute
+from tests.patience import PATIENCE_SECONDS
 
 COMPANY = """
 {kind: role, name: operator, may: ["events:any:send", "metrics:any:read", "cases:any:read"]}
@@ -36,7 +37,10 @@ async def serving(
         async with (
             listening(web.build(app)) as url,
             httpx2.AsyncClient(
-                base_url=url, headers={"authorization": f"Bearer {TOKEN}"}, trust_env=False, timeout=20
+                base_url=url,
+                headers={"authorization": f"Bearer {TOKEN}"},
+                trust_env=False,
+                timeout=PATIENCE_SECONDS,
             ) as client,
         ):
             yield app, client

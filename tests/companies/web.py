@@ -48,6 +48,7 @@ from counterfoil.web.http.permissions import Permission, granted
 from tests.companies.base import listening
 from tests.companies.web_matches import fill_matches
 from tests.companies.web_rows import case_of, fill
+from tests.patience import PATIENCE_SECONDS
 from tests.source import ROOT
 
 PASSWORD = "correct horse battery staple"
@@ -277,7 +278,7 @@ class Process:
 
     def stop(self) -> str:
         """End the process and return its standard error."""
-        _, errors = self._child.communicate(b"", timeout=30)
+        _, errors = self._child.communicate(b"", timeout=PATIENCE_SECONDS)
         return errors.decode()
 
 

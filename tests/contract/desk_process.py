@@ -80,7 +80,7 @@ class Desk:
 
 def prepare(folder: Path, port: int, hook: str, *more: str) -> None:
     command = [*DESK, "prepare", "--dir", str(folder), "--port", str(port), "--hook", hook, *more]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=PATIENCE_SECONDS)
 
 
 @contextlib.contextmanager
@@ -104,7 +104,7 @@ def serving(folder: Path, port: int, *more: str) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENCE_SECONDS)
 
 
 @contextlib.contextmanager

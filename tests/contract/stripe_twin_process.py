@@ -19,6 +19,8 @@ from typing import Any
 
 import stripe
 
+from tests.patience import PATIENCE_SECONDS
+
 KEY = "sk_test_for_tests_only"
 
 
@@ -36,7 +38,7 @@ class Twin:
     def call(
         self, method: str, path: str, body: str = "", headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
         try:
             given = {"content-type": "application/x-www-form-urlencoded", "authorization": f"Bearer {KEY}"}
             connection.request(method, path, body.encode(), {**given, **(headers or {})})
@@ -102,7 +104,7 @@ def running_twin(state: Path, *more: str) -> Iterator[Twin]:
         yield Twin(int(line.strip().rsplit(":", 1)[1]), state)
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENCE_SECONDS)
         process.stdout.close()
 
 

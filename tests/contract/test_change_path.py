@@ -22,6 +22,7 @@ from counterfoil.store import check
 from tests import postgres
 from tests.companies.base import edited, model_in
 from tests.companies.changing import COMPANY, Changing, changing, prepare, token
+from tests.patience import PATIENCE_SECONDS
 from tests.served import until
 
 STRICTER = edited(COMPANY, ("up_to: 100,", "up_to: 10,"))
@@ -514,7 +515,7 @@ async def run(company: Changing, *words: str, person: str = "pat") -> tuple[int,
     def call() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", "from counterfoil.cli.main import main; main()", *words],
-            cwd=company.folder, env=os.environ | own, capture_output=True, text=True, timeout=60, check=False,
+            cwd=company.folder, env=os.environ | own, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
         )  # fmt: skip
 
     done = await asyncio.to_thread(call)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.companies.web import SECRET, Process
 from tests.companies.web_rows import approval_of, run_of
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.xdist_group("web")
 
@@ -28,7 +29,7 @@ class Terminal:
         own = {"COUNTERFOIL_URL": self.company.url, "COUNTERFOIL_TOKEN": self.company.tokens[person]}
         done = subprocess.run(
             [sys.executable, "-c", "from counterfoil.cli.main import main; main()", *words],
-            cwd=self.folder, env=os.environ | own | environment, capture_output=True, text=True, timeout=60, check=False,
+            cwd=self.folder, env=os.environ | own | environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
         )  # fmt: skip
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, done.stdout, done.stderr

@@ -144,7 +144,7 @@ async def serving(
             while not server.started:
                 await asyncio.sleep(0.01)
             url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-            async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=20) as http:
+            async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_SECONDS) as http:
                 yield app, http
         finally:
             server.should_exit = True

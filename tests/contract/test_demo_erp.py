@@ -19,6 +19,7 @@ from counterfoil.demo.erp.client import ErpError
 from counterfoil.demo.erp.prepare import CONFIG, prepare
 from counterfoil.demo.people import Member
 from tests.erp_system import CACHE, Erp, running
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def test_a_person_may_work_for_both_companies(tmp_path: Path) -> None:
     with running(persons) as system:
         call = {"id": 1, "method": "model.res.user.get_preferences", "params": [False, {}]}
         signed_in = httpx2.BasicAuth("fiona", members[0].password)
-        with httpx2.Client(trust_env=False, timeout=60, auth=signed_in) as http:
+        with httpx2.Client(trust_env=False, timeout=PATIENCE_SECONDS, auth=signed_in) as http:
             preferences = http.post(f"{system.url}/erp/rpc/", json=call).json()["result"]
     companies = {key: books["company"] for key, books in system.seed["companies"].items()}
     assert preferences["company"] == companies["acme-us"]
@@ -135,7 +136,7 @@ def test_a_folder_with_other_files_stays_unchanged(tmp_path: Path) -> None:
 
 def test_an_unprepared_folder_is_not_served(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "counterfoil.demo.erp", "serve", "--dir", str(tmp_path), "--port", "1"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert ended.returncode == 1
     assert "contains no prepared ERP" in ended.stderr
 

@@ -36,7 +36,7 @@ class Victim:
 
     def ask(self, id_: str, key: str, prefer: str = SHORT) -> httpx2.Response:
         headers = {"authorization": f"Bearer {self.token}", "idempotency-key": key, "prefer": prefer}
-        with httpx2.Client(base_url=self.url, trust_env=False, timeout=20) as http:
+        with httpx2.Client(base_url=self.url, trust_env=False, timeout=PATIENCE_SECONDS) as http:
             return http.post("/v1/operations/erp.payment.post", json=payment(id_), headers=headers)
 
     def kill(self) -> None:

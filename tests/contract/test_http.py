@@ -17,13 +17,14 @@ from counterfoil.core.errors import Misconfigured, TryAgain
 from counterfoil.web.http.permissions import Permission
 from tests.companies.web import PASSWORD, Process, running, signed
 from tests.companies.web_rows import approval_of, run_of
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.xdist_group("web")
 
 
 @pytest.fixture
 def http(company: Process) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=company.url, trust_env=False, timeout=20) as client:
+    with httpx2.Client(base_url=company.url, trust_env=False, timeout=PATIENCE_SECONDS) as client:
         yield client
 
 

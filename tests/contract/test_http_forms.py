@@ -15,6 +15,7 @@ import pytest
 from tests.companies.web import PASSWORD, Process
 from tests.companies.web_matches import foil_of, item_of
 from tests.companies.web_rows import approval_of
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.xdist_group("web")
 TYPED = 'typed "by" <me> & you'
@@ -25,7 +26,7 @@ class Person:
 
     def __init__(self, company: Process, name: str) -> None:
         self.http = httpx2.Client(
-            base_url=company.url, headers={"accept": "text/html"}, trust_env=False, timeout=20
+            base_url=company.url, headers={"accept": "text/html"}, trust_env=False, timeout=PATIENCE_SECONDS
         )
         form = {"email": f"{name}@acme.example", "password": PASSWORD}
         assert self.http.post("/sign-in", data=form).status_code == 303

@@ -171,7 +171,9 @@ def test_many_large_bodies_at_once_stay_within_the_budget(company: Process) -> N
     head = (
         f"POST /v1/receipts/billing HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY_BYTES}\r\n\r\n"
     ).encode()
-    connections = [socket.create_connection(("127.0.0.1", company.port), timeout=30) for _ in range(80)]
+    connections = [
+        socket.create_connection(("127.0.0.1", company.port), timeout=PATIENCE_SECONDS) for _ in range(80)
+    ]
     try:
         statuses = []
         for connection in connections:
@@ -212,7 +214,7 @@ def test_heads_are_bounded(raw: Raw) -> None:
 
 
 def test_a_lying_length_does_not_hang_the_others(company: Process) -> None:
-    with socket.create_connection(("127.0.0.1", company.port), timeout=10) as slow:
+    with socket.create_connection(("127.0.0.1", company.port), timeout=PATIENCE_SECONDS) as slow:
         slow.sendall(b"POST /v1/receipts/billing HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nabc")
         with httpx2.Client(base_url=company.url, trust_env=False) as http:
             assert http.get("/healthz").status_code == 200
@@ -225,7 +227,7 @@ def test_nonsense_for_a_request_does_not_end_the_server(company: Process) -> Non
         b"\x16\x03\x01\x02\x00",
         b"GET http://[ HTTP/1.1\r\n\r\n",
     ):
-        with socket.create_connection(("127.0.0.1", company.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", company.port), timeout=PATIENCE_SECONDS) as connection:
             connection.sendall(nonsense)
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(4096):

@@ -16,6 +16,7 @@ import pytest
 
 from tests.companies.web import Process
 from tests.companies.web_matches import RULE, foil_of, item_of
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.xdist_group("web")
 
@@ -45,7 +46,7 @@ class Caller:
 
 @pytest.fixture
 def caller(company: Process) -> Iterator[Caller]:
-    with httpx2.Client(base_url=company.url, trust_env=False, timeout=20) as http:
+    with httpx2.Client(base_url=company.url, trust_env=False, timeout=PATIENCE_SECONDS) as http:
         yield Caller(company, http)
 
 
@@ -209,7 +210,7 @@ class Terminal:
         own = {"COUNTERFOIL_URL": self.company.url, "COUNTERFOIL_TOKEN": self.company.tokens[person]}
         done = subprocess.run(
             [sys.executable, "-c", "from counterfoil.cli.main import main; main()", *words],
-            cwd=self.folder, env=os.environ | own, capture_output=True, text=True, timeout=60, check=False,
+            cwd=self.folder, env=os.environ | own, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
         )  # fmt: skip
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, done.stdout, done.stderr

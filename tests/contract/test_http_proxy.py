@@ -25,6 +25,7 @@ from counterfoil.web.http.connections import BoundedConnection, ConnectionLimits
 from counterfoil.web.http.proxies import ProxyHeaders, PublicAddress, public_address
 from tests.companies.base import listening
 from tests.companies.web import PASSWORD, cheap_passwords, trial
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.xdist_group("web")
 HOST = "counterfoil.example"
@@ -86,7 +87,7 @@ async def tls_proxy(folder: Path, upstream: int) -> AsyncIterator[httpx2.AsyncCl
     port = proxy.sockets[0].getsockname()[1]
     trust = ssl.create_default_context(cafile=str(file))
     async with httpx2.AsyncClient(
-        base_url=f"https://127.0.0.1:{port}", verify=trust, trust_env=False, timeout=60
+        base_url=f"https://127.0.0.1:{port}", verify=trust, trust_env=False, timeout=PATIENCE_SECONDS
     ) as http:
         try:
             yield http

@@ -17,6 +17,7 @@ from counterfoil.flow.intake.load_shedding import SheddingLimits
 from tests.companies.web import Company, running
 from tests.contract.store import samples as s
 from tests.patching import replace_attribute
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.xdist_group("web")
 BATCH = "application/cloudevents-batch+json"
@@ -57,7 +58,7 @@ def usage(id_: str = "", ago: timedelta = NO_TIME, **more: Any) -> dict[str, Any
 
 async def send(company: Company, events: Any, media: str = BATCH, person: str = "ada") -> httpx2.Response:
     body = events if isinstance(events, bytes) else json.dumps(events).encode()
-    async with httpx2.AsyncClient(base_url=company.url, trust_env=False, timeout=20) as client:
+    async with httpx2.AsyncClient(base_url=company.url, trust_env=False, timeout=PATIENCE_SECONDS) as client:
         return await client.post(
             "/v1/usage", content=body, headers={**company.bearer(person), "content-type": media}
         )
@@ -239,6 +240,6 @@ async def test_ten_refused_batches_open_one_case(company: Company) -> None:
     (case,) = [case for case in (await company.app.store.dump()).cases if case.reason == "usage_negative"]
     assert case.count == 10
     assert "api_calls" in case.message
-    async with httpx2.AsyncClient(base_url=company.url, trust_env=False, timeout=20) as client:
+    async with httpx2.AsyncClient(base_url=company.url, trust_env=False, timeout=PATIENCE_SECONDS) as client:
         shown = (await client.get(f"/v1/cases/{case.id}", headers=company.bearer("ada"))).json()
     assert shown["count"] == 10

@@ -198,7 +198,9 @@ emit: {type: credit.asked.v1, key: =body.id, data: {credit_id: =body.id, amount:
 """
     async with running(tmp_path) as company:
         body = b'{"id": "w1", "amount": 5}'
-        async with httpx2.AsyncClient(base_url=company.url, trust_env=False, timeout=20) as http:
+        async with httpx2.AsyncClient(
+            base_url=company.url, trust_env=False, timeout=PATIENCE_SECONDS
+        ) as http:
             plain = await http.post("/v1/receipts/billing", content=body, headers=signed(body))
             company.app.model = model_of(COMPANY + mapping)
             told = await http.post("/v1/receipts/billing", content=body, headers=signed(body))

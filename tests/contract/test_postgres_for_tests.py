@@ -109,7 +109,8 @@ def test_the_packaged_postgres_is_always_there() -> None:
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL], ids=lambda end: end.name)
 def test_nothing_is_left_when_the_test_process_is_ended(end: signal.Signals) -> None:
     program = (
-        "import time\nfrom tests import postgres\n"
+        # A process that a shell began in the background ignores SIGINT, and so would its children.
+        "import signal, time\nfrom tests import postgres\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "c = postgres.start()\nprint(c.port, c.folder, flush=True)\ntime.sleep(600)\n"
     )
     child = subprocess.Popen(
@@ -120,11 +121,15 @@ def test_nothing_is_left_when_the_test_process_is_ended(end: signal.Signals) -> 
         text=True,
     )
     assert child.stdout is not None
-    port, folder = child.stdout.readline().split()
-    assert answers(int(port))
-    child.send_signal(end)
-    child.wait(30)
-    child.stdout.close()
+    try:
+        port, folder = child.stdout.readline().split()
+        assert answers(int(port))
+        child.send_signal(end)
+        child.wait(PATIENCE_SECONDS)
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and (Path(folder).exists() or answers(int(port))):
         time.sleep(0.05)

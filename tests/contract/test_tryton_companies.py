@@ -24,6 +24,7 @@ from counterfoil.demo.erp.charts import DE, DOLLARS_PER_EURO, US
 from counterfoil.demo.erp.client import ErpClient, ErpError
 from counterfoil.model import read as read_model
 from tests.erp_system import Erp, running
+from tests.patience import PATIENCE_SECONDS
 
 TIMEOUT = 30.0
 SYSTEM = """\
@@ -362,7 +363,7 @@ async def test_user_of_both_companies_reads_only_those_of_its_system(
 async def of_both(erp: Erp) -> SystemConfig:
     """The settings of the US company, with a new key of the administrator."""
     basic = base64.b64encode(f"admin:{erp.seed['admin_password']}".encode()).decode()
-    async with httpx2.AsyncClient(base_url=erp.url, trust_env=False, timeout=60) as http:
+    async with httpx2.AsyncClient(base_url=erp.url, trust_env=False, timeout=PATIENCE_SECONDS) as http:
 
         async def call(method: str, *params: Any) -> Any:
             body = {"id": 1, "method": method, "params": [*params, {}]}

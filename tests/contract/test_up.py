@@ -52,7 +52,7 @@ def test_a_taken_port_is_a_sentence_and_nothing_is_started(folder: Path) -> None
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         process = up(folder, "--port", str(port))
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 2
     assert f"the server cannot listen on 127.0.0.1 port {port}: Address already in use" in errors
     assert "Counterfoil on" not in errors
@@ -68,7 +68,7 @@ def test_what_is_announced_answers_and_its_files_are_the_owners(folder: Path) ->
     lines = announced(process)
     try:
         url = lines[-1].split()[-1]
-        assert httpx2.get(f"{url}/healthz", timeout=60).status_code == 200
+        assert httpx2.get(f"{url}/healthz", timeout=PATIENCE_SECONDS).status_code == 200
         assert any("No person can sign in" in line and "counterfoil people add" in line for line in lines)
         assert any(line.startswith("Auditors verify the log with counterfoil.local+") for line in lines)
         modes = {file.name: oct(file.stat().st_mode & 0o777) for file in home.iterdir() if file.is_file()}
@@ -76,7 +76,7 @@ def test_what_is_announced_answers_and_its_files_are_the_owners(folder: Path) ->
         assert {name for name in open_to_others if not name.startswith("checkpoint")} == set(), modes
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=120)
+        process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0
     assert os.path.exists(home / "audit.key")
 
@@ -101,7 +101,7 @@ def test_who_is_taken_out_of_the_people_file_is_refused_by_the_running_server(fo
 
         def status(name: str) -> int:
             head = {"authorization": f"Bearer {name}"}
-            return httpx2.get(f"{url}/v1/runs", headers=head, timeout=60).status_code
+            return httpx2.get(f"{url}/v1/runs", headers=head, timeout=PATIENCE_SECONDS).status_code
 
         assert (status("ann"), status("bob")) == (200, 200)
         people.write_text(json.dumps(entries[1:]))
@@ -111,4 +111,4 @@ def test_who_is_taken_out_of_the_people_file_is_refused_by_the_running_server(fo
         assert (status("ann"), status("bob")) == (401, 200)
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=120)
+        process.communicate(timeout=PATIENCE_SECONDS)

@@ -141,7 +141,7 @@ class Crew:
         self.wire: Counter[tuple[str, str]] = Counter()
         self.asked: list[Credit] = []
         self._numbers = count(1)
-        self._http = httpx2.AsyncClient(trust_env=False, timeout=10)
+        self._http = httpx2.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS)
         self._store: PostgresStore | None = None
 
     async def open(self) -> None:

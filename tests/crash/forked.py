@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tests.companies.acme import Program
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +47,7 @@ class Nursery:
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
-            if not self._said.wait_for(lambda: self._born, timeout=60):
+            if not self._said.wait_for(lambda: self._born, timeout=PATIENCE_SECONDS):
                 raise RuntimeError("the nursery does not answer")
             return self._born.pop()
 
@@ -60,7 +61,7 @@ class Nursery:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(PATIENCE_SECONDS)
         self._reader.join(10)
         self._process.stdout.close()
 

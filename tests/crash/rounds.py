@@ -165,7 +165,9 @@ class Life:
 
     async def _call(self, method: str, path: str, person: str, body: Any = None) -> Any:
         headers = {"authorization": f"Bearer {token_of(person)}"}
-        async with httpx2.AsyncClient(base_url=self.company.url, trust_env=False, timeout=10) as http:
+        async with httpx2.AsyncClient(
+            base_url=self.company.url, trust_env=False, timeout=PATIENCE_SECONDS
+        ) as http:
             answer = await http.request(method, f"/v1/{path}", headers=headers, json=body)
         return answer.json() if answer.status_code < 300 else None
 

@@ -78,7 +78,9 @@ class Senders:
             await asyncio.gather(*tasks)
 
     async def _send(self, sender: int) -> None:
-        async with httpx2.AsyncClient(base_url=self.house.url, trust_env=False, timeout=20) as http:
+        async with httpx2.AsyncClient(
+            base_url=self.house.url, trust_env=False, timeout=PATIENCE_SECONDS
+        ) as http:
             number = 0
             while not self.stopping:
                 credit = Credit(
@@ -195,7 +197,7 @@ async def _made(systems: House, count: int) -> bool:
 
 
 async def _not_ready(systems: House) -> bool:
-    async with httpx2.AsyncClient(base_url=systems.url, trust_env=False, timeout=20) as http:
+    async with httpx2.AsyncClient(base_url=systems.url, trust_env=False, timeout=PATIENCE_SECONDS) as http:
         return (await http.get("/readyz")).status_code == 503
 
 

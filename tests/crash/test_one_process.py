@@ -11,6 +11,7 @@ import pytest
 
 from tests.companies.acme import Program, free_ports
 from tests.crash.house import GOVERNANCE, House, house
+from tests.patience import PATIENCE_SECONDS
 
 CLI = ["-m", "counterfoil.cli.main"]
 
@@ -39,7 +40,7 @@ def test_a_second_process_is_refused_by_the_name_of_the_first(
         words += ["--port", str(free_ports(1)[0])]
     second = subprocess.run(
         [sys.executable, *words], cwd=systems.home, env=os.environ | systems.environment(),
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert server.process is not None
     assert second.returncode != 0

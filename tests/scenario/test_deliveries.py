@@ -11,6 +11,7 @@ from counterfoil.core.case import CaseState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from tests.companies.acme import RARELY, SOON, Company, change, token_of
+from tests.patience import PATIENCE_SECONDS
 from tests.served import CREDIT, CUSTOMER, INVOICE, served, until
 
 SYNC_ON_REQUEST = {
@@ -238,6 +239,6 @@ async def _post(
     systems: Company, path: str, person: str, body: dict[str, Any], kind: str = "application/json"
 ) -> int:
     headers = {"authorization": f"Bearer {token_of(person)}", "content-type": kind}
-    async with httpx2.AsyncClient(base_url=systems.url, trust_env=False, timeout=10) as http:
+    async with httpx2.AsyncClient(base_url=systems.url, trust_env=False, timeout=PATIENCE_SECONDS) as http:
         answer = await http.post(f"/v1/{path}", headers=headers, json=body)
     return answer.status_code

@@ -66,7 +66,9 @@ async def test_two_workers_complete_invoices_and_credits_exactly_once(
             await systems.ask_credit(customer, invoice, "50.00", f"small-{number}")
             await systems.ask_credit(customer, invoice, "200.00", f"large-{number}")
         # Which of a customer's two credits comes first is open, and with it whether the small one needs approval too.
-        async with httpx2.AsyncClient(base_url=systems.url, trust_env=False, timeout=10) as http:
+        async with httpx2.AsyncClient(
+            base_url=systems.url, trust_env=False, timeout=PATIENCE_SECONDS
+        ) as http:
 
             async def approved() -> Dump | None:
                 await _approve_all(http)

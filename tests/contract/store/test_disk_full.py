@@ -96,7 +96,7 @@ def _mounts() -> bool:
         "/mnt",
     ]
     try:
-        return subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+        return subprocess.run(command, capture_output=True, timeout=PATIENCE_SECONDS).returncode == 0
     except OSError:
         return False
 
@@ -115,7 +115,7 @@ def test_sqlite_on_a_full_disk(tmp_path: Path, kind: str) -> None:
     child = [sys.executable, "-c", SQLITE, kind, str(tmp_path)]
     if kind == "disk":
         child = ["unshare", "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, str(tmp_path), *child]
-    done = subprocess.run(child, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(child, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr
     acknowledged, said, kept, again, later = json.loads(done.stdout)
     assert len(acknowledged) > 3

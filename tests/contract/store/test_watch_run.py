@@ -11,6 +11,7 @@ from counterfoil.core.run import RunStatus
 from counterfoil.store.port.turns import ConcludeAndTurn
 from counterfoil.store.sql.postgres import MAX_NOTIFIED_RUNS, PostgresStore, _notice
 from tests.contract.store import samples as s
+from tests.patience import PATIENCE_SECONDS
 
 
 async def test_the_turn_that_ends_a_run_wakes_all_its_watches(store: Any) -> None:
@@ -72,7 +73,10 @@ async def test_the_commit_of_another_process_wakes(dsn: str) -> None:
         with one.watch_run(runs[0]) as first, one.watch_run(runs[1]) as second:
             began = time.monotonic()
             await asyncio.gather(*(other.apply(s.turn(run, status=RunStatus.DONE)) for run in runs))
-            assert await asyncio.gather(first.wait(30), second.wait(30)) == [True, True]
+            assert await asyncio.gather(first.wait(PATIENCE_SECONDS), second.wait(PATIENCE_SECONDS)) == [
+                True,
+                True,
+            ]
             assert time.monotonic() - began < 30
     finally:
         await one.close()
