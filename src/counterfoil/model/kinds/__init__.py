@@ -41,6 +41,17 @@ from counterfoil.model.kinds.control import (
     Role,
     Unmatched,
 )
+from counterfoil.model.kinds.expected import (
+    Expected,
+    ExpectedApproval,
+    ExpectedCase,
+    ExpectedEffect,
+    ExpectedEvent,
+    ExpectedFoil,
+    ExpectedItem,
+    ExpectedRun,
+    ExpectedTotal,
+)
 from counterfoil.model.kinds.legal_entity import LegalEntity
 from counterfoil.model.kinds.mapping import (
     Calendar,
@@ -73,15 +84,6 @@ from counterfoil.model.kinds.policy import (
 )
 from counterfoil.model.kinds.test import (
     GIVEN_STEPS,
-    Expected,
-    ExpectedApproval,
-    ExpectedCase,
-    ExpectedEffect,
-    ExpectedEvent,
-    ExpectedFoil,
-    ExpectedItem,
-    ExpectedRun,
-    ExpectedTotal,
     GivenAnswer,
     GivenApproval,
     GivenCall,
