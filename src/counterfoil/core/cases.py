@@ -188,10 +188,10 @@ def case_of_unmatched(item: Observation, at: datetime) -> Case:
     return open_case(
         "unmatched",
         id=ids.derive("case", "unmatched", item.id, item.version),
-        message=f"{item.system} shows {item.number} ({_amounts(item.legs)}); no assertion accounts for it",
+        message=f"{item.ledger} shows {item.number} ({_amounts(item.legs)}); no assertion accounts for it",
         owners=(item.owner,),
         at=at,
-        names={"object": item.number, "system": item.system},
+        names={"object": item.number, "system": item.ledger},
         observation=item.id,
         exposure=tuple(abs(money) for money in item.money),
     )

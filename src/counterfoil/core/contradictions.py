@@ -121,14 +121,22 @@ def case_of_start(
     if not (isinstance(event, dict) and isinstance(began, dict)):
         return None
     before, after = began["data"], event["data"]
+    what = f"{event['type']} starts no {run.workflow} for {run.bkey}"
     entities = began.get("legal_entity"), event.get("legal_entity")
     if all(entities) and entities[0] != entities[1]:
-        before, after = (
-            {"legal_entity": e, **data} for e, data in zip(entities, (before, after), strict=True)
+        # The Case belongs to the entity of the event, so it names nothing of the Run.
+        return open_case(
+            "generation_clash",
+            id=ids.derive("case", "generation", run.id, str(entities[1]), wire.digest(after)),
+            message=f"{what}: generation {run.generation} of this key began for another legal entity than {entities[1]}",
+            owners=(owner,),
+            at=at,
+            names={"object": run.bkey},
+            event=event_id,
+            exposure=exposure({}, after),
         )
     if before == after:
         return None
-    what = f"{event['type']} starts no {run.workflow} for {run.bkey}"
     why = f"generation {run.generation} began with other content: {differences(before, after)}"
     return open_case(
         "generation_clash",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from counterfoil.model.documents import Documents
 from counterfoil.model.entity_names import names_of
@@ -42,6 +43,11 @@ class EnvelopeRules:
             return declared or ""
         region = self.regions.lookup([legal_entity], on)
         return "" if region is None else str(region)
+
+    def day(self, legal_entity: str, moment: datetime) -> date:
+        """Return the day of a moment in the zone of a legal entity; in UTC where none is declared."""
+        zone = (self.entity(legal_entity) or {}).get("zone")
+        return moment.astimezone(ZoneInfo(zone)).date() if zone else moment.date()
 
     def entity(self, legal_entity: str) -> Mapping[str, Any] | None:
         """Return the map `entity` of a legal entity, of the default for the empty text; None if none is declared."""

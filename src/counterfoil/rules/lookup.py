@@ -21,7 +21,7 @@ from counterfoil.core.people import Person, find_person
 from counterfoil.expr import LookupNeeded
 from counterfoil.model import Model
 from counterfoil.rules.posting_date import POSTABLE
-from counterfoil.rules.templates import Lookup
+from counterfoil.rules.templates import Lookup, UnusableValue
 
 Question: TypeAlias = tuple[str, tuple[Any, ...]]
 Answers: TypeAlias = Mapping[Question, Any]
@@ -232,10 +232,20 @@ async def _external_id_anywhere(model: Model, object_: str, canonical: str) -> s
 async def _canonical_id(model: Model, speaks: str, object_: str, ext_id: str, system: str) -> str | None:
     account = account_of(model, system)
     # A system means its own ids; another one may mean those of each system that plays its part.
-    for member in [system] if speaks == system else model.members(system):
-        linked = await CanonicalIdRead(object_, ext_id, member, account_of(model, member))
-        if linked is not None:
-            return linked.canonical
+    members = [system] if speaks == system else model.members(system)
+    linked = {
+        m: link for m in members if (link := await CanonicalIdRead(object_, ext_id, m, account_of(model, m)))
+    }
+    own = model.systems[speaks].legal_entity if speaks in model.systems else None
+    of_entity = [m for m in linked if own is not None and model.systems[m].legal_entity == own]
+    chosen = of_entity or list(linked)
+    if len({linked[m].canonical for m in chosen}) > 1:
+        places = " and ".join(chosen)
+        raise UnusableValue(
+            f"the {object_} {ext_id} exists in {places}: the mapping must say which of them it means"
+        )
+    if chosen:
+        return linked[chosen[0]].canonical
     if not mints(model, object_, system, speaks):
         return None
     canonical = ids.canonical_id(object_, system, account, ext_id)

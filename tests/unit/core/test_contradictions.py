@@ -39,7 +39,7 @@ def test_money_in_any_form_is_compared_and_at_stake(first: str, second: str) -> 
     [
         ("acme-us", "acme-us", None),
         ("", "acme-us", None),  # it came before the company declared its entities
-        ("acme-us", "acme-de", "legal_entity was acme-us, now acme-de"),
+        ("acme-us", "acme-de", "generation 0 of this key began for another legal entity than acme-de"),
     ],
 )
 def test_an_event_of_another_entity_starts_no_run_of_the_same_key(
@@ -53,4 +53,6 @@ def test_an_event_of_another_entity_starts_no_run_of_the_same_key(
         for entity in (first, second)
     )
     case = case_of_start(run, "evt_2", again, began, "finance", NOW)
-    assert (None if case is None else case.message.rpartition("content: ")[2]) == words
+    assert (None if case is None else case.message.rpartition(": ")[2]) == words
+    # It is the entity of the event that sees it, and it says nothing of the other one.
+    assert case is None or (case.run, case.event, "acme-us" in case.message) == (None, "evt_2", False)

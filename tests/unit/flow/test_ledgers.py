@@ -65,3 +65,82 @@ def test_a_form_without_stand_ins_is_read_as_before(tmp_path: Path) -> None:
     )
     assert digest_of(alone, "booked") != digest_of(model, "booked")
     assert alone.foils_by_observation("invoice.booked.v1")[0].ledgers.by_entity == {}
+
+
+CALLED = """\
+kind: operation
+name: bills.credit.issue
+system: bills
+input: {credit_id: id, total: money}
+output: {number: string}
+repeat: find
+horizon: 60s
+negative: false
+irreversible: a credit that was issued stays
+---
+kind: mapping
+name: to-bills
+to: {operation: bills.credit.issue, system: bills}
+with: {reference: =input.credit_id, total: =major(input.total)}
+returns: {result: {number: =string(result.number)}}
+---
+{kind: event, name: credit.asked.v1, produced: http, data: {credit_id: id, total: money}}
+---
+{kind: event, name: credit.issued.v1, produced: http, data: {credit_id: id, total: money}}
+---
+kind: workflow
+name: credit
+owner: finance
+failure: careful
+start: {event: credit.asked.v1, key: event.data.credit_id}
+serial: {key: event.data.credit_id, hold: effects}
+steps:
+  - call: bills.credit.issue
+    with: {credit_id: =event.data.credit_id, total: =event.data.total}
+    becomes: issued
+  - wait: {foils: all, until: +1d}
+    outcomes: {timeout: park}
+    becomes: reconciled
+---
+kind: reconciliation
+name: credited
+owner: finance
+object: invoice
+left: bills
+right: books
+legs: {gross: {total: true}}
+assert:
+  - {operation: bills.credit.issue, key: input.credit_id, document: input.credit_id, legs: {gross: input.total}, due: +1d}
+  - {event: credit.issued.v1, key: event.data.credit_id, document: event.data.credit_id, legs: {gross: event.data.total}, due: +1d}
+observe:
+  - {event: invoice.booked.v1, key: event.data.invoice_id, document: event.data.number, legs: {gross: event.data.total}}
+unmatched: {grace: +1d}
+---
+kind: test
+name: asked
+given:
+  - {event: credit.asked.v1, from: bills-de, legal_entity: acme-de, data: {credit_id: CR-1, total: 5 EUR}}
+expect: {cases: []}
+"""
+
+
+def test_the_document_of_a_call_takes_its_name_before_its_event_arrives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_in(tmp_path, CALLED)
+    suite = KeepingSuite(model)
+    try:
+        (document,) = [document for document, _ in model.documents_of(kinds.Test)]
+        with monkeypatch.context() as former:
+            former.setattr(matching, "_name", lambda _, document: document)
+            suite.result(document)
+        run = suite._loop.run
+        before = run(suite.store.dump())
+        assert [(f.document, f.effect is not None) for f in before.foils] == [("CR-1", True)]
+        run(suite.store.apply(PutMatchBasis(rule="credited", digest="former", at=END)))
+        run(rebuild_documents(suite.store, Releases(suite.store, model)))
+        after = run(suite.store.dump())
+    finally:
+        suite.close()
+    assert [f.document for f in after.foils] == [in_ledger("bills-de", "CR-1")]
+    assert violations(after, END) == []

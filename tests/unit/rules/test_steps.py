@@ -431,6 +431,24 @@ steps:
     assert play.run().status is RunStatus.DONE
 
 
+async def test_what_was_posted_is_not_posted_again_for_another_document_date() -> None:
+    play = company(
+        """
+facts: {inv: {head: invoice, of: event.data.invoice_id}}
+steps:
+  - {call: ledger.post, with: {id: =event.data.id}, dates: {document: =inv.day}}
+  - {id: pay, wait: {event: paid.v1, until: +1d}, outcomes: {timeout: {again: {from: start, at_most: 3}}}}
+"""
+    )
+    await play.head("invoice", "i1", day=date(2026, 1, 5))
+    await ask(play)
+    await play.head("invoice", "i1", day=date(2026, 1, 9))
+    await play.advance(days=1.5)
+    await play.event("paid.v1", id="a1")
+    assert len(play.bodies("ledger.post")) == 1
+    assert play.run().status is RunStatus.DONE
+
+
 async def test_what_was_told_is_not_told_again_in_a_new_round_unless_it_is_another_fact() -> None:
     play = company(
         """

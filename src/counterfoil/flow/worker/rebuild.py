@@ -88,12 +88,24 @@ async def _rebuild(
         withdrawn = RebuildDocuments(withdrawals=read.withdrawals, at=now)
         await _count(store, await store.apply(withdrawn), changed, named)
     place = ("", "")
+    ledgers = _left_ledgers(releases.present, rules)
     while matches := await store.match_keys(place, MAX_MATCH_ROWS):
         place = matches[-1]
         now = await store.now()
         mine = tuple(match for match in matches if match[0] in rules)
-        settled = RebuildDocuments(matches=mine, entity=releases.present.default_entity, at=now)
+        settled = RebuildDocuments(
+            matches=mine, entity=releases.present.default_entity, ledgers=ledgers, at=now
+        )
         await _count(store, await store.apply(settled), changed, named)
+
+
+def _left_ledgers(model: Model, rules: set[str]) -> tuple[tuple[str, str, str], ...]:
+    """Return reconciliation, legal entity and system for each system that stands for a left one."""
+    return tuple(
+        (rule, entity, name)
+        for rule in sorted(rules & model.reconciliations.keys())
+        for entity, name in sorted(model.stand_ins_of(model.reconciliations[rule].left).items())
+    )
 
 
 async def _count(

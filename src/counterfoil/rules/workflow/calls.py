@@ -67,7 +67,7 @@ def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
     if isinstance(call_dates, str):
         return StepOutcome("period_closed", call_dates)
     value = fill(step.input, context.names(), context.lookup)
-    input_digest = ".".join(_digests(context, step, value, call_dates))
+    input_digest = ".".join(_digests(step, value, call_dates))
     refused = amount_signs.refused_sign(context.definition.operations[step.operation], value)
     if refused is not None:
         return NeedsPerson("invalid", refused)
@@ -142,23 +142,22 @@ def _earlier_confirmed(context: DecisionContext, step: Call) -> ConfirmedEffect 
     if not earlier:
         return None
     value = fill(step.input, context.names(), context.lookup)
-    digests = set(_digests(context, step, value, dates(context, step)))
+    digests = set(_digests(step, value, dates(context, step)))
     return next((c for c in earlier if digests & set(c.digest.split("."))), None)
 
 
-def _digests(
-    context: DecisionContext, step: Call, value: Any, call_dates: dict[str, date | None] | str
-) -> list[str]:
-    """Return the digest of a request, and one without its posting date where the books choose that.
+def _digests(step: Call, value: Any, call_dates: dict[str, date | None] | str) -> list[str]:
+    """Return the digest of a request, and one without its dates.
 
-    A posting that is done stays where it is: when a period opens or closes afterwards, the call is still the same.
-    The first is missing where the period is closed.
+    What is posted stays where it is: with other dates, it is still the same posting. The first is missing where the
+    period is closed.
     """
     digests = [] if isinstance(call_dates, str) else [wire.digest({"input": value, "dates": call_dates})]
-    if isinstance(step.posting, Literal) and isinstance(step.posting.value, str):
-        chosen = {"document": _date(context, step.document), "revenue": _date(context, step.revenue)}
-        digests.append(wire.digest({"input": value, "dates": chosen}))
-    return digests
+    return [*digests, wire.digest({"input": value})] if _is_dated(step) else digests
+
+
+def _is_dated(step: Call) -> bool:
+    return (step.document, step.posting, step.revenue) != (None, None, None)
 
 
 def _foils(context: DecisionContext, step: Call, effect: str, value: Any) -> Iterator[commands.WriteFoil]:

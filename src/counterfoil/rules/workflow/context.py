@@ -398,7 +398,7 @@ class DecisionContext:
 
     @property
     def today(self) -> date:
-        return self.now.date()
+        return self.definition.envelope.day(self.run.entity, self.now)
 
     def finish(self, status: RunStatus, state: str) -> None:
         self.status = status

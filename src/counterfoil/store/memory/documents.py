@@ -158,8 +158,8 @@ def open_item_cases(db: Tables, t: OpenItemCases) -> int:
 @memory(RebuildDocuments)
 def rebuild(db: Tables, t: RebuildDocuments) -> tuple[str, ...]:
     touched = set(t.matches)
-    for row, document in _former_rows(db, t):
-        touched |= _rename(db, row, document, t.at)
+    for row, renamed in [*_former_rows(db, t), *_of_calls(db, t)]:
+        touched |= _rename(db, row, renamed, t.at)
     for foil in t.foils:
         touched |= put_foil(db, foil, t.at, reread=True)
     for o in t.observations:
@@ -173,31 +173,46 @@ def rebuild(db: Tables, t: RebuildDocuments) -> tuple[str, ...]:
     return tuple(settle_matches(db, touched, t.at, quiet=True))
 
 
-def _former_rows(db: Tables, t: RebuildDocuments) -> list[tuple[Foil | Observation, str | None]]:
-    """Return the rows that stand under another document id for the same event, each with the id that it takes."""
-    former: list[tuple[Foil | Observation, str | None]] = []
+def _of_calls(db: Tables, t: RebuildDocuments) -> list[tuple[Foil, Foil]]:
+    """Return the foils of calls that have another name now, each with that name."""
+    foils = [f for match in sorted(t.matches) for f in rows_of(db, *match).foils]
+    return [(foil, renamed) for foil in foils if (renamed := t.renamed(foil)) is not None]
+
+
+def _former_rows(
+    db: Tables, t: RebuildDocuments
+) -> list[tuple[Foil | Observation, Foil | Observation | None]]:
+    """Return the rows that stand under another document id for the same event, each as it is named now."""
+    former: list[tuple[Foil | Observation, Foil | Observation | None]] = []
     for event, documents in t.documents_by_event(t.foils):
         foils = {f.document: f for f in db.foils.values() if (f.rule, f.cause) == event and f.stands}
-        former += [(foils[new.former], new.document) for new in renamings(documents, list(foils))]
+        former += [
+            (foils[new.former], new.of(foils[new.former])) for new in renamings(documents, list(foils))
+        ]
     for event, documents in t.documents_by_event(t.observations):
         observed = {
             o.document: o for o in db.observations.values() if (o.rule, o.event) == event and o.stands
         }
-        former += [(observed[new.former], new.document) for new in renamings(documents, list(observed))]
+        former += [
+            (observed[n.former], n.of(observed[n.former])) for n in renamings(documents, list(observed))
+        ]
     return former
 
 
-def _rename(db: Tables, row: Foil | Observation, document: str | None, at: datetime) -> set[Match]:
+def _rename(
+    db: Tables, row: Foil | Observation, renamed: Foil | Observation | None, at: datetime
+) -> set[Match]:
     """Rename a row, or withdraw it where its new id is taken by a row with decisions or Cases of its own."""
     table: dict[str, Any] = db.foils if isinstance(row, Foil) else db.observations
     if row.id not in table:
         return {(row.rule, row.key)}  # another one took its place
+    document = None if renamed is None else renamed.document
     other = next((r for r in table.values() if (r.rule, r.document) == (row.rule, document)), None)
-    if document is None or (other is not None and not (gives_way(other, row) and _is_unused(db, other.id))):
+    if renamed is None or (other is not None and not (gives_way(other, row) and _is_unused(db, other.id))):
         return withdraw(db, withdrawal_of(row), at)
     if other is not None:
         db.drop(table, other.id)
-    touched = rename(db, row, document, at)
+    touched = rename(db, row, renamed, at)
     rows = [r for r in (row, other) if r is not None]
     caps = {match for r in rows if isinstance(r, Foil) for match in r.caps}
     return touched | {(r.rule, r.key) for r in rows} | caps

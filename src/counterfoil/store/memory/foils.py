@@ -147,9 +147,8 @@ def assign_entity(db: Tables, rule: str, key: str, entity: str, at: datetime) ->
             db.put(rows, row.id, after)
 
 
-def rename(db: Tables, row: Foil | Observation, document: str, at: datetime) -> set[Match]:
+def rename(db: Tables, row: Foil | Observation, renamed: Foil | Observation, at: datetime) -> set[Match]:
     """Give a row another document id; its former name ends in the history. Return the match rows that it touches."""
-    renamed = replace(row, document=document)
     side: Side = "left" if isinstance(row, Foil) else "right"
     name = (side, row.rule, row.document)
     history = db.versions.get(name, ())
@@ -157,9 +156,9 @@ def rename(db: Tables, row: Foil | Observation, document: str, at: datetime) -> 
     _record(db, row, renamed, at, older=False)
     db.put(_table(db, side), row.id, renamed)
     touched = {(row.rule, row.key)} | _place(db, side, row.rule, row.document, at)
-    if isinstance(row, Foil):
-        touched |= _reversed_before(db, row) | _reversed_before(db, replace(row, document=document))
-    return touched | _place(db, side, row.rule, document, at)
+    if isinstance(row, Foil) and isinstance(renamed, Foil):
+        touched |= _reversed_before(db, row) | _reversed_before(db, renamed)
+    return touched | _place(db, side, row.rule, renamed.document, at)
 
 
 def change_foils(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.clock import micros
+from counterfoil.core.document import in_ledger, number_of
 from counterfoil.core.foil import NEEDS_CASE, Foil, Observation, Pairing, Waiver
 from counterfoil.core.foil_versions import Withdrawal, waiver_of
 from counterfoil.core.matching import FoilState
@@ -18,6 +19,8 @@ from counterfoil.core.settle import content, pair_content
 from counterfoil.store.port.refusals import RefusedAttempt, refusal_key
 from counterfoil.store.port.transition import Transition, wake_set
 from counterfoil.store.port.wake import WakeKind
+
+R = TypeVar("R", Foil, Observation)
 
 MatchVerdict: TypeAlias = Literal["done", "requested", "missing", "changed", "settled", "differs", "cap"]
 """`changed`: the documents are not those that the person saw. `settled`: there is nothing to decide. `cap`: more would be
@@ -202,10 +205,23 @@ class RebuildDocuments(Transition[tuple[str, ...]], frozen=True, kw_only=True):
     matches: tuple[tuple[str, str], ...] = ()
     entity: str = ""
     """Legal entity that documents of `matches` without one take: they were written before the company declared any."""
+    ledgers: tuple[tuple[str, str, str], ...] = ()
+    """Reconciliation, legal entity and the system that stands for the left one: documents of calls among those of
+    `matches` take its name. No event gives them one."""
     at: datetime
 
     def keys(self) -> frozenset[str]:
         return _REBUILD
+
+    def renamed(self, foil: Foil) -> Foil | None:
+        """Return the foil of a call under the name that it has now; None for one that keeps its name."""
+        ledger = {(rule, entity): name for rule, entity, name in self.ledgers}.get(
+            (foil.rule, foil.entity), ""
+        )
+        document, reverses = (in_ledger(ledger, number_of(text)) for text in (foil.document, foil.reverses))
+        if foil.effect is None or (document, reverses) == (foil.document, foil.reverses):
+            return None
+        return msgspec.structs.replace(foil, document=document, reverses=reverses)
 
     def documents_by_event(
         self, rows: Sequence[Foil] | Sequence[Observation]
@@ -239,6 +255,10 @@ class Renaming(msgspec.Struct, frozen=True):
     """Document id of the row."""
     document: str | None
     """The id that it takes; None where several rows or documents leave it open, and it is withdrawn."""
+
+    def of(self, row: R) -> R | None:
+        """Return the row under its new id; None where it is withdrawn."""
+        return None if self.document is None else msgspec.structs.replace(row, document=self.document)
 
 
 def renamings(documents: Sequence[str], rows: Sequence[str]) -> list[Renaming]:

@@ -296,13 +296,17 @@ async def change_foils(
     return touched
 
 
-async def rename(x: Tx, row: Foil | Observation, document: str, at: datetime) -> set[Match]:
+async def rename(x: Tx, row: Foil | Observation, renamed: Foil | Observation, at: datetime) -> set[Match]:
     """Give a row another document id; its former name ends in the history. Return the match rows that it touches."""
     side, table = ("left", "foil") if isinstance(row, Foil) else ("right", "observation")
     await x.rows(CLOSE_VERSION, side, row.rule, row.document, micros(at))
-    await _record(x, replace(row, document=document), at)
-    await x.rows(f"update {table} set document = $2 where id = $1", row.id, document)
-    renamed = replace(row, document=document)
+    await _record(x, renamed, at)
+    await x.rows(
+        f"update {table} set document = $2, reverses = $3 where id = $1",
+        row.id,
+        renamed.document,
+        renamed.reverses,
+    )
     touched = {(row.rule, row.key)} | await _place(x, replace(row, reverses=""), at)
     if isinstance(row, Foil) and isinstance(renamed, Foil):
         touched |= await _reversed_before(x, row) | await _reversed_before(x, renamed)

@@ -171,6 +171,11 @@ async def decide_pair(
             422, f"{row.number} belongs to {row.rule}, and {other.number} to {other.rule}. "
             "Choose a counterfoil of the same reconciliation.", field="foil"
         )  # fmt: skip
+    if action == "pair" and row.entity and other.entity and row.entity != other.entity:
+        raise Problem(
+            422, f"{row.number} belongs to {row.entity}, and {other.number} to {other.entity}. "
+            "Documents of two legal entities never match.", field="foil"
+        )  # fmt: skip
     if action == "pair" and (by := await _paired_by(app, other, item)) is not None:
         if by == person:
             return MatchDecided(item, "done")

@@ -187,13 +187,13 @@ async def open_item_cases(x: Tx, c: OpenItemCases) -> int:
 @sql(RebuildDocuments)
 async def rebuild(x: Tx, r: RebuildDocuments) -> tuple[str, ...]:
     touched = await match_locks.matches_of(x, r.foils, r.observations, r.withdrawals) | set(r.matches)
-    rows = await _former_rows(x, r)
+    rows = [*await _former_rows(x, r), *await _of_calls(x, r)]
     while await x.lock_matches(touched.union(*(_touched(row) for row, _ in rows))):
-        rows = await _former_rows(x, r)
+        rows = [*await _former_rows(x, r), *await _of_calls(x, r)]
     touched = touched.union(*(_touched(row) for row, _ in rows))
     await x.lock_runs((), (), touched)
-    for row, document in rows:
-        touched |= await _rename(x, row, document, r.at)
+    for row, renamed in rows:
+        touched |= await _rename(x, row, renamed, r.at)
     for foil in r.foils:
         touched |= await matches.put_foil(x, foil, r.at, reread=True)
     for o in r.observations:
@@ -207,15 +207,27 @@ async def rebuild(x: Tx, r: RebuildDocuments) -> tuple[str, ...]:
     return tuple(await matches.settle_matches(x, touched, r.at, quiet=True))
 
 
-async def _former_rows(x: Tx, r: RebuildDocuments) -> list[tuple[Foil | Observation, str | None]]:
-    """Return the rows that stand under another document id for the same event, each with the id that it takes."""
-    former: list[tuple[Foil | Observation, str | None]] = []
+async def _of_calls(x: Tx, r: RebuildDocuments) -> list[tuple[Foil, Foil]]:
+    """Return the foils of calls that have another name now, each with that name."""
+    foils = [f for match in sorted(r.matches) for f in (await matches.rows_of(x, *match)).foils]
+    return [(foil, renamed) for foil in foils if (renamed := r.renamed(foil)) is not None]
+
+
+async def _former_rows(
+    x: Tx, r: RebuildDocuments
+) -> list[tuple[Foil | Observation, Foil | Observation | None]]:
+    """Return the rows that stand under another document id for the same event, each as it is named now."""
+    former: list[tuple[Foil | Observation, Foil | Observation | None]] = []
     for event, documents in r.documents_by_event(r.foils):
         foils = {f.document: f for f in map(t.FOIL.read, await x.rows(FOILS_OF_EVENT, *event))}
-        former += [(foils[new.former], new.document) for new in renamings(documents, list(foils))]
+        former += [
+            (foils[new.former], new.of(foils[new.former])) for new in renamings(documents, list(foils))
+        ]
     for event, documents in r.documents_by_event(r.observations):
         observed = {o.document: o for o in map(t.OBSERVATION.read, await x.rows(SHOWN_OF_EVENT, *event))}
-        former += [(observed[new.former], new.document) for new in renamings(documents, list(observed))]
+        former += [
+            (observed[n.former], n.of(observed[n.former])) for n in renamings(documents, list(observed))
+        ]
     return former
 
 
@@ -224,16 +236,18 @@ def _touched(row: Foil | Observation) -> set[Match]:
     return {(row.rule, row.key)} | (row.caps if isinstance(row, Foil) else set())
 
 
-async def _rename(x: Tx, row: Foil | Observation, document: str | None, at: datetime) -> set[Match]:
+async def _rename(
+    x: Tx, row: Foil | Observation, renamed: Foil | Observation | None, at: datetime
+) -> set[Match]:
     """Rename a row, or withdraw it where its new id is taken by a row with decisions or Cases of its own."""
     left = isinstance(row, Foil)
     of_document = matches.FOIL_OF_DOCUMENT if left else matches.SHOWN_OF_DOCUMENT
     touched = _touched(row)
     if not await x.rows(FOIL_BY_ID if left else SHOWN_BY_ID, row.id):
         return touched  # another one took its place
-    hits = await x.rows(of_document, row.rule, document)
-    if document is None:
+    if renamed is None:
         return touched | await matches.withdraw(x, withdrawal_of(row), at)
+    hits = await x.rows(of_document, row.rule, renamed.document)
     if hits:
         other: Foil | Observation = t.FOIL.read(hits[0]) if left else t.OBSERVATION.read(hits[0])
         if not gives_way(other, row) or await x.rows(NAMED, other.id):
@@ -242,7 +256,7 @@ async def _rename(x: Tx, row: Foil | Observation, document: str | None, at: date
         touched |= _touched(other)
         await x.rows(f"delete from {'foil' if left else 'observation'} where id = $1", other.id)
         await x.rows(matches.CLEAR_ALLOCATIONS, other.rule, other.key)
-    return touched | await matches.rename(x, row, document, at)
+    return touched | await matches.rename(x, row, renamed, at)
 
 
 async def _keep_waived(x: Tx, rule: str, key: str, at: datetime) -> None:
