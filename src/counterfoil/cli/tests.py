@@ -56,6 +56,7 @@ def test(
             from counterfoil.testing.yaml_text import yaml_text
 
             say(yaml_text(document).rstrip())
+        _remark(dir, document)
         return
     results = _results(dir, names or [], store)
     failed = [result for result in results if not result.ok]
@@ -106,6 +107,9 @@ async def _recorded(dir: Path, run: str, url: str) -> dict[str, Any]:
     if not url:
         raise CommandFailed("--record needs the store of the Run: --store sqlite:PATH or postgresql://...")
     model = _read(dir, None)
+    path = Path(url.removeprefix("sqlite:"))
+    if "://" not in url and not path.is_file():
+        raise CommandFailed(f"There is no store {path}. Name the one in which the Run is.")
     try:
         store = await open_store(url)
         try:
@@ -114,6 +118,27 @@ async def _recorded(dir: Path, run: str, url: str) -> dict[str, Any]:
             await store.close()
     except Misconfigured as error:
         raise CommandFailed(str(error)) from error
+
+
+def _remark(dir: Path, data: dict[str, Any]) -> None:
+    """Say on standard error if a recorded test does not pass: another Run may have had a part in what happened."""
+    from counterfoil.model.document import build
+    from counterfoil.model.source import Source
+    from counterfoil.testing.run import Suite
+
+    document, _ = build(Source("recorded", data))
+    if document is None:
+        return
+    suite = Suite(_read(dir, None))
+    try:
+        difference = suite.result(document).difference
+    finally:
+        suite.close()
+    if difference:
+        complain(
+            "This test does not pass yet. What another Run did, such as a used limit, is not recorded: add it to `given`.\n"
+            + difference
+        )
 
 
 def _read(dir: Path, environment: str | None) -> Model:
@@ -166,7 +191,7 @@ def _junit(results: Sequence[CaseResult]) -> str:
         of_file = [result for result in results if result.file == file]
         suite = _counted(ElementTree.SubElement(root, "testsuite", name=_xml(file)), of_file)
         for result in of_file:
-            about: dict[str, Any] = {"classname": file, "file": file, "line": str(result.line)}
+            about: dict[str, Any] = {"classname": _xml(file), "file": _xml(file), "line": str(result.line)}
             case = ElementTree.SubElement(
                 suite, "testcase", name=_xml(result.name), time=f"{result.seconds:.4f}", **about
             )

@@ -6,19 +6,25 @@ are replaced, each everywhere by the same word. A vendor's own delivery may hold
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from counterfoil.core import wire
-from counterfoil.core.canonical import Head
+from counterfoil.core.canonical import CanonicalEvent, Head
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.run import Run
 from counterfoil.model import Model
 from counterfoil.store.dump import Dump
 from counterfoil.testing.default_answers import answer_for
-from counterfoil.testing.personal_data import Replacement, personal_texts
+from counterfoil.testing.personal_data import (
+    Replacement,
+    is_number,
+    personal_values,
+    stand_in,
+    without_personal_numbers,
+)
 from counterfoil.testing.records import readable
 
 _CALLED = ".called"
@@ -55,11 +61,25 @@ class _Recording:
         for match in dump.matches:
             if any(f.run == run.id or f.cause in refs for f in match.foils):
                 refs |= {o.event for o in match.observations}
-        self._events = sorted((e for e in dump.events if e.id in refs), key=lambda e: (e.received_at, e.id))
+        self._events = self._in_order(refs)
+        # What changed, while the Run lived, about an object that its facts name: it may have read that.
+        named = {name for event in self._events for name in _names(model, event.data)}
+        refs |= {
+            h.event
+            for h in dump.history
+            if (h.object, h.key) in named and run.created_at < h.recorded_at <= (run.now or run.created_at)
+        }
+        self._events = self._in_order(refs)
         self._effects = sorted(
             (e for e in dump.effects if e.run == run.id), key=lambda e: (e.created_at, e.path, e.id)
         )
         self._approvals = {a.id: a for a in dump.approvals if a.run == run.id}
+        self._words = self._personal_words()
+        self._numbers = {value: other for value, other in self._words.items() if is_number(value)}
+
+    def _in_order(self, refs: Collection[str]) -> list[CanonicalEvent]:
+        events = (event for event in self._dump.events if event.id in refs)
+        return sorted(events, key=lambda e: (e.received_at, e.id))
 
     def document(self) -> dict[str, Any]:
         steps = sorted([*self._facts(), *self._decisions()], key=lambda s: (s.at, s.order))
@@ -78,7 +98,8 @@ class _Recording:
             "given": given_steps,
             "expect": self._expected(),
         }
-        cleaned = Replacement(self._words()).document(document)
+        words = {readable(value): readable(other) for value, other in self._words.items()}
+        cleaned = Replacement(words).document(document)
         return {key: value for key, value in cleaned.items() if value}
 
     # ------------------------------------------------------------------ given
@@ -100,7 +121,12 @@ class _Recording:
             if head is not None:
                 pending += _names(self._model, head.state)
             if head is not None or links:
-                state = {} if head is None else _without_null(readable(head.state))
+                spec = self._model.objects.get(name[0])
+                state = (
+                    {}
+                    if head is None
+                    else _without_null(readable(self._cleaned(spec.fields if spec else {}, head.state)))
+                )
                 step = {"known": name[0], "id": name[1], "state": state, "ids": links}
                 if head is not None and head.entity not in ("", self._model.default_entity):
                     step["legal_entity"] = head.entity
@@ -134,6 +160,8 @@ class _Recording:
     def _result(self, effect: Effect) -> dict[str, Any]:
         """Return an answer in the system's form that the mapping reads as the recorded result."""
         recorded = wire.loads(effect.result or b"null")
+        if (operation := self._model.operations.get(effect.operation)) is not None:
+            recorded = self._cleaned(operation.output, recorded)
         request = wire.read_json(effect.request) if effect.request else {}
         if not isinstance(recorded, dict):
             return {}
@@ -147,9 +175,12 @@ class _Recording:
             if event.type.endswith(_CALLED):
                 inputs = {k: v for k, v in event.data.items() if k != "requested_by"}
                 caller = str(event.data.get("requested_by", ""))
-                step = {"operation": event.type.removesuffix(_CALLED), "by": caller, "with": inputs}
+                operation = event.type.removesuffix(_CALLED)
+                inputs = self._cleaned(self._model.operations[operation].input, inputs)
+                step = {"operation": operation, "by": caller, "with": inputs}
             elif event.type in self._model.events and not event.cause:
-                step = {"event": event.type, "from": event.system, "data": event.data}
+                data = self._cleaned(self._model.events[event.type].data, event.data)
+                step = {"event": event.type, "from": event.system, "data": data}
                 if event.legal_entity:
                     step["legal_entity"] = event.legal_entity
             else:
@@ -187,7 +218,7 @@ class _Recording:
                 for a in sorted(self._approvals.values(), key=lambda a: a.created_at)
             ],
             "effects": [
-                {"operation": e.operation, "state": str(e.state), "input": readable(wire.loads(e.input))}
+                {"operation": e.operation, "state": str(e.state), "input": readable(self._input(e))}
                 for e in self._effects
             ],
             "foils": [
@@ -200,11 +231,15 @@ class _Recording:
         }  # fmt: skip
         return {section: _without_null(entries) for section, entries in lists.items() if entries}
 
+    def _input(self, effect: Effect) -> Any:
+        operation = self._model.operations.get(effect.operation)
+        return self._cleaned(operation.input if operation else {}, wire.loads(effect.input))
+
     # ------------------------------------------------------------------ personal data
 
-    def _words(self) -> dict[str, str]:
-        """Return a word for each personal value: of fields marked `pii`, and the names of persons."""
-        words: dict[str, str] = {}
+    def _personal_words(self) -> dict[Any, Any]:
+        """Return another value for each personal one: of fields marked `pii`, and the names of persons."""
+        words: dict[Any, Any] = {}
         for n, person in enumerate(self._dump.persons, 1):
             for name in sorted(
                 {person.id, person.email, person.name, *(a for b in person.aliases.values() for a in b)}
@@ -227,11 +262,14 @@ class _Recording:
                 sources.append((called.input, event.data))
         counts: dict[str, int] = {}
         for fields, value in sources:
-            for field, text in personal_texts(fields, value):
-                if text not in words:
+            for field, part in personal_values(fields, value):
+                if part not in words:
                     counts[field] = counts.get(field, 0) + 1
-                    words[text] = f"{field}-{counts[field]}"
+                    words[part] = stand_in(part, field, counts[field])
         return words
+
+    def _cleaned(self, fields: Mapping[str, Any], value: Any) -> Any:
+        return without_personal_numbers(fields, value, self._numbers)
 
 
 def _names(model: Model, data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

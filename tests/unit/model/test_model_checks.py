@@ -641,6 +641,26 @@ PLANTED: list[tuple[str, ...]] = [
     (
         "test",
         "{kind: role, name: agent}\n",
+        "{kind: role, name: agent}\n---\nkind: test\nname: a\ngiven:\n  - {event: credit.requested.v1, from: bills, data: {credit_id: c, amount: 5.00 USD}}  #!\nexpect:\n  cases: []\n",
+    ),
+    (
+        "test",
+        "{kind: role, name: agent}\n",
+        "{kind: role, name: agent}\n---\nkind: test\nname: a\ngiven:\n  - {event: credit.settled.v1, from: bills, data: {credit_id: 5}}  #!\nexpect:\n  cases: []\n",
+    ),
+    (
+        "test",
+        "{kind: role, name: agent}\n",
+        "{kind: role, name: agent}\n---\nkind: test\nname: a\ngiven:\n  - {after: 1d}\nexpect:\n  foils: [{reconciliation: credit, asserted: {grosss: 5.00 USD}}]  #!\n",
+    ),
+    (
+        "test",
+        "{kind: role, name: agent}\n",
+        "{kind: role, name: agent}\n---\nkind: test\nname: a\ncovers: [workflow credit/nothing]  #!\ngiven:\n  - {after: 1d}\nexpect:\n  cases: []\n",
+    ),
+    (
+        "test",
+        "{kind: role, name: agent}\n",
         "{kind: role, name: agent}\n---\nkind: test\nname: a\ngiven: [{after: 1d}]\nexpect:\n  approvals:\n    - {policy: credit-approval, roles: [nobody]}  #!\n",
     ),
     (

@@ -21,7 +21,7 @@ persons: {anna: support-agent}
 tables: {gl_credit: [{reason: sla, account: "1"}]}
 given:
   - {known: invoice, id: I-1, state: {status: open, total: 10.00 USD}, ids: {billing: in_1}}
-  - {event: period.opened.v1, data: {period_id: p, name: x}}
+  - {event: period.opened.v1, data: {period_id: p, name: x, start: 2026-03-01, end: 2026-03-31, state: open}}
   - {answer: erp.invoice.post, refused: period_closed}
   - {down: erp, for: 2h}
   - {approve: service-credit, by: anna}
@@ -58,7 +58,7 @@ name: it
 tables: {by_entity: [{entity: acme-us, value: "1"}]}
 given:
   - {known: customer, id: C-1, state: {name: A}, legal_entity: acme-de}
-  - {event: period.opened.v1, data: {period_id: p, name: x}, legal_entity: acme-de}
+  - {event: period.opened.v1, data: {period_id: p, name: x, start: 2026-03-01, end: 2026-03-31, state: open}, legal_entity: acme-de}
   - {operation: billing.debit_memo.issue, by: controller, with: {amount: 1.00 USD, credit_id: c}}
 expect:
   events: [{type: period.opened.v1, legal_entity: acme-de}]

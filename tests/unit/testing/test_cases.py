@@ -155,6 +155,7 @@ PASSING = [
     ("words of what a Run waits for", ASKED, "runs: [{workflow: pay, waits_for: event payment.noted.v1}]"),
     ("counts", ASKED, "runs: [{workflow: pay, times: 1}]\ncases: [{reason: unknown, times: 0}]"),
     ("complete lists", ASKED, "effects: [{operation: bank.payment.send}]\nonly: [effects, cases]"),
+    ("nothing, where there is nothing", ASKED, "effects: [{operation: bank.payment.send, error: '=null'}]"),
     ("a formula", ASKED, "events: [{type: payment.requested.v1, data: {payment_id: \"='P-' + string(1)\"}}]"),
 ]  # fmt: skip
 
@@ -184,6 +185,12 @@ DIFFERENT = [
      "effects: [{operation: bank.payment.send, state: confirmed}]",
      ["effects[0] bank.payment.send: none is as expected", "    state: expected confirmed, actual refused",
       "open Cases:", "    invalid, open, 50.00 USD, bank.payment.send: invalid: no such account"]),
+    ("no text, where there is one", ASKED, "runs: [{workflow: pay, waits_for: ''}]",
+     ["runs[0] pay: none is as expected",
+      "    waits_for: expected '', actual event payment.noted.v1 until 2026-01-17 09:00 UTC"]),
+    ("nothing in a map", ASKED, "effects: [{operation: bank.payment.send, input: {}}]",
+     ["effects[0] bank.payment.send: none is as expected", "    input.account: not expected, actual 1000",
+      "    input.amount: not expected, actual 50.00 USD", "    input.payment_id: not expected, actual P-1"]),
     ("fewer than expected", ASKED, "runs: [{workflow: pay}, {workflow: pay}]",
      ["runs[1] pay: expected one more; there is only 1"]),
     ("another count", ASKED, "runs: [{workflow: pay, times: 2}]", ["runs[0] pay: expected 2, actual 1"]),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,20 @@ import msgspec
 import pytest
 
 from counterfoil.core.finding import errors
+from counterfoil.core.money import Money
 from counterfoil.model import Model, kinds, read
 from counterfoil.store.dump import Dump
 from counterfoil.store.memory.store import MemoryStore
 from counterfoil.testing.case_run import CaseRun, begin_of
-from counterfoil.testing.personal_data import Replacement, personal_texts
+from counterfoil.testing.personal_data import (
+    Replacement,
+    personal_values,
+    stand_in,
+    without_personal_numbers,
+)
 from counterfoil.testing.played_loop import PlayedClock, PlayedLoop
 from counterfoil.testing.recording import recorded_test
+from counterfoil.testing.records import readable
 from counterfoil.testing.run import Suite, persons_of, prepare
 from counterfoil.testing.yaml_text import yaml_text
 from tests.source import ROOT
@@ -32,6 +40,7 @@ RUNS = [
     ("refusal-asks-a-person", "I-1"),
     ("invoice-in-a-closed-period-takes-the-first-open-day", "I-1"),
     ("credit-is-taken-back", "CR-1/20000"),
+    ("changed-request-is-approved-again", "CR-1"),
 ]
 
 
@@ -185,13 +194,13 @@ def test_names_of_documents_and_states_and_amounts_are_not_personal() -> None:
         "persons": {"name-3": ["support-lead"]},
         "given": [
             {"event": "Support.asked.v1", "by": "name-3", "data": {"Support": "name-1", "amount": "250.00 USD"}},
-            {"known": "ticket", "id": "T-1", "state": {"title": "name-4, street-1. (phone-2), not Anne, Bo"}},
+            {"known": "ticket", "id": "T-1", "state": {"title": "name-4, street-1. (phone-2), not Anne, name-5"}},
         ],
         "expect": {"runs": [{"workflow": "Support", "state": "paid", "key": "name-3/7"}]},
     }  # fmt: skip
 
 
-def test_personal_texts_are_found_in_lists_and_maps() -> None:
+def test_personal_values_are_found_in_lists_and_maps() -> None:
     fields = {
         "lines?": {"type": "list", "items": {"fields": {"note": {"type": "string", "pii": True}}}},
         "phones?": {"type": "[string]", "pii": True},
@@ -206,4 +215,43 @@ def test_personal_texts_are_found_in_lists_and_maps() -> None:
         ).objects.values()
     ]
     texts = [("note", "a"), ("phones", "b"), ("phones", "c"), ("contact", "d")]
-    assert list(personal_texts(specs, value)) == texts
+    assert list(personal_values(specs, value)) == texts
+
+
+def test_a_personal_value_of_each_type_is_replaced_by_one_of_its_type() -> None:
+    values = {
+        "name": "Li", "mail": "li@x.de", "born": date(1970, 5, 6), "ssn": 123456789, "salary": Money(9_876_543, "USD"),
+        "seen": datetime(2026, 3, 1, 8, tzinfo=UTC), "score": Decimal("71.25"), "floor": 3,
+    }  # fmt: skip
+    words = {value: stand_in(value, field, 1) for field, value in values.items()}
+    texts = Replacement({readable(value): readable(other) for value, other in words.items()})
+    types = {"name": "string", "mail": "string", "born": "date", "ssn": "int", "salary": "money", "seen": "timestamp",
+             "score": "decimal", "floor": "int"}  # fmt: skip
+    fields = {name: {"type": type_, "pii": True} for name, type_ in types.items()} | {"count": "int"}
+    (specs,) = [
+        o.fields
+        for o in model_of(
+            yaml_text({"kind": "object", "name": "o", "system": "s", "fields": fields})
+        ).objects.values()
+    ]
+    short = {value: other for value, other in words.items() if isinstance(value, int | Decimal)}
+    state = readable(without_personal_numbers(specs, values | {"count": 3}, short))
+    document = {
+        "persons": {},
+        "given": [
+            {"known": "customer", "id": "C-1", "state": state},
+            {
+                "answer": "a.b.c",
+                "message": "Li (Li@X.de, born 1970-05-06, ssn 123456789, 98765.43 USD) in LI, Linz, 71.25",
+            },
+        ],
+        "expect": {"effects": [{"operation": "a.b.c", "input": {"tax_no": 123456789, "day": "1970-05-06"}}]},
+    }
+    cleaned = texts.document(document)
+    assert cleaned["given"][0]["state"] == {
+        "name": "name-1", "mail": "mail-1", "born": "2000-01-02", "ssn": 1, "salary": "1.00 USD",
+        "seen": "2000-01-02T00:00:00Z", "score": Decimal(1), "floor": 1, "count": 3,
+    }  # fmt: skip
+    message = cleaned["given"][1]["message"]
+    assert message == "name-1 (mail-1, born 2000-01-02, ssn 1, 1.00 USD) in LI, Linz, 71.25"
+    assert cleaned["expect"]["effects"][0]["input"] == {"tax_no": 1, "day": "2000-01-02"}

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from counterfoil.core.case_reasons import CATALOGUE
+from counterfoil.core.errors import CounterfoilError
 from counterfoil.core.finding import Finding, did_you_mean
 from counterfoil.expr import ExpressionError, compile
 from counterfoil.model import kinds
+from counterfoil.model.blocks import blocks_of
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.document import Document
 from counterfoil.model.kinds.test import MONEY_TEXT
@@ -16,6 +21,10 @@ from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 
 _NAMES = frozenset({"now", "today"})
+_PARTS = frozenset({"start", "facts", "let", "signals", "undo", "returns", "invariants"})
+"""Parts of a workflow beside its steps."""
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 _RULE = "test"
 _DOCUMENTS = {
     "event": ("event", "event"), "operation": ("operation", "operation"), "from_": ("system", "from"),
@@ -48,7 +57,10 @@ class _TestCheck:
     def findings(self) -> Iterator[Finding]:
         for position, subject in enumerate(self._test.covers):
             kind, _, name = subject.partition(" ")
-            yield from self._document_named(kind, name.partition("/")[0], ("covers", position))
+            name, _, part = name.partition("/")
+            yield from self._document_named(kind, name, ("covers", position))
+            if part and kind == "workflow" and name in self._model.workflows:
+                yield from self._step_named(name, part, ("covers", position))
         for name, rows in self._test.tables.items():
             yield from self._document_named("table", name, ("tables", name))
             yield from self._rows(name, rows)
@@ -73,6 +85,11 @@ class _TestCheck:
         match step:
             case kinds.GivenEvent() if step.event in self._model.events:
                 schema = self._model.schema_of_event(step.event)
+                # A misspelt field is a finding of its own.
+                spelt = step.data.keys() <= schema["properties"].keys()
+                for name in sorted(set(schema.get("required", ())) - step.data.keys()) if spelt else ():
+                    message = f"{step.event} needs the field `{name}`"
+                    yield self._document.finding(_RULE, message, (*path, "data"))
                 yield from self._fields(step.data, schema, (*path, "data"))
             case kinds.GivenObject() if step.known in self._model.objects:
                 schema = self._model.schema_of_object(step.known)
@@ -118,6 +135,8 @@ class _TestCheck:
         for role in [*(getattr(entry, "roles", None) or []), getattr(entry, "owner", None)]:
             if role is not None:
                 yield from self._document_named("role", role, path)
+        for key in ("asserted", "residual", "amounts"):
+            yield from self._legs(entry, key, path)
         if section == "events" and entry.type in model.events and entry.data is not None:
             yield from self._fields(entry.data, model.schema_of_event(entry.type), (*path, "data"))
         if section == "effects" and entry.operation in model.operations:
@@ -127,6 +146,20 @@ class _TestCheck:
                 if values is not None and schema["properties"]:
                     yield from self._fields(values, schema, (*path, part))
 
+    def _legs(self, entry: Any, key: str, path: Path) -> Iterator[Finding]:
+        """Yield a finding for each leg that the reconciliation does not have."""
+        rule = self._model.reconciliations.get(getattr(entry, "reconciliation", ""))
+        if rule is None:
+            return
+        known = {*rule.legs, *(leg for _, e in (*rule.assertions, *rule.observations) for leg in e.legs)}
+        legs = getattr(entry, key, None)
+        for leg in legs if isinstance(legs, dict) else ():
+            if leg.partition("[")[0] not in known:
+                fix = did_you_mean(leg, known, f"one of {', '.join(sorted(known))}")
+                yield self._document.finding(
+                    _RULE, f"there is no leg `{leg}`", (*path, key, leg), at_key=True, fix=fix
+                )
+
     # ------------------------------------------------------------------ parts
 
     def _document_named(self, kind: str, name: str, path: Path) -> Iterator[Finding]:
@@ -134,6 +167,17 @@ class _TestCheck:
             names = [d.name for d in self._model.documents if d.kind == kind]
             fix = did_you_mean(name, names, f"one of {', '.join(sorted(names)[:8])}" if names else "")
             yield self._document.finding(_RULE, f"there is no {kind} `{name}`", path, fix=fix)
+
+    def _step_named(self, workflow: str, step: str, path: Path) -> Iterator[Finding]:
+        """A part of a workflow is the path of a step, such as `check0` or `post`, or a key of the workflow."""
+        try:
+            blocks = blocks_of(self._model.workflow(workflow))
+        except (CounterfoilError, ExpressionError):
+            return  # a finding of its own
+        paths = {s.path for block in blocks.values() for s in block.steps}
+        if step not in paths and step not in _PARTS:
+            fix = did_you_mean(step, paths, f"one of {', '.join(sorted(paths)[:12])}")
+            yield self._document.finding(_RULE, f"{workflow} has no step `{step}`", path, fix=fix)
 
     def _person(self, name: str, path: Path) -> Iterator[Finding]:
         persons = {*self._test.persons, *self._model.roles}
@@ -165,6 +209,11 @@ class _TestCheck:
         if schema.get("x-type") == "money" and value is not None and not (is_text or isinstance(value, dict)):
             message = f"`{path[-1]}` is money: write `250.00 USD`, not `{value}`"
             yield self._document.finding(_RULE, message, path)
+        if value is not None and not _fits_type(value, str(schema.get("x-type") or schema.get("type") or "")):
+            message = (
+                f"`{path[-1]}` is of the type {schema.get('x-type') or schema['type']}, and `{value}` is not"
+            )
+            yield self._document.finding(_RULE, message, path)
         properties = schema.get("properties", {})
         if isinstance(value, dict) and properties and schema.get("x-type") != "money":
             for key, part in value.items():
@@ -194,3 +243,23 @@ class _TestCheck:
             for name in sorted(unknown):
                 message = f"a test has no name `{name}`; its formulas read `now` and `today`"
                 yield self._document.finding(_RULE, message, path, fix=did_you_mean(name, _NAMES))
+
+
+def _fits_type(value: Any, type_: str) -> bool:
+    """Report whether a value may be of a type. A formula may, and so may any value of another type than these."""
+    if isinstance(value, str) and value.startswith("="):
+        return True
+    match type_:
+        case "string" | "id":
+            return isinstance(value, str | date)
+        case "int" | "integer":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "decimal" | "number":
+            return isinstance(value, int | Decimal | float | str) and not isinstance(value, bool)
+        case "bool" | "boolean":
+            return isinstance(value, bool)
+        case "date":
+            return isinstance(value, date) or (isinstance(value, str) and _DATE.fullmatch(value) is not None)
+        case "timestamp":
+            return isinstance(value, date) or (isinstance(value, str) and _TIME.match(value) is not None)
+    return True

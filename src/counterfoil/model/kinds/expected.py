@@ -1,10 +1,10 @@
-"""What a test expects: records by their lists, each with the keys that matter."""
+"""Expectations of a test: records by their lists, each with the keys that matter."""
 
 # ruff: noqa: RUF012 - pydantic copies the default of each field
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,15 @@ RefusalClass = Literal[
 ]  # fmt: skip
 
 Times = Annotated[int, Field(ge=0, le=100_000)]
+E = TypeVar("E", bound=Part)
+
+
+def _require_given(entry: E) -> E:
+    """Refuse `only` for a key that the entry does not have: it would say nothing."""
+    for key in getattr(entry, "only", ()):
+        if getattr(entry, key) is None:
+            raise ValueError(f"`only: [{key}]` needs `{key}`")
+    return entry
 
 
 class ExpectedEvent(Part):
@@ -33,6 +42,7 @@ class ExpectedEvent(Part):
     """Values of its data; others may exist."""
     only: list[Literal["data"]] = []
     """`data`: no other values exist."""
+    _given = model_validator(mode="after")(_require_given)
     times: Times | None = None
     """Exact number of such events; default: at least one."""
 
@@ -88,6 +98,7 @@ class ExpectedEffect(Part):
     """Words of the last refusal."""
     undoes: Name | None = None
     """The operation that it takes back."""
+    _given = model_validator(mode="after")(_require_given)
     times: Times | None = None
     """Exact number of such effects; default: at least one."""
 

@@ -9,14 +9,28 @@ exist too, unless `only` names the list.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from counterfoil.model.kinds.base import Duration, Kind, Name, Part
 from counterfoil.model.kinds.expected import Expected, RefusalClass
 
-Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?Z$")]
+
+def _on_a_calendar(text: str) -> str:
+    """Return a moment that exists, in a year from 1970 to 2200. Raises ValueError."""
+    if not _FIRST_YEAR <= datetime.fromisoformat(text.replace("Z", "+00:00")).year <= _LAST_YEAR:
+        raise ValueError(f"a moment is in a year from {_FIRST_YEAR} to {_LAST_YEAR}")
+    return text
+
+
+_FIRST_YEAR, _LAST_YEAR = 1970, 2200
+Moment = Annotated[
+    str,
+    StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?Z$"),
+    AfterValidator(_on_a_calendar),
+]
 """A moment in UTC: `2026-03-02T09:00:00Z`."""
 Subject = Annotated[
     str,

@@ -26,6 +26,8 @@ async def scratch_store(url: str) -> AsyncIterator[SqlStore]:
             yield in_schema
         return
     path = Path(url.removeprefix("sqlite:"))
+    if not url.startswith("sqlite:") and (":" in url or path.suffix not in (".db", ".sqlite")):
+        raise Misconfigured(f"{url!r} names no store: use sqlite:PATH or postgresql://...")
     if path.exists():
         raise Misconfigured(f"{path} exists already; name a file that does not")
     store = await SqliteStore.open(path)
