@@ -22,6 +22,8 @@ ZERO_DECIMAL = frozenset(_ZERO_DECIMAL.split())
 """One unit of an amount is one major unit."""
 _STEPS = {**dict.fromkeys(("isk", "ugx"), 100), **dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), 10)}
 """Amounts that are sent must be a multiple of this."""
+_PAYOUT_STEPS = {**_STEPS, **dict.fromkeys(("huf", "twd"), 100)}
+"""Amounts that are paid out must be a multiple of this: the bank gets no part of a forint or a Taiwan dollar."""
 _MINIMUM = {
     "aed": 200, "aud": 50, "bgn": 100, "brl": 50, "cad": 50, "chf": 50, "czk": 1500, "dkk": 250, "eur": 50, "gbp": 30,
     "hkd": 400, "huf": 17_500, "inr": 50, "jpy": 50, "mxn": 1000, "myr": 200, "nok": 300, "nzd": 50, "pln": 200,
@@ -67,6 +69,19 @@ def check_amount(amount: int | None, code: str, param: str) -> None:
     )
 
 
+def payout_step(code: str) -> int:
+    """Return the number that payouts in a currency must be a multiple of."""
+    return _PAYOUT_STEPS.get(code, 1)
+
+
+def check_payout(amount: int, code: str) -> None:
+    """Refuse the amount of a payout that is not a multiple of the step of its currency."""
+    check_amount(amount, code, "amount")
+    if amount % (multiple := payout_step(code)):
+        message = f"Invalid amount. Payouts in {code.upper()} must be evenly divisible by {multiple}."
+        raise refusal(message, "amount", "parameter_invalid_integer")
+
+
 def check_charge(amount: int, code: str) -> None:
     """Refuse the amount of a payment that the vendor does not charge, with the vendor's codes."""
     check_amount(amount, code, "amount")
@@ -81,6 +96,12 @@ def check_charge(amount: int, code: str) -> None:
 def _major(amount: int, code: str) -> str:
     places = 0 if code in ZERO_DECIMAL else 3 if step(code) == 10 else 2
     return f"{Decimal(amount).scaleb(-places):,.{places}f} {code}"
+
+
+def whole(amount: int, multiple: int) -> int:
+    """Return the amount without what is left beside a multiple, towards zero."""
+    size = abs(amount) // multiple * multiple
+    return size if amount >= 0 else -size
 
 
 def payable(amount: int, code: str) -> int:

@@ -1,7 +1,7 @@
 """Form-encoded requests: nested keys to values, and values to types by a shape.
 
-A shape maps a parameter to a kind: `int`, `uint`, `amount`, `str`, `bool`, `dec`, `time`, `meta`, `any`, `range`, a tuple of
-allowed words, a nested shape, or a list of one kind. A name ending in `!` is required. The empty string unsets a value; it
+A shape maps a parameter to a kind: `int`, `uint`, `amount`, `rows`, `str`, `bool`, `dec`, `time`, `meta`, `any`, `range`, a
+tuple of allowed words, a nested shape, or a list of one kind. A name ending in `!` is required. The empty string unsets a value; it
 is read as None.
 """
 
@@ -20,6 +20,8 @@ Shape: TypeAlias = Mapping[str, Kind]
 
 _PARTS = re.compile(r"\[([^\[\]]*)\]")
 _INT = re.compile(r"[+-]?\d{1,15}\Z")
+_MINIMUM = {"uint": 0, "time": 0, "amount": 1, "rows": 1}
+MAX_PAGE_ROWS = 100
 _DEC = re.compile(r"[+-]?\d{1,15}(\.\d{1,12})?\Z")
 MAX_METADATA_KEYS, MAX_METADATA_KEY_CHARACTERS, MAX_METADATA_VALUE_CHARACTERS = 50, 40, 500
 
@@ -103,15 +105,10 @@ def _convert(value: Any, kind: Kind, name: str) -> Any:
 
 
 def _scalar(value: str, kind: str, name: str) -> Any:
-    if kind in ("int", "uint", "amount", "time"):
+    if kind in ("int", *_MINIMUM):
         if not _INT.match(value):
             raise invalid(f"Invalid integer: {value}", name, "parameter_invalid_integer")
-        number = int(value)
-        minimum = {"uint": 0, "time": 0, "amount": 1}.get(kind)
-        if minimum is not None and number < minimum:
-            message = f"This value must be greater than or equal to {minimum}."
-            raise invalid(message, name, "parameter_invalid_integer")
-        return number
+        return _in_range(int(value), kind, name)
     if kind == "bool":
         if value not in ("true", "false"):
             raise invalid(f"Invalid boolean: {value}", name)
@@ -126,6 +123,18 @@ def _scalar(value: str, kind: str, name: str) -> Any:
     if len(value) > 5000:
         raise invalid(f"Invalid string: {value[:20]}...; must be at most 5000 characters", name)
     return value
+
+
+def _in_range(number: int, kind: str, name: str) -> int:
+    """Return the number, or reject one below or above what its kind allows."""
+    minimum = _MINIMUM.get(kind)
+    if minimum is not None and number < minimum:
+        message = f"This value must be greater than or equal to {minimum}."
+        raise invalid(message, name, "parameter_invalid_integer")
+    if kind == "rows" and number > MAX_PAGE_ROWS:
+        message = f"This value must be less than or equal to {MAX_PAGE_ROWS}."
+        raise invalid(message, name, "parameter_invalid_integer")
+    return number
 
 
 def _metadata(value: Any, name: str) -> dict[str, str] | None:
