@@ -89,19 +89,26 @@ def _convert(value: Any, kind: Kind, name: str) -> Any:
     if isinstance(kind, list):
         if not isinstance(value, list):
             raise invalid(f"Invalid array: {name}", name)
-        return [_convert(item, kind[0], f"{name}[{position}]") for position, item in enumerate(value)]
+        return [_convert_item(item, kind[0], f"{name}[{position}]") for position, item in enumerate(value)]
     if isinstance(kind, Mapping):
         if not isinstance(value, dict):
             raise invalid(f"Invalid object: {name}", name)
         return read(value, kind, name)
     if not isinstance(value, str):
         raise invalid(f"Invalid string: {name}", name)
-    if isinstance(kind, tuple):
-        if value not in kind:
-            words = ", ".join(kind[:-1]) + " or " + kind[-1] if len(kind) > 1 else kind[0]
-            raise StripeError(400, f"Invalid {name}: must be one of {words}", param=name, replayable=False)
-        return value
-    return _scalar(value, kind, name)
+    return _word(value, kind, name) if isinstance(kind, tuple) else _scalar(value, kind, name)
+
+
+def _convert_item(value: Any, kind: Kind, name: str) -> Any:
+    """Return an item of a list; the empty string is no word there."""
+    return _word("", kind, name) if value == "" and isinstance(kind, tuple) else _convert(value, kind, name)
+
+
+def _word(value: str, kind: tuple[str, ...], name: str) -> str:
+    if value not in kind:
+        words = ", ".join(kind[:-1]) + " or " + kind[-1] if len(kind) > 1 else kind[0]
+        raise StripeError(400, f"Invalid {name}: must be one of {words}", param=name, replayable=False)
+    return value
 
 
 def _scalar(value: str, kind: str, name: str) -> Any:
