@@ -1,7 +1,7 @@
 """Balance of the account: one transaction for each movement of money, in the currency of the payment.
 
-The fee of a charge is 2.9 % and 30 minor units, rounded to the step of the currency. The money of a charge is available at 00:00 UTC two days later, all other
-money at once. The twin has a bank account in every currency, so it converts nothing.
+The fee of a charge is 2.9 % and 30 minor units, rounded to the step of the currency. The money of a charge is available at
+00:00 UTC two days later, all other money at once. The twin has a bank account in every currency, so it converts nothing.
 """
 
 from __future__ import annotations

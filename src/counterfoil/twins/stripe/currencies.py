@@ -99,16 +99,16 @@ def _major(amount: int, code: str) -> str:
 
 
 def whole(amount: int, multiple: int) -> int:
-    """Return the amount without what is left beside a multiple, towards zero."""
+    """Return the amount rounded towards zero to a multiple."""
     size = abs(amount) // multiple * multiple
     return size if amount >= 0 else -size
 
 
 def payable(amount: int, code: str) -> int:
-    """Return the amount of an invoice rounded to the step of its currency, halves up.
+    """Return the amount of an invoice or a fee rounded to the step of its currency, halves up.
 
     The vendor documents this for UGX after prorations, coupons and taxes, with the difference moved to the customer's
-    balance. The twin does the same for every currency with a step.
+    balance, and asks for the nearest ten in currencies of three decimals. The twin does so in every currency with a step.
     """
     multiple = step(code)
     return (2 * amount + multiple) // (2 * multiple) * multiple

@@ -77,6 +77,7 @@ def create(
 
 
 def _check(account: StripeAccount, charge: Obj, amount: int) -> None:
+    """Reject an amount that is not paid, that another dispute is about, or that is no multiple of the step."""
     disputed = sum(
         dispute["amount"]
         for dispute in account.of("dispute", charge["id"])

@@ -1,8 +1,8 @@
 """Form-encoded requests: nested keys to values, and values to types by a shape.
 
 A shape maps a parameter to a kind: `int`, `uint`, `amount`, `rows`, `str`, `bool`, `dec`, `time`, `meta`, `any`, `range`, a
-tuple of allowed words, a nested shape, or a list of one kind. A name ending in `!` is required. The empty string unsets a value; it
-is read as None.
+tuple of allowed words, a nested shape, or a list of one kind. A name ending in `!` is required. The empty string unsets a
+value; it is read as None.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ Shape: TypeAlias = Mapping[str, Kind]
 
 _PARTS = re.compile(r"\[([^\[\]]*)\]")
 _INT = re.compile(r"[+-]?\d{1,15}\Z")
-_MINIMUM = {"uint": 0, "time": 0, "amount": 1, "rows": 1}
-MAX_PAGE_ROWS = 100
 _DEC = re.compile(r"[+-]?\d{1,15}(\.\d{1,12})?\Z")
+_MINIMUM = {"uint": 0, "time": 0, "amount": 1, "rows": 1}
+"""Smallest value of the kinds of whole numbers that have one. `rows` is the length of a page."""
+MAX_PAGE_ROWS = 100
 MAX_METADATA_KEYS, MAX_METADATA_KEY_CHARACTERS, MAX_METADATA_VALUE_CHARACTERS = 50, 40, 500
 
 

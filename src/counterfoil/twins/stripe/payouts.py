@@ -1,7 +1,8 @@
 """Payouts to the bank account: automatic ones each day at 00:00 UTC, manual ones by request, and how they end.
 
-An automatic payout empties the available balance of a currency, except for what is left beside its step; a negative balance is debited from the bank account. A
-payout that fails or is cancelled comes back as a transaction of its own, which the next payout contains.
+An automatic payout empties the available balance of a currency, in whole steps of the currency; a negative balance is
+debited from the bank account. A payout that fails or is cancelled comes back as a transaction of its own, which the next
+payout contains.
 """
 
 from __future__ import annotations
@@ -175,7 +176,7 @@ def advance(account: StripeAccount) -> bool:
 def _sweep(account: StripeAccount) -> None:
     """Create an automatic payout of everything available, one for each currency; it may be negative.
 
-    It includes what earlier payouts left beside the step of the currency.
+    Its amount is rounded towards zero to the step of the currency. The rest stays in the balance for a later payout.
     """
     groups: dict[str, list[Obj]] = {}
     for transaction in balance.unpaid(account):
