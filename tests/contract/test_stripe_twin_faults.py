@@ -258,7 +258,7 @@ def listen(twin: Twin, hooks: Hooks, *types: str) -> Any:
 
 def test_webhooks_are_signed_so_that_the_vendors_library_accepts_them(twin: Twin, hooks: Hooks) -> None:
     twin.control("POST", "config", {"repeated": 0})
-    endpoint = listen(twin, hooks, "customer.*")
+    endpoint = listen(twin, hooks, "customer.created")
     made = twin.client().v1.customers.create({"name": "Acme"})
     headers, body = hooks.next()
     event: Any = stripe.Webhook.construct_event(  # type: ignore[no-untyped-call]

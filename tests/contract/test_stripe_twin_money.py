@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import stripe
 
+from counterfoil.twins.stripe.cards import CARDS
+from counterfoil.twins.stripe.charges import DECLINE_CODES, HARD_DECLINES
 from tests.contract.stripe_money import DAY, HOUR, advance, paid, refusal, types
 from tests.contract.stripe_twin_process import Twin, running_twin
 
@@ -237,9 +239,9 @@ def test_a_refund_that_fails_later_gives_the_money_back(twin: Twin, api: Any) ->
     assert api.charges.retrieve(charge.id).amount_refunded == 0
     assert sum(row.net for row in api.balance_transactions.list({"source": refund.id}).data) == 0
     assert types(api, "charge.refund", "refund.") == [
-        "charge.refunded", "refund.created", "charge.refund.updated", "refund.updated", "refund.failed",
+        "charge.refunded", "refund.created", "charge.refund.updated", "refund.updated",
     ]  # fmt: skip
-    event = api.events.list({"type": "refund.failed"}).data[0]
+    event = api.events.list({"type": "refund.updated"}).data[0]
     assert event.data.previous_attributes.to_dict() == {
         "status": "succeeded", "failure_reason": None, "failure_balance_transaction": None}  # fmt: skip
     assert api.refunds.create({"charge": charge.id}).amount == 10_000
@@ -376,10 +378,20 @@ def test_faults_of_money_with_impossible_fields_are_refused(twin: Twin) -> None:
     for wrong in (
         {"kind": "dispute_charge", "amount": 0}, {"kind": "dispute_charge", "reason": "bad mood"},
         {"kind": "fail_refund", "seconds": -1}, {"kind": "fail_refund", "failure_reason": "bad mood"},
-        {"kind": "fail_payout", "failure_code": "bad mood"},
+        {"kind": "fail_payout", "failure_code": "bad mood"}, {"kind": "decline_charge", "decline_code": "card_declined"},
+        {"kind": "decline_charge", "decline_code": 51},
     ):  # fmt: skip
         refusal(twin, "faults", wrong)
     assert twin.control("GET", "state")["faults"] == []
+
+
+def test_a_decline_code_is_one_of_the_vendors(twin: Twin) -> None:
+    message = refusal(twin, "faults", {"kind": "decline_charge", "decline_code": "bad mood"})
+    assert message == f"decline_code must be one of {', '.join(DECLINE_CODES)}"
+    assert set(DECLINE_CODES) >= {*HARD_DECLINES, *(card.decline for card in CARDS.values() if card.decline)}
+    for code in DECLINE_CODES:
+        twin.fault("decline_charge", decline_code=code)
+    assert len(twin.control("GET", "state")["faults"]) == len(DECLINE_CODES)
 
 
 def test_the_money_is_still_there_after_a_restart(tmp_path: Path) -> None:

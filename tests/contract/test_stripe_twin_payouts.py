@@ -206,3 +206,76 @@ def test_automatic_payouts_begin_when_they_are_switched_on(twin: Twin, api: Any)
     listed = api.payouts.list({"arrival_date": {"gt": MONDAY + 2 * DAY}}).data
     assert [one.id for one in listed] == [payout.id]
     assert api.payouts.update(payout.id, {"metadata": {"bank": "7"}}).metadata.to_dict() == {"bank": "7"}
+
+
+@pytest.mark.parametrize(
+    ("currency", "good", "bad"),
+    [(code, 10, 11) for code in ("bhd", "jod", "kwd", "omr", "tnd")]
+    + [("huf", 100, 110), ("twd", 100, 199), ("isk", 100, 50), ("ugx", 200, 150)],
+)
+def test_a_payout_that_is_no_multiple_of_the_step_is_refused(
+    api: Any, currency: str, good: int, bad: int
+) -> None:
+    paid(api, "pm_card_bypassPending", 100_000, currency=currency)
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        api.payouts.create({"amount": bad, "currency": currency})
+    assert caught.value.param == "amount"
+    assert caught.value.code in ("parameter_invalid_integer", "invalid_charge_amount_no_decimal_compatible")
+    assert api.payouts.create({"amount": good, "currency": currency}).amount == good
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "fee"),
+    [
+        ("kwd", 5120, 180), ("kwd", 5000, 180), ("kwd", 10, 30), ("bhd", 12_340, 390), ("jod", 1000, 60),
+        ("omr", 99_990, 2930), ("tnd", 500, 50), ("isk", 100_000, 2900), ("ugx", 70_000, 2100), ("jpy", 5124, 179),
+        ("huf", 20_045, 611), ("eur", 10_001, 320),
+    ],
+)  # fmt: skip
+def test_fees_are_rounded_to_the_step_of_the_currency(api: Any, currency: str, amount: int, fee: int) -> None:
+    charge = paid(api, amount=amount, currency=currency)
+    entry = api.balance_transactions.retrieve(charge.balance_transaction)
+    assert (entry.fee, entry.net) == (fee, amount - fee)
+    assert entry.fee_details[0].amount == fee
+
+
+@pytest.mark.parametrize("currency", ["kwd", "tnd", "isk", "ugx"])
+def test_automatic_payouts_are_multiples_of_the_step(twin: Twin, api: Any, currency: str) -> None:
+    twin.control("POST", "config", {"payouts": "daily"})
+    twin.fault("dispute_charge", amount=777, match={"currency": currency})
+    first = paid(api, "pm_card_bypassPending", 54_300, currency=currency)
+    dispute = api.disputes.list({"charge": first.id}).data[0]
+    paid(api, "pm_card_bypassPending", 71_900, currency=currency)
+    assert "multiple of" in refusal(twin, "disputes", {"charge": first.id, "amount": 5})
+    advance(twin, DAY)
+    payout = api.payouts.list().data[0]
+    step = 10 if currency in ("kwd", "tnd") else 100
+    assert (dispute.amount % step, payout.amount % step) == (0, 0)
+    assert sum(net for _, net in rows(api, payout.id)) == 0
+    assert amounts(api, currency) == (0, 0)
+
+
+@pytest.mark.parametrize("currency", ["huf", "twd"])
+def test_what_is_left_beside_the_step_is_paid_out_later(twin: Twin, api: Any, currency: str) -> None:
+    twin.control("POST", "config", {"payouts": "daily"})
+    for _ in range(2):
+        paid(api, "pm_card_bypassPending", 20_070, currency=currency)
+        advance(twin, DAY)
+    second, first = api.payouts.list().data
+    # Each charge leaves 20070 less a fee of 612: 19458, and two of them 38916.
+    assert (first.amount, second.amount) == (19_400, 19_500)
+    assert rows(api, second.id) == [("charge", 19_458), ("payout", -19_500)]
+    assert amounts(api, currency) == (16, 0)
+    twin.control("POST", "outcome", {"id": first.id, "status": "failed"})
+    advance(twin, DAY)
+    assert (api.payouts.list().data[0].amount, amounts(api, currency)) == (19_400, (16, 0))
+
+
+def test_a_debit_is_a_multiple_of_the_step_too(twin: Twin, api: Any) -> None:
+    twin.control("POST", "config", {"payouts": "daily"})
+    charge = paid(api, "pm_card_bypassPending", 20_070, currency="huf")
+    advance(twin, DAY)
+    twin.control("POST", "disputes", {"charge": charge.id})
+    advance(twin, DAY)
+    assert api.payouts.list().data[0].amount == -21_500
+    assert amounts(api, "huf") == (-12, 0)

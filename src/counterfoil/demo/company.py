@@ -32,6 +32,7 @@ from counterfoil.demo.erp.client import ErpClient
 from counterfoil.demo.operators import Operator
 from counterfoil.demo.progress import Progress
 from counterfoil.demo.report import Addresses
+from counterfoil.twins.stripe.event_types import EVENT_TYPES
 
 HOME = Path(".counterfoil")
 PACKAGES = ("proteus", "roundup", "trytond", "waitress")
@@ -44,7 +45,9 @@ PREPARE_SECONDS = 300.0
 START_SECONDS = 60.0
 ACCOUNTS = {"acme-us": "billing", "acme-de": "billing_de"}
 """Legal entity -> beginning of the names of the secrets of its billing account."""
-HOOK_EVENTS = ("customer.*", "invoice.*", "credit_note.*")
+HOOK_EVENTS = tuple(
+    type for type in EVENT_TYPES if type.startswith(("customer.", "invoice.", "credit_note."))
+)
 
 
 class CannotStart(Exception):

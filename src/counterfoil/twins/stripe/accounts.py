@@ -15,7 +15,7 @@ from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.errors import Obj, StripeError
 from counterfoil.twins.stripe.forms import Shape
 
-LIST: Shape = {"limit": "int", "starting_after": "str", "ending_before": "str", "created": "range"}
+LIST: Shape = {"limit": "rows", "starting_after": "str", "ending_before": "str", "created": "range"}
 
 
 def key_of(headers: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """Balance of the account: one transaction for each movement of money, in the currency of the payment.
 
-The fee of a charge is 2.9 % and 30 minor units. The money of a charge is available at 00:00 UTC two days later, all other
-money at once. The twin has a bank account in every currency, so it converts nothing.
+The fee of a charge is 2.9 % and 30 minor units, rounded to the step of the currency. The money of a charge is available at
+00:00 UTC two days later, all other money at once. The twin has a bank account in every currency, so it converts nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
 from counterfoil.twins.stripe.amounts import share
 from counterfoil.twins.stripe.catalog import filters
+from counterfoil.twins.stripe.currencies import payable
 from counterfoil.twins.stripe.errors import Obj, refusal
 from counterfoil.twins.stripe.forms import Shape
 from counterfoil.twins.stripe.listing import PAGING, page
@@ -21,9 +22,9 @@ _CATEGORIES = {"payout_failure": "payout_reversal", "payout_cancel": "payout_rev
 """`reporting_category` of the types that have another name there. Source: docs.stripe.com/reports/reporting-categories."""
 
 
-def processing_fee(amount: int) -> int:
-    """Return the vendor's fee for a charge, in minor units."""
-    return share(amount, FEE_BASIS_POINTS, 10_000) + FIXED_FEE_MINOR_UNITS
+def processing_fee(amount: int, currency: str) -> int:
+    """Return the vendor's fee for a charge, in minor units, rounded to the step of the currency."""
+    return payable(share(amount, FEE_BASIS_POINTS, 10_000) + FIXED_FEE_MINOR_UNITS, currency)
 
 
 def midnight(at: int, days: int = 0) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from counterfoil.twins.stripe import balance, cards, disputes
 from counterfoil.twins.stripe.account import StripeAccount
+from counterfoil.twins.stripe.currencies import step, whole
 from counterfoil.twins.stripe.errors import Obj, StripeError
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING
@@ -18,6 +19,20 @@ HARD_DECLINES = frozenset({
 
 Source: docs.stripe.com/billing/revenue-recovery/smart-retries.
 """
+DECLINE_CODES = (
+    "approve_with_id", "authentication_not_handled", "authentication_required", "call_issuer", "card_not_supported",
+    "card_velocity_exceeded", "currency_not_supported", "do_not_honor", "do_not_try_again", "duplicate_transaction",
+    "expired_card", "fraudulent", "generic_decline", "highest_risk_level", "incorrect_address", "incorrect_cvc",
+    "incorrect_number", "incorrect_pin", "incorrect_zip", "insufficient_funds", "invalid_account", "invalid_amount",
+    "invalid_cvc", "invalid_expiry_month", "invalid_expiry_year", "invalid_number", "invalid_pin",
+    "issuer_not_available", "lost_card", "merchant_blacklist", "mobile_device_authentication_required",
+    "new_account_information_available", "no_action_taken", "not_permitted", "offline_pin_required",
+    "online_or_offline_pin_required", "pickup_card", "pin_try_exceeded", "processing_error", "reenter_transaction",
+    "restricted_card", "revocation_of_all_authorizations", "revocation_of_authorization", "security_violation",
+    "service_not_allowed", "stolen_card", "stop_payment_order", "testmode_decline", "transaction_not_allowed",
+    "try_again_later", "withdrawal_count_limit_exceeded",
+)  # fmt: skip
+"""Decline codes that the vendor documents. Sources: docs.stripe.com/declines/codes and HARD_DECLINES."""
 _DECLINED = "Your card was declined."
 _ERRORS = {
     "insufficient_funds": ("card_declined", "Your card has insufficient funds."),
@@ -65,7 +80,7 @@ def _receive(account: StripeAccount, charge: Obj, *, at_once: bool) -> None:
     settlement = None if at_once else balance.midnight(account.now, balance.SETTLEMENT_DAYS)
     transaction = balance.record(
         account, "charge", charge, charge["amount"], charge["description"],
-        fee=balance.processing_fee(charge["amount"]), fee_name="Stripe processing fees", available_on=settlement,
+        fee=balance.processing_fee(charge["amount"], charge["currency"]), fee_name="Stripe processing fees", available_on=settlement,
     )  # fmt: skip
     charge["balance_transaction"] = transaction["id"]
     account.save(charge)
@@ -79,9 +94,15 @@ def dispute_if_requested(account: StripeAccount, charge: Obj) -> None:
         return
     facts = {"customer": charge["customer"] or "", "currency": charge["currency"]}
     if fault := account.fault("dispute_charge", facts):
-        amount = min(int(fault.get("amount") or charge["amount"]), charge["amount"])
+        amount = _disputed(charge, int(fault.get("amount") or charge["amount"]))
         reason = str(fault.get("reason", disputes.DEFAULT_REASON))
         disputes.create(account, charge, amount=amount, reason=reason, inquiry=bool(fault.get("inquiry")))
+
+
+def _disputed(charge: Obj, amount: int) -> int:
+    """Return the amount of a requested dispute that is possible for the charge."""
+    code = charge["currency"]
+    return min(max(whole(amount, step(code)), step(code)), int(charge["amount"]))
 
 
 def _outcome(decline: str | None) -> Obj:

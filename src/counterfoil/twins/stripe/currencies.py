@@ -22,6 +22,8 @@ ZERO_DECIMAL = frozenset(_ZERO_DECIMAL.split())
 """One unit of an amount is one major unit."""
 _STEPS = {**dict.fromkeys(("isk", "ugx"), 100), **dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), 10)}
 """Amounts that are sent must be a multiple of this."""
+_PAYOUT_STEPS = {**_STEPS, **dict.fromkeys(("huf", "twd"), 100)}
+"""Amounts that are paid out must be a multiple of this: the bank gets no part of a forint or a Taiwan dollar."""
 _MINIMUM = {
     "aed": 200, "aud": 50, "bgn": 100, "brl": 50, "cad": 50, "chf": 50, "czk": 1500, "dkk": 250, "eur": 50, "gbp": 30,
     "hkd": 400, "huf": 17_500, "inr": 50, "jpy": 50, "mxn": 1000, "myr": 200, "nok": 300, "nzd": 50, "pln": 200,
@@ -67,6 +69,19 @@ def check_amount(amount: int | None, code: str, param: str) -> None:
     )
 
 
+def payout_step(code: str) -> int:
+    """Return the number that payouts in a currency must be a multiple of."""
+    return _PAYOUT_STEPS.get(code, 1)
+
+
+def check_payout(amount: int, code: str) -> None:
+    """Refuse the amount of a payout that is not a multiple of the step of its currency."""
+    check_amount(amount, code, "amount")
+    if amount % (multiple := payout_step(code)):
+        message = f"Invalid amount. Payouts in {code.upper()} must be evenly divisible by {multiple}."
+        raise refusal(message, "amount", "parameter_invalid_integer")
+
+
 def check_charge(amount: int, code: str) -> None:
     """Refuse the amount of a payment that the vendor does not charge, with the vendor's codes."""
     check_amount(amount, code, "amount")
@@ -83,11 +98,17 @@ def _major(amount: int, code: str) -> str:
     return f"{Decimal(amount).scaleb(-places):,.{places}f} {code}"
 
 
+def whole(amount: int, multiple: int) -> int:
+    """Return the amount rounded towards zero to a multiple."""
+    size = abs(amount) // multiple * multiple
+    return size if amount >= 0 else -size
+
+
 def payable(amount: int, code: str) -> int:
-    """Return the amount of an invoice rounded to the step of its currency, halves up.
+    """Return the amount of an invoice or a fee rounded to the step of its currency, halves up.
 
     The vendor documents this for UGX after prorations, coupons and taxes, with the difference moved to the customer's
-    balance. The twin does the same for every currency with a step.
+    balance, and asks for the nearest ten in currencies of three decimals. The twin does so in every currency with a step.
     """
     multiple = step(code)
     return (2 * amount + multiple) // (2 * multiple) * multiple

@@ -1,12 +1,14 @@
 """Disputes of charges: inquiries, chargebacks over all or part of a charge, evidence, and how they end.
 
-A chargeback withdraws its amount and a fee at once; a won one brings both back. An inquiry moves no money.
+A chargeback withdraws its amount and a fee at once; a won one brings both back. An inquiry moves no money. Disputes of one
+charge may follow each other.
 """
 
 from __future__ import annotations
 
 from counterfoil.twins.stripe import balance
 from counterfoil.twins.stripe.account import StripeAccount
+from counterfoil.twins.stripe.currencies import step
 from counterfoil.twins.stripe.errors import Obj, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING
@@ -37,6 +39,8 @@ NEXT_STATUSES = {
     "needs_response": ("under_review", "won", "lost"),
     "under_review": ("won", "lost"),
 }
+WITHOUT_MONEY = ("won", "warning_closed", "charge_refunded")
+"""Last statuses of disputes that withdraw nothing: their amount can be disputed again."""
 TEST_EVIDENCE = {
     "winning_evidence": "won",
     "losing_evidence": "lost",
@@ -51,9 +55,7 @@ def create(
 ) -> Obj:  # fmt: skip
     """Open a dispute over a paid charge. Raises ValueError for an unusable charge, amount or reason."""
     amount = charge["amount"] if amount is None else amount
-    disputed = sum(dispute["amount"] for dispute in account.of("dispute", charge["id"]))
-    if charge["status"] != "succeeded" or not 1 <= amount <= charge["amount"] - disputed:
-        raise ValueError(f"{amount} of charge {charge['id']} cannot be disputed")
+    _check(account, charge, amount)
     if reason not in REASONS:
         raise ValueError(f"reason must be one of {', '.join(REASONS)}")
     dispute = account.create("dispute", {
@@ -72,6 +74,19 @@ def create(
     if not inquiry:
         account.emit("charge.dispute.funds_withdrawn", dispute)
     return dispute
+
+
+def _check(account: StripeAccount, charge: Obj, amount: int) -> None:
+    """Reject an amount that is not paid, that another dispute is about, or that is no multiple of the step."""
+    disputed = sum(
+        dispute["amount"]
+        for dispute in account.of("dispute", charge["id"])
+        if dispute["status"] not in WITHOUT_MONEY
+    )
+    if charge["status"] != "succeeded" or not 1 <= amount <= charge["amount"] - disputed:
+        raise ValueError(f"{amount} of charge {charge['id']} cannot be disputed")
+    if amount % (multiple := step(charge["currency"])):
+        raise ValueError(f"amount in {charge['currency']} must be a multiple of {multiple}")
 
 
 def _deadline(account: StripeAccount) -> int:
@@ -149,6 +164,17 @@ def conclude(account: StripeAccount, dispute: Obj, status: str) -> Obj:
     """Change the status as the bank would. Raises ValueError for a status that cannot follow."""
     if status not in NEXT_STATUSES.get(dispute["status"], ()):
         raise ValueError(f"a dispute that is {dispute['status']} cannot become {status}")
+    return _change(account, dispute, status)
+
+
+def end_inquiries(account: StripeAccount, charge_id: str) -> None:
+    """End the open inquiries of a charge because it was refunded in full; they can no longer be escalated."""
+    for dispute in account.of("dispute", charge_id):
+        if dispute["status"] in ("warning_needs_response", "warning_under_review"):
+            _change(account, dispute, "charge_refunded")
+
+
+def _change(account: StripeAccount, dispute: Obj, status: str) -> Obj:
     before = account.view(dispute)
     dispute["status"] = status
     if status == "needs_response":

@@ -8,17 +8,18 @@ import secrets
 from urllib.parse import urlsplit
 
 from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
-from counterfoil.twins.stripe.errors import Obj, invalid
+from counterfoil.twins.stripe.errors import Obj, invalid, missing_parameter
+from counterfoil.twins.stripe.event_types import ENABLED_EVENTS
 from counterfoil.twins.stripe.faults import Faults
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING, page
 
 ENDPOINT: Shape = {
-    "url!": "str", "enabled_events!": ["str"], "description": "str", "metadata": "meta", "api_version": "str",
+    "url!": "str", "enabled_events!": [ENABLED_EVENTS], "description": "str", "metadata": "meta", "api_version": "str",
     "connect": "bool",
 }  # fmt: skip
 ENDPOINT_UPDATE: Shape = {
-    "url": "str", "enabled_events": ["str"], "description": "str", "metadata": "meta", "disabled": "bool",
+    "url": "str", "enabled_events": [ENABLED_EVENTS], "description": "str", "metadata": "meta", "disabled": "bool",
 }  # fmt: skip
 LIST: Shape = {**PAGING, "type": "str", "types": ["str"], "delivery_success": "bool"}
 LISTED_SECONDS = 30 * DAY_SECONDS
@@ -87,6 +88,8 @@ def _require_loopback(url: str) -> str:
 
 def update_endpoint(account: StripeAccount, params: Obj, id: str) -> Obj:
     endpoint = account.get("webhook_endpoint", id)
+    if params.get("enabled_events", "") is None:
+        raise missing_parameter("enabled_events")
     for name, value in params.items():
         if name == "metadata":
             endpoint["metadata"] = merge(endpoint["metadata"], value)

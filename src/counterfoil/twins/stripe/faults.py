@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 from typing import Any
 
-from counterfoil.twins.stripe import disputes, payouts, refunds
+from counterfoil.twins.stripe import charges, disputes, payouts, refunds
 from counterfoil.twins.stripe.errors import Obj
 from counterfoil.twins.stripe.store import TwinStore
 
@@ -30,7 +30,7 @@ EVENT_KINDS = {
     "delay_webhook": "The event is delivered `seconds` of twin time later.",
 }
 MONEY_KINDS = {
-    "decline_charge": "The charge is declined with `decline_code` (generic_decline); a later one succeeds.",
+    "decline_charge": "The charge is declined with `decline_code` (generic_decline), a code of the vendor; a later one succeeds.",
     "dispute_charge": "The paid charge is disputed: `amount` (all), `reason` (fraudulent), `inquiry` (false).",
     "pend_refund": "The refund starts `pending` and succeeds after `seconds` (3600) of twin time.",
     "fail_refund": "The refund fails after `seconds` (3600) of twin time with `failure_reason`; until then it counts as done.",
@@ -40,6 +40,7 @@ KINDS = {**REQUEST_KINDS, **EVENT_KINDS, **MONEY_KINDS}
 """Every fault with its effect; names in code spans are fields of the fault, with their default."""
 _MATCHES = {"method", "path", "type", "customer", "currency"}
 _WORDS = {
+    "decline_code": ("decline_charge", charges.DECLINE_CODES),
     "reason": ("dispute_charge", disputes.REASONS),
     "failure_reason": ("fail_refund", refunds.FAILURE_REASONS),
     "failure_code": ("fail_payout", tuple(payouts.FAILURES)),

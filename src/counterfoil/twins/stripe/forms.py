@@ -1,8 +1,8 @@
 """Form-encoded requests: nested keys to values, and values to types by a shape.
 
-A shape maps a parameter to a kind: `int`, `uint`, `amount`, `str`, `bool`, `dec`, `time`, `meta`, `any`, `range`, a tuple of
-allowed words, a nested shape, or a list of one kind. A name ending in `!` is required. The empty string unsets a value; it
-is read as None.
+A shape maps a parameter to a kind: `int`, `uint`, `amount`, `rows`, `str`, `bool`, `dec`, `time`, `meta`, `any`, `range`, a
+tuple of allowed words, a nested shape, or a list of one kind. A name ending in `!` is required. The empty string unsets a
+value; it is read as None.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ Shape: TypeAlias = Mapping[str, Kind]
 _PARTS = re.compile(r"\[([^\[\]]*)\]")
 _INT = re.compile(r"[+-]?\d{1,15}\Z")
 _DEC = re.compile(r"[+-]?\d{1,15}(\.\d{1,12})?\Z")
+_MINIMUM = {"uint": 0, "time": 0, "amount": 1, "rows": 1}
+"""Smallest value of the kinds of whole numbers that have one. `rows` is the length of a page."""
+MAX_PAGE_ROWS = 100
 MAX_METADATA_KEYS, MAX_METADATA_KEY_CHARACTERS, MAX_METADATA_VALUE_CHARACTERS = 50, 40, 500
 
 
@@ -87,31 +90,33 @@ def _convert(value: Any, kind: Kind, name: str) -> Any:
     if isinstance(kind, list):
         if not isinstance(value, list):
             raise invalid(f"Invalid array: {name}", name)
-        return [_convert(item, kind[0], f"{name}[{position}]") for position, item in enumerate(value)]
+        return [_convert_item(item, kind[0], f"{name}[{position}]") for position, item in enumerate(value)]
     if isinstance(kind, Mapping):
         if not isinstance(value, dict):
             raise invalid(f"Invalid object: {name}", name)
         return read(value, kind, name)
     if not isinstance(value, str):
         raise invalid(f"Invalid string: {name}", name)
-    if isinstance(kind, tuple):
-        if value not in kind:
-            words = ", ".join(kind[:-1]) + " or " + kind[-1] if len(kind) > 1 else kind[0]
-            raise StripeError(400, f"Invalid {name}: must be one of {words}", param=name, replayable=False)
-        return value
-    return _scalar(value, kind, name)
+    return _word(value, kind, name) if isinstance(kind, tuple) else _scalar(value, kind, name)
+
+
+def _convert_item(value: Any, kind: Kind, name: str) -> Any:
+    """Return an item of a list; the empty string is no word there."""
+    return _word("", kind, name) if value == "" and isinstance(kind, tuple) else _convert(value, kind, name)
+
+
+def _word(value: str, kind: tuple[str, ...], name: str) -> str:
+    if value not in kind:
+        words = ", ".join(kind[:-1]) + " or " + kind[-1] if len(kind) > 1 else kind[0]
+        raise StripeError(400, f"Invalid {name}: must be one of {words}", param=name, replayable=False)
+    return value
 
 
 def _scalar(value: str, kind: str, name: str) -> Any:
-    if kind in ("int", "uint", "amount", "time"):
+    if kind in ("int", *_MINIMUM):
         if not _INT.match(value):
             raise invalid(f"Invalid integer: {value}", name, "parameter_invalid_integer")
-        number = int(value)
-        minimum = {"uint": 0, "time": 0, "amount": 1}.get(kind)
-        if minimum is not None and number < minimum:
-            message = f"This value must be greater than or equal to {minimum}."
-            raise invalid(message, name, "parameter_invalid_integer")
-        return number
+        return _in_range(int(value), kind, name)
     if kind == "bool":
         if value not in ("true", "false"):
             raise invalid(f"Invalid boolean: {value}", name)
@@ -126,6 +131,18 @@ def _scalar(value: str, kind: str, name: str) -> Any:
     if len(value) > 5000:
         raise invalid(f"Invalid string: {value[:20]}...; must be at most 5000 characters", name)
     return value
+
+
+def _in_range(number: int, kind: str, name: str) -> int:
+    """Return the number, or reject one below or above what its kind allows."""
+    minimum = _MINIMUM.get(kind)
+    if minimum is not None and number < minimum:
+        message = f"This value must be greater than or equal to {minimum}."
+        raise invalid(message, name, "parameter_invalid_integer")
+    if kind == "rows" and number > MAX_PAGE_ROWS:
+        message = f"This value must be less than or equal to {MAX_PAGE_ROWS}."
+        raise invalid(message, name, "parameter_invalid_integer")
+    return number
 
 
 def _metadata(value: Any, name: str) -> dict[str, str] | None:

@@ -10,9 +10,9 @@ from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.errors import Obj, StripeError, invalid, refusal
 from counterfoil.twins.stripe.forms import Shape
 
-CURSORS: Shape = {"limit": "int", "starting_after": "str", "ending_before": "str"}
+CURSORS: Shape = {"limit": "rows", "starting_after": "str", "ending_before": "str"}
 PAGING: Shape = {**CURSORS, "created": "range"}
-SEARCHING: Shape = {"query!": "str", "limit": "int", "page": "str"}
+SEARCHING: Shape = {"query!": "str", "limit": "rows", "page": "str"}
 DEFAULT_PAGE_ROWS = 10
 _COMPARE = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
@@ -23,10 +23,6 @@ def page(
 ) -> Obj:  # fmt: skip
     """Return one page, newest first unless lines are listed, after or before the object of a cursor."""
     limit = params.get("limit") or DEFAULT_PAGE_ROWS
-    if not 1 <= limit <= 100:
-        word, edge = ("greater", 1) if limit < 1 else ("less", 100)
-        message = f"This value must be {word} than or equal to {edge}."
-        raise invalid(message, "limit", "parameter_invalid_integer")
     span = params.get("created") or {}
     where = [*conditions, *(f"created {_COMPARE[word]} ?" for word in span)]
     bound = [*arguments, *span.values()]
@@ -102,8 +98,6 @@ def search(account: StripeAccount, type: str, params: Obj, url: str) -> Obj:
     if position != len(text) or len(joins) > 1:
         raise refusal("We were unable to parse your search query.", "query")
     limit, offset = params.get("limit") or DEFAULT_PAGE_ROWS, int(params.get("page") or 0)
-    if not 1 <= limit <= 100:
-        raise invalid("This value must be less than or equal to 100.", "limit", "parameter_invalid_integer")
     rows = account.where(
         type,
         "coalesce(json_extract(body, '$._deleted'), 0) = 0 "

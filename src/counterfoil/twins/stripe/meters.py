@@ -87,7 +87,7 @@ def _switch(account: StripeAccount, meter: Obj, status: str) -> Obj:
     before = dict(meter)
     stopped = account.now if status == "inactive" else None
     meter.update(status=status, status_transitions={"deactivated_at": stopped}, updated=account.now)
-    account.publish(f"billing.meter.{'deactivated' if stopped else 'reactivated'}", meter, before)
+    account.publish("billing.meter.deactivated" if stopped else "billing.meter.reactivated", meter, before)
     return meter
 
 
@@ -255,8 +255,6 @@ def _summary(
 def _page(rows: list[Obj], params: Obj, url: str) -> Obj:
     """Return one page of rows that are computed, not stored."""
     limit = params.get("limit") or DEFAULT_PAGE_ROWS
-    if not 1 <= limit <= 100:
-        raise invalid("This value must be from 1 to 100.", "limit", "parameter_invalid_integer")
     ids = [row["id"] for row in rows]
     first, last = 0, len(rows)
     if cursor := params.get("starting_after"):

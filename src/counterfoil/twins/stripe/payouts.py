@@ -1,7 +1,8 @@
 """Payouts to the bank account: automatic ones each day at 00:00 UTC, manual ones by request, and how they end.
 
-An automatic payout empties the available balance of a currency; a negative balance is debited from the bank account. A
-payout that fails or is cancelled comes back as a transaction of its own, which the next payout contains.
+An automatic payout empties the available balance of a currency, in whole steps of the currency; a negative balance is
+debited from the bank account. A payout that fails or is cancelled comes back as a transaction of its own, which the next
+payout contains.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from counterfoil.twins.stripe import balance
 from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
 from counterfoil.twins.stripe.catalog import filters
-from counterfoil.twins.stripe.currencies import currency
+from counterfoil.twins.stripe.currencies import check_payout, currency, payout_step, whole
 from counterfoil.twins.stripe.errors import Obj, refusal
 from counterfoil.twins.stripe.forms import Shape, merge
 from counterfoil.twins.stripe.listing import PAGING, page
@@ -47,12 +48,14 @@ NEXT_STATUSES = {
     "in_transit": ("paid", "failed"),
     "paid": ("failed",),
 }
+_END_EVENTS = {"paid": "payout.paid", "failed": "payout.failed", "canceled": "payout.canceled"}
 _DESCRIPTION = "STRIPE PAYOUT"
 
 
 def create(account: StripeAccount, params: Obj) -> Obj:
     """Pay out part of the available balance, by request."""
     code = currency(params["currency"])
+    check_payout(params["amount"], code)
     available = balance.sums(account)[0].get(code, 0)
     if params["amount"] > available:
         message = (
@@ -127,7 +130,7 @@ def conclude(account: StripeAccount, payout: Obj, status: str, code: str | None 
     payout["status"] = status
     account.publish("payout.updated", payout, before)
     if status != "in_transit":
-        account.emit(f"payout.{status}", payout)
+        account.emit(_END_EVENTS[status], payout)
     if payout["reconciliation_status"] == "in_progress":
         payout["reconciliation_status"] = "completed"
         account.publish("payout.reconciliation_completed", payout)
@@ -171,12 +174,16 @@ def advance(account: StripeAccount) -> bool:
 
 
 def _sweep(account: StripeAccount) -> None:
-    """Create an automatic payout of everything available, one for each currency; it may be negative."""
+    """Create an automatic payout of everything available, one for each currency; it may be negative.
+
+    Its amount is rounded towards zero to the step of the currency. The rest stays in the balance for a later payout.
+    """
     groups: dict[str, list[Obj]] = {}
     for transaction in balance.unpaid(account):
         groups.setdefault(transaction["currency"], []).append(transaction)
+    available = balance.sums(account)[0]
     for code, transactions in groups.items():
-        if not (amount := sum(transaction["net"] for transaction in transactions)):
+        if not (amount := whole(available[code], payout_step(code))):
             continue
         payout = _create(account, amount, code, {}, automatic=True)
         transactions.append(account.get("balance_transaction", payout["balance_transaction"]))

@@ -1,6 +1,7 @@
 """Refunds of charges. A card or a fault can leave a refund pending, or let it fail after it has succeeded.
 
-A failed refund gives the money back to the balance and to the refundable amount of its charge.
+A failed refund gives the money back to the balance and to the refundable amount of its charge. A full refund ends the
+inquiries of its charge.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def refund(
     account.save(refund_object)
     account.emit("charge.refunded", charge, before)
     account.emit("refund.created", refund_object)
+    _end_inquiries(account, charge["id"])
     return refund_object
 
 
@@ -122,9 +124,15 @@ def conclude(account: StripeAccount, refund_object: Obj, status: str, reason: st
         refund_object.update(failure_reason=reason, failure_balance_transaction=transaction["id"])
         _move_refunded(account, charge, -refund_object["amount"])
     _publish_update(account, refund_object, before)
-    if status == "failed":
-        account.emit("refund.failed", refund_object, before)
+    _end_inquiries(account, refund_object["charge"])
     return refund_object
+
+
+def _end_inquiries(account: StripeAccount, charge_id: str) -> None:
+    """End the inquiries of a charge that is refunded in full by refunds of which none is pending."""
+    pending = any(one["status"] == "pending" for one in account.of("refund", charge_id))
+    if account.get("charge", charge_id)["refunded"] and not pending:
+        disputes.end_inquiries(account, charge_id)
 
 
 def _publish_update(account: StripeAccount, refund_object: Obj, before: Obj) -> None:

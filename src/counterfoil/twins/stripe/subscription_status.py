@@ -49,4 +49,6 @@ def end_schedule(account: StripeAccount, subscription: Obj) -> None:
     failed = subscription["status"] == "incomplete_expired" or (
         subscription["cancellation_details"]["reason"] == "payment_failed"
     )
-    account.publish(f"subscription_schedule.{'aborted' if failed else 'canceled'}", schedule, before)
+    account.publish(
+        "subscription_schedule.aborted" if failed else "subscription_schedule.canceled", schedule, before
+    )
