@@ -151,11 +151,14 @@ class _TestCheck:
         rule = self._model.reconciliations.get(getattr(entry, "reconciliation", ""))
         if rule is None:
             return
-        known = {*rule.legs, *(leg for _, e in (*rule.assertions, *rule.observations) for leg in e.legs)}
-        legs = getattr(entry, key, None)
-        for leg in legs if isinstance(legs, dict) else ():
-            if leg.partition("[")[0] not in known:
-                fix = did_you_mean(leg, known, f"one of {', '.join(sorted(known))}")
+        legs_of_rule = {
+            *rule.legs,
+            *(leg for _, e in (*rule.assertions, *rule.observations) for leg in e.legs),
+        }
+        values = getattr(entry, key, None)
+        for leg in values if isinstance(values, dict) else ():
+            if leg.partition("[")[0] not in legs_of_rule:
+                fix = did_you_mean(leg, legs_of_rule, f"one of {', '.join(sorted(legs_of_rule))}")
                 yield self._document.finding(
                     _RULE, f"there is no leg `{leg}`", (*path, key, leg), at_key=True, fix=fix
                 )
@@ -172,7 +175,7 @@ class _TestCheck:
         """A part of a workflow is the path of a step, such as `check0` or `post`, or a key of the workflow."""
         try:
             blocks = blocks_of(self._model.workflow(workflow))
-        except (CounterfoilError, ExpressionError):
+        except (CounterfoilError, ExpressionError, KeyError):
             return  # a finding of its own
         paths = {s.path for block in blocks.values() for s in block.steps}
         if step not in paths and step not in _PARTS:

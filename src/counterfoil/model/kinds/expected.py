@@ -42,7 +42,7 @@ class ExpectedEvent(Part):
     """Values of its data; others may exist."""
     only: list[Literal["data"]] = []
     """`data`: no other values exist."""
-    _given = model_validator(mode="after")(_require_given)
+    _complete_parts = model_validator(mode="after")(_require_given)
     times: Times | None = None
     """Exact number of such events; default: at least one."""
 
@@ -98,7 +98,7 @@ class ExpectedEffect(Part):
     """Words of the last refusal."""
     undoes: Name | None = None
     """The operation that it takes back."""
-    _given = model_validator(mode="after")(_require_given)
+    _complete_parts = model_validator(mode="after")(_require_given)
     times: Times | None = None
     """Exact number of such effects; default: at least one."""
 
