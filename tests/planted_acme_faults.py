@@ -53,6 +53,7 @@ FAULTS = [
     Fault("refused customer passed over", POLICIES, "  refused: park", "  refused: continue", "test", "customer-that-the-erp-refuses-is-a-case"),
     Fault("closed period", POLICIES, "period_closed: queue", "period_closed: park", "test", "take-back-in-a-period-that-closes-meanwhile-is-waited-for"),
     Fault("difference for the cfo", POLICIES, "    - {up_to: 1, automatic: true}\n    - {up_to: 1000, roles: [controller]}", "    - {up_to: 1, automatic: true}\n    - {up_to: 100000, roles: [controller]}", "test", "difference-over-1000-dollars-needs-the-cfo"),
+    Fault("currency of the German limit", "overlays/acme-de.yaml", "{to: EUR, rate: spot", "{to: USD, rate: spot", "test", "german-credits-add-up-in-euro"),
     # Workflows
     Fault("check of the sum", INVOICE, "event.data.net + event.data.tax == event.data.total && ", "", "test", "invoice-whose-tax-does-not-add-up-is-a-case"),
     Fault("invoice over nothing", INVOICE, "event.data.total.minor == 0", "event.data.total.minor == 1", "test", "invoice-over-nothing-is-not-posted"),
@@ -85,6 +86,9 @@ FAULTS = [
     Fault("wait of a credit for the ERP", CREDIT, "wait: {foils: all, until: +2d}", "wait: {foils: all, until: +20d}", "test", "credit-that-the-erp-does-not-show-is-missing-after-two-days"),
     Fault("application in a closed period", CREDIT, "    outcomes: {period_closed: queue}\n", "    outcomes: {period_closed: park}\n", "test", "application-in-a-period-that-closes-meanwhile-is-waited-for"),
     Fault("generation of a request", CREDIT, ", generation: event.data.revision}", "}", "test", "credit-that-is-asked-for-again-after-a-rejection-is-decided-again"),
+    Fault("wait of a charge-back for the ERP", TAKEBACK, "    becomes: posted\n  - wait: {foils: all, until: +5d}", "    becomes: posted\n  - wait: {foils: all, until: +50d}", "test", "take-back-that-the-erp-does-not-show-is-a-case"),
+    Fault("expiry after a charge-back", TAKEBACK, "      expired:\n        - choose: [{when: run.state == 'charged', then: [{wait: {foils: all, until: +5d}, outcomes: {timeout: park}}]}]\n", "      expired:\n", "test", "take-back-whose-second-approval-expires-waits-for-the-erp"),
+    Fault("rejection after a charge-back", TAKEBACK, "      rejected:\n        - choose: [{when: run.state == 'charged', then: [{wait: {foils: all, until: +5d}, outcomes: {timeout: park}}]}]\n", "      rejected:\n", "prove", "foil-unmatched"),
     # Mappings
     Fault("discount of a line", BILLING, "l.amount - sum(l.discount_amounts.map(d, d.amount)) - ", "l.amount - ", "test", "billing-invoice-finalized-with-discount-and-tax"),
     Fault("sign of a negative invoice", BILLING, "total: =-minor(i.total, c)", "total: =minor(i.total, c)", "test", "billing-invoice-below-zero-is-a-credit"),
