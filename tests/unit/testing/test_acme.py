@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,10 +57,20 @@ def test_every_policy_mapping_and_workflow_has_a_test(model: Model) -> None:
     assert rules - covered == set(UNTESTED)
 
 
+def keep_only(folder: Path, name: str) -> None:
+    """Leave one test and the patterns in a folder: reading and checking the others takes most of the time."""
+    for file in folder.glob("*.yaml"):
+        documents = re.split(r"^---$", file.read_text("utf-8"), flags=re.M)
+        kept = [d for d in documents if re.search(rf"^kind: pattern$|^name: {re.escape(name)}$", d, re.M)]
+        file.write_text("---".join(kept), "utf-8") if kept else file.unlink()
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.rule)
 def test_a_planted_fault_is_found(tmp_path: Path, fault: Fault) -> None:
     folder = tmp_path / "acme"
     shutil.copytree(ACME, folder)
+    if fault.finder == "test":
+        keep_only(folder / "tests", fault.name)
     file = folder / fault.file
     text = file.read_text("utf-8")
     assert text.count(fault.old) >= 1, f"{fault.file} does not say {fault.old!r}"
