@@ -30,6 +30,7 @@ BELOW: dict[str, set[str]] = {
     "change": GOVERNANCE | BESIDE,
     "replay": GOVERNANCE | BESIDE,
     "prove": GOVERNANCE | BESIDE,
+    "reconcile": {"core"},
     "testing": GOVERNANCE | BESIDE | {"flow"},
     "application": ENGINE,
     "people_file": {"core"},
@@ -38,7 +39,8 @@ BELOW: dict[str, set[str]] = {
     "serving": ENGINE | {"application", "bootstrap"},
     "web": ENGINE | {"application"},
     # The command line is the door to every process, so it alone may start the others.
-    "cli": ENGINE | {"application", "bootstrap", "people_file", "serving", "web", "testing", "demo", "twins"},
+    "cli": ENGINE
+    | {"application", "bootstrap", "people_file", "serving", "web", "testing", "demo", "twins", "reconcile"},
     "twins": {"core"},
     "demo": {"core", "twins"},
 }

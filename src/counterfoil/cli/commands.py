@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "fmt": ("govern", "Format governance files."),
     "schema": ("govern", "Write the JSON Schemas of the kinds, for editors."),
     "explain": ("govern", "Evaluate an expression on a sample."),
+    "observe": ("observe", "Compare two exports: what matches, and each difference with its cause."),
     "match": ("match", "Judge a history of documents: the state of each, with its reason."),
     "runs": ("operate", "List Runs with state and exposure."),
     "trace": ("operate", "Show the full history of one Run."),

@@ -1,0 +1,1 @@
+"""Comparison of whole books: what two systems show, read as a set and not event by event."""

@@ -1,0 +1,160 @@
+"""Rows of an export as entries: key, exact amount, currency, entity and day, by the roles of its columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from counterfoil.core.money import MoneyError, exponent
+from counterfoil.reconcile.exports.table import ExportTable, is_empty
+from counterfoil.reconcile.guess import Guess, Roles
+from counterfoil.reconcile.keys import KeyGuess, tokens
+from counterfoil.reconcile.values import NumberForm, currency_of
+
+NO_CURRENCY = "XXX"
+"""ISO 4217: no currency is involved. Used where neither side names one."""
+
+
+class BookEntry(NamedTuple):
+    """One row with an amount. The sign is that of the left side."""
+
+    row: int
+    """Position in the table."""
+    key: str
+    """Key for people: as the file writes it."""
+    amount: Decimal
+    currency: str
+    entity: str
+    day: date | None
+    fee: Decimal | None = None
+    tax: Decimal | None = None
+
+
+class Unreadable(NamedTuple):
+    """A row whose amount cannot be read."""
+
+    row: int
+    text: str
+
+
+@dataclass(slots=True)
+class Book:
+    """The entries of one side, and their match keys."""
+
+    table: ExportTable
+    entries: list[BookEntry] = field(default_factory=list)
+    keys: list[tuple[str, ...]] = field(default_factory=list)
+    """Match keys of each entry: one, or those that its text names."""
+    unreadable: list[Unreadable] = field(default_factory=list)
+
+    def totals(self) -> dict[str, Decimal]:
+        """Return the sum of the entries by currency."""
+        totals: dict[str, Decimal] = {}
+        for entry in self.entries:
+            totals[entry.currency] = totals.get(entry.currency, Decimal(0)) + entry.amount
+        return totals
+
+    def place(self, entry: BookEntry) -> int | str:
+        """Return the line or row of an entry in its file."""
+        return self.table.places[entry.row]
+
+
+def books(left: ExportTable, right: ExportTable, guess: Guess) -> tuple[Book, Book]:
+    """Return the entries of both sides. The amounts of the right side get the sign of the left one."""
+    defaults = _default_currency(left, guess.left), _default_currency(right, guess.right)
+    # A side that names no currency has that of the other side, if that has one only.
+    shared = next((d for d in defaults if d), NO_CURRENCY)
+    others = {v: k for k, v in guess.entities.items()}
+    one = _book(left, guess.left, guess.key, "left", 1, defaults[0] or shared, {})
+    two = _book(right, guess.right, guess.key, "right", guess.sign, defaults[1] or shared, others)
+    return one, two
+
+
+def _default_currency(table: ExportTable, roles: Roles) -> str:
+    """Return the currency of all rows, if the side has one: as stated, or as all its amounts write it."""
+    if roles.constant_currency:
+        return roles.constant_currency
+    if roles.currency:
+        codes = {currency_of(value) for value in table.column(roles.currency) if not is_empty(value)} - {""}
+        return codes.pop() if len(codes) == 1 else ""
+    codes_in_amounts = set()
+    columns = [table.column(name) for name in roles.amount.columns]
+    for values in zip(*columns, strict=True):
+        codes_in_amounts.add(roles.amount.read(values)[1])
+        if len(codes_in_amounts) > 2:
+            break
+    codes_in_amounts.discard("")
+    return codes_in_amounts.pop() if len(codes_in_amounts) == 1 else ""
+
+
+def _book(
+    table: ExportTable,
+    roles: Roles,
+    key: KeyGuess | None,
+    side: str,
+    sign: int,
+    default: str,
+    entities: dict[str, str],
+) -> Book:
+    book = Book(table)
+    amounts = [table.column(name) for name in roles.amount.columns]
+    currencies = table.column(roles.currency) if roles.currency else None
+    days = table.column(roles.date) if roles.date else None
+    names = table.column(roles.entity) if roles.entity else None
+    fees, taxes = (table.column(n) if n else None for n in (roles.fee, roles.tax))
+    key_columns = (
+        [table.column(n) for n in (key.left if side == "left" else key.right)] if key is not None else []
+    )
+    inside = key is not None and key.inside == side
+    plain = NumberForm()
+    for row in range(len(table)):
+        values = tuple(column[row] for column in amounts)
+        amount, written = roles.amount.read(values)
+        if amount is None:
+            if not all(map(is_empty, values)) or any(not is_empty(column[row]) for column in key_columns):
+                book.unreadable.append(Unreadable(row, " ".join(str(v) for v in values if not is_empty(v))))
+            continue
+        code = currency_of(currencies[row]) if currencies is not None else ""
+        parts = tuple(column[row] for column in key_columns)
+        entry = BookEntry(
+            row,
+            " ".join(str(part).strip() for part in parts if not is_empty(part)),
+            amount * sign if sign == -1 else amount,
+            code or written or default,
+            _entity(names[row], entities) if names is not None else "",
+            roles.date_form.read(days[row]) if days is not None else None,
+            _number(fees, row, plain),
+            _number(taxes, row, plain),
+        )
+        book.entries.append(entry)
+        book.keys.append(_match_keys(key, parts, inside))
+    return book
+
+
+def _match_keys(key: KeyGuess | None, parts: tuple[Any, ...], inside: bool) -> tuple[str, ...]:
+    if key is None:
+        return ()
+    if inside:
+        return tuple(dict.fromkeys(tokens(parts[0])))
+    texts = [key.text(part) for part in parts]
+    return ("\x1f".join(texts),) if any(texts) else ()
+
+
+def _entity(value: Any, names: dict[str, str]) -> str:
+    text = str(value).strip() if value is not None else ""
+    return names.get(text, text)
+
+
+def _number(values: list[Any] | None, row: int, form: NumberForm) -> Decimal | None:
+    number = form.read(values[row]) if values is not None else None
+    return None if number is None else number.value
+
+
+def decimals_of(currency: str) -> int:
+    """Return the number of decimals of a currency; two where it is unknown."""
+    try:
+        return exponent(currency)
+    except MoneyError:
+        return 2

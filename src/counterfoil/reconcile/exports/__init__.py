@@ -1,0 +1,1 @@
+"""Exports of systems as tables: delimited text, JSON, Parquet, XLSX, and queries of databases."""
