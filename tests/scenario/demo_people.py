@@ -37,7 +37,7 @@ def persons(output: str) -> list[Printed]:
         for line in output[output.rindex("┃ person") :].splitlines()
         if line.startswith("│")
     ]
-    return [Printed(name, email, user, password) for name, _, email, user, password in rows]
+    return [Printed(name, email, user, password) for name, _, _, email, user, password in rows]
 
 
 def addresses(output: str) -> dict[str, str]:

@@ -277,10 +277,10 @@ def test_the_end_names_the_work_and_where_it_is(played: Played) -> None:
     work = re.findall(rf"^ +(\d+) ([a-zC ]+?) +http://127\.0\.0\.1:{port}/(\S+)$", end, re.M)
     assert work == [
         ("2", "open approvals", "approvals"),
-        ("1", "open Cases", "cases"),
-        ("1", "open counterfoils", "foils?state=open"),
-        ("1", "broken counterfoils", "foils?state=broken"),
-        ("1", "unmatched items", "unmatched"),
+        ("1", "open Case", "cases"),
+        ("1", "open counterfoil", "foils?state=open"),
+        ("1", "broken counterfoil", "foils?state=broken"),
+        ("1", "unmatched item", "unmatched"),
     ]
 
 
