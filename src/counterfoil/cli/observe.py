@@ -129,6 +129,7 @@ def _write_files(
 
     try:
         if xlsx is not None:
+            xlsx.touch()  # the writer's own error for a path that cannot be written is no OSError
             write_xlsx(report, xlsx, title)
         if html is not None:
             html.write_text(page(report, title), "utf-8")

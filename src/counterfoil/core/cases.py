@@ -203,7 +203,7 @@ def case_of_pairing(pairing: Pairing, foil: Foil, item: Observation, at: datetim
         "pairing_ended",
         id=ids.derive("case", "pairing", pairing.id),
         message=f"The pair of {foil.number} and {item.number} ended: {foil.left} shows {_amounts(foil.legs)}, "
-        f"{item.system} shows {_amounts(item.legs)}",
+        f"{item.ledger} shows {_amounts(item.legs)}",
         owners=(foil.owner,),
         at=at,
         names={"object": f"{foil.object} {foil.number}", "system": foil.right},

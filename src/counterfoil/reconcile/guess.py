@@ -50,7 +50,7 @@ class Roles:
     currency: str = ""
     constant_currency: str = ""
     date: str = ""
-    date_form: DateForm = DateForm()  # noqa: RUF009 - a frozen value
+    date_form: DateForm = field(default_factory=DateForm)
     entity: str = ""
     fee: str = ""
     tax: str = ""
@@ -311,13 +311,8 @@ class _Guesser:
 
     def _forms(self, a: Column, b: Column) -> tuple[DateForm, DateForm]:
         """Return the forms of two date columns; what one column leaves open is as the other shows it."""
-        options: list[list[DateForm]] = []
-        for column in (a, b):
-            form = column.dates
-            options.append(
-                [form] if form.sure else [form, DateForm("dmy" if form.order == "mdy" else "mdy", sure=False)]
-            )
-        return max(product(*options), key=lambda forms: self._near(a, b, (forms[0], forms[1])))  # type: ignore[return-value]
+        pairs = product(_possible(a.dates), _possible(b.dates))
+        return max(pairs, key=lambda forms: self._near(a, b, forms))
 
     def _near(self, a: Column, b: Column, forms: tuple[DateForm, DateForm]) -> float:
         days = [(forms[0].read(a.values[x]), forms[1].read(b.values[y])) for x, y in self._joined[:2_000]]
@@ -388,6 +383,11 @@ class _Guesser:
                 self._sure["entity"] = Sureness(1.0 if stated is not None else share, why)
                 return (a.name, b.name), {left: r for left, r in names.items() if left != r}
         return ("", ""), {}
+
+
+def _possible(form: DateForm) -> list[DateForm]:
+    """Return the form, with day and month swapped too where its values leave that open."""
+    return [form] if form.sure else [form, DateForm("dmy" if form.order == "mdy" else "mdy", sure=False)]
 
 
 def _likeness(a: AmountColumns | Column, b: AmountColumns | Column) -> float:

@@ -82,7 +82,8 @@ def _candidates(columns: Iterable[Column]) -> list[Column]:
 
 def _pair(a: Column, b: Column) -> tuple[float, KeyGuess]:
     guesses = []
-    for reading, text in (("equal", key_text), ("loose", loose_text)):
+    readings: tuple[tuple[Reading, Callable[[Any], str]], ...] = (("equal", key_text), ("loose", loose_text))
+    for reading, text in readings:
         ours, theirs = _values(a, b, text)
         overlap = len(ours & theirs) / max(1, min(len(ours), len(theirs)))
         # Few different values, such as a status, say nothing about one document.
@@ -91,7 +92,7 @@ def _pair(a: Column, b: Column) -> tuple[float, KeyGuess]:
         score = overlap * unique / 2 + 0.02 * named - (0.05 if reading == "loose" else 0)
         if len(ours & theirs) < 2 and min(len(ours), len(theirs)) > 2:
             score = overlap = 0.0
-        guesses.append((score, KeyGuess((a.name,), (b.name,), reading, overlap)))  # type: ignore[arg-type]
+        guesses.append((score, KeyGuess((a.name,), (b.name,), reading, overlap)))
     return max(guesses, key=lambda guess: guess[0])
 
 
@@ -99,14 +100,13 @@ def _values(a: Column, b: Column, text: Callable[[Any], str]) -> tuple[set[str],
     """Return the different values of two columns: of large ones, the same share of values on both sides."""
     rows = max(len(a.values), len(b.values))
     share = max(1, rows // SAMPLED_VALUES)
-    return tuple(  # type: ignore[return-value]
-        {
-            key
-            for key in (text(value) for value in column.values if not is_empty(value))
-            if share == 1 or zlib.crc32(key.encode()) % share == 0
-        }
-        for column in (a, b)
-    )
+    return _distinct(a, text, share), _distinct(b, text, share)
+
+
+def _distinct(column: Column, text: Callable[[Any], str], share: int) -> set[str]:
+    """Return the different keys of a column, or those of one share of all keys."""
+    keys = {text(value) for value in column.values if not is_empty(value)}
+    return keys if share == 1 else {key for key in keys if zlib.crc32(key.encode()) % share == 0}
 
 
 def _with_second_column(guess: KeyGuess, left: Sequence[Column], right: Sequence[Column]) -> KeyGuess:

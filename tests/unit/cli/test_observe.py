@@ -152,3 +152,12 @@ def test_the_samples_of_the_package_are_compared(run: Run, tmp_path: Path) -> No
         "sign": 1, "tax": 1,
     }  # fmt: skip
     assert report["matched"] == 34
+
+
+def test_a_report_that_cannot_be_written_is_refused(
+    run: Run, exports: tuple[str, str], tmp_path: Path
+) -> None:
+    for option, name in (("--xlsx", "report.xlsx"), ("--html", "report.html")):
+        code, _, error = run("observe", *exports, option, str(tmp_path / "nowhere" / name))
+        assert code == 2
+        assert f"{name} cannot be written: No such file or directory." in error
