@@ -105,6 +105,8 @@ class Member:
         )
         self.read = 0
         self.stopped = False
+        self.dying = False
+        """It wrote that it kills itself, and was not started since."""
 
     def arm(self, points: Sequence[str], how: str = "kill") -> None:
         arm(self.journal, points, how)
@@ -232,6 +234,7 @@ class Crew:
             for n in wakes:
                 self._signal(n, signal.SIGCONT)
         self._read_journals(played)
+        await self._revive_last(plan)
         played.seconds = time.monotonic() - began
         return played
 
@@ -274,7 +277,16 @@ class Crew:
                 f"{member.program.name} ended by itself: {code}\n{member.program.output()}"
             )
             member.arm(rest[n].pop(0) if rest.get(n) else [])
+            member.dying = False
             member.program.start()
+
+    async def _revive_last(self, plan: Plan) -> None:
+        """Start again who was killed at the end of a round: the next round would take that death for one of its own."""
+        for member in self.turning:
+            member.arm([])
+            if plan.back and member.dying and member.program.process is not None:
+                await asyncio.to_thread(member.program.process.wait)
+        self._revive({}, plan)
 
     # ------------------------------------------------------------------ persons, through the doors
 
@@ -357,6 +369,7 @@ class Crew:
                         played.answers[n].append(rest.strip())
                     case "kill":
                         played.killed.append(rest)
+                        member.dying = True
                     case "stop":
                         played.stopped.append(rest)
                         member.stopped = True

@@ -76,12 +76,12 @@ async def sweep(side_by_side: Sequence[Crew], tell: Callable[[str, Played], None
             played = await one.round(one.credits(), Plan({0: [place]}))
             if tell is not None:
                 tell(point, played)
-            if played.killed:
-                swept.reached += played.killed
-            elif tries > 1:
-                waiting.insert(0, (place, tries - 1))
-            else:
-                swept.unreached.append(point)
+            swept.reached += played.killed
+            if not any(each in place for each in played.killed):
+                if tries > 1:
+                    waiting.insert(0, (place, tries - 1))
+                else:
+                    swept.unreached.append(point)
             if not played.killed and any(each in place for points in played.points for each in points):
                 swept.violated.append(f"{point} was passed and nobody was killed")
             swept.violated += [f"killed at {point}: {violation}" for violation in played.violations]

@@ -31,7 +31,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def test(
     dir: Annotated[Path, typer.Argument(help="The governance folder.")] = Path("."),
     names: Annotated[
-        list[str] | None, typer.Argument(help="Tests, or beginnings of their names; default: all.")
+        list[str] | None, typer.Argument(help="Names of tests, or beginnings of several names; default: all.")
     ] = None,
     store: Annotated[
         str, typer.Option(help="Where tests run: sqlite:PATH or postgresql://...; default: in memory.")
@@ -155,14 +155,24 @@ def _read(dir: Path, environment: str | None) -> Model:
 
 
 def _chosen(documents: Sequence[Document], names: Sequence[str]) -> list[Document]:
-    """Return the documents whose names begin with one of the given ones. Raises CommandFailed for one without any."""
+    """Return the named documents: the one that bears a name, or else all whose names begin with it.
+
+    Raises CommandFailed for a name without any.
+    """
     if not documents:
         raise CommandFailed("The folder contains no test: add a document of kind test.")
+    if not names:
+        return list(documents)
+    chosen: set[str] = set()
     for name in names:
-        if not any(d.name.startswith(name) for d in documents):
+        named = {d.name for d in documents if d.name == name} or {
+            d.name for d in documents if d.name.startswith(name)
+        }
+        if not named:
             fix = did_you_mean(name, [d.name for d in documents], "`counterfoil test DIR` lists the tests")
             raise CommandFailed(f"There is no test {name}; {fix}")
-    return [d for d in documents if not names or d.name.startswith(tuple(names))]
+        chosen |= named
+    return [d for d in documents if d.name in chosen]
 
 
 def _say_results(results: Sequence[CaseResult]) -> None:

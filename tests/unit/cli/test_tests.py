@@ -72,6 +72,10 @@ def test_the_result_as_json(folder: Path, flag: list[str]) -> None:
 
 def test_names_choose_tests(folder: Path) -> None:
     assert json.loads(invoke(str(folder), "credit-", "--json").output)["passed"] == 1
+    (folder / "more.yaml").write_text(FAILING.replace("broken", "broken-again"))
+    for word, chosen in (("broken", ["broken"]), ("brok", ["broken", "broken-again"])):
+        cases = json.loads(invoke(str(folder), word, "--json").output)["cases"]
+        assert [case["name"] for case in cases] == chosen
     result = invoke(str(folder), "brokn")
     assert isinstance(result.exception, CommandFailed)
     assert "did you mean `broken`?" in str(result.exception)
