@@ -44,8 +44,8 @@ _PLAIN = frozenset({
     "release", "release_step", "release_steps", "usage_meters", "version_usage", "votes", "waiting_runs",
 })  # fmt: skip
 """Members of a store that name no row of an entity, or only by an id that the caller has seen."""
-_PLAIN_VIEWS = frozenset({"item_cases", "foils_of", "foils_shown_as", "named", "runs_of"})
-"""Reads of ids that the caller gives, or that a scoped read then looks up."""
+_PLAIN_VIEWS = frozenset({"item_cases"})
+"""Reads of ids that the caller has seen."""
 
 
 class VisibleStore:
@@ -224,6 +224,18 @@ class VisibleViews:
     ) -> list[Link]:
         links = await self._views.links_by_ext(ext_id, objects, systems, accounts)
         return [link for link in links if self._scope.sees(link.legal_entity)]
+
+    async def named(self, texts: Sequence[str], limit: int) -> list[str]:
+        return await self._views.named(texts, limit, self._scope.stored)
+
+    async def runs_of(self, workflows: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
+        return await self._views.runs_of(workflows, keys, limit, self._scope.stored)
+
+    async def foils_of(self, rules: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
+        return await self._views.foils_of(rules, keys, limit, self._scope.stored)
+
+    async def foils_shown_as(self, documents: Sequence[str]) -> list[str]:
+        return await self._views.foils_shown_as(documents, self._scope.stored)
 
     async def inbox(self, run: str) -> list[InboxItem]:
         return await self._views.inbox(run) if await self._has(run) else []

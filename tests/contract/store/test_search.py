@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from counterfoil.core.canonical import searched_texts
 from tests.contract.store import samples as s
+from tests.contract.store.test_documents import admitted
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -37,6 +39,34 @@ async def test_runs_are_found_by_key_in_every_generation(store: Any) -> None:
     row = (await store.load(run)).run
     assert await store.runs_of(["no", row.workflow], ["k0", "k1"], 10) == [run]
     assert await store.runs_of([row.workflow], ["k0"], 10) == []
+
+
+async def test_a_bound_look_up_counts_rows_of_its_entities_alone(store: Any) -> None:
+    """A number of another company neither fills the list nor leads to anything of one's own."""
+    for entity in ("de", "us"):
+        fact = replace(s.event(entity, f"k-{entity}", 1, data={"number": "N-1"}), legal_entity=entity)
+        shown = s.observation(f"obs-{entity}", f"of-{entity}", entity=entity, document=f"CN-{entity}")
+        await admitted(
+            store,
+            entity,
+            heads=(replace(s.head(fact), entity=entity),),
+            foils=(s.foil(f"foil-{entity}", f"of-{entity}", entity=entity),),
+            observations=(shown,),
+        )
+    assert await store.named(["N-1"], 1) == ["k-de"]
+    assert await store.named(["N-1"], 1, ("us",)) == ["k-us"]
+    assert await store.named(["N-1"], 1, ("fr",)) == []
+    keys = ["of-de", "of-us"]
+    assert await store.foils_of(["credits"], keys, 1, ("de",)) == ["foil-de"]
+    assert await store.foils_of(["credits"], keys, 1, ("us",)) == ["foil-us"]
+    assert await store.foils_of(["credits"], ["foil-us"], 1, ("de",)) == []
+    assert await store.foils_shown_as(["CN-us"]) == ["foil-us"]
+    assert await store.foils_shown_as(["CN-us"], ("us",)) == ["foil-us"]
+    assert await store.foils_shown_as(["CN-us"], ("de",)) == []
+    runs = {await s.born(store, key, entity=key) for key in ("de", "us")}
+    assert set(await store.runs_of(["w1"], ["de", "us"], 10)) == runs
+    (run,) = await store.runs_of(["w1"], ["de", "us"], 1, ("us",))
+    assert (await store.load(run)).run.entity == "us"
 
 
 @pytest.mark.parametrize(

@@ -651,6 +651,11 @@ PLANTED: list[tuple[str, ...]] = [
     (
         "test",
         "{kind: role, name: agent}\n",
+        "{kind: role, name: agent}\n---\nkind: test\nname: a\ngiven:\n  - {known: credit, id: c}\n  - {known: credit, id: d}\n  - {known: credit, id: c}  #!\nexpect:\n  cases: []\n",
+    ),
+    (
+        "test",
+        "{kind: role, name: agent}\n",
         "{kind: role, name: agent}\n---\nkind: test\nname: a\ngiven:\n  - {after: 1d}\nexpect:\n  foils: [{reconciliation: credit, asserted: {grosss: 5.00 USD}}]  #!\n",
     ),
     (

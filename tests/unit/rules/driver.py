@@ -151,12 +151,18 @@ class WideGate(ConcurrencyLimiter):
 class CheckedTurner(TurnPlanner):
     """A planner that decides twice, and checks each decision before it is committed."""
 
+    def __init__(self, *words: Any) -> None:
+        super().__init__(*words)
+        self.planned: dict[str, c.PlanEffect] = {}
+        """By the effect that each became."""
+
     async def _decide(self, snapshot: RunSnapshot, now: datetime) -> tuple[Decision, Any, Any]:
         first = await super()._decide(snapshot, now)
         second = await super()._decide(msgspec.structs.replace(snapshot, state=None), now)
         both = [msgspec.structs.replace(d, after=None) for d in (first[0], second[0])]
         assert repr(both[0]) == repr(both[1]), "the same inputs gave two decisions"
         check_decision(snapshot, first[0], now)
+        self.planned |= {x.effect: x for x in first[0].commands if isinstance(x, c.PlanEffect)}
         return first
 
 

@@ -12,7 +12,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.run import RunStatus
 from tests.unit.rules.company import ask, company, period, usd
-from tests.unit.rules.driver import MONDAY
+from tests.unit.rules.driver import MONDAY, Play
 
 NO = Rejected(ErrorClass.REFUSED, "no")
 TELL = "{emit: told.v1, data: {id: =event.data.id}}"
@@ -96,7 +96,7 @@ async def test_a_time_out_that_begins_again_runs_its_steps_each_time() -> None:
 
 async def test_reactions_of_the_failure_policy_are_each_steps_own() -> None:
     from tests.unit.rules.company import base
-    from tests.unit.rules.driver import Play, model_of
+    from tests.unit.rules.driver import model_of
 
     flow = (
         "kind: workflow\nname: flow\nowner: finance\nfailure: careful\n"
@@ -556,6 +556,71 @@ async def test_undo_retries_what_is_passing_and_looks_up_what_is_unknown() -> No
         (0, EffectState.ABSENT),
         (1, EffectState.CONFIRMED),
     ]
+
+
+def posted_and_taken_back(dates: str) -> Play:
+    return company(
+        f"""
+steps:
+  - call: ledger.post
+    with: {{id: =event.data.id, amount: =event.data.amount}}
+    dates: {dates}
+    undo: [{{call: ledger.reverse, with: {{id: =input.id}}}}]
+  - {{wait: {{event: paid.v1, until: +1d}}, outcomes: {{timeout: undo}}}}
+"""
+    )
+
+
+def posting_days(play: Play, operation: str) -> list[date | None]:
+    return [play.turner.planned[effect.id].dates["posting"] for effect in play.effects(operation)]
+
+
+@pytest.mark.parametrize(
+    ("posting", "day"),
+    [
+        ("first_open", date(2026, 2, 1)),
+        ("=event.data.day", date(2026, 1, 6)),
+    ],
+)
+async def test_an_undo_is_posted_by_the_rule_of_the_call_that_it_takes_back(posting: str, day: date) -> None:
+    play = posted_and_taken_back(f"{{document: =event.data.day, posting: {posting}}}")
+    await period(play, "jan", "2026-01-01", "2026-01-31", "open")
+    await period(play, "feb", "2026-02-01", "2026-02-28", "open")
+    await ask(play, day=date(2026, 1, 5))
+    await period(play, "jan", "2026-01-01", "2026-01-31", "closed")
+    await play.advance(days=1.5)
+    assert posting_days(play, "ledger.reverse") == [day]
+    assert play.run().status is RunStatus.UNDONE
+
+
+@pytest.mark.parametrize("rule", ["reject", "hold", "current"])
+async def test_an_undo_that_no_open_period_takes_is_a_case_before_it_is_sent(rule: str) -> None:
+    play = posted_and_taken_back(f"{{document: =event.data.day, posting: {rule}}}")
+    await period(play, "jan", "2026-01-01", "2026-01-31", "open")
+    await ask(play, day=date(2026, 1, 5))
+    await period(play, "jan", "2026-01-01", "2026-01-31", "closed")
+    await play.advance(days=1.5)
+    case = play.case("undo_period_closed")
+    assert "The period jan is closed" in case.message
+    assert not play.bodies("ledger.reverse")
+    await period(play, "jan", "2026-01-01", "2026-01-31", "reopened")
+    await play.resolve(case, Choice.RETRY)
+    assert len(play.bodies("ledger.reverse")) == 1
+    assert play.run().status is RunStatus.UNDONE
+
+
+async def test_an_undo_that_was_refused_is_posted_on_the_day_that_is_open_when_it_is_sent_again() -> None:
+    play = posted_and_taken_back("{document: =event.data.day, posting: first_open}")
+    play.systems["ledger"].script["ledger.reverse"] = [Rejected(ErrorClass.PERIOD_CLOSED, "closed there")]
+    await period(play, "jan", "2026-01-01", "2026-01-31", "open")
+    await period(play, "feb", "2026-02-01", "2026-02-28", "open")
+    await ask(play, day=date(2026, 1, 5))
+    await play.advance(days=1.5)
+    case = play.case("undo_period_closed")
+    await period(play, "jan", "2026-01-01", "2026-01-31", "closed")
+    await play.resolve(case, Choice.RETRY)
+    assert [e.state for e in play.effects("ledger.reverse")] == [EffectState.REFUSED, EffectState.CONFIRMED]
+    assert posting_days(play, "ledger.reverse") == [date(2026, 1, 6), date(2026, 2, 1)]
 
 
 async def test_undo_waits_for_a_call_that_is_under_way() -> None:

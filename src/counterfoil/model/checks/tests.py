@@ -69,6 +69,7 @@ class _TestCheck:
                 yield from self._document_named("role", role, ("persons", name))
         for position, step in enumerate(self._test.given):
             yield from self._step(step, ("given", position))
+        yield from self._known_twice()
         yield from self._expected()
         yield from self._formulas(self._document.data, ())
 
@@ -103,6 +104,17 @@ class _TestCheck:
                 yield from self._reason(step.resolve, (*path, "resolve"))
             case kinds.GivenReceipt() if step.from_ in self._model.systems:
                 yield from self._receipt(step, path)
+
+    def _known_twice(self) -> Iterator[Finding]:
+        objects: set[tuple[str, str]] = set()
+        for position, step in enumerate(self._test.given):
+            if not isinstance(step, kinds.GivenObject):
+                continue
+            if (step.known, step.id) in objects:
+                message = f"{step.known} {step.id} is known already, so this state would not count"
+                path: Path = ("given", position, "known")
+                yield self._document.finding(_RULE, message, path, fix="give the change as an event")
+            objects.add((step.known, step.id))
 
     def _receipt(self, step: kinds.GivenReceipt, path: Path) -> Iterator[Finding]:
         mappings = [

@@ -117,7 +117,7 @@ class Limit(Part):
 
 
 class PostingDate(Part):
-    """Posting date of a document whose period is closed."""
+    """Posting date of a document whose period is closed. The undo of a call is posted by the same rule, from its own day on."""
 
     rule: Literal["reject", "first_open", "current", "hold_for_reopen", "accrue_and_true_up"]
     """`reject` and `hold_for_reopen`: the document date or none. `first_open` and `accrue_and_true_up`: the first open

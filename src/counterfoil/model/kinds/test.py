@@ -80,7 +80,7 @@ class GivenEvent(Part):
 
 
 class GivenObject(Part):
-    """An object that is known already: its state, and its ids in the systems that have it."""
+    """An object that is known already: its state, and its ids in the systems that have it. An event changes it later."""
 
     known: Name
     """The object."""

@@ -115,9 +115,22 @@ def dates(context: DecisionContext, step: Call) -> dict[str, date | None] | str:
     revenue = _date(context, step.revenue)
     if step.posting is None:
         return {"document": document, "posting": document, "revenue": revenue or document}
-    rule = step.posting.value if isinstance(step.posting, Literal) else None
-    if not isinstance(rule, str):
+    rule = posting_rule(step)
+    if rule is None:
         return {"document": document, "posting": _date(context, step.posting), "revenue": revenue or document}
+    return dates_by_rule(context, rule, document, revenue)
+
+
+def posting_rule(step: Call) -> str | None:
+    """Return the rule by which a call is posted: a posting policy's name or one of `RULES`."""
+    rule = step.posting.value if isinstance(step.posting, Literal) else None
+    return rule if isinstance(rule, str) else None
+
+
+def dates_by_rule(
+    context: DecisionContext, rule: str, document: date | None, revenue: date | None
+) -> dict[str, date | None] | str:
+    """Return the dates of a call that is posted by a rule; or a text that names the closed period that blocks it."""
     policy = context.definition.postings.get(rule)
     heads = context.lookup("periods", (policy.periods if policy is not None else "period",))
     heads = of_entity(heads, context.run.entity)

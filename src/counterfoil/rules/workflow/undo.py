@@ -7,8 +7,8 @@ done, or to close the Run as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any
+from datetime import date, timedelta
+from typing import Any, NamedTuple
 
 from counterfoil.core import ids, wire
 from counterfoil.core.case import Choice
@@ -19,7 +19,7 @@ from counterfoil.core.run import Direction, RunStatus
 from counterfoil.model.definition import Call, Record, UndoChoice
 from counterfoil.rules import amount_signs
 from counterfoil.rules.templates import FAULTS, fill, names_with, truth
-from counterfoil.rules.workflow import abandon, guards
+from counterfoil.rules.workflow import abandon, calls, guards
 from counterfoil.rules.workflow.commands import PlanEffect, ReverseFoils, SendAgain
 from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState, UndoState
@@ -106,8 +106,18 @@ def _next(u: UndoState, st: StepState) -> bool:
     return True
 
 
-def _undo_call(context: DecisionContext, confirmed: ConfirmedEffect) -> tuple[str, Any] | str | None:
-    """Return the undo operation of an effect and its input, chosen by present observations.
+class _UndoCall(NamedTuple):
+    """A call that takes an effect back."""
+
+    operation: str
+    input: Any
+    dates: dict[str, date | None] | str
+    """Or a text that names the closed period that blocks the posting."""
+    digest: str
+
+
+def _undo_call(context: DecisionContext, confirmed: ConfirmedEffect) -> _UndoCall | str | None:
+    """Return the call that takes an effect back, chosen by present observations.
 
     None if the effect is irreversible. A text if the workflow has no undo for it: the reason.
     """
@@ -121,11 +131,17 @@ def _undo_call(context: DecisionContext, confirmed: ConfirmedEffect) -> tuple[st
     scope = context.state.scopes.get(confirmed.effect, {})
     names = names_with(context.names(), {**scope, "input": call_input, "result": result})
     choice = next((c for c in step.undo if truth(c.when, names, context.lookup)), None)
-    if choice is not None:
-        return choice.operation, _input(context, choice, names)
-    if step.irreversible:
+    if choice is None and step.irreversible:
         return None
-    return f"The workflow has no undo for {confirmed.operation} in its present state"
+    if choice is None:
+        return f"The workflow has no undo for {confirmed.operation} in its present state"
+    value = _input(context, choice, names)
+    rule = calls.posting_rule(step)
+    if rule is None:
+        today = dict.fromkeys(("document", "posting", "revenue"), context.today)
+        return _UndoCall(choice.operation, value, {**today}, wire.digest([choice.operation, value]))
+    dates = calls.dates_by_rule(context, rule, context.today, None)
+    return _UndoCall(choice.operation, value, dates, wire.digest([choice.operation, value, dates]))
 
 
 def _plan(context: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, st: StepState) -> bool:
@@ -135,17 +151,18 @@ def _plan(context: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, st
         return _next(u, st)
     if isinstance(way, str):
         return _case(context, key, st, "no_undo", way)
-    operation, value = way
-    refused = amount_signs.refused_sign(context.definition.operations[operation], value)
+    refused = amount_signs.refused_sign(context.definition.operations[way.operation], way.input)
     if refused is not None:
         return _case(context, key, st, "invalid", refused)
+    if isinstance(way.dates, str):
+        return _case(context, key, st, ErrorClass.PERIOD_CLOSED, way.dates)
     effect = ids.effect_id(context.run.id, f"{confirmed.path}/undo", confirmed.item, st.gen)
     unrendered = context.live.unrendered.get(effect)
     if unrendered is not None:
         return _case(context, key, st, "invalid", unrendered.message)
     st.effect, st.phase, st.outcome, st.until = effect, "planned", "", None
-    st.input = wire.digest([operation, value])
-    context.state.inputs[effect] = value
+    st.input = way.digest
+    context.state.inputs[effect] = way.input
     context.planned.add(effect)
     context.commands.append(
         PlanEffect(
@@ -154,9 +171,9 @@ def _plan(context: DecisionContext, u: UndoState, confirmed: ConfirmedEffect, st
             item=confirmed.item,
             gen=st.gen,
             undoes=confirmed.effect,
-            operation=operation,
-            input=value,
-            dates={"document": context.today, "posting": context.today, "revenue": context.today},
+            operation=way.operation,
+            input=way.input,
+            dates=way.dates,
             approvals=(),
         )
     )
@@ -205,7 +222,7 @@ def _again(context: DecisionContext, confirmed: ConfirmedEffect, st: StepState) 
         return False
     if effect is not None and effect.state is EffectState.REFUSED:
         way = _undo_call(context, confirmed)
-        if way is not None and not isinstance(way, str) and wire.digest(list(way)) == st.input:
+        if isinstance(way, _UndoCall) and way.digest == st.input:
             context.commands.append(SendAgain(effect.id))
             context.planned.add(effect.id)
             st.phase, st.outcome, st.retry_after = "planned", "", None

@@ -184,19 +184,34 @@ class Views(Protocol):
         """Return the confirmed Links with this id, in any of the types of objects, systems and accounts."""
         ...
 
-    async def named(self, texts: Sequence[str], limit: int) -> list[str]:
-        """Return the keys of objects whose number, name or named id is one of these texts, in any case."""
+    async def named(
+        self, texts: Sequence[str], limit: int, entities: tuple[str, ...] | None = None
+    ) -> list[str]:
+        """Return the keys of objects whose number, name or named id is one of these texts, in any case.
+
+        With `entities`, here and below: those of these legal entities.
+        """
         ...
 
-    async def runs_of(self, workflows: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
+    async def runs_of(
+        self,
+        workflows: Sequence[str],
+        keys: Sequence[str],
+        limit: int,
+        entities: tuple[str, ...] | None = None,
+    ) -> list[str]:
         """Return the ids of Runs of these workflows with one of these business keys."""
         ...
 
-    async def foils_of(self, rules: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
+    async def foils_of(
+        self, rules: Sequence[str], keys: Sequence[str], limit: int, entities: tuple[str, ...] | None = None
+    ) -> list[str]:
         """Return the ids of the newest foils of these reconciliations whose key or document is one of these."""
         ...
 
-    async def foils_shown_as(self, documents: Sequence[str]) -> list[str]:
+    async def foils_shown_as(
+        self, documents: Sequence[str], entities: tuple[str, ...] | None = None
+    ) -> list[str]:
         """Return the ids of the foils in whose match the right system shows a document with one of these names."""
         ...
 

@@ -17,6 +17,7 @@ _CLAUSES = {
     "run": "entity {test}",
     "foil": "entity {test}",
     "observation": "entity {test}",
+    "head": "entity {test}",
     "event": "legal_entity {test}",
     "link": "legal_entity {test}",
     "effect": "exists (select 1 from run r where r.id = effect.run and r.entity {test})",

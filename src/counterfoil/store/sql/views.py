@@ -202,41 +202,65 @@ async def links_by_ext(
     return await records(t.LINK, which, list(objects), list(systems), list(accounts), ext_id)
 
 
-async def named(texts: Sequence[str], limit: int) -> list[str]:
-    statement = "select distinct key from head_text where value = any($1::text[]) order by key limit $2"
-    return [row[0] for row in await Statement(statement, ([text.lower() for text in texts], limit))]
+_Entities = tuple[str, ...] | None
+"""Legal entities, as stored, whose rows count. None: every row."""
 
 
-async def runs_of(workflows: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
+def _within(table: str, entities: _Entities, parameter: str) -> tuple[str, list[list[str]]]:
+    """Return the condition that a row belongs to the entities, and its argument."""
+    if entities is None:
+        return "true", []
+    return entity_clause(table, parameter), [list(entities)]
+
+
+async def named(texts: Sequence[str], limit: int, entities: _Entities = None) -> list[str]:
+    of_entity, args = _within("head", entities, "$3")
+    statement = f"""
+    select distinct t.key from head_text t join head on head.object = t.object and head.key = t.key
+    where t.value = any($1::text[]) and {of_entity} order by t.key limit $2
+    """
+    values = [text.lower() for text in texts]
+    return [row[0] for row in await Statement(statement, (values, limit, *args))]
+
+
+async def runs_of(
+    workflows: Sequence[str], keys: Sequence[str], limit: int, entities: _Entities = None
+) -> list[str]:
     """Look Runs up by the ids that follow from workflow, key and generation: no index has keys alone."""
     hits: list[str] = []
     names = [(workflow, key) for workflow in workflows for key in keys]
     for generation in count_up():
         by_id = {run_id(*name, generation): name for name in names}
-        rows = await Statement("select id from run where id = any($1::text[])", (list(by_id),))
-        hits += [row[0] for row in rows]
-        names = [by_id[row[0]] for row in rows]
+        rows = await Statement("select id, entity from run where id = any($1::text[])", (list(by_id),))
+        hits += [id_ for id_, entity in rows if entities is None or entity in entities]
+        names = [by_id[id_] for id_, _ in rows]
         if not names or len(hits) >= limit:
             break
     return hits[:limit]
 
 
-async def foils_of(rules: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
-    statement = """
+async def foils_of(
+    rules: Sequence[str], keys: Sequence[str], limit: int, entities: _Entities = None
+) -> list[str]:
+    of_entity, args = _within("foil", entities, "$4")
+    statement = f"""
     select id from (
-      select id, created_at from foil where rule = any($1::text[]) and key = any($2::text[])
-      union select id, created_at from foil where rule = any($1::text[]) and document = any($2::text[])
+      select id, created_at from foil where rule = any($1::text[]) and key = any($2::text[]) and {of_entity}
+      union
+      select id, created_at from foil where rule = any($1::text[]) and document = any($2::text[]) and {of_entity}
     ) as hits order by created_at desc, id desc limit $3
     """
-    return [row[0] for row in await Statement(statement, (list(rules), list(keys), limit))]
+    return [row[0] for row in await Statement(statement, (list(rules), list(keys), limit, *args))]
 
 
-async def foils_shown_as(documents: Sequence[str]) -> list[str]:
-    statement = """
-    select distinct f.id from observation o join foil f on f.rule = o.rule and f.key = o.key
-    where o.document = any($1::text[]) order by f.id
+async def foils_shown_as(documents: Sequence[str], entities: _Entities = None) -> list[str]:
+    of_entity, args = _within("observation", entities, "$2")
+    statement = f"""
+    select distinct f.id from (
+      select rule, key from observation where document = any($1::text[]) and {of_entity}
+    ) as o join foil f on f.rule = o.rule and f.key = o.key order by f.id
     """
-    return [row[0] for row in await Statement(statement, (list(documents),))]
+    return [row[0] for row in await Statement(statement, (list(documents), *args))]
 
 
 async def matches_of(keys: Sequence[tuple[str, str]]) -> list[views.MatchRow]:
