@@ -38,6 +38,9 @@ class DifferenceCause(NamedTuple):
     """The usual rate that explains the difference, where no column states it."""
 
 
+AMOUNT_WHY = "no usual fee, tax or rounding explains it"
+
+
 def cause_of(left: Iterable[BookEntry], right: Iterable[BookEntry]) -> DifferenceCause:
     """Return the cause by which the sums of two groups of one key differ."""
     lefts, rights = list(left), list(right)
@@ -52,7 +55,7 @@ def cause_of(left: Iterable[BookEntry], right: Iterable[BookEntry]) -> Differenc
         return DifferenceCause("rounding", "a difference of rounding")
     if (a < 0) != (b < 0):
         return DifferenceCause("amount", "other amount and sign")
-    return _explained(lefts, rights, abs(a), abs(b), unit) or DifferenceCause("amount", "other amount")
+    return _explained(lefts, rights, abs(a), abs(b), unit) or DifferenceCause("amount", AMOUNT_WHY)
 
 
 def _explained(
@@ -71,7 +74,7 @@ def _explained(
     larger, smaller = max(a, b), min(a, b)
     for percentage in TAX_PERCENTAGES:
         if larger in _rounded(smaller * (100 + percentage) / 100, unit):
-            why = f"{percentage} % tax are in the amount of the {'left' if a > b else 'right'} side only"
+            why = f"only the amount of the {'left' if a > b else 'right'} side includes {percentage} % tax"
             return DifferenceCause("tax", why, f"tax {percentage}")
     for percentage, fixed in FEES:
         if difference in _rounded(larger * percentage / 100 + fixed, unit):

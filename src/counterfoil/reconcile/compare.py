@@ -10,7 +10,7 @@ from decimal import Decimal
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
-from counterfoil.reconcile.causes import Cause, cause_of
+from counterfoil.reconcile.causes import AMOUNT_WHY, Cause, cause_of
 from counterfoil.reconcile.entries import Book, BookEntry
 
 MAX_GROUP_ROWS = 10_000
@@ -262,7 +262,7 @@ def _without_chance(comparison: BookComparison) -> None:
     others = sum(d.cause == "amount" for d in comparison.differences)
     for n, d in enumerate(comparison.differences):
         if d.rate and others > CHANCE_AMOUNTS * rates[d.rate]:
-            comparison.differences[n] = d._replace(cause="amount", why="other amount", rate="")
+            comparison.differences[n] = d._replace(cause="amount", why=AMOUNT_WHY, rate="")
 
 
 # ------------------------------------------------------------------ suggestions

@@ -30,7 +30,7 @@ h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem
 .hint { color: var(--hint) } .wide { overflow-x: auto }
 table { border-collapse: collapse; width: 100% } caption { text-align: left; color: var(--hint); padding: .2rem 0 }
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top }
-th { font-weight: 600 } .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+th { font-weight: 600 } .key { overflow-wrap: normal; min-width: 9rem } .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 @media print { body { max-width: none; padding: 0 } tr { break-inside: avoid } thead { display: table-header-group } }
 </style></head><body>
 <h1>{{ headline }}</h1>
@@ -48,7 +48,7 @@ th { font-weight: 600 } .n { text-align: right; font-variant-numeric: tabular-nu
 <h2>Differences</h2>
 <div class="wide"><table>{% if report.differences | length > limit %}<caption>The first {{ limit }} of {{ report.differences | length }}; the XLSX report has all.</caption>{% endif %}
 <thead><tr><th scope="col">Cause</th><th scope="col">Key</th><th scope="col" class="n">Left</th><th scope="col" class="n">Right</th><th scope="col" class="n">Difference</th><th scope="col">Rows</th><th scope="col">Why</th></tr></thead><tbody>
-{% for d in report.differences[:limit] %}<tr><td>{{ words[d.cause] }}</td><td>{{ d.key }}</td><td class="n">{{ d.left or '' }}</td><td class="n">{{ d.right or '' }}</td><td class="n">{{ money_text(d.amounts) }}</td><td>{{ d.left_rows | join(', ') }}{{ ' / ' if d.left_rows and d.right_rows }}{{ d.right_rows | join(', ') }}</td><td>{{ d.why }}</td></tr>
+{% for d in report.differences[:limit] %}<tr><td>{{ words[d.cause] }}</td><td class="key">{{ d.key }}</td><td class="n">{{ d.left or '' }}</td><td class="n">{{ d.right or '' }}</td><td class="n">{{ money_text(d.amounts) }}</td><td>{{ d.left_rows | join(', ') }}{{ ' / ' if d.left_rows and d.right_rows }}{{ d.right_rows | join(', ') }}</td><td>{{ d.why }}</td></tr>
 {% endfor %}</tbody></table></div>{% endif %}
 {% if report.unreadable %}<h2>Rows without a readable amount</h2><ul>{% for u in report.unreadable[:limit] %}<li>{{ u.side }}, {{ u.place }}: {{ u.amount or 'empty' }}</li>{% endfor %}</ul>{% endif %}
 <h2>What was guessed</h2>
