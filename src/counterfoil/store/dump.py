@@ -20,6 +20,7 @@ from counterfoil.core.people import Person
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
+from counterfoil.core.sweep import Sweep
 from counterfoil.core.usage import UsageRow
 from counterfoil.store.port import views
 from counterfoil.store.port.matches import DocumentVersion
@@ -100,6 +101,11 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     waivers: list[Waiver] = []
     match_basis: list[tuple[str, str]] = []
     """Reconciliation, digest."""
+    sweeps: list[Sweep] = []
+    swept: list[tuple[str, int]] = []
+    """Sweep, receipt."""
+    event_repeats: list[tuple[str, int]] = []
+    """Event, receipt."""
 
     @property
     def foils(self) -> list[Foil]:
@@ -157,6 +163,9 @@ def dump_memory(db: Tables) -> Dump:
         pairings=[db.pairings[id_] for id_ in sorted(db.pairings)],
         waivers=[db.waivers[id_] for id_ in sorted(db.waivers)],
         match_basis=sorted(db.match_basis.items()),
+        sweeps=[db.sweeps[id_] for id_ in sorted(db.sweeps)],
+        swept=sorted(db.swept),
+        event_repeats=sorted(db.event_repeats),
     )
 
 

@@ -18,6 +18,7 @@ from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person
 from counterfoil.core.run import Direction, RunStatus
+from counterfoil.core.sweep import Sweep
 from counterfoil.core.terms import Terms
 from counterfoil.store.port.documents import (
     DecideMatch,
@@ -57,6 +58,11 @@ def receipt(ext_id: str = "r1", identity: str = "i", **more: Any) -> Receipt:
         "received_at": T0,
     }
     return Receipt(**{**fields, **more})
+
+
+def sweep(id_: str = "swp_1", **more: Any) -> Sweep:
+    fields = {"system": "billing", "book": "invoices", "requested_at": T0, "requested_by": "ann"}
+    return Sweep(id=id_, **{**fields, **more})
 
 
 def case(id_: str = "case_1", **more: Any) -> Case:

@@ -26,6 +26,7 @@ from counterfoil.core.money import Money
 from counterfoil.core.people import Token
 from counterfoil.core.release import Plan
 from counterfoil.core.run import Direction, Run, RunStatus
+from counterfoil.core.sweep import Sweep, SweepState
 from counterfoil.core.terms import Terms
 from counterfoil.core.usage import RefusedUsage
 from counterfoil.store.dump import Dump
@@ -41,6 +42,7 @@ from counterfoil.store.port.records import TopicPost
 from counterfoil.store.port.refusals import RecordRefusal, RefusedAttempt
 from counterfoil.store.port.releases import ApplyPlan, ExpirePlans, MoveRun, PutFirstRelease, PutPlan
 from counterfoil.store.port.stalled import RecordStalled, StalledGroup
+from counterfoil.store.port.sweeps import ClaimSweep, EndSweep, ReceiveSweepPage, RequestSweep
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.turns import Claim, ConcludeAndTurn, Reserve, Turn, WaitOn
 from counterfoil.store.port.usage import StoreUsage
@@ -113,6 +115,54 @@ class Story:
     def ext_id(self) -> str:
         self.delivered += 1
         return self.pick.choice("abcdefghij") if self.repeats else str(self.delivered)
+
+    # Sweeps of two books, by two workers that overtake each other.
+
+    @plays(RequestSweep)
+    def request_sweep(self, dump: Dump) -> Transition[Any]:
+        system, book = self.pick.choice(
+            (("billing", "invoices"), ("billing", "credits"), ("erp", "invoices"))
+        )
+        sweep = s.sweep(f"swp_{len(dump.sweeps)}", system=system, book=book, requested_at=self.now)
+        return RequestSweep(sweep=sweep, at=self.now, actor="person:ann")
+
+    @plays(ClaimSweep, weight=2)
+    def claim_sweep(self, dump: Dump) -> Transition[Any]:
+        until = s.at(self.clock + self.pick.choice((0, 5, 60)))
+        systems = self.pick.choice((("billing",), ("billing", "erp")))
+        return ClaimSweep(worker=self.pick.choice("ab"), systems=systems, lease_until=until, at=self.now)
+
+    def swept(self, dump: Dump) -> Sweep:
+        return self.pick.choice(dump.sweeps or [s.sweep("swp_none", worker="a")])
+
+    @plays(ReceiveSweepPage, weight=2)
+    def sweep_page(self, dump: Dump) -> Transition[Any]:
+        sweep, receive = self.swept(dump), self.receive(dump)
+        assert isinstance(receive, Receive)
+        return ReceiveSweepPage(
+            sweep=sweep.id,
+            worker=self.pick.choice(("a", "b", sweep.worker)),
+            pages=self.pick.choice((sweep.pages, sweep.pages, sweep.pages + 1)),
+            cursor=f"c{sweep.pages + 1}",
+            lease_until=s.at(self.clock + 60),
+            receive=receive,
+        )
+
+    @plays(EndSweep)
+    def end_sweep(self, dump: Dump) -> Transition[Any]:
+        sweep = self.swept(dump)
+        cases = tuple(self.case() for _ in range(self.pick.randint(0, 2)))
+        return EndSweep(
+            sweep=sweep.id,
+            worker=self.pick.choice(("a", sweep.worker)),
+            pages=self.pick.choice((sweep.pages, sweep.pages, 0)),
+            state=self.pick.choice((SweepState.DONE, SweepState.FAILED)),
+            missing=len(cases),
+            cases=cases,
+            resolved=tuple(case.id for case in dump.cases[:1]),
+            at=self.now,
+            actor="sweep",
+        )
 
     @plays(Admit, weight=2)
     def admit(self, dump: Dump) -> Transition[Any]:
@@ -619,6 +669,10 @@ async def reads(store: Any, now: Any) -> list[Any]:
         await store.link_by_ext("customer", "erp", "42"),
         await store.link_by_canonical("customer", "cust-1", "erp"),
         await store.guard_used("g", "x"),
+        await store.latest_sweeps(),
+        await store.sweep("swp_0"),
+        await store.swept_to_admit("swp_0"),
+        await store.unlisted_documents(s.sweep("swp_0", requested_at=now), ["invoice"], "", 99),
         await store.release(),
         await store.release_steps(9),
         await store.release_step("r1"),

@@ -85,6 +85,9 @@ def admit(db: Tables, t: Admit) -> AdmitResult:
             db.put(db.events, event.id, event)
         elif clash := clash_of_event(stored, event, t.owner_of(event.id), t.at):
             open_case(db, clash, t.at, t.actor)
+    if t.todo[0] == "receipt":
+        for event_id in {e.id for e in t.events} - fresh:
+            db.put(db.event_repeats, (event_id, int(t.todo[1])), None)
     older = [h for h in t.heads if h.event in fresh and not move_head(db, h, t)]
     woken: list[str] = []
     for link in t.links:

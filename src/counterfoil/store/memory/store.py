@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from counterfoil.core.clock import utc_now
 from counterfoil.store.dump import Dump, dump_memory
-from counterfoil.store.memory import reads, stalled
+from counterfoil.store.memory import reads, stalled, sweeps
 from counterfoil.store.memory.registry import RULES
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.audited import AuditTree, TreeEntry
@@ -119,6 +119,10 @@ class MemoryStore:
     case = read(reads.case)
     receipt = read(reads.receipt)
     cursor = read(reads.cursor)
+    sweep = read(sweeps.sweep)
+    latest_sweeps = read(sweeps.latest_sweeps)
+    swept_to_admit = read(sweeps.swept_to_admit)
+    unlisted_documents = read(sweeps.unlisted_documents)
     call = read(reads.call)
     call_of_run = read(reads.call_of_run)
     release = read(reads.release)

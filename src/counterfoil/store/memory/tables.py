@@ -19,6 +19,7 @@ from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
+from counterfoil.core.sweep import Sweep
 from counterfoil.core.usage import UsageRow
 from counterfoil.store.port.matches import DocumentVersion, users_by_cap
 from counterfoil.store.port.stalled import StalledFinding
@@ -42,6 +43,8 @@ class Tables:
         self.todos: dict[tuple[str, str], str | None] = {}
         """Value: None when due, the topic that wakes it (or "") while it is parked."""
         self.events: dict[str, CanonicalEvent] = {}
+        self.event_repeats: dict[tuple[str, int], None] = {}
+        """event, receipt: deliveries that told events that were known already."""
         self.heads: dict[tuple[str, str], Head] = {}
         self.head_history: dict[tuple[str, str], tuple[Head, ...]] = {}
         self.links: dict[tuple[str, str, str, str], Link] = {}
@@ -84,6 +87,9 @@ class Tables:
         self.tokens: dict[str, Token] = {}
         self.refusals: dict[tuple[str, str], tuple[datetime, int, int]] = {}
         """person, action -> start of the window, refusals within it, all refusals."""
+        self.sweeps: dict[str, Sweep] = {}
+        self.swept: dict[tuple[str, int], None] = {}
+        """sweep, receipt: what a sweep under way has listed."""
         self.workers: dict[str, WorkerHeartbeat] = {}
         self.accounts: dict[str, SystemAccount] = {}
         self.quotas: dict[tuple[str, str], Quota] = {}

@@ -19,11 +19,13 @@ from counterfoil.core.link import Link
 from counterfoil.core.people import Person
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
+from counterfoil.core.sweep import Sweep
 from counterfoil.store.dump import Dump
 from counterfoil.store.port.audited import AuditTree
 from counterfoil.store.port.recorded import DeliveryFilter, RecordedDelivery
 from counterfoil.store.port.releases import PinCount
 from counterfoil.store.port.stalled import StalledFinding, StalledGroup, StallLimits
+from counterfoil.store.port.sweeps import UnlistedDocument
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns
 from counterfoil.store.port.views import CaseRow
@@ -141,6 +143,24 @@ class Store(Protocol):
     async def case(self, id_: str) -> CaseRow | None: ...
     async def receipt(self, no: int) -> Receipt | None: ...
     async def cursor(self, system: str, feed: str) -> str | None: ...
+    async def sweep(self, id_: str) -> Sweep | None: ...
+    async def latest_sweeps(self) -> list[Sweep]:
+        """Return the newest sweep of each book, in order of system and book."""
+        ...
+
+    async def swept_to_admit(self, sweep: str) -> int:
+        """Return how many listed deliveries wait for their admission; what waits for a decision does not count."""
+        ...
+
+    async def unlisted_documents(
+        self, sweep: Sweep, objects: Sequence[str], after: str, limit: int
+    ) -> list[UnlistedDocument]:
+        """Return documents about these objects that the system of a sweep showed before it began, and that it did not list.
+
+        In order of their ids, after `after`.
+        """
+        ...
+
     async def call(self, consumer: str, operation: str, key: str) -> OperationCall | None: ...
     async def call_of_run(self, run: str) -> OperationCall | None: ...
     async def release(self, digest: str | None = None) -> tuple[str, bytes] | None:

@@ -418,6 +418,9 @@ async def dump() -> Dump:
         pairings=await all_of(t.PAIRING, "id"),
         waivers=await all_of(t.WAIVER, "id"),
         match_basis=await rows("select rule, digest from match_basis order by rule"),
+        sweeps=await all_of(t.SWEEP, "id"),
+        swept=await rows("select sweep, receipt from swept order by sweep, receipt"),
+        event_repeats=await rows("select event, receipt from event_repeat order by event, receipt"),
     )
 
 

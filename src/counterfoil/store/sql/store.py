@@ -13,7 +13,16 @@ from counterfoil.store.port.store import Store
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.views import Views
 from counterfoil.store.port.wake import RunWatch, WakeKind, Wakes
-from counterfoil.store.sql import audited, entities, history, reads, recorded, stalled_reads, views
+from counterfoil.store.sql import (
+    audited,
+    entities,
+    history,
+    reads,
+    recorded,
+    stalled_reads,
+    sweep_reads,
+    views,
+)
 from counterfoil.store.sql.group_commit import GroupCommit, ItemResult
 from counterfoil.store.sql.statements import Work
 from counterfoil.store.sql.store_health import StoreHealth
@@ -109,6 +118,10 @@ class SqlStore(ABC):
     case = short_read(reads.case)
     receipt = short_read(reads.receipt)
     cursor = short_read(reads.cursor)
+    sweep = short_read(sweep_reads.sweep)
+    latest_sweeps = short_read(sweep_reads.latest_sweeps)
+    swept_to_admit = short_read(sweep_reads.swept_to_admit)
+    unlisted_documents = long_read(sweep_reads.unlisted_documents)
     call = short_read(reads.call)
     call_of_run = short_read(reads.call_of_run)
     release = short_read(reads.release)

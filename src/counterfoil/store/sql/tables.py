@@ -21,6 +21,7 @@ from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import TERMINAL, InboxItem, Run, RunStatus
+from counterfoil.core.sweep import Sweep
 from counterfoil.store.port.matches import DocumentVersion
 from counterfoil.store.port.versions import UseCount
 from counterfoil.store.sql.columns import (
@@ -54,6 +55,7 @@ RECEIPT = _table("receipt", Receipt, "no", "headers", "body")
 RECEIPT_BODY = _rows("receipt_body", no=INT, headers=HEADERS, body=BYTES)
 TODO = _rows("todo", kind=TEXT, ref=TEXT, parked=BOOL, wake_topic=TEXT)
 EVENT = _table("event", CanonicalEvent)
+EVENT_REPEAT = _rows("event_repeat", event=TEXT, receipt=INT)
 HEAD = _table("head", Head)
 HEAD_HISTORY = _table("head_history", Head)
 HEAD_TEXT = _rows("head_text", object=TEXT, key=TEXT, field=TEXT, value=TEXT)
@@ -125,6 +127,8 @@ LEAF = _table("leaf", Leaf)
 PENDING = _rows("pending", leaf=TEXT, hash=BYTES)
 TREE = _rows("tree", idx=INT, leaf=TEXT, hash=BYTES)
 CHECKPOINT = _table("checkpoint", Checkpoint)
+SWEEP = _table("sweep", Sweep)
+SWEPT = _rows("swept", sweep=TEXT, receipt=INT)
 WORKER = _table("worker", WorkerHeartbeat)
 ACCOUNT = _table("account", SystemAccount)
 QUOTA = _table("quota", Quota)

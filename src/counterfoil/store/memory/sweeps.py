@@ -1,0 +1,146 @@
+"""Specification of sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from msgspec.structs import replace
+
+from counterfoil.core import wire
+from counterfoil.core.canonical import CanonicalEvent
+from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.sweep import Sweep, SweepState
+from counterfoil.store.memory.cases import open_case, resolve_case_by_id
+from counterfoil.store.memory.intake import receive
+from counterfoil.store.memory.registry import memory
+from counterfoil.store.memory.tables import Tables
+from counterfoil.store.port.sweeps import (
+    ClaimSweep,
+    EndSweep,
+    ReceiveSweepPage,
+    RequestSweep,
+    SweepPageResult,
+    UnlistedDocument,
+)
+
+
+@memory(RequestSweep)
+def request_sweep(db: Tables, t: RequestSweep) -> Sweep:
+    for other in db.sweeps.values():
+        book = (t.sweep.system, t.sweep.book)
+        if other.state is SweepState.READING and (other.system, other.book) == book:
+            return other
+    db.put(db.sweeps, t.sweep.id, t.sweep)
+    db.leaf("sweep.requested", t.sweep.id, t.at, t.actor, wire.dumps(t.sweep.leaf_body))
+    return t.sweep
+
+
+@memory(ClaimSweep)
+def claim_sweep(db: Tables, t: ClaimSweep) -> Sweep | None:
+    free = [
+        sweep
+        for sweep in db.sweeps.values()
+        if sweep.state is SweepState.READING
+        and sweep.system in t.systems
+        and (sweep.lease_until is None or sweep.lease_until <= t.at)
+    ]
+    if not free:
+        return None
+    first = min(free, key=lambda sweep: (sweep.requested_at, sweep.id))
+    return _put(db, replace(first, worker=t.worker, lease_until=t.lease_until))
+
+
+@memory(ReceiveSweepPage)
+def receive_sweep_page(db: Tables, t: ReceiveSweepPage) -> SweepPageResult:
+    sweep = _held(db, t.sweep, t.worker)
+    if sweep is None or sweep.pages != t.pages:
+        return SweepPageResult(sweep=None)
+    received = receive(db, t.receive)
+    for no in received.numbers:
+        db.put(db.swept, (t.sweep, no), None)
+    moved = replace(
+        sweep,
+        pages=sweep.pages + 1,
+        cursor=t.cursor,
+        lease_until=t.lease_until,
+        listed=sweep.listed + len(received.numbers),
+        fresh=sweep.fresh + received.verdicts.count("new"),
+    )
+    return SweepPageResult(sweep=_put(db, moved), received=received)
+
+
+@memory(EndSweep)
+def end_sweep(db: Tables, t: EndSweep) -> Sweep | None:
+    sweep = _held(db, t.sweep, t.worker)
+    if sweep is None or sweep.pages != t.pages:
+        return None
+    ended = replace(sweep, state=t.state, missing=t.missing, error=t.error, ended_at=t.at, lease_until=None)
+    for listed in [key for key in db.swept if key[0] == t.sweep]:
+        db.drop(db.swept, listed)
+    for settled in t.resolved:
+        resolve_case_by_id(db, settled, t.at, t.actor, "the book lists it again")
+    for case in t.cases:
+        open_case(db, case, t.at, t.actor)
+    db.leaf("sweep.ended", ended.id, t.at, t.actor, wire.dumps(ended.leaf_body))
+    return _put(db, ended)
+
+
+def _held(db: Tables, id_: str, worker: str) -> Sweep | None:
+    """Return a sweep that this worker reads."""
+    sweep = db.sweeps.get(id_)
+    return (
+        sweep if sweep is not None and (sweep.worker, sweep.state) == (worker, SweepState.READING) else None
+    )
+
+
+def _put(db: Tables, sweep: Sweep) -> Sweep:
+    db.put(db.sweeps, sweep.id, sweep)
+    return sweep
+
+
+# ------------------------------------------------------------------ reads
+
+_Row: TypeAlias = tuple[Literal["left", "right"], Foil | Observation, str]
+"""Side, document, and the event that established it."""
+
+
+def sweep(db: Tables, id_: str) -> Sweep | None:
+    return db.sweeps.get(id_)
+
+
+def latest_sweeps(db: Tables) -> list[Sweep]:
+    latest: dict[tuple[str, str], Sweep] = {}
+    for each in sorted(db.sweeps.values(), key=lambda s: (s.requested_at, s.id)):
+        latest[each.system, each.book] = each
+    return [latest[book] for book in sorted(latest)]
+
+
+def swept_to_admit(db: Tables, sweep: str) -> int:
+    todos = (("receipt", str(no)) for id_, no in db.swept if id_ == sweep)
+    return sum(todo in db.todos and db.todos[todo] is None for todo in todos)
+
+
+def unlisted_documents(
+    db: Tables, sweep: Sweep, objects: Sequence[str], after: str, limit: int
+) -> list[UnlistedDocument]:
+    swept = {no for id_, no in db.swept if id_ == sweep.id}
+    told = {event for event, no in db.event_repeats if no in swept}
+    listed = {_record(e) for e in db.events.values() if e.receipt in swept or e.id in told}
+    left: list[_Row] = [("left", f, f.cause) for f in db.foils.values() if f.known_from <= sweep.requested_at]
+    right: list[_Row] = [
+        ("right", o, o.event) for o in db.observations.values() if o.at <= sweep.requested_at
+    ]
+    unlisted = []
+    for side, row, cause in (*left, *right):
+        event = db.events.get(cause)
+        if event is None or event.receipt is None or event.system != sweep.system or not row.stands:
+            continue
+        if event.object in objects and _record(event) not in listed and row.id > after:
+            about = (event.object, event.correlation)
+            unlisted.append(UnlistedDocument(side, row.id, row.rule, row.document, row.entity, *about))
+    return sorted(unlisted, key=lambda d: d.id)[:limit]
+
+
+def _record(event: CanonicalEvent) -> tuple[str, ...]:
+    return event.system, event.object, event.key, event.correlation

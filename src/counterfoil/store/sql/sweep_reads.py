@@ -1,0 +1,60 @@
+"""Reads of sweeps: what is under way, what it waits for, and what its book did not list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from counterfoil.core.clock import micros
+from counterfoil.core.sweep import Sweep
+from counterfoil.store.port.sweeps import UnlistedDocument
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.statements import Statement, record, records
+
+_UNLISTED = """
+select d.side, d.id, d.rule, d.document, d.entity, e.object, e.correlation from (
+  select 'left' as side, id, rule, document, entity, cause as event from foil
+  where stands and id > $1 and known_from <= $2
+  union all
+  select 'right' as side, id, rule, document, entity, event from observation
+  where stands and id > $1 and at <= $2
+) as d join event e on e.id = d.event
+where e.system = $3 and e.object = any($4::text[]) and e.receipt is not null and not exists (
+  select 1 from event fact
+  where fact.object = e.object and fact.key = e.key and fact.correlation = e.correlation and fact.system = e.system and (
+    exists (select 1 from swept where swept.sweep = $5 and swept.receipt = fact.receipt)
+    or exists (
+      select 1 from event_repeat r join swept on swept.sweep = $5 and swept.receipt = r.receipt where r.event = fact.id
+    )
+  )
+)
+order by d.id limit $6
+"""
+
+
+async def sweep(id_: str) -> Sweep | None:
+    return await record(t.SWEEP, "where id = $1", id_)
+
+
+async def latest_sweeps() -> list[Sweep]:
+    """The newest of each book has no newer one."""
+    newer = """
+    select 1 from sweep other where other.system = sweep.system and other.book = sweep.book
+      and (other.requested_at, other.id) > (sweep.requested_at, sweep.id)
+    """
+    return await records(t.SWEEP, f"where not exists ({newer}) order by system, book")
+
+
+async def swept_to_admit(sweep: str) -> int:
+    statement = """
+    select count(*) from swept join todo on todo.kind = 'receipt' and todo.ref = cast(swept.receipt as text)
+    where swept.sweep = $1 and not todo.parked
+    """
+    rows = await Statement(statement, (sweep,))
+    return int(rows[0][0])
+
+
+async def unlisted_documents(
+    sweep: Sweep, objects: Sequence[str], after: str, limit: int
+) -> list[UnlistedDocument]:
+    args = (after, micros(sweep.requested_at), sweep.system, list(objects), sweep.id, limit)
+    return [UnlistedDocument(*row) for row in await Statement(_UNLISTED, args)]
