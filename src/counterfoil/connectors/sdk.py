@@ -251,6 +251,32 @@ class BulkConnector(Protocol):
         ...
 
 
+@runtime_checkable
+class ListingConnector(Protocol):
+    """Addition to a connector whose system lists its whole books. A sweep reads them to find what events did not show.
+
+    A listing shows the records as they are now. It is not a feed: it has no history, and a sweep reads it from its beginning.
+    """
+
+    listings: Mapping[str, Sequence[str]]
+    """The books by name, each with the types of its deliveries. A listing with the name of a feed makes the same deliveries
+    as that feed. May be empty."""
+
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        """Return the next records of a book, at most `limit` deliveries, within `timeout` seconds.
+
+        None is the beginning; `cursor` of the returned page continues, also after a crash. A page without deliveries may have
+        `more`. Each record is the delivery, or the deliveries, by which a webhook or a feed would bring about its present
+        state: the same mappings accept them, and a fact that is known already changes nothing.
+
+        The order is stable: records may be added, changed and deleted between two pages. Each record that is in the book
+        during the whole sweep is returned, and once, unless it was changed meanwhile.
+
+        Raises TryAgain or Misconfigured.
+        """
+        ...
+
+
 class Connect(Protocol):
     """Entry point of the group `counterfoil.connectors`: builds a connector from its configuration.
 

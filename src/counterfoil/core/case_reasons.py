@@ -249,6 +249,11 @@ _DOCUMENTS = _rows(
         "Find out why {system} shows {object}. Pair it with what it answers, or take it back there",
     ),
     (
+        "unlisted",
+        "The system's book does not list a document that it showed before",
+        "Look {object} up in {system}. Restore it there, or take back what stands on it. Sweep again; this Case then closes by itself",
+    ),
+    (
         "pairing_ended",
         "A pair that a person made ended: a document changed",
         "Look at {object} and what {system} shows now. Pair them again if they still belong together",

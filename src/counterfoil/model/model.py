@@ -227,6 +227,11 @@ class Model(Documents):
         """Return the mappings that may emit this event."""
         return self._producers.get(event, [])
 
+    def objects_of_deliveries(self, system: str, types: Collection[str]) -> list[str]:
+        """Return the objects about which deliveries of these types from a system bring events, sorted."""
+        events = (self.events.get(name) for type_ in types for name in self.events_of(system, type_))
+        return sorted({event.object for event in events if event is not None and event.object})
+
     @cached_property
     def _producers(self) -> dict[str, list[kinds.Mapping]]:
         return _grouped((event, m) for m in self.mappings.values() for event in events_of(m))

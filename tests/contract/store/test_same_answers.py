@@ -673,6 +673,7 @@ async def reads(store: Any, now: Any) -> list[Any]:
         await store.sweep("swp_0"),
         await store.swept_to_admit("swp_0"),
         await store.unlisted_documents(s.sweep("swp_0", requested_at=now), ["invoice"], "", 99),
+        await store.unlisted_cases("billing", ["invoice"]),
         await store.release(),
         await store.release_steps(9),
         await store.release_step("r1"),

@@ -131,11 +131,20 @@ async def receive_page(
     now: datetime,
 ) -> ReceiveResult:
     """Store a page of a polled feed and move the feed's cursor in the same transaction."""
-    receipts = [
-        _receipt(system, d, "poll", {}, wire.write_json(d.body), _apart(now, place))
+    page = receipts_of_page(model, system, deliveries, "poll", now, f"system:{system}.{feed}")
+    return await store.apply(replace(page, cursor=(system, feed, cursor)))
+
+
+def receipts_of_page(
+    model: Model, system: str, deliveries: Sequence[Delivery], door: str, now: datetime, actor: str
+) -> Receive:
+    """Return the transition that stores a page of deliveries."""
+    receipts = tuple(
+        _receipt(system, d, door, {}, wire.write_json(d.body), _apart(now, place))
         for place, d in enumerate(deliveries)
-    ]
-    return await _store(store, model, receipts, now, f"system:{system}.{feed}", (system, feed, cursor))
+    )
+    clashes = tuple(_clash(model, receipt, now) for receipt in receipts)
+    return Receive(receipts=receipts, clashes=clashes, at=now, actor=actor)
 
 
 async def store_fetched(

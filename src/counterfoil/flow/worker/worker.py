@@ -30,6 +30,7 @@ from counterfoil.flow.worker.audit_checkpoint import Publish, Sign, seal
 from counterfoil.flow.worker.feeds import FeedPoller
 from counterfoil.flow.worker.keyed_tasks import KeyedTasks
 from counterfoil.flow.worker.rebuild import rebuild_documents
+from counterfoil.flow.worker.sweeps import SweepReader
 from counterfoil.model import Model
 from counterfoil.store.port.store import AdmissionTodo, Store
 from counterfoil.store.port.turns import Claim
@@ -49,6 +50,8 @@ HEARTBEAT_SECONDS = 4.0
 """Interval of heartbeats; shorter when a call waits for a slot that other workers hold."""
 SCAN_SECONDS = 15.0
 SEAL_SECONDS = 1.0
+SWEEP_SECONDS = 1.0
+"""Interval between looks for a sweep that is due or asked for."""
 SUNSET_INTERVAL = timedelta(minutes=1)
 """Interval between checks for use of versions past their sunset."""
 DEFECT_DELAY = timedelta(minutes=1)
@@ -88,6 +91,7 @@ class Worker:
         self.executor = RunExecutor(store, self.planner, self.sender, recorder, self.limiter, begin)
         self._stopping = asyncio.Event()
         self.feeds = FeedPoller(store, releases, connectors, self._stopping)
+        self.sweeps = SweepReader(store, releases, connectors, worker, self._stopping)
         self._sign, self._publish = sign, publish
         self._claims = 0
         self._sunsets_checked: datetime | None = None
@@ -111,6 +115,7 @@ class Worker:
             self._loop("watch", self.watch_once, idle=IDLE_SECONDS),
             self._loop("seal", self.seal_once, idle=SEAL_SECONDS),
             self._loop("scan", self.scan_once, idle=SCAN_SECONDS),
+            self._loop("sweep", self.sweeps.sweep_once, idle=SWEEP_SECONDS),
         ]
         self.feeds.start_missing()
         try:

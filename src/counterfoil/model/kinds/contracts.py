@@ -27,6 +27,13 @@ class Feed(Part):
     """Interval between two polls."""
 
 
+class SystemSweep(Part):
+    """A book of the connector that is read as a whole, to find what its events missed."""
+
+    every: Duration = "1d"
+    """Interval between the beginnings of two sweeps."""
+
+
 class CurrencyUnit(Part):
     """Minor unit of a currency in this system, where it differs from that of the connector and of ISO 4217."""
 
@@ -61,6 +68,8 @@ class System(Kind):
     """Secrets of the connector, each by reference: `env:NAME` or `file:PATH`."""
     feeds: dict[Name, Feed] = {}
     """Feeds of the connector that are polled, by name."""
+    sweeps: dict[Name, SystemSweep] = {}
+    """Books of the connector that are read as a whole, by name."""
     caps: Caps = Caps()
     """Limits of the calls to this system."""
     stamps: Literal["days", "seconds", "milliseconds", "microseconds"] | None = None

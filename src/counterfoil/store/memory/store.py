@@ -123,6 +123,7 @@ class MemoryStore:
     latest_sweeps = read(sweeps.latest_sweeps)
     swept_to_admit = read(sweeps.swept_to_admit)
     unlisted_documents = read(sweeps.unlisted_documents)
+    unlisted_cases = read(sweeps.unlisted_cases)
     call = read(reads.call)
     call_of_run = read(reads.call_of_run)
     release = read(reads.release)

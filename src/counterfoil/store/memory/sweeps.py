@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal, TypeAlias
 
 from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.canonical import CanonicalEvent
+from counterfoil.core.case import CaseState
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.sweep import Sweep, SweepState
 from counterfoil.store.memory.cases import open_case, resolve_case_by_id
@@ -21,6 +23,7 @@ from counterfoil.store.port.sweeps import (
     ReceiveSweepPage,
     RequestSweep,
     SweepPageResult,
+    UnlistedCase,
     UnlistedDocument,
 )
 
@@ -101,8 +104,8 @@ def _put(db: Tables, sweep: Sweep) -> Sweep:
 
 # ------------------------------------------------------------------ reads
 
-_Row: TypeAlias = tuple[Literal["left", "right"], Foil | Observation, str]
-"""Side, document, and the event that established it."""
+_Row: TypeAlias = tuple[Literal["left", "right"], Foil | Observation, datetime, str]
+"""Side, document, when its version was known, and the event that established it."""
 
 
 def sweep(db: Tables, id_: str) -> Sweep | None:
@@ -127,19 +130,31 @@ def unlisted_documents(
     swept = {no for id_, no in db.swept if id_ == sweep.id}
     told = {event for event, no in db.event_repeats if no in swept}
     listed = {_record(e) for e in db.events.values() if e.receipt in swept or e.id in told}
-    left: list[_Row] = [("left", f, f.cause) for f in db.foils.values() if f.known_from <= sweep.requested_at]
-    right: list[_Row] = [
-        ("right", o, o.event) for o in db.observations.values() if o.at <= sweep.requested_at
-    ]
+    left: list[_Row] = [("left", f, f.known_from, f.cause) for f in db.foils.values()]
+    right: list[_Row] = [("right", o, o.at, o.event) for o in db.observations.values()]
     unlisted = []
-    for side, row, cause in (*left, *right):
+    for side, row, known_at, cause in (*left, *right):
         event = db.events.get(cause)
-        if event is None or event.receipt is None or event.system != sweep.system or not row.stands:
+        if event is None or event.receipt is None or event.system != sweep.system:
             continue
-        if event.object in objects and _record(event) not in listed and row.id > after:
-            about = (event.object, event.correlation)
-            unlisted.append(UnlistedDocument(side, row.id, row.rule, row.document, row.entity, *about))
-    return sorted(unlisted, key=lambda d: d.id)[:limit]
+        is_new = known_at > sweep.requested_at
+        if is_new or not row.stands or event.object not in objects or _record(event) in listed:
+            continue
+        about = (row.document, row.entity, known_at, event.object, event.correlation)
+        unlisted.append(UnlistedDocument(side, row.id, row.rule, *about))
+    return sorted((d for d in unlisted if d.id > after), key=lambda d: d.id)[:limit]
+
+
+def unlisted_cases(db: Tables, system: str, objects: Sequence[str]) -> list[UnlistedCase]:
+    causes = {f.id: f.cause for f in db.foils.values()} | {o.id: o.event for o in db.observations.values()}
+    cases = []
+    for case in db.cases.values():
+        document, is_open = case.foil or case.observation, case.state is CaseState.OPEN
+        if case.reason == "unlisted" and document in causes and (is_open or case.choice is not None):
+            event = db.events.get(causes[document])
+            if event is not None and event.system == system and event.object in objects:
+                cases.append(UnlistedCase(case.id, document, is_open, case.created_at))
+    return sorted(cases, key=lambda case: case.id)
 
 
 def _record(event: CanonicalEvent) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from counterfoil.store.port.audited import AuditTree
 from counterfoil.store.port.recorded import DeliveryFilter, RecordedDelivery
 from counterfoil.store.port.releases import PinCount
 from counterfoil.store.port.stalled import StalledFinding, StalledGroup, StallLimits
-from counterfoil.store.port.sweeps import UnlistedDocument
+from counterfoil.store.port.sweeps import UnlistedCase, UnlistedDocument
 from counterfoil.store.port.transition import Transition
 from counterfoil.store.port.versions import VersionUsage, WaitingRuns
 from counterfoil.store.port.views import CaseRow
@@ -159,6 +159,10 @@ class Store(Protocol):
 
         In order of their ids, after `after`.
         """
+        ...
+
+    async def unlisted_cases(self, system: str, objects: Sequence[str]) -> list[UnlistedCase]:
+        """Return the Cases `unlisted` about documents of a system that are open, or that a person decided."""
         ...
 
     async def call(self, consumer: str, operation: str, key: str) -> OperationCall | None: ...

@@ -103,9 +103,21 @@ class UnlistedDocument(msgspec.Struct, frozen=True):
     rule: str
     document: str
     entity: str
+    known_at: datetime
+    """When its present version was known."""
     object: str
     record: str
     """The system's own id of what the event is about."""
+
+
+class UnlistedCase(msgspec.Struct, frozen=True):
+    """A Case about a document that a book did not list: an open one, or one that a person decided."""
+
+    id: str
+    document: str
+    """Id of the counterfoil or observation."""
+    is_open: bool
+    opened_at: datetime
 
 
 _CLAIM = frozenset(["sweeps"])

@@ -122,6 +122,7 @@ class SqlStore(ABC):
     latest_sweeps = short_read(sweep_reads.latest_sweeps)
     swept_to_admit = short_read(sweep_reads.swept_to_admit)
     unlisted_documents = long_read(sweep_reads.unlisted_documents)
+    unlisted_cases = long_read(sweep_reads.unlisted_cases)
     call = short_read(reads.call)
     call_of_run = short_read(reads.call_of_run)
     release = short_read(reads.release)

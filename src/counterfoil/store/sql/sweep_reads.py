@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from counterfoil.core.clock import micros
+from counterfoil.core.clock import from_micros, micros
 from counterfoil.core.sweep import Sweep
-from counterfoil.store.port.sweeps import UnlistedDocument
+from counterfoil.store.port.sweeps import UnlistedCase, UnlistedDocument
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.statements import Statement, record, records
 
 _UNLISTED = """
-select d.side, d.id, d.rule, d.document, d.entity, e.object, e.correlation from (
-  select 'left' as side, id, rule, document, entity, cause as event from foil
+select d.side, d.id, d.rule, d.document, d.entity, d.known_at, e.object, e.correlation from (
+  select 'left' as side, id, rule, document, entity, known_from as known_at, cause as event from foil
   where stands and id > $1 and known_from <= $2
   union all
-  select 'right' as side, id, rule, document, entity, event from observation
+  select 'right' as side, id, rule, document, entity, at as known_at, event from observation
   where stands and id > $1 and at <= $2
 ) as d join event e on e.id = d.event
 where e.system = $3 and e.object = any($4::text[]) and e.receipt is not null and not exists (
@@ -28,6 +28,14 @@ where e.system = $3 and e.object = any($4::text[]) and e.receipt is not null and
   )
 )
 order by d.id limit $6
+"""
+
+_CASES = """
+select c.id, d.id, c.state, c.created_at from case_ c join (
+  select id, cause as event from foil union all select id, event from observation
+) as d on d.id = coalesce(c.foil, c.observation) join event e on e.id = d.event
+where c.reason = 'unlisted' and (c.state = 'open' or c.choice is not null) and e.system = $1 and e.object = any($2::text[])
+order by c.id
 """
 
 
@@ -57,4 +65,14 @@ async def unlisted_documents(
     sweep: Sweep, objects: Sequence[str], after: str, limit: int
 ) -> list[UnlistedDocument]:
     args = (after, micros(sweep.requested_at), sweep.system, list(objects), sweep.id, limit)
-    return [UnlistedDocument(*row) for row in await Statement(_UNLISTED, args)]
+    return [
+        UnlistedDocument(side, id_, rule, document, entity, from_micros(known_at), object_, record_)
+        for side, id_, rule, document, entity, known_at, object_, record_ in await Statement(_UNLISTED, args)
+    ]
+
+
+async def unlisted_cases(system: str, objects: Sequence[str]) -> list[UnlistedCase]:
+    rows = await Statement(_CASES, (system, list(objects)))
+    return [
+        UnlistedCase(id_, document, state == "open", from_micros(at)) for id_, document, state, at in rows
+    ]

@@ -1,0 +1,231 @@
+"""Sweeps: whole books of systems, read page by page through the door of every delivery.
+
+Events miss things. A sweep reads every record that a book has now. A record that no event brought is received, admitted and
+matched like any other delivery; a standing document that the book does not list gets a Case. Nothing else is written, so a
+sweep is never a second truth. Its row in the store moves with each page: whichever worker goes on goes on there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from counterfoil.connectors.sdk import Connector, ListingConnector
+from counterfoil.core import ids
+from counterfoil.core.case import Case
+from counterfoil.core.cases import open_case
+from counterfoil.core.clock import micros
+from counterfoil.core.document import number_of
+from counterfoil.core.errors import CounterfoilError, TryAgain
+from counterfoil.core.sweep import Sweep, SweepState
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.intake.receive import receipts_of_page
+from counterfoil.model import Model
+from counterfoil.model.kinds import seconds
+from counterfoil.store.port.store import Store
+from counterfoil.store.port.sweeps import (
+    ClaimSweep,
+    EndSweep,
+    ReceiveSweepPage,
+    RequestSweep,
+    UnlistedDocument,
+)
+
+log = logging.getLogger("counterfoil.worker")
+SCHEDULE = "schedule"
+"""Who asks for a sweep that is due."""
+MAX_PAGE_DELIVERIES = 200
+PAGE_TIMEOUT_SECONDS = 60.0
+LEASE = timedelta(minutes=2)
+"""Time for a page. Then another worker may go on."""
+MAX_FAILURES = 10
+FAILURE_SECONDS = 5.0
+"""Pause after a page that could not be read; it grows with each failure in a row."""
+ADMIT_SECONDS = 0.2
+"""Interval between looks at whether all that a sweep brought is admitted."""
+MAX_CASES = 500
+"""Cases that one sweep opens. It counts every unlisted document; a later sweep opens the next Cases."""
+_BATCH_ROWS = 1_000
+
+
+def request_of(system: str, book: str, by: str, at: datetime) -> RequestSweep:
+    """Return the transition that begins a sweep of a book, unless one is under way."""
+    id_ = ids.derive("swp", system, book, micros(at))
+    sweep = Sweep(id=id_, system=system, book=book, requested_at=at, requested_by=by)
+    actor = f"system:{by}" if by == SCHEDULE else f"person:{by}"
+    return RequestSweep(sweep=sweep, at=at, actor=actor)
+
+
+class SweepReader:
+    """Reads the sweeps of a worker, one at a time."""
+
+    def __init__(
+        self,
+        store: Store,
+        releases: Releases,
+        connectors: Mapping[str, Connector],
+        worker: str,
+        stopping: asyncio.Event,
+    ) -> None:
+        self._store, self._releases, self._connectors = store, releases, connectors
+        self._worker, self._stopping = worker, stopping
+
+    async def sweep_once(self) -> int:
+        """Ask for the sweeps that are due, then read one to its end. Return how many were read: 0 or 1."""
+        now = await self._store.now()
+        await self._request_due(now)
+        systems = tuple(sorted(name for name in self._connectors if self._books(name)))
+        if not systems:
+            return 0
+        claim = ClaimSweep(worker=self._worker, systems=systems, lease_until=now + LEASE, at=now)
+        sweep = await self._store.apply(claim)
+        if sweep is None:
+            return 0
+        await self._read(sweep)
+        return 1
+
+    def _books(self, system: str) -> Mapping[str, Sequence[str]]:
+        """Return the books that a system's connector lists, with the types of their deliveries."""
+        connector = self._connectors.get(system)
+        return connector.listings if isinstance(connector, ListingConnector) else {}
+
+    async def _request_due(self, now: datetime) -> None:
+        """Ask for each declared sweep whose last one began longer ago than its interval."""
+        latest = {(sweep.system, sweep.book): sweep for sweep in await self._store.latest_sweeps()}
+        for name, system in self._releases.present.systems.items():
+            for book, spec in system.sweeps.items() if name in self._connectors else ():
+                last = latest.get((name, book))
+                if last is not None and (
+                    last.state is SweepState.READING
+                    or last.requested_at + timedelta(seconds=seconds(spec.every)) > now
+                ):
+                    continue
+                await self._store.apply(request_of(name, book, SCHEDULE, now))
+
+    # ------------------------------------------------------------------ one sweep
+
+    async def _read(self, sweep: Sweep) -> None:
+        failures = 0
+        present: Sweep | None = sweep
+        while present is not None and not self._stopping.is_set():
+            sweep = present
+            try:
+                present, more = await self._next_page(sweep)
+            except CounterfoilError as error:
+                failures += 1
+                log.warning("sweep of %s.%s: %s", sweep.system, sweep.book, error)
+                if failures == MAX_FAILURES or not isinstance(error, TryAgain):
+                    await self._end(sweep, SweepState.FAILED, error=str(error))
+                    return
+                await self._pause(FAILURE_SECONDS * failures)
+                continue
+            failures = 0
+            if not more:
+                await self._finish(present)
+                return
+
+    async def _next_page(self, sweep: Sweep) -> tuple[Sweep | None, bool]:
+        """Receive the next page. Return the sweep as it is now, None if another worker has it; and whether more follows."""
+        connector = self._connectors[sweep.system]
+        assert isinstance(connector, ListingConnector)
+        page = await connector.list_book(
+            sweep.book, sweep.cursor or None, MAX_PAGE_DELIVERIES, PAGE_TIMEOUT_SECONDS
+        )
+        now = await self._store.now()
+        actor = f"system:{sweep.system}.{sweep.book}"
+        receive = receipts_of_page(self._releases.present, sweep.system, page.deliveries, "sweep", now, actor)
+        answer = await self._store.apply(
+            ReceiveSweepPage(
+                sweep=sweep.id,
+                worker=self._worker,
+                pages=sweep.pages,
+                cursor=page.cursor,
+                lease_until=now + LEASE,
+                receive=receive,
+            )
+        )
+        return answer.sweep, page.more and answer.sweep is not None
+
+    async def _finish(self, sweep: Sweep | None) -> None:
+        """Wait until all that was listed is admitted, then open Cases about what was not listed."""
+        while sweep is not None and not self._stopping.is_set():
+            if not await self._store.swept_to_admit(sweep.id):
+                await self._compare(sweep)
+                return
+            await self._pause(ADMIT_SECONDS)
+
+    async def _compare(self, sweep: Sweep) -> None:
+        model = self._releases.present
+        types = self._books(sweep.system).get(sweep.book, ())
+        objects = model.objects_of_deliveries(sweep.system, types)
+        now = await self._store.now()
+        unlisted: set[str] = set()
+        cases: list[Case] = []
+        former = await self._store.unlisted_cases(sweep.system, objects)
+        asked = {case.document: case for case in former}
+        async for document in self._unlisted(sweep, objects):
+            unlisted.add(document.id)
+            case = asked.get(document.id)
+            is_asked = case is not None and (case.is_open or case.opened_at >= document.known_at)
+            if not is_asked and len(cases) < MAX_CASES:
+                cases.append(_case(model, sweep, document, now))
+        resolved = [case.id for case in former if case.is_open and case.document not in unlisted]
+        await self._end(sweep, SweepState.DONE, len(unlisted), cases, resolved)
+
+    async def _unlisted(self, sweep: Sweep, objects: Sequence[str]) -> AsyncIterator[UnlistedDocument]:
+        after = ""
+        while True:
+            documents = await self._store.unlisted_documents(sweep, objects, after, _BATCH_ROWS)
+            for document in documents:
+                yield document
+            if len(documents) < _BATCH_ROWS:
+                return
+            after = documents[-1].id
+
+    async def _end(
+        self,
+        sweep: Sweep,
+        state: SweepState,
+        missing: int = 0,
+        cases: Sequence[Case] = (),
+        resolved: Sequence[str] = (),
+        error: str = "",
+    ) -> None:
+        end = EndSweep(
+            sweep=sweep.id,
+            worker=self._worker,
+            pages=sweep.pages,
+            state=state,
+            missing=missing,
+            error=error,
+            cases=tuple(cases),
+            resolved=tuple(resolved),
+            at=await self._store.now(),
+            actor="sweep",
+        )
+        await self._store.apply(end)
+
+    async def _pause(self, seconds_: float) -> None:
+        """Sleep, but not past the end of the worker."""
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds_)
+        except TimeoutError:
+            return
+
+
+def _case(model: Model, sweep: Sweep, document: UnlistedDocument, now: datetime) -> Case:
+    rule = model.reconciliations.get(document.rule)
+    number = number_of(document.document)
+    began = f"{sweep.requested_at:%Y-%m-%d %H:%M} UTC"
+    return open_case(
+        "unlisted",
+        id=ids.derive("case", "unlisted", document.id, sweep.id),
+        message=f"The book {sweep.book} of {sweep.system}, read from {began} on, does not list {document.object} {number}",
+        owners=model.owners_of(rule) if rule is not None else model.owners_of(model.systems[sweep.system]),
+        at=now,
+        names={"object": f"{document.object} {number}", "system": sweep.system},
+        foil=document.id if document.side == "left" else None,
+        observation=document.id if document.side == "right" else None,
+    )

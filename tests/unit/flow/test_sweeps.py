@@ -1,0 +1,477 @@
+"""Sweeps find what events missed, in both directions, wherever they are interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from counterfoil.connectors import sdk
+from counterfoil.core import wire
+from counterfoil.core.case import Choice
+from counterfoil.core.errors import Misconfigured, TryAgain
+from counterfoil.core.matching import FoilState
+from counterfoil.core.people import Person
+from counterfoil.core.sweep import Sweep, SweepState
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.intake.admit import Admitter
+from counterfoil.flow.intake.receive import receive_page
+from counterfoil.flow.worker import sweeps
+from counterfoil.flow.worker.sweeps import SweepReader, request_of
+from counterfoil.store.memory import MemoryStore
+from counterfoil.store.port.people import PutPerson, Resolve
+from counterfoil.store.port.sweeps import ClaimSweep, ReceiveSweepPage
+from counterfoil.store.sql.sqlite import SqliteStore
+from tests.companies.base import COMPLETE_POLICY, documents
+from tests.unit.rules.driver import MONDAY, System, model_of
+
+MODEL = model_of(
+    documents(
+        COMPLETE_POLICY,
+        """\
+{kind: role, name: finance}
+---
+{kind: system, name: bills, role: billing, connector: external, owner: finance}
+---
+{kind: system, name: ledger, role: erp, connector: external, owner: finance, sweeps: {entries: {every: 1d}}}
+---
+{kind: object, name: invoice, system: bills, fields: {status: string, total: money}}
+---
+{kind: object, name: entry, system: ledger, fields: {status: string, total: money}}
+---
+{kind: object, name: period, system: ledger, fields: {status: string}}
+---
+{kind: event, name: invoice.seen.v1, object: invoice, data: {invoice_id: id, status: string, total: money}}
+---
+{kind: event, name: entry.seen.v1, object: entry, data: {entry_id: id, invoice_id: id, status: string, total: money}}
+---
+{kind: event, name: period.seen.v1, object: period, data: {period_id: id, status: string}}
+---
+kind: mapping
+name: bills-invoice
+from: {system: bills, type: invoice}
+emit:
+  type: invoice.seen.v1
+  key: =body.id
+  version: =body.version
+  data: {invoice_id: =body.id, status: =body.status, total: "=minor(body.total, 'USD')"}
+---
+kind: mapping
+name: ledger-entry
+from: {system: ledger, type: [entry, entry.*]}
+emit:
+  type: entry.seen.v1
+  key: =body.id
+  version: =body.version
+  data: {entry_id: =body.id, invoice_id: =body.of, status: =body.status, total: "=minor(body.total, 'USD')"}
+---
+kind: mapping
+name: ledger-period
+from: {system: ledger, type: period}
+emit:
+  type: period.seen.v1
+  key: =body.id
+  version: =body.version
+  data: {period_id: =body.id, status: =body.status}
+---
+kind: reconciliation
+name: invoice-in-ledger
+doc: What billing has open is in the ledger.
+owner: finance
+object: invoice
+left: bills
+right: ledger
+key: event.data.invoice_id
+legs: {gross: {total: true}}
+assert:
+  - event: invoice.seen.v1
+    document: event.data.invoice_id
+    stands: event.data.status == 'open'
+    legs: {gross: event.data.total}
+    due: +2d
+observe:
+  - event: entry.seen.v1
+    document: event.data.entry_id
+    stands: event.data.status == 'posted'
+    legs: {gross: event.data.total}
+""",
+    )
+)
+ENTRIES = [f"E{n}" for n in range(1, 8)]
+
+
+class Ledger(System):
+    """A system whose book is listed by id. Its deliveries have the ids of a feed, or other ones."""
+
+    def __init__(self, name: str, book: str, type_: str) -> None:
+        super().__init__(name)
+        self.listings = {book: [type_]}
+        self.records: dict[str, dict[str, Any]] = {}
+        self.id_of = "{id}@{version}"
+        self.pages: list[str | None] = []
+        self.failures: list[Exception] = []
+
+    def put(self, id_: str, total: int = 500, status: str = "posted") -> None:
+        version = self.records[id_]["version"] + 1 if id_ in self.records else 1
+        self.records[id_] = {
+            "id": id_, "of": id_.replace("E", "I"), "status": status, "total": total, "version": version,
+        }  # fmt: skip
+
+    def delivery(self, id_: str, name: str = "") -> sdk.Delivery:
+        body = self.records[id_]
+        (type_,) = next(iter(self.listings.values()))
+        ext_id = (name or self.id_of).format(**body)
+        return sdk.Delivery(ext_id, type_, wire.dumps([id_, body["version"]]), dict(body))
+
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> sdk.Page:
+        assert listing in self.listings
+        if self.failures:
+            raise self.failures.pop()
+        self.pages.append(cursor)
+        rest = [id_ for id_ in sorted(self.records) if id_ > (cursor or "")]
+        page = rest[:limit]
+        return sdk.Page(
+            [self.delivery(id_) for id_ in page], page[-1] if page else cursor or "", len(rest) > limit
+        )
+
+
+class Company:
+    """Two systems, a store, and workers that admit and sweep, under a clock that tests move."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.bills, self.ledger = Ledger("bills", "invoices", "invoice"), Ledger("ledger", "entries", "entry")
+        self.connectors = {"bills": self.bills, "ledger": self.ledger}
+        self.releases = Releases(store, MODEL)
+        self.stopping = asyncio.Event()
+        self.admission = Admitter(store, self.releases, self.connectors)
+
+    def reader(self, worker: str = "w/1") -> SweepReader:
+        return SweepReader(self.store, self.releases, self.connectors, worker, self.stopping)
+
+    async def deliver(self, system: Ledger, id_: str, name: str = "") -> None:
+        """Deliver a record as the system's feed does, and admit it."""
+        now = await self.store.now()
+        page = [system.delivery(id_, name)]
+        await receive_page(self.store, MODEL, system.name, "feed", page, "", now)
+        await self.admit()
+
+    async def admit(self) -> None:
+        for todo in await self.store.todos(1_000):
+            await self.admission.admit(todo, await self.store.now())
+
+    async def sweep(self, system: Ledger, reader: SweepReader | None = None) -> Sweep:
+        """Ask for a sweep, and read it to its end."""
+        (book,) = system.listings
+        asked = await self.store.apply(request_of(system.name, book, "ann", await self.store.now()))
+        reading = asyncio.create_task((reader or self.reader()).sweep_once())
+        while not reading.done():
+            await self.admit()
+            await asyncio.sleep(0)
+        assert reading.result() == 1
+        ended: Sweep = await self.store.sweep(asked.id)
+        return ended
+
+    async def foils(self) -> dict[str, FoilState]:
+        return {foil.document: foil.state for foil in (await self.store.dump()).foils}
+
+    async def cases(self, state: str = "open") -> list[Any]:
+        cases = (await self.store.dump()).cases
+        return [case for case in cases if case.reason == "unlisted" and case.state == state]
+
+
+TIME = [MONDAY]
+
+
+def now() -> datetime:
+    TIME[0] += timedelta(milliseconds=1)
+    return TIME[0]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def company(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Company]:
+    monkeypatch.setattr(sweeps, "MAX_PAGE_DELIVERIES", 2)
+    monkeypatch.setattr(sweeps, "FAILURE_SECONDS", 0.0)
+    monkeypatch.setattr(sweeps, "ADMIT_SECONDS", 0.0)
+    TIME[0] = MONDAY
+    store: Any = MemoryStore(clock=now)
+    if request.param == "sqlite":
+        store = await SqliteStore.open(tmp_path / "store.db")
+    made = Company(store)
+    await made.releases.publish(await store.now(), "test")
+    yield made
+    await store.close()
+
+
+async def books(company: Company) -> None:
+    for entry in ENTRIES:
+        company.ledger.put(entry)
+        company.bills.put(entry.replace("E", "I"), status="open")
+
+
+# ------------------------------------------------------------------ what events missed
+
+
+async def test_records_that_no_event_brought_are_admitted_and_matched(company: Company) -> None:
+    await books(company)
+    for number, entry in enumerate(ENTRIES):
+        await company.deliver(company.bills, entry.replace("E", "I"))
+        if number % 3:
+            await company.deliver(company.ledger, entry)
+    before = await company.foils()
+    assert list(before.values()).count(FoilState.OPEN) == 3
+    ended = await company.sweep(company.ledger)
+    assert (ended.state, ended.pages, ended.listed, ended.fresh, ended.missing) == (
+        SweepState.DONE,
+        4,
+        7,
+        3,
+        0,
+    )
+    assert set((await company.foils()).values()) == {FoilState.MATCHED}
+    assert not await company.cases()
+    again = await company.sweep(company.ledger)
+    assert (again.listed, again.fresh, again.missing) == (7, 0, 0)
+    assert not (await company.store.dump()).swept
+
+
+async def test_both_sides_of_a_reconciliation_are_swept(company: Company) -> None:
+    await books(company)
+    assert (await company.sweep(company.bills)).fresh == 7
+    assert set((await company.foils()).values()) == {FoilState.OPEN}
+    assert (await company.sweep(company.ledger)).fresh == 7
+    assert set((await company.foils()).values()) == {FoilState.MATCHED}
+
+
+async def test_a_change_that_was_missed_is_a_new_version(company: Company) -> None:
+    await books(company)
+    await company.sweep(company.bills)
+    await company.sweep(company.ledger)
+    company.ledger.put("E3", total=400)
+    ended = await company.sweep(company.ledger)
+    assert (ended.fresh, ended.missing) == (1, 0)
+    assert (await company.foils())["I3"] is FoilState.BROKEN
+
+
+async def test_a_fact_that_another_delivery_told_is_no_second_one(company: Company) -> None:
+    """Webhooks have ids of their own, so every listed record is a new delivery; its facts are not."""
+    await books(company)
+    for entry in ENTRIES[:5]:
+        await company.deliver(company.ledger, entry, name=f"hook-{entry}")
+    events = len((await company.store.dump()).events)
+    ended = await company.sweep(company.ledger)
+    assert (ended.fresh, ended.missing) == (7, 0)
+    dump = await company.store.dump()
+    assert len(dump.events) == events + 2
+    assert len(dump.observations) == 7
+    again = await company.sweep(company.ledger)
+    assert (again.fresh, again.missing) == (0, 0)
+
+
+# ------------------------------------------------------------------ what the book does not list
+
+
+async def test_a_document_that_the_book_does_not_list_is_a_case_until_it_is_listed_again(
+    company: Company,
+) -> None:
+    await books(company)
+    await company.sweep(company.bills)
+    await company.sweep(company.ledger)
+    removed = company.ledger.records.pop("E4")
+    for _ in range(2):
+        assert (await company.sweep(company.ledger)).missing == 1
+        (case,) = await company.cases()
+    assert "does not list entry E4" in case.message
+    assert (case.owner, case.observation is not None, case.choices) == ("finance", True, (Choice.DISMISS,))
+    assert (await company.foils())["I4"] is FoilState.MATCHED
+    company.ledger.records["E4"] = removed
+    assert (await company.sweep(company.ledger)).missing == 0
+    assert not await company.cases()
+    (settled,) = await company.cases("resolved")
+    assert settled.note == "the book lists it again"
+    del company.ledger.records["E4"]
+    await company.sweep(company.ledger)
+    assert len(await company.cases()) == 1
+
+
+async def test_what_a_person_dismissed_is_not_asked_again(company: Company) -> None:
+    await books(company)
+    await company.sweep(company.ledger)
+    del company.ledger.records["E4"]
+    await company.sweep(company.ledger)
+    (case,) = await company.cases()
+    at = await company.store.now()
+    ann = Person(id="ann", name="Ann", email="ann@example.com", roles=("finance",))
+    await company.store.apply(PutPerson(person=ann, at=at, actor="test"))
+    await company.store.apply(
+        Resolve(case=case.id, choice=Choice.DISMISS, note="archived", person="ann", at=at, override=True)
+    )
+    assert (await company.sweep(company.ledger)).missing == 1
+    assert not await company.cases()
+
+
+async def test_a_withdrawn_document_and_one_of_another_book_are_not_missed(company: Company) -> None:
+    await books(company)
+    await company.sweep(company.bills)
+    await company.sweep(company.ledger)
+    company.ledger.put("E4", status="cancelled")
+    await company.deliver(company.ledger, "E4")
+    del company.ledger.records["E4"]
+    assert (await company.sweep(company.ledger)).missing == 0
+    company.ledger.listings = {"periods": ["period"]}
+    company.ledger.records = {}
+    assert (await company.sweep(company.ledger)).missing == 0
+    assert not await company.cases()
+
+
+async def test_what_is_known_only_since_the_sweep_began_is_not_missed(company: Company) -> None:
+    await books(company)
+    reader = company.reader()
+    late = company.ledger.records.pop("E1")
+    asked = await company.store.apply(request_of("ledger", "entries", "ann", await company.store.now()))
+    company.ledger.records["E1"] = late
+    company.ledger.records["E0"] = {**late, "id": "E0"}
+    await company.deliver(company.ledger, "E0")
+    del company.ledger.records["E0"]
+    reading = asyncio.create_task(reader.sweep_once())
+    while not reading.done():
+        await company.admit()
+        await asyncio.sleep(0)
+    assert (await company.store.sweep(asked.id)).missing == 0
+
+
+async def test_no_sweep_opens_more_cases_than_people_can_read(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "MAX_CASES", 3)
+    monkeypatch.setattr(sweeps, "_BATCH_ROWS", 2)
+    await books(company)
+    await company.sweep(company.ledger)
+    company.ledger.records.clear()
+    for cases in (3, 6, 7):
+        assert (await company.sweep(company.ledger)).missing == 7
+        assert len(await company.cases()) == cases
+
+
+# ------------------------------------------------------------------ interruptions
+
+
+@pytest.mark.parametrize("page", range(1, 5))
+async def test_a_sweep_goes_on_where_it_was_killed(company: Company, page: int) -> None:
+    await books(company)
+    await company.deliver(company.ledger, "E2")
+    asked = await company.store.apply(request_of("ledger", "entries", "ann", await company.store.now()))
+    apply, count = company.store.apply, 0
+
+    async def killed(transition: Any) -> Any:
+        nonlocal count
+        answer = await apply(transition)
+        count += isinstance(transition, ReceiveSweepPage)
+        if count == page:
+            raise asyncio.CancelledError
+        return answer
+
+    company.store.apply = killed
+    with pytest.raises(asyncio.CancelledError):
+        await company.reader("w/1").sweep_once()
+    company.store.apply = apply
+    assert await company.reader("w/2").sweep_once() == 0, "its lease has not ended"
+    await _end_lease(company, asked)
+    reading = asyncio.create_task(company.reader("w/2").sweep_once())
+    while not reading.done():
+        await company.admit()
+        await asyncio.sleep(0)
+    ended = await company.store.sweep(asked.id)
+    assert (ended.state, ended.worker, ended.listed, ended.fresh, ended.missing) == (
+        SweepState.DONE, "w/2", 7, 6, 0,
+    )  # fmt: skip
+    assert company.ledger.pages[:4] == [None, "E2", "E4", "E6"]
+    assert len((await company.store.dump()).observations) == 7
+
+
+async def _end_lease(company: Company, sweep: Sweep) -> None:
+    """Have the lease of a sweep's worker end now."""
+    now = await company.store.now()
+    claim = ClaimSweep(worker="w/0", systems=("ledger",), lease_until=now, at=now + timedelta(hours=1))
+    assert (await company.store.apply(claim)).id == sweep.id
+
+
+async def test_one_worker_reads_a_sweep_and_a_late_one_writes_nothing(company: Company) -> None:
+    await books(company)
+    await company.store.apply(request_of("ledger", "entries", "ann", await company.store.now()))
+    list_book, first, second = company.ledger.list_book, company.reader("w/1"), company.reader("w/2")
+
+    async def overtaken(*words: Any) -> sdk.Page:
+        page = await list_book(*words)
+        if len(company.ledger.pages) == 2:
+            (sweep,) = await company.store.latest_sweeps()
+            await _end_lease(company, sweep)
+            company.ledger.list_book = list_book  # type: ignore[method-assign]
+            assert await second.sweep_once() == 1
+        return page
+
+    company.ledger.list_book = overtaken  # type: ignore[method-assign]
+    reading = asyncio.create_task(first.sweep_once())
+    while not reading.done():
+        await company.admit()
+        await asyncio.sleep(0)
+    (ended,) = await company.store.latest_sweeps()
+    assert (ended.worker, ended.state, ended.listed, ended.fresh) == ("w/2", SweepState.DONE, 7, 7)
+
+
+async def test_one_sweep_of_a_book_is_under_way(company: Company) -> None:
+    first = await company.store.apply(request_of("ledger", "entries", "ann", await company.store.now()))
+    second = await company.store.apply(request_of("ledger", "entries", "bob", await company.store.now()))
+    other = await company.store.apply(request_of("bills", "invoices", "bob", await company.store.now()))
+    assert (second.id, second.requested_by, other.id != first.id) == (first.id, "ann", True)
+
+
+# ------------------------------------------------------------------ failures and schedule
+
+
+async def test_a_system_that_is_away_for_a_while_delays_and_one_that_refuses_ends_the_sweep(
+    company: Company,
+) -> None:
+    await books(company)
+    company.ledger.failures = [TryAgain("away")] * (sweeps.MAX_FAILURES - 1)
+    assert (await company.sweep(company.ledger)).state is SweepState.DONE
+    company.ledger.failures = [TryAgain("away")] * sweeps.MAX_FAILURES
+    ended = await company.sweep(company.ledger)
+    assert (ended.state, ended.error) == (SweepState.FAILED, "away")
+    company.ledger.failures = [Misconfigured("no such book")]
+    ended = await company.sweep(company.ledger)
+    assert (ended.state, ended.error, ended.missing) == (SweepState.FAILED, "no such book", 0)
+    assert not await company.cases()
+
+
+@pytest.mark.parametrize("company", ["memory"], indirect=True)
+async def test_a_declared_sweep_is_asked_for_when_it_is_due(company: Company) -> None:
+    await books(company)
+    reader = company.reader()
+
+    async def look() -> tuple[int, list[str]]:
+        reading = asyncio.create_task(reader.sweep_once())
+        while not reading.done():
+            await company.admit()
+            await asyncio.sleep(0)
+        return reading.result(), [sweep.requested_by for sweep in await company.store.latest_sweeps()]
+
+    assert await look() == (1, ["schedule"])
+    assert await look() == (0, ["schedule"])
+    TIME[0] += timedelta(hours=23)
+    assert await look() == (0, ["schedule"])
+    TIME[0] += timedelta(hours=2)
+    assert await look() == (1, ["schedule"])
+    assert len((await company.store.dump()).sweeps) == 2
+
+
+def test_the_objects_of_a_book_are_those_of_the_events_that_its_deliveries_bring() -> None:
+    assert MODEL.objects_of_deliveries("ledger", ["entry"]) == ["entry"]
+    assert MODEL.objects_of_deliveries("ledger", ["entry.old", "period"]) == ["entry", "period"]
+    assert MODEL.objects_of_deliveries("bills", ["entry"]) == []
