@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from counterfoil.change.connector_config import INVENTED, configuration, missing_files
 from counterfoil.change.mapping_shapes import misfits
@@ -17,6 +17,7 @@ from counterfoil.connectors import host, references
 from counterfoil.connectors.sdk import (
     DEFAULT_TIMEOUT_SECONDS,
     Connector,
+    ListingConnector,
     OperationSpec,
     Repeat,
     SettingProblem,
@@ -38,6 +39,7 @@ RULES = {
     "connector-reference": "A file that a `file:` reference of a system names exists. A warning: secrets may be absent where "
     "a folder is only checked.",
     "connector-feed": "A system polls only feeds that its connector has.",
+    "connector-sweep": "A system sweeps only books that its connector lists.",
     "connector-operation": "The connector of a system has every operation that governance lets it execute.",
     "connector-mapping": "A mapping to an operation fits the API's description: it has every required field and no unknown one, "
     "and it reads only fields that the result has.",
@@ -157,7 +159,9 @@ def _is_broken(model: Model, names: Sequence[str | int]) -> bool:
 
 
 def _contents(model: Model, system: kinds.System, connector: Connector) -> Iterator[_Place]:
-    yield from _feeds(system, connector.feeds)
+    yield from _named(system, "feed", system.feeds, connector.feeds)
+    listings = connector.listings if isinstance(connector, ListingConnector) else {}
+    yield from _named(system, "sweep", system.sweeps, listings)
     yield from _operations(model, system, connector)
 
 
@@ -185,16 +189,19 @@ def _sentence(problem: SettingProblem) -> str:
     return f"`{'.'.join(map(str, problem.path[1:]))}`: {problem.message}" if inner else problem.message
 
 
-def _feeds(system: kinds.System, feeds: Iterable[str]) -> Iterator[_Place]:
-    names = list(feeds)
-    for feed in system.feeds:
-        if feed not in names:
-            message = f"the connector `{system.connector}` has no feed `{feed}`"
+def _named(
+    system: kinds.System, what: Literal["feed", "sweep"], declared: Iterable[str], offered: Iterable[str]
+) -> Iterator[_Place]:
+    """Yield the declared feeds or sweeps that the connector does not have."""
+    names, word = list(offered), {"feed": "feed", "sweep": "book"}[what]
+    for name in declared:
+        if name not in names:
+            message = f"the connector `{system.connector}` has no {word} `{name}`"
             otherwise = (
-                f"its feeds: {', '.join(names)}" if names else "remove it: this connector has no feeds"
+                f"its {word}s: {', '.join(names)}" if names else f"remove it: this connector has no {word}s"
             )
-            fix = did_you_mean(feed, names, otherwise)
-            yield _Place(("system", system.name), "connector-feed", message, ("feeds", feed), fix)
+            fix = did_you_mean(name, names, otherwise)
+            yield _Place(("system", system.name), f"connector-{what}", message, (f"{what}s", name), fix)
 
 
 def _operations(model: Model, system: kinds.System, connector: Connector) -> Iterator[_Place]:

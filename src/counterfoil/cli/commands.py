@@ -42,7 +42,10 @@ COMMANDS: Final = {
     "pair": ("matches", "Pair an unmatched item with a counterfoil, whatever their keys."),
     "unpair": ("matches", "End a pair that a person made."),
     "waive": ("matches", "Accept exactly the difference that a counterfoil has now."),
-    "reconcile": ("matches", "Show what two systems differ by, and of which items the difference consists."),
+    "reconcile": (
+        "reconcile",
+        "Show what two systems differ by, and of which items the difference consists.",
+    ),
     "doctor": ("systems", "Diagnose the installation."),
     "plan": ("change", "Show what a folder would change."),
     "apply": ("change", "Apply a plan."),

@@ -18,7 +18,6 @@ from counterfoil.cli.output import (
     say,
     write_json,
     write_rows,
-    write_table,
 )
 from counterfoil.core.matching import FoilState
 
@@ -99,41 +98,6 @@ def unmatched(
     )  # fmt: skip
 
 
-def reconcile(
-    name: Annotated[str, typer.Argument(help="The reconciliation.")],
-    since: Annotated[str | None, typer.Option(help="First document date of the period.")] = None,
-    until: Annotated[str | None, typer.Option(help="Last document date of the period: the cut-off.")] = None,
-    as_of: AsOfOption = None,
-    format: FormatOption = Format.TEXT,
-) -> None:
-    """Show what two systems differ by, and of which items the difference consists.
-
-    Exit code 1: the two ways to the difference do not agree.
-    """
-    query = {"since": since, "until": until, "as_of": as_of}
-    with Server() as server:
-        answer = server.get(f"/v1/reconciliations/{quote(name, safe='')}/roll-forward", **query)
-    lines = answer["lines"]
-    if format is Format.JSON:
-        write_json(answer)
-    else:
-        say(f"{answer['left']} asserts, {answer['right']} shows; as known at {answer['as_of']}")
-        names = ("opening", "asserted", "observed", "closing")
-        columns = [*names, *(lines[0]["items"] if lines else ())]
-        write_table(
-            ["ENTITY", *(f"{column.upper()}>" for column in columns), "CURRENCY"],
-            (
-                [line["entity"], *(line[n]["amount"] for n in names)]
-                + [amount["amount"] for amount in line["items"].values()]
-                + [line["currency"]]
-                for line in lines
-            ),
-            "No document of either system yet.",
-        )
-    if not all(line["balanced"] for line in lines):
-        raise typer.Exit(1)
-
-
 def _say_dates(as_of: str | None, effective_by: str | None, format: Format) -> None:
     """Print the two dates of a list of the past."""
     if format is Format.TEXT and (as_of or effective_by):
@@ -178,4 +142,4 @@ def _decide(path: str, body: dict[str, Any], done: str, format: Format) -> None:
         say(f"{answer['id']}: requested. Another person must agree: counterfoil approve {answer['approval']}")
 
 
-COMMANDS: list[Callable[..., None]] = [foils, unmatched, pair, unpair, waive, reconcile]
+COMMANDS: list[Callable[..., None]] = [foils, unmatched, pair, unpair, waive]

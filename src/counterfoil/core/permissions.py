@@ -17,6 +17,8 @@ class Permission(StrEnum):
     """End a pair that a person made."""
     FOILS_ANY_WAIVE = "foils:any:waive"
     """Accept the difference of a counterfoil."""
+    FOILS_ANY_SWEEP = "foils:any:sweep"
+    """Have the whole books of both systems read."""
     CASES_ANY_READ = "cases:any:read"
     APPROVALS_ANY_READ = "approvals:any:read"
     EVENTS_ANY_READ = "events:any:read"

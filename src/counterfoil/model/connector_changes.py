@@ -40,4 +40,4 @@ def identity(model: Model, name: str) -> tuple[Any, ...]:
         for op in model.operations.values()
         if op.system == model.family(name)
     ]
-    return name, _built_from(model, name), tuple(system.feeds), executors, sorted(model.broken)
+    return name, _built_from(model, name), (*system.feeds, *system.sweeps), executors, sorted(model.broken)

@@ -22,7 +22,7 @@ from counterfoil.core.errors import CounterfoilError, TryAgain
 from counterfoil.core.sweep import Sweep, SweepState
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receipts_of_page
-from counterfoil.model import Model
+from counterfoil.model import Model, kinds
 from counterfoil.model.kinds import seconds
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.sweeps import (
@@ -58,6 +58,26 @@ def request_of(system: str, book: str, by: str, at: datetime) -> RequestSweep:
     return RequestSweep(sweep=sweep, at=at, actor=actor)
 
 
+def listings_of(connectors: Mapping[str, Connector], system: str) -> Mapping[str, Sequence[str]]:
+    """Return the books that a system's connector lists, with the types of their deliveries."""
+    connector = connectors.get(system)
+    return connector.listings if isinstance(connector, ListingConnector) else {}
+
+
+def books_of(
+    model: Model, connectors: Mapping[str, Connector], rule: kinds.Reconciliation
+) -> list[tuple[str, str]]:
+    """Return system and book of everything that lists documents of a reconciliation, on both sides."""
+    events = (model.events.get(entry.event or "") for _, entry in rule.entries)
+    objects = {event.object for event in events if event is not None}
+    return [
+        (system, book)
+        for system in (*model.members(rule.left), *model.members(rule.right))
+        for book, types in listings_of(connectors, system).items()
+        if objects.intersection(model.objects_of_deliveries(system, types))
+    ]
+
+
 class SweepReader:
     """Reads the sweeps of a worker, one at a time."""
 
@@ -76,7 +96,7 @@ class SweepReader:
         """Ask for the sweeps that are due, then read one to its end. Return how many were read: 0 or 1."""
         now = await self._store.now()
         await self._request_due(now)
-        systems = tuple(sorted(name for name in self._connectors if self._books(name)))
+        systems = tuple(sorted(name for name in self._connectors if listings_of(self._connectors, name)))
         if not systems:
             return 0
         claim = ClaimSweep(worker=self._worker, systems=systems, lease_until=now + LEASE, at=now)
@@ -85,11 +105,6 @@ class SweepReader:
             return 0
         await self._read(sweep)
         return 1
-
-    def _books(self, system: str) -> Mapping[str, Sequence[str]]:
-        """Return the books that a system's connector lists, with the types of their deliveries."""
-        connector = self._connectors.get(system)
-        return connector.listings if isinstance(connector, ListingConnector) else {}
 
     async def _request_due(self, now: datetime) -> None:
         """Ask for each declared sweep whose last one began longer ago than its interval."""
@@ -158,7 +173,7 @@ class SweepReader:
 
     async def _compare(self, sweep: Sweep) -> None:
         model = self._releases.present
-        types = self._books(sweep.system).get(sweep.book, ())
+        types = listings_of(self._connectors, sweep.system).get(sweep.book, ())
         objects = model.objects_of_deliveries(sweep.system, types)
         now = await self._store.now()
         unlisted: set[str] = set()

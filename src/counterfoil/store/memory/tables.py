@@ -87,6 +87,10 @@ class Tables:
         self.tokens: dict[str, Token] = {}
         self.refusals: dict[tuple[str, str], tuple[datetime, int, int]] = {}
         """person, action -> start of the window, refusals within it, all refusals."""
+        self._add_operation()
+
+    def _add_operation(self) -> None:
+        """Add the tables of what keeps the engine running: sweeps, workers, the audit log, usage and counts."""
         self.sweeps: dict[str, Sweep] = {}
         self.swept: dict[tuple[str, int], None] = {}
         """sweep, receipt: what a sweep under way has listed."""

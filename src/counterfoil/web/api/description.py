@@ -31,6 +31,7 @@ from counterfoil.web.api import (
     plans,
     releases,
     roll_forward,
+    sweeps,
 )
 from counterfoil.web.http.permissions import Open
 from counterfoil.web.http.problems import PROBLEM_JSON
@@ -52,6 +53,7 @@ API_ROUTES: list[Any] = [
     *lists.ROUTES,
     *matches.ROUTES,
     *roll_forward.ROUTES,
+    *sweeps.ROUTES,
     *catalog.ROUTES,
     *contracts.ROUTES,
     *controls.ROUTES,

@@ -1,0 +1,94 @@
+"""Sweeps of a reconciliation: the whole books of both systems, read to find what events missed."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import get, post
+from litestar.params import FromPath
+
+from counterfoil.application import Application
+from counterfoil.core.sweep import Sweep, SweepState
+from counterfoil.model import kinds
+from counterfoil.web.http.permissions import Permission
+from counterfoil.web.http.problems import Problem
+from counterfoil.web.http.request import WebRequest, application, requires, trusted_caller
+
+
+class SweepShape(msgspec.Struct, frozen=True, kw_only=True):
+    """One reading of one book."""
+
+    id: str
+    system: str
+    book: str
+    state: SweepState
+    requested_at: str
+    requested_by: str
+    pages: int
+    listed: int
+    """Deliveries that the book has shown so far."""
+    fresh: int
+    """Those that no event had brought."""
+    missing: int
+    """Documents that Counterfoil knows and the book does not list; each has a Case."""
+    error: str
+    ended_at: str | None
+
+
+class SweepList(msgspec.Struct, frozen=True):
+    """The newest sweep of each book of a reconciliation."""
+
+    sweeps: list[SweepShape]
+
+
+@get(
+    "/v1/reconciliations/{name:str}/sweeps",
+    opt=requires(Permission.FOILS_ANY_READ),
+    tags=["counterfoils"],
+    summary="Sweeps of a reconciliation",
+)
+async def list_sweeps(request: WebRequest, name: FromPath[str]) -> SweepList:
+    """The newest sweep of each book of both systems: its progress, and what it has brought to light."""
+    app = application(request)
+    return SweepList([_shape(sweep) for sweep in await app.sweeps(_rule(app, name))])
+
+
+@post(
+    "/v1/reconciliations/{name:str}/sweeps",
+    opt=requires(Permission.FOILS_ANY_SWEEP),
+    status_code=202,
+    tags=["counterfoils"],
+    summary="Read the books of both systems",
+)
+async def request_sweeps(request: WebRequest, name: FromPath[str]) -> SweepList:
+    """Begins a sweep of each book that lists documents of the reconciliation. One that is under way goes on."""
+    app = application(request)
+    person = trusted_caller(request).person
+    sweeps = await app.request_sweeps(_rule(app, name), person.id)
+    return SweepList([_shape(sweep) for sweep in sweeps])
+
+
+def _rule(app: Application, name: str) -> kinds.Reconciliation:
+    rule = app.model.reconciliations.get(name)
+    if rule is None:
+        raise Problem(404, f"There is no reconciliation {name}.", kind="not-found")
+    return rule
+
+
+def _shape(sweep: Sweep) -> SweepShape:
+    return SweepShape(
+        id=sweep.id,
+        system=sweep.system,
+        book=sweep.book,
+        state=sweep.state,
+        requested_at=sweep.requested_at.isoformat(),
+        requested_by=sweep.requested_by,
+        pages=sweep.pages,
+        listed=sweep.listed,
+        fresh=sweep.fresh,
+        missing=sweep.missing,
+        error=sweep.error,
+        ended_at=None if sweep.ended_at is None else sweep.ended_at.isoformat(),
+    )
+
+
+ROUTES = [list_sweeps, request_sweeps]
