@@ -330,12 +330,12 @@ def _key(key: object) -> str:
 
 def _tagged(value: object) -> object:
     kind = type(value)
-    if isinstance(value, Decimal) and kind is Decimal:
-        return msgspec.Raw(_decimal_text(value).encode())
     if isinstance(value, datetime) and kind is datetime:
         return {"time": time_text(value)}
     if isinstance(value, date) and kind is date:
         return {"date": value.isoformat()}
+    if isinstance(value, Decimal) and kind is Decimal:
+        return msgspec.Raw(_decimal_text(value).encode())
     if isinstance(value, timedelta) and kind is timedelta:
         return {"duration": _seconds_text(value)}
     raise TypeError(f"a value of type {kind.__name__} cannot be stored")
@@ -354,7 +354,7 @@ def _decimal_text(value: Decimal) -> str:
 
 def time_text(value: datetime) -> str:
     """Return an aware time as RFC 3339 in UTC, with microseconds only if not zero. Raises TypeError for a naive time."""
-    if value.utcoffset() is None:
+    if value.tzinfo is not UTC and value.utcoffset() is None:
         raise TypeError("a datetime without a time zone cannot be stored")
     try:
         return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -153,7 +154,7 @@ class RunState(msgspec.Struct, kw_only=True):
             if st.items is not None:
                 lists[key] = st.items
                 steps = {**steps, key: msgspec.structs.replace(st, items=None)}
-        fields: dict[str, Any] = {field: getattr(self, field) for field in _PLAIN}
+        fields: dict[str, Any] = dict(zip(_PLAIN, _plain_fields(self), strict=True))
         fields |= {field: self._stored(field, getattr(self, field)) for field in _VALUES}
         fields["received"] = [self._stored("received", {r["id"]: r})[r["id"]] for r in self.received]
         return _ENCODER.encode(_Stored(**fields, steps=steps, lists=self._stored("lists", lists)))
@@ -207,22 +208,25 @@ class _Stored(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 _ENCODED = {*_VALUES, "steps", "received", "lists"}
 _PLAIN = tuple(field for field in _Stored.__struct_fields__ if field not in _ENCODED)
+_plain_fields = attrgetter(*_PLAIN)
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(_Stored)
 
 
 def load(ctx: bytes) -> RunState:
     """Decode a Run's `ctx`. That of a new Run gives the empty state."""
+    if ctx == b"{}":
+        return RunState()
     stored = _DECODER.decode(ctx)
     memo: dict[str, dict[str, tuple[Any, msgspec.Raw]]] = {}
 
     def values(field: str, raws: dict[str, msgspec.Raw]) -> dict[str, Any]:
-        decoded = {key: (wire.loads(bytes(raw)), raw) for key, raw in raws.items()}
-        if decoded:
-            memo[field] = decoded
+        if not raws:
+            return {}
+        memo[field] = decoded = {key: (wire.loads(bytes(raw)), raw) for key, raw in raws.items()}
         return {key: value for key, (value, _) in decoded.items()}
 
-    fields: dict[str, Any] = {field: getattr(stored, field) for field in _PLAIN}
+    fields: dict[str, Any] = dict(zip(_PLAIN, _plain_fields(stored), strict=True))
     fields |= {field: values(field, getattr(stored, field)) for field in _VALUES}
     received = [wire.loads(bytes(raw)) for raw in stored.received]
     state = RunState(**fields, steps=stored.steps, received=received, memo=memo)
