@@ -108,7 +108,7 @@ class Tables:
 
     def copy(self) -> Tables:
         """Return tables with the same rows."""
-        other = Tables()
+        other = Tables.__new__(Tables)
         for name, value in vars(self).items():
             setattr(other, name, value.copy() if type(value) is dict else value)
         other.frontier = Frontier(self.frontier.size, self.frontier.nodes)
