@@ -5,8 +5,8 @@ operators of `values` and absorbs errors as CEL does. It runs after the direct o
 message. If the direct one returns, both return the same value.
 
 Generated code contains subscripts, comparisons, lambdas and calls of the listed functions. Its only attributes are `minor`
-and `currency`, read after an exact type test, so no text can reach into Python objects. The line number of each generated
-node is the number of its tree node; that is how an error finds its place.
+and `currency`, read after an exact type test, so no text can reach into Python objects. The line number of each node of the
+careful function is the number of its tree node; that is how an error finds its place.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class Generator:
         self.nodes.append(node)
         line = len(self.nodes) - 1
         code = self.build(node, scope)
-        _locate(code, line + 1)
+        if self.careful:
+            _locate(code, line + 1)
         return code
 
     def temporary(self) -> str:
@@ -150,10 +151,8 @@ class Generator:
         if _is_bool(node):
             return code
         checked = self.call("truth", code)
-        line: int = code.lineno
-        for part in (checked, checked.func if isinstance(checked, ast.Call) else checked):
-            part.lineno = part.end_lineno = line
-            part.col_offset = part.end_col_offset = 0
+        if self.careful:
+            _locate(checked, code.lineno)
         return checked
 
     def binary(self, node: t.BinaryNode, scope: Mapping[str, str]) -> ast.expr:
