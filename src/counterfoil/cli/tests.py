@@ -78,6 +78,7 @@ def _results(dir: Path, names: Sequence[str], store: str) -> list[CaseResult]:
     from counterfoil.model import kinds
     from counterfoil.testing.run import Suite
 
+    gc.freeze()  # what is imported stays: reading need not search it for garbage
     written = _read(dir, None)
     documents = _chosen([d for d, _ in written.documents_of(kinds.Test)], names)
     results: list[CaseResult] = []
@@ -85,7 +86,7 @@ def _results(dir: Path, names: Sequence[str], store: str) -> list[CaseResult]:
     for environment in environments:
         model = written if environment is None else _read(dir, environment)
         suite = Suite(model, store)
-        gc.freeze()  # the model stays: searching it again and again for garbage costs a tenth of the time
+        gc.freeze()  # the model stays too: searching it again and again costs a tenth of the time
         try:
             of_environment = [
                 d for d in documents if isinstance(d.value, kinds.Test) and d.value.environment == environment

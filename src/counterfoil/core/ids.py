@@ -22,8 +22,10 @@ def _text(digest: bytes) -> str:
 
 def derive(prefix: str, *parts: str | int) -> str:
     """Return `prefix_` and a digest of the parts. Parts are length-prefixed: ("a", "bc") differs from ("ab", "c")."""
-    raw = [str(part).encode() for part in parts]
-    framed = b"".join([len(part).to_bytes(4, "big") + part for part in raw])
+    framed = b""
+    for part in parts:
+        raw = str(part).encode()
+        framed += len(raw).to_bytes(4, "big") + raw
     return f"{prefix}_{_text(hashlib.sha256(framed).digest())}"
 
 

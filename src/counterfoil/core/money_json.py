@@ -31,7 +31,7 @@ def read_money(value: Any) -> Money | None:
     if type(value) is not dict or not value.keys() <= _FIELDS:
         return None
     if "amount" in value:
-        return None if money_faults(value) else _money(value)
+        return _money_or_faults(value)[0]
     try:
         return Money(value["minor"], value["currency"])
     except (KeyError, MoneyError, TypeError):
@@ -43,11 +43,16 @@ def money_faults(value: Mapping[str, Any]) -> list[MoneyFault]:
 
     The schema checks the form without `amount`, except for the currency and the range of the number.
     """
+    return _money_or_faults(value)[1]
+
+
+def _money_or_faults(value: Mapping[str, Any]) -> tuple[Money | None, list[MoneyFault]]:
+    """Return the money of an object with `amount`, or what is wrong with it."""
     currency, minor = value.get("currency"), value.get("minor", 0)
     has_currency = isinstance(currency, str) and currency in EXPONENTS
     if "amount" not in value:
         is_form = value.keys() == {"minor", "currency"} and isinstance(currency, str) and type(minor) is int
-        return [MoneyFault("", NOT_MONEY)] if is_form and read_money(value) is None else []
+        return None, [MoneyFault("", NOT_MONEY)] if is_form and read_money(value) is None else []
     faults = [MoneyFault(name, "is not part of money") for name in value if name not in _FIELDS]
     if "currency" not in value:
         faults.append(MoneyFault("currency", "is missing: name an ISO 4217 currency"))
@@ -59,19 +64,14 @@ def money_faults(value: Mapping[str, Any]) -> list[MoneyFault]:
     if type(minor) is not int:
         faults.append(MoneyFault("minor", "must be a whole number of minor units"))
     if faults:
-        return faults
+        return None, faults
     try:
-        money = _money(value)
+        money = Money.from_major(Decimal(amount), value["currency"])
     except Inexact:
-        return [MoneyFault("amount", "has more decimals than its currency")]
+        return None, [MoneyFault("amount", "has more decimals than its currency")]
     except MoneyError:
-        return [MoneyFault("amount", "does not fit 64 bits of minor units")]
+        return None, [MoneyFault("amount", "does not fit 64 bits of minor units")]
     if "minor" in value and money.minor != minor:
-        return [
-            MoneyFault("", "is contradictory: `amount` and `minor` differ. Send one, or both of one value")
-        ]
-    return []
-
-
-def _money(value: Mapping[str, Any]) -> Money:
-    return Money.from_major(Decimal(value["amount"]), value["currency"])
+        message = "is contradictory: `amount` and `minor` differ. Send one, or both of one value"
+        return None, [MoneyFault("", message)]
+    return money, []

@@ -79,6 +79,8 @@ def share_of(own: Quota, before: int, others: Sequence[Quota], room: int, free: 
     worker without a slot takes it. Heartbeats come in turn, so every worker gets its slot within one round of them.
     Holders give slots back as well while they hold more than `room`: the cap was lowered, or dead workers left calls.
     """
+    if not others and room > 0:
+        return max(0, min(own.wanted, room))
     requesting = [quota for quota in others if quota.wanted > 0]
     if own.wanted > 0 and room <= len(requesting):
         above_room = sum(quota.n for quota in others) + min(before, 1) > room

@@ -280,8 +280,8 @@ _MAX_INT = 10**_MAX_NUMBER_CHARS
 _ENCODER = msgspec.json.Encoder(order="sorted")
 _STORED = _decoder(_EXPONENT_MAX)
 _MICROSECOND = timedelta(microseconds=1)
-_UNCHANGED = frozenset({str, bool, msgspec.Raw})
 _SCALARS = frozenset({str, bool, type(None)})
+_UNCHANGED = _SCALARS | {msgspec.Raw, Money}  # the encoder itself writes Money as {"currency", "minor"}
 
 
 def dumps(value: object) -> bytes:
@@ -300,7 +300,7 @@ def dumps(value: object) -> bytes:
 def _plain(value: Any, depth: int) -> object:
     """Return the value with tags for types that JSON lacks. Types are compared by identity: this is the hot path."""
     kind = type(value)
-    if value is None or kind in _UNCHANGED:
+    if kind in _UNCHANGED:
         return value
     if depth > _MAX_DEPTH:
         raise TypeError(f"a value nested deeper than {_MAX_DEPTH} cannot be stored")
@@ -308,11 +308,9 @@ def _plain(value: Any, depth: int) -> object:
         parts = {}
         for key, part in value.items():
             # Most parts are texts: a call for each would take most of the time.
-            plain = part if part is None or type(part) in _UNCHANGED else _plain(part, depth + 1)
+            plain = part if type(part) in _UNCHANGED else _plain(part, depth + 1)
             parts[key if type(key) is str else _key(key)] = plain
         return {"map": parts} if len(parts) <= 2 and frozenset(parts) in _TAGS else parts
-    if kind is Money:
-        return {"currency": value.currency, "minor": value.minor}
     if kind is list:
         return [part if type(part) in _UNCHANGED else _plain(part, depth + 1) for part in value]
     if kind is int:
@@ -330,12 +328,12 @@ def _key(key: object) -> str:
 
 def _tagged(value: object) -> object:
     kind = type(value)
-    if isinstance(value, Decimal) and kind is Decimal:
-        return msgspec.Raw(_decimal_text(value).encode())
     if isinstance(value, datetime) and kind is datetime:
         return {"time": time_text(value)}
     if isinstance(value, date) and kind is date:
         return {"date": value.isoformat()}
+    if isinstance(value, Decimal) and kind is Decimal:
+        return msgspec.Raw(_decimal_text(value).encode())
     if isinstance(value, timedelta) and kind is timedelta:
         return {"duration": _seconds_text(value)}
     raise TypeError(f"a value of type {kind.__name__} cannot be stored")
@@ -354,7 +352,7 @@ def _decimal_text(value: Decimal) -> str:
 
 def time_text(value: datetime) -> str:
     """Return an aware time as RFC 3339 in UTC, with microseconds only if not zero. Raises TypeError for a naive time."""
-    if value.utcoffset() is None:
+    if value.tzinfo is not UTC and value.utcoffset() is None:
         raise TypeError("a datetime without a time zone cannot be stored")
     try:
         return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
@@ -404,15 +402,17 @@ def _untagged(value: dict[str, Any]) -> Any:
         minor, currency = value["minor"], value["currency"]
         if type(minor) is int and type(currency) is str:
             return Money(minor, currency)
-    match value:
-        case {"date": str(text)}:
-            return date.fromisoformat(text)
-        case {"time": str(text)}:
-            return datetime.fromisoformat(text)
-        case {"duration": str(text)}:
-            return timedelta(microseconds=int(Decimal(text).scaleb(6)))
-        case {"map": dict(parts)}:
-            return {key: _revive(part) for key, part in parts.items()}
+    else:
+        ((tag, part),) = value.items()
+        match tag:
+            case "time" if type(part) is str:
+                return datetime.fromisoformat(part)
+            case "date" if type(part) is str:
+                return date.fromisoformat(part)
+            case "duration" if type(part) is str:
+                return timedelta(microseconds=int(Decimal(part).scaleb(6)))
+            case "map" if type(part) is dict:
+                return {key: _revive(inner) for key, inner in part.items()}
     raise ValueError(f"not a stored value: a map of {', '.join(sorted(value))} with unexpected contents")
 
 

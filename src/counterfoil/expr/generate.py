@@ -5,8 +5,8 @@ operators of `values` and absorbs errors as CEL does. It runs after the direct o
 message. If the direct one returns, both return the same value.
 
 Generated code contains subscripts, comparisons, lambdas and calls of the listed functions. Its only attributes are `minor`
-and `currency`, read after an exact type test, so no text can reach into Python objects. The line number of each generated
-node is the number of its tree node; that is how an error finds its place.
+and `currency`, read after an exact type test, so no text can reach into Python objects. The line number of each node of the
+careful function is the number of its tree node; that is how an error finds its place.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Generator:
         if _may_amplify(tree):
             body = self.call("measured", body, _name("budget"))
         expression = ast.Expression(_lambda(["bindings", "lookup", "budget"], body))
-        ast.fix_missing_locations(expression)
+        _locate(expression.body, 1)
         outer = compile(expression, GENERATED_FILENAME, "eval")  # from the generated tree, never from text
         inner = next(part for part in outer.co_consts if isinstance(part, CodeType))
         of_system = amounts.in_units_of(self.units) if self.units is not None else {}
@@ -68,15 +68,8 @@ class Generator:
         self.nodes.append(node)
         line = len(self.nodes) - 1
         code = self.build(node, scope)
-        stack: list[ast.AST] = [code]
-        while stack:
-            part = stack.pop()
-            if "lineno" in part._attributes:
-                if hasattr(part, "lineno"):
-                    continue
-                part.lineno = part.end_lineno = line + 1  # type: ignore[attr-defined]
-                part.col_offset = part.end_col_offset = 0  # type: ignore[attr-defined]
-            stack.extend(ast.iter_child_nodes(part))
+        if self.careful:
+            _locate(code, line + 1)
         return code
 
     def temporary(self) -> str:
@@ -158,10 +151,8 @@ class Generator:
         if _is_bool(node):
             return code
         checked = self.call("truth", code)
-        line: int = code.lineno
-        for part in (checked, checked.func if isinstance(checked, ast.Call) else checked):
-            part.lineno = part.end_lineno = line
-            part.col_offset = part.end_col_offset = 0
+        if self.careful:
+            _locate(checked, code.lineno)
         return checked
 
     def binary(self, node: t.BinaryNode, scope: Mapping[str, str]) -> ast.expr:
@@ -267,6 +258,22 @@ class Generator:
         first = self.emit(inner, scope)
         rest = [self.emit(arg, scope) for arg in node.args[1:]]
         return self.call("round_factors", first, ast.Tuple(steps[::-1], _LOAD), *rest)
+
+
+def _locate(code: ast.AST, line: int) -> None:
+    """Set the line of generated nodes that have none yet. What is below a node with a line has its lines already."""
+    stack: list[Any] = [code]
+    while stack:
+        part = stack.pop()
+        if type(part) is list:
+            stack += part
+        elif isinstance(part, ast.AST):
+            if part._attributes:
+                if hasattr(part, "lineno"):
+                    continue
+                part.lineno = part.end_lineno = line  # type: ignore[attr-defined]
+                part.col_offset = part.end_col_offset = 0  # type: ignore[attr-defined]
+            stack += [getattr(part, field, None) for field in part._fields]
 
 
 def _name(name: str) -> ast.Name:

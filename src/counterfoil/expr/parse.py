@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
 import msgspec
@@ -110,8 +111,12 @@ def _unexpected(text: str, at: int) -> NoReturn:
     refuse(text, "syntax", f"unexpected character {character!r}" + (f"; {hint}" if hint else ""), at, at + 1)
 
 
+@lru_cache(maxsize=16_384)
 def parse(text: str) -> t.ExprNode:
-    """Return the tree of one expression. Raises ExpressionError with the position of the first error."""
+    """Return the tree of one expression. Raises ExpressionError with the position of the first error.
+
+    Cached: a tree never changes, and a formula is checked and compiled more than once.
+    """
     parser = _Parser(text, tokenize(text))
     tree = parser.expression()
     last = parser.token

@@ -55,6 +55,7 @@ class Documents:
         self.documents = tuple(documents)
         self.broken = frozenset(broken)
         self._by_name = {(document.kind, document.name): document for document in self.documents}
+        self._schemas: dict[tuple[str, str], Schema] = {}
 
     # -------------------------------------------------------------- documents
 
@@ -168,16 +169,22 @@ class Documents:
     # -------------------------------------------------------------- schemas, tables, owners
 
     def schema_of_event(self, name: str) -> Schema:
-        """Return the JSON Schema (draft 2020-12) of an event's data."""
-        return object_schema(self.events[name].data)
+        """Return the JSON Schema (draft 2020-12) of an event's data. All callers share it: none may change it."""
+        return self._schema("data", name, self.events[name].data)
 
     def schema_of_object(self, name: str) -> Schema:
-        """Return the JSON Schema of an object's fields."""
-        return object_schema(self.objects[name].fields)
+        """Return the JSON Schema of an object's fields. All callers share it: none may change it."""
+        return self._schema("fields", name, self.objects[name].fields)
 
     def schema_of_operation(self, name: str, side: Literal["input", "output"]) -> Schema:
+        """Return the JSON Schema of an operation's input or output. All callers share it: none may change it."""
         operation = self.operations[name]
-        return object_schema(operation.input if side == "input" else operation.output)
+        return self._schema(side, name, operation.input if side == "input" else operation.output)
+
+    def _schema(self, side: str, name: str, fields: Mapping[str, Any]) -> Schema:
+        if (side, name) not in self._schemas:
+            self._schemas[side, name] = object_schema(fields)
+        return self._schemas[side, name]
 
     def system_of_record(self, name: str, field: str) -> str:
         """Return the system that may assert a field of an object."""

@@ -41,6 +41,8 @@ class Model(Documents):
         super().__init__(documents, broken)
         self._definitions: dict[str, Definition] = {}
         self._by_overlays: dict[tuple[str, ...], Model] = {}
+        self._by_place: dict[tuple[str, str], Model] = {}
+        """By region and declared legal entity; no key comes from a name that a system sent."""
 
     @cached_property
     def versions(self) -> ContractVersions:
@@ -71,7 +73,16 @@ class Model(Documents):
         """
         if not self.differs_by_entity:
             return self
-        where = overlays.Where("", self.envelope.region(legal_entity, on), legal_entity)
+        region = self.envelope.region(legal_entity, on)
+        model = self._by_place.get((region, legal_entity))
+        if model is None:
+            model = self._at_place(region, legal_entity)
+            if not legal_entity or legal_entity in self.legal_entities:
+                self._by_place[region, legal_entity] = model
+        return model
+
+    def _at_place(self, region: str, legal_entity: str) -> Model:
+        where = overlays.Where("", region, legal_entity)
         chosen = overlays.applicable(self.overlays, where)
         stand_ins = self.stand_ins(legal_entity) if legal_entity else {}
         names = (*(document.name for document in chosen), *sorted(stand_ins.values()))
@@ -188,8 +199,12 @@ class Model(Documents):
 
     def inbound(self, system: str, delivery_type: str) -> list[InboundMapping]:
         """Return the mappings that accept a delivery type of a system; `invoice.*` accepts every type with this prefix."""
-        of_system = (m for m in self._inbound if m.system == system)
+        of_system = self._inbound_by_system.get(system, [])
         return [m for m in of_system if _accept(m.types, delivery_type)]
+
+    @cached_property
+    def _inbound_by_system(self) -> dict[str, list[InboundMapping]]:
+        return _grouped((m.system, m) for m in self._inbound)
 
     def events_of(self, system: str, delivery_type: str) -> list[str]:
         """Return the events that a system's deliveries of a type may become."""
@@ -289,5 +304,7 @@ def _grouped(pairs: Iterable[tuple[str | None, T]]) -> dict[str, list[T]]:
 
 def _accept(patterns: Collection[str], delivery_type: str) -> bool:
     """Return whether one of the patterns accepts a delivery type: its name, `invoice.*`, or `*` for every type."""
+    if delivery_type in patterns:
+        return True
     prefixes = tuple(p[:-1] for p in patterns if p == "*" or p.endswith(".*"))
-    return delivery_type in patterns or delivery_type.startswith(prefixes)
+    return delivery_type.startswith(prefixes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -26,6 +26,8 @@ _MIN_UNUSUAL_LENGTH = 8
 _SHOWN_LENGTH = 56
 """Findings cut longer values."""
 HIDDEN = "(not shown)"
+_WITH_SYSTEM = ("system", "overlay", "pattern")
+"""Kinds of documents in which a system stands."""
 Place: TypeAlias = tuple[Path, str]
 
 
@@ -41,8 +43,10 @@ def secret_findings(source: Source) -> Iterator[Finding]:
         yield source.finding("secret-in-file", f"`{key}` contains a secret in plain text", path, fix=fix)
 
 
-def without_secrets(findings: Iterable[Finding], sources: Iterable[Source]) -> list[Finding]:
+def without_secrets(findings: Sequence[Finding], sources: Iterable[Source]) -> list[Finding]:
     """Return the findings with every secret of the files replaced: a short one in the findings of its own line only."""
+    if not findings:
+        return []
     everywhere: set[str] = set()
     by_line: dict[tuple[str, int], set[str]] = {}
     for source in sources:
@@ -67,8 +71,11 @@ def _redacted(finding: Finding, secrets: set[str]) -> Finding:
 
 def _secrets(data: Any) -> Iterator[Place]:
     """Yield the place and the text of each secret in a document."""
+    may_hold = isinstance(data, dict) and data.get("kind") in _WITH_SYSTEM
     for path, value in _scalars(data, ()):
         text = str(value)
+        if not (may_hold or _SECRET_FORM.search(text)):
+            continue  # most texts
         if not text or isinstance(value, bool) or _REFERENCE.fullmatch(text):
             continue
         inside = _part_of_system(data, path)

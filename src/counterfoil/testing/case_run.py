@@ -30,7 +30,7 @@ from counterfoil.rules.acceptance import Ownership
 from counterfoil.store.dump import Dump
 from counterfoil.store.port.people import PutPerson
 from counterfoil.store.port.store import Store
-from counterfoil.testing.known_objects import put_known
+from counterfoil.testing.known_objects import KnownObject, put_known
 from counterfoil.testing.played_loop import PlayedClock, PlayedLoop
 from counterfoil.testing.played_systems import ID_HEADER, TYPE_HEADER, PlayedSystem
 from counterfoil.testing.values import TestValues, with_money
@@ -76,11 +76,11 @@ class CaseRun:
     async def play(self) -> None:
         """Do all steps. Raises StepFailed."""
         await self._releases.take_up(self._model)
-        objects: list[kinds.GivenObject] = []
+        objects: list[KnownObject] = []
         for number, step in enumerate(self._test.given):
             try:
                 if isinstance(step, kinds.GivenObject):
-                    objects.append(step.model_copy(update={"state": await self._filled(step.state)}))
+                    objects.append(KnownObject(step, await self._filled(step.state)))
                     continue
                 await self._put(objects)
                 await self._do(step, number)
@@ -95,10 +95,10 @@ class CaseRun:
         await self._put(objects)
         await self._pass(0.0)
 
-    async def _put(self, objects: list[kinds.GivenObject]) -> None:
+    async def _put(self, objects: list[KnownObject]) -> None:
         """Store objects that are known, all at once, and forget them."""
         if objects:
-            played = self._systems[self._model.objects[objects[0].known].system]
+            played = self._systems[self._model.objects[objects[0].given.known].system]
             await put_known(self._store, self._model, played, objects, self._clock())
             objects.clear()
             self._loop.move_to(self._loop.moment + STEP_SECONDS)

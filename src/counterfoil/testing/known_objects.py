@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 
 from counterfoil.core import ids, wire
 from counterfoil.core.canonical import CanonicalEvent, Head
@@ -21,15 +22,22 @@ KNOWN_TYPE = "test.known.v1"
 """Type of the event that such a state comes from. No record of it is compared."""
 
 
+class KnownObject(NamedTuple):
+    """An object that is known, and its state with the formulas evaluated."""
+
+    given: kinds.GivenObject
+    state: dict[str, Any]
+
+
 async def put_known(
-    store: Store, model: Model, played: PlayedSystem, objects: Sequence[kinds.GivenObject], now: datetime
+    store: Store, model: Model, played: PlayedSystem, objects: Sequence[KnownObject], now: datetime
 ) -> None:
     """Store the state of objects, older than every fact about them, and their Links. `played` receives them."""
     events, heads, links = [], [], []
-    for step in objects:
+    for step, state in objects:
         event = _event(model, step, now)
         events.append(event)
-        heads += [_head(model, step, event, now)] if step.state else []
+        heads += [_head(model, step, state, event, now)] if state else []
         links += [
             Link(
                 object=step.known, canonical=step.id, system=name, account=account_of(model, name), ext_id=ext_id,
@@ -38,7 +46,7 @@ async def put_known(
             )
             for name, ext_id in step.ids.items()
         ]  # fmt: skip
-    body = wire.write_json([{"object": s.known, "state": s.state, "ids": s.ids} for s in objects])
+    body = wire.write_json([{"object": s.known, "state": state, "ids": s.ids} for s, state in objects])
     headers = {TYPE_HEADER: KNOWN_TYPE, ID_HEADER: events[0].id}
     received = await receive_webhook(store, model, played, played.name, headers, body, now)
     await store.apply(
@@ -57,10 +65,12 @@ def _event(model: Model, step: kinds.GivenObject, now: datetime) -> CanonicalEve
     )  # fmt: skip
 
 
-def _head(model: Model, step: kinds.GivenObject, event: CanonicalEvent, now: datetime) -> Head:
+def _head(
+    model: Model, step: kinds.GivenObject, state: dict[str, Any], event: CanonicalEvent, now: datetime
+) -> Head:
     schema = model.schema_of_object(step.known)
     return Head(
-        object=step.known, key=step.id, version=0, state=typed(with_money(step.state, schema), schema),
+        object=step.known, key=step.id, version=0, state=typed(with_money(state, schema), schema),
         system=event.system, effective_at=now, recorded_at=now, event=event.id, versions={event.system: 0},
         entity=event.legal_entity,
     )  # fmt: skip

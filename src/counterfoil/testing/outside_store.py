@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
-from counterfoil.store.sql.scratch import scratch_store
 from counterfoil.testing.played_loop import PlayedClock, PlayedLoop
 
 
@@ -37,6 +36,8 @@ class OutsideStore:
 @contextlib.asynccontextmanager
 async def outside_store(url: str, loop: PlayedLoop, clock: PlayedClock) -> AsyncIterator[Any]:
     """Open an empty store at an address for one test. Raises Misconfigured."""
+    from counterfoil.store.sql.scratch import scratch_store  # its drivers take long to import
+
     scratch = scratch_store(url)
     with loop.working_outside():
         inner = await scratch.__aenter__()

@@ -97,10 +97,14 @@ class PlayedClock:
     def __init__(self, loop: PlayedLoop, begin: datetime) -> None:
         self.loop = loop
         self.begin = begin
-        self._from = loop.moment
+        self._from = self._moment = loop.moment
+        self._now = begin
 
     def __call__(self) -> datetime:
-        return self.begin + timedelta(microseconds=round((self.loop.moment - self._from) * 1e6))
+        if self._moment != self.loop.moment:
+            self._moment = self.loop.moment
+            self._now = self.begin + timedelta(microseconds=round((self._moment - self._from) * 1e6))
+        return self._now
 
     def moment_of(self, time: datetime) -> float:
         """Return the moment of the loop at which it is this time, or just after."""

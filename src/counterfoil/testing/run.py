@@ -23,7 +23,7 @@ from counterfoil.testing.case_run import CaseRun, ComparedStore, StepFailed, beg
 from counterfoil.testing.difference import differences
 from counterfoil.testing.outside_store import outside_store
 from counterfoil.testing.played_loop import PlayedClock, PlayedLoop
-from counterfoil.testing.records import records_of
+from counterfoil.testing.records import Records
 
 PREPARED_AT = datetime(2000, 1, 1, tzinfo=UTC)
 """Time of the Release and of the persons: before every test."""
@@ -97,7 +97,7 @@ class Suite:
             expected = await run.filled(test.expect.model_dump(exclude_unset=True, by_alias=True))
         except StepFailed as failed:
             return [str(failed)]
-        return differences(expected, records_of(await run.dump(), run.now))
+        return differences(expected, Records(await run.dump(), run.now))
 
     async def _store(self, model: Model, test: kinds.Test, clock: PlayedClock) -> MemoryStore:
         """Return a store with the Release and the persons of a test; a copy, so that they are written once."""

@@ -39,13 +39,16 @@ class TestValues:
 
     async def filled(self, value: Any) -> Any:
         """Return a value with its formulas evaluated, as plain JSON. Raises what a formula raises."""
+        return await self._filled(value) if _has_formula(value) else value
+
+    async def _filled(self, value: Any) -> Any:
         if isinstance(value, str) and value.startswith("="):
             expression = formula(value)
             value = await self._lookups.complete(lambda: expression(self._names, self._lookup))
             return str(value) if isinstance(value, Money) else plain(value)
         if isinstance(value, dict):
-            return {key: await self.filled(part) for key, part in value.items()}
-        return [await self.filled(part) for part in value] if isinstance(value, list) else value
+            return {key: await self._filled(part) for key, part in value.items()}
+        return [await self._filled(part) for part in value] if isinstance(value, list) else value
 
     def _lookup(self, name: str, args: tuple[Any, ...]) -> Any:
         """Answer a look-up. `canon` without a system means the system of record, which gives every id."""
@@ -53,6 +56,14 @@ class TestValues:
             system = args[2] if len(args) > 2 else self._model.objects[args[0]].system
             return ids.canonical_id(str(args[0]), system, account_of(self._model, system), str(args[1]))
         return lookup_in(self._lookups.answers)(name, args)
+
+
+def _has_formula(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.startswith("=")
+    if isinstance(value, dict):
+        return any(map(_has_formula, value.values()))
+    return isinstance(value, list) and any(map(_has_formula, value))
 
 
 def with_money(value: Any, schema: Mapping[str, Any]) -> Any:

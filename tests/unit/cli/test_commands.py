@@ -534,3 +534,10 @@ def test_a_fix_never_names_the_wrong_word_itself(
     unknown = re.findall(r"unknown key `(\w+)`\n +(.*)", out)
     assert [key for key, _ in unknown] == ["policy", "policy", "workflow", "policy"]
     assert all(f"`{key}`" not in fix for key, fix in unknown)
+
+
+def test_tests_of_a_folder_import_no_driver_and_no_comparison_of_contracts() -> None:
+    code = "import sys, counterfoil.testing.run; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    unused = {"apsw", "asyncpg", "counterfoil.contracts.openapi", "counterfoil.contracts.asyncapi"}
+    assert unused.isdisjoint(done.stdout.split())

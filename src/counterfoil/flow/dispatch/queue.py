@@ -7,7 +7,7 @@ seconds of the limiter's clock.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from dataclasses import dataclass
 from enum import IntEnum
 from random import Random
@@ -96,9 +96,8 @@ class SystemQueue:
         """Calls turned away for lack of a slot since the last heartbeat."""
         self._inside: dict[Slot, None] = {}
         self._lanes: Counter[Lane] = Counter()
-        self._waiting: dict[tuple[Lane, bool], OrderedDict[int, asyncio.Future[Slot]]] = {
-            (lane, retry): OrderedDict() for lane in Lane for retry in (False, True)
-        }
+        self._waiting: dict[tuple[Lane, bool], OrderedDict[int, asyncio.Future[Slot]]]
+        self._waiting = defaultdict(OrderedDict)
         self._arrivals = 0
         self._passed = 0
         """Slots granted to higher lanes while a lower lane waited."""
@@ -117,10 +116,10 @@ class SystemQueue:
 
     @property
     def waiting(self) -> int:
-        return sum(map(len, self._waiting.values()))
+        return sum(map(len, self._waiting.values())) if self._waiting else 0
 
     def waiting_in(self, lane: Lane) -> int:
-        return sum(len(self._waiting[lane, retry]) for retry in (False, True))
+        return sum(len(self._waiting.get((lane, retry), ())) for retry in (False, True))
 
     def inside(self, lane: Lane) -> int:
         return self._lanes[lane]

@@ -33,7 +33,7 @@ from counterfoil.rules.templates import FAULTS
 from counterfoil.rules.workflow import commands as c
 from counterfoil.rules.workflow.decide import Decision, LateBoundInput, decide
 from counterfoil.rules.workflow.records import fault_ahead, request_of
-from counterfoil.rules.workflow.state import RunState
+from counterfoil.rules.workflow.state import RunState, load
 from counterfoil.store.port.audited import digests
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.records import RunStart
@@ -117,6 +117,7 @@ class TurnPlanner:
         assert snapshot.scope is not None
         model, active = snapshot.scope.model, snapshot.scope.active(self._releases.present, now)
         run, state = snapshot.run, snapshot.state
+        memo = state.memo if state is not None else {}
         definition = _late_bound(model, active, run.workflow)
         lookups = Lookups(self._store, active, now)
         unrendered: dict[str, c.Unrendered] = {}
@@ -132,6 +133,8 @@ class TurnPlanner:
                 unrendered=unrendered,
             )
             loaded, state = state, None  # a decision changes the state that it is given
+            if loaded is None and memo:
+                loaded = load(run.ctx, memo)
             decision = decide(definition, run, snapshot.stimuli, now, live, loaded)
             if decision.looks:
                 raise LookupsNeeded(tuple((look.name, look.args) for look in decision.looks))

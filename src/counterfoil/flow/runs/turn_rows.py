@@ -70,7 +70,8 @@ class TurnRows:
             self.commands.setdefault(type(command), []).append(command)
 
     def of(self, kind: type[Any], build: Any) -> tuple[Any, ...]:
-        return tuple(build(command) for command in self.commands.get(kind, ()))
+        commands = self.commands.get(kind)
+        return tuple(map(build, commands)) if commands else ()
 
     def take_slots(self, take_slot: SlotSource) -> dict[str, Slot]:
         """Take a slot for each call, as far as there are any. Calls that the decision gives up again need none."""

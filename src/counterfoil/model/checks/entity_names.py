@@ -50,9 +50,10 @@ def _in_test(test: kinds.Test) -> Iterator[tuple[str, Path]]:
 
 
 def _in_part(part: Any, path: Path) -> Iterator[tuple[str, Path]]:
-    yield from _written(getattr(part, "legal_entity", None) or None, (*path, "legal_entity"))
+    fields = vars(part) if isinstance(part, kinds.Part) else {}
+    yield from _written(fields.get("legal_entity") or None, (*path, "legal_entity"))
     for key in ("data", "state", "with_", "input"):
-        values = getattr(part, key, None)
+        values = fields.get(key)
         if isinstance(values, dict):
             name = values.get("legal_entity") or None
             yield from _written(name, (*path, key.removesuffix("_"), "legal_entity"))

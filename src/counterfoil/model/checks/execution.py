@@ -6,6 +6,7 @@ The tables say what nothing executes. A test compares them with what the code re
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from counterfoil.core.finding import Finding
@@ -50,6 +51,9 @@ VALUES: dict[tuple[type[kinds.Part], str], tuple[Any, str, str]] = {
     (kinds.LimitCurrency, "at"): ("request_date", "`at` of a limit", _BY_RATES),
 }
 """Part and key -> the only value that is executed, name and consequence. Lists are compared as sets."""
+_DECLARED: dict[type[kinds.Part], list[str]] = {}
+for _part, _key in (*KEYS, *VALUES):
+    _DECLARED.setdefault(_part, []).append(_key)
 
 
 @rule("not-executed")
@@ -69,12 +73,12 @@ def _without_effect(value: kinds.Kind) -> Iterator[tuple[Path, str, str]]:
         yield ("kind",), f"the kind `{value.kind}`", KINDS[value.kind]
         return
     for path, part in _parts(value, ()):
-        for key in type(part).model_fields:
+        for key in _DECLARED.get(type(part), ()):
             if key not in part.model_fields_set or getattr(part, key) is None:
                 continue
             if (type(part), key) in KEYS:
                 yield (*path, key), *KEYS[type(part), key]
-            elif (type(part), key) in VALUES:
+            else:
                 executed, what, instead = VALUES[type(part), key]
                 declared = getattr(part, key)
                 if (set(declared) if isinstance(declared, list) else declared) != executed:
@@ -85,11 +89,22 @@ def _parts(value: Any, path: Path) -> Iterator[tuple[Path, kinds.Part]]:
     """Yield every part of a document with its place in the file, from the outside in."""
     if isinstance(value, kinds.Part):
         yield path, value
-        for key, field in type(value).model_fields.items():
-            yield from _parts(getattr(value, key), (*path, field.alias or key))
+        fields = vars(value)
+        for key, alias in _aliases(type(value)):
+            inner = fields[key]
+            if isinstance(inner, kinds.Part | dict | list):
+                yield from _parts(inner, (*path, alias))
     elif isinstance(value, dict):
         for name, part in value.items():
-            yield from _parts(part, (*path, name))
+            if isinstance(part, kinds.Part | dict | list):
+                yield from _parts(part, (*path, name))
     elif isinstance(value, list):
         for number, part in enumerate(value):
-            yield from _parts(part, (*path, number))
+            if isinstance(part, kinds.Part | dict | list):
+                yield from _parts(part, (*path, number))
+
+
+@cache
+def _aliases(part: type[kinds.Part]) -> list[tuple[str, str]]:
+    """Return the fields of a part, each with its key in the file."""
+    return [(key, field.alias or key) for key, field in part.model_fields.items()]

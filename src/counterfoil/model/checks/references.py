@@ -16,6 +16,7 @@ from counterfoil.model.document import Document
 from counterfoil.model.fields import field_names
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
+from counterfoil.model.texts import texts_where
 from counterfoil.model.walk import failure_steps, steps
 
 _OPERATION_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*(\.v([2-9]|[1-9][0-9]+))?")
@@ -95,7 +96,7 @@ def references(document: Document) -> Iterator[Reference]:
         case kinds.Alert():
             yield from (("role", name, ("to", position)) for position, name in enumerate(value.to))
     yield from entity_references(value)
-    yield from _lookups(document.data, ())
+    yield from _lookups(document.data)
 
 
 def _calendar(value: kinds.Calendar) -> Iterator[Reference]:
@@ -259,17 +260,14 @@ def _reconciliation(value: kinds.Reconciliation) -> Iterator[Reference]:
             yield "policy", policy, (key,)
 
 
-def _lookups(value: Any, path: Path) -> Iterator[Reference]:
+def _may_look_up(text: str) -> bool:
+    return "(" in text
+
+
+def _lookups(value: Any) -> Iterator[Reference]:
     """Yield the tables and objects that formulas look up by name."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key not in ("doc", "rows"):
-                yield from _lookups(inner, (*path, key))
-    elif isinstance(value, list):
-        for position, inner in enumerate(value):
-            yield from _lookups(inner, (*path, position))
-    elif isinstance(value, str) and "(" in value:
-        for match in _LOOKUP.finditer(value):
+    for text, path in texts_where(value, _may_look_up, ("doc", "rows")):
+        for match in _LOOKUP.finditer(text):
             yield ("table" if match[1] == "table" else "object"), match[2] or match[3] or "", path
 
 

@@ -19,6 +19,8 @@ from counterfoil.model.document import Document
 from counterfoil.model.kinds.test import MONEY_TEXT
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
+from counterfoil.model.template import is_formula
+from counterfoil.model.texts import texts_where
 
 _NAMES = frozenset({"now", "today"})
 _PARTS = frozenset({"start", "facts", "let", "signals", "undo", "returns", "invariants"})
@@ -71,7 +73,7 @@ class _TestCheck:
             yield from self._step(step, ("given", position))
         yield from self._known_twice()
         yield from self._expected()
-        yield from self._formulas(self._document.data, ())
+        yield from self._formulas()
 
     # ------------------------------------------------------------------ steps
 
@@ -242,19 +244,13 @@ class _TestCheck:
             for position, part in enumerate(value):
                 yield from self._fields(part, schema["items"], (*path, position))
 
-    def _formulas(self, value: Any, path: Path) -> Iterator[Finding]:
-        if isinstance(value, dict):
-            for key, part in value.items():
-                yield from self._formulas(part, (*path, key))
-        elif isinstance(value, list):
-            for position, part in enumerate(value):
-                yield from self._formulas(part, (*path, position))
-        elif isinstance(value, str) and value.startswith("="):
+    def _formulas(self) -> Iterator[Finding]:
+        for text, path in texts_where(self._document.data, is_formula):
             try:
-                unknown = compile(value[1:]).names - _NAMES
+                unknown = compile(text[1:]).names - _NAMES
             except ExpressionError as error:
                 yield self._document.finding(_RULE, str(error.findings[0].message), path)
-                return
+                continue
             for name in sorted(unknown):
                 message = f"a test has no name `{name}`; its formulas read `now` and `today`"
                 yield self._document.finding(_RULE, message, path, fix=did_you_mean(name, _NAMES))

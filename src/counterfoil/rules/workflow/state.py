@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 import msgspec
 
 from counterfoil.core import wire
+
+Memo: TypeAlias = dict[str, dict[str, tuple[Any, msgspec.Raw]]]
+"""Values with their stored forms, by field and name."""
 
 
 class BlockFrame(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -140,7 +144,7 @@ class RunState(msgspec.Struct, kw_only=True):
     """Number of reservations so far: a path is never used twice."""
     scopes: dict[str, Any] = {}
     """Values of `each` names by effect, for its undo."""
-    memo: dict[str, dict[str, tuple[Any, msgspec.Raw]]] = {}
+    memo: Memo = {}
     """Cache of stored forms, not part of the state. Values are never changed in place: same object, same form."""
 
     subjects: dict[str, tuple[dict[str, Any], str, str]] = {}
@@ -153,7 +157,7 @@ class RunState(msgspec.Struct, kw_only=True):
             if st.items is not None:
                 lists[key] = st.items
                 steps = {**steps, key: msgspec.structs.replace(st, items=None)}
-        fields: dict[str, Any] = {field: getattr(self, field) for field in _PLAIN}
+        fields: dict[str, Any] = dict(zip(_PLAIN, _plain_fields(self), strict=True))
         fields |= {field: self._stored(field, getattr(self, field)) for field in _VALUES}
         fields["received"] = [self._stored("received", {r["id"]: r})[r["id"]] for r in self.received]
         return _ENCODER.encode(_Stored(**fields, steps=steps, lists=self._stored("lists", lists)))
@@ -207,28 +211,44 @@ class _Stored(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 _ENCODED = {*_VALUES, "steps", "received", "lists"}
 _PLAIN = tuple(field for field in _Stored.__struct_fields__ if field not in _ENCODED)
+_plain_fields = attrgetter(*_PLAIN)
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(_Stored)
 
 
-def load(ctx: bytes) -> RunState:
-    """Decode a Run's `ctx`. That of a new Run gives the empty state."""
+_NO_VALUES: Memo = {}
+
+
+def load(ctx: bytes, former: Memo = _NO_VALUES) -> RunState:
+    """Decode a Run's `ctx`. That of a new Run gives the empty state.
+
+    `former` is the cache of another state of the Run: its values are used again where their forms are the same.
+    """
+    if ctx == b"{}":
+        return RunState()
     stored = _DECODER.decode(ctx)
-    memo: dict[str, dict[str, tuple[Any, msgspec.Raw]]] = {}
+    memo: Memo = {}
 
     def values(field: str, raws: dict[str, msgspec.Raw]) -> dict[str, Any]:
-        decoded = {key: (wire.loads(bytes(raw)), raw) for key, raw in raws.items()}
-        if decoded:
-            memo[field] = decoded
+        if not raws:
+            return {}
+        cached = former.get(field, {})
+        memo[field] = decoded = {key: _value(raw, cached.get(key)) for key, raw in raws.items()}
         return {key: value for key, (value, _) in decoded.items()}
 
-    fields: dict[str, Any] = {field: getattr(stored, field) for field in _PLAIN}
+    fields: dict[str, Any] = dict(zip(_PLAIN, _plain_fields(stored), strict=True))
     fields |= {field: values(field, getattr(stored, field)) for field in _VALUES}
     received = [wire.loads(bytes(raw)) for raw in stored.received]
     state = RunState(**fields, steps=stored.steps, received=received, memo=memo)
     for key, items in values("lists", stored.lists).items():
         state.steps[key].items = items
     return state
+
+
+def _value(raw: msgspec.Raw, former: tuple[Any, msgspec.Raw] | None) -> tuple[Any, msgspec.Raw]:
+    """Return a value with its stored form: the former one, if its form is the same."""
+    form = bytes(raw)
+    return former if former is not None and bytes(former[1]) == form else (wire.loads(form), raw)
 
 
 def names_of(ctx: bytes, names: Collection[str]) -> dict[str, Any]:

@@ -202,7 +202,8 @@ def _no_rate(have: str, want: str) -> NeedsPerson:
 
 def covered_values(context: DecisionContext, step: d.Approve) -> dict[str, Any]:
     """Return the values that the approval covers, by the text of their formula."""
-    return {e.text: context.value(e) for e in step.covers}
+    names = context.names()
+    return {e.text: e(names, context.lookup) for e in step.covers}
 
 
 def _limit_usage(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from datetime import datetime
 from typing import Any
 
@@ -119,10 +118,11 @@ class Tables:
 
     def copy(self) -> Tables:
         """Return tables with the same rows."""
-        other = Tables()
+        other = Tables.__new__(Tables)
         for name, value in vars(self).items():
-            setattr(other, name, copy(value))
+            setattr(other, name, value.copy() if type(value) is dict else value)
         other.frontier = Frontier(self.frontier.size, self.frontier.nodes)
+        other.journal = []
         return other
 
     def put(self, table: dict[Any, Any], key: Key, value: Any) -> None:

@@ -30,11 +30,12 @@ def heartbeat(db: Tables, t: Heartbeat) -> HeartbeatResult:
         for worker in [w for w in db.workers.values() if w.until > t.latest]:
             db.put(db.workers, worker.id, replace(worker, until=t.until, at=t.at))
         vanished = [e for e in left_in_flight(db, t.at) if e.call_until is not None and e.call_until > t.at]
+        accounts = {want.account for want in t.wants}
+        end_quotas(db, lambda q: q.account in accounts and q.until <= t.at)
+        for key, quota in list(db.quotas.items()):
+            if quota.account in accounts and quota.until > t.latest:
+                db.put(db.quotas, key, replace(quota, until=t.until))
         for want in t.wants:
-            end_quotas(db, lambda q, a=want.account: q.account == a and q.until <= t.at)  # type: ignore[misc]
-            for key, quota in list(db.quotas.items()):
-                if quota.account == want.account and quota.until > t.latest:
-                    db.put(db.quotas, key, replace(quota, until=t.until))
             before = db.quotas.get((want.account, t.worker))
             account = db.accounts.get(want.account) or want.new_account()
             others = [q for q in db.quotas.values() if q.account == want.account and q.worker != t.worker]
