@@ -21,7 +21,6 @@ from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.event import Event
 from counterfoil.core.impact import Impact
 from counterfoil.core.people import Person
-from counterfoil.core.sweep import Sweep
 from counterfoil.flow.context.deprecations import in_use
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.gateway.gateway import Gateway
@@ -32,9 +31,9 @@ from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
 from counterfoil.flow.runs import match_decisions, person_decisions
 from counterfoil.flow.runs.match_decisions import MatchAnswer
 from counterfoil.flow.worker.release_follower import ReleaseFollower
-from counterfoil.flow.worker.sweeps import books_of, request_of
+from counterfoil.flow.worker.sweep_requests import SweepRequests
 from counterfoil.flow.worker.worker import Worker
-from counterfoil.model import Model, kinds
+from counterfoil.model import Model
 from counterfoil.replay.impact import replay_traffic
 from counterfoil.store.port.people import DecideVerdict, ResolveVerdict
 from counterfoil.store.port.store import Store
@@ -88,6 +87,7 @@ class Application:
             lambda: worker.stopping,
             worker.uses.note,
         )
+        self.sweeps = SweepRequests(store, connectors)
         self.scope = EntityScope()
         """The legal entities that the caller sees."""
         self.notice = ""
@@ -174,28 +174,6 @@ class Application:
     async def waive(self, foil: str, person: str, note: str) -> MatchAnswer:
         """Accept exactly the difference that a foil has now, approved by amount."""
         return await match_decisions.waive(self.store, self.model, foil, person, note)
-
-    async def sweeps(self, rule: kinds.Reconciliation) -> list[Sweep]:
-        """Return the newest sweep of each book of a reconciliation that the caller sees."""
-        books = self._books_seen(rule)
-        latest = await self._whole.latest_sweeps()
-        return [sweep for sweep in latest if (sweep.system, sweep.book) in books]
-
-    async def request_sweeps(self, rule: kinds.Reconciliation, person: str) -> list[Sweep]:
-        """Have the books of both sides of a reconciliation read. A sweep that is under way is returned as it is."""
-        now = await self.now()
-        requests = [request_of(system, book, person, now) for system, book in self._books_seen(rule)]
-        return [await self._whole.apply(request) for request in requests]
-
-    def _books_seen(self, rule: kinds.Reconciliation) -> list[tuple[str, str]]:
-        """Return the books of a reconciliation whose systems belong to legal entities that the caller sees."""
-        systems = self.model.systems
-        return [
-            (system, book)
-            for system, book in books_of(self.model, self.connectors, rule)
-            if self.scope.everything
-            or ((entity := systems[system].legal_entity) is not None and self.scope.sees(entity))
-        ]
 
     def _permissions(self, person: Person) -> set[str]:
         roles = self.model.roles

@@ -21,7 +21,8 @@ from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.intake.receive import receive_page
 from counterfoil.flow.worker import sweeps
-from counterfoil.flow.worker.sweeps import SweepReader, request_of
+from counterfoil.flow.worker.sweep_requests import request_of
+from counterfoil.flow.worker.sweeps import SweepReader
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port.people import PutPerson, Resolve
 from counterfoil.store.port.sweeps import ClaimSweep, ReceiveSweepPage

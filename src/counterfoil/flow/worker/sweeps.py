@@ -16,26 +16,23 @@ from counterfoil.connectors.sdk import Connector, ListingConnector
 from counterfoil.core import ids
 from counterfoil.core.case import Case
 from counterfoil.core.cases import open_case
-from counterfoil.core.clock import micros
 from counterfoil.core.document import number_of
 from counterfoil.core.errors import CounterfoilError, TryAgain
 from counterfoil.core.sweep import Sweep, SweepState
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receipts_of_page
-from counterfoil.model import Model, kinds
+from counterfoil.flow.worker.sweep_requests import SCHEDULE, listings_of, request_of
+from counterfoil.model import Model
 from counterfoil.model.kinds import seconds
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.sweeps import (
     ClaimSweep,
     EndSweep,
     ReceiveSweepPage,
-    RequestSweep,
     UnlistedDocument,
 )
 
 log = logging.getLogger("counterfoil.worker")
-SCHEDULE = "schedule"
-"""Who asks for a sweep that is due."""
 MAX_PAGE_DELIVERIES = 200
 PAGE_TIMEOUT_SECONDS = 60.0
 LEASE = timedelta(minutes=2)
@@ -48,34 +45,6 @@ ADMIT_SECONDS = 0.2
 MAX_CASES = 500
 """Cases that one sweep opens. It counts every unlisted document; a later sweep opens the next Cases."""
 _BATCH_ROWS = 1_000
-
-
-def request_of(system: str, book: str, by: str, at: datetime) -> RequestSweep:
-    """Return the transition that begins a sweep of a book, unless one is under way."""
-    id_ = ids.derive("swp", system, book, micros(at))
-    sweep = Sweep(id=id_, system=system, book=book, requested_at=at, requested_by=by)
-    actor = f"system:{by}" if by == SCHEDULE else f"person:{by}"
-    return RequestSweep(sweep=sweep, at=at, actor=actor)
-
-
-def listings_of(connectors: Mapping[str, Connector], system: str) -> Mapping[str, Sequence[str]]:
-    """Return the books that a system's connector lists, with the types of their deliveries."""
-    connector = connectors.get(system)
-    return connector.listings if isinstance(connector, ListingConnector) else {}
-
-
-def books_of(
-    model: Model, connectors: Mapping[str, Connector], rule: kinds.Reconciliation
-) -> list[tuple[str, str]]:
-    """Return system and book of everything that lists documents of a reconciliation, on both sides."""
-    events = (model.events.get(entry.event or "") for _, entry in rule.entries)
-    objects = {event.object for event in events if event is not None}
-    return [
-        (system, book)
-        for system in (*model.members(rule.left), *model.members(rule.right))
-        for book, types in listings_of(connectors, system).items()
-        if objects.intersection(model.objects_of_deliveries(system, types))
-    ]
 
 
 class SweepReader:
@@ -179,12 +148,12 @@ class SweepReader:
         unlisted: set[str] = set()
         cases: list[Case] = []
         former = await self._store.unlisted_cases(sweep.system, objects)
-        asked = {case.document: case for case in former}
+        former_by_document = {case.document: case for case in former}
         async for document in self._unlisted(sweep, objects):
             unlisted.add(document.id)
-            case = asked.get(document.id)
-            is_asked = case is not None and (case.is_open or case.opened_at >= document.known_at)
-            if not is_asked and len(cases) < MAX_CASES:
+            case = former_by_document.get(document.id)
+            is_open_or_decided = case is not None and (case.is_open or case.opened_at >= document.known_at)
+            if not is_open_or_decided and len(cases) < MAX_CASES:
                 cases.append(_case(model, sweep, document, now))
         resolved = [case.id for case in former if case.is_open and case.document not in unlisted]
         await self._end(sweep, SweepState.DONE, len(unlisted), cases, resolved)

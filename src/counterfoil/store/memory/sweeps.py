@@ -128,8 +128,8 @@ def unlisted_documents(
     db: Tables, sweep: Sweep, objects: Sequence[str], after: str, limit: int
 ) -> list[UnlistedDocument]:
     swept = {no for id_, no in db.swept if id_ == sweep.id}
-    told = {event for event, no in db.event_repeats if no in swept}
-    listed = {_record(e) for e in db.events.values() if e.receipt in swept or e.id in told}
+    repeated = {event for event, no in db.event_repeats if no in swept}
+    listed = {_record(e) for e in db.events.values() if e.receipt in swept or e.id in repeated}
     left: list[_Row] = [("left", f, f.known_from, f.cause) for f in db.foils.values()]
     right: list[_Row] = [("right", o, o.at, o.event) for o in db.observations.values()]
     unlisted = []

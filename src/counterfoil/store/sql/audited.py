@@ -9,7 +9,7 @@ from counterfoil.store.dump import Dump
 from counterfoil.store.port.audited import AuditTree, TreeEntry
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import UnreadableRow
-from counterfoil.store.sql.reads import dump
+from counterfoil.store.sql.dumped import dump
 from counterfoil.store.sql.statements import Statement, records
 
 

@@ -15,6 +15,7 @@ from counterfoil.store.port.views import Views
 from counterfoil.store.port.wake import RunWatch, WakeKind, Wakes
 from counterfoil.store.sql import (
     audited,
+    dumped,
     entities,
     history,
     reads,
@@ -159,7 +160,7 @@ class SqlStore(ABC):
     pinned_runs = long_read(reads.pinned_runs)
     stalled_work = long_read(stalled_reads.stalled_work)
     traffic = long_read(recorded.traffic)
-    dump = long_read(reads.dump)
+    dump = long_read(dumped.dump)
     audited = long_read(audited.audited)
 
     runs = long_read(views.runs)

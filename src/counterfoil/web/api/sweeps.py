@@ -49,7 +49,8 @@ class SweepList(msgspec.Struct, frozen=True):
 async def list_sweeps(request: WebRequest, name: FromPath[str]) -> SweepList:
     """The newest sweep of each book of both systems: its progress, and what it has brought to light."""
     app = application(request)
-    return SweepList([_shape(sweep) for sweep in await app.sweeps(_rule(app, name))])
+    sweeps = await app.sweeps.latest(app.model, _rule(app, name), app.scope)
+    return SweepList([_shape(sweep) for sweep in sweeps])
 
 
 @post(
@@ -63,7 +64,7 @@ async def request_sweeps(request: WebRequest, name: FromPath[str]) -> SweepList:
     """Begins a sweep of each book that lists documents of the reconciliation. One that is under way goes on."""
     app = application(request)
     person = trusted_caller(request).person
-    sweeps = await app.request_sweeps(_rule(app, name), person.id)
+    sweeps = await app.sweeps.request(app.model, _rule(app, name), app.scope, person.id)
     return SweepList([_shape(sweep) for sweep in sweeps])
 
 
