@@ -56,7 +56,7 @@ def claim_sweep(db: Tables, t: ClaimSweep) -> Sweep | None:
 
 @memory(ReceiveSweepPage)
 def receive_sweep_page(db: Tables, t: ReceiveSweepPage) -> SweepPageResult:
-    sweep = _held(db, t.sweep, t.worker)
+    sweep = _under_way(db, t.sweep, t.worker)
     if sweep is None or sweep.pages != t.pages:
         return SweepPageResult(sweep=None)
     received = receive(db, t.receive)
@@ -75,7 +75,7 @@ def receive_sweep_page(db: Tables, t: ReceiveSweepPage) -> SweepPageResult:
 
 @memory(EndSweep)
 def end_sweep(db: Tables, t: EndSweep) -> Sweep | None:
-    sweep = _held(db, t.sweep, t.worker)
+    sweep = _under_way(db, t.sweep, t.worker)
     if sweep is None or sweep.pages != t.pages:
         return None
     ended = replace(sweep, state=t.state, missing=t.missing, error=t.error, ended_at=t.at, lease_until=None)
@@ -89,7 +89,7 @@ def end_sweep(db: Tables, t: EndSweep) -> Sweep | None:
     return _put(db, ended)
 
 
-def _held(db: Tables, id_: str, worker: str) -> Sweep | None:
+def _under_way(db: Tables, id_: str, worker: str) -> Sweep | None:
     """Return a sweep that this worker reads."""
     sweep = db.sweeps.get(id_)
     return (

@@ -43,7 +43,7 @@ class Tables:
         """Value: None when due, the topic that wakes it (or "") while it is parked."""
         self.events: dict[str, CanonicalEvent] = {}
         self.event_repeats: dict[tuple[str, int], None] = {}
-        """event, receipt: deliveries that told events that were known already."""
+        """event, receipt: deliveries that brought events that were known already."""
         self.heads: dict[tuple[str, str], Head] = {}
         self.head_history: dict[tuple[str, str], tuple[Head, ...]] = {}
         self.links: dict[tuple[str, str, str, str], Link] = {}

@@ -24,7 +24,7 @@ create table swept (
   receipt bigint not null,
   primary key (sweep, receipt)
 );
--- Deliveries that told events that were known already: by them a sweep knows what it has listed.
+-- Deliveries that brought events that were known already: by them a sweep knows what it has listed.
 create table event_repeat (
   event text not null,
   receipt bigint not null,
