@@ -21,6 +21,7 @@ from counterfoil.connectors.sdk import (
     Confirmed,
     Connector,
     Delivery,
+    ListingConnector,
     Outcome,
     Rejected,
     Request,
@@ -151,6 +152,55 @@ async def test_reads_and_feeds_conform(erp: Erp, connector: Connector, accountan
         await reading.close()
 
 
+async def listed(connector: Connector, book: str, limit: int = 2) -> list[Delivery]:
+    """Everything in a book, `limit` at a time."""
+    assert isinstance(connector, ListingConnector)
+    deliveries: list[Delivery] = []
+    cursor, more = None, True
+    while more:
+        page = await connector.list_book(book, cursor, limit, TIMEOUT)
+        deliveries += page.deliveries
+        cursor, more = page.cursor, page.more
+    return deliveries
+
+
+async def test_books_are_listed_as_their_feeds_deliver_them(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    party = await customer(connector)
+    bill = await invoice(connector, party, "30.00", erp.today)
+    memo = await invoice(connector, party, "-10.00", erp.today)
+    await done(connector, application(memo, bill, "10.00", erp.today))
+    for book in ("invoices", "parties", "periods"):
+        polled = {each.ext_id: each for each in (await changes(connector, book, None))[0]}
+        found = await listed(connector, book, 50)
+        assert {each.ext_id: each for each in found} == polled
+        assert [each.body["id"] for each in found] == sorted(each.body["id"] for each in found)
+    applied = {each.body["id"]: each.body["applied"] for each in await listed(connector, "invoices", 50)}
+    assert (applied[bill["id"]], applied[memo["id"]]) == (Decimal(10), Decimal(-10))
+
+
+async def test_changes_between_pages_hide_no_document(
+    erp: Erp, connector: Connector, accountant: ErpClient
+) -> None:
+    assert isinstance(connector, ListingConnector)
+    party = await customer(connector)
+    steady = {(await invoice(connector, party, f"{n}.00", erp.today))["id"] for n in range(1, 5)}
+    changed = await invoice(connector, party, "9.00", erp.today)
+    found: list[Delivery] = []
+    cursor, more = None, True
+    while more:
+        page = await connector.list_book("invoices", cursor, 3, TIMEOUT)
+        found += page.deliveries
+        cursor, more = page.cursor, page.more
+        await accountant.write("account.invoice", changed["id"], {"description": fresh("changed")})
+        if len(found) < 9:
+            await invoice(connector, party, "1.00", erp.today)
+    ids = [each.body["id"] for each in found]
+    assert steady | {changed["id"]} <= set(ids)
+    assert len(set(ids)) == len(ids)
+
+
 async def all_made(accountant: ErpClient, asked: Request) -> int:
     """How many objects the ERP itself shows for a request."""
     if asked.operation == "erp.credit.apply":
@@ -184,6 +234,8 @@ async def conforms(
     good, bad = samples
     connector.operations = {operation: connector.operations[operation]}
     connector.feeds = ()
+    assert isinstance(connector, ListingConnector)
+    connector.listings = ()
     sample = OperationSample(sampler(good), sampler(bad), same, count)
     assert failures(await conform(connector, Samples(connect, config, {operation: sample}))) == []
 

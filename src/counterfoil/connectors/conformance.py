@@ -14,8 +14,16 @@ from typing import Any
 
 from counterfoil.connectors import faults
 from counterfoil.connectors.bulk_trial import try_bulk
+from counterfoil.connectors.listing_trial import try_listing
 from counterfoil.connectors.samples import OperationSample, Result, Samples
-from counterfoil.connectors.sdk import BulkConnector, Connector, Delivery, OperationSpec, Repeat
+from counterfoil.connectors.sdk import (
+    BulkConnector,
+    Connector,
+    Delivery,
+    ListingConnector,
+    OperationSpec,
+    Repeat,
+)
 from counterfoil.connectors.single_trial import has_float, try_single
 from counterfoil.connectors.trial import OperationTrial, Trial
 from counterfoil.core.errors import CounterfoilError, TryAgain
@@ -39,6 +47,9 @@ async def conform(connector: Connector, samples: Samples) -> list[Result]:
         await trial.check_read(name, arguments)
     for feed in connector.feeds:
         await trial.check_feed(feed)
+    if isinstance(connector, ListingConnector):
+        for listing in connector.listings:
+            await try_listing(trial, connector, listing)
     trial.check_deliveries()
     return trial.results
 
@@ -76,6 +87,10 @@ class _Suite(Trial):
                 for feed in self.connector.feeds:
                     call = lost.poll(feed, None, 10, self.samples.short)
                     await self.check_raises_try_again("poll", feed, call)
+                if isinstance(self.connector, ListingConnector) and isinstance(lost, ListingConnector):
+                    for listing in self.connector.listings:
+                        page = lost.list_book(listing, None, 10, self.samples.short)
+                        await self.check_raises_try_again("list_book", listing, page)
                 for name, arguments in self.samples.reads:
                     read = lost.read(name, arguments, self.samples.short)
                     await self.check_raises_try_again("read", name, read)

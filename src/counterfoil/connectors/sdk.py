@@ -156,7 +156,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a polled feed, oldest first. `cursor` is opaque and is stored with the receipts."""
+    """One page of a polled feed, oldest first, or of a listing. `cursor` is opaque and is stored with the receipts."""
 
     deliveries: Sequence[Delivery]
     cursor: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -47,6 +47,8 @@ GET = "support.ticket.get"
 # Roundup executes or drops a request within its SQLite lock timeout of 30 s.
 _HORIZON_SECONDS = 60.0
 _OVERLAP = timedelta(seconds=5)
+_WINDOW_IDS = 100
+"""Ids in one call of a listing."""
 
 _OPERATIONS = (
     OperationSpec(
@@ -69,6 +71,8 @@ _OPERATIONS = (
     ),
 )
 
+Query: TypeAlias = Mapping[str, str | Sequence[str]]
+"""Parameters of a call. One with several values is sent once for each."""
 _Input = TypeVar("_Input")
 
 
@@ -109,6 +113,7 @@ class Roundup:
 
     operations: Mapping[str, OperationSpec] = {spec.name: spec for spec in _OPERATIONS}
     feeds: Sequence[str] = ("tickets",)
+    listings: Sequence[str] = ("tickets",)
 
     def __init__(self, config: SystemConfig) -> None:
         url = urlsplit(config.url)
@@ -196,17 +201,34 @@ class Roundup:
             names = await self._field_names(by)
             if not names:
                 return Page((), start.write())
-            issues = await self._read_data("issue", {**query, "@fields": ",".join(names)}, by)
+            rows = await self._tickets({**query, "@fields": ",".join(names)}, by)
         except Refused as error:
             raise Misconfigured(f"system {self._name}: the feed tickets cannot be read: {error}") from error
-        rows = [tickets.flatten(str(row["id"]), _without(row, "id", "link")) for row in issues["collection"]]
-        if not all(isinstance(row.get("activity"), str) for row in rows):
-            message = "the account must be allowed to see the activity of every issue"
-            raise Misconfigured(f"system {self._name}: {message}")
         fresh = [row for row in rows if tickets.state_id(row) not in start.seen]
         page = fresh[:limit]
         after = start.past(page, _OVERLAP)
         return Page([tickets.delivery_of(row) for row in page], after.write(), more=len(fresh) > limit)
+
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        """Return the tickets of the next ids. Roundup never uses an id again, and a retired issue is not in the book."""
+        if listing != "tickets":
+            raise Misconfigured(f"Roundup has no listing {listing}")
+        if cursor is not None and not cursor.isdecimal():
+            raise Misconfigured(f"the stored cursor of the listing tickets cannot be read: {cursor!r}")
+        by, after = Deadline(timeout), int(cursor or 0)
+        try:
+            names = await self._field_names(by)
+            newest = await self._read_data("issue", {"@sort": "-id", "@page_size": "1"}, by)
+            highest = max([after, *(int(row["id"]) for row in newest["collection"])])
+            last = min(after + min(limit, _WINDOW_IDS), highest)
+            rows: list[dict[str, Json]] = []
+            if last > after:
+                ids = [str(number) for number in range(after + 1, last + 1)]
+                query = {"id": ids, "@sort": "id", "@verbose": "2", "@fields": ",".join(names)}
+                rows = await self._tickets(query, by)
+        except Refused as error:
+            raise Misconfigured(f"system {self._name}: the tickets cannot be listed: {error}") from error
+        return Page([tickets.delivery_of(row) for row in rows], str(last), more=last < highest)
 
     async def check(self, timeout: float) -> None:
         try:
@@ -288,6 +310,15 @@ class Roundup:
         data = await self._read_data(f"issue/{issue}", {"@verbose": "2", "@protected": "true"}, by)
         return {**tickets.flatten(issue, data["attributes"]), "etag": data["@etag"]}
 
+    async def _tickets(self, query: Query, by: Deadline) -> list[dict[str, Json]]:
+        """Return the tickets that a query selects. Raises TryAgain, Refused or Misconfigured."""
+        issues = await self._read_data("issue", query, by)
+        rows = [tickets.flatten(str(row["id"]), _without(row, "id", "link")) for row in issues["collection"]]
+        if not all(isinstance(row.get("activity"), str) for row in rows):
+            message = "the account must be allowed to see the activity of every issue"
+            raise Misconfigured(f"system {self._name}: {message}")
+        return rows
+
     async def _field_names(self, by: Deadline) -> list[str]:
         # A list shows only the requested fields. Any issue has the names of all fields.
         if not self._fields:
@@ -312,7 +343,7 @@ class Roundup:
         except (TryAgain, Refused) as error:
             raise EarlyOutcome.of_read(error) from error
 
-    async def _read_data(self, path: str, query: Mapping[str, str], by: Deadline) -> dict[str, Json]:
+    async def _read_data(self, path: str, query: Query, by: Deadline) -> dict[str, Json]:
         """Return the data of a GET. Raises TryAgain or Refused."""
         try:
             answer = await self._call("GET", f"/rest/data/{path}", query, by)
@@ -330,7 +361,7 @@ class Roundup:
         self,
         method: str,
         path: str,
-        query: Mapping[str, str],
+        query: Query,
         by: Deadline,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
@@ -340,7 +371,7 @@ class Roundup:
             sent["content-type"] = "application/json"
         left = by.left(f"{method} {path}")
         return await self._http.request(
-            method, path, headers=sent, params=query or None, body=body, timeout=left
+            method, path, headers=sent, params=_pairs(query) or None, body=body, timeout=left
         )
 
 
@@ -356,6 +387,14 @@ def _input(body: bytes, kind: type[_Input]) -> _Input:
     if isinstance(value, _Reply) and not value.ticket.isdecimal():
         raise _invalid(f"{value.ticket!r} is not the id of an issue")
     return value
+
+
+def _pairs(query: Query) -> list[tuple[str, str]]:
+    return [
+        (name, part)
+        for name, value in query.items()
+        for part in ([value] if isinstance(value, str) else value)
+    ]
 
 
 def _invalid(message: str) -> EarlyOutcome:

@@ -47,7 +47,7 @@ from .applications import Applications
 from .batches import MAX_BATCH_DOCUMENTS, Batches, Failure
 from .books import Books
 from .documents import ErpDocuments
-from .feeds import FEEDS, poll
+from .feeds import FEEDS, list_book, poll
 from .inputs import DocumentInput
 from .names import Names
 from .parties import Parties
@@ -100,6 +100,7 @@ class Tryton:
     """Connector of one company in one Tryton database."""
 
     feeds: Sequence[str] = tuple(FEEDS)
+    listings: Sequence[str] = tuple(FEEDS)
 
     def __init__(self, config: SystemConfig) -> None:
         options, key, password = settings.read(config)
@@ -195,6 +196,12 @@ class Tryton:
         if feed not in FEEDS:
             raise Misconfigured(f"system {self._name} has no feed {feed!r}; it has {', '.join(FEEDS)}")
         page = poll(self._rest, self._company, FEEDS[feed], cursor, limit, Deadline(timeout))
+        return await self._configured(page)
+
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        if listing not in FEEDS:
+            raise Misconfigured(f"system {self._name} has no listing {listing!r}; it has {', '.join(FEEDS)}")
+        page = list_book(self._rest, self._company, FEEDS[listing], cursor, limit, Deadline(timeout))
         return await self._configured(page)
 
     async def check(self, timeout: float) -> None:

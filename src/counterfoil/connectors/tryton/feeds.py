@@ -5,6 +5,8 @@ change may become visible after later ones. Each poll therefore reads the last m
 versions of that minute that were delivered, so that none is delivered twice.
 
 A poll first reads ids and versions only, because most records of the last minute were delivered before.
+
+Each feed is a book too, listed by ascending id. Ids are never used again, so a page continues after the last id.
 """
 
 from __future__ import annotations
@@ -133,6 +135,25 @@ async def poll(
     bodies = await feed.bodies(rest, company, fresh, by)
     deliveries = [_delivery(feed, record, body) for record, body in zip(fresh, bodies, strict=True)]
     return Page(deliveries, msgspec.json.encode(next_cursor).decode(), more)
+
+
+async def list_book(
+    rest: Rest, company: int, feed: PolledModel, cursor: str | None, limit: int, by: Deadline
+) -> Page:
+    """Return the next records, at most `limit`, by ascending id, as `poll` delivers their present versions.
+
+    Raises TryAgain, Refused or Misconfigured.
+    """
+    try:
+        after = 0 if cursor is None else int(cursor)
+    except ValueError as error:
+        raise Misconfigured(f"the stored cursor of this listing cannot be read: {error}") from error
+    records = await rest.search(
+        feed.model, [*feed.domain(company), ["id", ">", after]], feed.fields, by, limit=limit
+    )
+    bodies = await feed.bodies(rest, company, records, by)
+    deliveries = [_delivery(feed, record, body) for record, body in zip(records, bodies, strict=True)]
+    return Page(deliveries, str(records[-1]["id"] if records else after), len(records) == limit)
 
 
 async def _records(
