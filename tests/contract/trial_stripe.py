@@ -47,6 +47,16 @@ def open_invoice(twin: Twin, who: str, amount: int = 10_000, lines: int = 1) -> 
     return id
 
 
+def subscription(twin: Twin, who: str) -> str:
+    prices = twin.json("GET", "/v1/prices")["data"]
+    if not prices:
+        post(twin, "/v1/products", id="cloud", name="Plan")
+        prices = [post(twin, "/v1/prices", product="cloud", currency="eur", unit_amount=500, lookup_key="team",
+                       **{"recurring[interval]": "month"})]  # fmt: skip
+    form = {"items[0][price]": prices[0]["id"]}
+    return str(post(twin, "/v1/subscriptions", customer=who, **form)["id"])
+
+
 @asynccontextmanager
 async def stripe_twin(folder: Path) -> AsyncIterator[tuple[Connector, Samples]]:
     """The connector and its samples on a fresh twin."""
@@ -58,6 +68,7 @@ async def stripe_twin(folder: Path) -> AsyncIterator[tuple[Connector, Samples]]:
 def samples_of(twin: Twin, config: SystemConfig) -> Samples:
     who = customer(twin)
     invoice = open_invoice(twin, who, 900_000)
+    subscription(twin, who)
 
     def notes_with(key: str) -> list[Any]:
         notes = twin.json("GET", f"/v1/credit_notes?invoice={invoice}&limit=100")["data"]

@@ -33,7 +33,7 @@ from counterfoil.connectors.sdk import (
     WrongConfiguration,
 )
 from counterfoil.connectors.settings import missing_secrets, read_settings
-from counterfoil.connectors.stripe import documents, feed
+from counterfoil.connectors.stripe import books, documents, feed
 from counterfoil.connectors.stripe.client import API_VERSION, StripeClient
 from counterfoil.connectors.stripe.documents import CreditMemo, DebitMemo, VoidCreditMemo, is_id
 from counterfoil.connectors.stripe.tax_rates import TAXED, expansion, with_tax_rates
@@ -137,6 +137,7 @@ class Stripe:
 
     operations: Mapping[str, OperationSpec] = {spec.name: spec for spec in _OPERATIONS}
     feeds: Sequence[str] = ("events",)
+    listings: Sequence[str] = tuple(books.BOOKS)
 
     def __init__(self, config: SystemConfig, settings: StripeSettings) -> None:
         self._name, self._account = config.name, config.account
@@ -248,6 +249,24 @@ class Stripe:
             return await feed.read_page(self._client.get, self._events, start, limit, by)
         except Refused as error:
             raise Misconfigured(f"system {self._name}: the events cannot be read: {error}") from error
+
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        book = books.BOOKS.get(listing)
+        if book is None:
+            raise Misconfigured(f"Stripe has no listing {listing}; it has {', '.join(books.BOOKS)}")
+        by = Deadline(timeout)
+        try:
+            start = books.BookCursor.read(cursor)
+        except ValueError as error:
+            message = f"the cursor of the listing {listing} cannot be read: {error}"
+            raise Misconfigured(f"system {self._name}: {message}") from error
+        try:
+            return await books.read_page(self._client, book, self._account, start, limit, by)
+        except Refused as error:
+            raise Misconfigured(f"system {self._name}: {listing} cannot be listed: {error}") from error
+        except (KeyError, TypeError) as error:
+            message = f"an object of {listing} does not have the documented form: {error!r}"
+            raise Misconfigured(f"system {self._name}: {message}") from error
 
     async def check(self, timeout: float) -> None:
         try:
