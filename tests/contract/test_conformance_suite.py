@@ -20,6 +20,7 @@ from counterfoil.connectors.sdk import (
     Connector,
     Delivery,
     Finding,
+    ListingConnector,
     Outcome,
     Page,
     Rejected,
@@ -28,7 +29,7 @@ from counterfoil.connectors.sdk import (
     SystemConfig,
     Unknown,
 )
-from counterfoil.core.errors import ErrorClass, TryAgain
+from counterfoil.core.errors import ErrorClass, Misconfigured, TryAgain
 from tests.contract.trial_http import http_ledger
 
 PAYMENT = "erp.payment.post"
@@ -307,6 +308,86 @@ class GivesEachOfABatchItsTime(InBulk):
         return await super().send_many(requests, timeout + 2.2)
 
 
+class Lists(Wrapped):
+    """Lists a book that is a feed too; the spoiled ones below do one thing otherwise."""
+
+    listings: Sequence[str] = ("changes",)
+
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        assert isinstance(self.inner, ListingConnector)
+        return await self.inner.list_book(listing, cursor, limit, timeout)
+
+
+class ListsMoreThanItMay(Lists):
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        return await super().list_book(listing, cursor, limit + 1, timeout)
+
+
+class ListsTwice(Lists):
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        page = await super().list_book(listing, cursor, limit, timeout)
+        return replace(page, deliveries=[*page.deliveries, *page.deliveries])
+
+
+class ListsInPlace(Lists):
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        page = await super().list_book(listing, cursor, limit, timeout)
+        return replace(page, cursor=cursor or page.cursor, more=True)
+
+
+class ListsAtRandom(Lists):
+    listed = 0
+
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        page = await super().list_book(listing, cursor, limit, timeout)
+        ListsAtRandom.listed += 1
+        return replace(
+            page, deliveries=[replace(d, ext_id=f"{self.listed}-{d.ext_id}") for d in page.deliveries]
+        )
+
+
+class ListsSmallPagesShort(Lists):
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        page = await super().list_book(listing, cursor, limit, timeout)
+        return replace(page, deliveries=page.deliveries[: None if limit > 2 else 1])
+
+
+class ListsOtherDeliveries(Lists):
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        page = await super().list_book(listing, cursor, limit, timeout)
+        return replace(page, deliveries=[replace(d, identity=b"listed") for d in page.deliveries])
+
+
+class ListsNothing(Lists):
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        return replace(await super().list_book(listing, cursor, limit, timeout), deliveries=(), more=False)
+
+
+class ListsAnything(Lists):
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        try:
+            return await super().list_book(listing, cursor, limit, timeout)
+        except Misconfigured:
+            return Page((), "")
+
+
+class ListsFloats(Lists):
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        page = await super().list_book(listing, cursor, limit, timeout)
+        return replace(page, deliveries=[replace(d, body={"total": 1.5}) for d in page.deliveries])
+
+
+class ForgetsWhatIsBehindAChange(Lists):
+    rows = 0
+
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        page = await super().list_book(listing, cursor, limit, timeout)
+        assert isinstance(self.inner, ListingConnector)
+        rows = len((await self.inner.list_book(listing, None, 1000, timeout)).deliveries)
+        grown, self.rows = cursor is not None and rows > self.rows, rows
+        return replace(page, deliveries=(), more=False) if grown else page
+
+
 SPOILED: dict[type[Wrapped], set[str]] = {
     TakesSilenceForRefusal: {"a lost answer is unknown", "silence is unknown"},
     TakesUnreachableForUnknown: {"not sent is transient"},
@@ -347,6 +428,16 @@ SPOILED: dict[type[Wrapped], set[str]] = {
     SendsABatchTwice: {"one request makes one object"},
     RaisesForABatch: {"send_many never raises"},
     GivesEachOfABatchItsTime: {"a batch respects its timeout"},
+    ListsMoreThanItMay: {"a page respects its limit"},
+    ListsTwice: {"a listing returns nothing twice"},
+    ListsInPlace: {"a book can be listed"},
+    ListsAtRandom: {"pages of any size list the same"},
+    ListsSmallPagesShort: {"pages of any size list the same"},
+    ListsOtherDeliveries: {"a listing makes the deliveries of its feed"},
+    ListsNothing: {"a book has records"},
+    ListsAnything: {"an unknown listing or cursor is misconfigured"},
+    ListsFloats: {"a listing has no floats"},
+    ForgetsWhatIsBehindAChange: {"a change between pages hides nothing"},
 }
 
 
@@ -381,7 +472,7 @@ async def test_a_spoiled_connector_fails_its_check(kind: type[Wrapped], tmp_path
     assert not missed, finding
 
 
-@pytest.mark.parametrize("kind", [Wrapped, InBulk])
+@pytest.mark.parametrize("kind", [Wrapped, InBulk, Lists])
 async def test_an_unspoiled_wrapper_lacks_the_left_out_samples_alone(
     kind: type[Wrapped], tmp_path: Path
 ) -> None:

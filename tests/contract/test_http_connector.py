@@ -71,6 +71,8 @@ HMAC_HOOK = {
     "type": "/kind",
     "identity": ["/kind"],
 }
+BOOK = ("listings", "invoices")
+
 WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     (("colour",), "red", "colour: unknown setting `colour`; remove it"),
     (("auth",), None, "`auth` is missing; add `auth:`"),
@@ -113,6 +115,16 @@ WRONG: list[tuple[tuple[str, ...], Any, str]] = [
     (("feeds", "changes", "cursor"), "since", "listChanges has no parameter since"),
     (("feeds", "changes", "id"), "/invoice/key", "there is no 'key'"),
     (("feeds", "changes", "next_item"), None, "exactly one of next and next_item"),
+    ((*BOOK, "operationId"), "listInvoice", "no operation `listInvoice`"),
+    ((*BOOK, "offset"), "skip", "listInvoices has no parameter skip"),
+    ((*BOOK, "page"), "reference", "one of cursor, page and offset"),
+    ((*BOOK, "offset"), None, None),
+    ((*BOOK, "limit"), None, "pages by number or offset need their size"),
+    ((*BOOK, "next"), "/next", "exactly one of next and next_item"),
+    ((*BOOK, "items"), "/rows", "/rows does not exist"),
+    ((*BOOK, "id"), "/key", "there is no 'key'"),
+    ((*BOOK, "size"), 0, "`size`: expected"),
+    ((*BOOK, "pages"), "page", "unknown setting `pages`"),
     (("webhook", "scheme"), "rot13", "no signature scheme `rot13`; one of "),
     (("webhook", "scheme"), "hmac", "belong together"),
     (("webhook", "hmac"), {"header": "X-Sig"}, "belong together"),

@@ -92,6 +92,28 @@ SETTINGS: dict[str, Any] = {
             "occurred_at": "/at",
         },
     },
+    "listings": {
+        "changes": {
+            "operationId": "listChanges",
+            "cursor": "after",
+            "limit": "size",
+            "next_item": "/sequence",
+            "id": "/invoice/id",
+            "version": "/sequence",
+            "type": "/kind",
+            "occurred_at": "/at",
+        },
+        "invoices": {
+            "operationId": "listInvoices",
+            "offset": "page",
+            "limit": "size",
+            "size": 50,
+            "items": "/data",
+            "id": "/id",
+            "version": "/status",
+            "type": "invoice",
+        },
+    },
     "webhook": {
         "scheme": "standard-webhooks-v1",
         "id": "header:webhook-id",

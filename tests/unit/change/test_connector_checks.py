@@ -328,6 +328,44 @@ def test_faults_of_http_settings_are_at_their_lines(starter: Path, old: str, new
     assert abs(finding.line - line) <= 1 or "openapi" in old
 
 
+LISTING = """\
+  listings:
+    postings:
+      operationId: listPostings
+      cursor: after
+      next_item: /seq
+      limit: limit
+      items: /data
+      id: /id
+      version: /revision
+      type: /type
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("", "", ""),
+        ("operationId: listPostings", "operationId: listPosting", "did you mean `listPostings`?"),
+        ("cursor: after", "cursor: behind", "listPostings has no parameter behind"),
+        ("next_item: /seq", "next_itm: /seq", "did you mean `next_item`?"),
+        ("cursor: after", "page: after", "exactly one of next and next_item"),
+        ("id: /id", "id: id", "expected a pointer"),
+    ],
+)
+def test_faults_of_listings_are_at_their_lines(starter: Path, old: str, new: str, words: str) -> None:
+    listing = LISTING.replace(old, new, 1)
+    place = "  feeds: # what the ledger shows, oldest first\n"
+    changed(starter, HTTP, place, listing + place)
+    found = findings_of(starter)
+    assert bool(found) == bool(words)
+    if words:
+        finding = next(f for f in found if words in f"{f.message}; {f.fix}")
+        first = (starter / HTTP).read_text("utf-8").partition("  listings:")[0].count("\n") + 1
+        assert finding.rule == "connector-settings"
+        assert first <= finding.line <= first + len(listing.splitlines())
+
+
 def test_a_missing_description_names_the_path(starter: Path) -> None:
     text = (starter / HTTP).read_text("utf-8")
     (starter / HTTP).write_text(text.replace("billing-api.json", "no/such/api.yaml"), "utf-8")

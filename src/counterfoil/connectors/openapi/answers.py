@@ -7,7 +7,12 @@ from datetime import UTC, datetime
 
 from counterfoil.connectors.http import Response, retry_after
 from counterfoil.connectors.openapi.render import MISSING, plain_text, value_at
-from counterfoil.connectors.openapi.settings import ErrorRule, FeedSettings, OperationSettings
+from counterfoil.connectors.openapi.settings import (
+    ErrorRule,
+    FeedSettings,
+    OperationSettings,
+    RecordsSettings,
+)
 from counterfoil.connectors.sdk import (
     Accepted,
     Confirmed,
@@ -110,17 +115,26 @@ def result_of(pointers: Mapping[str, str], document: Json) -> dict[str, Json] | 
     return None if any(value is MISSING or value is None for value in result.values()) else result
 
 
-def build_page(feed: str, call: FeedSettings, document: Json, cursor: str | None, limit: int) -> Page:
-    """Return a polled page. Raises Refused if it does not match the settings, Misconfigured if its cursor cannot move."""
+def items_of(call: RecordsSettings, document: Json) -> list[Json]:
+    """Return the list in an answer. Raises Refused if there is none."""
     items = value_at(document, call.items)
     if not isinstance(items, list):
         raise Refused(f"there is no list at {call.items!r}")
-    deliveries = []
-    for item in items:
-        id_, version = required_text(item, call.id), required_text(item, call.version)
-        kind = required_text(item, call.type) if call.type.startswith("/") else call.type
-        ext_id = f"{feed}/{id_}/{version}"
-        deliveries.append(Delivery(ext_id, kind, ext_id.encode(), item, parse_moment(item, call.occurred_at)))
+    return items
+
+
+def delivery_of(name: str, call: RecordsSettings, item: Json) -> Delivery:
+    """Return an item of a feed or listing as a delivery. Raises Refused(INVALID) if it lacks one of the pointers."""
+    id_, version = required_text(item, call.id), required_text(item, call.version)
+    kind = required_text(item, call.type) if call.type.startswith("/") else call.type
+    ext_id = f"{name}/{id_}/{version}"
+    return Delivery(ext_id, kind, ext_id.encode(), item, parse_moment(item, call.occurred_at))
+
+
+def build_page(feed: str, call: FeedSettings, document: Json, cursor: str | None, limit: int) -> Page:
+    """Return a polled page. Raises Refused if it does not match the settings, Misconfigured if its cursor cannot move."""
+    items = items_of(call, document)
+    deliveries = [delivery_of(feed, call, item) for item in items]
     if call.next is not None:
         following = value_at(document, call.next)
         more = following is not MISSING and following not in (None, "", False)

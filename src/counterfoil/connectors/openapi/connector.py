@@ -10,15 +10,23 @@ from typing import Any, NamedTuple
 from counterfoil.connectors import signature
 from counterfoil.connectors.declared_hmac import hmac_scheme
 from counterfoil.connectors.http import Deadline, Http, Response
-from counterfoil.connectors.openapi import answers, document, protection, render, shapes, validate
+from counterfoil.connectors.openapi import (
+    answers,
+    document,
+    listings,
+    protection,
+    render,
+    shapes,
+    validate,
+)
 from counterfoil.connectors.openapi.render import MISSING, InputRefused, value_at
 from counterfoil.connectors.openapi.settings import (
     AuthSettings,
     CallSettings,
-    FeedSettings,
     FindSettings,
     HttpSettings,
     OperationSettings,
+    RecordsSettings,
     read,
 )
 from counterfoil.connectors.sdk import (
@@ -104,6 +112,7 @@ class HttpSystem:
     ) -> None:
         self.operations = specs
         self.feeds: Sequence[str] = tuple(settings.feeds)
+        self.listings: Sequence[str] = tuple(settings.listings)
         self._name = config.name
         self._settings = settings
         self._described = api.operations
@@ -248,6 +257,22 @@ class HttpSystem:
         except (Refused, InputRefused) as error:
             raise Misconfigured(f"system {self._name}: the feed {feed} cannot be read: {error}") from error
 
+    async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
+        call = self._settings.listings.get(listing)
+        if call is None:
+            raise Misconfigured(f"{self._name} has no listing {listing}")
+        by = Deadline(timeout)
+
+        async def document(parameters: Mapping[str, Json]) -> Json:
+            return answers.document_of(await self._call(call, {}, "", by, parameters))
+
+        try:
+            return await listings.read_page(listing, call, document, cursor, limit)
+        except Uncertain as error:
+            raise TryAgain(str(error)) from error
+        except (Refused, InputRefused) as error:
+            raise Misconfigured(f"system {self._name}: {listing} cannot be listed: {error}") from error
+
     async def check(self, timeout: float) -> None:
         feeds = list(self._settings.feeds)
         try:
@@ -280,7 +305,7 @@ class HttpSystem:
         parameters: Mapping[str, Any] = render.fill(call.parameters, value, key)
         target, headers = render.build_target(described, {**parameters, **(more or {})})
         body = None
-        if described.takes_body and not isinstance(call, FeedSettings):
+        if described.takes_body and not isinstance(call, RecordsSettings):
             filled: Any = value if call.body is None else render.fill(call.body, value, key)
             if isinstance(call, OperationSettings) and call.key_field:
                 filled = render.set_at(filled, call.key_field, key)

@@ -95,8 +95,22 @@ class OperationSettings(CallSettings):
         return self.result if self.find is None or self.find.result is None else self.find.result
 
 
-class FeedSettings(CallSettings):
-    """List to poll, oldest first. `type` is a pointer or a plain name.
+class RecordsSettings(CallSettings):
+    """List of records. `items` points to the list in the answer; the other pointers are places in an item.
+
+    `id` and `version` identify a delivery. `type` is a pointer or a plain name.
+    """
+
+    limit: str | None = Field(None, description="the parameter for the size of a page")
+    items: Pointer = ""
+    id: Pointer
+    version: Pointer
+    type: str
+    occurred_at: Pointer | None = None
+
+
+class FeedSettings(RecordsSettings):
+    """List to poll, oldest first.
 
     The cursor is at `next` in the answer, or at `next_item` in the last item. It is sent in the parameter `cursor`.
     """
@@ -104,12 +118,23 @@ class FeedSettings(CallSettings):
     cursor: str
     next: Pointer | None = None
     next_item: Pointer | None = None
-    limit: str | None = Field(None, description="the parameter for the size of a page")
-    items: Pointer = ""
-    id: Pointer
-    version: Pointer
-    type: str
-    occurred_at: Pointer | None = None
+
+
+class ListingSettings(RecordsSettings):
+    """Book that a sweep lists, in an order that does not change: by id or by time of creation.
+
+    Pages are selected by `cursor`, with `next` or `next_item` as in a feed, or by the parameter `page` for their number
+    (`first_page` is the number of the first one), or by the parameter `offset` for the number of rows before them. `size` is the
+    number of rows that the parameter `limit` requests. Without any of them, one answer is the whole book.
+    """
+
+    cursor: str | None = None
+    next: Pointer | None = None
+    next_item: Pointer | None = None
+    page: str | None = None
+    first_page: Annotated[int, Field(ge=0)] = 1
+    offset: str | None = None
+    size: Annotated[int, Field(ge=1)] = 100
 
 
 class AuthSettings(_Part):
@@ -172,6 +197,7 @@ class HttpSettings(_Part):
     auth: AuthSettings
     operations: Mapping[str, OperationSettings] = {}
     feeds: Mapping[str, FeedSettings] = {}
+    listings: Mapping[str, ListingSettings] = {}
     webhook: WebhookSettings | None = None
     check: CallSettings | None = None
 
@@ -185,6 +211,7 @@ _PLACES: Places = {
     ("operations", "*", "find"): FindSettings,
     ("operations", "*", "errors", "*"): ErrorRule,
     ("feeds", "*"): FeedSettings,
+    ("listings", "*"): ListingSettings,
 }
 
 

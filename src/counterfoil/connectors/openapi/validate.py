@@ -13,7 +13,9 @@ from counterfoil.connectors.openapi.settings import (
     FeedSettings,
     FindSettings,
     HttpSettings,
+    ListingSettings,
     OperationSettings,
+    RecordsSettings,
     WebhookSettings,
 )
 from counterfoil.connectors.sdk import OperationSpec, Repeat, SettingProblem, SystemConfig
@@ -53,6 +55,8 @@ def _calls(settings: HttpSettings, document: ApiDocument, specs: Mapping[str, Op
             yield from _call(_at("operations", name), operation, document)
     for name, feed in settings.feeds.items():
         yield from _feed(_at("feeds", name), feed, document)
+    for name, listing in settings.listings.items():
+        yield from _listing(_at("listings", name), listing, document)
     if settings.check is not None:
         yield from _call(_at("check"), settings.check, document)
         yield from _reads(_at("check"), settings.check, document)
@@ -202,22 +206,43 @@ def _match(at: Place, find: FindSettings, repeat: Repeat) -> Problems:
 
 def _feed(at: Place, feed: FeedSettings, document: ApiDocument) -> Problems:
     yield from _call(at, feed, document, extra=(feed.cursor, feed.limit))
-    yield from _reads(at, feed, document)
     if (feed.next is None) == (feed.next_item is None):
         yield SettingProblem(at, "the cursor needs exactly one of next and next_item")
-    described = document.operations.get(feed.operation_id)
+    yield from _records(at, feed, feed.next, feed.next_item, document)
+
+
+def _listing(at: Place, listing: ListingSettings, document: ApiDocument) -> Problems:
+    paging = (listing.cursor, listing.page, listing.offset)
+    yield from _call(at, listing, document, extra=(*paging, listing.limit))
+    if sum(parameter is not None for parameter in paging) > 1:
+        yield SettingProblem(at, "pages are selected by one of cursor, page and offset")
+    pointers = sum(pointer is not None for pointer in (listing.next, listing.next_item))
+    if pointers != (listing.cursor is not None):
+        yield SettingProblem(at, "cursor needs exactly one of next and next_item, and they need it")
+    if (listing.page or listing.offset) and listing.limit is None:
+        message = "pages by number or offset need their size"
+        yield SettingProblem(at, message, "add `limit:` with the parameter for the size of a page")
+    yield from _records(at, listing, listing.next, listing.next_item, document)
+
+
+def _records(
+    at: Place, records: RecordsSettings, next: str | None, next_item: str | None, document: ApiDocument
+) -> Problems:
+    """Yield the problems of a feed or listing that are independent of its paging, and of pointers to its cursor."""
+    yield from _reads(at, records, document)
+    described = document.operations.get(records.operation_id)
     if described is None or described.answer is None:
         return
-    yield from _pointer((*at, "items"), described.answer, feed.items, document)
-    if feed.next is not None:
-        yield from _pointer((*at, "next"), described.answer, feed.next, document)
-    item = _item(described, feed.items, document)
-    kind = feed.type if feed.type.startswith("/") else None
+    yield from _pointer((*at, "items"), described.answer, records.items, document)
+    if next is not None:
+        yield from _pointer((*at, "next"), described.answer, next, document)
+    item = _item(described, records.items, document)
+    kind = records.type if records.type.startswith("/") else None
     for name, pointer in (
-        ("id", feed.id),
-        ("version", feed.version),
+        ("id", records.id),
+        ("version", records.version),
         ("type", kind),
-        ("next_item", feed.next_item),
+        ("next_item", next_item),
     ):
         if pointer is not None:
             yield from _pointer((*at, name), item, pointer, document)
