@@ -37,7 +37,7 @@ def test_the_settings_on_the_page_build_a_connector() -> None:
     )
     assert set(connector.operations) == {"erp.payment.post", "erp.invoice.get"}
     assert connector.feeds == ("changes",)
-    assert connector.listings == ("invoices",)
+    assert tuple(connector.listings) == ("invoices",)
 
 
 def test_the_call_of_the_suite_on_the_page_names_what_is_there() -> None:

@@ -235,7 +235,7 @@ async def conforms(
     connector.operations = {operation: connector.operations[operation]}
     connector.feeds = ()
     assert isinstance(connector, ListingConnector)
-    connector.listings = ()
+    connector.listings = {}
     sample = OperationSample(sampler(good), sampler(bad), same, count)
     assert failures(await conform(connector, Samples(connect, config, {operation: sample}))) == []
 

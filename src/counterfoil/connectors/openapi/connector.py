@@ -112,7 +112,10 @@ class HttpSystem:
     ) -> None:
         self.operations = specs
         self.feeds: Sequence[str] = tuple(settings.feeds)
-        self.listings: Sequence[str] = tuple(settings.listings)
+        self.listings: Mapping[str, Sequence[str]] = {
+            name: () if listing.type.startswith("/") else (listing.type,)
+            for name, listing in settings.listings.items()
+        }
         self._name = config.name
         self._settings = settings
         self._described = api.operations

@@ -113,7 +113,7 @@ class Roundup:
 
     operations: Mapping[str, OperationSpec] = {spec.name: spec for spec in _OPERATIONS}
     feeds: Sequence[str] = ("tickets",)
-    listings: Sequence[str] = ("tickets",)
+    listings: Mapping[str, Sequence[str]] = {"tickets": ("issue.created", "issue.updated")}
 
     def __init__(self, config: SystemConfig) -> None:
         url = urlsplit(config.url)

@@ -35,9 +35,11 @@ class Milestone(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BillingBook:
-    """List of objects. `milestones` returns what one object shows; `volatile` fields change without an event."""
+    """List of objects. `milestones` returns what one object shows, as events of `types`; `volatile` fields change without an
+    event."""
 
     path: str
+    types: tuple[str, ...]
     milestones: Callable[[Json], Iterator[Milestone]]
     query: Mapping[str, str]
     volatile: frozenset[str] = frozenset()
@@ -83,17 +85,36 @@ def _credit_note(note: Json) -> Iterator[Milestone]:
 
 BOOKS = {
     "customers": BillingBook(
-        "/v1/customers", _customer, {}, frozenset({"next_invoice_sequence"}), deletes=True
+        "/v1/customers",
+        ("customer.updated",),
+        _customer,
+        {},
+        frozenset({"next_invoice_sequence"}),
+        deletes=True,
     ),
-    "subscriptions": BillingBook("/v1/subscriptions", _subscription, {"status": "all"}),
+    "subscriptions": BillingBook(
+        "/v1/subscriptions",
+        ("customer.subscription.updated", "customer.subscription.deleted"),
+        _subscription,
+        {"status": "all"},
+    ),
     "invoices": BillingBook(
         "/v1/invoices",
+        (
+            "invoice.finalized",
+            "invoice.updated",
+            "invoice.paid",
+            "invoice.voided",
+            "invoice.marked_uncollectible",
+        ),
         _invoice,
         {},
         frozenset({"hosted_invoice_url", "invoice_pdf", "webhooks_delivered_at"}),
         deletes=True,
     ),
-    "credit_notes": BillingBook("/v1/credit_notes", _credit_note, {}, has_states=False),
+    "credit_notes": BillingBook(
+        "/v1/credit_notes", ("credit_note.created", "credit_note.voided"), _credit_note, {}, has_states=False
+    ),
 }
 
 

@@ -137,7 +137,7 @@ class Stripe:
 
     operations: Mapping[str, OperationSpec] = {spec.name: spec for spec in _OPERATIONS}
     feeds: Sequence[str] = ("events",)
-    listings: Sequence[str] = tuple(books.BOOKS)
+    listings: Mapping[str, Sequence[str]] = {name: book.types for name, book in books.BOOKS.items()}
 
     def __init__(self, config: SystemConfig, settings: StripeSettings) -> None:
         self._name, self._account = config.name, config.account

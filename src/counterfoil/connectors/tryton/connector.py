@@ -100,7 +100,7 @@ class Tryton:
     """Connector of one company in one Tryton database."""
 
     feeds: Sequence[str] = tuple(FEEDS)
-    listings: Sequence[str] = tuple(FEEDS)
+    listings: Mapping[str, Sequence[str]] = {name: feed.types for name, feed in FEEDS.items()}
 
     def __init__(self, config: SystemConfig) -> None:
         options, key, password = settings.read(config)

@@ -42,13 +42,14 @@ Bodies: TypeAlias = Callable[[Rest, int, Sequence[Record], Deadline], Awaitable[
 
 @dataclass(frozen=True, slots=True)
 class PolledModel:
-    """Polled model of Tryton: records in `domain`, in the form of `bodies`. `kind` is the type of their deliveries."""
+    """Polled model of Tryton: records in `domain`, in the form of `bodies`. `kind` is the type of a delivery, one of `types`."""
 
     model: str
     fields: tuple[str, ...]
     domain: Callable[[int], list[Any]]
     bodies: Bodies
     kind: Callable[[Record], str]
+    types: tuple[str, ...]
 
 
 async def _documents(rest: Rest, company: int, records: Sequence[Record], by: Deadline) -> Sequence[Record]:
@@ -78,6 +79,7 @@ FEEDS = {
         ],
         _documents,
         lambda body: str(body["type"]),
+        ("invoice", "credit_memo"),
     ),
     "parties": PolledModel(
         "party.party",
@@ -85,6 +87,7 @@ FEEDS = {
         lambda company: [["active", "in", [True, False]]],
         _each(parties.party_of),
         lambda body: "party",
+        ("party",),
     ),
     "periods": PolledModel(
         "account.period",
@@ -92,6 +95,7 @@ FEEDS = {
         lambda company: [["company", "=", company]],
         _each(books.period_of),
         lambda body: "period",
+        ("period",),
     ),
 }
 
