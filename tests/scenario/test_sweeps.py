@@ -1,0 +1,57 @@
+"""Sweeps on real systems: what webhooks and feeds lost is found in the books of billing and of the ERP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from counterfoil.core.entity_scope import EntityScope
+from counterfoil.core.matching import FoilState
+from counterfoil.core.sweep import Sweep, SweepState
+from tests.companies.acme import RARELY, Company
+from tests.served import INVOICE, Served, served, until
+
+RULE = "invoice-in-erp"
+
+
+async def swept(s: Served) -> Sequence[Sweep]:
+    """Read the books of both systems to their ends."""
+    model, scope = s.app.model, EntityScope()
+    rule = model.reconciliations[RULE]
+    asked = {sweep.id for sweep in await s.app.sweeps.request(model, rule, scope, "admin")}
+
+    async def ended() -> list[Sweep] | None:
+        sweeps = [one for one in await s.app.sweeps.latest(model, rule, scope) if one.id in asked]
+        return sweeps if all(one.state is not SweepState.READING for one in sweeps) else None
+
+    sweeps: list[Sweep] = await until("the ends of the sweeps", ended)
+    assert [(one.system, one.error) for one in sweeps if one.state is not SweepState.DONE] == []
+    return sweeps
+
+
+async def test_what_webhooks_and_feeds_lost_is_found_in_the_books(systems: Company) -> None:
+    for type_ in ("invoice.finalized", "invoice.updated", "invoice.paid"):
+        systems.twin.fault("lose_webhook", match={"type": type_}, times=100)
+    async with served(systems, systems.governance(RARELY)) as s:
+        await until("the first poll", lambda: s.app.store.cursor("billing", "events"))
+        for _ in range(2):
+            await systems.billed()
+        await s.quiet()
+        assert await s.runs(INVOICE) == []
+        first = {(one.system, one.book): one for one in await swept(s)}
+        assert {system for system, _ in first} >= {"billing", "erp"}
+        assert first["billing", "invoices"].fresh >= 2
+        await until("both postings", lambda: _posted(s))
+        await swept(s)
+        await s.run_at(INVOICE, "done", count=2)
+        assert {foil.state for foil in (await s.dump()).foils} == {FoilState.MATCHED}
+        events = len((await s.dump()).events)
+        third = await swept(s)
+        assert {one.missing for one in third} == {0}
+        assert len((await s.dump()).events) == events, "a book that shows nothing new brings no event"
+        await s.sound()
+
+
+async def _posted(s: Served) -> bool:
+    return [e.state for e in (await s.dump()).effects if e.operation == "erp.invoice.post"] == [
+        "confirmed"
+    ] * 2
