@@ -16,7 +16,7 @@ import msgspec
 from counterfoil.contracts.versions import first
 from counterfoil.core import ids, wire
 from counterfoil.core.clock import micros
-from counterfoil.expr import Expression, LookupNeeded
+from counterfoil.expr import ROW_LOOKUPS, EvaluationError, Expression, LookupNeeded, missing_row
 from counterfoil.model.definition import (
     EmitDefinition,
     Formula,
@@ -36,6 +36,7 @@ from counterfoil.rules.templates import (
     fill,
     is_optional,
     known_part,
+    names_place,
     truth,
 )
 from counterfoil.rules.templates import key as key_of
@@ -114,7 +115,7 @@ class _LookupRecorder:
             if self.unresolved is None:
                 self.unresolved = UnresolvedLink(object=str(object_), id=str(id_), system=system)
             raise LookupNeeded(*question)
-        if answer is None and name == "table":
+        if answer is None and name in ROW_LOOKUPS:
             self.rowless = question
         return answer
 
@@ -130,7 +131,7 @@ class _LookupRecorder:
         """Return the table look-up that left a formula without a value. None if the formula itself says `null`."""
         if is_optional(expression):
             return None
-        if "table" in expression.lookup_calls:
+        if not expression.lookup_calls.isdisjoint(ROW_LOOKUPS):
             return self.rowless
         return next((q for name, q in self._rowless_lets.items() if name in expression.names), None)
 
@@ -178,8 +179,15 @@ class _LookupRecorder:
     def _require(self, field: str, expression: Expression) -> None:
         question = self._rowless(expression)
         if question is not None:
-            _, (table, *keys) = question
-            raise ValueError(f"{field}: the table {table} has no row for {', '.join(map(str, keys))}")
+            raise ValueError(f"{field}: {missing_row(*question)}")
+
+    def fault_text(self, error: Exception) -> str:
+        """Return the text of an error, after the row that a table lacks where the formula reads a let without a value."""
+        if isinstance(error, EvaluationError):
+            for name, question in self._rowless_lets.items():
+                if names_place(error, name):
+                    return f"{missing_row(*question)}: {error}"
+        return str(error)
 
     @property
     def incomplete(self) -> bool:
@@ -219,7 +227,7 @@ def apply_inbound(
     except LookupNeeded:
         return recorder.check() or MappingFailed("a look-up found nothing")
     except FAILURES as error:
-        return MappingFailed(f"mapping {mapping.name}: {error}")
+        return MappingFailed(f"mapping {mapping.name}: {recorder.fault_text(error)}")
     return recorder.check() or MappedEvents(tuple(events))
 
 
@@ -333,7 +341,7 @@ def render(
     except LookupNeeded:
         return recorder.check() or MappingFailed("a look-up found nothing")
     except FAILURES as error:
-        return MappingFailed(f"mapping {mapping.name}: {error}")
+        return MappingFailed(f"mapping {mapping.name}: {recorder.fault_text(error)}")
 
 
 _MAPPING_PARTS: dict[tuple[int, frozenset[str], bool], tuple[OutboundMapping, OutboundMapping]] = {}

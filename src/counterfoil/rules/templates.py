@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from counterfoil.core.errors import CounterfoilError
-from counterfoil.expr import BudgetExceeded, EvaluationError, Expression
+from counterfoil.expr import ROW_LOOKUPS, BudgetExceeded, EvaluationError, Expression, missing_row
 from counterfoil.expr.tree import CallNode, ExprNode, LiteralNode, MacroNode, TernaryNode
 from counterfoil.model.definition import Formula, Items, Literal, Record, Repeated, Template
 
@@ -149,6 +150,32 @@ def is_optional(expression: Expression) -> bool:
     return _gives_null(expression.ast)
 
 
+def row_not_found(expression: Expression, names: Mapping[str, Any], lookup: Lookup | None) -> str:
+    """Return the message about the row of a table without which a formula is null; empty if no row is missing.
+
+    The formula is evaluated again, so it is called for formulas that are null only.
+    """
+    if lookup is None or expression.lookup_calls.isdisjoint(ROW_LOOKUPS) or is_optional(expression):
+        return ""
+    message = ""
+
+    def recorded(name: str, args: tuple[Any, ...]) -> Any:
+        nonlocal message
+        value = lookup(name, args)
+        if value is None and name in ROW_LOOKUPS:
+            message = missing_row(name, args)
+        return value
+
+    expression(names, recorded)
+    return message
+
+
+def names_place(error: EvaluationError, name: str) -> bool:
+    """Return True if the part of the formula that an error is about reads this name."""
+    place = error.text[error.offset : error.offset + error.length]
+    return re.search(rf"\b{re.escape(name)}\b", place) is not None
+
+
 def _gives_null(node: ExprNode) -> bool:
     match node:
         case LiteralNode():
@@ -176,6 +203,8 @@ def key(expression: Expression, names: Mapping[str, Any], lookup: Lookup | None 
     Objects without a value would otherwise all share one key.
     """
     value = expression(names, lookup)
+    if value is None and (missing := row_not_found(expression, names, lookup)):
+        raise UnusableValue(missing)
     if value is None or value == "" or isinstance(value, list | dict):
         raise UnusableValue(f"{expression.text} gives {value!r}, which is no key")
     return str(value)
