@@ -26,6 +26,31 @@ def missing_row(name: str, args: tuple[Any, ...]) -> str:
     return f"the table {table} has no row for {', '.join(map(str, keys))}"
 
 
+def deciding_nodes(tree: t.ExprNode) -> Iterator[t.ExprNode]:
+    """Yield the parts of a formula whose null is the null of the whole.
+
+    A branch is one, and the last choice of `first`. A formula that says `null` there has no value by its own will.
+    """
+    match tree:
+        case t.TernaryNode():
+            yield from deciding_nodes(tree.yes)
+            yield from deciding_nodes(tree.no)
+        case t.CallNode(name="first" | "dyn", method=False):
+            yield from deciding_nodes(tree.args[-1])
+        case _:
+            yield tree
+
+
+def decides(tree: t.ExprNode, name: str, args: tuple[Any, ...]) -> bool:
+    """Return True if a look-up that found no row may be the reason why a formula is null."""
+    for node in deciding_nodes(tree):
+        if isinstance(node, t.CallNode) and node.name == name:
+            table = node.args[0]
+            if name == "fx" or not isinstance(table, t.LiteralNode) or table.value == args[0]:
+                return True
+    return False
+
+
 def required_rows(tree: t.ExprNode) -> frozenset[int]:
     """Return where the look-ups begin whose null would be an error at once, or hidden in a list or map."""
     return frozenset(_required(tree, False))

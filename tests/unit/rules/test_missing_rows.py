@@ -13,7 +13,7 @@ from counterfoil.core.money import Money
 from counterfoil.expr import EvaluationError
 from counterfoil.model import Model, read
 from counterfoil.rules import mapping
-from counterfoil.rules.mapping import MappingFailed
+from counterfoil.rules.mapping import MappedEvents, MappingFailed
 from counterfoil.rules.matching import foil_of, owed
 from counterfoil.rules.templates import UnusableValue
 from tests.companies.base import edited, write
@@ -27,7 +27,7 @@ kind: mapping
 name: in
 from: {system: bills, type: sale}
 let: LETS
-emit: {type: asked.v1, key: "KEY", version: 1, data: {id: =body.id, by: "BY"}}
+emit: {type: asked.v1, key: "KEY", version: 1, data: {id: "=first(table('who', body.by), body.id)", by: "BY"}}
 """
 MISSES = {
     "operand": ("{}", "body.id", "=string(table('who', body.by))"),
@@ -36,21 +36,40 @@ MISSES = {
     "let that is read as an operand": ("{who: \"table('who', body.by)\"}", "body.id", "=who + '!'"),
     "part of a let": ("{all: \"[body.by].map(b, {'who': table('who', b)})\"}", "body.id", "=all[0].who"),
     "key": ("{}", "table('who', body.by)", "=body.by"),
+    "other branch than null": ("{}", "body.id", "=body.by == 'x' ? null : table('who', body.by)"),
+    "last choice": ("{}", "body.id", "=first(null, table('who', body.by))"),
+    "let behind a branch": ("{who: \"table('who', body.by)\"}", "body.id", "=body.by == 'x' ? null : who"),
 }
 
 
 @pytest.mark.parametrize("name", MISSES)
 def test_a_mapping_that_lacks_a_row_names_it(name: str) -> None:
-    lets, key, by = MISSES[name]
+    failed = mapped(*MISSES[name])
+    assert isinstance(failed, MappingFailed)
+    assert "the table who has no row for ann" in failed.message
+
+
+def mapped(lets: str, key: str, by: str) -> Any:
     text = MAPPING.replace("LETS", lets).replace("KEY", key).replace("BY", by)
     model = model_of(
         edited(BASE, ("kind: mapping\nname: ledger-partner", "kind: mapping\nname: former")), text
     )
     (rule,) = model.inbound("bills", "sale")
     body = {"id": "x1", "by": "ann"}
-    failed = mapping.apply_inbound(rule, body, None, MONDAY, {("table", ("who", "ann")): None})
-    assert isinstance(failed, MappingFailed)
-    assert "the table who has no row for ann" in failed.message
+    return mapping.apply_inbound(rule, body, None, MONDAY, {("table", ("who", "ann")): None})
+
+
+ALLOWED = [
+    "=body.by == 'ann' ? null : table('who', body.by)",
+    "=body.by == 'ann' ? null : who",
+    "=who == null ? null : who",
+    "=first(table('who', body.by), null)",
+]
+
+
+@pytest.mark.parametrize("by", ALLOWED)
+def test_a_mapping_that_says_null_itself_leaves_the_field_empty(by: str) -> None:
+    assert isinstance(mapped("{who: \"table('who', body.by)\"}", "body.id", by), MappedEvents)
 
 
 # ------------------------------------------------------------------ counterfoils

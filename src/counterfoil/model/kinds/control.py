@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
 from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part
+from counterfoil.model.kinds.lets import expand, written_out
 
 Path: TypeAlias = tuple[str | int, ...]
+Rule = TypeVar("Rule", bound="DocumentRule")
 
 
 class FoilRule(Part):
@@ -150,6 +152,8 @@ class Reconciliation(Kind):
     """The system that must show them."""
     key: Formula | None = None
     """The match of both sides, where an entry has none of its own."""
+    let: dict[Name, Formula] = {}
+    """Named formulas, each of which may use the others, for the entries of both sides."""
     legs: dict[Name, LegForm] = {}
     """Leg name to the agreement that it needs; a leg that is not named is a sum."""
     assert_: list[AssertRule] = Field(default=[], alias="assert")
@@ -173,17 +177,29 @@ class Reconciliation(Kind):
 
     @property
     def assertions(self) -> list[tuple[Path, AssertRule]]:
-        """Entries of the left side with their places in the file."""
+        """Entries of the left side with their places in the file, with each `let` written out."""
         if self.foil is None:
-            return [(("assert", n), rule) for n, rule in enumerate(self.assert_)]
-        return [(("foil",), AssertRule(**self.foil.model_dump()))]
+            rules = list(enumerate(self.assert_))
+            return [(("assert", n), self._with_lets(rule)) for n, rule in rules]
+        return [(("foil",), self._with_lets(AssertRule(**self.foil.model_dump())))]
 
     @property
     def observations(self) -> list[tuple[Path, DocumentRule]]:
-        """Entries of the right side with their places in the file."""
+        """Entries of the right side with their places in the file, with each `let` written out."""
         if isinstance(self.observe, list):
-            return [(("observe", n), rule) for n, rule in enumerate(self.observe)]
-        return [(("observe",), DocumentRule(**self.observe.model_dump()))]
+            return [(("observe", n), self._with_lets(rule)) for n, rule in enumerate(self.observe)]
+        return [(("observe",), self._with_lets(DocumentRule(**self.observe.model_dump())))]
+
+    def _with_lets(self, rule: Rule) -> Rule:
+        if not self.let:
+            return rule
+        lets = written_out(self.let)
+        texts = {name: expand(text, lets) for name, text in rule.formulas.items() if "." not in name}
+        legs = {name: expand(text, lets) for name, text in rule.legs.items()}
+        update: dict[str, Any] = {**texts, "legs": legs}
+        if isinstance(rule, AssertRule):
+            update["within"] = [cap.model_copy(update={"key": expand(cap.key, lets)}) for cap in rule.within]
+        return rule.model_copy(update=update)
 
     @property
     def entries(self) -> list[tuple[Path, DocumentRule]]:

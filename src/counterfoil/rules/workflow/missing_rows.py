@@ -7,7 +7,7 @@ from typing import Any
 
 from counterfoil.expr import EvaluationError, Expression
 from counterfoil.model import definition as d
-from counterfoil.rules.templates import is_optional, names_place, row_not_found
+from counterfoil.rules.templates import may_be_null_by, names_place, row_not_found, says_null
 from counterfoil.rules.workflow.context import DecisionContext
 
 
@@ -44,10 +44,10 @@ def explained(context: DecisionContext, error: Exception) -> Exception:
 
 def _row_behind(context: DecisionContext, expression: Expression, names: Mapping[str, Any]) -> str:
     """Return the message about the row whose lack leaves a formula null, itself or by a let that it reads."""
-    if is_optional(expression):
-        return ""
     row = row_not_found(expression, names, context.lookup)
-    if row:
+    if row or says_null(expression, names, context.lookup):
         return row
-    lets = (e for name, e in context.definition.let if name in expression.names and names[name] is None)
+    lets = (
+        e for name, e in context.definition.let if may_be_null_by(expression, name) and names[name] is None
+    )
     return next(filter(None, (_row_behind(context, e, names) for e in lets)), "")
