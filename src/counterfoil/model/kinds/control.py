@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
@@ -175,35 +177,38 @@ class Reconciliation(Kind):
     cap: dict[str, int] = {}
     """Most that may be waived and absorbed, by currency, in minor units per entity and month."""
 
-    @property
+    @cached_property
     def assertions(self) -> list[tuple[Path, AssertRule]]:
         """Entries of the left side with their places in the file, with each `let` written out."""
+        lets = written_out(self.let)
         if self.foil is None:
-            rules = list(enumerate(self.assert_))
-            return [(("assert", n), self._with_lets(rule)) for n, rule in rules]
-        return [(("foil",), self._with_lets(AssertRule(**self.foil.model_dump())))]
+            return [(("assert", n), _with_lets(rule, lets)) for n, rule in enumerate(self.assert_)]
+        return [(("foil",), _with_lets(AssertRule(**self.foil.model_dump()), lets))]
 
-    @property
+    @cached_property
     def observations(self) -> list[tuple[Path, DocumentRule]]:
         """Entries of the right side with their places in the file, with each `let` written out."""
-        if isinstance(self.observe, list):
-            return [(("observe", n), self._with_lets(rule)) for n, rule in enumerate(self.observe)]
-        return [(("observe",), self._with_lets(DocumentRule(**self.observe.model_dump())))]
-
-    def _with_lets(self, rule: Rule) -> Rule:
-        if not self.let:
-            return rule
         lets = written_out(self.let)
-        texts = {name: expand(text, lets) for name, text in rule.formulas.items() if "." not in name}
-        legs = {name: expand(text, lets) for name, text in rule.legs.items()}
-        update: dict[str, Any] = {**texts, "legs": legs}
-        if isinstance(rule, AssertRule):
-            update["within"] = [cap.model_copy(update={"key": expand(cap.key, lets)}) for cap in rule.within]
-        return rule.model_copy(update=update)
+        if isinstance(self.observe, list):
+            return [(("observe", n), _with_lets(rule, lets)) for n, rule in enumerate(self.observe)]
+        return [(("observe",), _with_lets(DocumentRule(**self.observe.model_dump()), lets))]
 
     @property
     def entries(self) -> list[tuple[Path, DocumentRule]]:
         return [*self.assertions, *self.observations]
+
+
+def _with_lets(rule: Rule, lets: Mapping[str, str]) -> Rule:
+    """Return an entry whose formulas have each `let` written out."""
+    if not lets:
+        return rule
+    update: dict[str, Any] = {
+        name: expand(text, lets) for name, text in rule.formulas.items() if "." not in name
+    }
+    update["legs"] = {name: expand(text, lets) for name, text in rule.legs.items()}
+    if isinstance(rule, AssertRule):
+        update["within"] = [cap.model_copy(update={"key": expand(cap.key, lets)}) for cap in rule.within]
+    return rule.model_copy(update=update)
 
 
 class Role(Kind):
