@@ -104,7 +104,7 @@ def test_a_formula_that_would_be_too_long_keeps_its_name() -> None:
         ("{amount: other, other: amount, id: event.data.id}", "event.data.amount", "unknown-name", "amount"),
         ("{amount: event.data.amount, id: event.data.id, event: run.id}", "amount", "foil-form", "event"),
         ("{amount: 'event.data.amount +', id: event.data.id}", "event.data.amount", "formula", ""),
-        ("{amount: event.data.sum, id: event.data.id}", "amount", "formula", "sum"),
+        ("{amount: event.data.sum, id: event.data.id}", "amount", "unknown-name", "sum"),
     ],
 )
 def test_check_names_what_no_formula_can_mean(
