@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from counterfoil.expr import EvaluationError, Expression
 from counterfoil.model import definition as d
-from counterfoil.rules.templates import may_be_null_by, names_place, row_not_found, says_null
+from counterfoil.rules.templates import FAULTS, may_be_null_by, names_place, row_not_found, says_null
 from counterfoil.rules.workflow.context import DecisionContext
 
 
@@ -44,6 +45,12 @@ def explained(context: DecisionContext, error: Exception) -> Exception:
 
 def _row_behind(context: DecisionContext, expression: Expression, names: Mapping[str, Any]) -> str:
     """Return the message about the row whose lack leaves a formula null, itself or by a let that it reads."""
+    with suppress(*FAULTS):  # then it is not null, and its own error is the reason
+        return _row(context, expression, names)
+    return ""
+
+
+def _row(context: DecisionContext, expression: Expression, names: Mapping[str, Any]) -> str:
     row = row_not_found(expression, names, context.lookup)
     if row or says_null(expression, names, context.lookup):
         return row
