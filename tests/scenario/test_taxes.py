@@ -31,7 +31,7 @@ RATES = {
 
 @dataclass(frozen=True)
 class Sale:
-    """Invoice with a line of 100.00 for each tax rate, and what the ERP must then have booked."""
+    """Invoice with a line of 100.00 for each tax rate, or several of them (`19+0`), and what the ERP must then have booked."""
 
     account: str
     rates: tuple[str, ...]
@@ -51,6 +51,9 @@ SALES = {
     "reverse charge": Sale("de", ("19",), {"USt0-RC": ("100.00", "0.00")}, ("8337",), exempt="reverse"),
     "exempt": Sale("de", ("19",), {"USt0-EXEMPT": ("100.00", "0.00")}, ("8100",), exempt="exempt"),
     "export": Sale("de", ("0",), {"USt0-ZERO": ("100.00", "0.00")}, ("8120",)),
+    "two taxes of one line": Sale(
+        "de", ("19+0",), {"USt19": ("100.00", "19.00"), "USt0-ZERO": ("100.00", "0.00")}, ("8420",)
+    ),
 }  # fmt: skip
 NEW_RATE = Sale("us", ("CA",), {"US-CA": ("100.00", "7.50")}, ("4020",))
 """Sale with a percentage that the table of tax codes has no row for, until finance adds it."""
@@ -59,12 +62,12 @@ EVERY = {**SALES, "new rate": NEW_RATE}
 COMPANIES = {"us": "acme-us", "de": "acme-de"}
 CURRENCIES = {"us": "USD", "de": "EUR"}
 GERMAN_RETURN = {
-    "81": "100.00",
+    "81": "200.00",
     "86": "100.00",
     "21": "100.00",
     "48": "100.00",
-    "43": "100.00",
-    "USt": "26.00",
+    "43": "200.00",
+    "USt": "45.00",
 }
 AMERICAN_RETURN = {
     "NY-base": "100.00", "NY-tax": "8.88", "TX-base": "192.38", "TX-tax": "15.87", "CA-base": "100.00", "CA-tax": "7.50",
@@ -102,7 +105,8 @@ class Biller:
         invoice = (await self._billing.post("invoices", {**values, "days_until_due": 30}))["id"]
         for name in sale.rates:
             item = {"customer": customer, "invoice": invoice, "currency": self._currency, "amount": NET_CENTS}
-            rates = {"tax_rates": [await self._rate(name, sale.inclusive)]} if name else {}
+            names = name.split("+") if name else []
+            rates = {"tax_rates": [await self._rate(rate, sale.inclusive) for rate in names]}
             await self._billing.post("invoiceitems", {**item, "description": name or "Seats", **rates})
         await self._billing.post(f"invoices/{invoice}/finalize", {"auto_advance": False})
         return str(invoice)

@@ -13,10 +13,12 @@ from counterfoil.expr.errors import (
     caret,
 )
 from counterfoil.expr.functions import FUNCTIONS
+from counterfoil.expr.table_rows import ROW_LOOKUPS, decides, deciding_nodes, missing_row
 from counterfoil.expr.tree import conjuncts, walk
 from counterfoil.expr.types import JsonSchema
 
 __all__ = [
-    "DEFAULT_BUDGET_STEPS", "FUNCTIONS", "BudgetExceeded", "EvaluationError", "Expression", "ExpressionError",
-    "ExpressionFinding", "JsonSchema", "Lookup", "LookupNeeded", "caret", "compile", "conjuncts", "walk",
+    "DEFAULT_BUDGET_STEPS", "FUNCTIONS", "ROW_LOOKUPS", "BudgetExceeded", "EvaluationError", "Expression",
+    "ExpressionError", "ExpressionFinding", "JsonSchema", "Lookup", "LookupNeeded", "caret", "compile", "conjuncts",
+    "decides", "deciding_nodes", "missing_row", "walk",
 ]  # fmt: skip

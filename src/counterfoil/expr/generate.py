@@ -22,6 +22,7 @@ from counterfoil.expr import amounts
 from counterfoil.expr import tree as t
 from counterfoil.expr.functions import FUNCTIONS
 from counterfoil.expr.runtime import GLOBALS
+from counterfoil.expr.table_rows import required_rows
 from counterfoil.expr.values import Budget, Value
 
 GENERATED_FILENAME = "<expression>"
@@ -50,9 +51,11 @@ class Generator:
         self.nodes: list[t.ExprNode] = []
         self.constants: dict[str, Any] = {}
         self.counter = 0
+        self.required: frozenset[int] = frozenset()
 
     def function(self, tree: t.ExprNode) -> CompiledFunction:
         """Return the compiled function of (bindings, lookup, budget)."""
+        self.required = required_rows(tree)
         body = self.emit(tree, {})
         if _may_amplify(tree):
             body = self.call("measured", body, _name("budget"))
@@ -235,7 +238,8 @@ class Generator:
             return self.first(args)
         function = FUNCTIONS[node.name]
         if function.lookup:
-            return self.call("lookup_", _name("lookup"), ast.Constant(node.name), ast.Tuple(args, _LOAD))
+            lookup = "row_" if node.start in self.required else "lookup_"
+            return self.call(lookup, _name("lookup"), ast.Constant(node.name), ast.Tuple(args, _LOAD))
         return self.call(f"f_{node.name}", *([_name("budget")] if function.costs else []), *args)
 
     def first(self, choices: list[ast.expr]) -> ast.expr:

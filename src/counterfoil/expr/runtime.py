@@ -10,6 +10,7 @@ from counterfoil.core.money import Money, MoneyError
 from counterfoil.expr import values
 from counterfoil.expr.errors import Fault, LookupNeeded
 from counterfoil.expr.functions import FUNCTIONS
+from counterfoil.expr.table_rows import missing_row
 from counterfoil.expr.values import Budget, Value, charge, kind, kind_with_article
 
 # Errors that && || first and the macros absorb. Never among them: BudgetExceeded, LookupNeeded, LookupFailure.
@@ -37,6 +38,16 @@ def _lookup(
         raise
     except Exception as error:
         raise LookupFailure(error) from error
+
+
+def _row(
+    lookup: Callable[[str, tuple[object, ...]], object] | None, name: str, args: tuple[Value, ...]
+) -> Value:
+    """Return the row of a look-up whose null is an error in its place."""
+    value = _lookup(lookup, name, args)
+    if value is None:
+        raise Fault(missing_row(name, args))
+    return value
 
 
 def _root(bindings: Mapping[str, object], name: str) -> Value:
@@ -130,6 +141,7 @@ GLOBALS: dict[str, Any] = {
     "Money": Money,
     "scalars": values.SCALARS,
     "lookup_": _lookup,
+    "row_": _row,
     "root": _root,
     "items": _items,
     "search": _search,

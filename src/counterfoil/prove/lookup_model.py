@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from counterfoil.core.money import Money, MoneyError
@@ -135,7 +136,10 @@ def evaluate(expression: Expression, names: Mapping[str, Any], lookups: LookupMo
         return error
 
 
-def conjuncts_of(expression: Expression) -> list[Expression]:
+@lru_cache(maxsize=4_096)
+def conjuncts_of(expression: Expression) -> tuple[Expression, ...]:
     """Return the parts of a formula that are joined by `and`."""
     parts = conjuncts(expression.ast)
-    return [compile(expression.text[p.start : p.end]) for p in parts] if len(parts) > 1 else [expression]
+    return (
+        tuple(compile(expression.text[p.start : p.end]) for p in parts) if len(parts) > 1 else (expression,)
+    )

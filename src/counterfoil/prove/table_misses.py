@@ -12,7 +12,7 @@ from counterfoil.expr import tree as t
 from counterfoil.model import Model
 from counterfoil.model.definition import Definition, OutboundMapping
 from counterfoil.rules.mapping import known_mapping
-from counterfoil.rules.templates import expressions_of, is_optional
+from counterfoil.rules.templates import expressions_of
 from counterfoil.rules.workflow import commands as c
 
 
@@ -49,11 +49,10 @@ def _tables(mapping: OutboundMapping | None) -> Iterator[str]:
     """Yield the tables without whose row a request cannot be rendered."""
     if mapping is None:
         return
-    lets = {name: list(_needed(e.ast)) for name, e in mapping.let if not is_optional(e)}
+    lets = {name: list(_needed(e.ast)) for name, e in mapping.let}
     for expression in expressions_of(mapping.input):
-        if not is_optional(expression):
-            yield from _needed(expression.ast)
-            yield from _of_lets(expression, lets)
+        yield from _needed(expression.ast)
+        yield from _of_lets(expression, lets)
 
 
 def _of_lets(expression: Expression, lets: dict[str, list[str]]) -> Iterator[str]:

@@ -284,12 +284,12 @@ def consequences(
             for rule, form in matching.writers(model, forms.values())
             if (foil := matching.owed(rule, form, lookup))
         ]
-        withdrawn = matching.withdrawals(model, forms.values(), lookup)
+        withdrawn = tuple(matching.withdrawals(model, forms.values(), lookup))
     except FAULTS as error:
         raise _routing_failed(model, event, error) from error
     carrier = starts[0].run if starts else None
     return AdmissionConsequences(
-        head=head, starts=(*starts, *due), owed=tuple(owed), withdrawn=tuple(withdrawn), carrier=carrier
+        head=head, starts=(*starts, *due), owed=tuple(owed), withdrawn=withdrawn, carrier=carrier
     )
 
 

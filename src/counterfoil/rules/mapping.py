@@ -16,7 +16,7 @@ import msgspec
 from counterfoil.contracts.versions import first
 from counterfoil.core import ids, wire
 from counterfoil.core.clock import micros
-from counterfoil.expr import Expression, LookupNeeded
+from counterfoil.expr import ROW_LOOKUPS, EvaluationError, Expression, LookupNeeded, decides, missing_row
 from counterfoil.model.definition import (
     EmitDefinition,
     Formula,
@@ -34,8 +34,10 @@ from counterfoil.rules.templates import (
     LASTING_LOOKUPS,
     depends_on,
     fill,
-    is_optional,
     known_part,
+    may_be_null_by,
+    names_place,
+    says_null,
     truth,
 )
 from counterfoil.rules.templates import key as key_of
@@ -99,7 +101,7 @@ class _LookupRecorder:
         self.missing: dict[Question, None] = {}
         self.unresolved: UnresolvedLink | None = None
         self.rowless: Question | None = None
-        """The last look-up of a table that found no row."""
+        """The last look-up of the present formula that found no row."""
         self._rowless_lets: dict[str, Question] = {}
 
     def lookup(self, name: str, args: tuple[Any, ...]) -> Any:
@@ -114,25 +116,27 @@ class _LookupRecorder:
             if self.unresolved is None:
                 self.unresolved = UnresolvedLink(object=str(object_), id=str(id_), system=system)
             raise LookupNeeded(*question)
-        if answer is None and name == "table":
+        if answer is None and name in ROW_LOOKUPS:
             self.rowless = question
         return answer
 
     def bind(self, let: Sequence[tuple[str, Expression]], names: dict[str, Any]) -> None:
         for name, expression in let:
+            self.rowless = None
             names[name] = value = expression(names, self.lookup)
-            if value is None and self.rowless is not None:
-                question = self._rowless(expression)
+            if value is None and (self.rowless is not None or self._rowless_lets):
+                question = self._rowless(expression, names)
                 if question is not None:
                     self._rowless_lets[name] = question
 
-    def _rowless(self, expression: Expression) -> Question | None:
-        """Return the table look-up that left a formula without a value. None if the formula itself says `null`."""
-        if is_optional(expression):
+    def _rowless(self, expression: Expression, names: Mapping[str, Any]) -> Question | None:
+        """Return the look-up that left a formula without a value. None if the formula itself says `null`."""
+        missed = self.rowless
+        if says_null(expression, names, self.lookup):
             return None
-        if "table" in expression.lookup_calls:
-            return self.rowless
-        return next((q for name, q in self._rowless_lets.items() if name in expression.names), None)
+        if missed is not None and decides(expression.ast, *missed):
+            return missed
+        return next((q for name, q in self._rowless_lets.items() if may_be_null_by(expression, name)), None)
 
     def value(self, expression: Expression, names: Mapping[str, Any]) -> Any:
         """Return its value, or None when an answer is missing."""
@@ -164,22 +168,30 @@ class _LookupRecorder:
         lookup = self.lookup
         for name, inner in fields.items():
             if type(inner) is Formula:
+                self.rowless = None
                 try:
                     values[name] = value = inner.expression(names, lookup)
                 except LookupNeeded:
                     values[name] = None
                     continue
-                if value is None and self.rowless is not None and self.required:
-                    self._require(name, inner.expression)
+                if value is None and self.required and (self.rowless is not None or self._rowless_lets):
+                    self._require(name, inner.expression, names)
             else:
                 values[name] = self.part(inner, names)
         return values
 
-    def _require(self, field: str, expression: Expression) -> None:
-        question = self._rowless(expression)
+    def _require(self, field: str, expression: Expression, names: Mapping[str, Any]) -> None:
+        question = self._rowless(expression, names)
         if question is not None:
-            _, (table, *keys) = question
-            raise ValueError(f"{field}: the table {table} has no row for {', '.join(map(str, keys))}")
+            raise ValueError(f"{field}: {missing_row(*question)}")
+
+    def fault_text(self, error: Exception) -> str:
+        """Return the text of an error, after the row that a table lacks where the formula reads a let without a value."""
+        if isinstance(error, EvaluationError):
+            for name, question in self._rowless_lets.items():
+                if names_place(error, name):
+                    return f"{missing_row(*question)}: {error}"
+        return str(error)
 
     @property
     def incomplete(self) -> bool:
@@ -219,7 +231,7 @@ def apply_inbound(
     except LookupNeeded:
         return recorder.check() or MappingFailed("a look-up found nothing")
     except FAILURES as error:
-        return MappingFailed(f"mapping {mapping.name}: {error}")
+        return MappingFailed(f"mapping {mapping.name}: {recorder.fault_text(error)}")
     return recorder.check() or MappedEvents(tuple(events))
 
 
@@ -333,7 +345,7 @@ def render(
     except LookupNeeded:
         return recorder.check() or MappingFailed("a look-up found nothing")
     except FAILURES as error:
-        return MappingFailed(f"mapping {mapping.name}: {error}")
+        return MappingFailed(f"mapping {mapping.name}: {recorder.fault_text(error)}")
 
 
 _MAPPING_PARTS: dict[tuple[int, frozenset[str], bool], tuple[OutboundMapping, OutboundMapping]] = {}

@@ -18,11 +18,11 @@ from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.settle import settled_alone
 from counterfoil.core.terms import Legs
-from counterfoil.expr import BudgetExceeded, EvaluationError
+from counterfoil.expr import BudgetExceeded, EvaluationError, Expression
 from counterfoil.model import Model
 from counterfoil.model.document_definition import DocumentDefinition, FoilDefinition, ObservationDefinition
 from counterfoil.rules.envelope import names_of_event
-from counterfoil.rules.templates import Lookup, UnusableValue, depends_on, truth
+from counterfoil.rules.templates import Lookup, UnusableValue, depends_on, row_not_found, truth
 from counterfoil.rules.templates import key as key_of
 
 
@@ -103,11 +103,11 @@ def fields_of(
     stands = truth(rule.stands, names, lookup)
     legs: Legs = {}
     for leg, expression in rule.legs.items() if stands else ():
-        legs |= _legs(rule, leg, expression(names, lookup))
-    entity = _text(rule.entity(names, lookup)) if rule.entity is not None else ""
-    effective = rule.effective(names, lookup) if rule.effective is not None else None
-    named = rule.document_names(names, lookup) if rule.document_names is not None else ()
-    reverses = _text(rule.reverses(names, lookup)) if rule.reverses is not None else ""
+        legs |= _legs(rule, leg, _value(rule, leg, expression, names, lookup))
+    entity = _text(_value(rule, "entity", rule.entity, names, lookup))
+    effective = _value(rule, "effective", rule.effective, names, lookup)
+    named = () if rule.document_names is None else rule.document_names(names, lookup)
+    reverses = _text(_value(rule, "reverses", rule.reverses, names, lookup))
     named = tuple(_text(n) for n in named) if isinstance(named, list | tuple) else (_text(named),)
     return DocumentFields(
         _name(ledger, document),
@@ -142,7 +142,21 @@ def try_fields(
     if rule.stands is None or (not depends_on(rule.stands, unknown) and truth(rule.stands, names, lookup)):
         for leg, expression in rule.legs.items():
             if not depends_on(expression, unknown):
-                _legs(rule, leg, expression(names, lookup))
+                _legs(rule, leg, _value(rule, leg, expression, names, lookup))
+
+
+def _value(
+    rule: DocumentDefinition,
+    place: str,
+    expression: Expression | None,
+    names: Mapping[str, Any],
+    lookup: Lookup | None,
+) -> Any:
+    """Return the value of a leg or field. Raises UnusableValue if it is null for lack of a table's row."""
+    value = None if expression is None else expression(names, lookup)
+    if value is None and expression is not None and (missing := row_not_found(expression, names, lookup)):
+        raise UnusableValue(f"{place} of {rule.name}: {missing}")
+    return value
 
 
 def _within(rule: FoilDefinition, names: Mapping[str, Any], lookup: Lookup | None) -> tuple[Within, ...]:

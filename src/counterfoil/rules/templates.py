@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from counterfoil.core.errors import CounterfoilError
-from counterfoil.expr import BudgetExceeded, EvaluationError, Expression
-from counterfoil.expr.tree import CallNode, ExprNode, LiteralNode, MacroNode, TernaryNode
+from counterfoil.expr import (
+    ROW_LOOKUPS,
+    BudgetExceeded,
+    EvaluationError,
+    Expression,
+    compile,
+    decides,
+    deciding_nodes,
+    missing_row,
+)
+from counterfoil.expr.tree import LiteralNode as NullNode
+from counterfoil.expr.tree import NameNode
 from counterfoil.model.definition import Formula, Items, Literal, Record, Repeated, Template
 
 
@@ -144,22 +156,55 @@ def known_part(
     return template
 
 
-def is_optional(expression: Expression) -> bool:
-    """Return True if a formula itself gives `null`: then its value may be missing. A comparison with null gives none."""
-    return _gives_null(expression.ast)
+def says_null(expression: Expression, names: Mapping[str, Any], lookup: Lookup | None) -> bool:
+    """Return True if a formula that is null says `null` itself, in the branch that counts or as the last choice."""
+    other = _without_null(expression)
+    return other is not None and other(names, lookup) is not None
 
 
-def _gives_null(node: ExprNode) -> bool:
-    match node:
-        case LiteralNode():
-            return node.value is None
-        case TernaryNode():
-            return _gives_null(node.yes) or _gives_null(node.no)
-        case CallNode():
-            return any(map(_gives_null, node.args))
-        case MacroNode():
-            return _gives_null(node.body)
-    return False
+@lru_cache(maxsize=256)
+def _without_null(expression: Expression) -> Expression | None:
+    """Return the formula with a text for each `null` that may be its value; None if it has none."""
+    text, nodes = expression.text, list(deciding_nodes(expression.ast))
+    nulls = [node for node in nodes if isinstance(node, NullNode) and node.value is None]
+    for node in sorted(nulls, key=lambda node: -node.start):
+        text = f"{text[: node.start]}'?'{text[node.end :]}"
+    return compile(text, units=expression.units) if nulls else None
+
+
+def may_be_null_by(expression: Expression, name: str) -> bool:
+    """Return True if the value of this name may be that of the whole formula."""
+    nodes = deciding_nodes(expression.ast)
+    return any(isinstance(node, NameNode) and node.name == name for node in nodes)
+
+
+def row_not_found(expression: Expression, names: Mapping[str, Any], lookup: Lookup | None) -> str:
+    """Return the message about the row of a table without which a formula is null; empty if no row is missing.
+
+    A formula that says `null` itself is null by its own will. The formula is evaluated again, so this is called for formulas
+    that are null only.
+    """
+    if lookup is None or expression.lookup_calls.isdisjoint(ROW_LOOKUPS):
+        return ""
+    if says_null(expression, names, lookup):
+        return ""
+    message = ""
+
+    def recorded(name: str, args: tuple[Any, ...]) -> Any:
+        nonlocal message
+        value = lookup(name, args)
+        if value is None and name in ROW_LOOKUPS and decides(expression.ast, name, args):
+            message = missing_row(name, args)
+        return value
+
+    expression(names, recorded)
+    return message
+
+
+def names_place(error: EvaluationError, name: str) -> bool:
+    """Return True if the part of the formula that an error is about reads this name."""
+    place = error.text[error.offset : error.offset + error.length]
+    return re.search(rf"\b{re.escape(name)}\b", place) is not None
 
 
 # ------------------------------------------------------------------ predicates and keys
@@ -176,6 +221,8 @@ def key(expression: Expression, names: Mapping[str, Any], lookup: Lookup | None 
     Objects without a value would otherwise all share one key.
     """
     value = expression(names, lookup)
+    if value is None and (missing := row_not_found(expression, names, lookup)):
+        raise UnusableValue(missing)
     if value is None or value == "" or isinstance(value, list | dict):
         raise UnusableValue(f"{expression.text} gives {value!r}, which is no key")
     return str(value)

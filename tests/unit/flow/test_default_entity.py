@@ -33,7 +33,7 @@ def without_differences(value: Any) -> Any:
         return [without_differences(item) for item in value]
     if not isinstance(value, dict):
         return value
-    of_entity = ("_difference", "rate_age", "rate_day")
+    of_entity = ("_difference", "rate_age", "rate_ahead", "rate_day", "rate_source", "vat", "let")
     return {key: without_differences(item) for key, item in value.items() if not key.endswith(of_entity)}
 
 

@@ -104,7 +104,7 @@ async def finalized(play: Play, total: int = 110, settle: bool = True) -> None:
                 "product": "cloud",
                 "revenue_class": "subscription",
                 "tax_code": "US-CA",
-                "zero_rated": False,
+                "taxes": [{"code": "US-CA", "zero_rated": False}],
                 "net": usd(total - 10),
             }
         ],

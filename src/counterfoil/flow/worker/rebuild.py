@@ -60,6 +60,8 @@ def digest_of(model: Model, rule: str) -> str:
     for entry in form["assert_"]:
         if not entry["within"]:
             del entry["within"]  # a document without a cap reads as before there were any
+    if not form["let"]:
+        del form["let"]  # likewise
     entity = {"default_entity": model.default_entity} if model.default_entity else {}
     stand_ins = sorted(
         [system, name]

@@ -35,7 +35,7 @@ def foil_unobserved(model: Model) -> Iterator[Finding]:
 def foil_form(model: Model) -> Iterator[Finding]:
     """A document of the left side is asserted by exactly one of an event and an operation, and its two systems differ.
     The operation writes to one of them. Both sides have the same legs, and one sum is the total. No chain of `within` leads
-    back to its reconciliation."""
+    back to its reconciliation. No `let` has the name of an event, input, Run or entity."""
     for document, reconciliation in model.documents_of(kinds.Reconciliation):
         for message, path, at_key in _form_faults(model, reconciliation):
             yield document.finding("foil-form", message, path, at_key=at_key)
@@ -45,6 +45,8 @@ def _form_faults(model: Model, rule_: kinds.Reconciliation) -> Iterator[tuple[st
     if (rule_.foil is None) == (not rule_.assert_):
         yield "a reconciliation needs either `foil` or `assert`", ("foil" if rule_.foil else "name",), True
         return
+    for name in sorted(rule_.let.keys() & {"event", "run", "input", "entity"}):
+        yield f"`{name}` is a name of its own, so no `let` has it", ("let", name), True
     if rule_.left == rule_.right:
         yield "both sides are the same system", ("right",), False
     for path, entry in rule_.assertions:

@@ -369,6 +369,10 @@ def _outbound(model: Model, typing: Typing, mapping: kinds.Mapping, name: str) -
 
 
 def _reconciliation(model: Model, typing: Typing, rule_: kinds.Reconciliation) -> None:
+    # Its lets are written out in the entries, where they have types. Here they only need known names.
+    anything = roots({name: {} for name in ("event", "run", "input", "entity", *rule_.let)})
+    for name, text in rule_.let.items():
+        typing.formula(text, ("let", name), anything)
     for path, entry in rule_.entries:
         names = roots({"event": scope.event_type(model, entry.event)})
         if isinstance(entry, kinds.AssertRule) and entry.operation is not None:

@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
 from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part
+from counterfoil.model.kinds.lets import expand, written_out
 
 Path: TypeAlias = tuple[str | int, ...]
+Rule = TypeVar("Rule", bound="DocumentRule")
 
 
 class FoilRule(Part):
@@ -150,6 +154,8 @@ class Reconciliation(Kind):
     """The system that must show them."""
     key: Formula | None = None
     """The match of both sides, where an entry has none of its own."""
+    let: dict[Name, Formula] = {}
+    """Named formulas, each of which may use the others, for the entries of both sides."""
     legs: dict[Name, LegForm] = {}
     """Leg name to the agreement that it needs; a leg that is not named is a sum."""
     assert_: list[AssertRule] = Field(default=[], alias="assert")
@@ -171,23 +177,38 @@ class Reconciliation(Kind):
     cap: dict[str, int] = {}
     """Most that may be waived and absorbed, by currency, in minor units per entity and month."""
 
-    @property
+    @cached_property
     def assertions(self) -> list[tuple[Path, AssertRule]]:
-        """Entries of the left side with their places in the file."""
+        """Entries of the left side with their places in the file, with each `let` written out."""
+        lets = written_out(self.let)
         if self.foil is None:
-            return [(("assert", n), rule) for n, rule in enumerate(self.assert_)]
-        return [(("foil",), AssertRule(**self.foil.model_dump()))]
+            return [(("assert", n), _with_lets(rule, lets)) for n, rule in enumerate(self.assert_)]
+        return [(("foil",), _with_lets(AssertRule(**self.foil.model_dump()), lets))]
 
-    @property
+    @cached_property
     def observations(self) -> list[tuple[Path, DocumentRule]]:
-        """Entries of the right side with their places in the file."""
+        """Entries of the right side with their places in the file, with each `let` written out."""
+        lets = written_out(self.let)
         if isinstance(self.observe, list):
-            return [(("observe", n), rule) for n, rule in enumerate(self.observe)]
-        return [(("observe",), DocumentRule(**self.observe.model_dump()))]
+            return [(("observe", n), _with_lets(rule, lets)) for n, rule in enumerate(self.observe)]
+        return [(("observe",), _with_lets(DocumentRule(**self.observe.model_dump()), lets))]
 
     @property
     def entries(self) -> list[tuple[Path, DocumentRule]]:
         return [*self.assertions, *self.observations]
+
+
+def _with_lets(rule: Rule, lets: Mapping[str, str]) -> Rule:
+    """Return an entry whose formulas have each `let` written out."""
+    if not lets:
+        return rule
+    update: dict[str, Any] = {
+        name: expand(text, lets) for name, text in rule.formulas.items() if "." not in name
+    }
+    update["legs"] = {name: expand(text, lets) for name, text in rule.legs.items()}
+    if isinstance(rule, AssertRule):
+        update["within"] = [cap.model_copy(update={"key": expand(cap.key, lets)}) for cap in rule.within]
+    return rule.model_copy(update=update)
 
 
 class Role(Kind):

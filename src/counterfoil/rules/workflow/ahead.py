@@ -25,7 +25,6 @@ from counterfoil.rules.templates import (
     depends_on,
     expressions_of,
     fill,
-    is_optional,
     known_part,
     names_with,
 )
@@ -37,6 +36,7 @@ from counterfoil.rules.workflow.context import (
     StepOutcome,
     StepResult,
 )
+from counterfoil.rules.workflow.missing_rows import explained, required_field
 
 MAX_CALLS = 50
 """Later calls that are rendered dry, so that long lists cost no more than short ones."""
@@ -83,30 +83,6 @@ def _outcome(context: DecisionContext, later: d.Call, message: str) -> StepResul
     if isinstance(own, d.Verb) and own.name == "undo":
         return StepOutcome("invalid", detail, reacting=later)
     return NeedsPerson("invalid", detail, FACT_CHOICES)
-
-
-def rowless_field(definition: d.Definition, step: d.Call, template: d.Template, value: Any) -> str:
-    """Return the message about a required field of a call's input that no row of a table gives; empty if all are there."""
-    required = definition.operations[step.operation].input_schema.get("required", ())
-    if not isinstance(template, d.Record) or not isinstance(required, list | tuple):
-        return ""
-    for name in required:
-        part = template.fields.get(name)
-        if (
-            value.get(name) is None
-            and isinstance(part, d.Formula)
-            and _reads_table(definition, part.expression)
-        ):
-            return f"{name} is required, and no row of a table gives it: {part.expression.text}"
-    return ""
-
-
-def _reads_table(definition: d.Definition, expression: Expression) -> bool:
-    """Return True if a formula, or a let that it reads, looks up a table and does not itself allow that there is no row."""
-    if is_optional(expression):
-        return False
-    lets = (e for name, e in definition.let if name in expression.names)
-    return "table" in expression.lookup_calls or any(_reads_table(definition, e) for e in lets)
 
 
 class _Walk:
@@ -284,10 +260,11 @@ class _Walk:
             days, unknown_days = self._dates(step)
             self._foils(step, value, missing)
         except FAULTS as error:
-            self.fail(step, str(error))
+            self.fail(step, str(explained(self.context, error)))
             return
         operation = self.context.definition.operations[step.operation]
-        message = rowless_field(self.context.definition, step, part, value) or refused_sign(operation, value)
+        rowless = required_field(self.context, step, part, value, self._names())
+        message = rowless or refused_sign(operation, value)
         if message:
             self.fail(step, message)
             return

@@ -32,6 +32,7 @@ from counterfoil.rules.workflow.context import (
     StepOutcome,
     StepResult,
 )
+from counterfoil.rules.workflow.missing_rows import required_field
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState
 
 _NEVER_DONE = frozenset({EffectState.REFUSED, EffectState.ABSENT, EffectState.DROPPED})
@@ -77,7 +78,7 @@ def _plan(context: DecisionContext, step: Call, st: StepState) -> StepResult:
         return _wait_for_link(context, st, unrendered)
     if unrendered is not None:
         return StepOutcome("invalid", unrendered.message)
-    message = ahead.rowless_field(context.definition, step, step.input, value)
+    message = required_field(context, step, step.input, value, context.names())
     if message:
         return StepOutcome("invalid", message)
     foils = list(_foils(context, step, effect, value))

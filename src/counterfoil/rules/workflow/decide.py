@@ -36,6 +36,7 @@ from counterfoil.rules.workflow.commands import (
     WaitForTopic,
 )
 from counterfoil.rules.workflow.context import DecisionContext, FactPending, StepResult
+from counterfoil.rules.workflow.missing_rows import explained
 from counterfoil.rules.workflow.state import RunState, load
 
 MAX_MOVES = 5_000
@@ -187,7 +188,7 @@ def _advance(context: DecisionContext) -> bool:
         except FactPending as pending:
             moved = _read_fact(context, pending)
         except FAULTS as error:
-            moved = _without_value(context, error)
+            moved = _without_value(context, explained(context, error))
         if not moved:
             return False
     return not context.terminal
@@ -201,7 +202,7 @@ def _read_fact(context: DecisionContext, pending: FactPending) -> bool:
         except FactPending as other:
             pending = other
         except FAULTS as error:
-            return _without_value(context, error)
+            return _without_value(context, explained(context, error))
 
 
 def _without_value(context: DecisionContext, error: Exception) -> bool:

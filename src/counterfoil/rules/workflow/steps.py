@@ -9,7 +9,7 @@ from counterfoil.core import ids, wire
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
-from counterfoil.expr import Expression
+from counterfoil.expr import Expression, missing_row
 from counterfoil.model import definition as d
 from counterfoil.rules import approval_matrix as matrix
 from counterfoil.rules.envelope import complete
@@ -123,13 +123,14 @@ def _ask(context: DecisionContext, step: d.Approve, st: StepState) -> StepResult
     if amount is not None:
         minor = matrix.in_currency(amount, policy.currency, policy.rates, context.lookup)
         if minor is None:
-            return _no_rate(amount.currency, policy.currency)
+            return _no_rate(amount.currency, policy.currency, policy.rates)
         size = abs(minor)
     usage = None
     if limit is not None:
         usage = _limit_usage(context, limit, policy, amount)
         if isinstance(usage, str):
-            return _no_rate(*usage.split("/"))
+            have, _, want = usage.partition("/")
+            return _no_rate(have, want, policy.rates)
         key, used, share, before = usage
         if limit.at_most is not None and used + share > limit.at_most:
             return _release_and_refuse(context, step, "rejected", f"The limit {limit.name} is used up")
@@ -196,8 +197,9 @@ def senders(context: DecisionContext) -> tuple[str, ...]:
     return tuple(sorted({sender for event in events for sender in event.get("senders", ())}))
 
 
-def _no_rate(have: str, want: str) -> NeedsPerson:
-    return NeedsPerson("invalid", f"No exchange rate from {have} to {want} is on file")
+def _no_rate(have: str, want: str, rates: str | None) -> NeedsPerson:
+    row = f": {missing_row('table', (rates, f'{have}/{want}'))}" if rates else ""
+    return NeedsPerson("invalid", f"No exchange rate from {have} to {want} is on file{row}")
 
 
 def covered_values(context: DecisionContext, step: d.Approve) -> dict[str, Any]:
