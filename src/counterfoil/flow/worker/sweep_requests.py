@@ -35,14 +35,17 @@ def listings_of(connectors: Mapping[str, Connector], system: str) -> Mapping[str
 def books_of(
     model: Model, connectors: Mapping[str, Connector], rule: kinds.Reconciliation
 ) -> list[tuple[str, str]]:
-    """Return system and book of everything that lists documents of a reconciliation, on both sides."""
+    """Return system and book of everything that lists documents of a reconciliation, on both sides.
+
+    A book whose types are known only from its records may list some.
+    """
     events = (model.events.get(entry.event or "") for _, entry in rule.entries)
     objects = {event.object for event in events if event is not None}
     return [
         (system, book)
         for system in (*model.members(rule.left), *model.members(rule.right))
         for book, types in listings_of(connectors, system).items()
-        if objects.intersection(model.objects_of_deliveries(system, types))
+        if not types or objects.intersection(model.objects_of_deliveries(system, types))
     ]
 
 
