@@ -287,3 +287,40 @@ def test_all_problems_of_a_configuration_are_reported(change: Mapping[str, Any],
     with pytest.raises(Misconfigured) as raised:
         roundup.connect(replace(config, **change))
     assert all(finding in str(raised.value) for finding in findings)
+
+
+# -- the book of tickets
+
+
+async def test_changes_between_pages_hide_and_repeat_no_ticket(
+    desk: Desk, people: DeskClient, connector: Roundup
+) -> None:
+    steady = [await new_credit(people) for _ in range(4)]
+    found: list[Delivery] = []
+    cursor, more = None, True
+    while more:
+        page = await connector.list_book("tickets", cursor, 3, 5.0)
+        found += page.deliveries
+        cursor, more = page.cursor, page.more
+        if len(found) == len(page.deliveries):
+            await people.update(steady[1], "agent2", title="Changed")
+            await new_credit(people)
+    tickets = [each.body["id"] for each in found]
+    assert set(steady) <= set(tickets)
+    assert len(set(tickets)) == len(tickets)
+    assert tickets == sorted(tickets, key=int)
+
+
+async def test_a_listed_ticket_is_the_delivery_of_its_feed(people: DeskClient, connector: Roundup) -> None:
+    await new_credit(people)
+    polled = await connector.poll("tickets", None, 500, 5.0)
+    listed: list[Delivery] = []
+    cursor, more = None, True
+    while more:
+        page = await connector.list_book("tickets", cursor, 100, 5.0)
+        listed += page.deliveries
+        cursor, more = page.cursor, page.more
+    assert {each.ext_id: each for each in listed} == {each.ext_id: each for each in polled.deliveries}
+    for name, place in (("issues", None), ("tickets", "x")):
+        with pytest.raises(Misconfigured):
+            await connector.list_book(name, place, 10, 5.0)
