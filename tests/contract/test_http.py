@@ -467,7 +467,8 @@ def test_the_description_names_every_body_and_permission(http: httpx2.Client) ->
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             assert operation["x-permission"], path
-            assert ("requestBody" in operation) == (method == "post"), path
+            has_body = method == "post" and not path.endswith("/sweeps")
+            assert ("requestBody" in operation) == has_body, path
     text = json.dumps(document)
     for reference in re.findall(r'"#/components/schemas/([^"]+)"', text):
         assert reference in document["components"]["schemas"]

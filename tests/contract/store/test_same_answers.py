@@ -181,6 +181,7 @@ class Story:
             ref,
             kind,
             self.now,
+            listed=self.pick.random() < 0.2,
             events=(e,),
             heads=self.some([s.head(e, {self.pick.choice("xyz"): self.pick.randint(1, 3)})]),
             links=self.some([link], 1) if self.pick.random() < 0.4 else (),

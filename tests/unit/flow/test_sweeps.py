@@ -275,6 +275,18 @@ async def test_a_fact_that_another_delivery_told_is_no_second_one(company: Compa
     assert (again.fresh, again.missing) == (0, 0)
 
 
+async def test_a_known_fact_whose_record_has_changed_since_is_no_clash(company: Company) -> None:
+    """A listed record shows the present, also in facts that were told when it showed something else."""
+    await books(company)
+    await company.deliver(company.ledger, "E1", name="hook-E1")
+    company.ledger.records["E1"]["total"] = 400
+    await company.sweep(company.ledger)
+    dump = await company.store.dump()
+    assert not dump.cases
+    (shown,) = [o for o in dump.observations if o.document == "E1"]
+    assert [money.minor for money in shown.money] == [500]
+
+
 # ------------------------------------------------------------------ what the book does not list
 
 
@@ -315,6 +327,24 @@ async def test_what_a_person_dismissed_is_not_asked_again(company: Company) -> N
     )
     assert (await company.sweep(company.ledger)).missing == 1
     assert not await company.cases()
+
+
+async def test_a_book_is_not_read_faster_than_it_is_admitted(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "MAX_WAITING_DELIVERIES", 3)
+    await books(company)
+    await company.store.apply(request_of("ledger", "entries", "ann", await company.store.now()))
+    reading = asyncio.create_task(company.reader().sweep_once())
+    while len(company.ledger.pages) < 2:
+        await asyncio.sleep(0.001)
+    for _ in range(50):
+        await asyncio.sleep(0.001)
+    assert company.ledger.pages == [None, "E2"]
+    while not reading.done():
+        await company.admit()
+        await asyncio.sleep(0)
+    assert company.ledger.pages == [None, "E2", "E4", "E6"]
 
 
 async def test_a_withdrawn_document_and_one_of_another_book_are_not_missed(company: Company) -> None:

@@ -29,7 +29,7 @@ from counterfoil.core.link import Link
 from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.intake.receive import store_fetched
+from counterfoil.flow.intake.receive import SWEEP_DOOR, store_fetched
 from counterfoil.flow.runs import snapshot
 from counterfoil.flow.runs.snapshot import LEASE, RunSnapshot, run_start
 from counterfoil.model import Model
@@ -136,7 +136,9 @@ class Admitter:
             if delivered.ignored:
                 return Admit(todo=ref, ignored=delivered.ignored, release=model.digest, at=now, actor="admit")
         try:
-            return await self._consequences(model, ref, delivered, lookups, now)
+            admit = await self._consequences(model, ref, delivered, lookups, now)
+            is_listed = todo.receipt is not None and todo.receipt.door == SWEEP_DOOR
+            return replace(admit, listed=True) if is_listed else admit
         except HeldDelivery as hold:
             hold.events = delivered.events
             raise

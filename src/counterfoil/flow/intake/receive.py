@@ -27,6 +27,8 @@ from counterfoil.model import Model
 from counterfoil.store.port.intake import Receive, ReceiveResult, ReceiveVerdict
 from counterfoil.store.port.store import Store
 
+SWEEP_DOOR = "sweep"
+"""Door of the records of a listed book."""
 STORED_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp", "date")
 """Headers stored with a receipt. Signatures and credentials are not stored."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -20,7 +21,7 @@ from counterfoil.core.document import number_of
 from counterfoil.core.errors import CounterfoilError, TryAgain
 from counterfoil.core.sweep import Sweep, SweepState
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.intake.receive import receipts_of_page
+from counterfoil.flow.intake.receive import SWEEP_DOOR, receipts_of_page
 from counterfoil.flow.worker.sweep_requests import SCHEDULE, listings_of, request_of
 from counterfoil.model import Model
 from counterfoil.model.kinds import seconds
@@ -29,6 +30,7 @@ from counterfoil.store.port.sweeps import (
     ClaimSweep,
     EndSweep,
     ReceiveSweepPage,
+    UnlistedCase,
     UnlistedDocument,
 )
 
@@ -42,6 +44,8 @@ FAILURE_SECONDS = 5.0
 """Pause after a page that could not be read; it grows with each failure in a row."""
 ADMIT_SECONDS = 0.2
 """Interval between looks at whether all that a sweep brought is admitted."""
+MAX_WAITING_DELIVERIES = 1_000
+"""Deliveries that wait for their admission, from which on a sweep waits for them before its next page."""
 MAX_CASES = 500
 """Cases that one sweep opens. It counts every unlisted document; a later sweep opens the next Cases."""
 _BATCH_ROWS = 1_000
@@ -96,6 +100,9 @@ class SweepReader:
         while present is not None and not self._stopping.is_set():
             sweep = present
             try:
+                if (await self._store.backlog(MAX_WAITING_DELIVERIES, 0)).waiting >= MAX_WAITING_DELIVERIES:
+                    await self._pause(ADMIT_SECONDS)
+                    continue
                 present, more = await self._next_page(sweep)
             except CounterfoilError as error:
                 failures += 1
@@ -119,7 +126,9 @@ class SweepReader:
         )
         now = await self._store.now()
         actor = f"system:{sweep.system}.{sweep.book}"
-        receive = receipts_of_page(self._releases.present, sweep.system, page.deliveries, "sweep", now, actor)
+        receive = receipts_of_page(
+            self._releases.present, sweep.system, page.deliveries, SWEEP_DOOR, now, actor
+        )
         answer = await self._store.apply(
             ReceiveSweepPage(
                 sweep=sweep.id,
@@ -148,12 +157,12 @@ class SweepReader:
         unlisted: set[str] = set()
         cases: list[Case] = []
         former = await self._store.unlisted_cases(sweep.system, objects)
-        former_by_document = {case.document: case for case in former}
+        by_document: defaultdict[str, list[UnlistedCase]] = defaultdict(list)
+        for case in former:
+            by_document[case.document].append(case)
         async for document in self._unlisted(sweep, objects):
             unlisted.add(document.id)
-            case = former_by_document.get(document.id)
-            is_open_or_decided = case is not None and (case.is_open or case.opened_at >= document.known_at)
-            if not is_open_or_decided and len(cases) < MAX_CASES:
+            if len(cases) < MAX_CASES and not _is_known_missing(document, by_document[document.id]):
                 cases.append(_case(model, sweep, document, now))
         resolved = [case.id for case in former if case.is_open and case.document not in unlisted]
         await self._end(sweep, SweepState.DONE, len(unlisted), cases, resolved)
@@ -197,6 +206,11 @@ class SweepReader:
             await asyncio.wait_for(self._stopping.wait(), seconds_)
         except TimeoutError:
             return
+
+
+def _is_known_missing(document: UnlistedDocument, former: Sequence[UnlistedCase]) -> bool:
+    """Report whether a Case asks about the document, or a person decided one since its present version was known."""
+    return any(case.is_open or case.opened_at >= document.known_at for case in former)
 
 
 def _case(model: Model, sweep: Sweep, document: UnlistedDocument, now: datetime) -> Case:

@@ -83,7 +83,7 @@ def admit(db: Tables, t: Admit) -> AdmitResult:
         stored = db.events.get(event.id)
         if stored is None:
             db.put(db.events, event.id, event)
-        elif clash := clash_of_event(stored, event, t.owner_of(event.id), t.at):
+        elif not t.listed and (clash := clash_of_event(stored, event, t.owner_of(event.id), t.at)):
             open_case(db, clash, t.at, t.actor)
     if t.todo[0] == "receipt":
         for event_id in {e.id for e in t.events} - fresh:

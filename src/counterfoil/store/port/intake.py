@@ -108,6 +108,8 @@ class Admit(Transition[AdmitResult], frozen=True, kw_only=True):
     read_from: datetime | None = None
     """When the first fetch of this admission began; None: nothing was fetched. A head that another admission read later
     than this, with the same version and other content -> `overtaken`, nothing written: fetch again."""
+    listed: bool = False
+    """It is a record of a listed book, which shows the present: an existing event with other content is no clash."""
     ignored: str = ""
     """Why it has no consequence."""
     release: str = ""

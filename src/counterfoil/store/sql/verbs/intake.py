@@ -140,7 +140,8 @@ async def admit(x: Tx, a: Admit) -> AdmitResult:
     if a.todo[0] == "event":
         fresh |= {e.id for e in a.events}  # emitted events are kept already; this is their admission
     elif len(fresh) < len(a.events):
-        await _open_clashes(x, a, fresh)
+        if not a.listed:
+            await _open_clashes(x, a, fresh)
         repeats = sorted({e.id for e in a.events} - fresh)
         await x.insert(t.EVENT_REPEAT, [(event, int(a.todo[1])) for event in repeats], ignore=True)
     older = [h for h in a.heads if h.event in fresh and not await _advance(x, h, a)]
