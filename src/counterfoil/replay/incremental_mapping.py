@@ -1,8 +1,9 @@
 """Evaluates only the fields whose mappings differ; equal fields are copied from the recorded event.
 
 Only for a single mapping with one event per type, where the models differ in data fields and the assertion. An equal formula
-gives the same value for the same body, unless it makes a look-up, whose answer may have changed. So fields with look-ups
-are evaluated again. A mapping with look-ups in the event's key, version or times is evaluated completely.
+gives the same value for the same body, unless it makes a look-up, itself or by a let that it reads: the answer may have
+changed. So fields with look-ups are evaluated again. A mapping with look-ups in the event's key, version or times is
+evaluated completely.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from counterfoil.core.canonical import CanonicalEvent
-from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
+from counterfoil.expr import BudgetExceeded, EvaluationError, Expression, LookupNeeded
 from counterfoil.model import Model
 from counterfoil.model.definition import Formula, InboundMapping, Items, Literal, Record, Repeated, Template
 from counterfoil.rules import mapping as mappings
@@ -47,14 +48,17 @@ class IncrementalMapping:
         mapping = after[0]
         old_document = _mapping_and_data(old, before[0].name)
         new_document = _mapping_and_data(new, mapping.name)
-        if old_document is None or new_document is None or _identity_looks_up(mapping):
+        if old_document is None or new_document is None:
+            return None
+        lets = _lets_with_lookups(mapping)
+        if _identity_looks_up(mapping, lets):
             return None
         (old_rest, old_data), (new_rest, new_data) = old_document, new_document
         types = [str(emit.type.value) if isinstance(emit.type, Literal) else "" for emit in mapping.emits]
         if old_rest != new_rest or (len(types) > 1 and ("" in types or len(set(types)) < len(types))):
             return None
         emits = {
-            type_: _emit(emit.data.fields, old_fields, new_fields)
+            type_: _emit(emit.data.fields, old_fields, new_fields, lets)
             for type_, emit, old_fields, new_fields in zip(
                 types, mapping.emits, old_data, new_data, strict=True
             )
@@ -100,21 +104,42 @@ def _entities(model: Model, system: str) -> tuple[Mapping[str, Any], str | None]
     return model.legal_entities, document.legal_entity if document is not None else None
 
 
-def _emit(fields: Mapping[str, Template], old_data: Mapping[str, Any], new_data: Mapping[str, Any]) -> _Emit:
+def _lets_with_lookups(mapping: InboundMapping) -> frozenset[str]:
+    """Return the lets whose value a look-up gives, by their own formula or by another let."""
+    lets: frozenset[str] = frozenset()
+    for name, expression in mapping.let:
+        if _formula_looks_up(expression, lets):
+            lets |= {name}
+    return lets
+
+
+def _formula_looks_up(expression: Expression, lets: frozenset[str]) -> bool:
+    return bool(expression.lookup_calls) or not lets.isdisjoint(expression.names)
+
+
+def _emit(
+    fields: Mapping[str, Template],
+    old_data: Mapping[str, Any],
+    new_data: Mapping[str, Any],
+    lets: frozenset[str],
+) -> _Emit:
     same_fields = frozenset(
         name
         for name, part in fields.items()
-        if name in old_data and name in new_data and old_data[name] == new_data[name] and not _looks_up(part)
+        if name in old_data
+        and name in new_data
+        and old_data[name] == new_data[name]
+        and not _looks_up(part, lets)
     )
     others = Record({name: part for name, part in fields.items() if name not in same_fields})
     return _Emit(tuple(fields), same_fields, others)
 
 
-def _identity_looks_up(mapping: InboundMapping) -> bool:
+def _identity_looks_up(mapping: InboundMapping, lets: frozenset[str]) -> bool:
     """Return True if the mapping makes look-ups outside the event's data, or establishes Links."""
-    formulas = [expression for _, expression in mapping.let]
+    formulas: list[Expression] = []
     for emit in mapping.emits:
-        if _looks_up(emit.type) or emit.links:
+        if _looks_up(emit.type, lets) or emit.links:
             return True
         of_emit = (
             emit.when,
@@ -126,7 +151,7 @@ def _identity_looks_up(mapping: InboundMapping) -> bool:
             emit.legal_entity,
         )
         formulas += [e for e in of_emit if e is not None]
-    return any(e.lookup_calls for e in formulas)
+    return any(_formula_looks_up(e, lets) for e in formulas)
 
 
 def _mapping_and_data(model: Model, name: str) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]] | None:
@@ -141,16 +166,20 @@ def _mapping_and_data(model: Model, name: str) -> tuple[Mapping[str, Any], list[
     return {**rest, "emit": without_data}, [e["data"] for e in emits]
 
 
-def _looks_up(template: Template | None) -> bool:
+def _looks_up(template: Template | None, lets: frozenset[str]) -> bool:
     match template:
         case None | Literal():
             return False
         case Formula(expression):
-            return bool(expression.lookup_calls)
+            return _formula_looks_up(expression, lets)
         case Record(fields):
-            return any(map(_looks_up, fields.values()))
+            return any(_looks_up(part, lets) for part in fields.values())
         case Items(items):
-            return any(map(_looks_up, items))
+            return any(_looks_up(part, lets) for part in items)
         case Repeated(each, _, data, when):
-            return _looks_up(each) or _looks_up(data) or (when is not None and bool(when.lookup_calls))
+            return (
+                _looks_up(each, lets)
+                or _looks_up(data, lets)
+                or (when is not None and _formula_looks_up(when, lets))
+            )
     return True
