@@ -259,8 +259,8 @@ class ListingConnector(Protocol):
     """
 
     listings: Mapping[str, Sequence[str]]
-    """The books by name, each with the types of its deliveries; without types, no Case asks about documents that the book does
-    not list. A listing with the name of a feed makes the same deliveries as that feed. May be empty."""
+    """The books by name, each with every type of delivery that brings its records; without types, no Case asks about documents
+    that the book does not list. A listing with the name of a feed makes the same deliveries as that feed. May be empty."""
 
     async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
         """Return the next records of a book, at most `limit` deliveries, within `timeout` seconds.

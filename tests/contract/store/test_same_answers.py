@@ -171,6 +171,8 @@ class Story:
         name = self.pick.choice(("e1", "e2", "e3", "e4", "e5", "e6"))
         key = self.pick.choice(KEYS)
         e = s.event(name, key, self.pick.randint(1, 3), system=self.pick.choice(("billing", "erp")))
+        if kind == "receipt" and self.pick.random() < 0.7:
+            e = msgspec.structs.replace(e, receipt=int(ref), correlation=self.pick.choice("xy"))
         if kind == "event":
             e = next((x for x in dump.events if x.id == ref), e)
         park = self.pick.random() < 0.15

@@ -361,6 +361,17 @@ async def test_a_withdrawn_document_and_one_of_another_book_are_not_missed(compa
     assert not await company.cases()
 
 
+async def test_a_document_of_a_second_book_is_not_missed_in_the_first(company: Company) -> None:
+    """Both books bring documents of one object; each answers for its own deliveries."""
+    await books(company)
+    company.ledger.listings = {"old-entries": ["entry.old"]}
+    await company.deliver(company.ledger, "E7")
+    del company.ledger.records["E7"]
+    company.ledger.listings = {"entries": ["entry"]}
+    assert (await company.sweep(company.ledger)).missing == 0
+    assert not await company.cases()
+
+
 async def test_what_is_known_only_since_the_sweep_began_is_not_missed(company: Company) -> None:
     await books(company)
     reader = company.reader()

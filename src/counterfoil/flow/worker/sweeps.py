@@ -152,25 +152,24 @@ class SweepReader:
     async def _compare(self, sweep: Sweep) -> None:
         model = self._releases.present
         types = listings_of(self._connectors, sweep.system).get(sweep.book, ())
-        objects = model.objects_of_deliveries(sweep.system, types)
         now = await self._store.now()
         unlisted: set[str] = set()
         cases: list[Case] = []
-        former = await self._store.unlisted_cases(sweep.system, objects)
+        former = await self._store.unlisted_cases(sweep.system, types)
         by_document: defaultdict[str, list[UnlistedCase]] = defaultdict(list)
         for case in former:
             by_document[case.document].append(case)
-        async for document in self._unlisted(sweep, objects):
+        async for document in self._unlisted(sweep, types):
             unlisted.add(document.id)
             if len(cases) < MAX_CASES and not _is_known_missing(document, by_document[document.id]):
                 cases.append(_case(model, sweep, document, now))
         resolved = [case.id for case in former if case.is_open and case.document not in unlisted]
         await self._end(sweep, SweepState.DONE, len(unlisted), cases, resolved)
 
-    async def _unlisted(self, sweep: Sweep, objects: Sequence[str]) -> AsyncIterator[UnlistedDocument]:
+    async def _unlisted(self, sweep: Sweep, types: Sequence[str]) -> AsyncIterator[UnlistedDocument]:
         after = ""
         while True:
-            documents = await self._store.unlisted_documents(sweep, objects, after, _BATCH_ROWS)
+            documents = await self._store.unlisted_documents(sweep, types, after, _BATCH_ROWS)
             for document in documents:
                 yield document
             if len(documents) < _BATCH_ROWS:

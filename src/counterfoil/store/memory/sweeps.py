@@ -125,7 +125,7 @@ def swept_to_admit(db: Tables, sweep: str) -> int:
 
 
 def unlisted_documents(
-    db: Tables, sweep: Sweep, objects: Sequence[str], after: str, limit: int
+    db: Tables, sweep: Sweep, types: Sequence[str], after: str, limit: int
 ) -> list[UnlistedDocument]:
     swept = {no for id_, no in db.swept if id_ == sweep.id}
     repeated = {event for event, no in db.event_repeats if no in swept}
@@ -137,22 +137,24 @@ def unlisted_documents(
         event = db.events.get(cause)
         if event is None or event.receipt is None or event.system != sweep.system:
             continue
-        is_new = known_at > sweep.requested_at
-        if is_new or not row.stands or event.object not in objects or _record(event) in listed:
+        is_new, type_ = known_at > sweep.requested_at, db.receipts[event.receipt].type
+        if is_new or not row.stands or type_ not in types or not event.object or _record(event) in listed:
             continue
         about = (row.document, row.entity, known_at, event.object, event.correlation)
         unlisted.append(UnlistedDocument(side, row.id, row.rule, *about))
     return sorted((d for d in unlisted if d.id > after), key=lambda d: d.id)[:limit]
 
 
-def unlisted_cases(db: Tables, system: str, objects: Sequence[str]) -> list[UnlistedCase]:
+def unlisted_cases(db: Tables, system: str, types: Sequence[str]) -> list[UnlistedCase]:
     causes = {f.id: f.cause for f in db.foils.values()} | {o.id: o.event for o in db.observations.values()}
     cases = []
     for case in db.cases.values():
         document, is_open = case.foil or case.observation, case.state is CaseState.OPEN
         if case.reason == "unlisted" and document in causes and (is_open or case.choice is not None):
             event = db.events.get(causes[document])
-            if event is not None and event.system == system and event.object in objects:
+            if event is None or event.receipt is None or event.system != system:
+                continue
+            if db.receipts[event.receipt].type in types:
                 cases.append(UnlistedCase(case.id, document, is_open, case.created_at))
     return sorted(cases, key=lambda case: case.id)
 

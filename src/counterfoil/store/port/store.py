@@ -153,16 +153,16 @@ class Store(Protocol):
         ...
 
     async def unlisted_documents(
-        self, sweep: Sweep, objects: Sequence[str], after: str, limit: int
+        self, sweep: Sweep, types: Sequence[str], after: str, limit: int
     ) -> list[UnlistedDocument]:
-        """Return documents about these objects that the system of a sweep showed before it began, and that it did not list.
+        """Return documents that deliveries of these types showed before a sweep began, and that it did not list.
 
         In order of their ids, after `after`.
         """
         ...
 
-    async def unlisted_cases(self, system: str, objects: Sequence[str]) -> list[UnlistedCase]:
-        """Return the Cases `unlisted` about documents of a system that are open, or that a person decided."""
+    async def unlisted_cases(self, system: str, types: Sequence[str]) -> list[UnlistedCase]:
+        """Return the Cases `unlisted` about documents of deliveries of these types that are open, or that a person decided."""
         ...
 
     async def call(self, consumer: str, operation: str, key: str) -> OperationCall | None: ...

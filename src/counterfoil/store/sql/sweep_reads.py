@@ -17,8 +17,8 @@ select d.side, d.id, d.rule, d.document, d.entity, d.known_at, e.object, e.corre
   union all
   select 'right' as side, id, rule, document, entity, at as known_at, event from observation
   where stands and id > $1 and at <= $2
-) as d join event e on e.id = d.event
-where e.system = $3 and e.object = any($4::text[]) and e.receipt is not null and not exists (
+) as d join event e on e.id = d.event join receipt on receipt.no = e.receipt
+where e.system = $3 and e.object <> '' and receipt.type = any($4::text[]) and not exists (
   select 1 from event fact
   where fact.object = e.object and fact.key = e.key and fact.correlation = e.correlation and fact.system = e.system and (
     exists (select 1 from swept where swept.sweep = $5 and swept.receipt = fact.receipt)
@@ -33,8 +33,9 @@ order by d.id limit $6
 _CASES = """
 select c.id, d.id, c.state, c.created_at from case_ c join (
   select id, cause as event from foil union all select id, event from observation
-) as d on d.id = coalesce(c.foil, c.observation) join event e on e.id = d.event
-where c.reason = 'unlisted' and (c.state = 'open' or c.choice is not null) and e.system = $1 and e.object = any($2::text[])
+) as d on d.id = coalesce(c.foil, c.observation)
+join event e on e.id = d.event join receipt on receipt.no = e.receipt
+where c.reason = 'unlisted' and (c.state = 'open' or c.choice is not null) and e.system = $1 and receipt.type = any($2::text[])
 order by c.id
 """
 
@@ -62,17 +63,17 @@ async def swept_to_admit(sweep: str) -> int:
 
 
 async def unlisted_documents(
-    sweep: Sweep, objects: Sequence[str], after: str, limit: int
+    sweep: Sweep, types: Sequence[str], after: str, limit: int
 ) -> list[UnlistedDocument]:
-    args = (after, micros(sweep.requested_at), sweep.system, list(objects), sweep.id, limit)
+    args = (after, micros(sweep.requested_at), sweep.system, list(types), sweep.id, limit)
     return [
         UnlistedDocument(side, id_, rule, document, entity, from_micros(known_at), object_, record_)
         for side, id_, rule, document, entity, known_at, object_, record_ in await Statement(_UNLISTED, args)
     ]
 
 
-async def unlisted_cases(system: str, objects: Sequence[str]) -> list[UnlistedCase]:
-    rows = await Statement(_CASES, (system, list(objects)))
+async def unlisted_cases(system: str, types: Sequence[str]) -> list[UnlistedCase]:
+    rows = await Statement(_CASES, (system, list(types)))
     return [
         UnlistedCase(id_, document, state == "open", from_micros(at)) for id_, document, state, at in rows
     ]
