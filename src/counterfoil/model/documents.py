@@ -141,6 +141,10 @@ class Documents:
 
     def to_json(self) -> bytes:
         """Return the canonical form: sorted documents, sorted keys, without comments and places."""
+        return self._json
+
+    @cached_property
+    def _json(self) -> bytes:
         return wire.dumps(self.plain())
 
     @classmethod
