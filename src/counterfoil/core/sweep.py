@@ -35,7 +35,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     listed: int = 0
     """Deliveries of the pages."""
     fresh: int = 0
-    """Those that no event or earlier sweep had brought."""
+    """Those that were not received before, by an event, a feed or a sweep."""
     missing: int = 0
     """Documents that Counterfoil knows and the book does not list."""
     error: str = ""

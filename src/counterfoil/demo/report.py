@@ -121,7 +121,9 @@ def _cases(cases: Iterable[Mapping[str, Any]]) -> Table:
     columns = ("customer, document", "what happened", "owner", "state", "resolved", _id_column("Case"))
     table = Table(*columns, title="Cases", title_justify="left")
     for case in cases:
-        resolved = f"{case['choice']} by {case['resolved_by']}" if case["resolved_at"] else ""
+        resolved = (
+            " by ".join(filter(None, (case["choice"], case["resolved_by"]))) if case["resolved_at"] else ""
+        )
         names = ", ".join(dict.fromkeys(filter(None, (case["customer"], case["name"]))))
         table.add_row(names, case["summary"][:120], case["owner"], case["state"], resolved, case["id"])
     return table

@@ -27,7 +27,7 @@ class SweepShape(msgspec.Struct, frozen=True, kw_only=True):
     listed: int
     """Deliveries that the book has shown so far."""
     fresh: int
-    """Those that no event had brought."""
+    """Those that were not received before."""
     missing: int
     """Documents that Counterfoil knows and the book does not list; each has a Case."""
     error: str
