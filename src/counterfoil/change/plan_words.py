@@ -68,7 +68,8 @@ def impact_lines(impact: Impact | None) -> Iterator[str]:
     for tier in impact.approvals:
         yield f"approval {tier.policy}: {tier.old or 'none'} -> {tier.new or 'none'}, {counted(tier.count, 'time')}"
     for posting in impact.postings:
-        yield _money(posting, posting.operation, posting.period)
+        accounts = f"accounts {posting.accounts}" if posting.accounts else ""
+        yield _money(posting, posting.operation, ", ".join(filter(None, (posting.period, accounts))))
     for total in impact.totals:
         yield _money(total, total.source, total.legal_entity)
 

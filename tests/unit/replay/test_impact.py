@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from counterfoil.change.plan_words import impact_lines
 from counterfoil.core import wire
 from counterfoil.core.impact import Impact, MoneyDifference
 from counterfoil.model import Model
@@ -234,6 +235,11 @@ def test_a_row_of_a_table_shows_the_accounts_that_change(traffic: list[RecordedD
     assert effects.fields == {"request.lines[].account": len(CREDITS)}
     minor = sum((40 + 30 * (n % 5)) * 100 for n in CREDITS)
     assert {(p.accounts, p.old, p.new) for p in report.postings} == {("4800", minor, 0), ("4810", 0, minor)}
+    lines = [line for line in impact_lines(report) if line.startswith("money erp.")]
+    assert len(lines) == 2
+    assert all(
+        f"accounts {account}: " in line for account, line in zip(("4800", "4810"), sorted(lines), strict=True)
+    )
     assert not [a for a in report.money if a.delta]
     assert report.counts.changed == len(CREDITS)
 
