@@ -69,8 +69,8 @@ def _swept(server: Server, place: str, format: Format) -> list[dict[str, Any]]:
         reading = [s for s in sweeps if s["state"] == "reading"]
         if not reading:
             return sweeps
-        text = ", ".join(f"{s['system']}.{s['book']}: {s['listed']} read" for s in reading)
-        if format is Format.TEXT and text != former:
+        text = ", ".join(f"{s['system']}.{s['book']}: {s['listed']} read" for s in reading if s["listed"])
+        if format is Format.TEXT and text and text != former:
             say(text)
             former = text
         time.sleep(SWEEP_LOOK_SECONDS)
