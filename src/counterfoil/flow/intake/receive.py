@@ -141,12 +141,11 @@ def receipts_of_page(
     model: Model, system: str, deliveries: Sequence[Delivery], door: str, now: datetime, actor: str
 ) -> Receive:
     """Return the transition that stores a page of deliveries."""
-    receipts = tuple(
+    receipts = [
         _receipt(system, d, door, {}, wire.write_json(d.body), _apart(now, place))
         for place, d in enumerate(deliveries)
-    )
-    clashes = tuple(_clash(model, receipt, now) for receipt in receipts)
-    return Receive(receipts=receipts, clashes=clashes, at=now, actor=actor)
+    ]
+    return _receive(model, receipts, now, actor)
 
 
 async def store_fetched(
@@ -184,15 +183,14 @@ def _receipt(
 
 
 async def _store(
-    store: ReceiptSink,
-    model: Model,
-    receipts: Sequence[Receipt],
-    now: datetime,
-    actor: str,
-    cursor: tuple[str, str, str] | None = None,
+    store: ReceiptSink, model: Model, receipts: Sequence[Receipt], now: datetime, actor: str
 ) -> ReceiveResult:
-    rows, clashes = tuple(receipts), tuple(_clash(model, r, now) for r in receipts)
-    return await store.apply(Receive(receipts=rows, clashes=clashes, cursor=cursor, at=now, actor=actor))
+    return await store.apply(_receive(model, receipts, now, actor))
+
+
+def _receive(model: Model, receipts: Sequence[Receipt], now: datetime, actor: str) -> Receive:
+    clashes = tuple(_clash(model, receipt, now) for receipt in receipts)
+    return Receive(receipts=tuple(receipts), clashes=clashes, at=now, actor=actor)
 
 
 def _clash(model: Model, receipt: Receipt, now: datetime) -> Case:
