@@ -30,6 +30,7 @@ from counterfoil.flow.intake.sender_scope import check_sender
 from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
 from counterfoil.flow.runs import match_decisions, person_decisions
 from counterfoil.flow.runs.match_decisions import MatchAnswer
+from counterfoil.flow.worker.book_checkpoints import BookCheckpoints
 from counterfoil.flow.worker.release_follower import ReleaseFollower
 from counterfoil.flow.worker.sweep_requests import SweepRequests
 from counterfoil.flow.worker.worker import Worker
@@ -88,6 +89,7 @@ class Application:
             worker.uses.note,
         )
         self.sweeps = SweepRequests(store, connectors)
+        self.checkpoints = BookCheckpoints(store, views, releases, connectors)
         self.scope = EntityScope()
         """The legal entities that the caller sees."""
         self.notice = ""

@@ -36,6 +36,7 @@ from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
 from counterfoil.flow.runs import match_decisions, person_decisions
 from counterfoil.flow.runs.match_decisions import MatchAnswer
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
+from counterfoil.flow.worker.book_checkpoints import BookCheckpoints
 from counterfoil.flow.worker.sweep_requests import SweepRequests
 from counterfoil.model import Model, read
 from counterfoil.store.port.intake import Receive
@@ -83,10 +84,12 @@ class TrialApp:
         self.intake = Intake(store)
         self.uses = DeprecationUsage(store, lambda: self.model)
         gate = ConcurrencyLimiter("trial/1", caps_of(model.systems))
-        self.gateway = Gateway(store, Releases(store, model), {}, gate, self.intake)
+        releases = Releases(store, model)
+        self.gateway = Gateway(store, releases, {}, gate, self.intake)
         self._usage = UsageIntake(self.intake, store, self.uses)
         self.connectors: dict[str, Any] = {}
         self.sweeps = SweepRequests(store, self.connectors)
+        self.checkpoints = BookCheckpoints(store, store, releases, self.connectors)
         self.ready = True
         self.scope = EntityScope()
         self.failing: Exception | None = None

@@ -48,7 +48,24 @@ async def test_what_webhooks_and_feeds_lost_is_found_in_the_books(systems: Compa
         third = await swept(s)
         assert {one.missing for one in third} == {0}
         assert len((await s.dump()).events) == events, "a book that shows nothing new brings no event"
+        await _signed_at_zero(s)
         await s.sound()
+
+
+async def _signed_at_zero(s: Served) -> None:
+    """Prepare and sign the checkpoint: both ways of counting agree with the real books, and nothing is left."""
+    rule, today = s.app.model.reconciliations[RULE], (await s.app.now()).date()
+    (prepared,) = await s.app.checkpoints.prepare(rule, today, None, EntityScope(), "fay")
+    (line,) = prepared.body.lines
+    assert (line.left_total, line.right_total) == (line.left_book, line.right_book)
+    assert (line.closing, line.asserted > 0, prepared.body.obstacles) == (0, True, ())
+    assert {(series.side, series.numbers.is_complete) for series in prepared.body.series} == {
+        ("left", True),
+        ("right", True),
+    }
+    assert all(part.asserted == part.observed for part in prepared.body.parts)
+    signed = await s.app.checkpoints.sign(prepared.id, "cory", "")
+    assert await s.app.checkpoints.changes(signed) == []
 
 
 async def _posted(s: Served) -> bool:

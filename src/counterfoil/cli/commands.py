@@ -46,6 +46,10 @@ COMMANDS: Final = {
         "reconcile",
         "Show what two systems differ by, and of which items the difference consists.",
     ),
+    "checkpoint": (
+        "checkpoint",
+        "Count both sides of a reconciliation twice at a cut-off, and sign the result.",
+    ),
     "doctor": ("systems", "Diagnose the installation."),
     "plan": ("change", "Show what a folder would change."),
     "apply": ("change", "Apply a plan."),

@@ -35,14 +35,14 @@ def reconcile(
     query = {"since": since, "until": until, "as_of": as_of}
     place = f"/v1/reconciliations/{quote(name, safe='')}"
     with Server() as server:
-        sweeps = _swept(server, place, format) if sweep else []
+        sweeps = swept(server, place, format) if sweep else []
         answer = server.get(f"{place}/roll-forward", **query)
     lines = answer["lines"]
     if format is Format.JSON:
         write_json(answer | {"sweeps": sweeps} if sweep else answer)
     else:
         if sweep:
-            _say_sweeps(sweeps)
+            say_sweeps(sweeps)
         say(f"{answer['left']} asserts, {answer['right']} shows; as known at {answer['as_of']}")
         names = ("opening", "asserted", "observed", "closing")
         columns = [*names, *(lines[0]["items"] if lines else ())]
@@ -60,7 +60,7 @@ def reconcile(
         raise typer.Exit(1)
 
 
-def _swept(server: Server, place: str, format: Format) -> list[dict[str, Any]]:
+def swept(server: Server, place: str, format: Format) -> list[dict[str, Any]]:
     """Have the books of a reconciliation read, and return their sweeps when all have ended."""
     ids = {sweep["id"] for sweep in server.post(f"{place}/sweeps", {})["sweeps"]}
     former = ""
@@ -76,7 +76,7 @@ def _swept(server: Server, place: str, format: Format) -> list[dict[str, Any]]:
         time.sleep(SWEEP_LOOK_SECONDS)
 
 
-def _say_sweeps(sweeps: list[dict[str, Any]]) -> None:
+def say_sweeps(sweeps: list[dict[str, Any]]) -> None:
     write_table(
         ["BOOK", "LISTED>", "NEW>", "NOT LISTED>", "STATE", "ERROR"],
         (

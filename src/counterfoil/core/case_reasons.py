@@ -255,6 +255,16 @@ _DOCUMENTS = _rows(
         "Look {object} up in {system}. Restore it there, or take back what stands on it. Sweep again; this Case then closes by itself",
     ),
     (
+        "checkpoint_defect",
+        "A checkpoint counts otherwise than the systems' own books",
+        "Look at the documents of {object} that count otherwise. Correct what is wrong, read the books again and prepare it again",
+    ),
+    (
+        "checkpoint_changed",
+        "Documents inside a signed checkpoint have changed",
+        "Look at what changed in {object}. Prepare and sign it again, or say why it stays as it is",
+    ),
+    (
         "pairing_ended",
         "A pair that a person made ended: a document changed",
         "Look at {object} and what {system} shows now. Pair them again if they still belong together",

@@ -51,6 +51,8 @@ class DocumentDefinition:
     document_names: Expression | None
     entity: Expression | None
     effective: Expression | None
+    number: Expression | None
+    """The number in a series; only what books list has one."""
     terms: Terms
     owners: tuple[str, ...]
     envelope: EnvelopeRules = NO_ENVELOPE_RULES

@@ -286,7 +286,7 @@ def consequences(
         ]
         withdrawn = tuple(matching.withdrawals(model, forms.values(), lookup))
     except FAULTS as error:
-        raise _routing_failed(model, event, error) from error
+        raise routing_failed(model, event, error) from error
     carrier = starts[0].run if starts else None
     return AdmissionConsequences(
         head=head, starts=(*starts, *due), owed=tuple(owed), withdrawn=withdrawn, carrier=carrier
@@ -299,7 +299,7 @@ def observations(model: Model, event: CanonicalEvent, forms: Forms, lookup: Look
         rules = [(rule, form) for form in forms.values() for rule in model.foils_by_observation(form.type)]
         return [o for rule, form in rules if (o := matching.observation_of(rule, form, lookup))]
     except FAULTS as error:
-        raise _routing_failed(model, event, error) from error
+        raise routing_failed(model, event, error) from error
 
 
 class EventDocuments(NamedTuple):
@@ -316,12 +316,12 @@ def documents(model: Model, event: CanonicalEvent, forms: Forms, lookup: Lookup)
         owed = [matching.owed(rule, form, lookup) for rule, form in matching.writers(model, forms.values())]
         withdrawn = tuple(matching.withdrawals(model, forms.values(), lookup))
     except FAULTS as error:
-        raise _routing_failed(model, event, error) from error
+        raise routing_failed(model, event, error) from error
     foils = tuple(matching.foil_of(foil, None) for foil in owed if foil is not None)
     return EventDocuments(foils, tuple(observations(model, event, forms, lookup)), withdrawn)
 
 
-def _routing_failed(model: Model, event: CanonicalEvent, error: Exception) -> HeldDelivery:
+def routing_failed(model: Model, event: CanonicalEvent, error: Exception) -> HeldDelivery:
     owner = _first(owners(model, event.type))
     return HeldDelivery("routing_failed", f"{event.type} {event.key}: {error}", owner)
 

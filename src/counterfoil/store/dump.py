@@ -10,6 +10,7 @@ import msgspec
 
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Leaf
+from counterfoil.core.book_checkpoint import BookCheckpoint
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
@@ -106,6 +107,7 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """Sweep, receipt."""
     event_repeats: list[tuple[str, int]] = []
     """Event, receipt."""
+    book_checkpoints: list[BookCheckpoint] = []
 
     @property
     def foils(self) -> list[Foil]:
@@ -166,6 +168,7 @@ def dump_memory(db: Tables) -> Dump:
         sweeps=[db.sweeps[id_] for id_ in sorted(db.sweeps)],
         swept=sorted(db.swept),
         event_repeats=sorted(db.event_repeats),
+        book_checkpoints=[db.book_checkpoints[id_] for id_ in sorted(db.book_checkpoints)],
     )
 
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval
+from counterfoil.core.book_checkpoint import BookCheckpoint
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.effect import Effect, EffectState
@@ -63,6 +64,21 @@ def receipt(ext_id: str = "r1", identity: str = "i", **more: Any) -> Receipt:
 def sweep(id_: str = "swp_1", **more: Any) -> Sweep:
     fields = {"system": "billing", "book": "invoices", "requested_at": T0, "requested_by": "ann"}
     return Sweep(id=id_, **{**fields, **more})
+
+
+def book_checkpoint(id_: str = "bcp_1", **more: Any) -> BookCheckpoint:
+    fields = {
+        "rule": "credits",
+        "entity": "",
+        "at": "2026-01-31",
+        "known": T0,
+        "digest": "d1",
+        "content": b"{}",
+        "prepared_at": T0,
+        "prepared_by": "ann",
+        "reported": T0,
+    }
+    return BookCheckpoint(id=id_, **{**fields, **more})
 
 
 def case(id_: str = "case_1", **more: Any) -> Case:

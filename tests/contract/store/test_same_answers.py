@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.audit import Checkpoint
+from counterfoil.core.book_checkpoint import BookCheckpoint, defect_case_id
 from counterfoil.core.call import CallRate
 from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
@@ -32,6 +33,7 @@ from counterfoil.core.usage import RefusedUsage
 from counterfoil.store.dump import Dump
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.memory.registry import RULES
+from counterfoil.store.port.book_checkpoints import PrepareCheckpoint, ReportChange, SignCheckpoint
 from counterfoil.store.port.calls import AnswerCall, PlaceCall
 from counterfoil.store.port.documents import DecideMatch, OpenItemCases, PutMatchBasis, RebuildDocuments
 from counterfoil.store.port.effects import Conclude, Intent, LookAgain, ResendUnknown
@@ -162,6 +164,48 @@ class Story:
             resolved=tuple(case.id for case in dump.cases[:1]),
             at=self.now,
             actor="sweep",
+        )
+
+    # Checkpoints of two cut-offs, prepared and signed by two persons.
+
+    @plays(PrepareCheckpoint)
+    def prepare_checkpoint(self, dump: Dump) -> Transition[Any]:
+        number = len(dump.book_checkpoints)
+        prepared = s.book_checkpoint(
+            f"bcp_{number}",
+            at=self.pick.choice(("2025-12-31", "2026-01-31")),
+            known=self.now,
+            prepared_at=self.now,
+            reported=self.now,
+            prepared_by=self.pick.choice(("ann", "bob")),
+        )
+        case = s.case(defect_case_id(prepared.id), reason="checkpoint_defect")
+        about = self.pick.choice((None, case))
+        return PrepareCheckpoint(checkpoint=prepared, case=about, actor="person:ann")
+
+    def of_books(self, dump: Dump) -> BookCheckpoint:
+        return self.pick.choice(dump.book_checkpoints[-2:] or [s.book_checkpoint("bcp_none")])
+
+    @plays(SignCheckpoint, weight=2)
+    def sign_checkpoint(self, dump: Dump) -> Transition[Any]:
+        checkpoint, person = self.of_books(dump), self.pick.choice(("ann", "bob"))
+        return SignCheckpoint(
+            checkpoint=checkpoint.id,
+            rule=checkpoint.rule,
+            entity=checkpoint.entity,
+            person=person,
+            note="agreed",
+            at=self.now,
+            actor=f"person:{person}",
+        )
+
+    @plays(ReportChange)
+    def report_change(self, dump: Dump) -> Transition[Any]:
+        checkpoint = self.of_books(dump)
+        case = s.case(f"case_{checkpoint.id}_{self.clock}", reason="checkpoint_changed")
+        reported = self.pick.choice((checkpoint.reported, self.now))
+        return ReportChange(
+            checkpoint=checkpoint.id, case=case, reported=reported, at=self.now, actor="checkpoints"
         )
 
     @plays(Admit, weight=2)
@@ -673,6 +717,13 @@ async def reads(store: Any, now: Any) -> list[Any]:
         await store.link_by_canonical("customer", "cust-1", "erp"),
         await store.guard_used("g", "x"),
         await store.latest_sweeps(),
+        await store.completed_sweeps(),
+        [await store.swept_and_held(f"swp_{n}") for n in range(3)],
+        [[event.id for event in await store.listed_events(f"swp_{n}", "", 99)] for n in range(3)],
+        [await store.book_checkpoint(f"bcp_{n}") for n in range(3)],
+        await store.book_checkpoints("credits"),
+        await store.signed_checkpoints(),
+        [await store.changed_documents(f"bcp_{n}", s.T0, now, "", 99) for n in range(3)],
         await store.sweep("swp_0"),
         await store.swept_to_admit("swp_0"),
         await store.unlisted_documents(s.sweep("swp_0", requested_at=now), ["invoice"], "", 99),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from datetime import datetime
-from functools import partial
 
 from counterfoil.core import ids, wire
 from counterfoil.core.canonical import CanonicalEvent
@@ -18,10 +17,9 @@ from counterfoil.core.cases import open_case
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.foil_versions import Withdrawal
 from counterfoil.core.matching import JUDGE_VERSION
-from counterfoil.flow.context.lookups import Lookups
+from counterfoil.flow.context.event_documents import read_documents
 from counterfoil.flow.context.releases import Releases
 from counterfoil.model import Model
-from counterfoil.rules import admission, lookup
 from counterfoil.rules.admission import HeldDelivery
 from counterfoil.store.port.documents import PutMatchBasis, RebuildDocuments
 from counterfoil.store.port.maintenance import OpenCases
@@ -57,6 +55,9 @@ async def rebuild_documents(store: Store, releases: Releases) -> int:
 def digest_of(model: Model, rule: str) -> str:
     """Return the digest of what a reconciliation reads and judges documents by."""
     form = model.reconciliations[rule].model_dump(mode="json", exclude={"doc", "owner"})
+    observe = form["observe"] if isinstance(form["observe"], list) else []
+    for entry in (*form["assert_"], *observe):
+        del entry["number"]  # no document carries it
     for entry in form["assert_"]:
         if not entry["within"]:
             del entry["within"]  # a document without a cap reads as before there were any
@@ -124,18 +125,12 @@ async def _documents(
     store: Store, releases: Releases, events: list[CanonicalEvent], rules: set[str], now: datetime
 ) -> RebuildDocuments:
     """Return the documents of events by the active Release. An event that it cannot read any more keeps its rows."""
-    model = releases.present
     foils: list[Foil] = []
     observations: list[Observation] = []
     withdrawals: list[Withdrawal] = []
     for event in events:
-        lookups = Lookups(store, model, now, speaks=event.system)
-        answer = lookup.lookup_in(lookups.answers, event.system)
         try:
-            bridges, onward = await releases.bridges(event.type), await releases.onward(event.type)
-            forms = admission.forms_of(model, event, releases.waited, bridges, onward)
-            read = partial(admission.documents, model, event, forms, answer)
-            documents = await lookups.complete(read)
+            documents = await read_documents(store, releases, event, now)
         except HeldDelivery as hold:
             log.warning("%s keeps its documents as they are: %s", event.id, hold.message)
             continue

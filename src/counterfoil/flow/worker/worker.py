@@ -27,6 +27,7 @@ from counterfoil.flow.runs.snapshot import LEASE
 from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.flow.worker import worker_cases
 from counterfoil.flow.worker.audit_checkpoint import Publish, Sign, seal
+from counterfoil.flow.worker.checkpoint_changes import CheckpointWatch
 from counterfoil.flow.worker.feeds import FeedPoller
 from counterfoil.flow.worker.keyed_tasks import KeyedTasks
 from counterfoil.flow.worker.rebuild import rebuild_documents
@@ -92,6 +93,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self.feeds = FeedPoller(store, releases, connectors, self._stopping)
         self.sweeps = SweepReader(store, releases, connectors, worker, self._stopping)
+        self._checkpoints = CheckpointWatch(store, releases)
         self._sign, self._publish = sign, publish
         self._claims = 0
         self._sunsets_checked: datetime | None = None
@@ -333,6 +335,7 @@ class Worker:
         await self.releases.refresh()
         await self._check_sunsets(now)
         await self._rebuild()
+        await self._checkpoints.look(now)
         for system in self.limiter.systems:
             state = self.limiter.state(system)
             if state.open_for > UNREACHABLE_SECONDS:

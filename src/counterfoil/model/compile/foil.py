@@ -81,6 +81,7 @@ def _document(
         "document_names": optional(entry.names),
         "entity": optional(entry.entity or _own_entity(entry, envelope.default)),
         "effective": optional(entry.effective),
+        "number": optional(entry.number),
         "terms": terms_of(rule),
         "owners": owners,
         "envelope": envelope,

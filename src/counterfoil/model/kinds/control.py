@@ -92,11 +92,14 @@ class DocumentRule(Part):
     """Its legal entity. It is compared, and is no part of the match."""
     effective: Formula | None = None
     """Document date. Default: the day on which the event took effect."""
+    number: Formula | None = None
+    """Number of the document in a series without gaps. A checkpoint finds what is missing or double, also among documents
+    for which `when` is false."""
 
     @property
     def formulas(self) -> dict[str, Formula]:
         """Formulas by field; legs as `legs.NAME`."""
-        fields = ("document", "key", "when", "stands", "reverses", "names", "entity", "effective")
+        fields = ("document", "key", "when", "stands", "reverses", "names", "entity", "effective", "number")
         texts = {field: getattr(self, field) for field in fields if getattr(self, field) is not None}
         return texts | {f"legs.{name}": text for name, text in self.legs.items()}
 

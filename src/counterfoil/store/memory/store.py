@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from counterfoil.core.clock import utc_now
 from counterfoil.store.dump import Dump, dump_memory
+from counterfoil.store.memory import book_checkpoints as checkpoints
 from counterfoil.store.memory import reads, stalled, sweeps
 from counterfoil.store.memory.registry import RULES
 from counterfoil.store.memory.tables import Tables
@@ -122,6 +123,13 @@ class MemoryStore:
     sweep = read(sweeps.sweep)
     latest_sweeps = read(sweeps.latest_sweeps)
     swept_to_admit = read(sweeps.swept_to_admit)
+    completed_sweeps = read(sweeps.completed_sweeps)
+    swept_and_held = read(sweeps.swept_and_held)
+    listed_events = read(sweeps.listed_events)
+    book_checkpoint = read(checkpoints.book_checkpoint)
+    book_checkpoints = read(checkpoints.book_checkpoints)
+    signed_checkpoints = read(checkpoints.signed_checkpoints)
+    changed_documents = read(checkpoints.changed_documents)
     unlisted_documents = read(sweeps.unlisted_documents)
     unlisted_cases = read(sweeps.unlisted_cases)
     call = read(reads.call)

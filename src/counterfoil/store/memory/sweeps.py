@@ -79,7 +79,13 @@ def end_sweep(db: Tables, t: EndSweep) -> Sweep | None:
     if sweep is None or sweep.pages != t.pages:
         return None
     ended = replace(sweep, state=t.state, missing=t.missing, error=t.error, ended_at=t.at, lease_until=None)
-    for listed in [key for key in db.swept if key[0] == t.sweep]:
+    if ended.state is SweepState.DONE:
+        book = (ended.system, ended.book)
+        over = {s.id for s in db.sweeps.values() if (s.system, s.book) == book and s.id != ended.id}
+        over = {id_ for id_ in over if db.sweeps[id_].state is not SweepState.READING}
+    else:
+        over = {ended.id}
+    for listed in [key for key in db.swept if key[0] in over]:
         db.drop(db.swept, listed)
     for settled in t.resolved:
         resolve_case_by_id(db, settled, t.at, t.actor, "the book lists it again")
@@ -117,6 +123,26 @@ def latest_sweeps(db: Tables) -> list[Sweep]:
     for each in sorted(db.sweeps.values(), key=lambda s: (s.requested_at, s.id)):
         latest[each.system, each.book] = each
     return [latest[book] for book in sorted(latest)]
+
+
+def completed_sweeps(db: Tables) -> list[Sweep]:
+    latest: dict[tuple[str, str], Sweep] = {}
+    for each in sorted(db.sweeps.values(), key=lambda s: (s.requested_at, s.id)):
+        if each.state is SweepState.DONE:
+            latest[each.system, each.book] = each
+    return [latest[book] for book in sorted(latest)]
+
+
+def swept_and_held(db: Tables, sweep: str) -> int:
+    todos = (("receipt", str(no)) for id_, no in db.swept if id_ == sweep)
+    return sum(todo in db.todos and db.todos[todo] is not None for todo in todos)
+
+
+def listed_events(db: Tables, sweep: str, after: str, limit: int) -> list[CanonicalEvent]:
+    swept = {no for id_, no in db.swept if id_ == sweep}
+    repeated = {event for event, no in db.event_repeats if no in swept}
+    listed = [e for e in db.events.values() if e.receipt in swept or e.id in repeated]
+    return sorted((e for e in listed if e.id > after), key=lambda e: e.id)[:limit]
 
 
 def swept_to_admit(db: Tables, sweep: str) -> int:

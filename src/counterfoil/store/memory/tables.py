@@ -8,6 +8,7 @@ from typing import Any
 from counterfoil.core import ids
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Frontier, Leaf
+from counterfoil.core.book_checkpoint import BookCheckpoint
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
@@ -92,7 +93,8 @@ class Tables:
         """Add the tables of what keeps the engine running: sweeps, workers, the audit log, usage and counts."""
         self.sweeps: dict[str, Sweep] = {}
         self.swept: dict[tuple[str, int], None] = {}
-        """sweep, receipt: what a sweep under way has listed."""
+        """sweep, receipt: what sweeps under way have listed, and the newest completed one of each book."""
+        self.book_checkpoints: dict[str, BookCheckpoint] = {}
         self.workers: dict[str, WorkerHeartbeat] = {}
         self.accounts: dict[str, SystemAccount] = {}
         self.quotas: dict[tuple[str, str], Quota] = {}

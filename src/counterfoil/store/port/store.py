@@ -11,6 +11,7 @@ import msgspec
 
 from counterfoil.core.approval import Approval, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
+from counterfoil.core.book_checkpoint import BookCheckpoint
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, HeadState, Receipt
 from counterfoil.core.effect import Effect
@@ -22,6 +23,7 @@ from counterfoil.core.run import InboxItem, Run
 from counterfoil.core.sweep import Sweep
 from counterfoil.store.dump import Dump
 from counterfoil.store.port.audited import AuditTree
+from counterfoil.store.port.book_checkpoints import ChangedDocument
 from counterfoil.store.port.recorded import DeliveryFilter, RecordedDelivery
 from counterfoil.store.port.releases import PinCount
 from counterfoil.store.port.stalled import StalledFinding, StalledGroup, StallLimits
@@ -148,8 +150,38 @@ class Store(Protocol):
         """Return the newest sweep of each book, in order of system and book."""
         ...
 
+    async def completed_sweeps(self) -> list[Sweep]:
+        """Return the newest sweep of each book that was read to its end, in order of system and book."""
+        ...
+
     async def swept_to_admit(self, sweep: str) -> int:
         """Return how many listed deliveries wait for their admission; what waits for a decision does not count."""
+        ...
+
+    async def swept_and_held(self, sweep: str) -> int:
+        """Return how many listed deliveries wait for a decision about their admission."""
+        ...
+
+    async def listed_events(self, sweep: str, after: str, limit: int) -> list[CanonicalEvent]:
+        """Return the events of the deliveries that a sweep has listed, in order of their ids, after `after`.
+
+        For sweeps under way, and for the newest completed one of each book.
+        """
+        ...
+
+    async def book_checkpoint(self, id_: str) -> BookCheckpoint | None: ...
+    async def book_checkpoints(self, rule: str) -> list[BookCheckpoint]:
+        """Return the prepared and signed checkpoints of a reconciliation: latest cut-off first, then by legal entity."""
+        ...
+
+    async def signed_checkpoints(self) -> list[BookCheckpoint]: ...
+    async def changed_documents(
+        self, checkpoint: str, since: datetime, until: datetime, after: str, limit: int
+    ) -> list[ChangedDocument]:
+        """Return documents with another version than a checkpoint knew, that were known after `since` and up to `until`.
+
+        Those dated up to its cut-off in its legal entity, and those that it knew before. In order of their ids, after `after`.
+        """
         ...
 
     async def unlisted_documents(

@@ -71,6 +71,7 @@ async def dump() -> Dump:
         waivers=await all_of(t.WAIVER, "id"),
         match_basis=await rows("select rule, digest from match_basis order by rule"),
         sweeps=await all_of(t.SWEEP, "id"),
+        book_checkpoints=await all_of(t.BOOK_CHECKPOINT, "id"),
         swept=await rows("select sweep, receipt from swept order by sweep, receipt"),
         event_repeats=await rows("select event, receipt from event_repeat order by event, receipt"),
     )

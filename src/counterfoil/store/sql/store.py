@@ -15,6 +15,7 @@ from counterfoil.store.port.views import Views
 from counterfoil.store.port.wake import RunWatch, WakeKind, Wakes
 from counterfoil.store.sql import (
     audited,
+    book_checkpoint_reads,
     dumped,
     entities,
     history,
@@ -122,6 +123,13 @@ class SqlStore(ABC):
     sweep = short_read(sweep_reads.sweep)
     latest_sweeps = short_read(sweep_reads.latest_sweeps)
     swept_to_admit = short_read(sweep_reads.swept_to_admit)
+    completed_sweeps = short_read(sweep_reads.completed_sweeps)
+    swept_and_held = short_read(sweep_reads.swept_and_held)
+    listed_events = long_read(sweep_reads.listed_events)
+    book_checkpoint = short_read(book_checkpoint_reads.book_checkpoint)
+    book_checkpoints = short_read(book_checkpoint_reads.book_checkpoints)
+    signed_checkpoints = short_read(book_checkpoint_reads.signed_checkpoints)
+    changed_documents = long_read(book_checkpoint_reads.changed_documents)
     unlisted_documents = long_read(sweep_reads.unlisted_documents)
     unlisted_cases = long_read(sweep_reads.unlisted_cases)
     call = short_read(reads.call)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.clock import from_micros, micros
 from counterfoil.core.sweep import Sweep
 from counterfoil.store.port.sweeps import UnlistedCase, UnlistedDocument
@@ -30,6 +31,15 @@ where e.system = $3 and e.object <> '' and receipt.type = any($4::text[]) and no
 order by d.id limit $6
 """
 
+_LISTED = """
+where id > $2 and (
+  exists (select 1 from swept where swept.sweep = $1 and swept.receipt = event.receipt)
+  or exists (
+    select 1 from event_repeat r join swept on swept.sweep = $1 and swept.receipt = r.receipt where r.event = event.id
+  )
+) order by id limit $3
+"""
+
 _CASES = """
 select c.id, d.id, c.state, c.created_at from case_ c join (
   select id, cause as event from foil union all select id, event from observation
@@ -53,13 +63,34 @@ async def latest_sweeps() -> list[Sweep]:
     return await records(t.SWEEP, f"where not exists ({newer}) order by system, book")
 
 
-async def swept_to_admit(sweep: str) -> int:
-    statement = """
-    select count(*) from swept join todo on todo.kind = 'receipt' and todo.ref = cast(swept.receipt as text)
-    where swept.sweep = $1 and not todo.parked
+async def completed_sweeps() -> list[Sweep]:
+    """The newest of each book that was read to its end."""
+    newer = """
+    select 1 from sweep other where other.system = sweep.system and other.book = sweep.book and other.state = 'done'
+      and (other.requested_at, other.id) > (sweep.requested_at, sweep.id)
     """
+    return await records(t.SWEEP, f"where state = 'done' and not exists ({newer}) order by system, book")
+
+
+async def swept_to_admit(sweep: str) -> int:
+    return await _todos(sweep, "not todo.parked")
+
+
+async def swept_and_held(sweep: str) -> int:
+    return await _todos(sweep, "todo.parked")
+
+
+async def _todos(sweep: str, which: str) -> int:
+    statement = f"""
+    select count(*) from swept join todo on todo.kind = 'receipt' and todo.ref = cast(swept.receipt as text)
+    where swept.sweep = $1 and {which}
+    """  # noqa: S608 - only constants
     rows = await Statement(statement, (sweep,))
     return int(rows[0][0])
+
+
+async def listed_events(sweep: str, after: str, limit: int) -> list[CanonicalEvent]:
+    return await records(t.EVENT, _LISTED, sweep, after, limit)
 
 
 async def unlisted_documents(

@@ -10,6 +10,7 @@ import msgspec
 
 from counterfoil.core.approval import Approval, ApprovalState, Vote
 from counterfoil.core.audit import Checkpoint, Leaf
+from counterfoil.core.book_checkpoint import BookCheckpoint
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
@@ -127,6 +128,7 @@ LEAF = _table("leaf", Leaf)
 PENDING = _rows("pending", leaf=TEXT, hash=BYTES)
 TREE = _rows("tree", idx=INT, leaf=TEXT, hash=BYTES)
 CHECKPOINT = _table("checkpoint", Checkpoint)
+BOOK_CHECKPOINT = _table("book_checkpoint", BookCheckpoint)
 SWEEP = _table("sweep", Sweep)
 SWEPT = _rows("swept", sweep=TEXT, receipt=INT)
 WORKER = _table("worker", WorkerHeartbeat)

@@ -18,6 +18,7 @@ from counterfoil import __version__
 from counterfoil.model import Model
 from counterfoil.web.api import (
     asyncapi,
+    book_checkpoints,
     catalog,
     contracts,
     controls,
@@ -54,6 +55,7 @@ API_ROUTES: list[Any] = [
     *matches.ROUTES,
     *roll_forward.ROUTES,
     *sweeps.ROUTES,
+    *book_checkpoints.ROUTES,
     *catalog.ROUTES,
     *contracts.ROUTES,
     *controls.ROUTES,

@@ -37,6 +37,12 @@ END = f"""
 update sweep set state = $4, missing = $5, error = $6, ended_at = $7, lease_until = null
 where id = $1 and worker = $2 and pages = $3 and state = 'reading' returning {t.SWEEP.names}
 """
+FORGET = "delete from swept where sweep = $1"
+FORGET_FORMER = """
+delete from swept where sweep in (
+  select id from sweep where system = $1 and book = $2 and state <> 'reading' and id <> $3
+)
+"""
 SETTLE = """
 update case_ set state = 'resolved', resolved_at = $2, resolved_by = $3, note = 'the book lists it again'
 where id = any($1::text[]) and state = 'open'
@@ -81,7 +87,10 @@ async def end_sweep(x: Tx, e: EndSweep) -> Sweep | None:
     if row is None:
         return None
     ended = t.SWEEP.read(row)
-    await x.rows("delete from swept where sweep = $1", ended.id)
+    if ended.state is SweepState.DONE:
+        await x.rows(FORGET_FORMER, ended.system, ended.book, ended.id)
+    else:
+        await x.rows(FORGET, ended.id)
     if e.resolved:
         await x.rows(SETTLE, list(e.resolved), micros(e.at), e.actor)
     for case in e.cases:

@@ -1,0 +1,69 @@
+"""Reads of checkpoints of the books, and of what has changed in those that were signed."""
+# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from counterfoil.core.book_checkpoint import BookCheckpoint
+from counterfoil.core.clock import from_micros, micros
+from counterfoil.store.port.book_checkpoints import ChangedDocument
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.statements import Statement, record, records
+
+
+def _changed(side: str, table: str, version_at: str, first: str, cause: str) -> str:
+    """Return the query of one side: documents with a version since the checkpoint, dated within it now or known before."""
+    return f"""
+    select c.id as checkpoint, '{side}' as side, d.id, d.document, d.{version_at} as known_at, d.{cause} as event,
+      before.body as former, present.body as present
+    from book_checkpoint c join {table} d on d.rule = c.rule and d.{version_at} > $2 and d.{version_at} <= $3 and d.{version_at} > c.known
+    join document_version present on present.side = '{side}' and present.rule = d.rule
+      and present.document = d.document and present.known_to is null
+    left join document_version before on before.side = '{side}' and before.rule = d.rule
+      and before.document = d.document and before.known_from <= c.known and before.known_to > c.known
+    where c.id = $1 and d.id > $4
+      and ((d.entity = c.entity and d.effective <= c.at) or d.{first} <= c.known)
+    """
+
+
+_CHANGES = f"""
+select * from ({_changed("left", "foil", "known_from", "created_at", "cause")}
+  union all {_changed("right", "observation", "at", "since", "event")}) as d
+order by id limit $5
+"""
+
+
+async def book_checkpoint(id_: str) -> BookCheckpoint | None:
+    return await record(t.BOOK_CHECKPOINT, "where id = $1", id_)
+
+
+async def book_checkpoints(rule: str) -> list[BookCheckpoint]:
+    return await records(
+        t.BOOK_CHECKPOINT,
+        "where rule = $1 and state <> 'superseded' order by at desc, entity, state, id",
+        rule,
+    )
+
+
+async def signed_checkpoints() -> list[BookCheckpoint]:
+    return await records(t.BOOK_CHECKPOINT, "where state = 'signed' order by id")
+
+
+async def changed_documents(
+    checkpoint: str, since: datetime, until: datetime, after: str, limit: int
+) -> list[ChangedDocument]:
+    args = (checkpoint, micros(since), micros(until), after, limit)
+    return [
+        ChangedDocument(
+            checkpoint=of,
+            side=side,
+            id=id_,
+            document=document,
+            known_at=from_micros(at),
+            event=event,
+            before=None if before is None else bytes(before),
+            present=bytes(present),
+        )
+        for of, side, id_, document, at, event, before, present in await Statement(_CHANGES, args)
+    ]
