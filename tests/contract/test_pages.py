@@ -32,6 +32,8 @@ PATHS = [
     f"/foils/{foil_of('INV-10')}",
     f"/foils/{ids.derive('foil', 'CR-1001')}",
     "/unmatched",
+    "/reconciliations",
+    "/reconciliations/invoice-in-erp",
     "/catalog",
     "/catalog?q=invoice+total",
     "/catalog/event/invoice.finalized.v1",
@@ -242,6 +244,32 @@ def test_a_difference_is_explained_and_accepted_by_a_second_person(
     expect(page.locator("main")).to_contain_text("accepted by Fay Finance")
     fay.context.close()
     cory.context.close()
+
+
+def test_a_checkpoint_is_prepared_by_one_person_and_signed_by_another(
+    browser: Browser, company: Process
+) -> None:
+    first, second = Visitor(browser, company), Visitor(browser, company)
+    page = first.sign_in("fay")
+    page.goto("/reconciliations")
+    page.get_by_role("link", name="invoice in erp").click()
+    expect(page.get_by_text("Closing difference").first).to_be_visible()
+    page.get_by_role("button", name="Prepare a checkpoint").click()
+    expect(page.get_by_role("status")).to_contain_text("Prepared")
+    page.goto("/reconciliations/invoice-in-erp")
+    page.locator("a[href^='/checkpoints/']").first.click()
+    expect(page.get_by_text("another person signs it")).to_be_visible()
+    assert page.get_by_role("button", name="Sign", exact=True).count() == 0
+    address = page.url
+    page = second.sign_in("cory")
+    page.goto(address)
+    page.get_by_label("Note").fill("agreed")
+    page.get_by_role("button", name="Sign", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("Signed")
+    expect(page.get_by_text("signed by Cory Controller")).to_be_visible()
+    assert first.console_errors + second.console_errors == []
+    first.context.close()
+    second.context.close()
 
 
 def test_a_counterfoil_shows_the_versions_of_its_documents(visitor: Visitor) -> None:

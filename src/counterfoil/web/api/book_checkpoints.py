@@ -90,7 +90,7 @@ async def prepare_checkpoints(request: WebRequest, name: FromPath[str]) -> Check
 async def get_checkpoint(request: WebRequest, checkpoint_id: FromPath[str]) -> BookCheckpointShape:
     """Its counts, its two persons, and the documents inside it that have changed since."""
     app = application(request)
-    row = await _checkpoint(app, checkpoint_id)
+    row = await known_checkpoint(app, checkpoint_id)
     return checkpoint_shape(row, _rule_of(app, row), await app.checkpoints.changes(row))
 
 
@@ -104,7 +104,7 @@ async def get_checkpoint(request: WebRequest, checkpoint_id: FromPath[str]) -> B
 async def sign_checkpoint(request: WebRequest, checkpoint_id: FromPath[str]) -> BookCheckpointShape:
     """The person who prepared it cannot sign it. 409 names what stands against the signature."""
     app = application(request)
-    row = await _checkpoint(app, checkpoint_id)
+    row = await known_checkpoint(app, checkpoint_id)
     person = trusted_caller(request).person
     body = await request.body()
     require_json(request)
@@ -116,10 +116,11 @@ async def sign_checkpoint(request: WebRequest, checkpoint_id: FromPath[str]) -> 
     return checkpoint_shape(signed, _rule_of(app, signed))
 
 
-async def _checkpoint(app: Application, id_: str) -> BookCheckpoint:
+async def known_checkpoint(app: Application, id_: str) -> BookCheckpoint:
+    """Return a checkpoint that the caller sees. Raises Problem 404."""
     row = await app.checkpoints.one(id_)
     if row is None or not app.scope.sees(row.entity):
-        raise Problem(404, f"There is no checkpoint {id_}.", kind="not-found")
+        raise Problem(404, f"There is no checkpoint {id_[:100]}.", kind="not-found")
     return row
 
 

@@ -75,7 +75,7 @@ async def get_roll_forward(
         as_of=at.isoformat(),
         since=since,
         until=until,
-        lines=[_line(line) for line in lines],
+        lines=[line_shape(line) for line in lines],
     )
 
 
@@ -86,7 +86,7 @@ def _day(text: str | None) -> date | None:
         raise Problem(400, f"{text!r} is not a date such as 2026-11-01.") from None
 
 
-def _line(line: RollForward) -> RollForwardLine:
+def line_shape(line: RollForward) -> RollForwardLine:
     def money(units: int) -> shapes.Amount:
         return shapes.amount(Money(units, line.currency))
 

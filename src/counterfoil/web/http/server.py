@@ -28,6 +28,7 @@ from counterfoil.web.pages import (
     matches,
     overview,
     plans,
+    reconciliations,
     runs,
     sign_in,
     zones,
@@ -43,6 +44,7 @@ PAGE_ROUTES: list[Any] = [
     *cases.ROUTES,
     *foils.ROUTES,
     *matches.ROUTES,
+    *reconciliations.ROUTES,
     *catalog.ROUTES,
     *plans.ROUTES,
 ]

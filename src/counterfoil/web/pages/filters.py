@@ -20,8 +20,9 @@ from counterfoil.web.api.match_words import leg_words, system_title
 from counterfoil.web.api.shapes import Amount, CaseShape
 from counterfoil.web.api.state_words import FINANCE_WORDS
 
+_CHECKPOINT_ID = re.compile(r"\bbcp_[0-9a-z]+\b")
 _TONES = {
-    "good": "matched confirmed done granted resolved",
+    "good": "matched confirmed done granted resolved signed",
     "bad": "broken refused rejected over expired unmatched",
     "warn": "open partly unknown accepted stale sending planned provisional waiting ready",
     "idle": "void dropped undone closed waived reversed absent forward",
@@ -47,6 +48,20 @@ def money(amount: Amount | str | None) -> Markup:
     return Markup('<span class="money">{}\u00a0<abbr>{}</abbr></span>').format(
         f"{Decimal(amount.amount):,f}", amount.currency
     )
+
+
+def figure(amount: Amount | None, negate: bool = False) -> str:
+    """Return an amount of a statement without its currency, which the column names; in parentheses if it is negative."""
+    if amount is None:
+        return "–"
+    value = -Decimal(amount.amount) if negate else Decimal(amount.amount)
+    return f"({-value:,f})" if value < 0 else f"{abs(value):,f}"
+
+
+def checkpoint_id(text: str) -> str:
+    """Return the id of a checkpoint that a text names; empty if it names none."""
+    named = _CHECKPOINT_ID.search(text)
+    return named[0] if named else ""
 
 
 def moneys(amounts: Iterable[Amount]) -> Markup:
@@ -204,5 +219,5 @@ def moment(value: datetime | str) -> datetime:
 FILTERS = {
     "money": money, "moneys": moneys, "chip": chip, "words": words, "leg": leg_words, "reason_title": reason_title, "moment": moment, "short": short,
     "raw": raw, "choice_effects": choice_effects, "without_ids": without_ids, "only_ids": only_ids, "pairs": pairs, "age": age,
-    "system": system_title, "grouped": grouped, "sums": sums,
+    "system": system_title, "grouped": grouped, "sums": sums, "figure": figure, "checkpoint_id": checkpoint_id,
 }  # fmt: skip

@@ -66,10 +66,11 @@ async def foils_page(
     cursor: Cursor = None,
     in_state: FoilStateText = None,
     key: Text = None,
+    rule: Text = None,
     entity: Text = None,
 ) -> Response[Any]:
     app = application(request)
-    search = search_texts(state=in_state, key=key)
+    search = search_texts(state=in_state, key=key, rule=rule)
     page = of_entity(app, list_filter(50, cursor, **search), entity)
     search |= search_texts(entity=entity)
     foils, after = await search_foils(app, page)
@@ -83,6 +84,7 @@ async def foils_page(
         next=after,
         search=search,
         states=FINANCE_WORDS,
+        rules=sorted(app.model.reconciliations),
         first=page.cursor is None,
     )
 

@@ -46,6 +46,9 @@ _NOTES = {
     "paired": "Paired. The item answers the counterfoil now.",
     "unpaired": "The pair has ended. Both documents are matched by their keys again.",
     "waived": "The difference is accepted.",
+    "reading": "Both books are being read. This takes minutes, and goes on when you leave the page.",
+    "prepared": "Prepared. Another person signs it.",
+    "signed": "Signed. A later change inside it opens a Case.",
     "signed-out": "You are signed out.",
 }
 
