@@ -59,6 +59,21 @@ def kind(answer: httpx2.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["type"].rpartition(":")[2]
 
 
+def test_suggestions_for_an_item_have_scores_and_reasons_and_pair_nothing(caller: Caller) -> None:
+    item = item_of("BILL/2026/12")
+    first = caller.get(f"/v1/unmatched/{item}/suggestions")["suggestions"][0]
+    assert first["foil"]["id"] == foil_of("INV-12")
+    assert "the same amount" in first["reasons"]
+    assert 25 <= first["score"] <= 100
+    assert item in {row["id"] for row in caller.get("/v1/unmatched")["items"]}
+    unknown = caller.http.get("/v1/unmatched/obs_none/suggestions", headers=caller.company.bearer("fay"))
+    assert unknown.status_code == 404
+    assert (
+        caller.http.get(f"/v1/unmatched/{item}/suggestions", headers=caller.company.bearer("leo")).status_code
+        == 403
+    )
+
+
 def test_unmatched_items_are_listed_with_age_owner_and_case(caller: Caller) -> None:
     rows = {row["document"]: row for row in caller.get("/v1/unmatched")["items"]}
     row = rows["BILL/2026/11"]

@@ -201,6 +201,7 @@ def test_an_unmatched_item_is_paired_and_parted_again(visitor: Visitor) -> None:
     expect(card).to_contain_text("ERP shows BILL/2026/12 over 20.00 USD. No document of Billing accounts")
     choice = card.get_by_label("Answers")
     assert "INV-12: 20.00 USD" in choice.locator("option").nth(1).inner_text()
+    assert "likely: the same amount" in choice.locator("option").nth(1).inner_text()
     choice.select_option(foil_of("INV-12"))
     card.get_by_label("Note").fill("the key has a typing error")
     card.get_by_role("button", name="Pair").click()

@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "send": ("operate", "Send a webhook body to the server."),
     "foils": ("matches", "List counterfoils with state and amount."),
     "unmatched": ("matches", "List documents that one system shows and no counterfoil accounts for."),
+    "suggest": ("matches", "List the counterfoils that an unmatched item may answer, with reasons."),
     "pair": ("matches", "Pair an unmatched item with a counterfoil, whatever their keys."),
     "unpair": ("matches", "End a pair that a person made."),
     "waive": ("matches", "Accept exactly the difference that a counterfoil has now."),

@@ -111,6 +111,22 @@ def _age(seconds: int) -> str:
     return f"{seconds // HOUR_SECONDS} h" if seconds >= HOUR_SECONDS else f"{seconds // 60} min"
 
 
+def suggest(item: ItemArgument, format: FormatOption = Format.TEXT) -> None:
+    """List the counterfoils that an unmatched item may answer, the likeliest first."""
+    with Server() as server:
+        rows = server.get(f"/v1/unmatched/{quote(item, safe='')}/suggestions")["suggestions"]
+    write_rows(
+        rows,
+        format,
+        ["SCORE>", "DOCUMENT", "CUSTOMER", "RESIDUAL>", "STATE", "REASONS", "ID"],
+        lambda s: [
+            s["score"], s["foil"]["name"] or s["foil"]["document"], s["foil"]["customer"], format_legs(s["foil"]["residual"]),
+            s["foil"]["state"], ", ".join(s["reasons"]), s["foil"]["id"],
+        ],
+        "No counterfoil of this reconciliation is likely. `counterfoil foils` lists all.",
+    )  # fmt: skip
+
+
 def pair(
     item: ItemArgument, foil: FoilArgument, note: NoteOption, format: FormatOption = Format.TEXT
 ) -> None:
@@ -142,4 +158,4 @@ def _decide(path: str, body: dict[str, Any], done: str, format: Format) -> None:
         say(f"{answer['id']}: requested. Another person must agree: counterfoil approve {answer['approval']}")
 
 
-COMMANDS: list[Callable[..., None]] = [foils, unmatched, pair, unpair, waive]
+COMMANDS: list[Callable[..., None]] = [suggest, foils, unmatched, pair, unpair, waive]

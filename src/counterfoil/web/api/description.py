@@ -32,6 +32,7 @@ from counterfoil.web.api import (
     plans,
     releases,
     roll_forward,
+    suggestions,
     sweeps,
 )
 from counterfoil.web.http.permissions import Open
@@ -53,6 +54,7 @@ API_ROUTES: list[Any] = [
     *operations.ROUTES,
     *lists.ROUTES,
     *matches.ROUTES,
+    *suggestions.ROUTES,
     *roll_forward.ROUTES,
     *sweeps.ROUTES,
     *book_checkpoints.ROUTES,

@@ -9,12 +9,12 @@ from litestar import get, post
 from litestar.params import FromPath
 from litestar.response import Response
 
-from counterfoil.application import Application
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
+from counterfoil.core.suggestions import Suggestion
 from counterfoil.core.terms import rules_for
 from counterfoil.store.port.documents import Waive
-from counterfoil.store.port.views import ItemRow, ListFilter
+from counterfoil.store.port.views import ItemRow
 from counterfoil.web.api.match_requests import open_requests
 from counterfoil.web.api.match_words import (
     difference_text,
@@ -27,6 +27,7 @@ from counterfoil.web.api.matches import MatchDecided, checked_note, decide_pair,
 from counterfoil.web.api.names import DocumentName, NameReader
 from counterfoil.web.api.pair_words import missing_text, pair_effect
 from counterfoil.web.api.queries import Cursor, Text, item_filter, item_shapes, of_entity, with_votes
+from counterfoil.web.api.suggestions import by_foil, open_foils
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
@@ -38,9 +39,6 @@ from counterfoil.web.pages.rendering import redirect, render_page, safe_path, se
 
 MAX_CHOICES = 25
 """Counterfoils that an item's form offers: those with the nearest amounts."""
-MAX_SEARCHED_FOILS = 200
-"""Newest counterfoils of each state of a reconciliation that the forms choose from."""
-_PAIRABLE = ("open", "partly", "broken", "provisional")
 
 
 @get("/unmatched", opt=requires(Permission.FOILS_ANY_READ), include_in_schema=False)
@@ -71,8 +69,9 @@ async def _render(
     app = application(request)
     now = await app.now()
     waiting = await _requested(request, {row.item.id for row in rows})
-    foils = {rule: await _open_foils(app, rule) for rule in sorted({row.item.rule for row in rows})}
+    foils = {rule: await open_foils(app, rule) for rule in sorted({row.item.rule for row in rows})}
     nearest = {row.item.id: _nearest(row.item, foils[row.item.rule]) for row in rows}
+    likely = {row.item.id: by_foil(row.item, foils[row.item.rule]) for row in rows}
     names = await NameReader(app).foils(foil for choices in nearest.values() for foil in choices)
     return await render_page(
         request,
@@ -84,7 +83,10 @@ async def _render(
                 "since": row.item.since,
                 "reason": explain_item(row.item, *item_systems(row.item, app.model.reconciliations)),
                 "approvals": waiting.get(row.item.id, []),
-                "choices": [_choice(foil, names[foil.id]) for foil in nearest[row.item.id]],
+                "choices": [
+                    _choice(foil, names[foil.id], likely[row.item.id].get(foil.id))
+                    for foil in nearest[row.item.id]
+                ],
             }
             for row, shape in zip(rows, await item_shapes(app, rows, now), strict=True)
         ],
@@ -125,26 +127,21 @@ async def _show(request: WebRequest, entry: FormEntry) -> Response[Any]:
     )
 
 
-async def _open_foils(app: Application, rule: str) -> list[Foil]:
-    """Return counterfoils of a reconciliation that an item could answer."""
-    foils: list[Foil] = []
-    for state in _PAIRABLE:
-        rows, _ = await app.views.foils(ListFilter(rule=rule, state=state, limit=MAX_SEARCHED_FOILS))
-        foils += rows
-    return [foil for foil in foils if any(foil.residual.values())]
-
-
 def _nearest(item: Observation, foils: list[Foil]) -> list[Foil]:
-    """Return the counterfoils whose open amount is nearest to an item."""
-    return sorted(foils, key=lambda foil: (*_distance(item, foil), foil.due, foil.id))[:MAX_CHOICES]
+    """Return the likeliest counterfoils, then those whose open amount is nearest to an item."""
+    scores = {id_: -suggestion.score for id_, suggestion in by_foil(item, foils).items()}
+    return sorted(
+        foils, key=lambda foil: (scores.get(foil.id, 0), *_distance(item, foil), foil.due, foil.id)
+    )[:MAX_CHOICES]
 
 
-def _choice(foil: Foil, name: DocumentName) -> dict[str, str]:
-    """Return a counterfoil as a choice of a form: customer, document, amount and what is owed."""
+def _choice(foil: Foil, name: DocumentName, suggestion: Suggestion | None) -> dict[str, str]:
+    """Return a counterfoil as a choice of a form: customer, document, amount, what is owed, and why it is likely."""
     document = ", ".join(dict.fromkeys(filter(None, (name.customer, name.name or foil.number))))
+    likely = "" if suggestion is None else f" - likely: {', '.join(suggestion.reasons)}"
     return {
         "id": foil.id,
-        "words": f"{document}: {total_text(foil)} ({_owed(foil)}), due {foil.due:%Y-%m-%d}",
+        "words": f"{document}: {total_text(foil)} ({_owed(foil)}), due {foil.due:%Y-%m-%d}{likely}",
     }
 
 

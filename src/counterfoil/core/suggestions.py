@@ -1,0 +1,105 @@
+"""Suggestions for an unmatched item: which counterfoils it may answer, with a score and the reasons for it.
+
+A suggestion never matches anything. A person pairs, and policies decide who must agree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import date
+
+import msgspec
+
+from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.money import Money
+from counterfoil.core.terms import rules_for
+
+LEAST_SCORE = 25
+"""Points from which on a counterfoil is suggested, of 100."""
+MAX_SUGGESTIONS = 5
+NEAR_PERCENT = 1
+"""Difference of the totals up to which an amount counts as near."""
+MIN_NUMBER_DIGITS = 3
+"""Digits that a document number needs for being recognized in another one."""
+NAMED_POINTS, NUMBER_POINTS = 40, 20
+SAME_POINTS, NEAR_POINTS, PART_POINTS = 45, 20, 10
+LEGS_POINTS = 10
+_DAYS_POINTS = ((0, 10), (3, 8), (10, 4))
+"""Days between the two documents, up to which they get these points."""
+_DIGITS = re.compile(r"[0-9]+")
+
+
+class Suggestion(msgspec.Struct, frozen=True):
+    foil: str
+    """Id of the counterfoil."""
+    score: int
+    """0 to 100; the points of the reasons."""
+    reasons: tuple[str, ...]
+
+
+def suggestions(item: Observation, foils: Iterable[Foil]) -> list[Suggestion]:
+    """Return the counterfoils of its reconciliation that an item may answer, the likeliest first.
+
+    One of another currency, legal entity or sign is never suggested.
+    """
+    judged = (_judged(item, foil) for foil in foils if foil.rule == item.rule)
+    likely = [s for s in judged if s is not None and s.score >= LEAST_SCORE]
+    return sorted(likely, key=lambda s: (-s.score, s.foil))[:MAX_SUGGESTIONS]
+
+
+def _judged(item: Observation, foil: Foil) -> Suggestion | None:
+    leg = rules_for(foil.terms, (foil.legs,)).total or ""
+    asserted, total = foil.legs.get(leg), item.legs.get(leg)
+    if not isinstance(asserted, Money) or not isinstance(total, Money) or asserted.currency != total.currency:
+        return None
+    missing = foil.residual.get(leg, asserted.minor)
+    if (foil.entity and item.entity and foil.entity != item.entity) or missing * total.minor <= 0:
+        return None
+    points: list[tuple[int, str]] = []
+    _add_amount(points, missing, total, foil)
+    if {foil.document, foil.number} & set(item.names) or {item.document, item.number} & set(foil.names):
+        points.append((NAMED_POINTS, "one document names the other"))
+    elif shared := _shared_number(item, foil):
+        points.append((NUMBER_POINTS, f"both have the number {shared}"))
+    others = [
+        name for name, value in foil.legs.items() if name != leg and isinstance(value, Money) and value.minor
+    ]
+    if others and all(item.legs.get(name) == foil.legs[name] for name in others):
+        points.append((LEGS_POINTS, f"the same {' and '.join(sorted(others))}"))
+    if (days := _days_apart(item.effective, foil.effective)) is not None:
+        by_day = next((given for most, given in _DAYS_POINTS if days <= most), 0)
+        if by_day:
+            words = "the same day" if days == 0 else f"{days} {'day' if days == 1 else 'days'} apart"
+            points.append((by_day, words))
+    return Suggestion(foil.id, min(100, sum(n for n, _ in points)), tuple(text for _, text in points))
+
+
+def _add_amount(points: list[tuple[int, str]], missing: int, total: Money, foil: Foil) -> None:
+    difference = abs(missing - total.minor)
+    if difference == 0:
+        points.append((SAME_POINTS, "the same amount"))
+    elif difference * 100 <= abs(missing) * NEAR_PERCENT:
+        points.append((NEAR_POINTS, f"amounts differ by {Money(difference, total.currency).grouped()}"))
+    elif abs(total.minor) < abs(missing) and foil.terms.shape != "1:1":
+        points.append((PART_POINTS, "a part of the amount"))
+
+
+def _shared_number(item: Observation, foil: Foil) -> str:
+    """Return the longest run of digits that a name of both documents has; empty if none is long enough."""
+    of_item = {run for text in (item.number, item.key, *item.names) for run in _runs(text)}
+    of_foil = {run for text in (foil.number, foil.key, *foil.names) for run in _runs(text)}
+    return max(of_item & of_foil, key=lambda run: (len(run), run), default="")
+
+
+def _runs(text: str) -> set[str]:
+    """Return the numbers in a text without leading zeros; years are no numbers of documents."""
+    runs = {run.lstrip("0") for run in _DIGITS.findall(text)}
+    return {run for run in runs if len(run) >= MIN_NUMBER_DIGITS and not re.fullmatch(r"20[0-9]{2}", run)}
+
+
+def _days_apart(one: str, other: str) -> int | None:
+    try:
+        return abs((date.fromisoformat(one[:10]) - date.fromisoformat(other[:10])).days)
+    except ValueError:
+        return None

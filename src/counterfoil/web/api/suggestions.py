@@ -1,0 +1,71 @@
+"""Suggestions for an unmatched item: the counterfoils that it may answer, each with its score and reasons."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import get
+from litestar.params import FromPath
+
+from counterfoil.application import Application
+from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.suggestions import Suggestion, suggestions
+from counterfoil.store.port.views import ListFilter
+from counterfoil.web.api import shapes
+from counterfoil.web.api.queries import foil_shapes
+from counterfoil.web.http.permissions import Permission
+from counterfoil.web.http.problems import Problem
+from counterfoil.web.http.request import WebRequest, application, requires
+
+MAX_SEARCHED_FOILS = 200
+"""Newest counterfoils of each state of a reconciliation among which suggestions are searched."""
+_PAIRABLE = ("open", "partly", "broken", "provisional")
+
+
+class SuggestionShape(msgspec.Struct, frozen=True):
+    foil: shapes.FoilShape
+    score: int
+    """0 to 100: the points of the reasons."""
+    reasons: list[str]
+
+
+class SuggestionList(msgspec.Struct, frozen=True):
+    """The likeliest first. A suggestion matches nothing: a person pairs."""
+
+    suggestions: list[SuggestionShape]
+
+
+@get(
+    "/v1/unmatched/{item_id:str}/suggestions",
+    opt=requires(Permission.FOILS_ANY_READ),
+    tags=["counterfoils"],
+    summary="Counterfoils that an item may answer",
+)
+async def list_suggestions(request: WebRequest, item_id: FromPath[str]) -> SuggestionList:
+    """Amount, numbers, names and dates of both documents speak for a pair; `reasons` says which."""
+    app = application(request)
+    item = await app.store.observation(item_id)
+    if item is None:
+        raise Problem(404, f"There is no item {item_id[:100]}.", kind="not-found")
+    foils = {foil.id: foil for foil in await open_foils(app, item.rule)}
+    ranked = suggestions(item, foils.values())
+    rows = await foil_shapes(app, [foils[s.foil] for s in ranked])
+    return SuggestionList(
+        [SuggestionShape(row, s.score, list(s.reasons)) for row, s in zip(rows, ranked, strict=True)]
+    )
+
+
+async def open_foils(app: Application, rule: str) -> list[Foil]:
+    """Return counterfoils of a reconciliation that an item could answer."""
+    foils: list[Foil] = []
+    for state in _PAIRABLE:
+        rows, _ = await app.views.foils(ListFilter(rule=rule, state=state, limit=MAX_SEARCHED_FOILS))
+        foils += rows
+    return [foil for foil in foils if any(foil.residual.values())]
+
+
+def by_foil(item: Observation, foils: list[Foil]) -> dict[str, Suggestion]:
+    """Return the suggestions for an item by counterfoil, the likeliest first."""
+    return {s.foil: s for s in suggestions(item, foils)}
+
+
+ROUTES = [list_suggestions]

@@ -1,0 +1,77 @@
+"""Suggestions: the planted counterfoil comes first, with its reasons, and impossible ones never come."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.money import Money
+from counterfoil.core.suggestions import LEAST_SCORE, MAX_SUGGESTIONS, suggestions
+
+AT = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+def foil(number: str, minor: int = 12000, **more: Any) -> Foil:
+    fields: dict[str, Any] = {
+        "id": f"foil_{number}", "rule": "r", "key": f"k-{number}", "document": number, "object": "invoice", "left": "billing",
+        "right": "erp", "legs": {"gross": Money(minor, "USD")}, "due": AT, "effective": "2026-11-30", "entity": "us",
+        "residual": {"gross": minor}, "created_at": AT, "known_from": AT,
+    }  # fmt: skip
+    return Foil(**fields | more)
+
+
+def item(minor: int = 12000, **more: Any) -> Observation:
+    fields: dict[str, Any] = {
+        "id": "obs_1", "rule": "r", "key": "SI-1", "document": "SI-1", "version": 1, "system": "erp", "event": "evt_1",
+        "legs": {"gross": Money(minor, "USD")}, "effective": "2026-11-30", "entity": "us", "since": AT, "at": AT,
+    }  # fmt: skip
+    return Observation(**fields | more)
+
+
+@given(st.lists(st.integers(1, 10**7), min_size=1, max_size=20, unique=True), st.data())
+def test_the_counterfoil_with_the_same_amount_comes_first(amounts: list[int], data: Any) -> None:
+    planted = data.draw(st.sampled_from(amounts))
+    foils = [foil(f"INV-{n}", minor) for n, minor in enumerate(amounts)]
+    first, *rest = suggestions(item(planted), foils)
+    assert first.foil == f"foil_INV-{amounts.index(planted)}"
+    assert first.reasons == ("the same amount", "the same day")
+    assert all(s.score < first.score for s in rest)
+    assert len(rest) < MAX_SUGGESTIONS
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"legs": {"gross": Money(12000, "EUR")}},
+        {"entity": "de"},
+        {"legs": {"gross": Money(-12000, "USD")}, "residual": {"gross": -12000}},
+        {"rule": "another"},
+        {"legs": {"gross": Money(99000, "USD")}, "residual": {"gross": 99000}},
+    ],
+)
+def test_what_cannot_belong_together_is_not_suggested(other: dict[str, Any]) -> None:
+    assert suggestions(item(), [foil("INV-1", **other)]) == []
+
+
+def test_a_number_and_a_name_speak_for_a_pair_with_another_amount() -> None:
+    by_number, by_name = foil("INV-01533", 12100), foil("INV-9", 12000)
+    ranked = suggestions(item(12050, key="paid 1533", names=("INV-9",)), [by_number, by_name])
+    assert [(s.foil, s.score) for s in ranked] == [("foil_INV-9", 70), ("foil_INV-01533", 50)]
+    assert ranked[1].reasons == ("amounts differ by 0.50 USD", "both have the number 1533", "the same day")
+
+
+def test_years_and_short_numbers_are_no_document_numbers() -> None:
+    far = foil("INV-2026-12", 990000, effective="2026-01-01")
+    assert suggestions(item(key="2026-12"), [far]) == []
+
+
+def test_no_more_than_a_few_are_suggested_and_each_has_enough_points() -> None:
+    ranked = suggestions(item(), [foil(f"INV-{n}") for n in range(9)])
+    assert len(ranked) == MAX_SUGGESTIONS
+    assert all(s.score >= LEAST_SCORE for s in ranked)
+    assert [s.foil for s in ranked] == sorted(s.foil for s in ranked)
