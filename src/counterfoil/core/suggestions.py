@@ -15,11 +15,11 @@ from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
 from counterfoil.core.terms import rules_for
 
-LEAST_SCORE = 25
+MIN_POINTS = 25
 """Points from which on a counterfoil is suggested, of 100."""
 MAX_SUGGESTIONS = 5
-NEAR_PERCENT = 1
-"""Difference of the totals up to which an amount counts as near."""
+NEAR_SHARE = 100
+"""One part in so many is the difference up to which an amount counts as near."""
 MIN_NUMBER_DIGITS = 3
 """Digits that a document number needs for being recognized in another one."""
 NAMED_POINTS, NUMBER_POINTS = 40, 20
@@ -44,7 +44,7 @@ def suggestions(item: Observation, foils: Iterable[Foil]) -> list[Suggestion]:
     One of another currency, legal entity or sign is never suggested.
     """
     judged = (_judged(item, foil) for foil in foils if foil.rule == item.rule)
-    likely = [s for s in judged if s is not None and s.score >= LEAST_SCORE]
+    likely = [s for s in judged if s is not None and s.score >= MIN_POINTS]
     return sorted(likely, key=lambda s: (-s.score, s.foil))[:MAX_SUGGESTIONS]
 
 
@@ -68,7 +68,7 @@ def _judged(item: Observation, foil: Foil) -> Suggestion | None:
     if others and all(item.legs.get(name) == foil.legs[name] for name in others):
         points.append((LEGS_POINTS, f"the same {' and '.join(sorted(others))}"))
     if (days := _days_apart(item.effective, foil.effective)) is not None:
-        by_day = next((given for most, given in _DAYS_POINTS if days <= most), 0)
+        by_day = next((gained for most, gained in _DAYS_POINTS if days <= most), 0)
         if by_day:
             words = "the same day" if days == 0 else f"{days} {'day' if days == 1 else 'days'} apart"
             points.append((by_day, words))
@@ -79,7 +79,7 @@ def _add_amount(points: list[tuple[int, str]], missing: int, total: Money, foil:
     difference = abs(missing - total.minor)
     if difference == 0:
         points.append((SAME_POINTS, "the same amount"))
-    elif difference * 100 <= abs(missing) * NEAR_PERCENT:
+    elif difference * NEAR_SHARE <= abs(missing):
         points.append((NEAR_POINTS, f"amounts differ by {Money(difference, total.currency).grouped()}"))
     elif abs(total.minor) < abs(missing) and foil.terms.shape != "1:1":
         points.append((PART_POINTS, "a part of the amount"))

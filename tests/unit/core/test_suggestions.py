@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
-from counterfoil.core.suggestions import LEAST_SCORE, MAX_SUGGESTIONS, suggestions
+from counterfoil.core.suggestions import MIN_POINTS, MAX_SUGGESTIONS, suggestions
 
 AT = datetime(2026, 11, 30, tzinfo=UTC)
 
@@ -73,5 +73,5 @@ def test_years_and_short_numbers_are_no_document_numbers() -> None:
 def test_no_more_than_a_few_are_suggested_and_each_has_enough_points() -> None:
     ranked = suggestions(item(), [foil(f"INV-{n}") for n in range(9)])
     assert len(ranked) == MAX_SUGGESTIONS
-    assert all(s.score >= LEAST_SCORE for s in ranked)
+    assert all(s.score >= MIN_POINTS for s in ranked)
     assert [s.foil for s in ranked] == sorted(s.foil for s in ranked)
