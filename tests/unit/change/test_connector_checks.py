@@ -37,12 +37,20 @@ def acme(tmp_path: Path) -> Path:
     return tmp_path / "acme"
 
 
-@pytest.fixture
-def starter(tmp_path: Path) -> Path:
-    init(tmp_path / "first")
-    (tmp_path / "first" / ".counterfoil").mkdir()
+@pytest.fixture(scope="module")
+def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `init` writes it, with its secrets. Tests copy it: `init` itself takes seconds."""
+    folder = tmp_path_factory.mktemp("new") / "first"
+    init(folder)
+    (folder / ".counterfoil").mkdir()
     for name in ("helpdesk-secret", "billing-token"):
-        (tmp_path / "first" / ".counterfoil" / name).write_text("whsec_c2VjcmV0")
+        (folder / ".counterfoil" / name).write_text("whsec_c2VjcmV0")
+    return folder
+
+
+@pytest.fixture
+def starter(tmp_path: Path, new_folder: Path) -> Path:
+    shutil.copytree(new_folder, tmp_path / "first")
     return tmp_path / "first"
 
 
