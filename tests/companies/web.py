@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import json
 import subprocess
@@ -225,12 +226,19 @@ async def running(folder: Path) -> AsyncIterator[Company]:
 
 async def trial(store: SqlStore, passwords: Passwords) -> tuple[TrialApp, dict[str, str]]:
     """Fill an empty store, and return the application over it with the tokens of its people."""
-    model, findings = read(ROOT / "examples" / "acme")
-    assert [f for f in findings if f.severity == "error"] == []
+    model = acme_model()
     tokens = await people(store, passwords)
     await fill(store)
     await fill_matches(store)
     return TrialApp(store, model), tokens
+
+
+@functools.cache
+def acme_model() -> Model:
+    """Return the model of the example company. It is compiled once: nothing changes it."""
+    model, findings = read(ROOT / "examples" / "acme")
+    assert [f for f in findings if f.severity == "error"] == []
+    return model
 
 
 async def people(store: SqlStore, passwords: Passwords) -> dict[str, str]:

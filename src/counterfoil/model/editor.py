@@ -28,8 +28,9 @@ _REACTION = ("Reaction", "Reaction to an outcome: a verb, or a list of steps.")
 
 def schema_files() -> dict[str, str]:
     """Return the text of each schema by the name of its file: one for each kind, and one for all of them."""
-    documents = {f"{kind}.schema.json": kind_schema(kind) for kind in KINDS}
-    documents[ALL_KINDS_FILE] = json_schema()
+    definitions = _definitions()
+    documents = {f"{kind}.schema.json": _of_kind(kind, definitions) for kind in KINDS}
+    documents[ALL_KINDS_FILE] = _of_all_kinds(definitions)
     return {name: _text(schema) for name, schema in documents.items()}
 
 
@@ -39,7 +40,10 @@ def _text(schema: Schema) -> str:
 
 def json_schema() -> Schema:
     """Return one schema for the documents of every kind."""
-    definitions = _definitions()
+    return _of_all_kinds(_definitions())
+
+
+def _of_all_kinds(definitions: dict[str, Schema]) -> Schema:
     cases = [
         {
             "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
@@ -61,7 +65,10 @@ def json_schema() -> Schema:
 
 def kind_schema(kind: str) -> Schema:
     """Return the schema of the documents of one kind."""
-    definitions = _definitions()
+    return _of_kind(kind, _definitions())
+
+
+def _of_kind(kind: str, definitions: dict[str, Schema]) -> Schema:
     document = _document(kind, definitions)
     names = _reached(document, definitions, set())
     return {

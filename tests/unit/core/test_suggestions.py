@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
-from counterfoil.core.suggestions import MIN_POINTS, MAX_SUGGESTIONS, suggestions
+from counterfoil.core.suggestions import MAX_SUGGESTIONS, MIN_POINTS, suggestions
 
 AT = datetime(2026, 11, 30, tzinfo=UTC)
 
