@@ -12,7 +12,7 @@ from tests.crash.points import missing
 from tests.crash.sweep import Swept, crews, sweep, sweep_recoveries
 
 SIDE_BY_SIDE = 3
-RECOVERIES = 6
+RECOVERIES = 3
 SEED = 20263
 
 

@@ -14,7 +14,7 @@ from tests.crash.points import missing, pick, sure
 from tests.crash.rounds import NOT_OF_A_CREDIT, OPERATIONS, Life
 
 SEED = 20261
-MORE = 3
+MORE = 1
 ALWAYS = ("send:after:billing.credit_memo.issue:1", "send:after:erp.credit_memo.post:1")
 """Between sending and conclusion, where a vendor dedupes and where none does."""
 

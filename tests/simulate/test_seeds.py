@@ -14,7 +14,7 @@ from tests.simulate.plan import AtCommit, planned
 from tests.simulate.play import Played, play
 from tests.simulate.shrink import report, shrunk
 
-SEEDS = 300
+SEEDS = 200
 BATCH = 25
 ROOT = Path(__file__).parents[2]
 

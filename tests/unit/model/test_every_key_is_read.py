@@ -19,6 +19,7 @@ from counterfoil.model.compile.policy import FAILURE_OUTCOMES
 from counterfoil.model.descriptions import description_of, parts
 from tests.source import ROOT
 
+pytestmark = pytest.mark.xdist_group("every-key")  # one worker analyses the source once
 ENGINE = ROOT / "src" / "counterfoil"
 MODEL = ENGINE / "model"
 CHECKS = MODEL / "checks"
