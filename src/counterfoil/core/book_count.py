@@ -80,6 +80,11 @@ def _add(
             counted[id_] = Counted(row.entity, value.currency, value.minor)
 
 
+def total_of(counted: Mapping[str, Counted], entity: str, currency: str) -> int:
+    """Return the sum of a side in one legal entity and currency, in minor units."""
+    return sum(c.units for c in counted.values() if (c.entity, c.currency) == (entity, currency))
+
+
 class SideCount(NamedTuple):
     """One side of one line, counted both ways."""
 

@@ -164,6 +164,20 @@ async def test_what_has_changed_since_it_was_prepared_is_not_signed(company: Com
         await service(company).sign(checkpoint.id, "bob", "")
 
 
+async def test_what_committed_late_is_not_signed(company: Company) -> None:
+    """A transaction has the time of its beginning, and may commit after the rows were counted."""
+    await books(company)
+    await read_both(company)
+    TIME[0] += timedelta(seconds=10)
+    checkpoint = await prepared(company)
+    TIME[0] -= timedelta(seconds=5)
+    company.ledger.put("E2", total=400)
+    await company.deliver(company.ledger, "E2")
+    TIME[0] += timedelta(minutes=1)
+    with pytest.raises(CheckpointRefused, match="being written while it was prepared"):
+        await service(company).sign(checkpoint.id, "bob", "")
+
+
 async def test_a_new_preparation_takes_the_place_of_the_former_one(company: Company) -> None:
     await books(company)
     await read_both(company)

@@ -29,6 +29,7 @@ from counterfoil.core.book_count import (
     count_ours,
     day_after,
     part_lines,
+    total_of,
 )
 from counterfoil.core.case import Case
 from counterfoil.core.cases import open_case
@@ -131,6 +132,8 @@ class BookCheckpoints:
             raise CheckpointRefused(
                 f"{len(changes)} documents up to {checkpoint.at} have changed since it was prepared. Prepare it again."
             )
+        if await self._counts_otherwise(checkpoint):
+            raise CheckpointRefused("Documents were being written while it was prepared. Prepare it again.")
         verdict = await self._store.apply(
             SignCheckpoint(
                 checkpoint=id_,
@@ -151,6 +154,17 @@ class BookCheckpoints:
         signed = await self._store.book_checkpoint(id_)
         assert signed is not None
         return signed
+
+    async def _counts_otherwise(self, checkpoint: BookCheckpoint) -> bool:
+        """Count our rows once more as they were known then: a transaction may have committed a little later."""
+        matches = await self._views.matches_of_rule(checkpoint.rule, checkpoint.known)
+        ours = count_ours((row.rows for row in matches), date.fromisoformat(checkpoint.at))
+        body = checkpoint.body
+        return any(
+            total_of(counted, checkpoint.entity, line.currency) != total
+            for line in body.lines
+            for counted, total in ((ours.left, line.left_total), (ours.right, line.right_total))
+        )
 
     # ------------------------------------------------------------------ preparing
 
