@@ -12,12 +12,16 @@ from litestar.response import Response
 
 from counterfoil.application import Application
 from counterfoil.core.book_checkpoint import BookCheckpoint, CheckpointState
+from counterfoil.core.foil import Foil
 from counterfoil.core.roll_forward import roll_forward
 from counterfoil.core.sweep import Sweep
 from counterfoil.flow.worker.book_checkpoints import CheckpointRefused
 from counterfoil.model import kinds
+from counterfoil.store.port.views import ListFilter
+from counterfoil.web.api import shapes
 from counterfoil.web.api.book_checkpoints import MAX_NOTE_CHARS, known_checkpoint
 from counterfoil.web.api.checkpoint_shapes import checkpoint_shape
+from counterfoil.web.api.queries import foil_shapes, item_filter, item_shapes
 from counterfoil.web.api.roll_forward import line_shape
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
@@ -25,6 +29,10 @@ from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, requires
 from counterfoil.web.pages.forms import FormEntry, answer_form
 from counterfoil.web.pages.rendering import redirect, render_page
+
+MAX_OPEN_ROWS = 10
+"""Open documents of each side that the page of a reconciliation lists; the others are on their own pages."""
+_MISSING = ("broken", "over", "partly", "open")
 
 
 @get("/reconciliations", opt=requires(Permission.FOILS_ANY_READ), include_in_schema=False)
@@ -132,6 +140,9 @@ async def _show_reconciliation(request: WebRequest, name: str, entry: FormEntry)
         entry.status,
         rule=rule,
         by_entity=by_entity,
+        missing=await _missing(app, name),
+        surplus=await _surplus(app, name),
+        most=MAX_OPEN_ROWS,
         sweeps=await app.sweeps.latest(app.model, rule, app.scope),
         checkpoints=[_shape(app, row) for row in await app.checkpoints.all_of(name, app.scope)],
         last_month_end=now.date().replace(day=1) - timedelta(days=1),
@@ -139,6 +150,23 @@ async def _show_reconciliation(request: WebRequest, name: str, entry: FormEntry)
         names=await _names(app),
         entry=entry,
     )
+
+
+async def _missing(app: Application, rule: str) -> list[Any]:
+    """Return the newest counterfoils that the right system has not shown as asserted; breaks first."""
+    foils: list[Foil] = []
+    for state in _MISSING:
+        page = ListFilter(rule=rule, state=state, limit=MAX_OPEN_ROWS - len(foils))
+        foils += (await app.views.foils(page))[0] if page.limit else []
+    rows = zip(await foil_shapes(app, foils), foils, strict=True)
+    return [{"foil": row, "money": shapes.amounts(foil.open_money or foil.difference)} for row, foil in rows]
+
+
+async def _surplus(app: Application, rule: str) -> list[Any]:
+    """Return the newest documents of the right system that no counterfoil accounts for."""
+    rows, _ = await app.views.unmatched(item_filter(MAX_OPEN_ROWS, None, rule=rule))
+    items = zip(await item_shapes(app, rows, await app.now()), rows, strict=True)
+    return [{"item": item, "money": shapes.amounts(row.item.money)} for item, row in items]
 
 
 async def _show_checkpoint(request: WebRequest, id_: str, entry: FormEntry) -> Response[Any]:
