@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +214,28 @@ def test_send_names_near_systems_and_files_and_says_what_was_received_before(ter
     assert terminal.run("send", "billing", "body.json", "--secret", "env:HOOK", **key)[1].endswith(": new\n")
     _, out, _ = terminal.run("send", "billing", "body.json", "--secret", "env:HOOK", **key)
     assert "received before" in out
+
+
+def test_whoami_names_the_person_of_the_token(terminal: Terminal) -> None:
+    me = terminal.json("whoami", person="fay")
+    assert (me["id"], me["roles"], me["entities"]) == ("fay", ["finance-operations"], None)
+    assert "checkpoints:any:prepare" in me["permissions"]
+    assert "checkpoints:any:sign" not in me["permissions"]
+    _, out, _ = terminal.run("whoami", person="nil")
+    assert out.startswith("Nil Norole (nil): no role")
+
+
+def test_a_checkpoint_is_prepared_and_signed_from_the_terminal(terminal: Terminal) -> None:
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    words = ("checkpoint", "invoice-in-erp", "--at", day, "--no-sweep")
+    code, _, err = terminal.run(*words, "--sign", person="cory")
+    assert (code, "nothing is prepared" in err) == (2, True)
+    (prepared,) = terminal.json(*words, person="fay")["checkpoints"]
+    assert (prepared["state"], prepared["prepared_by"], prepared["at"]) == ("prepared", "fay", day)
+    code, _, err = terminal.run(*words, "--sign", person="fay")
+    assert (code, "checkpoints:any:sign" in err) == (2, True)
+    code, out, err = terminal.run(*words, "--sign", "--note", "agreed", person="cory")
+    assert (code, "Signed by cory, prepared by fay" in out) == (0, True), err
+    rows = terminal.json("reconcile", "invoice-in-erp", "--entity", prepared["entity"])["lines"]
+    assert {row["entity"] for row in rows} == {prepared["entity"]}
+    assert terminal.json("reconcile", "invoice-in-erp", "--entity", "nowhere")["lines"] == []

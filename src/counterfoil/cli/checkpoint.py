@@ -10,6 +10,7 @@ import typer
 
 from counterfoil.cli.client import Server
 from counterfoil.cli.failure import CommandFailed
+from counterfoil.cli.operate import EntityOption
 from counterfoil.cli.output import Format, FormatOption, say, write_json, write_table
 from counterfoil.cli.reconcile import say_sweeps, swept
 
@@ -19,7 +20,7 @@ def checkpoint(
     at: Annotated[
         str, typer.Option(help="The cut-off: the last document date that counts, such as 2026-11-30.")
     ],
-    entity: Annotated[str | None, typer.Option(help="Only this legal entity.")] = None,
+    entity: EntityOption = None,
     sign: Annotated[
         bool, typer.Option("--sign", help="Sign what another person prepared at this cut-off.")
     ] = False,
@@ -30,9 +31,9 @@ def checkpoint(
     ] = True,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Prepare a checkpoint for each legal entity: our documents and the systems' own books, counted up to a cut-off.
+    """Count both sides of a reconciliation twice at a cut-off, and sign the result.
 
-    With --sign, another person signs what was prepared. Exit code 1: a checkpoint cannot be signed, or a sweep failed.
+    A checkpoint is prepared for each legal entity: our documents and the systems' own books, counted up to the cut-off. With --sign, another person signs what was prepared. Exit code 1: a checkpoint cannot be signed, or a sweep failed.
     """
     place = f"/v1/reconciliations/{quote(name, safe='')}"
     with Server() as server:

@@ -357,4 +357,16 @@ def _read_secret(reference: str) -> str:
     raise CommandFailed("--secret must be env:NAME or file:PATH, so that no secret enters the shell history.")
 
 
-COMMANDS: list[Callable[..., None]] = [runs, trace, cases, approvals, approve, reject, resolve, send]
+def whoami(format: FormatOption = Format.TEXT) -> None:
+    """Show the person whose token the commands of this folder use."""
+    with Server() as server:
+        me = server.get("/v1/me")
+    if format is Format.JSON:
+        write_json(me)
+        return
+    say(f"{me['name']} ({me['id']}): {', '.join(me['roles']) or 'no role'}")
+    say(f"Legal entities: {'all' if me['entities'] is None else ', '.join(me['entities']) or 'none'}")
+    say(f"Permissions: {', '.join(me['permissions']) or 'none'}")
+
+
+COMMANDS: list[Callable[..., None]] = [whoami, runs, trace, cases, approvals, approve, reject, resolve, send]

@@ -11,6 +11,7 @@ import typer
 
 from counterfoil.cli.client import Server
 from counterfoil.cli.matches import AsOfOption
+from counterfoil.cli.operate import EntityOption
 from counterfoil.cli.output import Format, FormatOption, say, write_json, write_table
 
 SWEEP_LOOK_SECONDS = 0.5
@@ -22,6 +23,7 @@ def reconcile(
     since: Annotated[str | None, typer.Option(help="First document date of the period.")] = None,
     until: Annotated[str | None, typer.Option(help="Last document date of the period: the cut-off.")] = None,
     as_of: AsOfOption = None,
+    entity: EntityOption = None,
     sweep: Annotated[
         bool,
         typer.Option("--sweep", help="First read the whole books of both systems, and wait for the end."),
@@ -32,7 +34,7 @@ def reconcile(
 
     Exit code 1: the two ways to the difference do not agree, or a sweep failed.
     """
-    query = {"since": since, "until": until, "as_of": as_of}
+    query = {"since": since, "until": until, "as_of": as_of, "entity": entity}
     place = f"/v1/reconciliations/{quote(name, safe='')}"
     with Server() as server:
         sweeps = swept(server, place, format) if sweep else []

@@ -47,15 +47,21 @@ def _ids(trace: Mapping[str, Any]) -> dict[str, str]:
     if start is not None and start["system"] == "support":
         ids["support"][f"ticket {start['key']}"] = None
     for link in trace["links"]:
-        if link["canonical"] == trace["run"]["key"] and link["system"] in ("billing", "erp"):
+        system = _part(link["system"])
+        if link["canonical"] == trace["run"]["key"] and system in ("billing", "erp"):
             id = link["ext_id"]
-            ids[link["system"]][f"#{id}" if id.isdecimal() else id] = None
-    if start is not None and start["system"] in ids:
-        ids[start["system"]][start["data"].get("number")] = None
+            ids[system][f"#{id}" if id.isdecimal() else id] = None
+    if start is not None and _part(start["system"]) in ids:
+        ids[_part(start["system"])][start["data"].get("number")] = None
     for effect in trace["effects"]:
-        if effect["system"] in ids:
-            ids[effect["system"]][(effect["result"] or {}).get("number")] = None
+        if _part(effect["system"]) in ids:
+            ids[_part(effect["system"])][(effect["result"] or {}).get("number")] = None
     return {system: " ".join(name for name in names if name) for system, names in ids.items()}
+
+
+def _part(system: str) -> str:
+    """Return the system whose part another one plays in its legal entity: `billing` for `billing-de`."""
+    return system.partition("-")[0]
 
 
 def _effects(traces: Iterable[Mapping[str, Any]]) -> Table:

@@ -13,6 +13,7 @@ from counterfoil.core.money import Money
 from counterfoil.core.roll_forward import RollForward, roll_forward
 from counterfoil.web.api import shapes
 from counterfoil.web.api.as_of import KnownText, question_of
+from counterfoil.web.api.queries import Text
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, requires
@@ -57,8 +58,12 @@ async def get_roll_forward(
     since: DayText = None,
     until: DayText = None,
     as_of: KnownText = None,
+    entity: Text = None,
 ) -> RollForwardShape:
-    """`since` and `until` are the first and the last document date of the period; without them, everything."""
+    """`since` and `until` are the first and the last document date of the period; without them, everything.
+
+    `entity`: only this legal entity.
+    """
     app = application(request)
     rule = app.model.reconciliations.get(name)
     if rule is None:
@@ -75,7 +80,7 @@ async def get_roll_forward(
         as_of=at.isoformat(),
         since=since,
         until=until,
-        lines=[line_shape(line) for line in lines],
+        lines=[line_shape(line) for line in lines if not entity or line.entity == entity],
     )
 
 
