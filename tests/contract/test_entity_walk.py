@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
+from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.people import Person
 from counterfoil.model import Model, read
 from counterfoil.store.port.people import PutPerson, PutToken
@@ -132,6 +133,9 @@ async def entity_company(
     await fill_matches(store)
     await fill_credits(store, "DE-")
     await fill_matches(store, "DE-")
+    app = TrialApp(store, model)
+    rule, today = model.reconciliations["invoice-in-erp"], (await store.now()).date()
+    await app.checkpoints.prepare(rule, today, None, EntityScope(), "ann")
     await seal(store)
     tokens = await _persons(store, model)
     transport = httpx2.ASGITransport(server.build(TrialApp(store, model)))
@@ -145,12 +149,13 @@ async def entity_company(
 class Rows:
     """Ids of the rows of one entity, by the name of the path parameter that takes them."""
 
-    def __init__(self, prefix: str, cases: list[str]) -> None:
+    def __init__(self, prefix: str, cases: list[str], checkpoints: list[str]) -> None:
         self.by_parameter = {
             "run_id": [run_of(f"{prefix}CR-{n}") for n in range(1001, 1008)],
             "foil_id": [foil_of(f"{prefix}INV-9"), foil_of(f"{prefix}INV-12")],
             "item_id": [item_of(f"{prefix}BILL/2026/11"), item_of(f"{prefix}INV-9")],
             "case_id": cases,
+            "checkpoint_id": checkpoints,
             "approval_id": [approval_of(f"{prefix}CR-{n}") for n in (1001, 1003, 1006)],
         }
         self.texts = [f"{prefix}CR-1003", f"{prefix}INV-9", f"{prefix}BILL/2026/11"]
@@ -170,8 +175,10 @@ async def rows_of(company: Walked, german: bool) -> Rows:
         if (d.entity == GERMAN) is german
     }
     cases = [c.id for c in dump.cases if c.run in own or {c.foil, c.observation} & documents]
+    checkpoints = [row.id for row in dump.book_checkpoints if (row.entity == GERMAN) is german]
     assert len(cases) >= 2
-    return Rows("DE-" if german else "", cases)
+    assert checkpoints
+    return Rows("DE-" if german else "", cases, checkpoints)
 
 
 async def german_texts(company: Walked) -> set[str]:
@@ -179,7 +186,7 @@ async def german_texts(company: Walked) -> set[str]:
     dump, _ = await company.app.store.audited()
     runs = {run.id for run in dump.runs if run.entity == GERMAN}
     rows = await rows_of(company, german=True)
-    ids = {*runs, *rows.by_parameter["case_id"]}
+    ids = {*runs, *rows.by_parameter["case_id"], *rows.by_parameter["checkpoint_id"]}
     ids |= {e.id for e in dump.events if e.legal_entity == GERMAN} | {
         e.id for e in dump.effects if e.run in runs
     }
@@ -232,6 +239,8 @@ def get_paths(app: TrialApp, rows: Rows) -> Iterator[tuple[str, bool]]:
     yield "/v1/foils?effective_by=2099-01-01", False
     yield "/v1/unmatched?effective_by=2099-01-01", False
     yield "/v1/reconciliations/invoice-in-erp/roll-forward", False
+    yield "/v1/reconciliations/invoice-in-erp/checkpoints", False
+    yield "/reconciliations/invoice-in-erp", False
     yield "/v1/audit?limit=200", False
 
 
