@@ -64,7 +64,7 @@ def test_suggestions_for_an_item_have_scores_and_reasons_and_pair_nothing(caller
     first = caller.get(f"/v1/unmatched/{item}/suggestions")["suggestions"][0]
     assert first["foil"]["id"] == foil_of("INV-12")
     assert "the same amount" in first["reasons"]
-    assert 25 <= first["score"] <= 100
+    assert 35 <= first["score"] <= 100
     assert item in {row["id"] for row in caller.get("/v1/unmatched")["items"]}
     unknown = caller.http.get("/v1/unmatched/obs_none/suggestions", headers=caller.company.bearer("fay"))
     assert unknown.status_code == 404

@@ -51,6 +51,8 @@ class CheckpointLine(msgspec.Struct, frozen=True, kw_only=True):
 
     currency: str
     opening: int
+    signed_opening: int | None = None
+    """Closing difference that the last checkpoint was signed with. None: there is none."""
     asserted: int
     observed: int
     closing: int
@@ -64,6 +66,8 @@ class CheckpointLine(msgspec.Struct, frozen=True, kw_only=True):
     left_book: int | None
     """Total of the books of the left system. None: no book of it lists what it asserts."""
     right_book: int | None
+    taken_over: int = 0
+    """Documents that count in the books as in our rows: they changed while a book was read, or no book has them."""
     differing: int
     """Documents that count otherwise in a book."""
     differences: tuple[CountDifference, ...] = ()
@@ -73,6 +77,11 @@ class CheckpointLine(msgspec.Struct, frozen=True, kw_only=True):
     def agrees(self) -> bool:
         """True if both ways of counting come to the same."""
         return self.balanced and not self.differing
+
+    @property
+    def opening_changed(self) -> bool:
+        """True if the period does not begin with what the last one was signed with."""
+        return self.signed_opening is not None and self.signed_opening != self.opening
 
 
 class PartLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,8 +116,13 @@ class CheckpointContent(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[PartLine, ...] = ()
     series: tuple[SeriesLine, ...] = ()
     readings: tuple[BookReading, ...] = ()
+    stale: tuple[str, ...] = ()
+    """Books that were read before the cut-off was over, or too long ago: `invoices of erp`."""
     held: int = 0
     """Listed records that wait for a decision about their admission, so that no way of counting has them."""
+
+    dismissed: int = 0
+    """Listed records that count nowhere because a person dismissed their Cases."""
 
     @property
     def stored(self) -> bytes:
@@ -127,6 +141,14 @@ class CheckpointContent(msgspec.Struct, frozen=True, kw_only=True):
             f"{line.currency}: the items do not add up to the closing difference"
             for line in self.lines
             if not line.balanced
+        ]
+        obstacles += [
+            f"{line.currency}: an earlier period has changed since it was signed; sign that cut-off again first"
+            for line in self.lines
+            if line.opening_changed
+        ]
+        obstacles += [
+            f"{book} was read too early for this cut-off; read the books again" for book in self.stale
         ]
         if self.held:
             obstacles.append(f"{self.held} listed records wait for a decision about their admission")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, timedelta
 from typing import NamedTuple
 
 from counterfoil.core.book_checkpoint import CheckpointLine, CountDifference, PartLine
-from counterfoil.core.document import Side, divided_leg
+from counterfoil.core.document import LedgerDocument, Side, divided_leg
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.matching import standing
 from counterfoil.core.money import Money
@@ -21,11 +21,14 @@ MAX_DIFFERENCES = 100
 
 
 class Counted(NamedTuple):
-    """Amount that a document adds to the total of its side."""
+    """Amount that a document adds to the total of its side, by one version of it."""
 
     entity: str
     currency: str
     units: int
+    version: int
+    leg: str
+    """The leg that is the total."""
 
 
 class BothSides(NamedTuple):
@@ -44,45 +47,65 @@ def count_ours(matches: Iterable[MatchRows], until: date) -> BothSides:
         leg = rules_of(dated).total or ""
         foils = {f.document: f for f in dated.foils if not f.provisional}
         observed = {o.document: o for o in dated.observations}
-        _add(left, foils, [d.id for d in standing([left_document(f) for f in foils.values()])], leg)
-        _add(right, observed, [d.id for d in standing([right_document(o) for o in observed.values()])], leg)
+        for document in standing([left_document(f) for f in foils.values()]):
+            _add(left, foils[document.id], leg)
+        for document in standing([right_document(o) for o in observed.values()]):
+            _add(right, observed[document.id], leg)
     return BothSides(left, right)
 
 
-def count_listed(foils: Sequence[Foil], observations: Sequence[Observation], until: date) -> BothSides:
-    """Return the standing documents that books list up to a cut-off."""
+def count_listed(
+    foils: Iterable[Foil], observations: Iterable[Observation], until: date, ours: BothSides
+) -> BothSides:
+    """Return the standing documents that books list up to a cut-off. What our rows count too has the same leg as its total."""
     last = until.isoformat()
-    left: dict[str, Counted] = {}
-    right: dict[str, Counted] = {}
-    by_left = {f.document: f for f in foils if not f.effective or f.effective[:10] <= last}
-    by_right = {o.document: o for o in observations if not o.effective or o.effective[:10] <= last}
-    for document in standing([left_document(f) for f in by_left.values()]):
-        _add(left, by_left, [document.id], _total(by_left[document.id]))
-    for document in standing([right_document(o) for o in by_right.values()]):
-        _add(right, by_right, [document.id], _total(by_right[document.id]))
-    return BothSides(left, right)
+    left = {f.document: f for f in foils if f.effective[:10] <= last}
+    right = {o.document: o for o in observations if o.effective[:10] <= last}
+    return BothSides(
+        _listed(left, standing([left_document(f) for f in left.values()]), ours.left),
+        _listed(right, standing([right_document(o) for o in right.values()]), ours.right),
+    )
 
 
-def _total(row: Foil | Observation) -> str:
-    return rules_for(row.terms, (row.legs,)).total or ""
+def _listed(
+    rows: Mapping[str, Foil | Observation], documents: Iterable[LedgerDocument], ours: Mapping[str, Counted]
+) -> dict[str, Counted]:
+    counted: dict[str, Counted] = {}
+    reversals: list[Foil | Observation] = []
+    for document in documents:
+        row = rows[document.id]
+        mine = ours.get(document.id)
+        _add(counted, row, mine.leg if mine else rules_for(row.terms, (row.legs,)).total or "")
+        reversals += [row] if row.reverses else []
+    for row in reversals:
+        # A book lists what was reversed by its present state, without amounts: it still stands beside its reversal.
+        reversal, original = counted.get(row.document), rows.get(row.reverses)
+        if reversal and original and row.reverses in ours and row.reverses not in counted:
+            counted[row.reverses] = reversal._replace(
+                entity=original.entity, units=-reversal.units, version=original.version
+            )
+    return counted
 
 
-def _add(
-    counted: dict[str, Counted],
-    rows: Mapping[str, Foil] | Mapping[str, Observation],
-    ids: Iterable[str],
-    leg: str,
-) -> None:
-    for id_ in ids:
-        row = rows[id_]
-        value = row.legs.get(leg)
-        if isinstance(value, Money):
-            counted[id_] = Counted(row.entity, value.currency, value.minor)
+def _add(counted: dict[str, Counted], row: Foil | Observation, leg: str) -> None:
+    value = row.legs.get(leg)
+    if isinstance(value, Money):
+        counted[row.document] = Counted(row.entity, value.currency, value.minor, row.version, leg)
 
 
 def total_of(counted: Mapping[str, Counted], entity: str, currency: str) -> int:
     """Return the sum of a side in one legal entity and currency, in minor units."""
     return sum(c.units for c in counted.values() if (c.entity, c.currency) == (entity, currency))
+
+
+class BookSide(NamedTuple):
+    """What the books say about one side."""
+
+    listed: Mapping[str, Counted]
+    moved: Collection[str]
+    """Documents that became known after the reading of their system's books began."""
+    complete: bool
+    """Every document of the side is in a book that was read."""
 
 
 class SideCount(NamedTuple):
@@ -91,42 +114,56 @@ class SideCount(NamedTuple):
     ours: int
     book: int | None
     differences: list[CountDifference]
+    taken_over: int
+    """Documents that count in the book as in our rows, because the reading says nothing about them."""
 
 
 def compare_counts(
-    side: Side,
-    ours: Mapping[str, Counted],
-    book: Mapping[str, Counted] | None,
-    moved: Collection[str],
-    entity: str,
-    currency: str,
+    side: Side, ours: Mapping[str, Counted], book: BookSide | None, entity: str, currency: str
 ) -> SideCount:
-    """Count a side of one legal entity and currency both ways.
+    """Count a side of one legal entity and currency both ways. `book` is None if no book lists the side.
 
-    `book` is None if no book lists the side. A document that `moved` while the books were read counts as in our rows: a
-    book that was read before it changed says nothing about it.
+    A document that moved while the books were read counts as in our rows, unless the book lists its present version: a
+    book that was read before a change says nothing about it. So does one that is in no book, where not all are in one.
     """
-    mine = {d: c.units for d, c in ours.items() if (c.entity, c.currency) == (entity, currency)}
-    total = sum(mine.values())
+    mine = {d: c for d, c in ours.items() if (c.entity, c.currency) == (entity, currency)}
+    total = sum(c.units for c in mine.values())
     if book is None:
-        return SideCount(total, None, [])
-    theirs = {
-        d: c.units for d, c in book.items() if (c.entity, c.currency) == (entity, currency) and d not in moved
-    }
-    theirs |= {d: units for d, units in mine.items() if d in moved}
-    differences = [
-        CountDifference(side=side, document=d, ours=mine.get(d), book=theirs.get(d))
-        for d in sorted(mine.keys() | theirs.keys())
-        if mine.get(d) != theirs.get(d)
-    ]
-    return SideCount(total, sum(theirs.values()), differences)
+        return SideCount(total, None, [], 0)
+    theirs = {d: c for d, c in book.listed.items() if (c.entity, c.currency) == (entity, currency)}
+    differences: list[CountDifference] = []
+    taken_over, by_book = 0, sum(c.units for c in theirs.values())
+    for document in sorted(mine.keys() | theirs.keys()):
+        own, listed = mine.get(document), theirs.get(document)
+        if own and listed and own.units == listed.units:
+            continue
+        present, shown = ours.get(document), book.listed.get(document)
+        same_version = present is not None and shown is not None and present.version == shown.version
+        unlisted = shown is None and not book.complete
+        own_units, listed_units = own.units if own else 0, listed.units if listed else 0
+        if unlisted or (document in book.moved and not same_version):
+            taken_over += 1
+            by_book += own_units - listed_units
+        else:
+            differences.append(
+                CountDifference(
+                    side=side,
+                    document=document,
+                    ours=own_units if own else None,
+                    book=listed_units if listed else None,
+                )
+            )
+    return SideCount(total, by_book, differences, taken_over)
 
 
-def checkpoint_line(roll: RollForward, left: SideCount, right: SideCount) -> CheckpointLine:
+def checkpoint_line(
+    roll: RollForward, left: SideCount, right: SideCount, signed_opening: int | None
+) -> CheckpointLine:
     differences = [*left.differences, *right.differences]
     return CheckpointLine(
         currency=roll.currency,
         opening=roll.opening,
+        signed_opening=signed_opening,
         asserted=roll.asserted,
         observed=roll.observed,
         closing=roll.closing,
@@ -136,6 +173,7 @@ def checkpoint_line(roll: RollForward, left: SideCount, right: SideCount) -> Che
         right_total=right.ours,
         left_book=left.book,
         right_book=right.book,
+        taken_over=left.taken_over + right.taken_over,
         differing=len(differences),
         differences=tuple(differences[:MAX_DIFFERENCES]),
     )
@@ -154,7 +192,7 @@ def part_lines(matches: Iterable[MatchRows], entity: str, since: date | None, un
         )
         for column, documents in sides:
             for row in documents:
-                if row.entity == entity and (since is None or row.effective >= since.isoformat()):
+                if row.entity == entity and (since is None or row.effective[:10] >= since.isoformat()):
                     for leg, value in row.legs.items():
                         if divided_leg(leg) != leg and isinstance(value, Money):
                             sums.setdefault((leg, value.currency), Counter())[column] += value.minor

@@ -62,11 +62,11 @@ def effective_by(rows: MatchRows, day: date | None) -> MatchRows:
         return rows
     last = day.isoformat()
     return MatchRows(
-        [f for f in rows.foils if not f.effective or f.effective <= last],
-        [o for o in rows.observations if not o.effective or o.effective <= last],
+        [f for f in rows.foils if f.effective[:10] <= last],
+        [o for o in rows.observations if o.effective[:10] <= last],
         rows.pairings,
         rows.waivers,
-        users=[f for f in rows.users if not f.effective or f.effective <= last],
+        users=[f for f in rows.users if f.effective[:10] <= last],
     )
 
 

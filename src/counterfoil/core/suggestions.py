@@ -15,7 +15,7 @@ from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
 from counterfoil.core.terms import rules_for
 
-MIN_POINTS = 25
+MIN_POINTS = 35
 """Points from which on a counterfoil is suggested, of 100."""
 MAX_SUGGESTIONS = 5
 NEAR_SHARE = 100
@@ -28,6 +28,9 @@ LEGS_POINTS = 10
 _DAYS_POINTS = ((0, 10), (3, 8), (10, 4))
 """Days between the two documents, up to which they get these points."""
 _DIGITS = re.compile(r"[0-9]+")
+_DATE = re.compile(r"20[0-9]{2}([01][0-9]([0-3][0-9])?)?")
+_MACHINE_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{16}|_[0-9A-Za-z]{14,}", re.I)
+"""UUIDs, digests, and ids such as `in_1PzK2eLkdIwHu7`."""
 
 
 class Suggestion(msgspec.Struct, frozen=True):
@@ -93,9 +96,11 @@ def _shared_number(item: Observation, foil: Foil) -> str:
 
 
 def _runs(text: str) -> set[str]:
-    """Return the numbers in a text without leading zeros; years are no numbers of documents."""
+    """Return the numbers in a text without leading zeros. Ids of machines, dates and years are no numbers of documents."""
+    if _MACHINE_ID.search(text):
+        return set()
     runs = {run.lstrip("0") for run in _DIGITS.findall(text)}
-    return {run for run in runs if len(run) >= MIN_NUMBER_DIGITS and not re.fullmatch(r"20[0-9]{2}", run)}
+    return {run for run in runs if len(run) >= MIN_NUMBER_DIGITS and not _DATE.fullmatch(run)}
 
 
 def _days_apart(one: str, other: str) -> int | None:

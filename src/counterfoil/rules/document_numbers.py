@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Iterable
+from datetime import date, datetime
 from typing import NamedTuple
 
 from counterfoil.core.canonical import CanonicalEvent
@@ -24,6 +25,20 @@ class DocumentNumber(NamedTuple):
     number: str
     record: tuple[str, str]
     """Object and key of the event: two documents with one number are two records."""
+    version: int = 0
+
+
+def newest_numbers(numbers: Iterable[DocumentNumber]) -> list[DocumentNumber]:
+    """Return the number of each record by its newest version, dated by the first day on which the record had one."""
+    newest: dict[tuple[str, str, tuple[str, str]], DocumentNumber] = {}
+    first: dict[tuple[str, str, tuple[str, str]], str] = {}
+    for number in numbers:
+        record = (number.side, number.system, number.record)
+        first[record] = min(first.get(record, number.day), number.day)
+        former = newest.get(record)
+        if former is None or (former.version, former.number) < (number.version, number.number):
+            newest[record] = number
+    return [number._replace(day=first[record]) for record, number in newest.items()]
 
 
 def numbers_of(model: Model, event: CanonicalEvent, forms: Forms, lookup: Lookup) -> list[DocumentNumber]:
@@ -51,6 +66,7 @@ def numbers_of(model: Model, event: CanonicalEvent, forms: Forms, lookup: Lookup
                         day=_day(day) or event.effective_at.date().isoformat(),
                         number=str(number),
                         record=(event.object, event.key),
+                        version=event.version,
                     )
                     numbers[entry] = None
     except FAULTS as error:
@@ -59,4 +75,5 @@ def numbers_of(model: Model, event: CanonicalEvent, forms: Forms, lookup: Lookup
 
 
 def _day(value: object) -> str:
-    return value.isoformat() if isinstance(value, date) else str(value or "")
+    day = value.date() if isinstance(value, datetime) else value
+    return day.isoformat() if isinstance(day, date) else str(day or "")

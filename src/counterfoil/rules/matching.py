@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from counterfoil.core import ids
@@ -117,9 +117,15 @@ def fields_of(
         _name(ledger, reverses),
         tuple(_name(other, text) for text in named),
         entity,
-        effective.isoformat() if isinstance(effective, date) else _text(effective),
+        _day_text(effective),
         _within(rule, names, lookup) if stands and isinstance(rule, FoilDefinition) else (),
     )
+
+
+def _day_text(effective: Any) -> str:
+    """Return a document date as ISO 8601. Of a moment, the day counts."""
+    day = effective.date() if isinstance(effective, datetime) else effective
+    return day.isoformat() if isinstance(day, date) else _text(day)
 
 
 def _name(ledger: str, document: str) -> str:

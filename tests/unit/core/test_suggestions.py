@@ -75,3 +75,17 @@ def test_no_more_than_a_few_are_suggested_and_each_has_enough_points() -> None:
     assert len(ranked) == MAX_SUGGESTIONS
     assert all(s.score >= MIN_POINTS for s in ranked)
     assert [s.foil for s in ranked] == sorted(s.foil for s in ranked)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "8e2f7a10-3301-4c2a-9b1e-aa0000000001",
+        "in_1PzK2eLkdIwHu7ix3301",
+        "paid 20260131",
+        "aabbccdd33013301ff",
+    ],
+)
+def test_ids_of_machines_and_dates_are_no_document_numbers(key: str) -> None:
+    numbers = ("8e2f7a10-3301-4c2a-9b1e-aa0000000002", "3301", "20260131")
+    assert suggestions(item(500, key=key), [foil("INV", 99999, names=numbers)]) == []

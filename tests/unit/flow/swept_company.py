@@ -15,13 +15,11 @@ from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.intake.receive import receive_page
 from counterfoil.flow.worker.sweep_requests import request_of
 from counterfoil.flow.worker.sweeps import SweepReader
+from counterfoil.model import Model
 from tests.companies.base import COMPLETE_POLICY, documents
 from tests.unit.rules.driver import MONDAY, System, model_of
 
-MODEL = model_of(
-    documents(
-        COMPLETE_POLICY,
-        """\
+_GOVERNANCE = """\
 {kind: role, name: finance}
 ---
 {kind: system, name: bills, role: billing, connector: external, owner: finance}
@@ -88,9 +86,19 @@ observe:
     document: event.data.entry_id
     stands: event.data.status == 'posted'
     legs: {gross: event.data.total}
-""",
-    )
-)
+"""
+
+
+def model_with(*edits: tuple[str, str]) -> Model:
+    """Return the model of the company after edits of its governance text."""
+    text = _GOVERNANCE
+    for old, new in edits:
+        assert old in text, old
+        text = text.replace(old, new)
+    return model_of(documents(COMPLETE_POLICY, text))
+
+
+MODEL = model_with()
 ENTRIES = [f"E{n}" for n in range(1, 8)]
 
 
@@ -104,6 +112,8 @@ class Ledger(System):
         self.id_of = "{id}@{version}"
         self.pages: list[str | None] = []
         self.failures: list[Exception] = []
+        self.extra: list[sdk.Delivery] = []
+        """Further deliveries by which the book shows its records."""
 
     def put(self, id_: str, total: int = 500, status: str = "posted") -> None:
         version = self.records[id_]["version"] + 1 if id_ in self.records else 1
@@ -125,18 +135,20 @@ class Ledger(System):
         rest = [id_ for id_ in sorted(self.records) if id_ > (cursor or "")]
         page = rest[:limit]
         return sdk.Page(
-            [self.delivery(id_) for id_ in page], page[-1] if page else cursor or "", len(rest) > limit
+            [*(self.extra if cursor is None else ()), *(self.delivery(id_) for id_ in page)],
+            page[-1] if page else cursor or "",
+            len(rest) > limit,
         )
 
 
 class Company:
     """Two systems, a store, and workers that admit and sweep, under a clock that tests move."""
 
-    def __init__(self, store: Any) -> None:
-        self.store = store
+    def __init__(self, store: Any, model: Model = MODEL) -> None:
+        self.store, self.model = store, model
         self.bills, self.ledger = Ledger("bills", "invoices", "invoice"), Ledger("ledger", "entries", "entry")
         self.connectors = {"bills": self.bills, "ledger": self.ledger}
-        self.releases = Releases(store, MODEL)
+        self.releases = Releases(store, model)
         self.stopping = asyncio.Event()
         self.admission = Admitter(store, self.releases, self.connectors)
 
@@ -145,10 +157,14 @@ class Company:
 
     async def deliver(self, system: Ledger, id_: str, name: str = "") -> None:
         """Deliver a record as the system's feed does, and admit it."""
+        await self.receive(system, id_, name)
+        await self.admit()
+
+    async def receive(self, system: Ledger, id_: str, name: str = "") -> None:
+        """Deliver a record, which then waits for its admission."""
         now = await self.store.now()
         page = [system.delivery(id_, name)]
-        await receive_page(self.store, MODEL, system.name, "feed", page, "", now)
-        await self.admit()
+        await receive_page(self.store, self.model, system.name, "feed", page, "", now)
 
     async def admit(self) -> None:
         for todo in await self.store.todos(1_000):

@@ -7,21 +7,24 @@ listed record is read by the active Release and counted alone, without our rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
-
-import msgspec
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from counterfoil.connectors.sdk import Connector
 from counterfoil.core import ids, wire
+from counterfoil.core.approval import part_in_request
 from counterfoil.core.book_checkpoint import (
     BookCheckpoint,
     BookReading,
     CheckpointContent,
+    CheckpointLine,
     CheckpointState,
     SeriesLine,
     defect_case_id,
 )
 from counterfoil.core.book_count import (
+    BookSide,
     BothSides,
     checkpoint_line,
     compare_counts,
@@ -34,43 +37,44 @@ from counterfoil.core.book_count import (
 from counterfoil.core.case import Case
 from counterfoil.core.cases import open_case
 from counterfoil.core.clock import micros
-from counterfoil.core.document import Side
+from counterfoil.core.document import Side, ledger_of
 from counterfoil.core.entity_scope import EntityScope
-from counterfoil.core.errors import CounterfoilError
-from counterfoil.core.foil import Foil, Observation
-from counterfoil.core.foil_versions import next_foil, next_observation
 from counterfoil.core.number_series import number_series
 from counterfoil.core.roll_forward import COLUMNS, RollForward, roll_forward
 from counterfoil.core.settle import MatchRows
-from counterfoil.core.sweep import Sweep
-from counterfoil.flow.context.event_documents import read_documents, read_numbers
 from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.worker.book_listing import BookListing, CheckpointRefused, ListingReader
 from counterfoil.flow.worker.checkpoint_changes import ChangeInside, changes_in
-from counterfoil.flow.worker.sweep_requests import listings_of
 from counterfoil.model import Model, kinds
-from counterfoil.rules.admission import HeldDelivery
-from counterfoil.rules.document_numbers import DocumentNumber
+from counterfoil.rules.document_numbers import DocumentNumber, newest_numbers
 from counterfoil.store.port.book_checkpoints import PrepareCheckpoint, SignCheckpoint
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import Views
 
-MAX_EVENT_ROWS = 500
-_OF_BOTH = ("left", "right")
+MAX_LISTED_CHANGES = 100
+"""Changes that an answer about a checkpoint lists."""
+FRESH = timedelta(hours=1)
+"""Age that a reading may have where the cut-off is not over yet."""
+_SIDES: tuple[Side, Side] = ("left", "right")
+_REFUSALS = {
+    "own": "You prepared it. Another person signs it.",
+    "gone": "It is not prepared any more: another one took its place, or it is signed.",
+    "period": "Another cut-off was signed meanwhile, so its period begins later. Prepare it again.",
+}
 
 
-class CheckpointRefused(CounterfoilError):
-    """The checkpoint cannot be prepared or signed. The message says why, and what to do."""
+class _Count(NamedTuple):
+    """What one preparation counts, for all legal entities."""
 
-
-class _Listing(msgspec.Struct):
-    """Documents and numbers that the books of a reconciliation list."""
-
-    readings: dict[tuple[str, str], BookReading]
-    foils: dict[str, Foil]
-    observations: dict[str, Observation]
-    numbers: set[DocumentNumber]
-    held: dict[str, int]
-    """By system: listed records that wait for a decision."""
+    at: date
+    now: datetime
+    person: str
+    matches: list[MatchRows]
+    ours: BothSides
+    listed: BothSides
+    listing: BookListing
+    former: list[BookCheckpoint]
+    """Every prepared and signed checkpoint of the reconciliation, latest cut-off first."""
 
 
 class BookCheckpoints:
@@ -79,7 +83,8 @@ class BookCheckpoints:
     def __init__(
         self, store: Store, views: Views, releases: Releases, connectors: Mapping[str, Connector]
     ) -> None:
-        self._store, self._views, self._releases, self._connectors = store, views, releases, connectors
+        self._store, self._views, self._releases = store, views, releases
+        self._reader = ListingReader(store, releases, connectors)
 
     async def all_of(self, rule: str, scope: EntityScope) -> list[BookCheckpoint]:
         """Return the prepared and signed checkpoints of a reconciliation, latest cut-off first."""
@@ -89,48 +94,51 @@ class BookCheckpoints:
         return await self._store.book_checkpoint(id_)
 
     async def changes(self, checkpoint: BookCheckpoint) -> list[ChangeInside]:
-        """Return the documents inside a checkpoint that have changed since it was prepared, by their ids."""
-        return await changes_in(self._store, checkpoint, checkpoint.known, await self._store.now())
+        """Return documents inside a checkpoint that have changed since it was prepared, the first `MAX_LISTED_CHANGES`."""
+        now = await self._store.now()
+        return await changes_in(self._store, checkpoint, checkpoint.known, now, MAX_LISTED_CHANGES)
 
     async def prepare(
         self, rule: kinds.Reconciliation, at: date, entity: str | None, scope: EntityScope, person: str
     ) -> list[BookCheckpoint]:
         """Count both sides up to a cut-off and keep one checkpoint for each legal entity. Raises CheckpointRefused."""
-        model, now = self._releases.present, await self._store.now()
+        now = await self._store.now()
         if at > now.date():
             raise CheckpointRefused(
                 f"{at} has not come yet. A cut-off is a day up to today, {now.date()} (UTC)."
             )
-        listing = await self._listing(model, rule, now, entity, scope)
+        listing = await self._reader.read(rule, now, entity, scope)
         matches = [row.rows for row in await self._views.matches_of_rule(rule.name, now)]
         ours = count_ours(matches, at)
-        listed = count_listed(list(listing.foils.values()), list(listing.observations.values()), at)
-        entities = sorted(
-            {c.entity for side in (*ours, *listed) for c in side.values()} if entity is None else {entity}
-        )
-        prepared = []
-        for each in entities:
-            if scope.sees(each):
-                prepared.append(
-                    await self._prepare(model, rule, each, at, now, person, matches, ours, listed, listing)
+        listed = count_listed(listing.foils.values(), listing.observations.values(), at, ours)
+        former = await self._store.book_checkpoints(rule.name)
+        count = _Count(at, now, person, matches, ours, listed, listing, former)
+        entities = {c.entity for side in (*ours, *listed) for c in side.values()}
+        if entity is not None:
+            if entity not in entities | self._releases.present.legal_entities.keys():
+                raise CheckpointRefused(
+                    f"No document is of a legal entity {entity}, and no file declares it."
                 )
-        return prepared
+            entities = {entity}
+        return [await self._prepare(rule, each, count) for each in sorted(entities) if scope.sees(each)]
 
     async def sign(self, id_: str, person: str, note: str) -> BookCheckpoint:
         """Sign a prepared checkpoint. Raises CheckpointRefused."""
         now = await self._store.now()
         checkpoint = await self._store.book_checkpoint(id_)
         if checkpoint is None or checkpoint.state is not CheckpointState.PREPARED:
-            raise CheckpointRefused(
-                "It is not prepared any more: another one took its place, or it is signed."
-            )
-        if checkpoint.prepared_by == person:
-            raise CheckpointRefused("You prepared it. Another person signs it.")
-        if obstacles := checkpoint.body.obstacles:
+            raise CheckpointRefused(_REFUSALS["gone"])
+        signer = await self._store.person(person)
+        if person == checkpoint.prepared_by or (
+            signer is not None and part_in_request(checkpoint.prepared_by, (), signer) is not None
+        ):
+            raise CheckpointRefused(_REFUSALS["own"])
+        body = checkpoint.body
+        if obstacles := body.obstacles:
             raise CheckpointRefused(f"It cannot be signed. {'. '.join(obstacles)}.")
-        if changes := await changes_in(self._store, checkpoint, checkpoint.known, now):
+        if await changes_in(self._store, checkpoint, checkpoint.known, now, 1):
             raise CheckpointRefused(
-                f"{len(changes)} documents up to {checkpoint.at} have changed since it was prepared. Prepare it again."
+                f"Documents up to {checkpoint.at} have changed since it was prepared. Prepare it again."
             )
         if await self._counts_otherwise(checkpoint):
             raise CheckpointRefused("Documents were being written while it was prepared. Prepare it again.")
@@ -139,18 +147,15 @@ class BookCheckpoints:
                 checkpoint=id_,
                 rule=checkpoint.rule,
                 entity=checkpoint.entity,
+                after="" if body.since is None else (body.since - timedelta(days=1)).isoformat(),
                 person=person,
                 note=note,
                 at=now,
                 actor=f"person:{person}",
             )
         )
-        if verdict == "own":
-            raise CheckpointRefused("You prepared it. Another person signs it.")
-        if verdict == "gone":
-            raise CheckpointRefused(
-                "It is not prepared any more: another one took its place, or it is signed."
-            )
+        if verdict != "signed":
+            raise CheckpointRefused(_REFUSALS[verdict])
         signed = await self._store.book_checkpoint(id_)
         assert signed is not None
         return signed
@@ -168,45 +173,11 @@ class BookCheckpoints:
 
     # ------------------------------------------------------------------ preparing
 
-    async def _prepare(
-        self,
-        model: Model,
-        rule: kinds.Reconciliation,
-        entity: str,
-        at: date,
-        now: datetime,
-        person: str,
-        matches: list[MatchRows],
-        ours: BothSides,
-        listed: BothSides,
-        listing: _Listing,
-    ) -> BookCheckpoint:
-        former = [
-            row
-            for row in await self._store.book_checkpoints(rule.name)
-            if row.entity == entity and row.state is CheckpointState.SIGNED and row.at < at.isoformat()
-        ]
-        since = day_after(date.fromisoformat(former[0].at)) if former else None
-        rolls = {
-            line.currency: line
-            for line in roll_forward(((rule.name, rows) for rows in matches), now, since, at)
-            if line.entity == entity
-        }
-        for side in (*ours, *listed):
-            for counted in side.values():
-                if counted.entity == entity:
-                    rolls.setdefault(counted.currency, _empty(rule.name, entity, counted.currency))
-        sides = {side: self._readings(model, rule, side, entity, listing) for side in _OF_BOTH}
-        moved = _moved(matches, sides)
-        lines = []
-        for currency, roll in sorted(rolls.items()):
-            left = compare_counts(
-                "left", ours.left, listed.left if sides["left"] else None, moved, entity, currency
-            )
-            right = compare_counts(
-                "right", ours.right, listed.right if sides["right"] else None, moved, entity, currency
-            )
-            lines.append(checkpoint_line(roll, left, right))
+    async def _prepare(self, rule: kinds.Reconciliation, entity: str, count: _Count) -> BookCheckpoint:
+        model, at, now = self._releases.present, count.at, count.now
+        former = _last_signed(count.former, entity, at)
+        since = None if former is None else day_after(date.fromisoformat(former.at))
+        sides = {side: self._reader.of_side(rule, side, entity, count.listing) for side in _SIDES}
         readings = {r.sweep: r for of_side in sides.values() for r in of_side}
         content = CheckpointContent(
             rule=rule.name,
@@ -214,11 +185,13 @@ class BookCheckpoints:
             at=at,
             known=now,
             since=since,
-            lines=tuple(lines),
-            parts=tuple(part_lines(matches, entity, since, at)),
-            series=tuple(_series(rule, entity, since, at, listing.numbers)),
+            lines=tuple(self._lines(rule, entity, since, former, count, sides)),
+            parts=tuple(part_lines(count.matches, entity, since, at)),
+            series=tuple(_series(rule, entity, since, former, count)),
             readings=tuple(sorted(readings.values(), key=lambda r: (r.system, r.book))),
-            held=sum(listing.held.get(system, 0) for system in {r.system for r in readings.values()}),
+            stale=tuple(_stale(model, entity, at, now, readings.values())),
+            held=_sum(count.listing.held, readings.values()),
+            dismissed=_sum(count.listing.dismissed, readings.values()),
         )
         checkpoint = BookCheckpoint(
             id=ids.derive("bcp", rule.name, entity, at.isoformat(), micros(now)),
@@ -229,131 +202,112 @@ class BookCheckpoints:
             digest=wire.digest(content.stored),
             content=content.stored,
             prepared_at=now,
-            prepared_by=person,
+            prepared_by=count.person,
             reported=now,
         )
-        case = _defect_case(model, rule, checkpoint, content, now)
-        await self._store.apply(PrepareCheckpoint(checkpoint=checkpoint, case=case, actor=f"person:{person}"))
+        case = _defect_case(model, rule, checkpoint, content, count)
+        prepare = PrepareCheckpoint(checkpoint=checkpoint, case=case, actor=f"person:{count.person}")
+        if not await self._store.apply(prepare):
+            raise CheckpointRefused("Another person prepares this cut-off at this moment. Look at theirs.")
         return checkpoint
 
-    def _readings(
-        self, model: Model, rule: kinds.Reconciliation, side: str, entity: str, listing: _Listing
-    ) -> list[BookReading]:
-        """Return the readings of the books that list what a side shows for a legal entity."""
-        return [
-            listing.readings[book]
-            for book in self._books(model, rule, side)
-            if book in listing.readings and model.systems[book[0]].legal_entity in (None, "", entity)
-        ]
-
-    def _books(self, model: Model, rule: kinds.Reconciliation, side: str) -> list[tuple[str, str]]:
-        """Return system and book of each book whose records show documents of a side."""
-        entries = rule.assertions if side == "left" else rule.observations
-        events = (model.events.get(entry.event or "") for _, entry in entries)
-        objects = {event.object for event in events if event is not None}
-        return [
-            (system, book)
-            for system in model.members(rule.left if side == "left" else rule.right)
-            for book, types in listings_of(self._connectors, system).items()
-            if objects.intersection(model.objects_of_deliveries(system, types))
-        ]
-
-    async def _listing(
+    def _lines(
         self,
-        model: Model,
         rule: kinds.Reconciliation,
-        now: datetime,
-        entity: str | None,
-        scope: EntityScope,
-    ) -> _Listing:
-        """Read what the newest sweeps of both sides' books have listed. Raises CheckpointRefused."""
-        completed = {(sweep.system, sweep.book): sweep for sweep in await self._store.completed_sweeps()}
-        needed = [
-            book
-            for side in _OF_BOTH
-            for book in self._books(model, rule, side)
-            if _is_needed(model.systems[book[0]].legal_entity, entity, scope)
-        ]
-        unread = [f"{book} of {system}" for system, book in needed if (system, book) not in completed]
-        if unread:
-            raise CheckpointRefused(
-                f"The book {unread[0]} was never read to its end, so nothing proves our rows. "
-                f"Read both books first: counterfoil reconcile {rule.name} --sweep"
+        entity: str,
+        since: date | None,
+        former: BookCheckpoint | None,
+        count: _Count,
+        sides: Mapping[Side, list[BookReading]],
+    ) -> list[CheckpointLine]:
+        rows = ((rule.name, match) for match in count.matches)
+        rolls = {
+            line.currency: line
+            for line in roll_forward(rows, count.now, since, count.at)
+            if line.entity == entity
+        }
+        closed = {} if former is None else {line.currency: line.closing for line in former.body.lines}
+        counted = {
+            c.currency for side in (*count.ours, *count.listed) for c in side.values() if c.entity == entity
+        }
+        for currency in counted | closed.keys():
+            rolls.setdefault(currency, _empty(rule.name, entity, currency))
+        books: dict[Side, BookSide | None] = {}
+        for side, listed in zip(_SIDES, count.listed, strict=True):
+            moved = _moved(rule, side, sides[side], count.matches)
+            complete = self._reader.is_complete(rule, side, entity)
+            books[side] = BookSide(listed, moved, complete) if sides[side] else None
+        return [
+            checkpoint_line(
+                roll,
+                compare_counts("left", count.ours.left, books["left"], entity, currency),
+                compare_counts("right", count.ours.right, books["right"], entity, currency),
+                None if former is None else closed.get(currency, 0),
             )
-        listing = _Listing({}, {}, {}, set(), {})
-        for book in dict.fromkeys(needed):
-            await self._add_listed(rule, completed[book], now, listing)
-        return listing
-
-    async def _add_listed(
-        self, rule: kinds.Reconciliation, sweep: Sweep, now: datetime, listing: _Listing
-    ) -> None:
-        listing.readings[sweep.system, sweep.book] = BookReading(
-            system=sweep.system,
-            book=sweep.book,
-            sweep=sweep.id,
-            began=sweep.requested_at,
-            ended=sweep.ended_at or now,
-            listed=sweep.listed,
-        )
-        unread = await self._store.swept_and_held(sweep.id)
-        after = ""
-        while events := await self._store.listed_events(sweep.id, after, MAX_EVENT_ROWS):
-            after = events[-1].id
-            for event in events:
-                try:
-                    documents = await read_documents(self._store, self._releases, event, now)
-                    listing.numbers |= set(await read_numbers(self._store, self._releases, event, now))
-                except HeldDelivery:
-                    unread += 1
-                    continue
-                _add_foils(listing.foils, (f for f in documents.foils if f.rule == rule.name))
-                _add_items(listing.observations, (o for o in documents.observations if o.rule == rule.name))
-        listing.held[sweep.system] = listing.held.get(sweep.system, 0) + unread
+            for currency, roll in sorted(rolls.items())
+        ]
 
 
-def _add_foils(newest: dict[str, Foil], foils: Iterable[Foil]) -> None:
-    for foil in foils:
-        newest[foil.document] = next_foil(newest.get(foil.document), foil) or newest[foil.document]
+def _last_signed(rows: Iterable[BookCheckpoint], entity: str, at: date) -> BookCheckpoint | None:
+    """Return the signed checkpoint of the latest earlier cut-off. `rows` are in order, latest first."""
+    signed = (row for row in rows if row.entity == entity and row.state is CheckpointState.SIGNED)
+    return next((row for row in signed if row.at < at.isoformat()), None)
 
 
-def _add_items(newest: dict[str, Observation], items: Iterable[Observation]) -> None:
-    for item in items:
-        newest[item.document] = next_observation(newest.get(item.document), item) or newest[item.document]
+def _sum(by_system: Mapping[str, int], readings: Iterable[BookReading]) -> int:
+    return sum(by_system.get(system, 0) for system in {reading.system for reading in readings})
 
 
-def _is_needed(of_system: str | None, entity: str | None, scope: EntityScope) -> bool:
-    """Report whether a checkpoint of a legal entity, or of all that a caller sees, needs the books of a system."""
-    if not of_system:
-        return True
-    return scope.sees(of_system) if entity is None else of_system == entity
-
-
-def _moved(matches: Iterable[MatchRows], sides: Mapping[str, list[BookReading]]) -> set[str]:
-    """Return the documents that changed after the reading of their side's books began."""
-    began = {side: min((r.began for r in readings), default=None) for side, readings in sides.items()}
-    left, right = began["left"], began["right"]
+def _moved(
+    rule: kinds.Reconciliation, side: Side, readings: Iterable[BookReading], matches: Iterable[MatchRows]
+) -> set[str]:
+    """Return the documents of a side that became known after the reading of their system's books began."""
+    began: dict[str, datetime] = {}
+    for reading in readings:
+        began[reading.system] = min(began.get(reading.system, reading.began), reading.began)
+    own = rule.left if side == "left" else rule.right
     moved = set()
     for rows in matches:
-        moved |= {f.document for f in rows.foils if left is not None and f.known_from > left}
-        moved |= {o.document for o in rows.observations if right is not None and o.at > right}
+        documents: list[tuple[str, datetime]] = (
+            [(f.document, f.known_from) for f in rows.foils]
+            if side == "left"
+            else [(o.document, o.at) for o in rows.observations]
+        )
+        for document, known in documents:
+            read = began.get(ledger_of(document) or own)
+            if read is not None and known > read:
+                moved.add(document)
     return moved
 
 
+def _stale(model: Model, entity: str, at: date, now: datetime, readings: Iterable[BookReading]) -> list[str]:
+    """Return the books that were read before the cut-off was over; while it is not over, those read long ago."""
+    declared = model.legal_entities.get(entity)
+    zone = ZoneInfo(declared.zone) if declared is not None and declared.zone else UTC
+    over = datetime.combine(day_after(at), datetime.min.time(), zone)
+    least = over if over <= now else now - FRESH
+    return [f"{r.book} of {r.system}" for r in readings if r.began < least]
+
+
 def _series(
-    rule: kinds.Reconciliation, entity: str, since: date | None, at: date, numbers: Iterable[DocumentNumber]
+    rule: kinds.Reconciliation,
+    entity: str,
+    since: date | None,
+    former: BookCheckpoint | None,
+    count: _Count,
 ) -> list[SeriesLine]:
-    """Return the series of both systems in the period. One number of one record is one document."""
-    first, last = "" if since is None else since.isoformat(), at.isoformat()
+    """Return the series of both systems in the period. Each record counts once, by its newest number."""
+    first, last = "" if since is None else since.isoformat(), count.at.isoformat()
+    numbers: list[DocumentNumber] = newest_numbers(n for n in count.listing.numbers if n.entity == entity)
     lines = []
-    for side, system in (("left", rule.left), ("right", rule.right)):
-        mine = {
-            (n.record, n.number)
-            for n in numbers
-            if (n.side, n.system, n.entity) == (side, system, entity) and first <= n.day <= last
-        }
-        of_side: Side = "left" if side == "left" else "right"
-        lines += [SeriesLine(side=of_side, numbers=s) for s in number_series(n for _, n in mine)]
+    for side, system in zip(_SIDES, (rule.left, rule.right), strict=True):
+        mine = [n.number for n in numbers if (n.side, n.system) == (side, system) and first <= n.day <= last]
+        before = (
+            {}
+            if former is None
+            else {s.numbers.series: s.numbers.last for s in former.body.series if s.side == side}
+        )
+        lines += [SeriesLine(side=side, numbers=s) for s in number_series(mine, before)]
     return lines
 
 
@@ -376,18 +330,21 @@ def _defect_case(
     rule: kinds.Reconciliation,
     checkpoint: BookCheckpoint,
     content: CheckpointContent,
-    now: datetime,
+    count: _Count,
 ) -> Case | None:
     """Return the Case about the difference between both ways of counting; None if they agree."""
-    obstacles = content.obstacles
-    if not obstacles:
+    if all(line.agrees for line in content.lines):
         return None
     of_entity = f" of {checkpoint.entity}" if checkpoint.entity else ""
+    documents = {d.document for line in content.lines for d in line.differences}
+    causes = [f.cause for rows in count.matches for f in rows.foils if f.document in documents]
+    causes += [o.event for rows in count.matches for o in rows.observations if o.document in documents]
     return open_case(
         "checkpoint_defect",
         id=defect_case_id(checkpoint.id),
-        message=f"Checkpoint {rule.name}{of_entity} at {checkpoint.at}: {'; '.join(obstacles)}",
+        message=f"Checkpoint {rule.name}{of_entity} at {checkpoint.at}: {'; '.join(content.obstacles)}",
         owners=model.owners_of(rule),
-        at=now,
+        at=count.now,
         names={"object": f"checkpoint {checkpoint.id}", "system": rule.right},
+        event=next((cause for cause in causes if cause.startswith("evt")), None),
     )

@@ -38,11 +38,11 @@ class ChangeInside(NamedTuple):
 
 
 async def changes_in(
-    store: Store, checkpoint: BookCheckpoint, since: datetime, until: datetime
+    store: Store, checkpoint: BookCheckpoint, since: datetime, until: datetime, most: int = MAX_CHANGED_ROWS
 ) -> list[ChangeInside]:
-    """Return the documents inside a checkpoint that have other content than it knew, by their ids.
+    """Return the documents inside a checkpoint that have other content than it knew, by their ids; at most so many.
 
-    Only those whose present version was known after `since` and up to `until`.
+    Only those whose present version became known after `since` and up to `until`.
     """
     first, after = checkpoint.body.since, ""
     changes: list[ChangeInside] = []
@@ -56,8 +56,8 @@ async def changes_in(
             )
             if inside and _counted(before) != _counted(present):
                 changes.append(ChangeInside(row.side, row.id, row.known_at, row.event, before, present))
-        if len(rows) < MAX_CHANGED_ROWS:
-            return changes
+        if len(rows) < MAX_CHANGED_ROWS or len(changes) >= most:
+            return changes[:most]
         after = rows[-1].id
 
 
@@ -70,14 +70,15 @@ def _document(side: Side, body: bytes) -> Foil | Observation:
 def _is_inside(checkpoint: BookCheckpoint, since: date | None, row: Foil | Observation) -> bool:
     """Report whether a document is in the period of a checkpoint."""
     first = "" if since is None else since.isoformat()
-    return row.entity == checkpoint.entity and first <= row.effective <= checkpoint.at
+    return row.entity == checkpoint.entity and first <= row.effective[:10] <= checkpoint.at
 
 
 def _counted(row: Foil | Observation | None) -> tuple[object, ...] | None:
     """Return what a checkpoint counts of a document; None if it never stood."""
     if row is None or not (row.stands or row.stood):
         return None
-    return row.legs, row.entity, row.effective, row.stands, row.reverses
+    provisional = isinstance(row, Foil) and row.provisional
+    return row.legs, row.entity, row.effective[:10], row.stands, row.stood, row.reverses, provisional
 
 
 class CheckpointWatch:

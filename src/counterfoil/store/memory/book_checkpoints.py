@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from counterfoil.core import wire
 from counterfoil.core.book_checkpoint import BookCheckpoint, CheckpointState, defect_case_id
 from counterfoil.core.case import CaseState
+from counterfoil.core.document import Side
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.store.memory.cases import open_case, resolve_case_by_id
 from counterfoil.store.memory.registry import memory
@@ -25,16 +26,17 @@ _S = CheckpointState
 
 
 @memory(PrepareCheckpoint)
-def prepare_checkpoint(db: Tables, t: PrepareCheckpoint) -> None:
+def prepare_checkpoint(db: Tables, t: PrepareCheckpoint) -> bool:
     new = t.checkpoint
+    if new.id in db.book_checkpoints:
+        return True
     for former in _supersede(db, new, _S.PREPARED):
         resolve_case_by_id(db, defect_case_id(former.id), t.at, t.actor, "it was prepared again")
-    if new.id in db.book_checkpoints:
-        return
     db.put(db.book_checkpoints, new.id, new)
     db.leaf("book_checkpoint.prepared", new.id, t.at, t.actor, wire.dumps(new.leaf_body))
     if t.case is not None:
         open_case(db, t.case, t.at, t.actor)
+    return True
 
 
 @memory(SignCheckpoint)
@@ -44,6 +46,13 @@ def sign_checkpoint(db: Tables, t: SignCheckpoint) -> SignVerdict:
         return "gone"
     if row.prepared_by == t.person:
         return "own"
+    before = [
+        other.at
+        for other in db.book_checkpoints.values()
+        if (other.rule, other.entity, other.state) == (row.rule, row.entity, _S.SIGNED) and other.at < row.at
+    ]
+    if max(before, default="") != t.after:
+        return "period"
     for former in _supersede(db, row, _S.SIGNED):
         resolve_case_by_id(db, former.change_case, t.at, t.actor, "the checkpoint was signed again")
     signed = replace(row, state=_S.SIGNED, signed_at=t.at, signed_by=t.person, note=t.note)
@@ -105,30 +114,24 @@ def changed_documents(
     changed = []
     documents: list[Foil | Observation] = [*db.foils.values(), *db.observations.values()]
     for document in documents:
-        left = isinstance(document, Foil)
-        known_at = _known_at(document)
-        if document.rule != row.rule or not max(since, row.known) < known_at <= until:
+        side: Side = "left" if isinstance(document, Foil) else "right"
+        versions = db.versions.get((side, document.rule, document.document), ())
+        present = next((v for v in versions if v.known_to is None), None)
+        if document.rule != row.rule or present is None:
             continue
-        first = document.created_at if isinstance(document, Foil) else document.since
-        inside = document.entity == row.entity and document.effective <= row.at
-        if not inside and first > row.known:
-            continue
-        versions = db.versions.get(("left" if left else "right", document.rule, document.document), ())
         former = [v for v in versions if v.known_from <= row.known and v.known_to and v.known_to > row.known]
+        inside = document.entity == row.entity and document.effective[:10] <= row.at
+        if not max(since, row.known) < present.known_from <= until or not (inside or former):
+            continue
         changed.append(
             ChangedDocument(
-                checkpoint=row.id,
-                side="left" if left else "right",
+                side=side,
                 id=document.id,
                 document=document.document,
-                known_at=known_at,
+                known_at=present.known_from,
                 event=document.cause if isinstance(document, Foil) else document.event,
                 before=former[0].body if former else None,
-                present=next(v.body for v in versions if v.known_to is None),
+                present=present.body,
             )
         )
     return sorted((d for d in changed if d.id > after), key=lambda d: d.id)[:limit]
-
-
-def _known_at(document: Foil | Observation) -> datetime:
-    return document.known_from if isinstance(document, Foil) else document.at

@@ -125,6 +125,7 @@ class MemoryStore:
     swept_to_admit = read(sweeps.swept_to_admit)
     completed_sweeps = read(sweeps.completed_sweeps)
     swept_and_held = read(sweeps.swept_and_held)
+    swept_and_dismissed = read(sweeps.swept_and_dismissed)
     listed_events = read(sweeps.listed_events)
     book_checkpoint = read(checkpoints.book_checkpoint)
     book_checkpoints = read(checkpoints.book_checkpoints)

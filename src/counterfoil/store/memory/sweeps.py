@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.canonical import CanonicalEvent
-from counterfoil.core.case import CaseState
+from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.sweep import Sweep, SweepState
 from counterfoil.store.memory.cases import open_case, resolve_case_by_id
@@ -130,12 +130,19 @@ def completed_sweeps(db: Tables) -> list[Sweep]:
     for each in sorted(db.sweeps.values(), key=lambda s: (s.requested_at, s.id)):
         if each.state is SweepState.DONE:
             latest[each.system, each.book] = each
-    return [latest[book] for book in sorted(latest)]
+    listed = {id_ for id_, _ in db.swept}
+    return [latest[book] for book in sorted(latest) if not latest[book].listed or latest[book].id in listed]
 
 
 def swept_and_held(db: Tables, sweep: str) -> int:
     todos = (("receipt", str(no)) for id_, no in db.swept if id_ == sweep)
     return sum(todo in db.todos and db.todos[todo] is not None for todo in todos)
+
+
+def swept_and_dismissed(db: Tables, sweep: str) -> int:
+    dismissed = {case.receipt for case in db.cases.values() if case.choice is Choice.DISMISS}
+    told = {event.receipt for event in db.events.values()} | {no for _, no in db.event_repeats}
+    return sum(id_ == sweep and no in dismissed and no not in told for id_, no in db.swept)
 
 
 def listed_events(db: Tables, sweep: str, after: str, limit: int) -> list[CanonicalEvent]:

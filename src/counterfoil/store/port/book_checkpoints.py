@@ -12,12 +12,16 @@ from counterfoil.core.case import Case
 from counterfoil.core.document import Side
 from counterfoil.store.port.transition import Transition
 
-SignVerdict: TypeAlias = Literal["signed", "own", "gone"]
-"""`own`: the person prepared it. `gone`: another one took its place, or it is signed already."""
+SignVerdict: TypeAlias = Literal["signed", "own", "gone", "period"]
+"""`own`: the person prepared it. `gone`: another one took its place, or it is signed already. `period`: another cut-off was
+signed before it, so its period begins later now."""
 
 
-class PrepareCheckpoint(Transition[None], frozen=True, kw_only=True):
-    """Keep a prepared checkpoint in place of the former prepared one at its cut-off, whose defect Case it resolves. One leaf."""
+class PrepareCheckpoint(Transition[bool], frozen=True, kw_only=True):
+    """Keep a prepared checkpoint in place of the former prepared one at its cut-off, whose defect Case it resolves. One leaf.
+
+    False: another process keeps one for the same cut-off at this moment, and nothing was written.
+    """
 
     checkpoint: BookCheckpoint
     case: Case | None
@@ -41,6 +45,8 @@ class SignCheckpoint(Transition[SignVerdict], frozen=True, kw_only=True):
     checkpoint: str
     rule: str
     entity: str
+    after: str
+    """The signed cut-off after which its period begins; empty: it has everything."""
     person: str
     note: str
     at: datetime
@@ -69,12 +75,12 @@ class ReportChange(Transition[bool], frozen=True, kw_only=True):
 class ChangedDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A document that a signed checkpoint counts, or counts now, and that has another version since."""
 
-    checkpoint: str
     side: Side
     id: str
     """Id of the counterfoil (`left`) or of the observation (`right`)."""
     document: str
     known_at: datetime
+    """When its present version became known here: later than its event was received, if that had to wait."""
     event: str
     """Event or effect that established its present version."""
     before: bytes | None

@@ -162,6 +162,10 @@ class Store(Protocol):
         """Return how many listed deliveries wait for a decision about their admission."""
         ...
 
+    async def swept_and_dismissed(self, sweep: str) -> int:
+        """Return how many listed deliveries brought nothing because a person dismissed their Case."""
+        ...
+
     async def listed_events(self, sweep: str, after: str, limit: int) -> list[CanonicalEvent]:
         """Return the events of the deliveries that a sweep has listed, in order of their ids, after `after`.
 

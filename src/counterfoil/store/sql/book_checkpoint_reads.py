@@ -12,24 +12,24 @@ from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.statements import Statement, record, records
 
 
-def _changed(side: str, table: str, version_at: str, first: str, cause: str) -> str:
+def _changed(side: str, table: str, cause: str) -> str:
     """Return the query of one side: documents with a version since the checkpoint, dated within it now or known before."""
     return f"""
-    select c.id as checkpoint, '{side}' as side, d.id, d.document, d.{version_at} as known_at, d.{cause} as event,
+    select '{side}' as side, d.id as id, d.document as document, present.known_from as known_at, d.{cause} as event,
       before.body as former, present.body as present
-    from book_checkpoint c join {table} d on d.rule = c.rule and d.{version_at} > $2 and d.{version_at} <= $3 and d.{version_at} > c.known
-    join document_version present on present.side = '{side}' and present.rule = d.rule
-      and present.document = d.document and present.known_to is null
+    from book_checkpoint c join document_version present on present.rule = c.rule and present.side = '{side}'
+      and present.known_to is null and present.known_from > $2 and present.known_from <= $3
+      and present.known_from > c.known
+    join {table} d on d.rule = present.rule and d.document = present.document
     left join document_version before on before.side = '{side}' and before.rule = d.rule
       and before.document = d.document and before.known_from <= c.known and before.known_to > c.known
     where c.id = $1 and d.id > $4
-      and ((d.entity = c.entity and d.effective <= c.at) or d.{first} <= c.known)
+      and ((d.entity = c.entity and substr(d.effective, 1, 10) <= c.at) or before.body is not null)
     """
 
 
 _CHANGES = f"""
-select * from ({_changed("left", "foil", "known_from", "created_at", "cause")}
-  union all {_changed("right", "observation", "at", "since", "event")}) as d
+select * from ({_changed("left", "foil", "cause")} union all {_changed("right", "observation", "event")}) as d
 order by id limit $5
 """
 
@@ -56,7 +56,6 @@ async def changed_documents(
     args = (checkpoint, micros(since), micros(until), after, limit)
     return [
         ChangedDocument(
-            checkpoint=of,
             side=side,
             id=id_,
             document=document,
@@ -65,5 +64,5 @@ async def changed_documents(
             before=None if before is None else bytes(before),
             present=bytes(present),
         )
-        for of, side, id_, document, at, event, before, present in await Statement(_CHANGES, args)
+        for side, id_, document, at, event, before, present in await Statement(_CHANGES, args)
     ]

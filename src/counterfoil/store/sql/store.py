@@ -125,6 +125,7 @@ class SqlStore(ABC):
     swept_to_admit = short_read(sweep_reads.swept_to_admit)
     completed_sweeps = short_read(sweep_reads.completed_sweeps)
     swept_and_held = short_read(sweep_reads.swept_and_held)
+    swept_and_dismissed = short_read(sweep_reads.swept_and_dismissed)
     listed_events = long_read(sweep_reads.listed_events)
     book_checkpoint = short_read(book_checkpoint_reads.book_checkpoint)
     book_checkpoints = short_read(book_checkpoint_reads.book_checkpoints)

@@ -32,11 +32,9 @@ order by d.id limit $6
 """
 
 _LISTED = """
-where id > $2 and (
-  exists (select 1 from swept where swept.sweep = $1 and swept.receipt = event.receipt)
-  or exists (
-    select 1 from event_repeat r join swept on swept.sweep = $1 and swept.receipt = r.receipt where r.event = event.id
-  )
+where id > $2 and id in (
+  select event.id from swept join event on event.receipt = swept.receipt where swept.sweep = $1
+  union select r.event from swept join event_repeat r on r.receipt = swept.receipt where swept.sweep = $1
 ) order by id limit $3
 """
 
@@ -64,12 +62,15 @@ async def latest_sweeps() -> list[Sweep]:
 
 
 async def completed_sweeps() -> list[Sweep]:
-    """The newest of each book that was read to its end."""
+    """The newest of each book that was read to its end, and whose listing is there: former versions kept none."""
     newer = """
     select 1 from sweep other where other.system = sweep.system and other.book = sweep.book and other.state = 'done'
       and (other.requested_at, other.id) > (sweep.requested_at, sweep.id)
     """
-    return await records(t.SWEEP, f"where state = 'done' and not exists ({newer}) order by system, book")
+    listing = "listed = 0 or exists (select 1 from swept where swept.sweep = sweep.id)"
+    return await records(
+        t.SWEEP, f"where state = 'done' and ({listing}) and not exists ({newer}) order by system, book"
+    )
 
 
 async def swept_to_admit(sweep: str) -> int:
@@ -78,6 +79,17 @@ async def swept_to_admit(sweep: str) -> int:
 
 async def swept_and_held(sweep: str) -> int:
     return await _todos(sweep, "todo.parked")
+
+
+async def swept_and_dismissed(sweep: str) -> int:
+    statement = """
+    select count(*) from swept where sweep = $1
+      and exists (select 1 from case_ c where c.receipt = swept.receipt and c.choice = 'dismiss')
+      and not exists (select 1 from event e where e.receipt = swept.receipt)
+      and not exists (select 1 from event_repeat r where r.receipt = swept.receipt)
+    """
+    rows = await Statement(statement, (sweep,))
+    return int(rows[0][0])
 
 
 async def _todos(sweep: str, which: str) -> int:

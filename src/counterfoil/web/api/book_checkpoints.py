@@ -11,8 +11,7 @@ from litestar.params import FromPath
 
 from counterfoil.application import Application
 from counterfoil.core.book_checkpoint import BookCheckpoint
-from counterfoil.flow.worker.book_checkpoints import CheckpointRefused
-from counterfoil.model import kinds
+from counterfoil.flow.worker.book_listing import CheckpointRefused
 from counterfoil.web.api.checkpoint_shapes import BookCheckpointShape, CheckpointList, checkpoint_shape
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
@@ -54,7 +53,7 @@ async def list_checkpoints(request: WebRequest, name: FromPath[str]) -> Checkpoi
     app = application(request)
     _rule(app, name)
     rows = await app.checkpoints.all_of(name, app.scope)
-    return CheckpointList([checkpoint_shape(row, _rule_of(app, row)) for row in rows])
+    return CheckpointList([checkpoint_shape(row, app.model, app.scope) for row in rows])
 
 
 @post(
@@ -78,7 +77,7 @@ async def prepare_checkpoints(request: WebRequest, name: FromPath[str]) -> Check
         rows = await app.checkpoints.prepare(rule, _day(data.at), data.entity, app.scope, person.id)
     except CheckpointRefused as error:
         raise Problem(409, str(error)) from None
-    return CheckpointList([checkpoint_shape(row, _rule_of(app, row)) for row in rows])
+    return CheckpointList([checkpoint_shape(row, app.model, app.scope) for row in rows])
 
 
 @get(
@@ -91,7 +90,7 @@ async def get_checkpoint(request: WebRequest, checkpoint_id: FromPath[str]) -> B
     """Its counts, its two persons, and the documents inside it that have changed since."""
     app = application(request)
     row = await known_checkpoint(app, checkpoint_id)
-    return checkpoint_shape(row, _rule_of(app, row), await app.checkpoints.changes(row))
+    return checkpoint_shape(row, app.model, app.scope, await app.checkpoints.changes(row))
 
 
 @post(
@@ -113,7 +112,7 @@ async def sign_checkpoint(request: WebRequest, checkpoint_id: FromPath[str]) -> 
         signed = await app.checkpoints.sign(row.id, person.id, data.note)
     except CheckpointRefused as error:
         raise Problem(409, str(error)) from None
-    return checkpoint_shape(signed, _rule_of(app, signed))
+    return checkpoint_shape(signed, app.model, app.scope)
 
 
 async def known_checkpoint(app: Application, id_: str) -> BookCheckpoint:
@@ -124,10 +123,6 @@ async def known_checkpoint(app: Application, id_: str) -> BookCheckpoint:
     return row
 
 
-def _rule_of(app: Application, row: BookCheckpoint) -> kinds.Reconciliation | None:
-    return app.model.reconciliations.get(row.rule)
-
-
 def _rule(app: Application, name: str) -> str:
     if name not in app.model.reconciliations:
         raise Problem(404, f"There is no reconciliation {name}.", kind="not-found")
@@ -136,7 +131,10 @@ def _rule(app: Application, name: str) -> str:
 
 def _day(text: str) -> date:
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
+        if day.isoformat() != text:
+            raise ValueError(text)
+        return day
     except ValueError:
         raise Problem(422, f"{text!r} is not a date such as 2026-11-30.") from None
 

@@ -15,10 +15,11 @@ from counterfoil.core.book_checkpoint import (
     SeriesLine,
 )
 from counterfoil.core.document import divided_leg, number_of
+from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
 from counterfoil.flow.worker.checkpoint_changes import ChangeInside
-from counterfoil.model import kinds
+from counterfoil.model import Model
 from counterfoil.web.api import shapes
 
 
@@ -47,6 +48,8 @@ class CheckpointLineShape(msgspec.Struct, frozen=True, kw_only=True):
 
     currency: str
     opening: shapes.Amount
+    signed_opening: shapes.Amount | None
+    """Closing difference that the last checkpoint was signed with."""
     asserted: shapes.Amount
     observed: shapes.Amount
     closing: shapes.Amount
@@ -54,6 +57,8 @@ class CheckpointLineShape(msgspec.Struct, frozen=True, kw_only=True):
     balanced: bool
     left: CountShape
     right: CountShape
+    taken_over: int
+    """Documents that count in the books as in our rows: they changed while a book was read, or no book has them."""
     differing: int
     """Documents that count otherwise in a book; `differences` has the first 100."""
     differences: list[DifferenceShape]
@@ -128,8 +133,10 @@ class BookCheckpointShape(msgspec.Struct, frozen=True, kw_only=True):
     readings: list[ReadingShape]
     held: int
     """Listed records that wait for a decision about their admission."""
+    dismissed: int
+    """Listed records that count nowhere because a person dismissed their Cases."""
     changes: list[ChangeShape]
-    """Documents inside it that have changed since. Only the answer about one checkpoint has them."""
+    """Documents inside it that have changed since, at most 100. Only the answer about one checkpoint has them."""
 
 
 class CheckpointList(msgspec.Struct, frozen=True):
@@ -137,10 +144,17 @@ class CheckpointList(msgspec.Struct, frozen=True):
 
 
 def checkpoint_shape(
-    row: BookCheckpoint, rule: kinds.Reconciliation | None, changes: Iterable[ChangeInside] = ()
+    row: BookCheckpoint,
+    model: Model,
+    scope: EntityScope,
+    changes: Iterable[ChangeInside] = (),
 ) -> BookCheckpointShape:
-    """Return the answer about a checkpoint. `rule` names its systems; None: the active Release has none of that name."""
-    body = row.body
+    """Return the answer about a checkpoint.
+
+    A system that belongs to no legal entity lists the records of all: only a caller without a bound sees how many.
+    """
+    body, rule = row.body, model.reconciliations.get(row.rule)
+    readings = [r for r in body.readings if scope.everything or _belongs(model, r.system)]
     systems = {"left": "" if rule is None else rule.left, "right": "" if rule is None else rule.right}
     return BookCheckpointShape(
         id=row.id,
@@ -169,21 +183,27 @@ def checkpoint_shape(
                 ended=r.ended.isoformat(),
                 listed=r.listed,
             )
-            for r in body.readings
+            for r in readings
         ],
-        held=body.held,
-        changes=[_change(change) for change in changes],
+        held=body.held if len(readings) == len(body.readings) else 0,
+        dismissed=body.dismissed if len(readings) == len(body.readings) else 0,
+        changes=[_change(change, row.entity) for change in changes],
     )
 
 
-def _change(change: ChangeInside) -> ChangeShape:
+def _belongs(model: Model, system: str) -> bool:
+    kind = model.systems.get(system)
+    return kind is not None and bool(kind.legal_entity)
+
+
+def _change(change: ChangeInside, entity: str) -> ChangeShape:
     return ChangeShape(
         side=change.side,
         id=change.id,
         document=change.present.number,
         known_at=change.known_at.isoformat(),
         before=None if change.before is None else _texts(change.before),
-        now=_texts(change.present),
+        now=_texts(change.present) if change.present.entity == entity else {"legal entity": "another one"},
     )
 
 
@@ -202,6 +222,7 @@ def _line(line: CheckpointLine, systems: Mapping[str, str]) -> CheckpointLineSha
     return CheckpointLineShape(
         currency=line.currency,
         opening=money(line.opening),
+        signed_opening=maybe(line.signed_opening),
         asserted=money(line.asserted),
         observed=money(line.observed),
         closing=money(line.closing),
@@ -209,6 +230,7 @@ def _line(line: CheckpointLine, systems: Mapping[str, str]) -> CheckpointLineSha
         balanced=line.balanced,
         left=CountShape(system=systems["left"], ours=money(line.left_total), book=maybe(line.left_book)),
         right=CountShape(system=systems["right"], ours=money(line.right_total), book=maybe(line.right_book)),
+        taken_over=line.taken_over,
         differing=line.differing,
         differences=[
             DifferenceShape(

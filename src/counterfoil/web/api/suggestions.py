@@ -47,7 +47,7 @@ async def list_suggestions(request: WebRequest, item_id: FromPath[str]) -> Sugge
     if item is None:
         raise Problem(404, f"There is no item {item_id[:100]}.", kind="not-found")
     foils = {foil.id: foil for foil in await open_foils(app, item.rule)}
-    ranked = suggestions(item, foils.values())
+    ranked = suggestions(item, foils.values()) if item.state in ("unmatched", "over") else []
     rows = await foil_shapes(app, [foils[s.foil] for s in ranked])
     return SuggestionList(
         [SuggestionShape(row, s.score, list(s.reasons)) for row, s in zip(rows, ranked, strict=True)]

@@ -15,7 +15,7 @@ from counterfoil.core.book_checkpoint import BookCheckpoint, CheckpointState
 from counterfoil.core.foil import Foil
 from counterfoil.core.roll_forward import roll_forward
 from counterfoil.core.sweep import Sweep
-from counterfoil.flow.worker.book_checkpoints import CheckpointRefused
+from counterfoil.flow.worker.book_listing import CheckpointRefused
 from counterfoil.model import kinds
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
@@ -42,9 +42,7 @@ async def reconciliations_page(request: WebRequest) -> Response[Any]:
     for name, rule in sorted(app.model.reconciliations.items()):
         checkpoints = await app.checkpoints.all_of(name, app.scope)
         sweeps = await app.sweeps.latest(app.model, rule, app.scope)
-        rows.append(
-            {"rule": rule, "checkpoints": _newest(app, rule, checkpoints), "read": _oldest_end(sweeps)}
-        )
+        rows.append({"rule": rule, "checkpoints": _newest(app, checkpoints), "read": _oldest_end(sweeps)})
     return await render_page(request, "reconciliations.html", rows=rows)
 
 
@@ -177,13 +175,12 @@ async def _show_checkpoint(request: WebRequest, id_: str, entry: FormEntry) -> R
         request,
         "checkpoint.html",
         entry.status,
-        checkpoint=checkpoint_shape(row, rule, changes),
+        checkpoint=checkpoint_shape(row, app.model, app.scope, changes),
         left="the left system" if rule is None else rule.left,
         right="the right system" if rule is None else rule.right,
         known_at=row.known,
         prepared_at=row.prepared_at,
         signed_at=row.signed_at,
-        readings=row.body.readings,
         names=await _names(app),
         entry=entry,
     )
@@ -197,10 +194,10 @@ def _rule(app: Application, name: str) -> kinds.Reconciliation:
 
 
 def _shape(app: Application, row: BookCheckpoint) -> Any:
-    return checkpoint_shape(row, app.model.reconciliations.get(row.rule))
+    return checkpoint_shape(row, app.model, app.scope)
 
 
-def _newest(app: Application, rule: kinds.Reconciliation, rows: Iterable[BookCheckpoint]) -> list[Any]:
+def _newest(app: Application, rows: Iterable[BookCheckpoint]) -> list[Any]:
     """Return the newest signed checkpoint of each legal entity, or the prepared one where none is signed."""
     newest: dict[str, BookCheckpoint] = {}
     for row in rows:  # latest cut-off first
@@ -209,7 +206,7 @@ def _newest(app: Application, rule: kinds.Reconciliation, rows: Iterable[BookChe
             former.state is not CheckpointState.SIGNED and row.state is CheckpointState.SIGNED
         ):
             newest[row.entity] = row
-    return [checkpoint_shape(row, rule) for _, row in sorted(newest.items())]
+    return [_shape(app, row) for _, row in sorted(newest.items())]
 
 
 def _oldest_end(sweeps: Iterable[Sweep]) -> Any:

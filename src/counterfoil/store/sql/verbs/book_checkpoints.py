@@ -25,6 +25,9 @@ SIGN = f"""
 update book_checkpoint set state = 'signed', signed_at = $2, signed_by = $3, note = $4
 where id = $1 and state = 'prepared' and prepared_by <> $3 returning {t.BOOK_CHECKPOINT.names}
 """
+LAST_SIGNED = """
+select max(at) from book_checkpoint where rule = $1 and entity = $2 and at < $3 and state = 'signed'
+"""
 REPORT = "update book_checkpoint set reported = $2, change_case = $3 where id = $1"
 OPEN = "select id from case_ where id = $1 and state = 'open'"
 SETTLE = """
@@ -34,16 +37,19 @@ where id = $1 and state = 'open'
 
 
 @sql(PrepareCheckpoint)
-async def prepare_checkpoint(x: Tx, p: PrepareCheckpoint) -> None:
+async def prepare_checkpoint(x: Tx, p: PrepareCheckpoint) -> bool:
     new = p.checkpoint
+    if await x.one(READ, new.id) is not None:
+        return True
     for row in await x.rows(SUPERSEDE, new.rule, new.entity, new.at, "prepared", new.id):
         former = t.BOOK_CHECKPOINT.read(row)
         await x.rows(SETTLE, defect_case_id(former.id), micros(p.at), p.actor, "it was prepared again")
     if not await x.insert(t.BOOK_CHECKPOINT, [t.BOOK_CHECKPOINT.row(new)], ignore=True, returning="id"):
-        return
+        return False
     x.leaf("book_checkpoint.prepared", new.id, p.at, p.actor, wire.dumps(new.leaf_body))
     if p.case is not None:
         await x.open_case(p.case, p.at, p.actor)
+    return True
 
 
 @sql(SignCheckpoint)
@@ -54,6 +60,9 @@ async def sign_checkpoint(x: Tx, s: SignCheckpoint) -> SignVerdict:
         return "gone"
     if former.prepared_by == s.person:
         return "own"
+    before = await x.one(LAST_SIGNED, former.rule, former.entity, former.at)
+    if (before[0] or "" if before else "") != s.after:
+        return "period"
     for old in await x.rows(SUPERSEDE, former.rule, former.entity, former.at, "signed", former.id):
         case = t.BOOK_CHECKPOINT.read(old).change_case
         await x.rows(SETTLE, case, micros(s.at), s.actor, "the checkpoint was signed again")
