@@ -127,6 +127,12 @@ def _say(row: dict[str, Any]) -> None:
             ),
             "",
         )
+    if taken_over := sum(line["taken_over"] for line in lines):
+        say(
+            f"{taken_over} documents count in the books as in ours: changed while a book was read, or in no book"
+        )
+    if row["dismissed"]:
+        say(f"{row['dismissed']} listed records count nowhere, because a person dismissed their Cases")
     for obstacle in row["obstacles"]:
         say(f"Cannot be signed: {obstacle}")
     if row["state"] == "signed":

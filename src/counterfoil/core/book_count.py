@@ -99,7 +99,7 @@ def total_of(counted: Mapping[str, Counted], entity: str, currency: str) -> int:
 
 
 class BookSide(NamedTuple):
-    """What the books say about one side."""
+    """Answer of the books about one side."""
 
     listed: Mapping[str, Counted]
     moved: Collection[str]
@@ -137,9 +137,9 @@ def compare_counts(
         own, listed = mine.get(document), theirs.get(document)
         if own and listed and own.units == listed.units:
             continue
-        present, shown = ours.get(document), book.listed.get(document)
-        same_version = present is not None and shown is not None and present.version == shown.version
-        unlisted = shown is None and not book.complete
+        present, entry = ours.get(document), book.listed.get(document)
+        same_version = present is not None and entry is not None and present.version == entry.version
+        unlisted = entry is None and not book.complete
         own_units, listed_units = own.units if own else 0, listed.units if listed else 0
         if unlisted or (document in book.moved and not same_version):
             taken_over += 1

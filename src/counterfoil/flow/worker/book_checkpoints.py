@@ -64,7 +64,7 @@ _REFUSALS = {
 
 
 class _Count(NamedTuple):
-    """What one preparation counts, for all legal entities."""
+    """Counts of one preparation, for all legal entities."""
 
     at: date
     now: datetime
@@ -273,9 +273,9 @@ def _moved(
             if side == "left"
             else [(o.document, o.at) for o in rows.observations]
         )
-        for document, known in documents:
+        for document, since in documents:
             read = began.get(ledger_of(document) or own)
-            if read is not None and known > read:
+            if read is not None and since > read:
                 moved.add(document)
     return moved
 

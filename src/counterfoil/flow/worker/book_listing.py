@@ -47,7 +47,7 @@ class BookListing(msgspec.Struct):
 
 
 class ListingReader:
-    """Reads listings. Which books list what a side shows is told by the connectors and the mappings."""
+    """Reads listings. Connectors and mappings say which books list what a side shows."""
 
     def __init__(self, store: Store, releases: Releases, connectors: Mapping[str, Connector]) -> None:
         self._store, self._releases, self._connectors = store, releases, connectors

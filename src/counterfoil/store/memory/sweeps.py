@@ -141,8 +141,8 @@ def swept_and_held(db: Tables, sweep: str) -> int:
 
 def swept_and_dismissed(db: Tables, sweep: str) -> int:
     dismissed = {case.receipt for case in db.cases.values() if case.choice is Choice.DISMISS}
-    told = {event.receipt for event in db.events.values()} | {no for _, no in db.event_repeats}
-    return sum(id_ == sweep and no in dismissed and no not in told for id_, no in db.swept)
+    admitted = {event.receipt for event in db.events.values()} | {no for _, no in db.event_repeats}
+    return sum(id_ == sweep and no in dismissed and no not in admitted for id_, no in db.swept)
 
 
 def listed_events(db: Tables, sweep: str, after: str, limit: int) -> list[CanonicalEvent]:
