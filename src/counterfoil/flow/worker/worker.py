@@ -335,13 +335,14 @@ class Worker:
         await self.releases.refresh()
         await self._check_sunsets(now)
         await self._rebuild()
-        await self._checkpoints.look(now)
         for system in self.limiter.systems:
             state = self.limiter.state(system)
             if state.open_for > UNREACHABLE_SECONDS:
                 error = f"calls have failed for {state.open_for:.0f} s"
                 await worker_cases.open_unreachable(self.store, self.releases, system, error, now)
-        return len(await worker_cases.scan_stalls(self.store, self.releases, now))
+        stalls = await worker_cases.scan_stalls(self.store, self.releases, now)
+        await self._checkpoints.look(now)
+        return len(stalls)
 
     async def _rebuild(self) -> None:
         """Rebuild documents that were written by another form of their reconciliation; once for each Release."""
