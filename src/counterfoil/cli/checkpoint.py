@@ -33,7 +33,8 @@ def checkpoint(
 ) -> None:
     """Count both sides of a reconciliation twice at a cut-off, and sign the result.
 
-    A checkpoint is prepared for each legal entity: our documents and the systems' own books, counted up to the cut-off. With --sign, another person signs what was prepared. Exit code 1: a checkpoint cannot be signed, or a sweep failed.
+    A checkpoint is prepared for each legal entity: our documents and the systems' own books, counted up to the cut-off.
+    With --sign, another person signs what was prepared. Exit code 1: one cannot be signed, or a sweep failed.
     """
     place = f"/v1/reconciliations/{quote(name, safe='')}"
     with Server() as server:

@@ -120,7 +120,6 @@ class CheckpointContent(msgspec.Struct, frozen=True, kw_only=True):
     """Books that were read before the cut-off was over, or too long ago: `invoices of erp`."""
     held: int = 0
     """Listed records that wait for a decision about their admission, so that no way of counting has them."""
-
     dismissed: int = 0
     """Listed records that count nowhere because a person dismissed their Cases."""
 

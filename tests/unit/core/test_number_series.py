@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,11 +18,11 @@ from counterfoil.core.number_series import number_series
     st.randoms(),
 )
 def test_gaps_and_doubles_are_those_that_were_planted(
-    before: str, after: str, width: int, places: set[int], chance: object
+    before: str, after: str, width: int, places: set[int], chance: Random
 ) -> None:
     numbers = [f"{before}{place:0{width}d}{after}" for place in sorted(places)]
     shuffled = list(numbers)
-    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+    chance.shuffle(shuffled)
     doubled = shuffled[: len(shuffled) // 3]
     (series,) = number_series([*shuffled, *doubled])
     missing = set(range(min(places), max(places))) - places
