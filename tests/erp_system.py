@@ -24,6 +24,7 @@ from typing import Any
 from counterfoil.connectors.sdk import SystemConfig
 from counterfoil.demo.erp.client import ErpClient
 from counterfoil.demo.erp.prepare import prepare
+from counterfoil.demo.ports import free_port
 
 START_SECONDS = 60.0
 CACHE = Path(tempfile.gettempdir()) / f"counterfoil-erp-{os.getuid()}"
@@ -75,7 +76,7 @@ def running(persons: Path | None = None) -> Iterator[Erp]:
     try:
         seed = json.loads(prepare(folder / "erp", today, cache=CACHE).read_text(encoding="utf-8"))
         with (folder / "log").open("wb") as log:
-            port = _free_port()
+            port = free_port()
             command = [
                 "-m",
                 "counterfoil.demo.erp",
@@ -100,13 +101,6 @@ def running(persons: Path | None = None) -> Iterator[Erp]:
                 process.kill()
                 process.wait()
         shutil.rmtree(folder)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
 
 
 def _until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -13,7 +13,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+
+from counterfoil.demo.ports import free_port
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -108,12 +109,6 @@ def reachable(installation: Path, folder: Path, owner: Owner) -> Path:
             if owner.user is not None:
                 os.chown(Path(parent) / name, owner.user.pw_uid, owner.user.pw_gid, follow_symlinks=False)
     return copy / installation.relative_to(package.parent)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:

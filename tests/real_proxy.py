@@ -7,7 +7,6 @@ import contextlib
 import getpass
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import NamedTuple
 
 import httpx2
 
+from counterfoil.demo.ports import free_port
 from tests.source import ROOT
 
 HOW_TO = ROOT / "docs" / "how-to" / "run-behind-a-proxy.md"
@@ -133,9 +133,7 @@ class _Resolved(httpx2.AsyncBaseTransport):
 @contextlib.asynccontextmanager
 async def proxied(name: str, folder: Path, certificate: Path, upstream: int) -> AsyncIterator[Proxy]:
     """Run a proxy in front of the server on a port of this machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     setup = Setup(folder, certificate, port, upstream)
     environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     with (folder / f"{name}.log").open("wb") as log:

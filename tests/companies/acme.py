@@ -30,6 +30,7 @@ import stripe
 from counterfoil.demo.desk.client import DeskClient
 from counterfoil.demo.erp.client import ErpClient
 from counterfoil.demo.erp.prepare import prepare as prepare_erp
+from counterfoil.demo.ports import free_port
 from tests.companies.base import write_people
 from tests.contract.stripe_twin_process import KEY, Twin
 from tests.erp_system import CACHE
@@ -66,14 +67,6 @@ Edits = Mapping[str, Sequence[tuple[str, str]]]
 
 def token_of(person: str) -> str:
     return f"cft_for_tests_only_{person}"
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 class Program:
@@ -145,7 +138,7 @@ class Company:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.today = datetime.now(UTC).date()  # the ERP counts days in UTC
-        self.port, erp_port, desk_port, twin_port = free_ports(4)
+        self.port, erp_port, desk_port, twin_port = (free_port() for _ in range(4))
         self.url = f"http://127.0.0.1:{self.port}"
         self.erp_seed: dict[str, Any] = json.loads(
             prepare_erp(home / "erp", self.today, cache=CACHE).read_text(encoding="utf-8")

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import queue
-import socket
 import subprocess
 import sys
 import threading
@@ -17,15 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from counterfoil.demo.ports import free_port
 from tests.patience import PATIENCE_SECONDS
 
 DESK = [sys.executable, "-m", "counterfoil.demo.desk"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -16,7 +16,8 @@ import pytest
 from counterfoil.core.errors import Refused
 from counterfoil.demo.desk.client import DeskClient
 from counterfoil.demo.people import members
-from tests.contract.desk_process import Desk, free_port, prepare, running_desk, serving
+from counterfoil.demo.ports import free_port
+from tests.contract.desk_process import Desk, prepare, running_desk, serving
 
 
 @pytest.fixture(scope="module")

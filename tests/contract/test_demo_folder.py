@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from counterfoil.demo.children import Child, choose_ports
+from counterfoil.demo.children import Child
 from counterfoil.demo.company import SERVER, folder_notices
+from counterfoil.demo.ports import free_port
 from tests.patience import PATIENCE_SECONDS
 
 COMPANY = """
@@ -29,7 +30,7 @@ EDITS = {
 
 async def started(work: Path) -> tuple[list[str], list[tuple[str]], int]:
     """Start the server as the demonstration does. Return its notices, and the Releases and plans of its store."""
-    folder, port = work / "governance", choose_ports(["server"], {})["server"]
+    folder, port = work / "governance", free_port()
     words = ["up", str(folder), "--port", str(port)]
     server = Child(
         "the server", SERVER, words, work / "server.log", work, {"COUNTERFOIL_PEOPLE": "people.json"}

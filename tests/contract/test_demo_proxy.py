@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
+from counterfoil.demo.ports import free_port
 from counterfoil.demo.proxy import Proxy
 from tests.patience import PATIENCE_SECONDS
 
@@ -76,10 +77,7 @@ async def test_an_unreachable_system_closes_the_connection() -> None:
 
 
 async def test_the_program_takes_commands_on_its_control_port(system: tuple[int, list[bytes]]) -> None:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        listen, control = one.getsockname()[1], other.getsockname()[1]
+    listen, control = free_port(), free_port()
     ports = ["--listen", str(listen), "--to", str(system[0]), "--control", str(control)]
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "counterfoil.demo.proxy", *ports, stdout=asyncio.subprocess.PIPE

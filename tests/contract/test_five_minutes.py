@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import stat
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from counterfoil.demo.ports import free_port
 from tests.page_commands import BLOCK, TIMEOUT_SECONDS, Shell, lacking, wait_for
 from tests.source import ROOT
 
@@ -37,12 +37,10 @@ def commands(text: str) -> list[str]:
 def with_free_ports(text: str) -> tuple[str, dict[str, str]]:
     """Return a text with the ports of the page replaced by free ones, and the replacements."""
     ports = {}
-    with socket.socket() as one, socket.socket() as two:
-        for sock, port in ((one, "12111"), (two, "8080")):
-            sock.bind(("127.0.0.1", 0))
-            assert port in text
-            ports[port] = str(sock.getsockname()[1])
-            text = text.replace(port, ports[port])
+    for port in ("12111", "8080"):
+        assert port in text
+        ports[port] = str(free_port())
+        text = text.replace(port, ports[port])
     return text, ports
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import stripe
 
-from tests.contract.desk_process import free_port
+from counterfoil.demo.ports import free_port
 from tests.contract.stripe_twin_process import KEY, running_twin
 from tests.patience import PATIENCE_SECONDS
 

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from urllib.parse import urlencode
 
+from counterfoil.demo.ports import free_port
 from counterfoil.twins.stripe.routes import ROUTES
-from tests.contract.desk_process import free_port
 from tests.contract.stripe_twin_process import Twin, running_twin
 from tests.patience import PATIENCE_SECONDS
 

@@ -22,8 +22,9 @@ import httpx2
 
 from counterfoil.connectors import signature
 from counterfoil.core.effect import EffectState
+from counterfoil.demo.ports import free_port
 from counterfoil.store.dump import Dump
-from tests.companies.acme import Program, free_ports, token_of
+from tests.companies.acme import Program, token_of
 from tests.companies.base import write_people
 from tests.crash.house_systems import TOKEN
 
@@ -64,7 +65,7 @@ class House:
 
     def __init__(self, home: Path, seconds: float = 0.0) -> None:
         self.home = home
-        self.port, systems_port = free_ports(2)
+        self.port, systems_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.systems_url = f"http://127.0.0.1:{systems_port}"
         self.file = home / "systems.sqlite"

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.companies.acme import Program, free_ports
+from counterfoil.demo.ports import free_port
+from tests.companies.acme import Program
 from tests.crash.house import GOVERNANCE, House, house
 from tests.patience import PATIENCE_SECONDS
 
@@ -37,7 +38,7 @@ def test_a_second_process_is_refused_by_the_name_of_the_first(
 ) -> None:
     words = [*CLI, command, str(GOVERNANCE), "--store", "sqlite:store.sqlite"]
     if command == "up":
-        words += ["--port", str(free_ports(1)[0])]
+        words += ["--port", str(free_port())]
     second = subprocess.run(
         [sys.executable, *words], cwd=systems.home, env=os.environ | systems.environment(),
         capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,

@@ -20,6 +20,7 @@ import pytest
 from counterfoil.demo.credits import Credit
 from counterfoil.demo.open_work import REFUSED, WAITING
 from counterfoil.demo.people import ROLES
+from counterfoil.demo.ports import free_port
 from counterfoil.demo.stage import money
 from counterfoil.demo.story import ACTS, LARGE, LATE, LEGACY, LOST, MEDIUM, SMALL
 from counterfoil.model import read
@@ -51,7 +52,7 @@ class Played:
 @pytest.fixture(scope="session")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     work = prepared(tmp_path_factory.mktemp("demo"))
-    port = _free_port()
+    port = free_port()
     interrupted = DemoRun(work, port)
     try:
         interrupted.wait_for("requested from support-lead")
@@ -91,13 +92,6 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         requested,
         alive(family),
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
 
 
 def granted(systems: Snapshot, credit: Credit) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from counterfoil.demo.ports import free_port
 from tests.page_commands import BLOCK, TIMEOUT_SECONDS, Shell, lacking, wait_for
 from tests.source import ROOT
 
@@ -32,11 +32,9 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 def page() -> str:
     """Return the tutorial with its two ports replaced by free ones."""
     text = PAGE.read_text("utf-8")
-    with socket.socket() as one, socket.socket() as two:
-        for sock, port in ((one, "12111"), (two, "8080")):
-            sock.bind(("127.0.0.1", 0))
-            assert port in text
-            text = text.replace(port, str(sock.getsockname()[1]))
+    for port in ("12111", "8080"):
+        assert port in text
+        text = text.replace(port, str(free_port()))
     return text
 
 

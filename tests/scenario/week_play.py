@@ -23,8 +23,9 @@ import stripe
 
 from counterfoil.core.errors import TryAgain
 from counterfoil.demo.operators import Declined, Operator
+from counterfoil.demo.ports import free_port
 from counterfoil.demo.proxy import Proxy
-from tests.companies.acme import Company, Edits, Program, free_ports, token_of
+from tests.companies.acme import Company, Edits, Program, token_of
 from tests.companies.books import KEYS
 from tests.gateways import RepeatingGateway
 from tests.patience import PATIENCE_SECONDS
@@ -52,7 +53,7 @@ class Player:
 
     def __init__(self, systems: Company, plan: Plan, proxy: Proxy) -> None:
         self.systems, self.plan, self.proxy = systems, plan, proxy
-        (self.port,) = free_ports(1)
+        self.port = free_port()
         self.store = systems.home / "store.sqlite"
         self.folder = systems.governance(PACE)
         self.gateway = RepeatingGateway(self.port, systems.port, b"POST /v1/receipts/support ")

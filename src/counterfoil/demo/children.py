@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -129,31 +128,6 @@ class Child:
         if self._leash is not None:
             os.close(self._leash)
             self._leash = None
-
-
-def free(port: int) -> bool:
-    """Return whether a process could listen on this port of 127.0.0.1 now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def choose_ports(names: Sequence[str], previous: Mapping[str, int]) -> dict[str, int]:
-    """Return a port for each name: the previous one if it is free, otherwise another free port."""
-    chosen: dict[str, int] = {}
-    with contextlib.ExitStack() as probes:
-        for name in names:
-            if name in previous and free(previous[name]) and previous[name] not in chosen.values():
-                chosen[name] = previous[name]
-                continue
-            probe = probes.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            chosen[name] = probe.getsockname()[1]
-    return chosen
 
 
 async def listening(port: int) -> bool:

@@ -26,10 +26,11 @@ from counterfoil.core.private_file import write_private
 from counterfoil.core.wire import read_json
 from counterfoil.demo import people
 from counterfoil.demo.billing import BillingClient
-from counterfoil.demo.children import Child, choose_ports, free, listening
+from counterfoil.demo.children import Child, listening
 from counterfoil.demo.desk.client import DeskClient
 from counterfoil.demo.erp.client import ErpClient
 from counterfoil.demo.operators import Operator
+from counterfoil.demo.ports import choose_ports, free
 from counterfoil.demo.progress import Progress
 from counterfoil.demo.report import Addresses
 from counterfoil.twins.stripe.event_types import EVENT_TYPES

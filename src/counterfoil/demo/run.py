@@ -15,10 +15,11 @@ from rich.markup import escape
 
 from counterfoil.core.errors import CounterfoilError
 from counterfoil.demo import report
-from counterfoil.demo.children import ChildFailed, choose_ports
+from counterfoil.demo.children import ChildFailed
 from counterfoil.demo.company import CannotStart, Company, find_governance, run_company
 from counterfoil.demo.erp.client import ErpError
 from counterfoil.demo.operators import Declined
+from counterfoil.demo.ports import free_port
 from counterfoil.demo.progress import Progress
 from counterfoil.demo.stage import ActFailed, Journal, Stage, play
 from counterfoil.demo.story import ACTS
@@ -68,7 +69,7 @@ async def _run_until_signal(work: Path, port: int, once: bool, console: Console)
 
 async def _company(work: Path, port: int, once: bool, console: Console) -> int:
     progress = Progress(console)
-    company = Company(find_governance(work), port or choose_ports(["server"], {})["server"], work, progress)
+    company = Company(find_governance(work), port or free_port(), work, progress)
     progress.line(f"[bold]The demonstration company[/], governed by {escape(str(company.folder))}")
     try:
         async with progress, run_company(company):
