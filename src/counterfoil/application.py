@@ -24,6 +24,7 @@ from counterfoil.core.people import Person
 from counterfoil.flow.context.deprecations import in_use
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.gateway.gateway import Gateway
+from counterfoil.flow.gateway.system_reads import SystemReader
 from counterfoil.flow.intake.load_shedding import Intake, SheddingLimits
 from counterfoil.flow.intake.receive import ReceiptAnswer, receipts_of, receive_webhook, store_sent
 from counterfoil.flow.intake.sender_scope import check_sender
@@ -89,7 +90,8 @@ class Application:
             worker.uses.note,
         )
         self.sweeps = SweepRequests(store, connectors)
-        self.checkpoints = BookCheckpoints(store, views, releases, connectors)
+        reader = SystemReader(store, connectors, worker.limiter)
+        self.checkpoints = BookCheckpoints(store, views, releases, connectors, reader)
         self.scope = EntityScope()
         """The legal entities that the caller sees."""
         self.notice = ""

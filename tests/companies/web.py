@@ -30,6 +30,7 @@ from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, caps_of
 from counterfoil.flow.gateway.gateway import Gateway
+from counterfoil.flow.gateway.system_reads import SystemReader
 from counterfoil.flow.intake.load_shedding import Intake
 from counterfoil.flow.intake.receive import receipts_of
 from counterfoil.flow.intake.sender_scope import check_sender
@@ -90,7 +91,8 @@ class TrialApp:
         self._usage = UsageIntake(self.intake, store, self.uses)
         self.connectors: dict[str, Any] = {}
         self.sweeps = SweepRequests(store, self.connectors)
-        self.checkpoints = BookCheckpoints(store, store, releases, self.connectors)
+        reader = SystemReader(store, self.connectors, gate)
+        self.checkpoints = BookCheckpoints(store, store, releases, self.connectors, reader)
         self.ready = True
         self.scope = EntityScope()
         self.failing: Exception | None = None

@@ -98,6 +98,25 @@ def _say(row: dict[str, Any]) -> None:
                 f"  {d['document']} ({line[d['side']]['system']}): {_amount(d['ours'])} by our documents, "
                 f"{_amount(d['book'])} by its own book"
             )
+    _say_tables(row)
+    if taken_over := sum(line["taken_over"] for line in lines):
+        say(
+            f"{taken_over} documents count in the books as in ours: changed while a book was read, or in no book"
+        )
+    if row["dismissed"]:
+        say(f"{row['dismissed']} listed records count nowhere, because a person dismissed their Cases")
+    for obstacle in row["obstacles"]:
+        say(f"Cannot be signed: {obstacle}")
+    if any(not account["agrees"] for account in row["controls"]) and row["state"] == "prepared":
+        say("An account has something beyond the documents: the signature needs a --note that explains it")
+    if row["state"] == "signed":
+        say(f"Signed by {row['signed_by']}, prepared by {row['prepared_by']}: {row['id']}")
+    else:
+        say(f"Prepared by {row['prepared_by']}; another person signs: {row['id']}")
+
+
+def _say_tables(row: dict[str, Any]) -> None:
+    """Print base and tax of each code, the control accounts and the series of numbers, where there are any."""
     if row["parts"]:
         write_table(
             ["PART", "ASSERTED>", "OBSERVED>", "DIFFERENCE>", "CURRENCY"],
@@ -108,6 +127,16 @@ def _say(row: dict[str, Any]) -> None:
                     p["asserted"]["currency"],
                 ]
                 for p in row["parts"]
+            ),
+            "",
+        )
+    names = ("balance", "documents", "difference")
+    if row["controls"]:
+        write_table(
+            ["ACCOUNT", "BALANCE>", "DOCUMENTS>", "DIFFERENCE>", "CURRENCY"],
+            (
+                [a["account"], *(a[n]["amount"] for n in names), a["balance"]["currency"]]
+                for a in row["controls"]
             ),
             "",
         )
@@ -128,18 +157,6 @@ def _say(row: dict[str, Any]) -> None:
             ),
             "",
         )
-    if taken_over := sum(line["taken_over"] for line in lines):
-        say(
-            f"{taken_over} documents count in the books as in ours: changed while a book was read, or in no book"
-        )
-    if row["dismissed"]:
-        say(f"{row['dismissed']} listed records count nowhere, because a person dismissed their Cases")
-    for obstacle in row["obstacles"]:
-        say(f"Cannot be signed: {obstacle}")
-    if row["state"] == "signed":
-        say(f"Signed by {row['signed_by']}, prepared by {row['prepared_by']}: {row['id']}")
-    else:
-        say(f"Prepared by {row['prepared_by']}; another person signs: {row['id']}")
 
 
 def _items(lines: list[dict[str, Any]]) -> list[str]:

@@ -101,6 +101,30 @@ class SeriesLine(msgspec.Struct, frozen=True, kw_only=True):
     numbers: NumberSeries
 
 
+class ControlLine(msgspec.Struct, frozen=True, kw_only=True):
+    """The balance of a control account and the documents that it consists of, in one currency. Minor units."""
+
+    account: str
+    """Its name on file, such as `receivables`."""
+    currency: str
+    balance: int
+    """Debit less credit up to the cut-off, as the ledger has it."""
+    documents: int
+    """The same from our rows: the standing documents of the right system."""
+    signed_difference: int | None = None
+    """Difference that the last checkpoint was signed with. None: there is none."""
+
+    @property
+    def difference(self) -> int:
+        """Amount that the account has beyond the documents: journals by hand, payments, or what is older than our rows."""
+        return self.balance - self.documents
+
+    @property
+    def agrees(self) -> bool:
+        """True if the account has nothing beyond the documents, or no more than was signed before."""
+        return self.difference in (0, self.signed_difference)
+
+
 class CheckpointContent(msgspec.Struct, frozen=True, kw_only=True):
     """Content of a checkpoint, which its signature is about."""
 
@@ -115,6 +139,9 @@ class CheckpointContent(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[CheckpointLine, ...]
     parts: tuple[PartLine, ...] = ()
     series: tuple[SeriesLine, ...] = ()
+    controls: tuple[ControlLine, ...] = ()
+    unread: dict[str, str] = {}
+    """Control accounts whose balance could not be read, with the reason."""
     readings: tuple[BookReading, ...] = ()
     stale: tuple[str, ...] = ()
     """Books that were read before the cut-off was over, or too long ago: `invoices of erp`."""
@@ -151,12 +178,25 @@ class CheckpointContent(msgspec.Struct, frozen=True, kw_only=True):
         ]
         if self.held:
             obstacles.append(f"{self.held} listed records wait for a decision about their admission")
+        obstacles += [
+            f"the balance of {account} could not be read: {reason}" for account, reason in self.unread.items()
+        ]
         return tuple(obstacles)
+
+    @property
+    def unexplained(self) -> tuple[ControlLine, ...]:
+        """Control accounts that have something beyond the documents, which the signature must explain."""
+        return tuple(line for line in self.controls if not line.agrees)
 
 
 def defect_case_id(checkpoint: str) -> str:
     """Return the id of the Case about a checkpoint whose two ways of counting differ."""
     return ids.derive("case", "checkpoint_defect", checkpoint)
+
+
+def control_case_id(checkpoint: str) -> str:
+    """Return the id of the Case about control accounts that have something beyond the documents."""
+    return ids.derive("case", "control_difference", checkpoint)
 
 
 class BookCheckpoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -260,6 +260,11 @@ _DOCUMENTS = _rows(
         "Look at the documents of {object} that count otherwise. Correct what is wrong, read the books again and prepare it again",
     ),
     (
+        "control_difference",
+        "A control account has something beyond the documents of its reconciliations",
+        "Find the journals or payments that {system} has on the account. Take them back, or explain them when you sign {object}",
+    ),
+    (
         "checkpoint_changed",
         "Documents inside a signed checkpoint have changed",
         "Look at what changed in {object}. Prepare and sign it again, or say why it stays as it is",

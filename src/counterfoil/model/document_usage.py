@@ -237,3 +237,5 @@ def _reconciliation(reader: UsageReader, rule: kinds.Reconciliation) -> None:
             reader.formula(text, names)
         if rule.key is not None and entry.key is None:
             reader.formula(rule.key, names)
+    for account in rule.control_accounts.values():
+        reader.usage.read(("output", account.read), reader.user, ("balances",))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.audit import Checkpoint
-from counterfoil.core.book_checkpoint import BookCheckpoint, defect_case_id
+from counterfoil.core.book_checkpoint import BookCheckpoint, control_case_id, defect_case_id
 from counterfoil.core.call import CallRate
 from counterfoil.core.case import Choice
 from counterfoil.core.effect import EffectState
@@ -180,8 +180,9 @@ class Story:
             prepared_by=self.pick.choice(("ann", "bob")),
         )
         case = s.case(defect_case_id(prepared.id), reason="checkpoint_defect")
-        about = self.pick.choice((None, case))
-        return PrepareCheckpoint(checkpoint=prepared, case=about, actor="person:ann")
+        control = s.case(control_case_id(prepared.id), reason="control_difference")
+        about = self.pick.choice(((), (case,), (control,), (case, control)))
+        return PrepareCheckpoint(checkpoint=prepared, cases=about, actor="person:ann")
 
     def of_books(self, dump: Dump) -> BookCheckpoint:
         return self.pick.choice(dump.book_checkpoints[-2:] or [s.book_checkpoint("bcp_none")])

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from counterfoil.connectors import sdk
 from counterfoil.core import wire
 from counterfoil.core.matching import FoilState
 from counterfoil.core.sweep import Sweep
 from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, caps_of
+from counterfoil.flow.gateway.system_reads import SystemReader
 from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.intake.receive import receive_page
+from counterfoil.flow.worker import sweeps
+from counterfoil.flow.worker.book_checkpoints import BookCheckpoints
 from counterfoil.flow.worker.sweep_requests import request_of
 from counterfoil.flow.worker.sweeps import SweepReader
 from counterfoil.model import Model
+from counterfoil.store.sql.sqlite import SqliteStore
 from tests.companies.base import COMPLETE_POLICY, documents
 from tests.unit.rules.driver import MONDAY, System, model_of
 
@@ -151,6 +161,7 @@ class Company:
         self.releases = Releases(store, model)
         self.stopping = asyncio.Event()
         self.admission = Admitter(store, self.releases, self.connectors)
+        self.limiter = ConcurrencyLimiter("trial/1", caps_of(model.systems))
 
     def reader(self, worker: str = "w/1") -> SweepReader:
         return SweepReader(self.store, self.releases, self.connectors, worker, self.stopping)
@@ -196,6 +207,45 @@ TIME = [MONDAY]
 def now() -> datetime:
     TIME[0] += timedelta(milliseconds=1)
     return TIME[0]
+
+
+@contextlib.asynccontextmanager
+async def company_on_sqlite(
+    path: Path, monkeypatch: pytest.MonkeyPatch, edits: Iterable[tuple[str, str]] = ()
+) -> AsyncIterator[Company]:
+    """Run a company on SQLite under the clock of the tests, with edits of its governance text."""
+    monkeypatch.setattr(sweeps, "ADMIT_SECONDS", 0.0)
+    TIME[0] = MONDAY
+    store = await SqliteStore.open(path)
+
+    async def read_clock() -> datetime:
+        return now()
+
+    monkeypatch.setattr(store, "now", read_clock)
+    company = Company(store, model_with(*edits))
+    await company.releases.publish(now(), "test")
+    beating = asyncio.create_task(_beat(company))
+    yield company
+    beating.cancel()
+    await store.close()
+
+
+async def _beat(company: Company) -> None:
+    """Ask the store again and again for the share of calls that this process may make."""
+    while True:
+        await company.limiter.beat(company.store, await company.store.now())
+        await asyncio.sleep(0.02)
+
+
+def service(company: Company) -> BookCheckpoints:
+    """Return the checkpoints of a company."""
+    reader = SystemReader(company.store, company.connectors, company.limiter)
+    return BookCheckpoints(company.store, company.store, company.releases, company.connectors, reader)
+
+
+async def read_both(company: Company) -> None:
+    await company.sweep(company.bills)
+    await company.sweep(company.ledger)
 
 
 async def books(company: Company) -> None:

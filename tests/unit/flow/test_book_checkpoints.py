@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,22 @@ from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.people import Person
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_page
-from counterfoil.flow.worker import book_listing, sweeps
-from counterfoil.flow.worker.book_checkpoints import BookCheckpoints
+from counterfoil.flow.worker import book_listing
 from counterfoil.flow.worker.book_listing import CheckpointRefused
 from counterfoil.flow.worker.checkpoint_changes import COMMIT_LAG, CheckpointWatch
 from counterfoil.flow.worker.rebuild import rebuild_documents
 from counterfoil.store.port.documents import RebuildDocuments
 from counterfoil.store.port.people import PutPerson, Resolve
-from counterfoil.store.sql.sqlite import SqliteStore
-from tests.unit.flow.swept_company import MODEL, TIME, Company, books, model_with, now
+from tests.unit.flow.swept_company import (
+    MODEL,
+    TIME,
+    Company,
+    books,
+    company_on_sqlite,
+    model_with,
+    read_both,
+    service,
+)
 from tests.unit.rules.driver import MONDAY
 
 RULE = MODEL.reconciliations["invoice-in-ledger"]
@@ -43,27 +50,8 @@ async def company(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edits: tuple[tuple[str, str], ...]
 ) -> AsyncIterator[Company]:
     """A company on SQLite under the clock of the tests."""
-    monkeypatch.setattr(sweeps, "ADMIT_SECONDS", 0.0)
-    TIME[0] = MONDAY
-    store = await SqliteStore.open(tmp_path / "store.db")
-
-    async def read_clock() -> datetime:
-        return now()
-
-    monkeypatch.setattr(store, "now", read_clock)
-    made = Company(store, model_with(*edits))
-    await made.releases.publish(now(), "test")
-    yield made
-    await store.close()
-
-
-def service(company: Company) -> BookCheckpoints:
-    return BookCheckpoints(company.store, company.store, company.releases, company.connectors)
-
-
-async def read_both(company: Company) -> None:
-    await company.sweep(company.bills)
-    await company.sweep(company.ledger)
+    async with company_on_sqlite(tmp_path / "store.db", monkeypatch, edits) as made:
+        yield made
 
 
 async def prepared(company: Company, at: date = AT, person: str = "ann") -> BookCheckpoint:

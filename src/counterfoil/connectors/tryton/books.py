@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from counterfoil.connectors.http import Deadline
+from counterfoil.core.errors import ErrorClass, Refused
 
 from .rest import Record, Rest, day, version
 
@@ -62,4 +64,38 @@ class Books:
                 {"account": record["code"], **{name: record[name] for name in ("name", *_SUMS)}}
                 for record in accounts
             ],
+        }
+
+    async def account_balance(self, code: str, as_of: date | None, by: Deadline) -> Record:
+        """Return the balances of an account by the currency of the documents, debit less credit, from posted entries.
+
+        Entries in a foreign currency count in that currency; the rest of the ledger's own balance is in the currency of the
+        company. Raises TryAgain or Refused, also for a code that no account has.
+        """
+        context: dict[str, Any] = {"company": self._company, "posted": True}
+        posted: list[Any] = [["move.state", "=", "posted"], ["move.company", "=", self._company]]
+        if as_of is not None:
+            context["date"] = as_of
+            posted.append(["move.date", "<=", as_of])
+        domain = [["company", "=", self._company], ["code", "=", code]]
+        fields = ["balance", "currency.code"]
+        accounts = await self._rest.search("account.account", domain, fields, by, limit=2, context=context)
+        if len(accounts) != 1:
+            raise Refused(
+                f"{len(accounts) or 'no'} accounts have the code {code!r}", ErrorClass.NOT_FOUND, "account"
+            )
+        account = accounts[0]
+        own: Decimal = account["balance"]
+        balances: dict[str, Decimal] = {}
+        foreign = [*posted, ["account", "=", account["id"]], ["second_currency", "!=", None]]
+        fields = ["debit", "credit", "amount_second_currency", "second_currency.code"]
+        for line in await self._rest.search_all("account.move.line", foreign, fields, by):
+            own -= line["debit"] - line["credit"]
+            currency = line["second_currency"]["code"]
+            balances[currency] = balances.get(currency, Decimal(0)) + line["amount_second_currency"]
+        balances[account["currency"]["code"]] = own
+        return {
+            "account": code,
+            "as_of": as_of.isoformat() if as_of is not None else None,
+            "balances": [{"currency": name, "amount": amount} for name, amount in sorted(balances.items())],
         }

@@ -8,8 +8,8 @@ text):
   total, currency, lines, taxes, invoice_date, posting_date, period, party, move, and in a foreign currency functional
   and rate; a credit memo's amounts are negative; with the setting `login` many in one call;
 - `erp.credit.apply` -> invoice, credit, applied, amount_to_pay_before and _after, credit_open, states, move;
-- `erp.invoice.get {id | reference}`, `erp.party.get {id | code}`, `erp.period.list {from?, to?}` and
-  `erp.trial_balance {as_of?}` are reads.
+- `erp.invoice.get {id | reference}`, `erp.party.get {id | code}`, `erp.period.list {from?, to?}`,
+  `erp.trial_balance {as_of?}` and `erp.account.balance {account, as_of?}` are reads.
 
 This connector never cancels a posted customer document: Tryton refuses it, and an auditor would too. A credit memo
 undoes an invoice, a debit memo undoes a credit memo. Tryton sends no webhooks, so there are feeds and no deliveries.
@@ -70,6 +70,7 @@ _READS = (
     ("erp.party.get", "A party by id or code."),
     ("erp.period.list", "Periods and their states."),
     ("erp.trial_balance", "Balances of all accounts."),
+    ("erp.account.balance", "Balances of one account, by the currency of the documents."),
 )
 _SPECS = (
     *(OperationSpec(name, repeat, HORIZON_SECONDS, doc=doc) for name, repeat, doc in _WRITES),
@@ -90,6 +91,11 @@ class _Get(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Periods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     start: date | None = msgspec.field(name="from", default=None)
     end: date | None = msgspec.field(name="to", default=None)
+
+
+class _AccountBalance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    account: str
+    as_of: date | None = None
 
 
 class _Balance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -190,6 +196,9 @@ class Tryton:
                 return await self._books.periods(periods.start, periods.end, by)
             case "erp.trial_balance":
                 return await self._books.trial_balance(_arguments(_Balance, arguments).as_of, by)
+            case "erp.account.balance":
+                of = _arguments(_AccountBalance, arguments)
+                return await self._books.account_balance(of.account, of.as_of, by)
         raise Misconfigured(f"system {self._name} has no read operation {operation!r}")
 
     async def poll(self, feed: str, cursor: str | None, limit: int, timeout: float) -> Page:

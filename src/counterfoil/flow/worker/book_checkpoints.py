@@ -21,11 +21,11 @@ from counterfoil.core.book_checkpoint import (
     CheckpointLine,
     CheckpointState,
     SeriesLine,
-    defect_case_id,
 )
 from counterfoil.core.book_count import (
     BookSide,
     BothSides,
+    Counted,
     checkpoint_line,
     compare_counts,
     count_listed,
@@ -34,8 +34,6 @@ from counterfoil.core.book_count import (
     part_lines,
     total_of,
 )
-from counterfoil.core.case import Case
-from counterfoil.core.cases import open_case
 from counterfoil.core.clock import micros
 from counterfoil.core.document import Side, ledger_of
 from counterfoil.core.entity_scope import EntityScope
@@ -43,8 +41,11 @@ from counterfoil.core.number_series import number_series
 from counterfoil.core.roll_forward import COLUMNS, RollForward, roll_forward
 from counterfoil.core.settle import MatchRows
 from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.gateway.system_reads import SystemReader
 from counterfoil.flow.worker.book_listing import BookListing, CheckpointRefused, ListingReader
+from counterfoil.flow.worker.checkpoint_cases import control_case, defect_case
 from counterfoil.flow.worker.checkpoint_changes import ChangeInside, changes_in
+from counterfoil.flow.worker.control_accounts import ControlAccounts
 from counterfoil.model import Model, kinds
 from counterfoil.rules.document_numbers import DocumentNumber, newest_numbers
 from counterfoil.store.port.book_checkpoints import PrepareCheckpoint, SignCheckpoint
@@ -73,6 +74,8 @@ class _Count(NamedTuple):
     ours: BothSides
     listed: BothSides
     listing: BookListing
+    of_accounts: Mapping[str, Mapping[str, Counted]]
+    """Documents of control accounts, by reconciliation."""
     former: list[BookCheckpoint]
     """Every prepared and signed checkpoint of the reconciliation, latest cut-off first."""
 
@@ -81,10 +84,16 @@ class BookCheckpoints:
     """Prepares, signs and shows checkpoints, within the legal entities that a caller sees."""
 
     def __init__(
-        self, store: Store, views: Views, releases: Releases, connectors: Mapping[str, Connector]
+        self,
+        store: Store,
+        views: Views,
+        releases: Releases,
+        connectors: Mapping[str, Connector],
+        reader: SystemReader,
     ) -> None:
         self._store, self._views, self._releases = store, views, releases
         self._reader = ListingReader(store, releases, connectors)
+        self._accounts = ControlAccounts(store, views, releases, reader)
 
     async def all_of(self, rule: str, scope: EntityScope) -> list[BookCheckpoint]:
         """Return the prepared and signed checkpoints of a reconciliation, latest cut-off first."""
@@ -112,7 +121,8 @@ class BookCheckpoints:
         ours = count_ours(matches, at)
         listed = count_listed(listing.foils.values(), listing.observations.values(), at, ours)
         former = await self._store.book_checkpoints(rule.name)
-        count = _Count(at, now, person, matches, ours, listed, listing, former)
+        of_accounts = await self._accounts.documents(rule, ours, at, now)
+        count = _Count(at, now, person, matches, ours, listed, listing, of_accounts, former)
         entities = {c.entity for side in (*ours, *listed) for c in side.values()}
         if entity is not None:
             if entity not in entities | self._releases.present.legal_entities.keys():
@@ -136,6 +146,11 @@ class BookCheckpoints:
         body = checkpoint.body
         if obstacles := body.obstacles:
             raise CheckpointRefused(f"It cannot be signed. {'. '.join(obstacles)}.")
+        if body.unexplained and not note.strip():
+            accounts = ", ".join(sorted({line.account for line in body.unexplained}))
+            raise CheckpointRefused(
+                f"The ledger has something on {accounts} beyond the documents. Explain it in the note of the signature."
+            )
         if await changes_in(self._store, checkpoint, checkpoint.known, now, 1):
             raise CheckpointRefused(
                 f"Documents up to {checkpoint.at} have changed since it was prepared. Prepare it again."
@@ -179,6 +194,7 @@ class BookCheckpoints:
         since = None if former is None else day_after(date.fromisoformat(former.at))
         sides = {side: self._reader.of_side(rule, side, entity, count.listing) for side in _SIDES}
         readings = {r.sweep: r for of_side in sides.values() for r in of_side}
+        accounts = await self._accounts.lines(rule, entity, at, former, count.of_accounts)
         content = CheckpointContent(
             rule=rule.name,
             entity=entity,
@@ -188,6 +204,8 @@ class BookCheckpoints:
             lines=tuple(self._lines(rule, entity, since, former, count, sides)),
             parts=tuple(part_lines(count.matches, entity, since, at)),
             series=tuple(_series(rule, entity, since, former, count)),
+            controls=accounts.lines,
+            unread=accounts.unread,
             readings=tuple(sorted(readings.values(), key=lambda r: (r.system, r.book))),
             stale=tuple(_stale(model, entity, at, now, readings.values())),
             held=_sum(count.listing.held, readings.values()),
@@ -205,8 +223,16 @@ class BookCheckpoints:
             prepared_by=count.person,
             reported=now,
         )
-        case = _defect_case(model, rule, checkpoint, content, count)
-        prepare = PrepareCheckpoint(checkpoint=checkpoint, case=case, actor=f"person:{count.person}")
+        owners = model.owners_of(rule)
+        cases = (
+            defect_case(rule, checkpoint, content, owners, count.matches),
+            control_case(rule, checkpoint, content, owners),
+        )
+        prepare = PrepareCheckpoint(
+            checkpoint=checkpoint,
+            cases=tuple(case for case in cases if case is not None),
+            actor=f"person:{count.person}",
+        )
         if not await self._store.apply(prepare):
             raise CheckpointRefused("Another person prepares this cut-off at this moment. Look at theirs.")
         return checkpoint
@@ -322,29 +348,4 @@ def _empty(rule: str, entity: str, currency: str) -> RollForward:
         observed=0,
         closing=0,
         columns=none,
-    )
-
-
-def _defect_case(
-    model: Model,
-    rule: kinds.Reconciliation,
-    checkpoint: BookCheckpoint,
-    content: CheckpointContent,
-    count: _Count,
-) -> Case | None:
-    """Return the Case about the difference between both ways of counting; None if they agree."""
-    if all(line.agrees for line in content.lines):
-        return None
-    of_entity = f" of {checkpoint.entity}" if checkpoint.entity else ""
-    documents = {d.document for line in content.lines for d in line.differences}
-    causes = [f.cause for rows in count.matches for f in rows.foils if f.document in documents]
-    causes += [o.event for rows in count.matches for o in rows.observations if o.document in documents]
-    return open_case(
-        "checkpoint_defect",
-        id=defect_case_id(checkpoint.id),
-        message=f"Checkpoint {rule.name}{of_entity} at {checkpoint.at}: {'; '.join(content.obstacles)}",
-        owners=model.owners_of(rule),
-        at=count.now,
-        names={"object": f"checkpoint {checkpoint.id}", "system": rule.right},
-        event=next((cause for cause in causes if cause.startswith("evt")), None),
     )

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Iterator
 from counterfoil.core.finding import Finding
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
+from counterfoil.model.fields import field_schema, object_schema
 from counterfoil.model.kinds import seconds
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
 from counterfoil.model.walk import steps
+
+_BALANCES = field_schema("[money]")
 
 
 @rule("foil-unobserved")
@@ -35,7 +38,8 @@ def foil_unobserved(model: Model) -> Iterator[Finding]:
 def foil_form(model: Model) -> Iterator[Finding]:
     """A document of the left side is asserted by exactly one of an event and an operation, and its two systems differ.
     The operation writes to one of them. Both sides have the same legs, and one sum is the total. No chain of `within` leads
-    back to its reconciliation. No `let` has the name of an event, input, Run or entity."""
+    back to its reconciliation. No `let` has the name of an event, input, Run or entity. A control account is read by an
+    exposed operation of the right system that answers with `balances`, and has documents of that system."""
     for document, reconciliation in model.documents_of(kinds.Reconciliation):
         for message, path, at_key in _form_faults(model, reconciliation):
             yield document.finding("foil-form", message, path, at_key=at_key)
@@ -78,6 +82,26 @@ def _form_faults(model: Model, rule_: kinds.Reconciliation) -> Iterator[tuple[st
         yield "one of the sums is the total: `total: true`", ("legs",), True
     for leg in sorted(rule_.legs.keys() - asserted):
         yield f"no entry of `assert` has the leg `{leg}`", ("legs", leg), True
+    for name, account in rule_.control_accounts.items():
+        for message, key in _account_faults(model, rule_, account):
+            yield message, ("control_accounts", name, *key), False
+
+
+def _account_faults(
+    model: Model, rule_: kinds.Reconciliation, account: kinds.ControlAccount
+) -> Iterator[tuple[str, Path]]:
+    operation = model.operations.get(account.read)
+    if operation is not None:
+        if (operation.exposes, operation.repeat) != ("read", "read"):
+            yield f"`{operation.name}` is not exposed to be read: `exposes: read`", ("read",)
+        elif operation.system != rule_.right:
+            yield f"`{operation.name}` reads {operation.system}, not {rule_.right}", ("read",)
+        elif object_schema(operation.output)["properties"].get("balances") != _BALANCES:
+            yield f"`{operation.name}` has no `balances` in its output: a list of money", ("read",)
+    for name in account.documents:
+        other = model.reconciliations.get(name)
+        if other is not None and other.right != rule_.right:
+            yield f"`{name}` shows documents of {other.right}, not of {rule_.right}", ("documents", name)
 
 
 def _caps(model: Model, name: str) -> set[str]:

@@ -258,6 +258,10 @@ def _reconciliation(value: kinds.Reconciliation) -> Iterator[Reference]:
     for key, policy in (("waive", value.waive), ("pair", value.pair)):
         if policy is not None:
             yield "policy", policy, (key,)
+    for name, account in value.control_accounts.items():
+        yield "operation", account.read, ("control_accounts", name, "read")
+        for rule_ in account.documents:
+            yield "reconciliation", rule_, ("control_accounts", name, "documents", rule_)
 
 
 def _may_look_up(text: str) -> bool:

@@ -30,6 +30,7 @@ from counterfoil.model.kinds.control import (
     Alert,
     AssertRule,
     Control,
+    ControlAccount,
     DocumentRule,
     Enforced,
     Evidence,

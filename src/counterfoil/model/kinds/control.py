@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
-from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part
+from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Template
 from counterfoil.model.kinds.lets import expand, written_out
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -141,6 +141,20 @@ class Unmatched(Part):
     """The role of the Case. Default: an owner of the reconciliation."""
 
 
+class ControlAccount(Part):
+    """An account of the right system whose balance is what the documents of reconciliations add up to.
+
+    A checkpoint reads the balance at its cut-off, and names what the account has beyond the documents.
+    """
+
+    read: Name
+    """The exposed operation that reads the balance. Its output has `balances`: a list of money, one for each currency."""
+    with_: dict[str, Template] = Field(default={}, alias="with")
+    """Its canonical input. Formulas read `at`, the cut-off, and `entity`."""
+    documents: Annotated[dict[Name, Literal["add", "subtract"]], Field(min_length=1)]
+    """Reconciliations whose documents of the right system the account has, and the sign of their totals in it."""
+
+
 class Reconciliation(Kind):
     """Documents that two systems must both show: the left one asserts them, the right one shows them.
 
@@ -179,6 +193,8 @@ class Reconciliation(Kind):
     """Approval policy for pairs that persons make or dissolve, by amount."""
     cap: dict[str, int] = {}
     """Most that may be waived and absorbed, by currency, in minor units per entity and month."""
+    control_accounts: dict[Name, ControlAccount] = {}
+    """Accounts by name, such as `receivables`, that a checkpoint compares with the documents."""
 
     @cached_property
     def assertions(self) -> list[tuple[Path, AssertRule]]:

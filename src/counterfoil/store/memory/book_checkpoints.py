@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from counterfoil.core import wire
-from counterfoil.core.book_checkpoint import BookCheckpoint, CheckpointState, defect_case_id
+from counterfoil.core.book_checkpoint import BookCheckpoint, CheckpointState, control_case_id, defect_case_id
 from counterfoil.core.case import CaseState
 from counterfoil.core.document import Side
 from counterfoil.core.foil import Foil, Observation
@@ -31,11 +31,12 @@ def prepare_checkpoint(db: Tables, t: PrepareCheckpoint) -> bool:
     if new.id in db.book_checkpoints:
         return True
     for former in _supersede(db, new, _S.PREPARED):
-        resolve_case_by_id(db, defect_case_id(former.id), t.at, t.actor, "it was prepared again")
+        for case in (defect_case_id(former.id), control_case_id(former.id)):
+            resolve_case_by_id(db, case, t.at, t.actor, "it was prepared again")
     db.put(db.book_checkpoints, new.id, new)
     db.leaf("book_checkpoint.prepared", new.id, t.at, t.actor, wire.dumps(new.leaf_body))
-    if t.case is not None:
-        open_case(db, t.case, t.at, t.actor)
+    for opened in t.cases:
+        open_case(db, opened, t.at, t.actor)
     return True
 
 

@@ -18,14 +18,14 @@ signed before it, so its period begins later now."""
 
 
 class PrepareCheckpoint(Transition[bool], frozen=True, kw_only=True):
-    """Keep a prepared checkpoint in place of the former prepared one at its cut-off, whose defect Case it resolves. One leaf.
+    """Keep a prepared checkpoint in place of the former prepared one at its cut-off, whose Cases it resolves. One leaf.
 
     False: another process keeps one for the same cut-off at this moment, and nothing was written.
     """
 
     checkpoint: BookCheckpoint
-    case: Case | None
-    """About both ways of counting, if they differ."""
+    cases: tuple[Case, ...] = ()
+    """About both ways of counting, and about control accounts, if they differ."""
     actor: str
 
     @property

@@ -11,6 +11,7 @@ from counterfoil.core.book_checkpoint import (
     BookCheckpoint,
     CheckpointLine,
     CheckpointState,
+    ControlLine,
     PartLine,
     SeriesLine,
 )
@@ -89,6 +90,20 @@ class SeriesShape(msgspec.Struct, frozen=True, kw_only=True):
     doubles: list[str]
 
 
+class ControlAccountShape(msgspec.Struct, frozen=True, kw_only=True):
+    """A control account and the documents that it consists of, up to the cut-off."""
+
+    account: str
+    balance: shapes.Amount
+    """Debit less credit, as the ledger has it."""
+    documents: shapes.Amount
+    difference: shapes.Amount
+    """What the account has beyond the documents."""
+    signed_difference: shapes.Amount | None
+    """Difference that the last checkpoint was signed with."""
+    agrees: bool
+
+
 class ReadingShape(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     book: str
@@ -130,6 +145,9 @@ class BookCheckpointShape(msgspec.Struct, frozen=True, kw_only=True):
     lines: list[CheckpointLineShape]
     parts: list[PartShape]
     series: list[SeriesShape]
+    controls: list[ControlAccountShape]
+    unread: dict[str, str]
+    """Control accounts whose balance could not be read, with the reason."""
     readings: list[ReadingShape]
     held: int
     """Listed records that wait for a decision about their admission."""
@@ -174,6 +192,8 @@ def checkpoint_shape(
         lines=[_line(line, systems) for line in body.lines],
         parts=[_part(part) for part in body.parts],
         series=[_series(line, systems[line.side]) for line in body.series],
+        controls=[_control(line) for line in body.controls],
+        unread=body.unread,
         readings=[
             ReadingShape(
                 system=r.system,
@@ -253,6 +273,20 @@ def _part(part: PartLine) -> PartShape:
         asserted=money(part.asserted),
         observed=money(part.observed),
         difference=money(part.asserted - part.observed),
+    )
+
+
+def _control(line: ControlLine) -> ControlAccountShape:
+    def money(units: int) -> shapes.Amount:
+        return shapes.amount(Money(units, line.currency))
+
+    return ControlAccountShape(
+        account=line.account,
+        balance=money(line.balance),
+        documents=money(line.documents),
+        difference=money(line.difference),
+        signed_difference=None if line.signed_difference is None else money(line.signed_difference),
+        agrees=line.agrees,
     )
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from counterfoil.core import wire
-from counterfoil.core.book_checkpoint import defect_case_id
+from counterfoil.core.book_checkpoint import control_case_id, defect_case_id
 from counterfoil.core.clock import micros
 from counterfoil.store.port.book_checkpoints import (
     PrepareCheckpoint,
@@ -43,12 +43,13 @@ async def prepare_checkpoint(x: Tx, p: PrepareCheckpoint) -> bool:
         return True
     for row in await x.rows(SUPERSEDE, new.rule, new.entity, new.at, "prepared", new.id):
         former = t.BOOK_CHECKPOINT.read(row)
-        await x.rows(SETTLE, defect_case_id(former.id), micros(p.at), p.actor, "it was prepared again")
+        for case in (defect_case_id(former.id), control_case_id(former.id)):
+            await x.rows(SETTLE, case, micros(p.at), p.actor, "it was prepared again")
     if not await x.insert(t.BOOK_CHECKPOINT, [t.BOOK_CHECKPOINT.row(new)], ignore=True, returning="id"):
         return False
     x.leaf("book_checkpoint.prepared", new.id, p.at, p.actor, wire.dumps(new.leaf_body))
-    if p.case is not None:
-        await x.open_case(p.case, p.at, p.actor)
+    for opened in p.cases:
+        await x.open_case(opened, p.at, p.actor)
     return True
 
 

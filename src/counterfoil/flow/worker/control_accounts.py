@@ -1,0 +1,123 @@
+"""Control accounts of a reconciliation: the ledger's balance at a cut-off beside the documents that it consists of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import date, datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+from counterfoil.core.book_checkpoint import BookCheckpoint, ControlLine
+from counterfoil.core.book_count import BothSides, Counted, count_ours
+from counterfoil.core.errors import CounterfoilError
+from counterfoil.core.money import Money
+from counterfoil.flow.context.lookups import Lookups
+from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.gateway.calls import CallInProgress, CallRefused, ReadAnswer
+from counterfoil.flow.gateway.placement import served_version
+from counterfoil.flow.gateway.system_reads import SystemReader
+from counterfoil.model import Model, kinds
+from counterfoil.model.template import record
+from counterfoil.rules.envelope import with_entity
+from counterfoil.rules.lookup import lookup_in
+from counterfoil.rules.templates import FAULTS, fill
+from counterfoil.store.port.store import Store
+from counterfoil.store.port.views import Views
+
+_SIGNS = {"add": 1, "subtract": -1}
+
+
+class AccountLines(NamedTuple):
+    lines: tuple[ControlLine, ...]
+    unread: dict[str, str]
+    """Accounts whose balance could not be read, with the reason."""
+
+
+class ControlAccounts:
+    """Reads balances by exposed operations, each within the limits of its system."""
+
+    def __init__(self, store: Store, views: Views, releases: Releases, reader: SystemReader) -> None:
+        self._store, self._views, self._releases, self._reader = store, views, releases, reader
+
+    async def documents(
+        self, rule: kinds.Reconciliation, own: BothSides, at: date, now: datetime
+    ) -> dict[str, Mapping[str, Counted]]:
+        """Return the standing documents of the right system, by each reconciliation that an account of this one consists of."""
+        names = {name for account in rule.control_accounts.values() for name in account.documents}
+        counted: dict[str, Mapping[str, Counted]] = {}
+        for name in sorted(names):
+            if name == rule.name:
+                counted[name] = own.right
+            else:
+                rows = await self._views.matches_of_rule(name, now)
+                counted[name] = count_ours((row.rows for row in rows), at).right
+        return counted
+
+    async def lines(
+        self,
+        rule: kinds.Reconciliation,
+        entity: str,
+        at: date,
+        former: BookCheckpoint | None,
+        documents: Mapping[str, Mapping[str, Counted]],
+    ) -> AccountLines:
+        """Return each account of a legal entity by currency. `former` is the last signed checkpoint."""
+        model = self._releases.present.at(entity, at)
+        lines: list[ControlLine] = []
+        unread: dict[str, str] = {}
+        for name, account in model.reconciliations[rule.name].control_accounts.items():
+            try:
+                balances = await self._balances(model, account, entity, at)
+            except (CallRefused, CounterfoilError, *FAULTS) as error:
+                unread[name] = str(error)
+                continue
+            sums = _sums(account, entity, documents)
+            signed = {} if former is None else _signed(former, name)
+            for currency in sorted(balances.keys() | sums.keys() | signed.keys()):
+                line = ControlLine(
+                    account=name,
+                    currency=currency,
+                    balance=balances[currency],
+                    documents=sums[currency],
+                    signed_difference=None if former is None else signed.get(currency, 0),
+                )
+                lines += [line] if line.balance or line.documents or line.signed_difference else []
+        return AccountLines(tuple(lines), unread)
+
+    async def _balances(
+        self, model: Model, account: kinds.ControlAccount, entity: str, at: date
+    ) -> Counter[str]:
+        """Return the balance by currency, in minor units. Raises CallRefused, CounterfoilError and what formulas raise."""
+        now = await self._store.now()
+        names = with_entity({"at": at}, entity, model.envelope)
+        lookups = Lookups(self._store, model, now)
+        answer = lookup_in(lookups.answers)
+        value: dict[str, Any] = await lookups.complete(partial(fill, record(account.with_), names, answer))
+        context = CallInProgress(
+            model=model, served=served_version(model, account.read), input=value, receipt=0, at=now
+        )
+        outcome = await self._reader.read(context)
+        if not isinstance(outcome, ReadAnswer):
+            raise CounterfoilError(getattr(outcome, "detail", outcome.word))
+        balances: Counter[str] = Counter()
+        for balance in outcome.output["balances"]:
+            if isinstance(balance, Money):
+                balances[balance.currency] += balance.minor
+        return balances
+
+
+def _sums(
+    account: kinds.ControlAccount, entity: str, documents: Mapping[str, Mapping[str, Counted]]
+) -> Counter[str]:
+    sums: Counter[str] = Counter()
+    for name, sign in account.documents.items():
+        for counted in documents[name].values():
+            if counted.entity == entity:
+                sums[counted.currency] += _SIGNS[sign] * counted.units
+    return sums
+
+
+def _signed(former: BookCheckpoint, account: str) -> dict[str, int]:
+    """Return the differences that a checkpoint was signed with, by currency."""
+    return {line.currency: line.difference for line in former.body.controls if line.account == account}
