@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import argon2
@@ -20,6 +21,7 @@ import msgspec
 from counterfoil.change.ports import ChangePorts
 from counterfoil.change.service import ChangeService
 from counterfoil.connectors import signature
+from counterfoil.connectors.sdk import OperationSpec, Repeat
 from counterfoil.core import wire
 from counterfoil.core.canonical import Receipt
 from counterfoil.core.case import Choice
@@ -28,7 +30,6 @@ from counterfoil.core.event import Event
 from counterfoil.core.people import Person
 from counterfoil.flow.context.deprecations import DeprecationUsage
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, caps_of
 from counterfoil.flow.gateway.gateway import Gateway
 from counterfoil.flow.gateway.system_reads import SystemReader
 from counterfoil.flow.intake.load_shedding import Intake
@@ -50,6 +51,7 @@ from counterfoil.web.http import server
 from counterfoil.web.http.identity import Passwords, new_token
 from counterfoil.web.http.permissions import Permission, granted
 from tests.companies.base import listening
+from tests.companies.limiter import AskingLimiter
 from tests.companies.web_matches import fill_matches
 from tests.companies.web_rows import case_of, fill
 from tests.patience import PATIENCE_SECONDS
@@ -75,6 +77,17 @@ class Answer(msgspec.Struct, frozen=True):
     type: str = "t"
 
 
+class EmptyLedger:
+    """A ledger that has nothing on any account."""
+
+    operations: Mapping[str, OperationSpec] = MappingProxyType(
+        {"erp.account.balance": OperationSpec("erp.account.balance", Repeat.READ)}
+    )
+
+    async def read(self, operation: str, arguments: Mapping[str, Any], timeout: float) -> Any:
+        return {"balances": []}
+
+
 class TrialApp:
     """The application behind API and pages, on one SQL store."""
 
@@ -85,11 +98,11 @@ class TrialApp:
         self.model = model
         self.intake = Intake(store)
         self.uses = DeprecationUsage(store, lambda: self.model)
-        gate = ConcurrencyLimiter("trial/1", caps_of(model.systems))
+        gate = AskingLimiter(store, model)
         releases = Releases(store, model)
         self.gateway = Gateway(store, releases, {}, gate, self.intake)
         self._usage = UsageIntake(self.intake, store, self.uses)
-        self.connectors: dict[str, Any] = {}
+        self.connectors: dict[str, Any] = {name: EmptyLedger() for name in ("erp", "erp-de")}
         self.sweeps = SweepRequests(store, self.connectors)
         reader = SystemReader(store, self.connectors, gate)
         self.checkpoints = BookCheckpoints(store, store, releases, self.connectors, reader)

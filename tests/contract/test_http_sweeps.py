@@ -11,13 +11,13 @@ import pytest
 from counterfoil.connectors import sdk
 from counterfoil.core.entity_scope import EntityScope
 from counterfoil.flow.worker.sweep_requests import SweepRequests, books_of
-from tests.companies.web import running
+from tests.companies.web import EmptyLedger, running
 
 pytestmark = pytest.mark.xdist_group("web")
 PATH = "/v1/reconciliations/invoice-in-erp/sweeps"
 
 
-class Books:
+class Books(EmptyLedger):
     """A connector that lists books; their deliveries are those of the ERP's and billing's mappings."""
 
     def __init__(self, **listings: list[str]) -> None:

@@ -16,7 +16,6 @@ from counterfoil.core import wire
 from counterfoil.core.matching import FoilState
 from counterfoil.core.sweep import Sweep
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, caps_of
 from counterfoil.flow.gateway.system_reads import SystemReader
 from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.intake.receive import receive_page
@@ -27,6 +26,7 @@ from counterfoil.flow.worker.sweeps import SweepReader
 from counterfoil.model import Model
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.companies.base import COMPLETE_POLICY, documents
+from tests.companies.limiter import AskingLimiter
 from tests.unit.rules.driver import MONDAY, System, model_of
 
 _GOVERNANCE = """\
@@ -161,7 +161,7 @@ class Company:
         self.releases = Releases(store, model)
         self.stopping = asyncio.Event()
         self.admission = Admitter(store, self.releases, self.connectors)
-        self.limiter = ConcurrencyLimiter("trial/1", caps_of(model.systems))
+        self.limiter = AskingLimiter(store, model)
 
     def reader(self, worker: str = "w/1") -> SweepReader:
         return SweepReader(self.store, self.releases, self.connectors, worker, self.stopping)
@@ -224,17 +224,8 @@ async def company_on_sqlite(
     monkeypatch.setattr(store, "now", read_clock)
     company = Company(store, model_with(*edits))
     await company.releases.publish(now(), "test")
-    beating = asyncio.create_task(_beat(company))
     yield company
-    beating.cancel()
     await store.close()
-
-
-async def _beat(company: Company) -> None:
-    """Ask the store again and again for the share of calls that this process may make."""
-    while True:
-        await company.limiter.beat(company.store, await company.store.now())
-        await asyncio.sleep(0.02)
 
 
 def service(company: Company) -> BookCheckpoints:
