@@ -236,6 +236,7 @@ def test_a_checkpoint_is_prepared_and_signed_from_the_terminal(terminal: Termina
     assert (code, "checkpoints:any:sign" in err) == (2, True)
     code, out, err = terminal.run(*words, "--sign", "--note", "agreed", person="cory")
     assert (code, "Signed by cory, prepared by fay" in out) == (0, True), err
+    assert prepared["digest"] in out
     rows = terminal.json("reconcile", "invoice-in-erp", "--entity", prepared["entity"])["lines"]
     assert {row["entity"] for row in rows} == {prepared["entity"]}
     assert terminal.json("reconcile", "invoice-in-erp", "--entity", "nowhere")["lines"] == []

@@ -504,6 +504,25 @@ async def test_entering_by_hand_and_books_of_each_company(
     assert sum(row["balance"] for row in balance["accounts"]) == 0
 
 
+async def test_an_account_has_a_balance_in_each_currency_of_its_documents(
+    de: Connector, accountant: ErpClient
+) -> None:
+    async def balances() -> dict[str, Decimal]:
+        answer = await de.read("erp.account.balance", {"account": "1400"}, TIMEOUT)
+        return {row["currency"]: row["amount"] for row in answer["balances"]}
+
+    _, code = await customer(de)
+    before = await balances()
+    for amount, currency in (("100.00", "EUR"), ("-30.00", "EUR"), ("50.00", "USD"), ("-8.00", "USD")):
+        await accountant.enter(Decimal(amount), code, fresh("hand"), currency=currency)
+    after = await balances()
+    moved = {name: amount - before.get(name, Decimal(0)) for name, amount in after.items()}
+    assert {name: amount for name, amount in moved.items() if amount} == {
+        "EUR": Decimal("70.00"),
+        "USD": Decimal("42.00"),
+    }
+
+
 def test_two_systems_of_a_folder_read_their_company_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

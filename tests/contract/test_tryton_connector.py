@@ -142,6 +142,7 @@ async def test_reads_and_feeds_conform(erp: Erp, connector: Connector, accountan
         ("erp.party.get", {"id": party}),
         ("erp.period.list", {}),
         ("erp.trial_balance", {}),
+        ("erp.account.balance", {"account": "1200"}),
     )
     reading = connect(erp.config())
     reading.operations = {name: spec for name, spec in connector.operations.items() if name in dict(reads)}
@@ -660,6 +661,12 @@ async def test_books_agree_after_invoice_credit_and_application(
     balances = {row["account"]: row["balance"] for row in balance["accounts"] if row["balance"]}
     assert sum(balances.values()) == 0
     assert balances == await accountant.trial_balance(year_end)
+    yesterday = (erp.today - timedelta(days=1)).isoformat()
+    for day, amount in ((year_end.isoformat(), balances["1200"]), (yesterday, Decimal(0))):
+        answer = await connector.read("erp.account.balance", {"account": "1200", "as_of": day}, TIMEOUT)
+        assert answer["balances"] == [{"currency": "USD", "amount": amount}]
+    with pytest.raises(Refused, match="no accounts have the code '9999'"):
+        await connector.read("erp.account.balance", {"account": "9999"}, TIMEOUT)
 
 
 async def test_part_of_a_credit_leaves_both_open_by_the_rest(erp: Erp, connector: Connector) -> None:

@@ -64,6 +64,9 @@ async def _signed_at_zero(s: Served) -> None:
         ("right", True),
     }
     assert all(part.asserted == part.observed for part in prepared.body.parts)
+    assert [(c.account, c.difference, c.balance > 0) for c in prepared.body.controls] == [
+        ("receivables", 0, True)
+    ]
     signed = await s.app.checkpoints.sign(prepared.id, "cory", "")
     assert await s.app.checkpoints.changes(signed) == []
 

@@ -111,6 +111,7 @@ def _say(row: dict[str, Any]) -> None:
         say("An account has something beyond the documents: the signature needs a --note that explains it")
     if row["state"] == "signed":
         say(f"Signed by {row['signed_by']}, prepared by {row['prepared_by']}: {row['id']}")
+        say(f"The audit log has the digest of its content: {row['digest']}")
     else:
         say(f"Prepared by {row['prepared_by']}; another person signs: {row['id']}")
 
