@@ -22,7 +22,7 @@ _WORDS_BY_PATTERN = {
     "^[a-z][a-z0-9_]*([.-]": "name",
     "(ms|s|m|h|d)$": "duration",
     "(env:": "reference",
-    "^https?://": "http(s) address",
+    "^(https?|postgresql)://": "http(s) or postgresql address",
     "^(string|id|int": "type",
     "[A-Z]{3}": "currency code",
     "[A-Z]{2}": "country code",

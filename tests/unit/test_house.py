@@ -58,6 +58,9 @@ LIKE_SQL = re.compile(
     re.I | re.S | re.X,
 )
 
+OTHER_DATABASES = ("connectors/query/", "connectors/files/row_index.py")
+"""Modules that speak to the database of another system, or to a scratch file of their own, never to the store."""
+
 VAGUE = {"util", "utils", "helper", "helpers", "manager", "managers", "common", "misc"}
 
 # Written in halves, so that this file does not hold what it forbids.
@@ -104,6 +107,8 @@ def sql_outside_store(module: Module) -> list[str]:
     A twin is another system with a storage of its own, which it keeps in a module named `store`.
     """
     if module.floor == "store" or (module.floor == "twins" and module.path.stem == "store"):
+        return []
+    if module.path.as_posix().startswith(OTHER_DATABASES):
         return []
     prose = {
         id(node.value)

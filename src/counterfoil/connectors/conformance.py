@@ -62,7 +62,9 @@ def failures(results: Sequence[Result]) -> list[str]:
 class _Suite(Trial):
     def check_specification(self) -> None:
         """Check that every operation states its protection against repeats, with the durations that this needs."""
-        self.record("offers operations or feeds", "", bool(self.connector.operations or self.connector.feeds))
+        books = self.connector.listings if isinstance(self.connector, ListingConnector) else {}
+        offers = bool(self.connector.operations or self.connector.feeds or books)
+        self.record("offers operations, feeds or books", "", offers)
         for name, spec in self.connector.operations.items():
             problems = _problems_of(name, spec)
             if spec.bulk > 1 and not isinstance(self.connector, BulkConnector):

@@ -8,9 +8,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from counterfoil.connectors import faults
 from counterfoil.connectors.sdk import Connect, Request, SystemConfig
@@ -49,9 +50,16 @@ LoseAnswer = Callable[[str, int], AbstractAsyncContextManager[tuple[str, faults.
 """From the system's url and n: yields a url that loses the answer of the n-th write, and the log of its requests."""
 
 
+def on_host(config: SystemConfig, url: str) -> SystemConfig:
+    """Return a configuration for another server, with the same path in its url."""
+    base = urlsplit(config.url)
+    return replace(config, url=urlunsplit(base._replace(scheme="http", netloc=urlsplit(url).netloc)))
+
+
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Samples for one connector. With `connect` and `config` the suite builds it again for bad servers.
+    """Samples for one connector. With `connect` and `config` the suite builds it again for bad servers; `moved` returns its
+    configuration for the server at a url, at which a system of another kind is not reached either.
 
     `reads` are (operation, arguments) pairs that the system answers. `delivery` is a valid (headers, body, now) for
     `receive`, and `signed` is the name of its signature header; None if the system sends no deliveries. `touch` makes a
@@ -67,6 +75,7 @@ class Samples:
     signed: str = ""
     touch: Callable[[], Awaitable[None]] | None = None
     lose_answer: LoseAnswer = faults.proxy_losing_answer
+    moved: Callable[[SystemConfig, str], SystemConfig] = on_host
     patience: float = 10.0
     timeout: float = 20.0
     short: float = 0.6

@@ -61,8 +61,15 @@ def read_settings(
 ) -> tuple[_Settings | None, list[SettingProblem]]:
     """Return a connector's own settings, or None; and all problems, also of the shared settings and the address."""
     own = {name: value for name, value in config.settings.items() if name not in SETTINGS}
-    settings, problems = _validate(model, own, {(): model, **(places or {})})
+    settings, problems = _validate(model, own, {(): model, **(places or {})}, SETTINGS)
     return settings, [*_address(config.url), *client_settings(config)[1], *problems]
+
+
+def read_own_settings(
+    model: type[_Settings], config: SystemConfig, places: Places
+) -> tuple[_Settings | None, list[SettingProblem]]:
+    """Return the settings of a connector that does not call over HTTP, or None; and all problems of their form."""
+    return _validate(model, config.settings, {(): model, **places})
 
 
 def client_settings(config: SystemConfig) -> tuple[ClientSettings, list[SettingProblem]]:
@@ -104,20 +111,20 @@ def _address(url: str) -> list[SettingProblem]:
 
 
 def _validate(
-    model: type[_Settings], values: Mapping[str, Any], places: Places
+    model: type[_Settings], values: Mapping[str, Any], places: Places, shared: frozenset[str] = frozenset()
 ) -> tuple[_Settings | None, list[SettingProblem]]:
     try:
         return model.model_validate(values), []
     except ValidationError as error:
-        return None, [_problem(fault, places) for fault in error.errors(include_url=False)]
+        return None, [_problem(fault, places, shared) for fault in error.errors(include_url=False)]
 
 
-def _problem(fault: Any, places: Places) -> SettingProblem:
+def _problem(fault: Any, places: Places, shared: frozenset[str]) -> SettingProblem:
     steps = tuple(step for step in fault["loc"] if step != "[key]")
     path = ("settings", *steps)
     last = str(steps[-1]) if steps else ""
     if fault["type"] == "extra_forbidden":
-        near = did_you_mean(last, _keys(steps[:-1], places), "remove it")
+        near = did_you_mean(last, _keys(steps[:-1], places, shared), "remove it")
         return SettingProblem(path, f"unknown setting `{last}`", near)
     if fault["type"] == "missing":
         return SettingProblem(path[:-1], f"`{last}` is missing", f"add `{last}:`")
@@ -170,10 +177,10 @@ def _expectation(fault: Any) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _keys(steps: tuple[Any, ...], places: Places) -> set[str]:
-    """Return the keys that settings may have at a place."""
+def _keys(steps: tuple[Any, ...], places: Places, shared: frozenset[str]) -> set[str]:
+    """Return the keys that settings may have at a place; at the top also the shared ones."""
     for place, model in places.items():
         if len(place) == len(steps) and all(p in ("*", s) for p, s in zip(place, steps, strict=True)):
             keys = {info.alias or name for name, info in model.model_fields.items()}
-            return keys if place else keys | SETTINGS
+            return keys if place else keys | shared
     return set()

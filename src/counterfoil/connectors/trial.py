@@ -6,9 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from counterfoil.connectors import faults
 from counterfoil.connectors.samples import OperationSample, Result, Samples
@@ -49,10 +48,8 @@ class Trial:
 
     @asynccontextmanager
     async def configured_for(self, url: str) -> AsyncIterator[Connector]:
-        """Yield the connector configured for another server, with the same path in its url."""
-        base = urlsplit(self.samples.config.url)
-        moved = urlunsplit(base._replace(scheme="http", netloc=urlsplit(url).netloc))
-        connector = self.samples.connect(replace(self.samples.config, url=moved))
+        """Yield the connector configured for another server."""
+        connector = self.samples.connect(self.samples.moved(self.samples.config, url))
         try:
             yield connector
         finally:

@@ -79,7 +79,7 @@ _PATTERNS = {
     "[a-z][a-z0-9_]*([.-]": "a name: lower-case words joined by `_`, `-` or `.`",
     "(ms|s|m|h|d)$": "a duration such as 500ms, 10s, 5m, 2h or 3d",
     "(env:": "a reference such as env:NAME or file:PATH",
-    "^https?://": "an http(s) address",
+    "^(https?|postgresql)://": "an http(s) or postgresql address",
     "(string|id|int": "a type: string, id, int, decimal, bool, money, date, timestamp, duration, any, or [type]",
     "[a-z]+:[a-z]+:[a-z]+": "a permission: area:thing:action",
     "@[1-9]": "a name and a version such as customer@1",

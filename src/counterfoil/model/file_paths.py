@@ -16,7 +16,7 @@ from counterfoil.model import kinds
 from counterfoil.model.document import Data, Document
 from counterfoil.model.source import Path
 
-PATH_SETTINGS = ("openapi", "ca_file")
+PATH_SETTINGS = ("openapi", "ca_file", "folder", "file")
 """Settings of connectors whose text is a path."""
 REFERENCE = "file:"
 """Begins a reference to a file with a value: an address, a secret or a setting."""

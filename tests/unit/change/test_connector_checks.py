@@ -193,7 +193,7 @@ def test_a_wrong_address_is_not_taken_for_a_secret(starter: Path) -> None:
     changed(starter, "1-systems.yaml", "url: http://127.0.0.1:12111/helpdesk", "url: 127.0.0.1:12111")
     (finding,) = [f for f in findings_of(starter) if f.severity == "error"]
     assert "secret" not in finding.message
-    assert "an http(s) address" in finding.message
+    assert "an http(s) or postgresql address" in finding.message
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ import shlex
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 from typer.main import get_command
 
 from counterfoil.cli.commands import COMMANDS, app_with
-from counterfoil.connectors import openapi, stripe, tryton
+from counterfoil.connectors import files, openapi, query, stripe, tryton
 from counterfoil.connectors.http import Http
 from counterfoil.connectors.settings import SETTINGS
 from counterfoil.core.case import Choice
@@ -65,16 +66,23 @@ def settings() -> dict[str, set[str]]:
         "roundup": set(SETTINGS),
         "tryton": set(tryton.settings.TrytonSettings.model_fields) | set(SETTINGS),
         "http": set(openapi.settings.HttpSettings.model_fields) | SETTINGS,
+        "files": set(files.settings.FilesSettings.model_fields),
+        "query": set(query.settings.QuerySettings.model_fields),
     }
 
 
-@pytest.mark.parametrize("connector", ["stripe", "roundup", "tryton", "http"])
+@pytest.mark.parametrize("connector", ["stripe", "roundup", "tryton", "http", "files", "query"])
 def test_every_setting_of_a_system_is_documented(connector: str) -> None:
     page = read("reference/configuration.md").partition("## Settings of systems")[2]
     shared, _, each = page.partition("| connector |")
     (row,) = re.findall(rf"^\| `{connector}` \|.*$", each, re.M)
     assert shared_settings() - named(shared) == set()
     assert settings()[connector] - shared_settings() - named(row) == set()
+
+
+@pytest.mark.parametrize("model", [files.settings.BookFiles, query.settings.BookQuery])
+def test_every_setting_of_a_book_is_documented(model: type[BaseModel]) -> None:
+    assert set(model.model_fields) - named(read("how-to/read-files-and-queries.md")) == set()
 
 
 def test_every_kind_of_file_is_documented() -> None:

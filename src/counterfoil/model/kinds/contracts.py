@@ -60,8 +60,8 @@ class System(Kind):
     stands_for: Name | None = None
     """The system whose part it plays for its legal entity: the same mappings read its deliveries, and Runs of the entity
     make their calls of that system here."""
-    url: Secret | Annotated[str, StringConstraints(pattern=r"^https?://")] = ""
-    """Base address of the system's API, or a reference to it."""
+    url: Secret | Annotated[str, StringConstraints(pattern=r"^(https?|postgresql)://")] = ""
+    """Base address of the system's API or of its database, or a reference to it."""
     settings: dict[str, Any] = {}
     """Settings of the connector; its documentation lists them."""
     secrets: dict[Name, Secret] = {}
