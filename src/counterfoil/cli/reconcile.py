@@ -71,7 +71,9 @@ def swept(server: Server, place: str, format: Format) -> list[dict[str, Any]]:
         reading = [s for s in sweeps if s["state"] == "reading"]
         if not reading:
             return sweeps
-        text = ", ".join(f"{s['system']}.{s['book']}: {s['listed']} read" for s in reading if s["listed"])
+        text = ", ".join(
+            f"{s['system']}.{s['book']}: {s['deliveries']} read" for s in reading if s["deliveries"]
+        )
         if format is Format.TEXT and text and text != former:
             say(text)
             former = text
@@ -80,13 +82,13 @@ def swept(server: Server, place: str, format: Format) -> list[dict[str, Any]]:
 
 def say_sweeps(sweeps: list[dict[str, Any]]) -> None:
     write_table(
-        ["BOOK", "LISTED>", "NEW>", "NOT LISTED>", "STATE", "ERROR"],
+        ["BOOK", "DELIVERIES>", "NEW DELIVERIES>", "UNLISTED DOCUMENTS>", "STATE", "ERROR"],
         (
             [
                 f"{s['system']}.{s['book']}",
-                str(s["listed"]),
-                str(s["fresh"]),
-                str(s["missing"]),
+                str(s["deliveries"]),
+                str(s["new_deliveries"]),
+                str(s["unlisted_documents"]),
                 s["state"],
                 s["error"],
             ]

@@ -68,4 +68,9 @@ STALL_TEXTS = (
         "Audit leaves are not sealed",
         "Check that workers run: they seal leaves every second",
     ),
+    (
+        "stuck_sweep_waiting",
+        "Sweeps are not read",
+        "Check that workers run and are connected to these systems",
+    ),
 )

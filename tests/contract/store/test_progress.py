@@ -16,12 +16,14 @@ from counterfoil.core.case_reasons import STALL_PREFIX, TOPICS
 from counterfoil.core.effect import EffectState
 from counterfoil.core.run import RunStatus
 from counterfoil.flow.context.releases import Releases
+from counterfoil.flow.worker.sweep_requests import request_of
 from counterfoil.flow.worker.worker_cases import scan_stalls
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.maintenance import OpenCases, Seal
 from counterfoil.store.port.stalled import KINDS, MAX_SUBJECTS, RecordStalled, StallLimits
+from counterfoil.store.port.sweeps import ClaimSweep
 from counterfoil.store.port.turns import Claim
 from counterfoil.store.sql import stalled_reads
 from counterfoil.store.sql.sqlite import SqliteStore
@@ -148,6 +150,14 @@ async def unsealed(store: Any) -> tuple[str, timedelta]:
     return "", P.leaf
 
 
+async def unread(store: Any) -> tuple[str, timedelta]:
+    await store.apply(request_of("erp", "invoices", "ann", s.T0))
+    claim = ClaimSweep(worker="w/1", systems=("erp",), lease_until=s.T0 + HOUR, at=s.T0)
+    assert await store.apply(claim) is not None
+    await sealed(store)
+    return "erp.invoices", HOUR + P.sweep
+
+
 PLANTED: dict[str, Callable[[Any], Awaitable[tuple[str, timedelta]]]] = {
     "run_not_turned": due,
     "lease_expired": taken,
@@ -162,6 +172,7 @@ PLANTED: dict[str, Callable[[Any], Awaitable[tuple[str, timedelta]]]] = {
     "serial_held": held,
     "serial_stranded": stranded,
     "leaf_pending": unsealed,
+    "sweep_waiting": unread,
 }
 
 

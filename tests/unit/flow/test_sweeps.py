@@ -17,6 +17,7 @@ from counterfoil.core.sweep import Sweep, SweepState
 from counterfoil.flow.worker import sweeps
 from counterfoil.flow.worker.sweep_requests import request_of
 from counterfoil.store.port.people import PutPerson, Resolve
+from counterfoil.store.port.stalled import StallLimits
 from counterfoil.store.port.sweeps import ClaimSweep, ReceiveSweepPage
 from tests.unit.flow.swept_company import ENTRIES, MODEL, TIME, Company, books
 
@@ -294,6 +295,95 @@ async def test_a_system_that_is_away_for_a_while_delays_and_one_that_refuses_end
     ended = await company.sweep(company.ledger)
     assert (ended.state, ended.error, ended.missing) == (SweepState.FAILED, "no such book", 0)
     assert not await company.cases()
+
+
+@pytest.mark.parametrize("company", ["memory"], indirect=True)
+async def test_the_store_being_away_is_no_failure_of_the_system(company: Company) -> None:
+    await books(company)
+    asked = await company.store.apply(request_of("ledger", "entries", "ann", await company.store.now()))
+    apply = company.store.apply
+
+    async def away(transition: Any) -> Any:
+        if isinstance(transition, ReceiveSweepPage):
+            raise TryAgain("the store is away")
+        return await apply(transition)
+
+    company.store.apply = away
+    for _ in range(sweeps.MAX_FAILURES + 2):
+        with pytest.raises(TryAgain, match="the store is away"):
+            await company.reader().sweep_once()
+        TIME[0] += sweeps.LEASE
+    company.store.apply = apply
+    assert (await company.store.sweep(asked.id)).state is SweepState.READING
+    ended = await company.sweep(company.ledger)
+    assert (ended.id, ended.state, ended.fresh) == (asked.id, SweepState.DONE, 7)
+
+
+@pytest.mark.parametrize("company", ["memory"], indirect=True)
+async def test_one_worker_counts_the_failures_of_a_system_however_long_they_last(company: Company) -> None:
+    await books(company)
+    asked = await company.store.apply(request_of("ledger", "entries", "ann", await company.store.now()))
+    company.ledger.failures = [TryAgain("away")] * sweeps.MAX_FAILURES
+    reader, other = company.reader("w/1"), company.reader("w/2")
+
+    async def pause(_: float) -> None:
+        TIME[0] += sweeps.LEASE / 2
+        assert await other.sweep_once() == 0
+
+    reader._pause = pause  # type: ignore[method-assign]
+    assert await reader.sweep_once() == 1
+    ended = await company.store.sweep(asked.id)
+    assert (ended.state, ended.error, ended.worker) == (SweepState.FAILED, "away", "w/1")
+
+
+@pytest.mark.parametrize("company", ["memory"], indirect=True)
+@pytest.mark.parametrize("leaves", ["system", "book"])
+async def test_a_sweep_whose_book_leaves_the_release_ends_with_its_reason(
+    company: Company, leaves: str
+) -> None:
+    await books(company)
+    asked = await company.store.apply(request_of("ledger", "entries", "ann", await company.store.now()))
+    if leaves == "system":
+        del company.connectors["ledger"]
+    else:
+        company.ledger.listings = {"others": ["entry"]}
+    if leaves == "system":
+        assert await company.reader().sweep_once() == 0, "this worker may not follow the newest Release yet"
+        TIME[0] += sweeps.FOLLOW_TIME
+    assert await company.reader().sweep_once() == 1
+    ended = await company.store.sweep(asked.id)
+    assert ended.state is SweepState.FAILED
+    assert ended.error == "The Release has no book entries of ledger any more"
+
+
+async def test_a_book_that_leaves_the_release_under_its_sweep_ends_it(company: Company) -> None:
+    await books(company)
+    asked = await company.store.apply(request_of("ledger", "entries", "ann", await company.store.now()))
+    list_book = company.ledger.list_book
+
+    async def once(*arguments: Any) -> sdk.Page:
+        del company.connectors["ledger"]
+        return await list_book(*arguments)
+
+    company.ledger.list_book = once  # type: ignore[method-assign]
+    assert await company.reader().sweep_once() == 1
+    ended = await company.store.sweep(asked.id)
+    assert (ended.state, ended.pages, ended.missing) == (SweepState.FAILED, 1, 0)
+
+
+async def test_a_sweep_that_waits_for_another_one_is_not_stalled(company: Company) -> None:
+    now = await company.store.now()
+    for book in ("entries", "others"):
+        await company.store.apply(request_of("ledger", book, "ann", now))
+    later = now + timedelta(hours=2)
+    claim = ClaimSweep(
+        worker="w/1", systems=("ledger",), lease_until=later + sweeps.LEASE, at=now + timedelta(minutes=1)
+    )
+    assert await company.store.apply(claim) is not None
+    waiting = await company.store.stalled_work(later, StallLimits())
+    assert "sweep_waiting" not in {group.kind for group in waiting}
+    _, stalled = await company.store.stalled_work(later + timedelta(hours=1), StallLimits())
+    assert (stalled.kind, stalled.about, stalled.count) == ("sweep_waiting", "ledger", 2)
 
 
 @pytest.mark.parametrize("company", ["memory"], indirect=True)

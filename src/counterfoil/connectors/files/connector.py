@@ -7,8 +7,9 @@ shows the newest file, or all files together, as they are now. Nothing of a file
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from counterfoil.connectors.files.cursors import BookPlace, FeedPlace, read_place, write_place
 from counterfoil.connectors.files.folder import FileStamp, files_of
@@ -52,9 +53,9 @@ class FilesSystem(ReadOnlySystem):
         async with reading.lock:
             try:
                 files = await self._settled(book, until, None if place is None else place.file)
-                return await asyncio.to_thread(self._list, reading, listing, files, place, limit, until)
+                return await asyncio.to_thread(reading.run, self._list, listing, files, place, limit, until)
             except FileRefused as error:
-                reading.close()
+                await asyncio.to_thread(reading.close)
                 raise Misconfigured(str(error)) from error
 
     async def poll(self, feed: str, cursor: str | None, limit: int, timeout: float) -> Page:
@@ -64,9 +65,9 @@ class FilesSystem(ReadOnlySystem):
         async with reading.lock:
             try:
                 files = await self._arrived(book, until, place)
-                return await asyncio.to_thread(self._poll, reading, feed, files, place, limit, until)
+                return await asyncio.to_thread(reading.run, self._poll, feed, files, place, limit, until)
             except FileRefused as error:
-                reading.close()
+                await asyncio.to_thread(reading.close)
                 raise Misconfigured(str(error)) from error
 
     async def check(self, timeout: float) -> None:
@@ -78,7 +79,7 @@ class FilesSystem(ReadOnlySystem):
 
     async def close(self) -> None:
         for reading in self._readings.values():
-            reading.close()
+            await asyncio.to_thread(reading.close)
 
     def _book(self, name: str) -> BookFiles:
         book = self._settings.books.get(name)
@@ -184,11 +185,17 @@ class FilesSystem(ReadOnlySystem):
 
 
 class _BookReader:
-    """The files that one book is read from now. Calls for one book take turns."""
+    """The files that one book is read from now. Calls for one book take turns, also with the rest of a call that was given up."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
+        self._thread = threading.RLock()
         self._inspection: Inspection | None = None
+
+    def run(self, work: Callable[..., Page], *arguments: object) -> Page:
+        """Return what `work` does with this reader and its arguments."""
+        with self._thread:
+            return work(self, *arguments)
 
     def of(self, files: Sequence[FileStamp], book: BookFiles, name: str) -> Inspection:
         """Return the inspection of these files, begun or not."""
@@ -198,9 +205,10 @@ class _BookReader:
         return self._inspection
 
     def close(self) -> None:
-        if self._inspection is not None:
-            self._inspection.close()
-            self._inspection = None
+        with self._thread:
+            if self._inspection is not None:
+                self._inspection.close()
+                self._inspection = None
 
 
 def _position(inspection: Inspection, place: BookPlace | None) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from counterfoil.connectors.sdk import Connector, ListingConnector
+from counterfoil.connectors.sdk import Connector, ListingConnector, Page
 from counterfoil.core import ids
 from counterfoil.core.case import Case
 from counterfoil.core.cases import open_case
@@ -39,7 +39,10 @@ MAX_PAGE_DELIVERIES = 200
 PAGE_TIMEOUT_SECONDS = 60.0
 LEASE = timedelta(minutes=2)
 """Time for a page. Then another worker may go on."""
+FOLLOW_TIME = timedelta(minutes=1)
+"""Time by which every worker follows a new Release."""
 MAX_FAILURES = 10
+"""Failures of the system in a row that end a sweep. Those of the store are none: the sweep goes on when it is back."""
 FAILURE_SECONDS = 5.0
 """Pause after a page that could not be read; it grows with each failure in a row."""
 ADMIT_SECONDS = 0.2
@@ -69,15 +72,31 @@ class SweepReader:
         """Ask for the sweeps that are due, then read one to its end. Return how many were read: 0 or 1."""
         now = await self._store.now()
         await self._request_due(now)
-        systems = tuple(sorted(name for name in self._connectors if listings_of(self._connectors, name)))
+        systems = {name for name in self._connectors if listings_of(self._connectors, name)}
+        systems |= {
+            sweep.system for sweep in await self._store.latest_sweeps() if self._is_without_book(sweep, now)
+        }
         if not systems:
             return 0
-        claim = ClaimSweep(worker=self._worker, systems=systems, lease_until=now + LEASE, at=now)
+        claim = ClaimSweep(
+            worker=self._worker, systems=tuple(sorted(systems)), lease_until=now + LEASE, at=now
+        )
         sweep = await self._store.apply(claim)
         if sweep is None:
             return 0
         await self._read(sweep)
         return 1
+
+    def _is_without_book(self, sweep: Sweep, now: datetime) -> bool:
+        """Report whether a sweep under way reads a book that the Release does not have any more.
+
+        A young one may be of a Release that this worker does not follow yet.
+        """
+        return (
+            sweep.state is SweepState.READING
+            and sweep.book not in listings_of(self._connectors, sweep.system)
+            and sweep.requested_at + FOLLOW_TIME < now
+        )
 
     async def _request_due(self, now: datetime) -> None:
         """Ask for each declared sweep whose last one began longer ago than its interval."""
@@ -99,31 +118,36 @@ class SweepReader:
         present: Sweep | None = sweep
         while present is not None and not self._stopping.is_set():
             sweep = present
+            if (await self._store.backlog(MAX_WAITING_DELIVERIES, 0)).waiting >= MAX_WAITING_DELIVERIES:
+                await self._pause(ADMIT_SECONDS)
+                continue
+            connector = self._connectors.get(sweep.system)
+            if not isinstance(connector, ListingConnector) or sweep.book not in connector.listings:
+                error = f"The Release has no book {sweep.book} of {sweep.system} any more"
+                await self._end(sweep, SweepState.FAILED, error=error)
+                return
             try:
-                if (await self._store.backlog(MAX_WAITING_DELIVERIES, 0)).waiting >= MAX_WAITING_DELIVERIES:
-                    await self._pause(ADMIT_SECONDS)
-                    continue
-                present, more = await self._next_page(sweep)
-            except CounterfoilError as error:
+                page = await connector.list_book(
+                    sweep.book, sweep.cursor or None, MAX_PAGE_DELIVERIES, PAGE_TIMEOUT_SECONDS
+                )
+            except CounterfoilError as problem:
                 failures += 1
-                log.warning("sweep of %s.%s: %s", sweep.system, sweep.book, error)
-                if failures == MAX_FAILURES or not isinstance(error, TryAgain):
-                    await self._end(sweep, SweepState.FAILED, error=str(error))
+                log.warning("sweep of %s.%s: %s", sweep.system, sweep.book, problem)
+                if failures == MAX_FAILURES or not isinstance(problem, TryAgain):
+                    await self._end(sweep, SweepState.FAILED, error=str(problem))
                     return
+                # An empty page keeps the lease: another worker would count the failures from the beginning.
+                present = await self._receive(sweep, Page((), sweep.cursor, more=True))
                 await self._pause(FAILURE_SECONDS * failures)
                 continue
             failures = 0
-            if not more:
+            present = await self._receive(sweep, page)
+            if not page.more:
                 await self._finish(present)
                 return
 
-    async def _next_page(self, sweep: Sweep) -> tuple[Sweep | None, bool]:
-        """Receive the next page. Return the sweep as it is now, None if another worker has it; and whether more follows."""
-        connector = self._connectors[sweep.system]
-        assert isinstance(connector, ListingConnector)
-        page = await connector.list_book(
-            sweep.book, sweep.cursor or None, MAX_PAGE_DELIVERIES, PAGE_TIMEOUT_SECONDS
-        )
+    async def _receive(self, sweep: Sweep, page: Page) -> Sweep | None:
+        """Store a page. Return the sweep as it is now, None if another worker has it. Raises TryAgain without the store."""
         now = await self._store.now()
         actor = f"system:{sweep.system}.{sweep.book}"
         receive = receipts_of_page(
@@ -139,7 +163,7 @@ class SweepReader:
                 receive=receive,
             )
         )
-        return answer.sweep, page.more and answer.sweep is not None
+        return answer.sweep
 
     async def _finish(self, sweep: Sweep | None) -> None:
         """Wait until all that was listed is admitted, then open Cases about what was not listed."""

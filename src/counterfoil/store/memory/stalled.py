@@ -10,6 +10,7 @@ from counterfoil.core.case import CaseState
 from counterfoil.core.effect import UNFINISHED, EffectState
 from counterfoil.core.foil import UNFINISHED_FOILS
 from counterfoil.core.run import TERMINAL
+from counterfoil.core.sweep import SweepState
 from counterfoil.store.memory.cases import open_case, resolve_case
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
@@ -132,6 +133,13 @@ def _of_the_rest(db: Tables, at: datetime, p: StallLimits) -> Iterator[StalledSu
         leaf = db.leaves[id_]
         if leaf.at < at - p.leaf:
             yield StalledSubject(kind="leaf_pending", about="audit", subject=id_, since=leaf.at)
+    reading = [sweep for sweep in db.sweeps.values() if sweep.state is SweepState.READING]
+    is_busy = any(sweep.lease_until is not None and sweep.lease_until >= at for sweep in reading)
+    for sweep in reading:
+        since = sweep.lease_until or sweep.requested_at
+        if since < at - p.sweep and not (sweep.lease_until is None and is_busy):
+            name = f"{sweep.system}.{sweep.book}"
+            yield StalledSubject(kind="sweep_waiting", about=sweep.system, subject=name, since=since)
 
 
 def stall_findings(db: Tables) -> list[StalledFinding]:

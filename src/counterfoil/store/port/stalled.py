@@ -24,6 +24,7 @@ KINDS = (
     "serial_held",
     "serial_stranded",
     "leaf_pending",
+    "sweep_waiting",
 )
 """Every kind of stall that the progress scan looks for."""
 MAX_SUBJECTS = 500
@@ -50,6 +51,8 @@ class StallLimits(msgspec.Struct, frozen=True, kw_only=True):
     todo: timedelta = timedelta(minutes=10)
     foil: timedelta = timedelta(minutes=5)
     leaf: timedelta = timedelta(minutes=2)
+    sweep: timedelta = timedelta(minutes=10)
+    """A sweep that no worker reads. One that waits while another is being read is not stalled."""
 
 
 class StalledGroup(msgspec.Struct, frozen=True, kw_only=True):

@@ -95,6 +95,14 @@ group by w.serial having max(case when r.due is not null then 1 else 0 end) = 0
 order by w.serial limit $2
 """
 PENDING = "select l.id, l.at from pending p join leaf l on l.id = p.leaf order by p.rowid limit $1"
+SWEEPS = """
+select system, book, coalesce(lease_until, requested_at) from sweep
+where state = 'reading' and coalesce(lease_until, requested_at) < $1
+  and (lease_until is not null or not exists (
+    select 1 from sweep other where other.state = 'reading' and other.lease_until >= $3
+  ))
+order by 3, id limit $2
+"""
 PRESENT = """
 select kind, about, count, since, subjects, owner, first_at, seen_at, case_ from stuck order by kind, about
 """
@@ -126,6 +134,8 @@ async def stalled_work(at: datetime, limits: StallLimits) -> list[StalledGroup]:
     for id_, since in await Statement(PENDING, (MAX_SUBJECTS,)):
         if since < micros(at - limits.leaf):
             subjects.append(_subject("leaf_pending", "audit", id_, since))
+    for system, book, since in await Statement(SWEEPS, (micros(at - limits.sweep), MAX_SUBJECTS, now)):
+        subjects.append(_subject("sweep_waiting", system, f"{system}.{book}", since))
     return group_subjects(subjects)
 
 

@@ -24,11 +24,11 @@ class SweepShape(msgspec.Struct, frozen=True, kw_only=True):
     requested_at: str
     requested_by: str
     pages: int
-    listed: int
-    """Deliveries that the book has shown so far."""
-    fresh: int
-    """Those that were not received before."""
-    missing: int
+    deliveries: int
+    """Deliveries by which the book has shown its records so far; one record may be several."""
+    new_deliveries: int
+    """Those that were not received before. A delivery whose fact another one brought before is new, and changes nothing."""
+    unlisted_documents: int
     """Documents that Counterfoil knows and the book does not list; each has a Case."""
     error: str
     ended_at: str | None
@@ -84,9 +84,9 @@ def _shape(sweep: Sweep) -> SweepShape:
         requested_at=sweep.requested_at.isoformat(),
         requested_by=sweep.requested_by,
         pages=sweep.pages,
-        listed=sweep.listed,
-        fresh=sweep.fresh,
-        missing=sweep.missing,
+        deliveries=sweep.listed,
+        new_deliveries=sweep.fresh,
+        unlisted_documents=sweep.missing,
         error=sweep.error,
         ended_at=None if sweep.ended_at is None else sweep.ended_at.isoformat(),
     )
