@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Mapping
 from datetime import date
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -114,11 +114,3 @@ def read(config: SystemConfig) -> tuple[FilesSettings | None, list[SettingProble
         SettingProblem(("secrets", name), f"unknown secret `{name}`", "remove it") for name in config.secrets
     ]
     return settings, problems
-
-
-def column_problem(name: str, columns: Any) -> str:
-    """Return the message about a column that a file does not have."""
-    from counterfoil.core.finding import did_you_mean
-
-    names = ", ".join(columns) or "none"
-    return f"there is no column `{name}`; {did_you_mean(name, columns, f'the columns: {names}')}"
