@@ -2,10 +2,11 @@
 
 import json
 import os
-import resource
+import re
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import duckdb
 
@@ -27,12 +28,16 @@ with (
         from '{order["left"]}' l full outer join '{order["right"]}' r on l.invoice = r.invoice
         where l.amount is distinct from r.amount group by 1"""
     ).fetchall()
+seconds = time.perf_counter() - began
+# The peak of this program alone; that of getrusage has the memory of the process that started it.
+status = Path("/proc/self/status").read_text()
+megabytes = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
 print(
     json.dumps(
         {
-            "seconds": time.perf_counter() - began,
+            "seconds": seconds,
             "differences": sum(row[1] for row in rows),
-            "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "megabytes": megabytes,
             "version": f"DuckDB {duckdb.__version__}",
         }
     ),

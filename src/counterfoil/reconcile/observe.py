@@ -15,6 +15,7 @@ from counterfoil.reconcile.entries import Book, BookEntry, books, decimals_of
 from counterfoil.reconcile.exports.queries import joined_name, read_exports
 from counterfoil.reconcile.exports.table import ExportRefused, ExportTable, joined
 from counterfoil.reconcile.guess import Guess, Roles, Stated, guess
+from counterfoil.reconcile.large.company_engine import compare_in_engine
 from counterfoil.reconcile.large.engine import KeysInexact, compare_large, connect, guess_large
 from counterfoil.reconcile.large.parquet import ParquetSide, parquet_rows
 from counterfoil.reconcile.large.sides import SpooledSide
@@ -77,12 +78,16 @@ class Observed:
         }
 
 
-def observe(left: str, right: str, stated: Stated | None = None, small_rows: int = SMALL_ROWS) -> Observed:
-    """Compare two files or queries. Raises ExportRefused for one that cannot be read.
+def observe(
+    left: str, right: str, stated: Stated | None = None, *, small_rows: int = SMALL_ROWS, engine: str = ""
+) -> Observed:
+    """Compare two files or queries, or two tables of a database by its address. Raises ExportRefused.
 
     Exports with more than `small_rows` rows are compared in a database on disk, with the same report.
     """
     stated = stated or Stated()
+    if engine:
+        return _observed(*compare_in_engine(engine, left, right, stated))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="counterfoil-")))
         spool = stack.enter_context(Spool(folder, small_rows))

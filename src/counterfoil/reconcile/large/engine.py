@@ -120,13 +120,13 @@ def compare_large(database: Any, sides: Sequence[LargeSide], chosen: Guess) -> t
     for n, (side, rows) in enumerate(zip(sides, (result.left, result.right), strict=True)):
         table = side.picked(sorted({*rows, *unreadable[n]}))
         book = book_of(table, chosen, SIDES[n], defaults[n])
-        book.elsewhere = _less(sums[n][1], book)
+        book.elsewhere = less(sums[n][1], book)
         books.append(book)
     agreement = Agreement(dict(result.shapes), _matched(books[0], result), dict(result.lags))
     return compare(books[0], books[1], keyed=True, agreement=agreement), result.unjudged_groups
 
 
-def _less(sums: dict[str, Decimal], book: Book) -> dict[str, Decimal]:
+def less(sums: dict[str, Decimal], book: Book) -> dict[str, Decimal]:
     """Return the sums of the rows that are not in the book."""
     entries = book.totals()
     return {currency: amount - entries.get(currency, Decimal(0)) for currency, amount in sums.items()}

@@ -100,9 +100,10 @@ class ParquetSide:
     def _class(self, column: str, share: int, loose: bool) -> str:
         if share == 1:
             return "true"
-        key = f"lower({self._column(column)}::varchar)"
-        key = _loose(key) if loose else key
-        return f"{key} <> '' and hash({key}) % {share} = 0"
+        key = f"{self._column(column)}::varchar"
+        if loose:
+            key = _loose(f"lower({key})")
+        return f"hash({key}) % {share} = 0 and {key} <> ''"
 
     # ------------------------------------------------------------------ roles
 
@@ -163,7 +164,7 @@ class ParquetSide:
         keys = guess.key.left if side == "left" else guess.key.right
         entities = {} if side == "left" else {v: k for k, v in guess.entities.items()}
         currency = self._named(roles.currency, lambda value: currency_of(value) or default, default)
-        entity = self._named(roles.entity, lambda value: _entity(value, entities), "")
+        entity = self._named(roles.entity, lambda value: entity_name(value, entities), "")
         amount = self._amount(roles, guess.sign if side == "right" else 1)
         day = f"{self._column(roles.date)}::date" if roles.date else "null::date"
         self._database.execute(f"""
@@ -210,7 +211,7 @@ class ParquetSide:
         return f"case {self._column(column)} {cases} else {text(reading(None))} end"
 
 
-def _entity(value: Any, names: Mapping[str, str]) -> str:
+def entity_name(value: Any, names: Mapping[str, str]) -> str:
     stripped = str(value).strip() if value is not None else ""
     return names.get(stripped, stripped)
 

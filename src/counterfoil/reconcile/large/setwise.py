@@ -74,17 +74,24 @@ _MEMBERS = "select unnest(members, recursive := true) from (select kind, lag, me
 def _join(database: Any, rows: tuple[int, int], inexact: str) -> bool:
     """Make the table of groups by a join; return False where a key of both sides repeats."""
     database.execute("drop table if exists groups")
+    # The code has the kind in its lowest digit and the days above: one whole number groups fastest.
     database.execute(f"""
-        create temp table groups as
-        select kind, lag, '1:1' as shape, count(*) as n, bool_or({inexact}) as inexact,
-            list({{g: coalesce(l, r + 1e15::bigint), l: l, r: r}}) filter (kind <> 'agree') as members
+        create or replace temp table coded as
+        select code, count(*) as n, bool_or({inexact}) as inexact,
+            list({{g: coalesce(l, r + 1e15::bigint), l: l, r: r}}) filter (code not in (-10) and (code < 0 or code % 10 > 0)) as members
         from (
-            select l.row as l, r.row as r, coalesce(l.k, r.k) as k, abs(l.d - r.d) as lag,
-                case when l.row is null then 'right' when r.row is null then 'left'
-                when l.a <> r.a or l.c <> r.c or l.e <> r.e then 'differ'
-                when date_trunc('month', l.d) <> date_trunc('month', r.d) then 'month' else 'agree' end as kind
+            select l.row as l, r.row as r, coalesce(l.k, r.k) as k,
+                case when l.row is null then 3 when r.row is null then 2
+                else coalesce(abs(l.d - r.d) * 10, -10) + case when l.a <> r.a or l.c <> r.c or l.e <> r.e then 4
+                    when l.d = r.d then 0 when date_trunc('month', l.d) <> date_trunc('month', r.d) then 1 else 0 end
+                end as code
             from left_rows l full outer join right_rows r on l.k = r.k
-        ) group by kind, lag""")
+        ) group by code""")
+    database.execute("""
+        create temp table groups as
+        select ['agree', 'month', 'left', 'right', 'differ'][1 + if(code < 0, code + 10, code % 10)] as kind,
+            case when code >= 0 and code % 10 not in (2, 3) then code // 10 end as lag, '1:1' as shape, n, inexact, members
+        from coded""")
     counts = dict(database.execute("select kind, sum(n) from groups group by kind").fetchall())
     left, right = int(counts.pop("left", 0)), int(counts.pop("right", 0))
     pairs = int(sum(counts.values()))
