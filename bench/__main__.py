@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.books import ReconcileVsDatacompy, ReconcileVsJoin
 from bench.contracts import ContractVsParse
 from bench.durable import W1VsDbos, W1VsRestate
 from bench.expressions import Guard, InvoiceMapping
@@ -36,6 +37,8 @@ BENCHMARKS = {
     "contract_vs_parse": ContractVsParse,
     "impact_events": ImpactEvents,
     "prove": ProveTenSteps,
+    "reconcile_vs_join": ReconcileVsJoin,
+    "reconcile_vs_datacompy": ReconcileVsDatacompy,
     "cold_start": ColdStart,
     "command_version": lambda: CommandStart("--version", 0.2),
     "command_help": lambda: CommandStart("--help", 0.2),

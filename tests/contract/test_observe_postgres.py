@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from counterfoil.cli.commands import app_with
 from counterfoil.cli.failure import CommandFailed
+from tests.unit.reconcile.pairs import pair
 
 INVOICES = [
     ("INV-1", Decimal("120.00"), "EUR", "2026-06-01"),
@@ -68,6 +69,46 @@ async def test_a_query_is_compared_like_a_file(books: str, tmp_path: Path) -> No
         assert report[key] == other[key]
     told = [[(d["cause"], d["key"], d["amounts"]) for d in r["differences"]] for r in (report, other)]
     assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("seed", [2, 5, 11, 17])
+async def test_tables_compared_inside_of_their_engine_give_the_same_report(
+    seed: int, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pair(seed)
+    database = await asyncpg.connect(postgres_dsn)
+    for name, rows in (("billing", made.left), ("ledger", made.right)):
+        await database.execute(
+            f"create table {name} (document text, day date, currency text, amount numeric(12, 2), entity text, fee numeric)"
+        )
+        await database.copy_records_to_table(
+            name, records=[(f"{r.key} ", r.day, r.currency, r.amount, r.entity, r.fee) for r in rows]
+        )
+    await database.close()
+    queries = [f"{postgres_dsn}: select * from {name}" for name in ("billing", "ledger")]
+    expected = json.loads((await invoke(*queries, "--format", "json")).output)
+    assert expected["matched"] == made.matched
+    monkeypatch.delattr("counterfoil.reconcile.exports.queries._postgres")
+    engine = await invoke("billing", "ledger", "--engine", postgres_dsn, "--format", "json")
+    assert engine.output, engine.exception
+    assert json.loads(engine.output) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("update booking set number = 'Größe-' || number", "keys beyond ASCII"),
+        ("alter table booking alter amount type float8", "decimal numbers only"),
+        ("drop table booking", "booking is no table"),
+    ],
+)
+async def test_an_engine_says_what_it_cannot_compare(books: str, change: str, message: str) -> None:
+    database = await asyncpg.connect(books)
+    await database.execute(change)
+    await database.close()
+    result = await invoke("invoice", "booking", "--keys", "number", "--engine", books)
+    assert isinstance(result.exception, CommandFailed)
+    assert message in str(result.exception)
 
 
 async def test_a_query_only_reads(books: str) -> None:

@@ -58,7 +58,7 @@ LIKE_SQL = re.compile(
     re.I | re.S | re.X,
 )
 
-OTHER_DATABASES = ("connectors/query/", "connectors/files/row_index.py")
+OTHER_DATABASES = ("connectors/query/", "connectors/files/row_index.py", "reconcile/large/")
 """Modules that speak to the database of another system, or to a scratch file of their own, never to the store."""
 
 VAGUE = {"util", "utils", "helper", "helpers", "manager", "managers", "common", "misc"}

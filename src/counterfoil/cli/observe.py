@@ -36,6 +36,10 @@ def observe(
     fee: Annotated[str, typer.Option(help=f"Fee columns, {_COLUMN}; one side may be empty.")] = "",
     tax: Annotated[str, typer.Option(help=f"Tax columns, {_COLUMN}; one side may be empty.")] = "",
     sign: Annotated[str, typer.Option(help="same or opposite: how the right side writes the sign.")] = "",
+    engine: Annotated[
+        str,
+        typer.Option(help="Address of a database: LEFT and RIGHT are tables of it, compared inside of it."),
+    ] = "",
     xlsx: Annotated[Path | None, typer.Option(help="Write the report to this XLSX file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report to this HTML page.")] = None,
     write: Annotated[Path | None, typer.Option(help="Draft the reconciliation in this folder.")] = None,
@@ -72,7 +76,7 @@ def observe(
         sign=0 if not sign else 1 if sign == "same" else -1,
     )
     try:
-        observed = observed_of(left, right, stated)
+        observed = observed_of(left, right, stated, engine=engine)
     except ExportRefused as error:
         raise CommandFailed(str(error)) from None
     report = observed.data()

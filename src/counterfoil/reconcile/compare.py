@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -60,11 +60,29 @@ class BookComparison:
         return self.shapes.total()
 
 
-def compare(left: Book, right: Book, *, keyed: bool) -> BookComparison:
-    """Return what matches and what differs. Without keys, rows pair by amount and currency, the nearest days first."""
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Groups that agree and were compared in the database: their number by shape, and their amounts."""
+
+    shapes: dict[str, int]
+    matched: dict[str, Decimal]
+    lags: dict[int, int]
+    """Pairs of one row each by the days between them, also of those that differ."""
+
+
+def compare(left: Book, right: Book, *, keyed: bool, agreement: Agreement | None = None) -> BookComparison:
+    """Return what matches and what differs. Without keys, rows pair by amount and currency, the nearest days first.
+
+    With an `agreement`, the books have the other groups only.
+    """
     comparison = BookComparison(left, right)
     groups = list(_groups(left, right) if keyed else _by_amount(left, right))
-    comparison.usual_days = _usual_days(groups)
+    if agreement is None:
+        comparison.usual_days = usual_days(_lags(groups))
+    else:
+        comparison.usual_days = usual_days(agreement.lags)
+        comparison.shapes.update(agreement.shapes)
+        comparison.matched.update(agreement.matched)
     for lefts, rights in groups:
         _judge(comparison, lefts, rights)
     _without_chance(comparison)
@@ -241,14 +259,22 @@ def _matched(comparison: BookComparison, key: str, lefts: list[BookEntry], right
         comparison.matched[entry.currency] = comparison.matched.get(entry.currency, Decimal(0)) + entry.amount
 
 
-def _usual_days(groups: Iterable[Group]) -> int:
-    """Return the days within which pairs of one row each usually stay: none, if three quarters have equal days."""
-    lags = sorted(
+def _lags(groups: Iterable[Group]) -> Counter[int]:
+    """Count pairs of one row each by the days between them."""
+    return Counter(
         abs((lefts[0].day - rights[0].day).days)
         for lefts, rights in groups
         if len(lefts) == len(rights) == 1 and lefts[0].day and rights[0].day
     )
-    usual = lags[(len(lags) - 1) * 3 // 4] if lags else 0
+
+
+def usual_days(lags: Mapping[int, int]) -> int:
+    """Return the days within which pairs of one row each usually stay: none, if three quarters have equal days."""
+    place, usual = (sum(lags.values()) - 1) * 3 // 4, 0
+    for usual in sorted(lags):
+        place -= lags[usual]
+        if place < 0:
+            break
     return 2 * usual + 1 if usual else 0
 
 

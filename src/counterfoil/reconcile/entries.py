@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from counterfoil.core.money import MoneyError, exponent
 from counterfoil.reconcile.exports.table import ExportTable, is_empty
@@ -48,10 +48,12 @@ class Book:
     keys: list[tuple[str, ...]] = field(default_factory=list)
     """Match keys of each entry: one, or those that its text names."""
     unreadable: list[Unreadable] = field(default_factory=list)
+    elsewhere: dict[str, Decimal] = field(default_factory=dict)
+    """Sums by currency of rows that are compared in the database and are no entries here."""
 
     def totals(self) -> dict[str, Decimal]:
-        """Return the sum of the entries by currency."""
-        totals: dict[str, Decimal] = {}
+        """Return the sum of all rows by currency."""
+        totals = dict(self.elsewhere)
         for entry in self.entries:
             totals[entry.currency] = totals.get(entry.currency, Decimal(0)) + entry.amount
         return totals
@@ -63,41 +65,46 @@ class Book:
 
 def books(left: ExportTable, right: ExportTable, guess: Guess) -> tuple[Book, Book]:
     """Return the entries of both sides. The amounts of the right side get the sign of the left one."""
-    defaults = _default_currency(left, guess.left), _default_currency(right, guess.right)
+    codes = currencies(left, guess.left), currencies(right, guess.right)
+    return (
+        book_of(left, guess, "left", default_currency(*codes, 0)),
+        book_of(right, guess, "right", default_currency(*codes, 1)),
+    )
+
+
+def default_currency(left: set[str], right: set[str], side: int) -> str:
+    """Return the currency of rows that name none: the only one of their side, or else of the other side.
+
+    The sets are those of `currencies`.
+    """
+    defaults = [codes.copy().pop() if len(codes) == 1 else "" for codes in (left, right)]
     # A side that names no currency has that of the other side, if that has one only.
-    shared = next((d for d in defaults if d), NO_CURRENCY)
-    others = {v: k for k, v in guess.entities.items()}
-    one = _book(left, guess.left, guess.key, "left", 1, defaults[0] or shared, {})
-    two = _book(right, guess.right, guess.key, "right", guess.sign, defaults[1] or shared, others)
-    return one, two
+    return defaults[side] or next((d for d in defaults if d), NO_CURRENCY)
 
 
-def _default_currency(table: ExportTable, roles: Roles) -> str:
-    """Return the currency of all rows, if the side has one: as stated, or as all its amounts write it."""
+def currencies(table: ExportTable, roles: Roles) -> set[str]:
+    """Return the currencies that a side names: as stated, in its column, or written beside its amounts.
+
+    Beside amounts the search ends at the second one.
+    """
     if roles.constant_currency:
-        return roles.constant_currency
+        return {roles.constant_currency}
     if roles.currency:
-        codes = {currency_of(value) for value in table.column(roles.currency) if not is_empty(value)} - {""}
-        return codes.pop() if len(codes) == 1 else ""
+        return {currency_of(value) for value in table.column(roles.currency) if not is_empty(value)} - {""}
     codes_in_amounts = set()
     columns = [table.column(name) for name in roles.amount.columns]
     for values in zip(*columns, strict=True):
         codes_in_amounts.add(roles.amount.read(values)[1])
         if len(codes_in_amounts) > 2:
             break
-    codes_in_amounts.discard("")
-    return codes_in_amounts.pop() if len(codes_in_amounts) == 1 else ""
+    return codes_in_amounts - {""}
 
 
-def _book(
-    table: ExportTable,
-    roles: Roles,
-    key: KeyGuess | None,
-    side: str,
-    sign: int,
-    default: str,
-    entities: dict[str, str],
-) -> Book:
+def book_of(table: ExportTable, guess: Guess, side: Literal["left", "right"], default: str) -> Book:
+    """Return the entries of one side; `default` is the currency of rows that name none."""
+    roles, key = guess.left if side == "left" else guess.right, guess.key
+    sign = 1 if side == "left" else guess.sign
+    entities = {} if side == "left" else {v: k for k, v in guess.entities.items()}
     book = Book(table)
     amounts = [table.column(name) for name in roles.amount.columns]
     currencies = table.column(roles.currency) if roles.currency else None

@@ -59,10 +59,10 @@ class KeyGuess:
 
 def guess_key(left: Sequence[Column], right: Sequence[Column]) -> KeyGuess | None:
     """Return the best key; None if no columns have enough values in common."""
-    lefts, rights = _candidates(left), _candidates(right)
-    best = max((_pair(a, b) for a, b in product(lefts, rights)), key=lambda g: g[0], default=None)
-    if best is not None and best[1].overlap >= MIN_OVERLAP_SHARE:
-        return _with_second_column(best[1], left, right)
+    lefts, rights = candidates(left), candidates(right)
+    best = best_pair(lefts, rights)
+    if best is not None:
+        return _with_second_column(best, left, right)
     inside = max(
         (guess for guess in (*_inside(lefts, right, "right"), *_inside(rights, left, "left"))),
         key=lambda g: g.overlap,
@@ -71,7 +71,13 @@ def guess_key(left: Sequence[Column], right: Sequence[Column]) -> KeyGuess | Non
     return inside if inside is not None and inside.overlap >= MIN_OVERLAP_SHARE else None
 
 
-def _candidates(columns: Iterable[Column]) -> list[Column]:
+def best_pair(left: Sequence[Column], right: Sequence[Column]) -> KeyGuess | None:
+    """Return the pair of columns with the most values in common; None if no pair has enough."""
+    best = max((_pair(a, b) for a, b in product(left, right)), key=lambda g: g[0], default=None)
+    return best[1] if best is not None and best[1].overlap >= MIN_OVERLAP_SHARE else None
+
+
+def candidates(columns: Iterable[Column]) -> list[Column]:
     """Return the columns that may name documents: text, and numbers without decimals."""
     return [
         c

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from counterfoil.reconcile.compare import BookComparison, Difference, compare
 from counterfoil.reconcile.entries import Book, BookEntry, books, decimals_of
-from counterfoil.reconcile.exports.queries import read_export
-from counterfoil.reconcile.exports.table import ExportRefused, ExportTable
+from counterfoil.reconcile.exports.queries import joined_name, read_exports
+from counterfoil.reconcile.exports.table import ExportRefused, ExportTable, joined
 from counterfoil.reconcile.guess import Guess, Roles, Stated, guess
+from counterfoil.reconcile.large.company_engine import compare_in_engine
+from counterfoil.reconcile.large.engine import KeysInexact, compare_large, connect, guess_large
+from counterfoil.reconcile.large.parquet import ParquetSide, parquet_rows
+from counterfoil.reconcile.large.sides import SpooledSide
+from counterfoil.reconcile.large.spool import Spool, SpooledTable
 
 MAX_NAMED_ROWS = 20
+SMALL_ROWS = 20_000
+"""Rows of an export that Python compares in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +35,15 @@ class Observed:
     ties: list[str] = field(default_factory=list)
     """Totals that a file itself states: whether its rows add up to them, in sentences."""
     broken_ties: int = 0
+    unjudged: int = 0
+    """Groups that differ and are too many to name their causes."""
 
     @property
     def agrees(self) -> bool:
         """True if nothing differs, every amount was read, and stated totals are those of the rows."""
         comparison = self.comparison
         unreadable = comparison.left.unreadable or comparison.right.unreadable
-        return not comparison.differences and not unreadable and not self.broken_ties
+        return not (comparison.differences or unreadable or self.broken_ties or self.unjudged)
 
     def data(self) -> dict[str, Any]:
         """Return the report as JSON: amounts are decimal texts."""
@@ -52,6 +64,7 @@ class Observed:
             },
             "causes": dict(sorted(Counter(d.cause for d in c.differences).items())),
             "differences": [difference_data(d, c) for d in c.differences],
+            "unjudged": self.unjudged,
             "unreadable": [
                 {"side": side, "place": book.table.places[u.row], "amount": u.text}
                 for side, book in (("left", c.left), ("right", c.right))
@@ -61,29 +74,57 @@ class Observed:
             "notes": [
                 f"{book.table.name}: {note}" for book in (c.left, c.right) for note in book.table.notes
             ],
-            "rows": {"left": len(c.left.table), "right": len(c.right.table)},
+            "rows": {"left": c.left.table.rows, "right": c.right.table.rows},
         }
 
 
-def observe(left: str, right: str, stated: Stated | None = None) -> Observed:
-    """Compare two files or queries. Raises ExportRefused for one that cannot be read."""
-    tables = read_export(left), read_export(right)
-    return observe_tables(*tables, stated or Stated())
+def observe(
+    left: str, right: str, stated: Stated | None = None, *, small_rows: int = SMALL_ROWS, engine: str = ""
+) -> Observed:
+    """Compare two files or queries, or two tables of a database by its address. Raises ExportRefused.
+
+    Exports with more than `small_rows` rows are compared in a database on disk, with the same report.
+    """
+    stated = stated or Stated()
+    if engine:
+        return _observed(*compare_in_engine(engine, left, right, stated))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="counterfoil-")))
+        spool = stack.enter_context(Spool(folder, small_rows))
+        parquet = [parquet_rows(side) for side in (left, right)]
+        if all(parquet) and max(parquet) > small_rows:
+            database = stack.enter_context(connect(folder))
+            sides = [ParquetSide(Path(side), database) for side in (left, right)]
+            chosen = guess_large(sides, stated)
+            if chosen and sides[0].reads(chosen, "left") and sides[1].reads(chosen, "right"):
+                with suppress(KeysInexact):
+                    return _observed(chosen, *compare_large(database, sides, chosen))
+        tables = [read_exports(side, spool.builder) for side in (left, right)]
+        if all(not isinstance(table, SpooledTable) for side in tables for table in side):
+            one, two = (joined(joined_name(side), side) for side in tables)
+            return observe_tables(one, two, stated)
+        database = stack.enter_context(connect(folder))
+        spooled = [SpooledSide(spool.spooled(joined_name(side), side), database, folder) for side in tables]
+        chosen = guess_large(spooled, stated)
+        if chosen is None:
+            return observe_tables(spooled[0].header.whole(), spooled[1].header.whole(), stated)
+        return _observed(chosen, *compare_large(database, spooled, chosen))
 
 
 def observe_tables(left: ExportTable, right: ExportTable, stated: Stated) -> Observed:
     chosen = guess(left, right, stated)
     one, two = books(left, right, chosen)
-    for book in (one, two):
-        if not book.entries:
+    return _observed(chosen, compare(one, two, keyed=chosen.key is not None))
+
+
+def _observed(chosen: Guess, comparison: BookComparison, unjudged: int = 0) -> Observed:
+    ties: list[str] = []
+    sides = ((comparison.left, chosen.left, 1), (comparison.right, chosen.right, chosen.sign))
+    for book, _, _ in sides:
+        if not book.entries and not book.elsewhere:
             raise ExportRefused(f"{book.table.name} has no row with an amount.")
-    comparison = compare(one, two, keyed=chosen.key is not None)
-    observed = Observed(chosen, comparison)
-    broken = sum(
-        _tie(book, roles, sign, observed.ties)
-        for book, roles, sign in ((one, chosen.left, 1), (two, chosen.right, chosen.sign))
-    )
-    return Observed(chosen, comparison, observed.ties, broken)
+    broken = sum(_tie(book, roles, sign, ties) for book, roles, sign in sides)
+    return Observed(chosen, comparison, ties, broken, unjudged)
 
 
 def _tie(book: Book, roles: Roles, sign: int, ties: list[str]) -> int:
@@ -93,15 +134,13 @@ def _tie(book: Book, roles: Roles, sign: int, ties: list[str]) -> int:
         amount, _ = roles.amount.read([stated.values[p] for p in positions])
         if amount is None:
             continue
-        totals = {
-            sum((e.amount for e in book.entries), Decimal(0)) * sign,
-            *(v * sign for v in book.totals().values()),
-        }
+        sums = book.totals().values()
+        totals = {sum(sums, Decimal(0)) * sign, *(v * sign for v in sums)}
         place = f"{book.table.name}, {book.table.unit} {stated.row}"
         if amount in totals:
             ties.append(f"{place} states a total of {amount}, and the rows add up to it.")
             return 0
-        total = sum((e.amount for e in book.entries), Decimal(0)) * sign
+        total = sum(sums, Decimal(0)) * sign
         ties.append(
             f"{place} states a total of {amount}, and the rows add up to {total}: {amount - total} is missing."
         )

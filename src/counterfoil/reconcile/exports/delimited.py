@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from counterfoil.reconcile.exports.layout import build
-from counterfoil.reconcile.exports.table import ExportRefused, ExportTable
+from counterfoil.reconcile.exports.table import ExportRefused, ExportTable, NewBuilder, TableBuilder
 
 SAMPLE_BYTES = 256 * 1024
 SAMPLE_ROWS = 200
@@ -26,7 +26,7 @@ _MARKS = (
 )
 
 
-def read_delimited(path: Path) -> ExportTable:
+def read_delimited(path: Path, builder_of: NewBuilder = TableBuilder) -> ExportTable:
     """Return the table of a text file. Raises ExportRefused for one that is empty, binary or incomplete."""
     with path.open("rb") as file:
         sample = file.read(SAMPLE_BYTES)
@@ -42,7 +42,8 @@ def read_delimited(path: Path) -> ExportTable:
             file.readline()
         reader = csv.reader(file, delimiter=separator, strict=True)
         rows = _TextRows(path.name, reader, start)
-        return build(path.name, rows, "line", notes, complete=_ends_with_line(path, encoding))
+        complete = _ends_with_line(path, encoding)
+        return build(path.name, rows, "line", notes, complete=complete, builder_of=builder_of)
 
 
 def _encoding(path: Path, sample: bytes, notes: list[str]) -> str:

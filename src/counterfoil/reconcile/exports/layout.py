@@ -9,8 +9,10 @@ from itertools import chain, islice
 from typing import Any
 
 from counterfoil.reconcile.exports.table import (
+    Builder,
     ExportRefused,
     ExportTable,
+    NewBuilder,
     StatedTotal,
     TableBuilder,
     filled,
@@ -34,7 +36,13 @@ Places = Iterable[tuple[int, list[Any]]]
 
 
 def build(
-    name: str, rows: Places, unit: str, notes: Sequence[str] = (), *, complete: bool = True
+    name: str,
+    rows: Places,
+    unit: str,
+    notes: Sequence[str] = (),
+    *,
+    complete: bool = True,
+    builder_of: NewBuilder = TableBuilder,
 ) -> ExportTable:
     """Return the table of numbered rows. Raises ExportRefused where a row does not fit its header.
 
@@ -48,7 +56,7 @@ def build(
     all_notes = list(notes)
     header, start = _header(head, all_notes)
     columns = unique_names(header, all_notes)
-    builder = TableBuilder(name, columns, unit)
+    builder = builder_of(name, columns, unit)
     width, repeated = len(columns), 0
     # The last rows are held back: they may be totals.
     waiting: list[tuple[int, list[Any]]] = []
@@ -86,7 +94,7 @@ def build(
     return table
 
 
-def _add(builder: TableBuilder, place: int, row: list[Any], width: int) -> None:
+def _add(builder: Builder, place: int, row: list[Any], width: int) -> None:
     if len(row) > width:
         raise ExportRefused(
             f"{builder.table.name}, {builder.table.unit} {place} has {len(row)} values, and the header {width} columns. "

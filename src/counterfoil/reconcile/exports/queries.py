@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 from typing import Any
 
 from counterfoil.reconcile.exports.files import read_file
-from counterfoil.reconcile.exports.table import ExportRefused, ExportTable, TableBuilder, joined, unique_names
+from counterfoil.reconcile.exports.table import (
+    ExportRefused,
+    ExportTable,
+    NewBuilder,
+    TableBuilder,
+    joined,
+    unique_names,
+)
 
 _QUERY = re.compile(
     r"(?P<base>sqlite:[^\n]+?|postgres(?:ql)?://\S+?):\s+(?P<sql>(?:select|with|table|values)\b.*)",
@@ -18,7 +26,17 @@ _QUERY = re.compile(
 
 
 def read_export(text: str) -> ExportTable:
-    """Return the table of a query, of a file, or of several files with the same columns.
+    """Return the table of a query, of a file, or of several files with the same columns. Raises ExportRefused."""
+    tables = read_exports(text)
+    return joined(joined_name(tables), tables)
+
+
+def joined_name(tables: Sequence[ExportTable]) -> str:
+    return tables[0].name if len(tables) == 1 else f"{tables[0].name} and {len(tables) - 1} more"
+
+
+def read_exports(text: str, builder_of: NewBuilder = TableBuilder) -> list[ExportTable]:
+    """Return the table of a query or of a file, or the tables of several files.
 
     Several files are separated by commas or named by a pattern such as `may-*.csv`. Raises ExportRefused for an export
     that cannot be read.
@@ -29,12 +47,11 @@ def read_export(text: str) -> ExportTable:
             raise ExportRefused(
                 "A query is written as `sqlite:books.db: select ...` or `postgresql://host/books: select ...`."
             )
-        files = _files(text)
-        return joined(f"{files[0]} and {len(files) - 1} more", [read_file(file) for file in files])
+        return [read_file(file, builder_of) for file in _files(text)]
     base, sql = match["base"], match["sql"]
     if base.lower().startswith("sqlite:"):
-        return _sqlite(base.partition(":")[2].removeprefix("//"), sql)
-    return asyncio.run(_postgres(base, sql))
+        return [_sqlite(base.partition(":")[2].removeprefix("//"), sql, builder_of)]
+    return [asyncio.run(_postgres(base, sql, builder_of))]
 
 
 def _files(text: str) -> list[str]:
@@ -53,7 +70,7 @@ def _files(text: str) -> list[str]:
     return files
 
 
-def _sqlite(path: str, sql: str) -> ExportTable:
+def _sqlite(path: str, sql: str, builder_of: NewBuilder) -> ExportTable:
     import apsw
 
     if not Path(path).is_file():
@@ -64,7 +81,7 @@ def _sqlite(path: str, sql: str) -> ExportTable:
             cursor = database.execute(sql)
             notes: list[str] = []
             names = unique_names((column[0] for column in cursor.get_description()), notes)
-            builder = TableBuilder(Path(path).name, names)
+            builder = builder_of(Path(path).name, names, "row")
             for place, row in enumerate(cursor, 1):
                 builder.add(place, row)
         finally:
@@ -78,7 +95,7 @@ def _sqlite(path: str, sql: str) -> ExportTable:
     return table
 
 
-async def _postgres(address: str, sql: str) -> ExportTable:
+async def _postgres(address: str, sql: str, builder_of: NewBuilder) -> ExportTable:
     import asyncpg
 
     name = address.rpartition("/")[2].partition("?")[0] or "postgresql"
@@ -90,7 +107,8 @@ async def _postgres(address: str, sql: str) -> ExportTable:
         async with connection.transaction(readonly=True):
             statement = await connection.prepare(sql)
             notes: list[str] = []
-            builder = TableBuilder(name, unique_names((a.name for a in statement.get_attributes()), notes))
+            names = unique_names((a.name for a in statement.get_attributes()), notes)
+            builder = builder_of(name, names, "row")
             place = 0
             async for record in statement.cursor(prefetch=5_000):
                 place += 1

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 MAX_ROWS = 20_000_000
 MAX_COLUMNS = 2_000
@@ -38,6 +38,13 @@ class ExportTable:
     stated: list[StatedTotal] = field(default_factory=list)
     unit: str = "row"
     """Name of a place: `line` or `row`."""
+    whole_rows: int = 0
+    """Rows of the export, where the table has only some of them; 0 where it has all."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the export."""
+        return self.whole_rows or len(self)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -55,6 +62,21 @@ class ExportTable:
         raise ExportRefused(f"{self.name} has no column {name!r}; it has: {', '.join(self.columns[:40])}")
 
 
+class Builder(Protocol):
+    """Receives the rows of an export one by one."""
+
+    @property
+    def table(self) -> ExportTable: ...
+
+    def add(self, place: int | str, row: Sequence[Any]) -> None: ...
+
+    def finish(self) -> ExportTable: ...
+
+
+NewBuilder: TypeAlias = Callable[[str, Sequence[str], str], Builder]
+"""Returns a builder for a name, columns and a unit."""
+
+
 class TableBuilder:
     """Builds a table from rows. Values that a column repeats are stored once."""
 
@@ -62,10 +84,10 @@ class TableBuilder:
         if len(columns) > MAX_COLUMNS:
             raise ExportRefused(f"{name} has {len(columns)} columns; at most {MAX_COLUMNS} are read.")
         self.table = ExportTable(name, list(columns), [[] for _ in columns], [], unit=unit)
-        self._places: list[int] = []
+        self._places: list[int | str] = []
         self._shared: list[dict[Any, Any]] = [{} for _ in columns]
 
-    def add(self, place: int, row: Sequence[Any]) -> None:
+    def add(self, place: int | str, row: Sequence[Any]) -> None:
         """Add a row with a value for each column. Raises ExportRefused beyond MAX_ROWS."""
         for column, shared, value in zip(self.table.data, self._shared, row, strict=True):
             if isinstance(value, str):
@@ -94,17 +116,22 @@ def joined(name: str, tables: Sequence[ExportTable]) -> ExportTable:
     whole = ExportTable(name, first.columns, [list(column) for column in first.data], [], unit=first.unit)
     places: list[int | str] = [f"{first.name}:{place}" for place in first.places]
     for table in tables[1:]:
-        missing = set(first.columns) ^ set(table.columns)
-        if missing:
-            raise ExportRefused(
-                f"{table.name} has other columns than {first.name}: {', '.join(sorted(missing))} stands in one of them only."
-            )
+        same_columns(first, table)
         for column, values in zip(first.columns, whole.data, strict=True):
             values.extend(table.data[table.columns.index(column)])
         places += [f"{table.name}:{place}" for place in table.places]
     whole.places = places
     whole.notes = [f"{table.name}: {note}" for table in tables for note in table.notes]
     return whole
+
+
+def same_columns(first: ExportTable, table: ExportTable) -> None:
+    """Raise ExportRefused if two files of one side have other columns."""
+    missing = set(first.columns) ^ set(table.columns)
+    if missing:
+        raise ExportRefused(
+            f"{table.name} has other columns than {first.name}: {', '.join(sorted(missing))} stands in one of them only."
+        )
 
 
 def unique_names(names: Iterable[Any], notes: list[str]) -> list[str]:

@@ -28,6 +28,9 @@ def headline(report: Mapping[str, Any]) -> str:
     """Return the result in one sentence."""
     count = len(report["differences"])
     matched = counted(report["matched"], "match", "matches")
+    if report["unjudged"]:
+        more = counted(report["unjudged"], "more group differs", "more groups differ")
+        return f"{matched}, {counted(count, 'difference')}; {more}, without a named cause"
     return f"{matched}, no differences" if not count else f"{matched}, {counted(count, 'difference')}"
 
 

@@ -1,0 +1,223 @@
+"""A Parquet file that DuckDB reads in place: its keys, amounts, currencies, entities and days as SQL.
+
+Only columns for which SQL gives exactly what Python would read; every other file goes through a spool.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from counterfoil.reconcile.entries import currencies as currencies_of
+from counterfoil.reconcile.exports.table import ExportTable, unique_names
+from counterfoil.reconcile.guess import Guess, Roles
+from counterfoil.reconcile.keys import KeyGuess
+from counterfoil.reconcile.large.sides import SideName, name, text
+from counterfoil.reconcile.values import currency_of
+
+HEAD_ROWS = 10_000
+MAX_NAMES = 1_000
+"""Different currencies or entities of one column, at most."""
+_WHOLE = frozenset(
+    {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
+)
+_DAYS = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"})
+_SPACE_CODES = (*range(9, 14), *range(28, 33))
+_SPACES = r"[\t-\r\x1c- ]+"
+
+
+def parquet_rows(export: str) -> int:
+    """Return the number of rows of an export that is one Parquet file; 0 for others and for one that is not complete."""
+    import duckdb
+
+    path = Path(export)
+    if path.suffix.lower() != ".parquet" or not path.is_file():
+        return 0
+    try:
+        with duckdb.connect() as database:
+            rows: int = database.read_parquet(str(path)).count("*").fetchall()[0][0]
+            return rows
+    except duckdb.Error:
+        return 0
+
+
+class ParquetSide:
+    """A Parquet file. `row` is the position of a row in the file."""
+
+    def __init__(self, path: Path, database: Any) -> None:
+        self._database = database
+        self._source = f"read_parquet({text(str(path))}, file_row_number = true)"
+        self._collapse = False
+        columns = database.execute(f"describe from read_parquet({text(str(path))})").fetchall()
+        notes: list[str] = []
+        names = unique_names((column[0] for column in columns), notes)
+        self._written = {unique: column[0] for unique, column in zip(names, columns, strict=True)}
+        self._types = {unique: column[1] for unique, column in zip(names, columns, strict=True)}
+        rows = database.execute(f"select count(*) from {self._source}").fetchone()[0]
+        self.header = ExportTable(path.name, names, [], range(0), notes, whole_rows=rows)
+
+    # ------------------------------------------------------------------ rows
+
+    def head(self) -> ExportTable:
+        return self._table(f"where file_row_number < {HEAD_ROWS}")
+
+    def values_of_class(self, column: str, share: int, loose: bool) -> ExportTable:
+        values = self._database.execute(
+            f"select {self._column(column)} from {self._source} where {self._class(column, share, loose)}"
+        ).fetchall()
+        return ExportTable(self.header.name, [column], [[v for (v,) in values]], range(1, len(values) + 1))
+
+    def rows_of_class(self, column: str, share: int, loose: bool) -> ExportTable:
+        return self._table(f"where {self._class(column, share, loose)}")
+
+    def picked(self, rows: Sequence[int]) -> ExportTable:
+        self._database.execute("create or replace temp table picked (row bigint)")
+        for start in range(0, len(rows), HEAD_ROWS):
+            part = ", ".join(f"({row})" for row in rows[start : start + HEAD_ROWS])
+            self._database.execute(f"insert into picked values {part}")
+        return self._table("where file_row_number in (from picked)")
+
+    def _table(self, condition: str) -> ExportTable:
+        columns = ", ".join(self._column(column) for column in self.header.columns)
+        rows = self._database.execute(
+            f"select file_row_number, {columns} from {self._source} {condition} order by file_row_number"
+        ).fetchall()
+        places, *data = map(list, zip(*rows, strict=True)) if rows else ([], *([] for _ in self._written))
+        return ExportTable(
+            self.header.name,
+            self.header.columns,
+            data,
+            [place + 1 for place in places],
+            self.header.notes,
+            whole_rows=self.header.rows,
+        )
+
+    def _column(self, column: str) -> str:
+        return name(self._written[column])
+
+    def _class(self, column: str, share: int, loose: bool) -> str:
+        if share == 1:
+            return "true"
+        key = f"{self._column(column)}::varchar"
+        if loose:
+            key = _loose(f"lower({key})")
+        return f"hash({key}) % {share} = 0 and {key} <> ''"
+
+    # ------------------------------------------------------------------ roles
+
+    def reads(self, guess: Guess, side: SideName) -> bool:
+        """Report whether SQL reads the columns of the roles exactly as Python does."""
+        roles = getattr(guess, side)
+        key = guess.key
+        if key is None or key.reading == "inside" or "file_row_number" in self._written.values():
+            return False
+        keys = key.left if side == "left" else key.right
+        named = [column for column in (roles.currency, roles.entity) if column]
+        return (
+            all(self._types[column] in _WHOLE | {"VARCHAR"} for column in keys)
+            and all(self._is_amount(self._types[column]) for column in roles.amount.columns)
+            and all(
+                self._types[column] == "VARCHAR" and len(self._names(column)) <= MAX_NAMES for column in named
+            )
+            and (not roles.date or self._types[roles.date] in _DAYS)
+        )
+
+    def _is_amount(self, kind: str) -> bool:
+        return kind in _WHOLE or re.fullmatch(r"DECIMAL\(\d+,\s*\d+\)", kind) is not None
+
+    @property
+    def inexact(self) -> str:
+        """Return the SQL of keys `k` that Python may read otherwise: with spaces, or beyond ASCII."""
+        far = "strlen(k) <> length(k)"
+        return (
+            far
+            if self._collapse
+            else " or ".join([far, *(f"contains(k, chr({code}))" for code in _SPACE_CODES)])
+        )
+
+    def collapse_spaces(self) -> bool:
+        """Read spaces in keys as Python does, which takes longer; return False if that was done already."""
+        first, self._collapse = not self._collapse, True
+        return first
+
+    def _names(self, column: str) -> list[Any]:
+        """Return the different values of a column, up to one more than MAX_NAMES."""
+        rows = self._database.execute(
+            f"select distinct {self._column(column)} from {self._source} limit {MAX_NAMES + 1}"
+        ).fetchall()
+        return [value for (value,) in rows]
+
+    def currencies(self, roles: Roles) -> set[str]:
+        if roles.constant_currency or not roles.currency:
+            return {roles.constant_currency} - {""}
+        values = self._names(roles.currency)
+        return currencies_of(
+            ExportTable(self.header.name, [roles.currency], [values], range(len(values))), roles
+        )
+
+    def load(self, guess: Guess, side: SideName, default: str) -> list[int]:
+        """Make a view of the rows to be compared; return the positions of rows whose amount cannot be read."""
+        assert guess.key is not None
+        roles: Roles = getattr(guess, side)
+        keys = guess.key.left if side == "left" else guess.key.right
+        entities = {} if side == "left" else {v: k for k, v in guess.entities.items()}
+        currency = self._named(roles.currency, lambda value: currency_of(value) or default, default)
+        entity = self._named(roles.entity, lambda value: entity_name(value, entities), "")
+        amount = self._amount(roles, guess.sign if side == "right" else 1)
+        day = f"{self._column(roles.date)}::date" if roles.date else "null::date"
+        self._database.execute(f"""
+            create or replace view {side}_rows as
+            select file_row_number as row, {self._key(guess.key, keys)} as k, {amount} as a, {currency} as c,
+                nullif({entity}, '') as e, {day} as d
+            from {self._source} where {amount} is not null""")
+        filled = " or ".join(f"trim({self._column(column)}::varchar, E' \\t\\r\\n') <> ''" for column in keys)
+        rows = self._database.execute(
+            f"select file_row_number from {self._source} where {amount} is null and ({filled}) order by 1"
+        ).fetchall()
+        return [row for (row,) in rows]
+
+    def _key(self, key: KeyGuess, columns: Sequence[str]) -> str:
+        """Return the match key: that of `key_text` and `loose_text`, for texts in ASCII."""
+        parts = []
+        for column in columns:
+            part = f"lower({self._column(column)}::varchar)"
+            if self._collapse:
+                part = f"trim(regexp_replace({part}, {text(_SPACES)}, ' ', 'g'), ' ')"
+            parts.append(f"coalesce({_loose(part) if key.reading == 'loose' else part}, '')")
+        if len(parts) == 1:
+            return f"nullif({parts[0]}, '')"
+        filled = " or ".join(f"{part} <> ''" for part in parts)
+        return f"case when {filled} then concat_ws(chr(31), {', '.join(parts)}) end"
+
+    def _amount(self, roles: Roles, sign: int) -> str:
+        columns = [self._column(column) for column in roles.amount.columns]
+        amount = columns[0]
+        if len(columns) == 2:
+            amount = f"case when {columns[0]} is not null or {columns[1]} is not null then coalesce({columns[0]}, 0) - coalesce({columns[1]}, 0) end"
+        return amount if sign == 1 else f"-({amount})"
+
+    def _named(self, column: str, reading: Callable[[Any], str], default: str) -> str:
+        """Return the reading of a column of few different values; a constant where all rows have the same."""
+        if not column:
+            return text(default)
+        readings: Mapping[Any, str] = {value: reading(value) for value in self._names(column)}
+        if len(set(readings.values())) == 1:
+            return text(next(iter(readings.values())))
+        if all(value == result for value, result in readings.items()):
+            return self._column(column)
+        cases = " ".join(f"when {text(v)} then {text(r)}" for v, r in readings.items() if v is not None)
+        return f"case {self._column(column)} {cases} else {text(reading(None))} end"
+
+
+def entity_name(value: Any, names: Mapping[str, str]) -> str:
+    stripped = str(value).strip() if value is not None else ""
+    return names.get(stripped, stripped)
+
+
+def _loose(key: str) -> str:
+    """Return the SQL of a key without punctuation and leading zeros, for a key in small letters."""
+    return (
+        f"regexp_replace(regexp_replace({key}, '[^a-z0-9]+', '', 'g'), '(^|[^0-9])0+([0-9])', '\\1\\2', 'g')"
+    )
