@@ -64,7 +64,7 @@ def legs_of(rules: MatchRules, document: LedgerDocument) -> dict[str, Any]:
 
 
 def row_of(rules: MatchRules, document: LedgerDocument) -> Foil | Observation:
-    terms = Terms(legs=dict(rules.legs), shape=rules.shape)
+    terms = Terms(legs=dict(rules.legs), shape=rules.shape, window=rules.window)
     shared = {
         "rule": RULE, "key": document.key, "document": document.id, "version": document.version, "terms": terms,
         "legs": legs_of(rules, document), "entity": document.entity, "stands": document.stands,
