@@ -48,7 +48,7 @@ def weakenings(old: kinds.Kind, new: kinds.Kind) -> Iterator[Weakening]:
             if new.tolerance > old.tolerance:
                 yield ("tolerance",), f"its tolerance is {new.tolerance} instead of {old.tolerance}"
             yield from _differences(old, new, "foil", "assert_", "observe", "shape", "legs", "key", "let")
-            yield from _differences(old, new, "window", "waive", "pair", "cap")
+            yield from _differences(old, new, "window", "remember", "waive", "pair", "cap")
         case kinds.Control(), kinds.Control():
             if old.model_dump(exclude={"doc", "owner"}) != new.model_dump(exclude={"doc", "owner"}):
                 yield (), "the control is different"

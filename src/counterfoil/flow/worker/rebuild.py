@@ -54,7 +54,7 @@ async def rebuild_documents(store: Store, releases: Releases) -> int:
 
 def digest_of(model: Model, rule: str) -> str:
     """Return the digest of what a reconciliation reads and judges documents by."""
-    form = model.reconciliations[rule].model_dump(mode="json", exclude={"doc", "owner"})
+    form = model.reconciliations[rule].model_dump(mode="json", exclude={"doc", "owner", "remember"})
     observe = form["observe"] if isinstance(form["observe"], list) else []
     for entry in (*form["assert_"], *observe):
         del entry["number"]  # no document carries it

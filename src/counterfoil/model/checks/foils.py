@@ -38,7 +38,8 @@ def foil_form(model: Model) -> Iterator[Finding]:
     """A document of the left side is asserted by exactly one of an event and an operation, and its two systems differ.
     The operation writes to one of them. Both sides have the same legs, and one sum is the total. No chain of `within` leads
     back to its reconciliation. No `let` has the name of an event, item, input, Run or entity. An entry with `each` reads
-    an event about an object, and its `document` reads `item`."""
+    an event about an object, and its `document` reads `item`. What `remember` names is a table with one key column, which a key
+    of `observe` reads."""
     for document, reconciliation in model.documents_of(kinds.Reconciliation):
         for message, path, at_key in _form_faults(model, reconciliation):
             yield document.finding("foil-form", message, path, at_key=at_key)
@@ -69,6 +70,7 @@ def _form_faults(model: Model, rule_: kinds.Reconciliation) -> Iterator[tuple[st
     observed = _legs(entry for _, entry in rule_.observations)
     if not asserted:
         yield "a foil needs at least one leg", (*rule_.assertions[0][0], "legs"), False
+    yield from _memory_faults(model, rule_)
     for path, document in rule_.entries:
         if document.each is not None:
             yield from _each_faults(model, document, path)
@@ -83,6 +85,22 @@ def _form_faults(model: Model, rule_: kinds.Reconciliation) -> Iterator[tuple[st
         yield "one of the sums is the total: `total: true`", ("legs",), True
     for leg in sorted(rule_.legs.keys() - asserted):
         yield f"no entry of `assert` has the leg `{leg}`", ("legs", leg), True
+
+
+def _memory_faults(model: Model, rule_: kinds.Reconciliation) -> Iterator[tuple[str, Path, bool]]:
+    if rule_.remember is None:
+        return
+    name, place = rule_.remember.table, ("remember", "table")
+    table = model.of_kind(kinds.Table).get(name)
+    if table is not None and len(table.key) != 1:
+        yield f"the table `{name}` needs one key column: the key of the right side", place, False
+    keys = [entry.key or rule_.key or "" for _, entry in rule_.observations]
+    if not any(f"table('{name}'" in key or f'table("{name}"' in key for key in keys):
+        yield (
+            f"no `key` of `observe` reads `table('{name}', ...)`, so nothing would be remembered",
+            place,
+            False,
+        )
 
 
 def _each_faults(model: Model, entry: kinds.DocumentRule, path: Path) -> Iterator[tuple[str, Path, bool]]:

@@ -157,6 +157,13 @@ class Unmatched(Part):
     """The role of the Case. Default: an owner of the reconciliation."""
 
 
+class Remember(Part):
+    """Memory of pairs that persons made. Nothing is added to it but by a planned change."""
+
+    table: Name
+    """A table with one key column, the key of the right side, whose value is the key of the left side."""
+
+
 class Reconciliation(Kind):
     """Documents that two systems must both show: the left one asserts them, the right one shows them.
 
@@ -196,6 +203,8 @@ class Reconciliation(Kind):
     """Approval policy for waivers, by amount. Without it, the owner of the Case decides."""
     pair: Name | None = None
     """Approval policy for pairs that persons make or dissolve, by amount."""
+    remember: Remember | None = None
+    """The table that keys of `observe` read, for keys that persons paired. `counterfoil pairings --write` drafts its rows."""
     cap: dict[str, int] = {}
     """Most that may be waived and absorbed, by currency, in minor units per entity and month."""
 
