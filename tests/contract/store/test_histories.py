@@ -48,7 +48,7 @@ def rules_of(history: dict[str, Any]) -> MatchRules:
         )
         for name, leg in history["legs"].items()
     }
-    return MatchRules(legs=legs, shape=history.get("shape", "1:1"))
+    return MatchRules(legs=legs, shape=history.get("shape", "1:1"), window=history.get("window_days"))
 
 
 def legs_of(rules: MatchRules, document: LedgerDocument) -> dict[str, Any]:
