@@ -21,6 +21,7 @@ PAGES = ROOT / "docs" / "reference" / "kinds"
 _WORDS_BY_PATTERN = {
     "^[a-z][a-z0-9_]*([.-]": "name",
     "(ms|s|m|h|d)$": "duration",
+    "{1,4}d$": "days",
     "(env:": "reference",
     "^(https?|postgresql)://": "http(s) or postgresql address",
     "^(string|id|int": "type",

@@ -89,6 +89,8 @@ class _Author:
         pairings = self._pairings()
         if pairings:
             history["pairings"] = pairings
+        if self._chance(3):
+            history["window_days"] = self._one_of([0, 1, 2, 4])
         waivers = self._waivers(history)
         if waivers:
             history["waivers"] = waivers

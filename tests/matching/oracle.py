@@ -13,7 +13,7 @@ from decimal import Decimal, localcontext
 from itertools import chain
 from typing import Any
 
-from tests.matching.oracle_pairing import Pairing, different_leg
+from tests.matching.oracle_pairing import Pairing, different_leg, is_within_window, namings
 from tests.matching.oracle_records import (
     ZERO,
     Amounts,
@@ -230,7 +230,12 @@ class Match:
     def _foil_of(self, extra: Document) -> Document | None:
         """Return the foil of the extra's own books that bears it: the latest of the first kind that there is."""
         total = self.rules.total
-        own = [left for left in self.lefts if left.owner == extra.owner]
+        own = [
+            left
+            for left in self.lefts
+            if left.owner == extra.owner
+            and (is_within_window(self.rules, left, extra) or namings(left, extra))
+        ]
         standing = [left for left in own if left in self.pairing.lefts]
         settled = [left for left in standing if self.foils[left.name].state in ("matched", "over")]
         partnered = [left for left in settled if self.pairing.partners(left)]

@@ -69,7 +69,7 @@ class Pairing:
             self.shares = {}
             everything = list(product(self.lefts, self.rights))
             self.join_closest([edge for edge in everything if (edge[0].name, edge[1].name) in pairings])
-            self.join_closest([edge for edge in everything if _namings(*edge)])
+            self.join_closest([edge for edge in everything if namings(*edge)])
             self.join_equal_totals()
             if not self.take_back_one():
                 break
@@ -94,7 +94,9 @@ class Pairing:
                 edges = [
                     (left, right)
                     for left, right in product(self.alone(self.lefts), self.alone(self.rights))
-                    if left.amount(total) == right.amount(total) == amount and _same_currency(left, right)
+                    if left.amount(total) == right.amount(total) == amount
+                    and _same_currency(left, right)
+                    and is_within_window(self.rules, left, right)
                 ]
                 if not edges:
                     break
@@ -128,6 +130,7 @@ class Pairing:
             for left, right in product(lefts, rights)
             if _sign(left.amount(self.rules.total)) == _sign(right.amount(self.rules.total)) != 0
             and (left.owner == right.owner or not own_books)
+            and is_within_window(self.rules, left, right)
         ]
         if self.rules.shape == "n:1":
             self._fill_groups(edges)
@@ -193,7 +196,7 @@ class Pairing:
             if leg in left.legs
         )
         equal = not different_leg(self.rules, left, right)
-        return _namings(left, right), left.owner == right.owner, equal, gaps_are_small
+        return namings(left, right), left.owner == right.owner, equal, gaps_are_small
 
     def _reversals(self, side: list[Document]) -> list[Pair]:
         """Return reversals with their originals; the last reversal of a chain comes first."""
@@ -217,11 +220,18 @@ def _smaller(first: Decimal, second: Decimal) -> Decimal:
     return min(first, second, key=abs) if _sign(first) == _sign(second) else ZERO
 
 
+def is_within_window(rules: Rules, left: Document, right: Document) -> bool:
+    """Report whether two documents may be joined though neither names the other and no person paired them."""
+    if rules.window is None or left.day is None or right.day is None:
+        return True
+    return -rules.window <= (left.day - right.day).days <= rules.window
+
+
 def _same_currency(left: Document, right: Document) -> bool:
     return bool(left.record.get("currency") == right.record.get("currency"))
 
 
-def _namings(left: Document, right: Document) -> int:
+def namings(left: Document, right: Document) -> int:
     return (right.name in left.names) + (left.name in right.names)
 
 

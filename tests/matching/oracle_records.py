@@ -9,7 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -29,6 +29,8 @@ class Rules:
     total: str | None
     shape: str
     decimals: int
+    window: int | None
+    """Days between two documents."""
 
     @property
     def many_rights(self) -> bool:
@@ -57,6 +59,7 @@ def read_rules(history: dict[str, Any]) -> Rules:
         next(iter(totals or sums), None),
         history.get("shape", "1:1"),
         max([2, *exponents]),
+        history.get("window_days"),
     )
 
 
@@ -111,6 +114,11 @@ class Document:
         """Due time, then effective date, then name. Arrival has no part in it: every order ends in one state."""
         effective = self.record.get("effective")
         return (self.due or _LAST, _time(effective) if effective else _LAST, self.name)
+
+    @property
+    def day(self) -> date | None:
+        effective = self.record.get("effective")
+        return _time(effective).date() if effective else None
 
     def amount(self, leg: str | None) -> Decimal:
         return as_number(self.legs[leg]) if leg in self.legs else ZERO

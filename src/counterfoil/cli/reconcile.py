@@ -58,6 +58,16 @@ def reconcile(
             ),
             "No document of either system yet.",
         )
+        absorbed = [(line["entity"], part) for line in lines for part in line["absorbed_by"]]
+        if absorbed:
+            write_table(
+                ["ENTITY", "ABSORBED IN", "BORNE BY", "AMOUNT>", "CURRENCY"],
+                (
+                    [entity, p["leg"], p["owner"], p["amount"]["amount"], p["amount"]["currency"]]
+                    for entity, p in absorbed
+                ),
+                "",
+            )
     if not all(line["balanced"] for line in lines) or any(s["state"] == "failed" for s in sweeps):
         raise typer.Exit(1)
 

@@ -59,6 +59,8 @@ class LegRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The leg by which documents are paired. One sum leg of a reconciliation is the total."""
     tolerance: Number = 0
     """Largest difference that is absorbed, in the unit of the leg: minor units for money."""
+    absorbed_by: str = ""
+    """The role that bears what the tolerance absorbs; empty: the owner of the foil."""
     per: str = ""
     """Field that names the parts of the leg, such as the code of a tax. Each amount of a part is a leg: see `part_leg`."""
 
@@ -68,6 +70,8 @@ class MatchRules(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     legs: Mapping[str, LegRule]
     shape: Shape = "1:1"
+    window: int | None = None
+    """Days between the dates of two documents up to which equal totals or their order pair them; None: any."""
 
     @cached_property
     def total(self) -> str | None:
@@ -120,6 +124,19 @@ class LedgerDocument(msgspec.Struct, frozen=True, kw_only=True):
     known_from: datetime
     since: datetime
     """When its first version was known."""
+
+
+class NetDocument(msgspec.Struct, frozen=True):
+    """A document of the right side, together with reversals of it that no assertion asks for."""
+
+    document: LedgerDocument
+    legs: Mapping[str, Number]
+    """Sum legs, less what its reversals take back."""
+    total: Number | None
+
+    @property
+    def id(self) -> str:
+        return self.document.id
 
 
 def number(value: LegValue) -> Number:

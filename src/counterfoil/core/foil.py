@@ -24,6 +24,15 @@ Residual: TypeAlias = dict[str, int]
 ItemState: TypeAlias = Literal["paired", "unmatched", "over", "gone"]
 
 
+class AbsorbedAmount(msgspec.Struct, frozen=True, kw_only=True):
+    """Difference in one leg of a matched foil that its tolerance absorbs, and the role that bears it."""
+
+    leg: str
+    units: int
+    """Asserted less shown."""
+    owner: str
+
+
 class Foil(msgspec.Struct, frozen=True, kw_only=True):
     """Assertion that `right` will show what `left` shows: the newest version of one document of the left system."""
 
@@ -103,6 +112,21 @@ class Foil(msgspec.Struct, frozen=True, kw_only=True):
         if value is None and divided_leg(leg) != leg:
             value = next((money for money in self.legs.values() if isinstance(money, Money)), 0)
         return Money(units, value.currency) if isinstance(value, Money) else units
+
+    @property
+    def absorbed(self) -> tuple[AbsorbedAmount, ...]:
+        """Differences that the tolerance absorbs, by leg; none unless it is matched."""
+        if self.state is not FoilState.MATCHED:
+            return ()
+        return tuple(
+            AbsorbedAmount(leg=leg, units=by, owner=self._bearer(leg))
+            for leg, by in sorted(self.residual.items())
+            if by
+        )
+
+    def _bearer(self, leg: str) -> str:
+        rule = self.terms.legs.get(leg) or self.terms.legs.get(divided_leg(leg))
+        return (rule.absorbed_by if rule is not None else "") or self.owner
 
     @property
     def difference(self) -> tuple[Money, ...]:

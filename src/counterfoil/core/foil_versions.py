@@ -18,14 +18,32 @@ from counterfoil.core.settle import content, left_document, right_document
 R = TypeVar("R", Foil, Observation)
 
 
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """Documents that one version of an object shows, some of them by `each`: all others of the object are withdrawn."""
+
+    object: str
+    key: str
+    types: tuple[str, ...]
+    """Events of the object that show such documents: one event in all its versions."""
+    documents: tuple[str, ...]
+
+
 class Withdrawal(msgspec.Struct, frozen=True, kw_only=True):
     """A document that a newer version takes out of its match. One that was never shown is not affected."""
 
     side: Side
     rule: str
     document: str
+    """Empty with `split`."""
     version: int
     cause: str
+    split: Split | None = None
+
+    def of(self, documents: Iterable[str]) -> list[Withdrawal]:
+        """Return the withdrawals of those documents of the object that this version does not show."""
+        listed = frozenset(self.split.documents if self.split is not None else ())
+        others = sorted(set(documents) - listed)
+        return [msgspec.structs.replace(self, document=document, split=None) for document in others]
 
     def foil(self, before: Foil, at: datetime) -> Foil:
         """Return the version of the foil that withdraws it."""

@@ -6,31 +6,39 @@ proof, replay, pages and `counterfoil match` use this one function; there is no 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
 import msgspec
 
+from counterfoil.core.claims import (
+    FoilClaim,
+    GroupClaim,
+    added_up,
+    differences,
+    groups_of,
+    not_yet,
+    other_books,
+    other_value,
+)
 from counterfoil.core.document import (
     LedgerDocument,
-    LegKind,
-    LegValue,
     MatchRules,
+    NetDocument,
     Number,
     currency_of,
-    divided_leg,
     due_order,
-    number,
     same_books,
     size,
-    sums_of,
     total_of,
     unit,
 )
+from counterfoil.core.joins import Share
 from counterfoil.core.money import Money
-from counterfoil.core.pairing import NetDocument, Pairs, Share, pair
+from counterfoil.core.pairing import Pairs, pair
+from counterfoil.core.windows import belongs, day_of
 
 
 class FoilState(StrEnum):
@@ -112,8 +120,8 @@ def judge(
     answers: dict[str, list[Share]] = {}
     for part in pairing.parts:
         answers.setdefault(part.left, []).append(part)
-    claims = {d.id: _Claim(rules, d, answers.get(d.id, ())) for d in owed}
-    groups = _groups(rules, pairing, claims) if rules.shape == "n:1" else {}
+    claims = {d.id: FoilClaim(rules, d, answers.get(d.id, ())) for d in owed}
+    groups = groups_of(rules, pairing.parts, claims) if rules.shape == "n:1" else {}
     verdicts: dict[str, FoilVerdict] = {}
     for left in sorted(lefts, key=lambda d: d.id):
         claim = claims.get(left.id)
@@ -155,59 +163,7 @@ def _withdrawal(left: LedgerDocument) -> str:
 # ------------------------------------------------------------------ one foil
 
 
-class _Claim:
-    """A standing left document with what answers it."""
-
-    def __init__(self, rules: MatchRules, left: LedgerDocument, parts: Sequence[Share]) -> None:
-        self.left = left
-        self.parts = parts
-        self.asserted = sums_of(rules, left)
-        if rules.divided:
-            self.asserted |= _parts_of_others(rules, left, parts)
-        self.residual = dict(self.asserted)
-        for part in parts:
-            # What is shown in other books shows nothing of it.
-            if same_books(rules, left, part.shown.document):
-                for name in self.residual:
-                    self.residual[name] -= part.legs.get(name, 0)
-        self.members = ""
-
-    def is_past_due(self, now: datetime) -> bool:
-        return self.left.due is not None and self.left.due <= now
-
-
-def _parts_of_others(rules: MatchRules, left: LedgerDocument, parts: Sequence[Share]) -> dict[str, Number]:
-    """Return zero for the parts of a leg that only the right side shows, such as a tax of a code that is not asserted.
-
-    A document without the leg asserts nothing about its parts.
-    """
-    mine = {divided_leg(name) for name in left.legs} & rules.divided
-    names = {name for part in parts for name in part.legs}
-    return {name: 0 for name in names - left.legs.keys() if divided_leg(name) in mine}
-
-
-class _GroupClaim:
-    """Foils of one right document, in its books: their amounts are judged as one."""
-
-    def __init__(self, claims: Sequence[_Claim]) -> None:
-        self.asserted = _added_up(claim.asserted for claim in claims)
-        self.residual = _added_up(claim.residual for claim in claims)
-        names = ", ".join(sorted(claim.left.id for claim in claims))
-        self.members = f" in a group of {len(claims)}: {names}" if len(claims) > 1 else ""
-
-
-def _groups(rules: MatchRules, pairing: Pairs, claims: Mapping[str, _Claim]) -> dict[str, _GroupClaim]:
-    """Return the group of each foil that is judged together with others."""
-    by_right: dict[str, list[_Claim]] = {}
-    for part in pairing.parts:
-        claim = claims[part.left]
-        if same_books(rules, claim.left, part.shown.document):
-            by_right.setdefault(part.shown.id, []).append(claim)
-    groups = [(_GroupClaim(members), members) for members in by_right.values()]
-    return {claim.left.id: group for group, members in groups for claim in members}
-
-
-def _without_partner(rules: MatchRules, claim: _Claim, now: datetime) -> FoilVerdict:
+def _without_partner(rules: MatchRules, claim: FoilClaim, now: datetime) -> FoilVerdict:
     if total_of(rules, claim.left) == 0:
         return FoilVerdict(_F.MATCHED, "a zero owes nothing", dict.fromkeys(claim.asserted, 0))
     if claim.is_past_due(now):
@@ -218,21 +174,21 @@ def _without_partner(rules: MatchRules, claim: _Claim, now: datetime) -> FoilVer
 
 
 def _with_partners(
-    rules: MatchRules, claim: _Claim, group: _Claim | _GroupClaim, now: datetime
+    rules: MatchRules, claim: FoilClaim, group: FoilClaim | GroupClaim, now: datetime
 ) -> FoilVerdict:
     """Compare a foil with its partners; the amounts are those of its group."""
     left, parts, residual = claim.left, claim.parts, claim.residual
     partners = tuple(part.shown.id for part in parts)
-    if difference := _other_books(rules, left, parts) or _other_value(rules, left, parts):
+    if difference := other_books(rules, left, parts) or other_value(rules, left, parts):
         return FoilVerdict(_F.BROKEN, difference, residual, partners, amounts_only=False)
-    lower = _not_yet(rules, left, parts)
+    lower = not_yet(rules, left, parts)
 
     def verdict(state: FoilState, reason: str = "") -> FoilVerdict:
         return FoilVerdict(state, reason, residual, partners, amounts_only=not lower)
 
     off = {name: by for name, by in group.residual.items() if size(by) > rules.legs[name].tolerance}
     total = rules.total or ""
-    text = _differences(left, parts, off)
+    text = differences(left, parts, off)
     if total not in off:
         differing = ", ".join(filter(None, (text, lower)))
         return verdict(_F.BROKEN, f"leg: {differing}") if differing else verdict(_F.MATCHED)
@@ -246,66 +202,6 @@ def _with_partners(
     if rules.shape == "1:1":
         return verdict(_F.BROKEN, f"amount: {text}")
     return verdict(_F.BROKEN, f"short: {text}") if claim.is_past_due(now) else verdict(_F.PARTLY, text)
-
-
-def _added_up(amounts: Iterable[Mapping[str, Number]]) -> dict[str, Number]:
-    sums: dict[str, Number] = {}
-    for legs in amounts:
-        for name, amount in legs.items():
-            sums[name] = sums.get(name, 0) + amount
-    return sums
-
-
-def _other_books(rules: MatchRules, left: LedgerDocument, parts: Sequence[Share]) -> str:
-    """Return which entity or currency differs; it breaks the foil at once, whatever the amounts."""
-    for part in parts:
-        right = part.shown.document
-        if right.entity != left.entity:
-            return f"entity: asserted for {left.entity or 'none'}, shown for {right.entity or 'none'}"
-    for part in parts:
-        right = part.shown.document
-        for name, leg in rules.legs.items():
-            if leg.kind is LegKind.SUM and name in left.legs and name in right.legs:
-                want, have = unit(left.legs[name], left.currency), unit(right.legs[name], right.currency)
-                if want != have:
-                    return f"currency: asserted in {want}, shown in {have}"
-    return ""
-
-
-def _other_value(rules: MatchRules, left: LedgerDocument, parts: Sequence[Share]) -> str:
-    """Return which `equal` leg differs; it breaks the foil at once, whatever the amounts."""
-    for name, leg in rules.legs.items():
-        if leg.kind is LegKind.EQUAL and name in left.legs:
-            for part in parts:
-                value = part.shown.document.legs.get(name)
-                if value != left.legs[name]:
-                    return (
-                        f"{name}: asserted {left.legs[name]}, shown {'nothing' if value is None else value}"
-                    )
-    return ""
-
-
-def _not_yet(rules: MatchRules, left: LedgerDocument, parts: Sequence[Share]) -> str:
-    """Return which `at_least` leg the right side does not yet show high enough; empty if none."""
-    for name, leg in rules.legs.items():
-        if leg.kind is LegKind.AT_LEAST and name in left.legs:
-            want = number(left.legs[name])
-            values = [number(p.shown.document.legs[name]) for p in parts if name in p.shown.document.legs]
-            if not values or max(values) < want:
-                return f"{name}: asserted at least {want}, shown {max(values) if values else 'nothing'}"
-    return ""
-
-
-def _differences(left: LedgerDocument, parts: Sequence[Share], off: Mapping[str, Number]) -> str:
-    observed = {name: value for part in parts for name, value in part.shown.document.legs.items()}
-    return ", ".join(
-        f"{name} {'less' if by > 0 else 'more'} by {_amount(left.legs.get(name, observed.get(name)), by)}"
-        for name, by in sorted(off.items())
-    )
-
-
-def _amount(value: LegValue | None, by: Number) -> str:
-    return str(Money(int(size(by)), value.currency)) if isinstance(value, Money) else str(size(by))
 
 
 # ------------------------------------------------------------------ surplus and waivers
@@ -323,9 +219,9 @@ def _surplus(
     A foil that has a difference of its own keeps it: the surplus is then shown by itself.
     """
     items: dict[str, Unpaired] = {}
-    before = dict(verdicts)
+    bearers = _Bearers(rules, lefts, dict(verdicts))
     for right in pairing.free:
-        foil = _bearer(rules, right, lefts, before)
+        foil = bearers.bearer(right)
         items[right.id] = Unpaired("over", _negative(right), foil)
         if foil is not None:
             verdicts[foil] = _with_surplus(verdicts[foil], right)
@@ -336,27 +232,59 @@ def _negative(right: NetDocument) -> dict[str, Number]:
     return {name: -amount for name, amount in right.legs.items()}
 
 
-def _bearer(
-    rules: MatchRules,
-    right: NetDocument,
-    lefts: Sequence[LedgerDocument],
-    verdicts: Mapping[str, FoilVerdict],
-) -> str | None:
-    """Return the foil that shows a surplus: a settled one with a partner, else one that no longer stands, else a zero."""
-    mine = sorted((d for d in lefts if same_books(rules, d, right.document)), key=due_order)
-    settled = (_F.MATCHED, _F.OVER)
-    paired = [d for d in mine if verdicts[d.id].partners and verdicts[d.id].state in settled]
-    equal = [d for d in paired if total_of(rules, d) == right.total]
-    withdrawn = [d for d in mine if verdicts[d.id].state is _F.REVERSED]
-    zero = [d for d in mine if verdicts[d.id].state is _F.MATCHED]
-    for candidates in (equal, paired, withdrawn, zero):
-        if candidates:
-            return candidates[-1].id
-    return None
+class _Bearers:
+    """Foils of a match that may show a surplus, by the books of the document that is too much."""
+
+    def __init__(
+        self, rules: MatchRules, lefts: Sequence[LedgerDocument], verdicts: Mapping[str, FoilVerdict]
+    ) -> None:
+        self._rules = rules
+        settled = (_F.MATCHED, _F.OVER, _F.REVERSED)
+        self._lefts = sorted((d for d in lefts if verdicts[d.id].state in settled), key=due_order)
+        self._verdicts = verdicts
+        self._named = frozenset(name for left in lefts for name in left.names)
+        self._ranked: dict[Hashable, _RankedBearers] = {}
+
+    def bearer(self, right: NetDocument) -> str | None:
+        """Return the foil that shows a surplus: a settled one with a partner, else one that no longer stands, else a zero."""
+        document = right.document
+        is_named = document.names or document.id in self._named
+        total = document.legs.get(self._rules.total or "")
+        books = document.entity, document.currency, None if total is None else unit(total, document.currency)
+        own = day_of(document) if self._rules.window is not None else None, document.id if is_named else None
+        ranked = self._ranked.get((books, own))
+        if ranked is None:
+            ranked = self._ranked[books, own] = self._rank(document)
+        equal = ranked.equal.get(right.total)
+        candidates = (equal, ranked.paired, ranked.withdrawn, ranked.zero)
+        return next((id_ for id_ in candidates if id_ is not None), None)
+
+    def _rank(self, right: LedgerDocument) -> _RankedBearers:
+        """Return the last foil of each kind in the books of a document, and within the window of dates."""
+        ranked = _RankedBearers({})
+        for left in self._lefts:
+            verdict = self._verdicts[left.id]
+            if not same_books(self._rules, left, right) or not belongs(self._rules, left, right):
+                continue
+            if verdict.partners:
+                ranked.paired = ranked.equal[total_of(self._rules, left)] = left.id
+            if verdict.state is _F.REVERSED:
+                ranked.withdrawn = left.id
+            if verdict.state is _F.MATCHED:
+                ranked.zero = left.id
+        return ranked
+
+
+class _RankedBearers(msgspec.Struct):
+    equal: dict[Number | None, str]
+    """By total, settled ones with a partner."""
+    paired: str | None = None
+    withdrawn: str | None = None
+    zero: str | None = None
 
 
 def _with_surplus(verdict: FoilVerdict, right: NetDocument) -> FoilVerdict:
-    sums = _added_up((verdict.residual, _negative(right)))
+    sums = added_up((verdict.residual, _negative(right)))
     if verdict.state is _F.REVERSED:
         reason = f"{verdict.reason}, but {right.id} shows it"
     else:

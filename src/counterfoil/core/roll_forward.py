@@ -16,7 +16,7 @@ import msgspec
 
 from counterfoil.core.document import LegValue, Number, number
 from counterfoil.core.foil import Foil, Observation
-from counterfoil.core.matching import FoilState, standing
+from counterfoil.core.matching import FoilState, Judgement, standing
 from counterfoil.core.money import Money
 from counterfoil.core.settle import MatchRows, judge_rows, left_document, right_document, rules_of
 
@@ -47,6 +47,8 @@ class RollForward(msgspec.Struct, frozen=True, kw_only=True):
     observed: int
     closing: int
     columns: dict[str, int]
+    absorbed: dict[tuple[str, str], int] = {}
+    """What tolerances absorb in this currency, by leg and by the role that bears it. `columns` have that of the total."""
 
     @property
     def balanced(self) -> bool:
@@ -80,8 +82,10 @@ def roll_forward(
     """
     before: dict[Books, Counter[str]] = {}
     after: dict[Books, Counter[str]] = {}
+    absorbed: dict[Books, Counter[tuple[str, str]]] = {}
     for rule, rows in matches:
-        _add(after, rule, effective_by(rows, until), known_at)
+        judgement = _add(after, rule, effective_by(rows, until), known_at)
+        _add_absorbed(absorbed, rule, rows, judgement)
         if since is not None:
             _add(before, rule, effective_by(rows, date.fromordinal(since.toordinal() - 1)), known_at)
     lines = []
@@ -98,12 +102,33 @@ def roll_forward(
                 observed=new["observed"] - old["observed"],
                 closing=new["asserted"] - new["observed"],
                 columns={name: new[name] for name in COLUMNS},
+                absorbed={
+                    bearer: units for bearer, units in sorted(absorbed.get(books, {}).items()) if units
+                },
             )
         )
     return lines
 
 
-def _add(sums: dict[Books, Counter[str]], rule: str, rows: MatchRows, now: datetime) -> None:
+def _add_absorbed(
+    sums: dict[Books, Counter[tuple[str, str]]], rule: str, rows: MatchRows, judgement: Judgement
+) -> None:
+    """Add what tolerances absorb, in the books of each foil; differences in counts are no amounts."""
+    for foil in rows.foils:
+        verdict = judgement.foils.get(foil.document)
+        if verdict is None:
+            continue
+        residual = {leg: int(by) for leg, by in verdict.residual.items()}
+        judged = msgspec.structs.replace(foil, state=verdict.state, residual=residual)
+        for part in judged.absorbed:
+            value = judged.of_leg(part.leg, part.units)
+            if isinstance(value, Money):
+                books = (rule, foil.entity, value.currency)
+                sums.setdefault(books, Counter())[part.leg, part.owner] += part.units
+
+
+def _add(sums: dict[Books, Counter[str]], rule: str, rows: MatchRows, now: datetime) -> Judgement:
+    """Add the two sides of a match and its items; return how it was judged."""
     judgement = judge_rows(rows, now)
     leg = rules_of(rows).total or ""
     lefts = {f.document: _books(rule, f, leg) for f in rows.foils}
@@ -129,6 +154,7 @@ def _add(sums: dict[Books, Counter[str]], rule: str, rows: MatchRows, now: datet
         if lefts[part.left] != rights[part.shown.id]:
             # It answers a foil of other books, which is owed in full; in its own books it is surplus.
             count(rights[part.shown.id], "over", part.amount)
+    return judgement
 
 
 def _books(rule: str, row: Foil | Observation, leg: str) -> Books | None:

@@ -50,10 +50,19 @@ def judge_rows(rows: MatchRows, now: datetime) -> matching.Judgement:
         [right_document(o, rules.total) for o in rows.observations],
         now,
         _pairs(rows),
-        {f.document: w.residual for f in rows.foils for w in rows.waivers if holds(w, f)},
+        _waived(rows),
         asserted_before=rows.asserted_before,
         used=used_of(rows),
     )
+
+
+def _waived(rows: MatchRows) -> matching.Waivers:
+    """Return the accepted residual of each document whose content is still that which a person accepted."""
+    foils = {f.id: f for f in rows.foils}
+    waived = [
+        (foils[w.foil], w.residual) for w in rows.waivers if w.foil in foils and holds(w, foils[w.foil])
+    ]
+    return {foil.document: residual for foil, residual in waived}
 
 
 def used_of(rows: MatchRows) -> dict[str, Number]:

@@ -30,6 +30,8 @@ from counterfoil.expr.values import MONEY_DIVIDED, MONEY_TIMES_DECIMAL, kind, ro
 Scope = Mapping[str, Type]
 
 _ORDERED = ("bool", "int", "decimal", "string", "bytes", "money", "timestamp", "date", "duration")
+_OF_PATTERNS = ("matches", "find_all")
+"""Functions whose last argument is a pattern."""
 _PART_FIELDS = {"period": {"type": "string"}, "amount": {"x-type": "money"}}
 _PART_FIELDS |= {name: {"x-type": "date"} for name in ("start", "end", "next_start")}
 _PART = from_schema({"properties": _PART_FIELDS})
@@ -298,13 +300,13 @@ class Checker:
         """Report errors inside literal arguments, such as a bad pattern."""
         last = node.args[-1]
         try:
-            if node.name == "matches" and isinstance(last, t.LiteralNode) and isinstance(last.value, str):
+            if node.name in _OF_PATTERNS and isinstance(last, t.LiteralNode) and isinstance(last.value, str):
                 pattern.compile_pattern(last.value)
             if node.name == "round" and isinstance(node.args[1], t.LiteralNode):
                 last = node.args[1]
                 rounding(last.value)
         except Fault as fault:
-            self.report("pattern" if node.name == "matches" else "type", str(fault), last)
+            self.report("pattern" if node.name in _OF_PATTERNS else "type", str(fault), last)
 
 
 def _is_zero(node: t.ExprNode) -> bool:

@@ -117,6 +117,12 @@ _entry(text.contains, "string.contains(string) -> bool", costs=True)
 _entry(text.starts_with, "string.startsWith(string) -> bool")
 _entry(text.ends_with, "string.endsWith(string) -> bool")
 _entry(text.matches, "string.matches(string) -> bool", "matches(string, string) -> bool", costs=True)
+_entry(
+    text.find_all,
+    "string.find_all(string) -> list<string>",
+    "find_all(string, string) -> list<string>",
+    costs=True,
+)
 _entry(text.upper_ascii, "string.upperAscii() -> string", costs=True)
 _entry(text.lower_ascii, "string.lowerAscii() -> string", costs=True)
 _entry(text.trim, "string.trim() -> string")

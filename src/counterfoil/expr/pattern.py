@@ -1,7 +1,7 @@
 """Regular expressions in RE2 syntax, matched in linear time: no pattern and no text can cause backtracking.
 
 Python's `re` backtracks, and no check of a pattern limits it well (`.*.*.*=` looks harmless and takes cubic time). RE2 does
-not. A pattern is only asked whether it occurs; groups do not capture.
+not. A pattern is only asked where it occurs; groups do not capture.
 """
 
 from __future__ import annotations
@@ -49,6 +49,14 @@ class CompiledPattern:
             return self._regexp.search(text) is not None
         except UnicodeEncodeError as error:
             raise Fault("the text holds half of a surrogate pair") from error
+
+    def find(self, text: str, start: int) -> tuple[int, int] | None:
+        """Return begin and end of the first occurrence from `start` on, in code points; None if there is none."""
+        try:
+            match = self._regexp.search(text, start)
+        except UnicodeEncodeError as error:
+            raise Fault("the text holds half of a surrogate pair") from error
+        return None if match is None else match.span()
 
 
 @lru_cache(maxsize=256)

@@ -46,6 +46,27 @@ def matches(budget: Budget, text: Value, regex: Value) -> bool:
     return compiled.search(text)
 
 
+def find_all(budget: Budget, text: Value, regex: Value) -> list[str]:
+    """Return the parts of `text` that the pattern matches, from left to right; they do not overlap and none is empty.
+
+    Each search is linear in the rest of the text, and is charged for it.
+    """
+    _text(text, regex)
+    compiled = pattern.compile_pattern(regex)
+    parts: list[str] = []
+    start = 0
+    while start <= len(text):
+        charge(budget, 1 + (len(text) - start) * (8 + compiled.size) // 256)
+        span = compiled.find(text, start)
+        if span is None:
+            break
+        begin, end = span
+        if begin < end:
+            parts.append(text[begin:end])
+        start = max(end, begin + 1)
+    return parts
+
+
 def upper_ascii(budget: Budget, text: Value) -> str:
     """Return the text with a to z in upper case; other letters stay."""
     _text(text)

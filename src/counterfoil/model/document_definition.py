@@ -41,6 +41,8 @@ class DocumentDefinition:
     others: Ledgers
     """Of the other side."""
     event: str | None
+    each: Expression | None
+    """The list of whose entries each is a document; None: the event shows one."""
     when: Expression | None
     key: Expression
     document: Expression | None

@@ -233,8 +233,11 @@ def _reconciliation(reader: UsageReader, rule: kinds.Reconciliation) -> None:
         if isinstance(entry, kinds.AssertRule) and entry.operation:
             names["input"] = ContractPath(("input", entry.operation))
             names["result"] = ContractPath(("output", entry.operation))
-        for text in entry.formulas.values():
-            reader.formula(text, names)
+        if entry.each is not None:
+            names["item"] = reader.bind(entry.each, names)
+        for field, text in entry.formulas.items():
+            if field != "each":
+                reader.formula(text, names)
         if rule.key is not None and entry.key is None:
             reader.formula(rule.key, names)
     for account in rule.control_accounts.values():

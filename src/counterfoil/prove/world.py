@@ -150,9 +150,7 @@ class ProofContext:
         if self.definition.start.event is not None:
             event = build_event(self.definition.start.event, values.values["event"], 0, self.entity)
             for rule in self.model.foils_by_event(event.type):
-                foil = self._start_foil(rule, event, run.id, values)
-                if foil is not None:
-                    foils.append(foil)
+                foils += self._start_foils(rule, event, run.id, values)
         world = World(
             run=run,
             state=load(run.ctx),
@@ -163,12 +161,12 @@ class ProofContext:
         )
         return self.turn(world, ("start", f"start#{values.number}", names))
 
-    def _start_foil(self, rule: FoilDefinition, event: Any, run: str, values: StartValues) -> Foil | None:
+    def _start_foils(self, rule: FoilDefinition, event: Any, run: str, values: StartValues) -> list[Foil]:
         try:
             owed = matching.owed(rule, event, LookupModel(self.model, values.heads, BEGIN).ask)
         except FORMULA_ERRORS:
-            return None
-        return None if owed is None else matching.foil_of(owed, run)
+            return []
+        return [matching.foil_of(foil, run) for foil in owed]
 
     # ------------------------------------------------------------------ turns
 

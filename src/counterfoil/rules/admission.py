@@ -282,7 +282,7 @@ def consequences(
         owed = [
             foil
             for rule, form in matching.writers(model, forms.values())
-            if (foil := matching.owed(rule, form, lookup))
+            for foil in matching.owed(rule, form, lookup)
         ]
         withdrawn = tuple(matching.withdrawals(model, forms.values(), lookup))
     except FAULTS as error:
@@ -297,7 +297,7 @@ def observations(model: Model, event: CanonicalEvent, forms: Forms, lookup: Look
     """Return what the event shows of foils that others owe. Raises HeldDelivery, LookupNeeded."""
     try:
         rules = [(rule, form) for form in forms.values() for rule in model.foils_by_observation(form.type)]
-        return [o for rule, form in rules if (o := matching.observation_of(rule, form, lookup))]
+        return [o for rule, form in rules for o in matching.observations_of(rule, form, lookup)]
     except FAULTS as error:
         raise routing_failed(model, event, error) from error
 
@@ -313,11 +313,12 @@ class EventDocuments(NamedTuple):
 def documents(model: Model, event: CanonicalEvent, forms: Forms, lookup: Lookup) -> EventDocuments:
     """Return the documents that an event shows, apart from Runs. Raises HeldDelivery, LookupNeeded."""
     try:
-        owed = [matching.owed(rule, form, lookup) for rule, form in matching.writers(model, forms.values())]
+        writers = matching.writers(model, forms.values())
+        owed = [foil for rule, form in writers for foil in matching.owed(rule, form, lookup)]
         withdrawn = tuple(matching.withdrawals(model, forms.values(), lookup))
     except FAULTS as error:
         raise routing_failed(model, event, error) from error
-    foils = tuple(matching.foil_of(foil, None) for foil in owed if foil is not None)
+    foils = tuple(matching.foil_of(foil, None) for foil in owed)
     return EventDocuments(foils, tuple(observations(model, event, forms, lookup)), withdrawn)
 
 

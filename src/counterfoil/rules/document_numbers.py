@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.document import Side
 from counterfoil.model import Model
+from counterfoil.model.document_definition import DocumentDefinition
 from counterfoil.rules.admission import routing_failed
 from counterfoil.rules.envelope import names_of_event
+from counterfoil.rules.matching import every_element
 from counterfoil.rules.routing import Forms
 from counterfoil.rules.templates import FAULTS, Lookup
 
@@ -54,24 +56,32 @@ def numbers_of(model: Model, event: CanonicalEvent, forms: Forms, lookup: Lookup
                     if rule.number is None:
                         continue
                     names = names_of_event(form, rule.envelope)
-                    number = rule.number(names, lookup)
-                    if number is None or number == "":
-                        continue
-                    day = None if rule.effective is None else rule.effective(names, lookup)
-                    entity = "" if rule.entity is None else rule.entity(names, lookup)
-                    entry = DocumentNumber(
-                        side="left" if side == "left" else "right",
-                        system=rule.left if side == "left" else rule.right,
-                        entity=str(entity or ""),
-                        day=_day(day) or event.effective_at.date().isoformat(),
-                        number=str(number),
-                        record=(event.object, event.key),
-                        version=event.version,
-                    )
-                    numbers[entry] = None
+                    for element in every_element(rule, names, lookup):
+                        entry = _number(rule, side, event, element, lookup)
+                        if entry is not None:
+                            numbers[entry] = None
     except FAULTS as error:
         raise routing_failed(model, event, error) from error
     return list(numbers)
+
+
+def _number(
+    rule: DocumentDefinition, side: str, event: CanonicalEvent, names: Mapping[str, Any], lookup: Lookup
+) -> DocumentNumber | None:
+    number = None if rule.number is None else rule.number(names, lookup)
+    if number is None or number == "":
+        return None
+    day = None if rule.effective is None else rule.effective(names, lookup)
+    entity = "" if rule.entity is None else rule.entity(names, lookup)
+    return DocumentNumber(
+        side="left" if side == "left" else "right",
+        system=rule.left if side == "left" else rule.right,
+        entity=str(entity or ""),
+        day=_day(day) or event.effective_at.date().isoformat(),
+        number=str(number),
+        record=(event.object, event.key),
+        version=event.version,
+    )
 
 
 def _day(value: object) -> str:

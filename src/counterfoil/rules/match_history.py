@@ -34,6 +34,7 @@ from counterfoil.core.matching import FoilState, FoilVerdict, Judgement, Unpaire
 Id = Annotated[str, msgspec.Meta(min_length=1)]
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 MAX_GRACE_SECONDS = 10 * 366 * 24 * 3600
+MAX_WINDOW_DAYS = 10 * 366
 MAX_AMOUNT_DIGITS = 24
 """Digits of an amount, before and after its point together: sums of amounts stay exact."""
 
@@ -76,6 +77,7 @@ class _Waiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class _History(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     legs: dict[str, _Leg]
     shape: Shape = "1:1"
+    window_days: Annotated[int, msgspec.Meta(ge=0, le=MAX_WINDOW_DAYS)] | None = None
     now: datetime | None = None
     grace_s: Annotated[int, msgspec.Meta(ge=0, le=MAX_GRACE_SECONDS)] = 0
     documents: list[_Document]
@@ -116,6 +118,7 @@ def judge_history(history: Mapping[str, Any]) -> dict[str, Any]:
             for n, leg in file.legs.items()
         },
         shape=file.shape,
+        window=file.window_days,
     )
     now = file.now or max((d.at for d in file.documents), default=None)
     if now is None:

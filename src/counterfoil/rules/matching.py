@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from counterfoil.core import ids
 from counterfoil.core.canonical import CanonicalEvent
-from counterfoil.core.document import LegKind, Side, Within, has_ledger, in_ledger, part_leg
+from counterfoil.core.document import LegKind, Side, Within, has_ledger, in_ledger, number_of, part_leg
 from counterfoil.core.foil import Foil, Observation
-from counterfoil.core.foil_versions import Withdrawal
+from counterfoil.core.foil_versions import Split, Withdrawal
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.settle import settled_alone
@@ -22,7 +23,7 @@ from counterfoil.expr import BudgetExceeded, EvaluationError, Expression
 from counterfoil.model import Model
 from counterfoil.model.document_definition import DocumentDefinition, FoilDefinition, ObservationDefinition
 from counterfoil.rules.envelope import names_of_event
-from counterfoil.rules.templates import Lookup, UnusableValue, depends_on, row_not_found, truth
+from counterfoil.rules.templates import Lookup, UnusableValue, depends_on, names_with, row_not_found, truth
 from counterfoil.rules.templates import key as key_of
 
 
@@ -215,12 +216,41 @@ def _leg(rule: DocumentDefinition, leg: str, value: Any) -> Money | int | str:
     return value
 
 
-def owed(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> OwedFoil | None:
-    """Return what an event asserts by a rule; None if its `when` is false."""
-    names = names_of_event(event, rule.envelope)
-    if not truth(rule.when, names, lookup):
-        return None
-    return OwedFoil(rule, event, fields_of(rule, names, lookup, Origin.of(event), event.key))
+def owed(rule: FoilDefinition, event: CanonicalEvent, lookup: Lookup | None) -> list[OwedFoil]:
+    """Return what an event asserts by a rule; nothing if its `when` is false."""
+    return [OwedFoil(rule, event, fields) for fields in _fields_of_elements(rule, event, lookup, event.key)]
+
+
+def _fields_of_elements(
+    rule: DocumentDefinition, event: CanonicalEvent, lookup: Lookup | None, default_document: str
+) -> list[DocumentFields]:
+    """Return the documents that an event shows by a rule, each once."""
+    elements = elements_of(rule, names_of_event(event, rule.envelope), lookup)
+    rows = [fields_of(rule, names, lookup, Origin.of(event), default_document) for names in elements]
+    double = next((name for name, n in Counter(row.document for row in rows).items() if n > 1), None)
+    if double is not None:
+        raise UnusableValue(f"two entries of `each` of {rule.name} show one document, {number_of(double)}")
+    return rows
+
+
+def elements_of(
+    rule: DocumentDefinition, names: Mapping[str, Any], lookup: Lookup | None
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the names by which an entry is read for each document of an event: with `item` where it has `each`."""
+    return (element for element in every_element(rule, names, lookup) if truth(rule.when, element, lookup))
+
+
+def every_element(
+    rule: DocumentDefinition, names: Mapping[str, Any], lookup: Lookup | None
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the same names also for documents for which `when` is false."""
+    if rule.each is None:
+        yield names
+        return
+    items = rule.each(names, lookup)
+    if items is not None and not isinstance(items, list | tuple):
+        raise UnusableValue(f"`each` of {rule.name} is no list but {items!r}")
+    yield from (names_with(names, {"item": item}) for item in items or ())
 
 
 def withdrawals(model: Model, forms: Iterable[CanonicalEvent], lookup: Lookup | None) -> Iterator[Withdrawal]:
@@ -234,24 +264,35 @@ def withdrawals(model: Model, forms: Iterable[CanonicalEvent], lookup: Lookup | 
             ("right", model.foils_by_observation(form.type)),
         )
         for side, rules in sides:
-            if all(rule.when is None for rule in rules):
+            if all(rule.when is None and rule.each is None for rule in rules):
                 continue
             names = names_of_event(form, model.envelope)
-            applies = [truth(rule.when, names, lookup) for rule in rules]
-            documents = [
-                (rule.name, _document(rule, form, names, lookup)) if rule.legs or holds else None
-                for rule, holds in zip(rules, applies, strict=True)
-            ]
-            of_others = {name for name, holds in zip(documents, applies, strict=True) if holds}
-            for rule, document in filter(None, dict.fromkeys(documents)):
-                if document is not None and (rule, document) not in of_others:
+            present: dict[tuple[str, str | None], None] = {}
+            for rule in rules:
+                for element in elements_of(rule, names, lookup):
+                    present[rule.name, _document(rule, form, element, lookup)] = None
+            former = [rule for rule in rules if rule.legs and rule.each is None and rule.when is not None]
+            for name, document in dict.fromkeys((r.name, _document(r, form, names, lookup)) for r in former):
+                if document is not None and (name, document) not in present:
                     yield Withdrawal(
-                        side=side, rule=rule, document=document, version=form.version, cause=form.id
+                        side=side, rule=name, document=document, version=form.version, cause=form.id
                     )
+            for name in dict.fromkeys(rule.name for rule in rules if rule.each is not None and rule.legs):
+                documents = tuple(document or "" for of, document in present if of == name)
+                yield _split(model, form, side, name, documents)
+
+
+def _split(
+    model: Model, form: CanonicalEvent, side: Side, rule: str, documents: tuple[str, ...]
+) -> Withdrawal:
+    """Return the withdrawal of what other versions of the object showed beside these documents."""
+    types = (form.type, *model.versions.others(form.type))
+    split = Split(object=form.object, key=form.key, types=types, documents=documents)
+    return Withdrawal(side=side, rule=rule, document="", version=form.version, cause=form.id, split=split)
 
 
 def _document(
-    rule: DocumentDefinition, event: CanonicalEvent, names: dict[str, Any], lookup: Lookup | None
+    rule: DocumentDefinition, event: CanonicalEvent, names: Mapping[str, Any], lookup: Lookup | None
 ) -> str | None:
     """Return the document that an event is about; None if it names none."""
     ledger = rule.ledgers.of(*Origin.of(event))
@@ -305,14 +346,15 @@ def observation_id(rule: str, document: str) -> str:
     return ids.derive("obs", rule, document)
 
 
-def observation_of(
+def observations_of(
     rule: ObservationDefinition, event: CanonicalEvent, lookup: Lookup | None
-) -> Observation | None:
-    """Return what an event shows of a document of the right side; None if the `when` of the rule is false."""
-    names = names_of_event(event, rule.envelope)
-    if not truth(rule.when, names, lookup):
-        return None
-    fields = fields_of(rule, names, lookup, Origin.of(event), f"{event.object}:{event.key}")
+) -> list[Observation]:
+    """Return what an event shows of documents of the right side; nothing if the `when` of the rule is false."""
+    rows = _fields_of_elements(rule, event, lookup, f"{event.object}:{event.key}")
+    return [_observation(rule, event, fields) for fields in rows]
+
+
+def _observation(rule: ObservationDefinition, event: CanonicalEvent, fields: DocumentFields) -> Observation:
     return Observation(
         id=observation_id(rule.name, fields.document),
         rule=rule.name,

@@ -10,10 +10,11 @@ import pytest
 from msgspec.structs import replace
 
 from counterfoil.core.approval import ApprovalState
+from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case, CaseState
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil import Foil, Observation
-from counterfoil.core.foil_versions import Withdrawal
+from counterfoil.core.foil_versions import Split, Withdrawal
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.terms import Terms
@@ -185,6 +186,41 @@ async def test_a_withdrawal_reverses_a_foil_and_keeps_what_it_asserted(store: An
     assert len(await history(store)) == 2
     await admitted(store, "older", s.at(10), withdrawals=(withdrawal(1),))
     assert (await foil(store)).version == 2
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+async def test_a_split_withdraws_what_other_versions_of_its_object_showed(store: Any, side: str) -> None:
+    row: Any = s.foil if side == "left" else s.observation
+    name = "foils" if side == "left" else "observations"
+
+    async def admit(event: CanonicalEvent, *documents: str, **parts: Any) -> None:
+        (no,) = (await store.apply(s.receive(s.receipt(event.id)))).numbers
+        cause = {"cause" if side == "left" else "event": event.id}
+        rows = tuple(row(d, document=d, version=event.version, **cause) for d in documents)
+        event = replace(event, receipt=no)
+        await store.apply(s.admit(no, events=(event,), **{name: rows}, **parts))
+
+    async def standing() -> list[str]:
+        dump = await store.dump()
+        return sorted(r.document for r in (dump.foils if side == "left" else dump.observations) if r.stands)
+
+    await admit(s.event("e1"), "a", "b", "c")
+    await admit(s.event("other-type", type="invoice.voided.v1"), "d")
+    await admit(s.event("other-object", key="inv-2"), "e")
+    split = Split(object="invoice", key="inv-1", types=("invoice.finalized.v1",), documents=("a",))
+    gone: Any = Withdrawal(
+        side=side,
+        rule="credits",
+        document="",
+        version=2,
+        cause="e2",
+        split=split,  # type: ignore[arg-type]
+    )
+    await admit(s.event("e2", version=2), "a", withdrawals=(gone,))
+    assert await standing() == ["a", "d", "e"]
+    await admit(s.event("e0", version=0), "b")
+    assert await standing() == ["a", "d", "e"]
+    await holds(store)
 
 
 async def test_a_withdrawn_observation_leaves_its_foil_open_and_may_stand_again(store: Any) -> None:

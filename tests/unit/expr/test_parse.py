@@ -97,6 +97,7 @@ def test_syntax(text, value):
         ("all([true], x, x)", "is a macro", 1, 1),
         ("double('1')", "use decimal()", 1, 1),
         ("'a'.matches('(')", "bad pattern", 1, 13),
+        ("'a'.find_all('(')", "bad pattern", 1, 14),
         ("round(1.5, 'nearest')", "not a rounding rule", 1, 12),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from counterfoil.expr import compile
 from counterfoil.expr.errors import Fault
 from counterfoil.expr.pattern import CompiledPattern
 
@@ -49,6 +50,19 @@ def test_answers_agree_with_the_standard_engine(pattern, text):
     expected = re.search(pattern.replace("$", r"\Z"), text, re.ASCII) is not None
     # re.ASCII also limits (?i:A) to ASCII, which is all that it meets here.
     assert CompiledPattern(pattern).search(text) is expected
+
+
+@given(st.recursive(atoms, grow, max_leaves=6), st.text("ab1. \né_A", max_size=12))
+def test_parts_agree_with_the_standard_engine(pattern, text):
+    assume(r"\B" not in pattern)  # RE2 finds an empty one between the bytes of a letter as well
+    standard = re.finditer(pattern.replace("$", r"\Z"), text, re.ASCII)
+    parts = [match.group() for match in standard]
+    assume(parts and "" not in parts)
+    assert run(text, pattern) == parts
+
+
+def run(text, pattern):
+    return compile("text.find_all(pattern)")({"text": text, "pattern": pattern})
 
 
 @pytest.mark.parametrize(

@@ -279,6 +279,8 @@ def test_work_is_bounded():
     with pytest.raises(BudgetExceeded):
         run("l.exists(x, x.matches('(a|b|ab)*c$'))", l=["ab" * 5_000] * 5_000)
     with pytest.raises(BudgetExceeded):
+        run("s.find_all('a.*b|a')", s="a" * 100_000)  # each search would read the rest of the text
+    with pytest.raises(BudgetExceeded):
         compile("[1, 2, 3].map(x, x) == [] || true", budget=3)({})
     shared = "[1]"
     for _ in range(30):

@@ -17,7 +17,7 @@ from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.settle import MatchRows, settle
 from counterfoil.model import Model, read
-from counterfoil.rules.matching import foil_of, observation_of, owed
+from counterfoil.rules.matching import foil_of, observations_of, owed
 from counterfoil.rules.templates import UnusableValue
 from counterfoil.web.api.match_words import difference_text
 from counterfoil.web.api.names import DocumentName
@@ -89,13 +89,10 @@ def sold(taxes: list[dict[str, Any]], id_: str = "S-1", total: int = 11900) -> C
 
 def settled(model: Model, asserted: list[dict[str, Any]], *shown: CanonicalEvent) -> Foil:
     (left,), (right,) = model.foils_by_event("order.sold.v1"), model.foils_by_observation("order.sold.v1")
-    mine = owed(left, sold(asserted), None)
-    assert mine is not None
+    (mine,) = owed(left, sold(asserted), None)
     foil = foil_of(mine, None)
-    items = [observation_of(right, event, None) for event in shown]
-    rows = [
-        msgspec.structs.replace(item, id=f"o{n}", document=f"E-{n}") for n, item in enumerate(items) if item
-    ]
+    items = [item for event in shown for item in observations_of(right, event, None)]
+    rows = [msgspec.structs.replace(item, id=f"o{n}", document=f"E-{n}") for n, item in enumerate(items)]
     return next(iter(settle(MatchRows([foil], rows), NOW).foils), foil)
 
 
@@ -180,8 +177,7 @@ def test_a_document_without_the_leg_asserts_nothing_about_its_parts(sales: Model
     foil = settled(sales, [NINETEEN], sold([NINETEEN, FREE]))
     alone = msgspec.structs.replace(foil, legs={"gross": eur(11900)}, state=FoilState.OPEN, partners=())
     (right,) = sales.foils_by_observation("order.sold.v1")
-    item = observation_of(right, sold([NINETEEN, FREE]), None)
-    assert item is not None
+    (item,) = observations_of(right, sold([NINETEEN, FREE]), None)
     (changed,) = settle(MatchRows([alone], [item]), NOW + timedelta(days=1)).foils
     assert changed.state is FoilState.MATCHED
 
@@ -234,8 +230,7 @@ def test_a_document_lacks_a_leg_that_is_null_and_always_has_a_total(
         with pytest.raises(UnusableValue, match="leg gross of sales is neither money"):
             owed(left, sold([NINETEEN]), None)
     else:
-        mine = owed(left, sold([NINETEEN]), None)
-        assert mine is not None
+        (mine,) = owed(left, sold([NINETEEN]), None)
         assert mine.legs.keys() == legs
 
 

@@ -28,7 +28,7 @@ from counterfoil.prove.input_values import plain_value
 from counterfoil.rules import routing
 from counterfoil.rules.envelope import complete, entity_of_start, names_of_event, payload_hash
 from counterfoil.rules.json_values import event_names, typed
-from counterfoil.rules.matching import observation_of
+from counterfoil.rules.matching import observations_of
 from counterfoil.rules.workflow.state import load
 from counterfoil.web.api.event_shapes import event_shape
 from tests.companies.base import documents, edited, model_of
@@ -351,6 +351,5 @@ def test_a_reconciliation_reads_the_envelope_and_the_entity_of_its_event() -> No
     model = model_of(documents(edited(COMPANY, (OBSERVED, READ)), ENTITIES))
     (rule,) = (r for r in model.foils_by_observation("credit.posted.v1") if r.document is not None)
     fact = event("credit.posted.v1", {"credit_id": "c", "amount": Money(5, "EUR")}, legal_entity="de")
-    shown = observation_of(rule, fact, None)
-    assert shown is not None
+    (shown,) = observations_of(rule, fact, None)
     assert (shown.document, shown.entity) == ("evt_1/eu", "Acme GmbH")

@@ -123,7 +123,8 @@ def sold(model: Model) -> Any:
         id="e-1", type="order.sold.v1", system="shop", object="sale", key="S-1", version=1,
         data={"id": "S-1", "total": Money(100, "JPY")}, occurred_at=NOW, effective_at=NOW, received_at=NOW,
     )  # fmt: skip
-    return owed(rule, event, lambda name, args: None)
+    (foil,) = owed(rule, event, lambda name, args: None)
+    return foil
 
 
 @pytest.mark.parametrize("name", SAYS)

@@ -200,13 +200,12 @@ def event(type_: str, **data: Any) -> CanonicalEvent:
 
 def test_an_event_shows_the_other_half_of_a_foil() -> None:
     (rule,) = model().foils_by_observation("posted.v1")
-    seen = matching.observation_of(rule, event("posted.v1", id="a1", amount=Money(5, "USD")), None)
-    assert seen is not None
+    (seen,) = matching.observations_of(rule, event("posted.v1", id="a1", amount=Money(5, "USD")), None)
     assert (seen.key, seen.legs, seen.document) == ("a1", {"gross": Money(5, "USD")}, ":1")
     with pytest.raises(UnusableValue, match="no key"):
-        matching.observation_of(rule, event("posted.v1", id=None, amount=Money(5, "USD")), None)
+        matching.observations_of(rule, event("posted.v1", id=None, amount=Money(5, "USD")), None)
     with pytest.raises(UnusableValue, match="neither money"):
-        matching.observation_of(rule, event("posted.v1", id="a1", amount=[5]), None)
+        matching.observations_of(rule, event("posted.v1", id="a1", amount=[5]), None)
 
 
 def test_an_event_opens_a_foil_that_is_due_from_its_receipt() -> None:
@@ -214,12 +213,11 @@ def test_an_event_opens_a_foil_that_is_due_from_its_receipt() -> None:
 
     (rule,) = acme().foils_by_event("invoice.finalized.v1")
     amounts = {name: Money(n, "USD") for n, name in enumerate(("net", "tax", "total"))}
-    owed = matching.owed(
+    (owed,) = matching.owed(
         rule,
         event("invoice.finalized.v1", invoice_id="i1", document_date=MONDAY.date(), taxes=[], **amounts),
         None,
     )
-    assert owed is not None
     foil = matching.foil_of(owed, "run_1")
     assert (foil.run, foil.key, set(foil.legs)) == ("run_1", "i1", {"net", "tax", "taxes", "gross"})
     assert foil.due == MONDAY + timedelta(days=2, microseconds=1)
@@ -246,12 +244,10 @@ observe: {event: posted.v1, key: event.data.id, legs: {gross: event.data.amount}
 
 def test_an_event_names_the_matches_whose_totals_its_document_uses_up() -> None:
     (rule,) = [f for f in model_of(APPLIED).foils if f.name == "application"]
-    owed = matching.owed(rule, event("asked.v1", id="a1", by="c1", amount=Money(5, "USD")), None)
-    assert owed is not None
+    (owed,) = matching.owed(rule, event("asked.v1", id="a1", by="c1", amount=Money(5, "USD")), None)
     caps = Within("credit", "c1"), Within("sale", "c1", negate=True)
     assert matching.foil_of(owed, None).within == caps
-    gone = matching.owed(rule, event("asked.v1", id="a1", by="nobody", amount=Money(5, "USD")), None)
-    assert gone is not None
+    (gone,) = matching.owed(rule, event("asked.v1", id="a1", by="nobody", amount=Money(5, "USD")), None)
     assert matching.foil_of(gone, None).within == ()
 
 

@@ -97,10 +97,12 @@ class ListingReader:
             listed=sweep.listed,
         )
         unread, withdrawals = await self._store.swept_and_held(sweep.id), list[Withdrawal]()
+        objects: dict[str, tuple[str, str, str]] = {}
         after = ""
         while events := await self._store.listed_events(sweep.id, after, MAX_EVENT_ROWS):
             after = events[-1].id
             for event in events:
+                objects[event.id] = (event.object, event.key, event.type)
                 try:
                     documents = await read_documents(self._store, self._releases, event, now)
                 except HeldDelivery:
@@ -114,7 +116,12 @@ class ListingReader:
                 except HeldDelivery:
                     continue  # a number that cannot be read is missing in its series
         for withdrawal in withdrawals:
-            _withdraw(listing, withdrawal, now)
+            for each in (
+                [withdrawal]
+                if withdrawal.split is None
+                else withdrawal.of(_shown_by(listing, withdrawal, objects))
+            ):
+                _withdraw(listing, each, now)
         listing.held[sweep.system] = listing.held.get(sweep.system, 0) + unread
         dismissed = await self._store.swept_and_dismissed(sweep.id)
         listing.dismissed[sweep.system] = listing.dismissed.get(sweep.system, 0) + dismissed
@@ -173,6 +180,18 @@ def _add_foils(newest: dict[str, Foil], foils: Iterable[Foil]) -> None:
 def _add_items(newest: dict[str, Observation], items: Iterable[Observation]) -> None:
     for item in items:
         newest[item.document] = next_observation(newest.get(item.document), item) or newest[item.document]
+
+
+def _shown_by(
+    listing: BookListing, withdrawal: Withdrawal, objects: Mapping[str, tuple[str, str, str]]
+) -> list[str]:
+    """Return the documents that listed versions of the object of a split show. `objects` has object, key and type by event."""
+    split = withdrawal.split
+    rows = [(f.document, f.cause) for f in listing.foils.values()]
+    if withdrawal.side == "right":
+        rows = [(o.document, o.event) for o in listing.observations.values()]
+    mine = {(split.object, split.key, type_) for type_ in split.types} if split is not None else set()
+    return [document for document, event in rows if objects.get(event) in mine]
 
 
 def _withdraw(listing: BookListing, withdrawal: Withdrawal, now: datetime) -> None:

@@ -54,15 +54,21 @@ async def rebuild_documents(store: Store, releases: Releases) -> int:
 
 def digest_of(model: Model, rule: str) -> str:
     """Return the digest of what a reconciliation reads and judges documents by."""
-    form = model.reconciliations[rule].model_dump(mode="json", exclude={"doc", "owner"})
+    form = model.reconciliations[rule].model_dump(mode="json", exclude={"doc", "owner", "remember"})
     observe = form["observe"] if isinstance(form["observe"], list) else []
     for entry in (*form["assert_"], *observe):
         del entry["number"]  # no document carries it
+        if entry["each"] is None:
+            del entry["each"]  # a key that is absent reads as before there was any, here and below
     for entry in form["assert_"]:
         if not entry["within"]:
-            del entry["within"]  # a document without a cap reads as before there were any
+            del entry["within"]
+    for leg in form["legs"].values():
+        del leg["absorbed_by"]  # it changes no state
     if not form["let"]:
-        del form["let"]  # likewise
+        del form["let"]
+    if form["window"] is None:
+        del form["window"]
     entity = {"default_entity": model.default_entity} if model.default_entity else {}
     stand_ins = sorted(
         [system, name]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from counterfoil.core.finding import Finding
+from counterfoil.expr import ExpressionError
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.fields import field_schema, object_schema
 from counterfoil.model.kinds import seconds
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
+from counterfoil.model.template import formula
 from counterfoil.model.walk import steps
 
 _BALANCES = field_schema("[money]")
@@ -38,8 +40,10 @@ def foil_unobserved(model: Model) -> Iterator[Finding]:
 def foil_form(model: Model) -> Iterator[Finding]:
     """A document of the left side is asserted by exactly one of an event and an operation, and its two systems differ.
     The operation writes to one of them. Both sides have the same legs, and one sum is the total. No chain of `within` leads
-    back to its reconciliation. No `let` has the name of an event, input, Run or entity. A control account is read by an
-    exposed operation of the right system that answers with `balances`, and has documents of that system."""
+    back to its reconciliation. No `let` has the name of an event, item, input, Run or entity. An entry with `each` reads
+    an event about an object, and its `document` reads `item`. What `remember` names is a table with one key column, which a key
+    of `observe` reads. A control account is read by an exposed operation of the right system that answers with `balances`, and
+    has documents of that system."""
     for document, reconciliation in model.documents_of(kinds.Reconciliation):
         for message, path, at_key in _form_faults(model, reconciliation):
             yield document.finding("foil-form", message, path, at_key=at_key)
@@ -49,7 +53,7 @@ def _form_faults(model: Model, rule_: kinds.Reconciliation) -> Iterator[tuple[st
     if (rule_.foil is None) == (not rule_.assert_):
         yield "a reconciliation needs either `foil` or `assert`", ("foil" if rule_.foil else "name",), True
         return
-    for name in sorted(rule_.let.keys() & {"event", "run", "input", "entity"}):
+    for name in sorted(rule_.let.keys() & {"event", "item", "run", "input", "entity"}):
         yield f"`{name}` is a name of its own, so no `let` has it", ("let", name), True
     if rule_.left == rule_.right:
         yield "both sides are the same system", ("right",), False
@@ -70,7 +74,10 @@ def _form_faults(model: Model, rule_: kinds.Reconciliation) -> Iterator[tuple[st
     observed = _legs(entry for _, entry in rule_.observations)
     if not asserted:
         yield "a foil needs at least one leg", (*rule_.assertions[0][0], "legs"), False
+    yield from _memory_faults(model, rule_)
     for path, document in rule_.entries:
+        if document.each is not None:
+            yield from _each_faults(model, document, path)
         others = observed if isinstance(document, kinds.AssertRule) else asserted
         for leg in sorted(document.legs.keys() - others):
             yield f"the leg `{leg}` exists on one side only", (*path, "legs", leg), True
@@ -102,6 +109,44 @@ def _account_faults(
         other = model.reconciliations.get(name)
         if other is not None and other.right != rule_.right:
             yield f"`{name}` shows documents of {other.right}, not of {rule_.right}", ("documents", name)
+
+
+def _memory_faults(model: Model, rule_: kinds.Reconciliation) -> Iterator[tuple[str, Path, bool]]:
+    if rule_.remember is None:
+        return
+    name, place = rule_.remember.table, ("remember", "table")
+    table = model.of_kind(kinds.Table).get(name)
+    if table is not None and len(table.key) != 1:
+        yield f"the table `{name}` needs one key column: the key of the right side", place, False
+    keys = [entry.key or rule_.key or "" for _, entry in rule_.observations]
+    if not any(f"table('{name}'" in key or f'table("{name}"' in key for key in keys):
+        yield (
+            f"no `key` of `observe` reads `table('{name}', ...)`, so nothing would be remembered",
+            place,
+            False,
+        )
+
+
+def _each_faults(model: Model, entry: kinds.DocumentRule, path: Path) -> Iterator[tuple[str, Path, bool]]:
+    event = model.events.get(entry.event or "")
+    if isinstance(entry, kinds.AssertRule) and entry.operation is not None:
+        yield "`each` reads an event: the intent of an operation is one document", (*path, "each"), True
+    elif event is not None and event.object is None:
+        message = f"`each` needs an event about an object, and `{event.name}` has none: nothing says which version is newer"
+        yield message, (*path, "each"), True
+    if not _reads_item(entry.document or ""):
+        yield (
+            "`document` does not read `item`, so all entries of `each` are one document",
+            (*path, "each"),
+            True,
+        )
+
+
+def _reads_item(text: str) -> bool:
+    try:
+        return "item" in formula(text).paths_and_parents
+    except ExpressionError:
+        return text != ""  # the formula itself has a finding
 
 
 def _caps(model: Model, name: str) -> set[str]:

@@ -370,7 +370,7 @@ def _outbound(model: Model, typing: Typing, mapping: kinds.Mapping, name: str) -
 
 def _reconciliation(model: Model, typing: Typing, rule_: kinds.Reconciliation) -> None:
     # Its lets are written out in the entries, where they have types. Here they only need known names.
-    anything = roots({name: {} for name in ("event", "run", "input", "entity", *rule_.let)})
+    anything = roots({name: {} for name in ("event", "item", "run", "input", "entity", *rule_.let)})
     for name, text in rule_.let.items():
         typing.formula(text, ("let", name), anything)
     for path, entry in rule_.entries:
@@ -381,7 +381,12 @@ def _reconciliation(model: Model, typing: Typing, rule_: kinds.Reconciliation) -
             names = roots({"event": {}, "run": scope.RUN, "input": call_input})
         if model.legal_entities:
             names = names | roots({"entity": ENTITY})
+        if entry.each is not None:
+            entries = typing.formula(entry.each, (*path, "each"), names, type_of("list"))
+            names = names | {"item": entries.item or DYN}
         for field, text in entry.formulas.items():
+            if field == "each":
+                continue
             if field.startswith("within."):
                 _, number, key = field.split(".")
                 typing.formula(text, (*path, "within", int(number), key), names, _KEY)

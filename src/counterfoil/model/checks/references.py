@@ -255,6 +255,11 @@ def _reconciliation(value: kinds.Reconciliation) -> Iterator[Reference]:
                 yield "reconciliation", cap.reconciliation, (*path, "within", n, "reconciliation")
     if value.unmatched is not None and value.unmatched.owner:
         yield "role", value.unmatched.owner, ("unmatched", "owner")
+    if value.remember is not None:
+        yield "table", value.remember.table, ("remember", "table")
+    for name, leg in value.legs.items():
+        if leg.absorbed_by is not None:
+            yield "role", leg.absorbed_by, ("legs", name, "absorbed_by")
     for key, policy in (("waive", value.waive), ("pair", value.pair)):
         if policy is not None:
             yield "policy", policy, (key,)

@@ -73,6 +73,7 @@ def _document(
         "left": rule.left,
         "right": rule.right,
         "event": entry.event,
+        "each": optional(entry.each),
         "when": optional(entry.when),
         "key": formula(_key(rule, entry)),
         "legs": {name: formula(text) for name, text in entry.legs.items()},
@@ -104,7 +105,14 @@ def _key(rule: kinds.Reconciliation, entry: kinds.DocumentRule) -> str:
 def terms_of(rule: kinds.Reconciliation) -> Terms:
     """Return how the documents of both sides must agree."""
     legs = {
-        name: LegRule(kind=LegKind(leg.kind), total=leg.total, tolerance=leg.tolerance, per=leg.per or "")
+        name: LegRule(
+            kind=LegKind(leg.kind),
+            total=leg.total,
+            tolerance=leg.tolerance,
+            absorbed_by=leg.absorbed_by or "",
+            per=leg.per or "",
+        )
         for name, leg in rule.legs.items()
     }
-    return Terms(legs=legs, tolerance=rule.tolerance, shape=rule.shape)
+    window = None if rule.window is None else int(rule.window.removesuffix("d"))
+    return Terms(legs=legs, tolerance=rule.tolerance, shape=rule.shape, window=window)

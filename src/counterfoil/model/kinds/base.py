@@ -35,6 +35,8 @@ Formula = Annotated[
 """Expression text; a leading `=` is allowed and has no meaning."""
 Duration = Annotated[str, StringConstraints(pattern=r"^\+?\d+(ms|s|m|h|d)$")]
 """Duration: `500ms`, `10s`, `5m`, `2h`, `3d`; a leading `+` reads as "from then"."""
+Days = Annotated[str, StringConstraints(pattern=r"^\d{1,4}d$")]
+"""Whole days, such as `5d`."""
 Secret = Annotated[str, StringConstraints(pattern=r"^(env:[A-Z][A-Z0-9_]*|file:\S+)$")]
 """Reference to a secret; a file never contains the secret itself."""
 

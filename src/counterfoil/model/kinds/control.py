@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
-from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Template
+from counterfoil.model.kinds.base import Days, Duration, Formula, Kind, Name, Part, Template
 from counterfoil.model.kinds.lets import expand, written_out
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -57,6 +57,8 @@ class LegForm(Part):
     """The leg by which documents are paired. Needed where there are several sums."""
     tolerance: int = Field(default=0, ge=0)
     """Difference that is absorbed: minor units for money."""
+    absorbed_by: Name | None = None
+    """The role that bears what the tolerance of this leg absorbs. Default: the owner of the reconciliation."""
     per: str | None = None
     """Of a sum: the value is a list, and this field names its parts, as `code` does for taxes. Both sides agree if they have
     the same amounts for each part, under each name of a money field."""
@@ -73,6 +75,9 @@ class DocumentRule(Part):
 
     event: Name | None = None
     """The event that shows the document."""
+    each: Formula | None = None
+    """A list: the event shows one document for each of its entries, which the other formulas call `item`. What a newer event
+    of the object no longer lists is withdrawn."""
     document: Formula | None = None
     """Id of the document in its own system. Default on the left: the key; on the right: the event's object."""
     key: Formula | None = None
@@ -99,7 +104,18 @@ class DocumentRule(Part):
     @property
     def formulas(self) -> dict[str, Formula]:
         """Formulas by field; legs as `legs.NAME`."""
-        fields = ("document", "key", "when", "stands", "reverses", "names", "entity", "effective", "number")
+        fields = (
+            "each",
+            "document",
+            "key",
+            "when",
+            "stands",
+            "reverses",
+            "names",
+            "entity",
+            "effective",
+            "number",
+        )
         texts = {field: getattr(self, field) for field in fields if getattr(self, field) is not None}
         return texts | {f"legs.{name}": text for name, text in self.legs.items()}
 
@@ -155,6 +171,13 @@ class ControlAccount(Part):
     """Reconciliations whose documents of the right system the account has, and the sign of their totals in it."""
 
 
+class Remember(Part):
+    """Memory of pairs that persons made. Nothing is added to it but by a planned change."""
+
+    table: Name
+    """A table with one key column, the key of the right side, whose value is the key of the left side."""
+
+
 class Reconciliation(Kind):
     """Documents that two systems must both show: the left one asserts them, the right one shows them.
 
@@ -185,12 +208,17 @@ class Reconciliation(Kind):
     """Minor units by which a leg may differ that `legs` does not name."""
     shape: Literal["1:1", "1:n", "n:1", "n:m"] = "1:1"
     """With 1:1 an observation that differs breaks the foil at once; with other shapes it fills the foil partly."""
+    window: Days | None = None
+    """Days between the dates of two documents up to which equal totals, parts and groups join them, such as `5d`. Documents
+    that name each other and pairs that persons make are not bound by it. Default: any number of days."""
     unmatched: Unmatched | None = None
     """Treatment of documents of the right system that nothing asserts."""
     waive: Name | None = None
     """Approval policy for waivers, by amount. Without it, the owner of the Case decides."""
     pair: Name | None = None
     """Approval policy for pairs that persons make or dissolve, by amount."""
+    remember: Remember | None = None
+    """The table that keys of `observe` read, for keys that persons paired. `counterfoil pairings --write` drafts its rows."""
     cap: dict[str, int] = {}
     """Most that may be waived and absorbed, by currency, in minor units per entity and month."""
     control_accounts: dict[Name, ControlAccount] = {}

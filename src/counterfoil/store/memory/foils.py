@@ -116,12 +116,23 @@ def _family(db: Tables, side: Side, rule: str, document: str) -> list[Any]:
 
 def withdraw(db: Tables, w: Withdrawal, at: datetime) -> set[Match]:
     """Take out a document that was shown before; return the match rows that it touches."""
+    if w.split is not None:
+        others = w.of(row.document for row in _table(db, w.side).values() if _is_of_split(db, w, row))
+        return {match for each in others for match in withdraw(db, each, at)}
     name = (w.rule, w.document)
     if w.side == "left":
         foil = next((f for f in db.foils.values() if (f.rule, f.document) == name), None)
         return set() if foil is None else put_foil(db, w.foil(foil, at), at)
     observed = next((o for o in db.observations.values() if (o.rule, o.document) == name), None)
     return set() if observed is None else put_observation(db, w.observation(observed, at), at)
+
+
+def _is_of_split(db: Tables, w: Withdrawal, row: Foil | Observation) -> bool:
+    """Report whether an event of the object of a split showed a document."""
+    event = db.events.get(row.cause if isinstance(row, Foil) else row.event)
+    if w.split is None or event is None or row.rule != w.rule:
+        return False
+    return (event.object, event.key) == (w.split.object, w.split.key) and event.type in w.split.types
 
 
 def _record(

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from counterfoil.core.document import Side
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.foil_versions import Withdrawal
 
@@ -53,6 +54,19 @@ select rule, key from mine
 union all
 select rule, own_key from mine where own_key <> ''
 """
+DOCUMENTS_OF_SPLIT: dict[Side, str] = {
+    "left": """
+select foil.document, event.type from event
+join foil on foil.cause = event.id
+where foil.rule = $1 and event.object = $2 and event.key = $3
+""",
+    "right": """
+select observation.document, event.type from event
+join observation on observation.event = event.id
+where observation.rule = $1 and event.object = $2 and event.key = $3
+""",
+}
+"""Documents that events of an object show now, with the type of the event."""
 
 
 class SharedMatchError(Exception):
@@ -73,6 +87,7 @@ async def matches_of(
     matches = matches.union(*(f.caps for f in foils))
     named = frozenset(matches)
     if x.dialect == "postgres":
+        withdrawals = [each for w in withdrawals for each in await withdrawals_of(x, w)]
         lefts = _names(foils)
         lefts += [(w.rule, w.document) for w in withdrawals if w.side == "left"]
         rights = _names(observed)
@@ -84,6 +99,14 @@ async def matches_of(
     if x.shared and matches != named:
         raise SharedMatchError(f"{len(matches - named)} match rows that the transition does not name")
     return matches
+
+
+async def withdrawals_of(x: Tx, w: Withdrawal) -> list[Withdrawal]:
+    """Return the withdrawals, document by document, of what other versions of the object of a split showed."""
+    if w.split is None:
+        return [w]
+    rows = await x.rows(DOCUMENTS_OF_SPLIT[w.side], w.rule, w.split.object, w.split.key)
+    return w.of(document for document, type_ in rows if type_ in w.split.types)
 
 
 async def lock_late(x: Tx, *matches: Match) -> bool:

@@ -28,7 +28,7 @@ from counterfoil.store.port.matches import (
 )
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import SqlTable
-from counterfoil.store.sql.match_locks import Match, SharedMatchError, lock_late
+from counterfoil.store.sql.match_locks import Match, SharedMatchError, lock_late, withdrawals_of
 from counterfoil.store.sql.statements import Row
 
 if TYPE_CHECKING:
@@ -240,6 +240,11 @@ async def _await_original(x: Tx, row: Foil | Observation) -> list[Any]:
 
 async def withdraw(x: Tx, w: Withdrawal, at: datetime) -> set[Match]:
     """Take out a document that was shown before; return the match rows that it touches."""
+    if w.split is not None:
+        touched: set[Match] = set()
+        for each in await withdrawals_of(x, w):
+            touched |= await withdraw(x, each, at)
+        return touched
     if w.side == "left":
         foils = await x.rows(FOIL_OF_DOCUMENT, w.rule, w.document)
         return await put_foil(x, w.foil(t.FOIL.read(foils[0]), at), at) if foils else set()

@@ -21,6 +21,12 @@ from counterfoil.web.http.request import WebRequest, application, requires
 DayText = Annotated[str | None, QueryParameter(max_length=10, description="Date, such as 2026-11-01.")]
 
 
+class AbsorbedPart(msgspec.Struct, frozen=True, kw_only=True):
+    leg: str
+    owner: str
+    amount: shapes.Amount
+
+
 class RollForwardLine(msgspec.Struct, frozen=True, kw_only=True):
     """The identity for one entity and currency: opening + asserted - observed = closing = the sum of the items."""
 
@@ -32,6 +38,8 @@ class RollForwardLine(msgspec.Struct, frozen=True, kw_only=True):
     closing: shapes.Amount
     items: dict[str, shapes.Amount]
     """open, partly, broken, provisional, waived, absorbed; over and unmatched count against them."""
+    absorbed_by: list[AbsorbedPart]
+    """What tolerances absorb, by leg and by the role that bears it; `items` has that of the total leg."""
     balanced: bool
     """Both ways to the closing difference agree."""
 
@@ -103,6 +111,10 @@ def line_shape(line: RollForward) -> RollForwardLine:
         observed=money(line.observed),
         closing=money(line.closing),
         items={name: money(units) for name, units in line.columns.items()},
+        absorbed_by=[
+            AbsorbedPart(leg=leg, owner=owner, amount=money(units))
+            for (leg, owner), units in line.absorbed.items()
+        ],
         balanced=line.balanced,
     )
 

@@ -79,6 +79,8 @@ class FoilShape(msgspec.Struct, frozen=True, kw_only=True):
     observed: dict[str, Amount | str]
     residual: dict[str, Amount | str]
     """Asserted less observed, by leg."""
+    absorbed_by: dict[str, str]
+    """The role that bears what the tolerance absorbs, by leg; empty unless it is matched with a difference."""
     state: str
     finance: str
     reason: str
@@ -339,6 +341,7 @@ def foil_shape(foil: Foil, name: DocumentName, default: str = "") -> FoilShape:
         asserted=legs(foil.legs, foil.terms) if foil.stands else {},
         observed=legs(shown_of(foil), foil.terms),
         residual=legs({leg: foil.of_leg(leg, by) for leg, by in foil.residual.items()}, foil.terms),
+        absorbed_by={part.leg: part.owner for part in foil.absorbed},
         finance=FINANCE_WORDS[str(foil.state)],
         entity=foil.entity or default,
         legal_entity=foil.entity or default,
