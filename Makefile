@@ -10,6 +10,7 @@ SHELL := /bin/bash
 SEEDS ?= 10000
 KILLS ?= 500
 PAIRS ?= 50000
+MONTHS ?= 1
 WORKERS ?= 2
 
 BIN := .venv/bin
@@ -37,8 +38,8 @@ check: $(READY) ## format, lint, types, floors and the fast tests
 bench: $(READY) ## run the benchmarks (ONLY=name for one row)
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
 
-campaign: $(READY) ## run the long campaigns (SEEDS=10000 KILLS=500 PAIRS=50000)
-	$(BIN)/python -m tests.campaign --seeds $(SEEDS) --kills $(KILLS) --pairs $(PAIRS)
+campaign: $(READY) ## run the long campaigns (SEEDS=10000 KILLS=500 PAIRS=50000 MONTHS=1)
+	$(BIN)/python -m tests.campaign --seeds $(SEEDS) --kills $(KILLS) --pairs $(PAIRS) --months $(MONTHS)
 
 docs: $(READY) ## check the documents: links, dependencies, settings, commands
 	$(BIN)/pytest -n 0 tests/unit/docs

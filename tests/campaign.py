@@ -1,4 +1,4 @@
-"""The long campaigns: `python -m tests.campaign --seeds N --kills N --pairs N`.
+"""The long campaigns: `python -m tests.campaign --seeds N --kills N --pairs N --months N`.
 
 `--seeds` runs the simulator on all cores (tests/simulate/campaign.py). A failing seed is shrunk and printed.
 
@@ -7,6 +7,8 @@ kills passes. Later rounds draw points, second points during the recovery, and m
 fast company, on both stores with one to three workers (tests/crash/campaign.py); every twentieth uses the real systems.
 
 `--pairs` compares random pairs of JSON Schemas and judges the verdicts by brute force (tests/schemas).
+
+`--months` plays months of Acme and kills the sweep of their books at each tenth (tests/scenario/month_campaign.py).
 
 The exit code is 1 if an invariant was violated or a verdict was wrong. `--seed` and `--first` repeat a round.
 """
@@ -28,6 +30,7 @@ from tests.crash import campaign as crash_campaign
 from tests.crash import crew
 from tests.crash.points import sure
 from tests.crash.rounds import NOT_OF_A_CREDIT, Life, Played
+from tests.scenario import month_campaign
 from tests.schemas import campaign as pairs
 from tests.simulate import campaign as seeds
 
@@ -126,6 +129,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=0, help="runs of the simulator")
     parser.add_argument("--kills", type=int, default=100, help="rounds of the kill campaign")
     parser.add_argument("--pairs", type=int, default=0, help="random pairs of JSON Schemas")
+    parser.add_argument("--months", type=int, default=0, help="months whose sweeps are killed at each tenth")
     parser.add_argument(
         "--real", type=int, help="number of these rounds on the real systems; default: one in 20"
     )
@@ -136,7 +140,8 @@ def main() -> int:
     failing = seeds.campaign(options.first, options.seeds, os.cpu_count() or 1) if options.seeds else []
     wrong = pairs.campaign(options.first, options.pairs) if options.pairs else []
     violated = kills(options) if options.kills else 0
-    return 1 if failing or wrong or violated else 0
+    other = month_campaign.campaign(options.seed, options.months)
+    return 1 if failing or wrong or violated or other else 0
 
 
 def kills(options: argparse.Namespace) -> int:

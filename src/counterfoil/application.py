@@ -171,6 +171,12 @@ class Application:
         """Pair an unmatched item with a foil; above a limit the pair waits for an approval."""
         return await match_decisions.pair(self.store, self.model, foil, observation, person, note)
 
+    async def pair_several(
+        self, foils: Sequence[str], observations: Sequence[str], person: str, note: str
+    ) -> MatchAnswer:
+        """Pair several unmatched items with several foils, all at once or none; one approval for all."""
+        return await match_decisions.pair_several(self.store, self.model, foils, observations, person, note)
+
     async def unpair(self, foil: str, observation: str, person: str, note: str) -> MatchAnswer:
         """End a pair that a person made; above a limit that waits for an approval."""
         return await match_decisions.unpair(self.store, self.model, foil, observation, person, note)

@@ -146,6 +146,7 @@ class Company:
         hook = f"{self.url}/v1/receipts"
         shutil.copytree(_desk_template(), home / "desk")
         self.desk_seed: dict[str, Any] = json.loads((home / "desk" / "seed.json").read_bytes())
+        self.german_hook_secret = HOOK_SECRET
         self.desk_url = f"http://127.0.0.1:{desk_port}/desk"
         self.twin = Twin(twin_port, home / "billing.sqlite")
         self.erp_url = f"http://127.0.0.1:{erp_port}"
@@ -186,7 +187,7 @@ class Company:
             "ACME_BILLING_KEY": KEY,
             "ACME_BILLING_WEBHOOK_SECRET": HOOK_SECRET,
             "ACME_BILLING_DE_KEY": GERMAN_KEY,
-            "ACME_BILLING_DE_WEBHOOK_SECRET": HOOK_SECRET,
+            "ACME_BILLING_DE_WEBHOOK_SECRET": self.german_hook_secret,
             "ACME_ERP_URL": self.erp_url,
             "ACME_ERP_DATABASE": self.erp_seed["database"],
             "ACME_ERP_KEY": self.erp_seed["users"]["orchestrator"]["key"],
@@ -224,6 +225,11 @@ class Company:
         return stripe.StripeClient(
             GERMAN_KEY, base_addresses={"api": self.twin.url}, max_network_retries=0
         ).v1
+
+    def add_german_hook(self) -> None:
+        """Have the German billing account deliver webhooks too. A server that starts afterwards knows their secret."""
+        hook = {"url": f"{self.url}/v1/receipts/billing-de", "enabled_events": ["*"]}
+        self.german_hook_secret = str(self.german_stripe.webhook_endpoints.create(hook).secret)
 
     def customer(self, name: str = "Globex") -> str:
         address = {"country": "US", "city": "New York", "line1": "1 Main St", "postal_code": "10001"}

@@ -182,6 +182,11 @@ class TrialApp:
     async def pair(self, foil: str, observation: str, person: str, note: str) -> MatchAnswer:
         return await match_decisions.pair(self.store, self.model, foil, observation, person, note)
 
+    async def pair_several(
+        self, foils: Sequence[str], observations: Sequence[str], person: str, note: str
+    ) -> MatchAnswer:
+        return await match_decisions.pair_several(self.store, self.model, foils, observations, person, note)
+
     async def unpair(self, foil: str, observation: str, person: str, note: str) -> MatchAnswer:
         return await match_decisions.unpair(self.store, self.model, foil, observation, person, note)
 

@@ -10,17 +10,19 @@ from counterfoil.core import ids, wire
 from counterfoil.core.canonical import CanonicalEvent, Receipt
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
-from counterfoil.core.terms import Legs
+from counterfoil.core.terms import Legs, Terms
 from counterfoil.store.port.documents import OpenItemCases
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.sql.store import SqlStore
 from tests.companies.web_rows import case_of, entity_of
 
 RULE = "invoice-in-erp"
+PARTS = "debit-in-erp"
+"""Reconciliation of a document that the ERP shows in parts."""
 
 
-def foil_of(document: str) -> str:
-    return ids.derive("foil", RULE, document)
+def foil_of(document: str, rule: str = RULE) -> str:
+    return ids.derive("foil", rule, document)
 
 
 def item_of(document: str) -> str:
@@ -44,7 +46,20 @@ async def fill_matches(store: SqlStore, prefix: str = "") -> None:
     await admit(store, later, items=(bill_item(f"{prefix}BILL/2026/11", f"{prefix}X-77", 6_000, later),))
     await admit(store, last, foils=(invoice_foil(f"{prefix}INV-10", 6_000, 2, last),))
     await admit(store, last, items=(bill_item(f"{prefix}BILL/2026/12", f"{prefix}INV-l2", 2_000, last),))
+    await _in_parts(store, prefix, last)
     await store.apply(OpenItemCases(items=(item_of(f"{prefix}BILL/2026/11"),), at=now))
+
+
+async def _in_parts(store: SqlStore, prefix: str, at: datetime) -> None:
+    """Write REM-20 over 1,500.00, and two items of other keys that come to it."""
+    terms = {"rule": PARTS, "terms": Terms(shape="1:n")}
+    document = f"{prefix}REM-20"
+    foil = replace(invoice_foil(document, 150_000, 1, at), id=foil_of(document, PARTS), **terms)
+    await admit(store, at, foils=(foil,))
+    for number, minor in ((21, 90_000), (22, 60_000)):
+        name = f"{prefix}BILL/2026/{number}"
+        item = replace(bill_item(name, f"{prefix}X-{number}", minor, at), effective="2026-11-24", **terms)
+        await admit(store, at, items=(item,))
 
 
 def invoice_foil(document: str, minor: int, version: int, at: datetime) -> Foil:

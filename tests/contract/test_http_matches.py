@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from tests.companies.web import Process
-from tests.companies.web_matches import RULE, foil_of, item_of
+from tests.companies.web_matches import PARTS, RULE, foil_of, item_of
 from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -33,7 +33,7 @@ class Caller:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def post(self, path: str, body: dict[str, str], person: str = "fay") -> httpx2.Response:
+    def post(self, path: str, body: dict[str, Any], person: str = "fay") -> httpx2.Response:
         return self.http.post(path, json=body, headers=self.company.bearer(person))
 
     def state(self, document: str, **query: str) -> str:
@@ -95,11 +95,16 @@ def test_unmatched_items_are_filtered_and_paged(caller: Caller) -> None:
         return [row["document"] for row in caller.get("/v1/unmatched", **query)["items"]]
 
     both = ["BILL/2026/12", "BILL/2026/11"]
-    assert documents() == documents(system="erp", rule=RULE, owner="controller", entity="acme-us") == both
+    assert set(documents()) == {"BILL/2026/22", "BILL/2026/21", *both}
+    assert (
+        documents(rule=RULE)
+        == documents(system="erp", rule=RULE, owner="controller", entity="acme-us")
+        == both
+    )
     assert documents(key="X-77") == ["BILL/2026/11"]
     assert documents(entity="DE01") == documents(owner="nobody") == []
-    first = caller.get("/v1/unmatched", limit="1")
-    assert documents(limit="1", cursor=first["next"]) == ["BILL/2026/11"]
+    first = caller.get("/v1/unmatched", limit="1", rule=RULE)
+    assert documents(limit="1", rule=RULE, cursor=first["next"]) == ["BILL/2026/11"]
 
 
 @pytest.mark.parametrize("path", ["unmatched", "foils", "runs", "cases", "audit"])
@@ -183,6 +188,49 @@ def test_a_pair_holds_until_it_is_ended(caller: Caller) -> None:
     assert "BILL/2026/12" in [row["document"] for row in caller.get("/v1/unmatched")["items"]]
 
 
+@pytest.mark.parametrize(
+    ("items", "foils", "problem"),
+    [
+        (["BILL/2026/11", "BILL/2026/12"], ["INV-12"], "the shape 1:1: it pairs one document with one"),
+        (["BILL/2026/11"], ["INV-12", "INV-10"], "the shape 1:1: it pairs one document with one"),
+        ([], ["INV-12"], "Choose at least one item"),
+        (["BILL/2026/11"], [], "Choose at least one counterfoil"),
+        (["none"], ["INV-12"], "There is no item"),
+        (["BILL/2026/11"], ["none"], "There is no counterfoil"),
+    ],
+)
+def test_a_group_that_cannot_be_is_refused_with_the_reason(
+    caller: Caller, items: list[str], foils: list[str], problem: str
+) -> None:
+    body = {"items": [item_of(i) for i in items], "foils": [foil_of(f) for f in foils], "note": "one payment"}
+    answer = caller.post("/v1/pairs", body)
+    assert answer.status_code in (404, 422)
+    assert problem in answer.json()["detail"]
+
+
+def test_several_items_answer_one_counterfoil_after_one_approval(caller: Caller) -> None:
+    items = [item_of(document) for document in ("BILL/2026/21", "BILL/2026/22")]
+    body = {"items": items, "foils": [foil_of("REM-20", PARTS)], "note": "one payment in parts"}
+    answer = caller.post("/v1/pairs", body)
+    asked = answer.json()
+    assert (answer.status_code, asked["verdict"], asked["items"]) == (202, "requested", items)
+    approval = caller.get(f"/v1/approvals/{asked['approval']}")
+    assert (approval["path"], approval["amount"]["amount"]) == ("pair", "1500.00")
+    parts = ("BILL/2026/22 (ERP, 600.00 USD)", "BILL/2026/21 (ERP, 900.00 USD)")  # in the order of their ids
+    assert approval["summary"] == f"Pair {' and '.join(parts)} with REM-20 (Billing, 1,500.00 USD)"
+    assert caller.state("REM-20") == "open"
+    assert caller.post("/v1/pairs", body | {"items": items[::-1]}).json()["approval"] == asked["approval"]
+    vote = {"decision": "approve"}
+    assert kind(caller.post(f"/v1/approvals/{asked['approval']}", vote)) == (403, "separation-of-duties")
+    assert caller.post(f"/v1/approvals/{asked['approval']}", vote, "cory").json()["verdict"] == "granted"
+    assert caller.state("REM-20") == "matched"
+    assert kind(caller.post("/v1/pairs", body | {"note": "again"})) == (409, "settled")
+    for item in items:
+        end = {"foil": foil_of("REM-20", PARTS), "note": "two transfers"}
+        assert caller.post(f"/v1/unmatched/{item}/unpair", end).status_code == 200
+    assert caller.state("REM-20") == "open"
+
+
 def test_a_refused_decision_says_why(caller: Caller) -> None:
     path = f"/v1/unmatched/{item_of('BILL/2026/11')}/pair"
     assert kind(caller.pair("none", "INV-12"))[0] == 404
@@ -260,6 +308,19 @@ def test_the_terminal_shows_the_past(terminal: Terminal) -> None:
     assert (code, out.splitlines()[0]) == (0, f"As known at {at}, documents dated up to 2026-11-20:")
     assert terminal.json("unmatched", "--as-of", at) == []
     assert terminal.run("unmatched", "--as-of", "noon")[0] == 2
+
+
+def test_the_terminal_pairs_several_documents_at_once(terminal: Terminal) -> None:
+    items = [item_of("BILL/2026/21"), item_of("BILL/2026/22")]
+    foil = foil_of("REM-20", PARTS)
+    code, out, _ = terminal.run("pair", *items, "--with", foil, "--note", "two transfers")
+    assert (code, out.startswith(f"{items[0]}, {items[1]}: requested. ")) == (0, True)
+    code, _, err = terminal.run(
+        "pair", items[0], "--with", foil, "--with", foil_of("INV-12"), "--note", "wrong"
+    )
+    assert (code, "Choose documents of one reconciliation" in err.replace("\n", " ")) == (2, True)
+    code, _, err = terminal.run("pair", *items, foil, "--note", "no option")
+    assert (code, "--with" in err) == (2, True)
 
 
 def test_the_terminal_pairs_unpairs_and_waives(terminal: Terminal) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from counterfoil.core import ids
 from tests.companies.web import PASSWORD, Process
-from tests.companies.web_matches import foil_of, item_of
+from tests.companies.web_matches import RULE, foil_of, item_of
 from tests.companies.web_rows import approval_of, run_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
@@ -271,6 +271,36 @@ def test_a_checkpoint_is_prepared_by_one_person_and_signed_by_another(
     assert first.console_errors + second.console_errors == []
     first.context.close()
     second.context.close()
+
+
+def test_ticked_documents_are_paired_after_the_sums_of_both_sides(visitor: Visitor) -> None:
+    page = visitor.sign_in("fay")
+    page.goto(f"/reconciliations/{RULE}")
+    page.get_by_label("Choose BILL/2026/12").check()
+    page.get_by_label("Choose INV-12").check()
+    page.get_by_label("Choose INV-10").check()
+    page.get_by_label("Pair the ticked documents").fill("one transfer")
+    page.get_by_role("button", name="See the sums").click()
+    expect(page.get_by_role("alert")).to_contain_text("it pairs one document with one")
+    expect(page.get_by_label("Choose BILL/2026/12")).to_be_checked()
+    expect(page.get_by_label("Pair the ticked documents")).to_have_value("one transfer")
+    page.get_by_label("Choose INV-12").uncheck()
+    page.get_by_role("button", name="See the sums").click()
+    expect(page.locator("main")).to_contain_text("60.00 USD less 20.00 USD leaves 40.00 USD.")
+    page.get_by_role("button", name="Back, change nothing").click()
+    expect(page.get_by_label("Choose INV-10")).to_be_checked()
+    page.get_by_label("Choose INV-10").uncheck()
+    page.get_by_label("Choose INV-12").check()
+    page.get_by_role("button", name="See the sums").click()
+    expect(page.locator("main")).to_contain_text("leaves 0.00 USD. As a pair or group they agree.")
+    page.get_by_role("button", name="Yes, pair them").click()
+    expect(page.get_by_role("status")).to_contain_text("Paired")
+    page.goto(f"/foils/{foil_of('INV-12')}")
+    expect(page.locator("main")).to_contain_text("one transfer")
+    page.get_by_label("Note").first.fill("another transfer")
+    page.get_by_role("button", name="End the pair").click()
+    expect(page.get_by_role("status")).to_contain_text("The pair has ended")
+    assert [error for error in visitor.console_errors if "422" not in error] == []
 
 
 def test_a_counterfoil_shows_the_versions_of_its_documents(visitor: Visitor) -> None:

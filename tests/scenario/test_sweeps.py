@@ -14,9 +14,14 @@ RULE = "invoice-in-erp"
 
 
 async def swept(s: Served) -> Sequence[Sweep]:
-    """Read the books of both systems to their ends."""
+    """Read the books of both systems to their ends. A scheduled sweep that is under way has begun too early to count."""
     model, scope = s.app.model, EntityScope()
     rule = model.reconciliations[RULE]
+
+    async def idle() -> bool:
+        return all(one.state is not SweepState.READING for one in await s.app.store.latest_sweeps())
+
+    await until("no sweep under way", idle)
     asked = {sweep.id for sweep in await s.app.sweeps.request(model, rule, scope, "admin")}
 
     async def ended() -> list[Sweep] | None:

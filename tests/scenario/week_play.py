@@ -100,11 +100,8 @@ class Player:
                 key, base_addresses={"api": self.systems.twin.url}, max_network_retries=0
             )
             self._billing[entity] = client.v1
-        hook = {"url": f"{self.systems.url}/v1/receipts/billing-de", "enabled_events": ["*"]}
-        secret = str(self._billing["acme-de"].webhook_endpoints.create(hook).secret)
-        environment = self.systems.environment() | {
-            "ACME_ERP_URL": self.proxy.url, "ACME_BILLING_DE_WEBHOOK_SECRET": secret,
-        }  # fmt: skip
+        self.systems.add_german_hook()
+        environment = self.systems.environment() | {"ACME_ERP_URL": self.proxy.url}
         self._server = Program(
             "server",
             ["-m", "counterfoil.cli.main", "up", str(self.folder), "--store", f"sqlite:{self.store}",

@@ -41,7 +41,7 @@ COMMANDS: Final = {
     "foils": ("matches", "List counterfoils with state and amount."),
     "unmatched": ("matches", "List documents that one system shows and no counterfoil accounts for."),
     "suggest": ("matches", "List the counterfoils that an unmatched item may answer, the likeliest first."),
-    "pair": ("matches", "Pair an unmatched item with a counterfoil, whatever their keys."),
+    "pair": ("matches", "Pair unmatched items with counterfoils, whatever their keys."),
     "unpair": ("matches", "End a pair that a person made."),
     "pairings": ("pairings", "List the keys that persons paired, and draft them as rows of tables."),
     "waive": ("matches", "Accept exactly the difference that a counterfoil has now."),

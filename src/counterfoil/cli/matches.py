@@ -128,10 +128,24 @@ def suggest(item: ItemArgument, format: FormatOption = Format.TEXT) -> None:
 
 
 def pair(
-    item: ItemArgument, foil: FoilArgument, note: NoteOption, format: FormatOption = Format.TEXT
+    items: Annotated[
+        list[str], typer.Argument(help="The ids of the items; without --with, one item and one counterfoil.")
+    ],
+    note: NoteOption,
+    foils: Annotated[
+        list[str] | None, typer.Option("--with", help="A counterfoil's id; repeat it for several.")
+    ] = None,
+    format: FormatOption = Format.TEXT,
 ) -> None:
-    """Pair an unmatched item with a counterfoil, whatever their keys."""
-    _decide(f"/v1/unmatched/{quote(item, safe='')}/pair", {"foil": foil, "note": note}, "paired", format)
+    """Pair unmatched items with counterfoils, whatever their keys."""
+    if not foils and len(items) != 2:
+        raise typer.BadParameter("Name one item and one counterfoil, or the counterfoils by --with.")
+    chosen, answered = (items, foils) if foils else (items[:1], items[1:])
+    if len(chosen) == len(answered) == 1:
+        path = f"/v1/unmatched/{quote(chosen[0], safe='')}/pair"
+        _decide(path, {"foil": answered[0], "note": note}, "paired", format)
+    else:
+        _decide("/v1/pairs", {"items": chosen, "foils": answered, "note": note}, "paired", format)
 
 
 def unpair(
@@ -150,12 +164,13 @@ def waive(foil: FoilArgument, note: NoteOption, format: FormatOption = Format.TE
 def _decide(path: str, body: dict[str, Any], done: str, format: Format) -> None:
     with Server() as server:
         answer = server.post(path, body)
+    document = answer["id"] if "id" in answer else ", ".join(answer["items"])
     if format is Format.JSON:
         write_json(answer)
     elif answer["verdict"] == "done":
-        say(f"{answer['id']}: {done}")
+        say(f"{document}: {done}")
     else:
-        say(f"{answer['id']}: requested. Another person must agree: counterfoil approve {answer['approval']}")
+        say(f"{document}: requested. Another person must agree: counterfoil approve {answer['approval']}")
 
 
 COMMANDS: list[Callable[..., None]] = [suggest, foils, unmatched, pair, unpair, waive]

@@ -35,7 +35,13 @@ from counterfoil.store.memory import MemoryStore
 from counterfoil.store.memory.registry import RULES
 from counterfoil.store.port.book_checkpoints import PrepareCheckpoint, ReportChange, SignCheckpoint
 from counterfoil.store.port.calls import AnswerCall, PlaceCall
-from counterfoil.store.port.documents import DecideMatch, OpenItemCases, PutMatchBasis, RebuildDocuments
+from counterfoil.store.port.documents import (
+    DecideMatch,
+    OpenItemCases,
+    PutMatchBasis,
+    RebuildDocuments,
+    pair_group,
+)
 from counterfoil.store.port.effects import Conclude, Intent, LookAgain, ResendUnknown
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.maintenance import ExpireFoils, OpenCases, PutCheckpoint, Seal, SealResult
@@ -434,13 +440,17 @@ class Story:
         foil, shown = self.pick.choice(dump.foils), self.pick.choice(dump.observations)
         open_pairs = [p for p in dump.pairings if p.ended_at is None]
         who = self.pick.choice(("ann", "bob"))
-        kind = self.pick.choice(("pair", "pair", "unpair", "waive", "waive"))
+        kind = self.pick.choice(("pair", "pair", "group", "unpair", "waive", "waive"))
         if kind == "unpair" and open_pairs and self.pick.random() < 0.8:
             pairing = self.pick.choice(open_pairs)
             foil = next(f for f in dump.foils if f.id == pairing.foil)
             shown = next(o for o in dump.observations if o.id == pairing.observation)
         if kind == "pair":
             decision: Any = s.pair(foil, shown, who)
+        elif kind == "group":
+            decision = pair_group(
+                self.some(dump.foils, 2) or [foil], self.some(dump.observations, 2) or [shown], "all", who
+            )
         elif kind == "unpair":
             decision = s.unpair(foil, shown, who)
         else:

@@ -100,7 +100,7 @@ async def test_the_approver_sees_the_difference_that_decides() -> None:
     approval = await store.approval(answer.approval or "")
     assert approval is not None
     assert str(approval.amount) == "50.00 USD"
-    assert describe(decision_of(approval), foil, None).endswith(
+    assert describe(decision_of(approval), [foil], []).endswith(
         "0.01 USD less than asserted, net 50.00 USD less than asserted, tax 49.99 USD more than asserted"
     )
 

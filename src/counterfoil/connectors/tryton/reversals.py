@@ -24,8 +24,10 @@ async def with_reversals(
 ) -> Sequence[Record]:
     """Return the documents, credit memos with `reverses`: id, number and reference of an invoice, or None.
 
-    Raises TryAgain or Refused.
+    An invoice whose cancelling entry is that of a document has `reversed_by`, the number of this document. Raises TryAgain
+    or Refused.
     """
+    documents = await _with_reversing(rest, company, documents, by)
     memos = [document for document in documents if document["type"] == "credit_memo"]
     if not memos:
         return documents
@@ -36,6 +38,24 @@ async def with_reversals(
     return [
         document | {"reverses": originals.get(document["id"])}
         if document["type"] == "credit_memo"
+        else document
+        for document in documents
+    ]
+
+
+async def _with_reversing(
+    rest: Rest, company: int, documents: Sequence[Record], by: Deadline
+) -> Sequence[Record]:
+    """Return the documents, those that another document cancels with its number. An entry alone is no document."""
+    moves = sorted({document["cancel_move"] for document in documents if document["cancel_move"]})
+    if not moves:
+        return documents
+    domain = [["company", "=", company], ["type", "=", "out"], ["move.number", "in", moves]]
+    rows = await rest.search(MODEL, domain, ["number", "move.number"], by)
+    numbers = {row["move"]["number"]: row["number"] for row in rows}
+    return [
+        document | {"reversed_by": numbers[document["cancel_move"]]}
+        if document["cancel_move"] in numbers
         else document
         for document in documents
     ]

@@ -177,12 +177,13 @@ class ErpClient:
         currency: str | None = None,
         account: str | None = None,
         tax: str | None = None,
+        on: date | None = None,
     ) -> str:
         """Enter and post a document by hand, as an accountant does, and return its number. Raises ErpError.
 
         `party` is the party's code. A negative net `amount` gives a credit note. Without further arguments the document
         is in the currency of the company, on its account of revenue or credits, without tax. `account` is a code, `tax`
-        the name of a tax that the ERP computes.
+        the name of a tax that the ERP computes, `on` the date of the document instead of today.
         """
         (customer,) = await self.search("party.party", [["code", "=", party]], ["addresses"])
         (journal,) = await self.search("account.journal", [["code", "=", "REV"]], ["id"])
@@ -204,7 +205,7 @@ class ErpClient:
             "type": "out", "company": self._company, "party": customer["id"],
             "invoice_address": customer["addresses"][0], "journal": journal["id"],
             "account": accounts[self._books.receivable], "currency": document_currency["id"],
-            "reference": reference, "lines": [["create", [line]]], "invoice_date": self._today(),
+            "reference": reference, "lines": [["create", [line]]], "invoice_date": on or self._today(),
         })  # fmt: skip
         await self.act("account.invoice", invoice["id"], "post")
         return str((await self.get("account.invoice", invoice["id"], ["number"]))["number"])

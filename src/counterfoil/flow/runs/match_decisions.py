@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -9,7 +10,8 @@ from typing import Literal, NamedTuple
 
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval, ApprovalState
-from counterfoil.core.foil import Foil
+from counterfoil.core.cases import totals
+from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.model import Model
@@ -24,6 +26,7 @@ from counterfoil.store.port.documents import (
     Unpair,
     Waive,
     covers_of,
+    pair_group,
     refused_decision,
     request_id,
     seen_of,
@@ -38,7 +41,7 @@ EXPIRES = timedelta(days=14)
 class MatchAnswer(NamedTuple):
     """Result of a decision; with `requested`, the approval that waits for votes."""
 
-    verdict: MatchVerdict | Literal["tier"]
+    verdict: MatchVerdict | Literal["tier", "mixed"]
     approval: str | None = None
 
 
@@ -62,6 +65,34 @@ async def pair(
     content = seen_of(foil, observed)
     decision = Pair(foil=foil.id, observation=observed.id, seen=content, note=note, person=person)
     return await _decide(store, model, foil, decision, observed.money, "pair")
+
+
+async def pair_several(
+    store: Store,
+    model: Model,
+    foil_ids: Sequence[str],
+    observation_ids: Sequence[str],
+    person: str,
+    note: str,
+) -> MatchAnswer:
+    """Pair each of these items with each of these foils of one reconciliation, all at once or none.
+
+    The amounts of all items together decide who must agree, without their signs.
+    """
+    if len(foil_ids) == len(observation_ids) == 1:
+        return await pair(store, model, foil_ids[0], observation_ids[0], person, note)
+    foils = [await store.foil(id_) for id_ in foil_ids]
+    items = [await store.observation(id_) for id_ in observation_ids]
+    present, observed = [f for f in foils if f is not None], [o for o in items if o is not None]
+    rows: list[Foil | Observation] = [*present, *observed]
+    rules = {row.rule for row in rows}
+    if len(present) < len(foils) or len(observed) < len(items) or len(rules) != 1:
+        return MatchAnswer("missing")
+    decision = pair_group(present, observed, note, person)
+    money = totals(abs(amount) for item in observed for amount in item.money)
+    if len(money) > 1 or len({row.entity for row in rows if row.entity}) > 1:
+        return MatchAnswer("mixed")  # one approval has one amount, and the policy of one legal entity
+    return await _decide(store, model, present[0], decision, money, "pair")
 
 
 async def unpair(

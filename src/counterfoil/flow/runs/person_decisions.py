@@ -81,7 +81,7 @@ async def _waive(
     match answer.verdict:
         case "done":
             return "resolved"
-        case "missing":
+        case "missing" | "shape" | "keys" | "mixed":  # all but the first refuse only groups of pairs
             return "not_found"
         case verdict:
             return verdict

@@ -40,6 +40,7 @@ from counterfoil.store.port.documents import (
     MatchVerdict,
     OpenItemCases,
     Pair,
+    PairGroup,
     PutMatchBasis,
     RebuildDocuments,
     Unpair,
@@ -47,6 +48,7 @@ from counterfoil.store.port.documents import (
     accepted,
     answer_again,
     decision_of,
+    parts_of,
     refused_decision,
     renamings,
     seen_of,
@@ -82,6 +84,9 @@ def _decide(db: Tables, t: DecideMatch) -> MatchVerdict:
 
 def refusal(db: Tables, d: Decision, at: datetime) -> MatchVerdict | None:
     """Return why a decision cannot be carried out now."""
+    if isinstance(d, PairGroup):
+        refused = [refusal(db, part, at) for part in d.pairs]
+        return next(filter(None, refused), d.refusal([db.foils[id_] for id_ in d.foils if id_ in db.foils]))
     foil = db.foils.get(d.foil)
     observed = db.observations.get(d.observation) if isinstance(d, Pair | Unpair) else None
     if foil is None or (isinstance(d, Pair | Unpair) and (observed is None or observed.rule != foil.rule)):
@@ -113,6 +118,14 @@ def carry_out(db: Tables, d: Decision, at: datetime) -> MatchVerdict:
     refused = refusal(db, d, at)
     if refused is not None:
         return refused
+    touched = set[Match]().union(*[_carry_out_part(db, part, at) for part in parts_of(d)])
+    settle_matches(db, touched, at)
+    _close_vain_requests(db, d, at)
+    return "done"
+
+
+def _carry_out_part(db: Tables, d: Pair | Unpair | Waive, at: datetime) -> set[Match]:
+    """Write a decision about one counterfoil. Return the match rows to settle."""
     foil = db.foils[d.foil]
     touched: set[Match] = {(foil.rule, foil.key)}
     match d:
@@ -132,9 +145,7 @@ def carry_out(db: Tables, d: Decision, at: datetime) -> MatchVerdict:
             db.put(db.waivers, waiver.id, waiver)
     body = wire.dumps({"note": d.note, "seen": d.seen})
     db.leaf(f"match.{type(d).__name__.lower()}", d.foil, at, f"person:{d.person}", body, run=foil.run)
-    settle_matches(db, touched, at)
-    _close_vain_requests(db, d, at)
-    return "done"
+    return touched
 
 
 def _close_vain_requests(db: Tables, done: Decision, at: datetime) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from counterfoil.core import ids, wire
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.clock import micros
-from counterfoil.core.document import in_ledger, number_of
+from counterfoil.core.document import Shape, in_ledger, number_of
 from counterfoil.core.foil import NEEDS_CASE, Foil, Observation, Pairing, Waiver
 from counterfoil.core.foil_versions import Withdrawal, waiver_of
 from counterfoil.core.matching import FoilState
@@ -22,9 +22,12 @@ from counterfoil.store.port.wake import WakeKind
 
 R = TypeVar("R", Foil, Observation)
 
-MatchVerdict: TypeAlias = Literal["done", "requested", "missing", "changed", "settled", "differs", "cap"]
+MatchVerdict: TypeAlias = Literal[
+    "done", "requested", "missing", "changed", "settled", "differs", "cap", "shape", "keys"
+]
 """`changed`: the documents are not those that the person saw. `settled`: there is nothing to decide. `cap`: more would be
-accepted than the reconciliation allows for the entity, currency and month."""
+accepted than the reconciliation allows for the entity, currency and month. `shape`: the reconciliation does not pair so
+many documents. `keys`: the counterfoils of one item are on several matches."""
 
 
 class MatchDecision(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", tag=True):
@@ -71,7 +74,50 @@ class Waive(MatchDecision, frozen=True, kw_only=True, tag="waive"):
         return waiver_of(foil, self.person, self.note, at)
 
 
-Decision: TypeAlias = Pair | Unpair | Waive
+class PairGroup(MatchDecision, frozen=True, kw_only=True, tag="pair_group"):
+    """Several observations answer several foils: each of them answers each, all at once or none.
+
+    `foil` is the first of them, and `seen` the digest of all parts.
+    """
+
+    pairs: tuple[Pair, ...]
+
+    @property
+    def foils(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(pair.foil for pair in self.pairs))
+
+    @property
+    def observations(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(pair.observation for pair in self.pairs))
+
+    def refusal(self, foils: Collection[Foil]) -> MatchVerdict | None:
+        """Return why documents of this number and these foils cannot be one group."""
+        if not all(allows_group(f.terms.shape, len(self.foils), len(self.observations)) for f in foils):
+            return "shape"
+        return "keys" if len({(f.rule, f.key) for f in foils}) > 1 else None
+
+
+def pair_group(
+    foils: Iterable[Foil], observations: Iterable[Observation], note: str, person: str
+) -> PairGroup:
+    """Return the decision that pairs each of these observations with each of these foils, the same in any order."""
+    items = sorted(observations, key=lambda row: row.id)
+    pairs = tuple(
+        Pair(foil=foil.id, observation=item.id, seen=seen_of(foil, item), note=note, person=person)
+        for foil in sorted(foils, key=lambda row: row.id)
+        for item in items
+    )
+    digest = wire.digest("|".join(part.seen for part in pairs))
+    return PairGroup(foil=pairs[0].foil, seen=digest, note=note, person=person, pairs=pairs)
+
+
+def allows_group(shape: Shape, foils: int, observations: int) -> bool:
+    """Report whether a reconciliation of this shape pairs so many documents of both sides."""
+    collects, divides = shape in ("1:n", "n:m"), shape in ("n:1", "n:m")
+    return (observations == 1 or collects) and (foils == 1 or divides)
+
+
+Decision: TypeAlias = Pair | Unpair | Waive | PairGroup
 UNREFUSED: Final[frozenset[MatchVerdict]] = frozenset({"done", "requested", "missing"})
 """Verdicts that leave no leaf of a refusal."""
 
@@ -137,10 +183,27 @@ class DecideMatch(Transition[MatchVerdict], frozen=True, kw_only=True):
     at: datetime
 
     def keys(self) -> frozenset[str]:
-        return frozenset([self.decision.foil, self.approval.id, refusal_key(self.decision.person)])
+        return frozenset([*foils_of(self.decision), self.approval.id, refusal_key(self.decision.person)])
 
     def wakes(self, answer: MatchVerdict) -> frozenset[WakeKind]:
         return wake_set(turn=answer == "done")
+
+
+def parts_of(decision: Decision) -> tuple[Pair | Unpair | Waive, ...]:
+    """Return the decisions about one counterfoil each of which a decision consists."""
+    return decision.pairs if isinstance(decision, PairGroup) else (decision,)
+
+
+def foils_of(decision: Decision) -> tuple[str, ...]:
+    """Return the ids of the counterfoils that a decision is about."""
+    return decision.foils if isinstance(decision, PairGroup) else (decision.foil,)
+
+
+def observations_of(decision: Decision) -> tuple[str, ...]:
+    """Return the ids of the observations that a decision is about."""
+    if isinstance(decision, PairGroup):
+        return decision.observations
+    return () if isinstance(decision, Waive) else (decision.observation,)
 
 
 def refused_decision(decision: Decision, verdict: str, at: datetime) -> RefusedAttempt:
@@ -148,21 +211,27 @@ def refused_decision(decision: Decision, verdict: str, at: datetime) -> RefusedA
     return RefusedAttempt(
         kind="decision.refused",
         person=decision.person,
-        action=type(decision).__name__.lower(),
+        action=str(decision.__struct_config__.tag),
         subject=decision.foil,
         verdict=verdict,
         at=at,
-        details=msgspec.to_builtins(decision),
+        details=_plain(decision),
     )
+
+
+def _plain(decision: Decision) -> dict[str, Any]:
+    """Return a decision as JSON values, whose lists are lists."""
+    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(decision))
+    return values
 
 
 def decision_of(approval: Approval) -> Decision:
     """Return the decision on a match that an approval covers."""
-    return msgspec.convert(wire.loads(approval.covers), Pair | Unpair | Waive)
+    return msgspec.convert(wire.loads(approval.covers), Pair | Unpair | Waive | PairGroup)
 
 
 def covers_of(decision: Decision) -> bytes:
-    return wire.dumps(msgspec.to_builtins(decision))
+    return wire.dumps(_plain(decision))
 
 
 def request_id(decision: Decision, former: str = "") -> str:
@@ -170,15 +239,15 @@ def request_id(decision: Decision, former: str = "") -> str:
 
     `former` is the id of an earlier request for the same that is closed.
     """
-    what = msgspec.to_builtins(decision)
-    same = {name: value for name, value in what.items() if name not in ("note", "person", "cap")}
+    what = _plain(decision)
+    same = {name: value for name, value in what.items() if name not in ("note", "person", "cap", "pairs")}
     return ids.derive("appr", "match", former, wire.digest(same))
 
 
 def share_document(one: Decision, other: Decision) -> bool:
     """Report whether two decisions name the same counterfoil or the same item."""
-    items = [d.observation for d in (one, other) if isinstance(d, Pair | Unpair)]
-    return one.foil == other.foil or (len(items) == 2 and items[0] == items[1])
+    foils, items = set(foils_of(one)), set(observations_of(one))
+    return not foils.isdisjoint(foils_of(other)) or not items.isdisjoint(observations_of(other))
 
 
 class OpenItemCases(Transition[int], frozen=True, kw_only=True):

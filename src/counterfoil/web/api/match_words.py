@@ -10,7 +10,7 @@ from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.terms import Legs, rules_for
 from counterfoil.model.kinds import Reconciliation
-from counterfoil.store.port.documents import Decision, Pair, Waive
+from counterfoil.store.port.documents import Decision, Unpair, Waive, foils_of, observations_of
 from counterfoil.web.api.shapes import shown_of
 
 MAX_ACRONYM_CHARS = 3
@@ -53,22 +53,32 @@ def item_systems(item: Observation, reconciliations: Mapping[str, Reconciliation
     return ("the other system", item.system) if rule is None else (rule.left, rule.right)
 
 
-def describe(decision: Decision, foil: Foil | None, item: Observation | None) -> str:
-    """Return what a decision on a match does, with both documents and the amount."""
-    left = decision.foil if foil is None else f"{foil.number} ({system_title(foil.left)}, {total_text(foil)})"
+def describe(decision: Decision, foils: Sequence[Foil | None], items: Sequence[Observation | None]) -> str:
+    """Return what a decision on a match does, with its documents and their amounts. None for one that does not exist."""
+    lefts = [_left_text(id_, foil) for id_, foil in zip(foils_of(decision), foils, strict=True)]
+    left, foil = " and ".join(lefts), foils[0]
     if isinstance(decision, Waive):
         if foil is None or not any(foil.residual.values()):
             return f"Accept the difference of {left}"
         return f"Accept the difference of {left}: {difference_text(foil)}"
-    system = "" if item is None else item.ledger or ("" if foil is None else foil.right)
-    right = (
-        decision.observation
-        if item is None
-        else f"{item.number} ({', '.join(filter(None, [system_title(system), total_text(item)]))})"
-    )
-    if isinstance(decision, Pair):
-        return f"Pair {right} with {left}"
-    return f"End the pair of {right} with {left}"
+    rights = [
+        _right_text(id_, item, foil) for id_, item in zip(observations_of(decision), items, strict=True)
+    ]
+    right = " and ".join(rights)
+    if isinstance(decision, Unpair):
+        return f"End the pair of {right} with {left}"
+    return f"Pair {right} with {left}"
+
+
+def _left_text(id_: str, foil: Foil | None) -> str:
+    return id_ if foil is None else f"{foil.number} ({system_title(foil.left)}, {total_text(foil)})"
+
+
+def _right_text(id_: str, item: Observation | None, foil: Foil | None) -> str:
+    if item is None:
+        return id_
+    system = item.ledger or ("" if foil is None else foil.right)
+    return f"{item.number} ({', '.join(filter(None, [system_title(system), total_text(item)]))})"
 
 
 def difference_text(foil: Foil) -> str:

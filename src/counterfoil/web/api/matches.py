@@ -46,9 +46,16 @@ _REFUSALS: dict[str, tuple[int, str, str]] = {
         "{id} differs in more than amounts, which a waiver cannot accept. Correct one of its documents.",
     ),
     "cap": (409, "cap", "With {id}, more would be accepted this month than the reconciliation allows."),
+    "shape": (409, "changed", "The reconciliation does not pair so many documents with each other."),
+    "keys": (
+        409,
+        "changed",
+        "The counterfoils {foil} have several keys. An item answers counterfoils of one key.",
+    ),
+    "mixed": (409, "mixed", "{id} and {foil} have several currencies or legal entities."),
     "tier": (403, "tier", "The amount of {id} is above every tier of the approval policy."),
 }
-_WAITS = {202: "An approval waits for another person."}
+WAITS = {202: "An approval waits for another person."}
 _SETTLED: dict[Action, str] = {
     "pair": "{id} and {foil} are paired already",
     "unpair": "no person has paired {id} with {foil}",
@@ -118,7 +125,7 @@ async def list_unmatched(
 
 @post(
     "/v1/unmatched/{item_id:str}/pair",
-    opt=requires(Permission.FOILS_ANY_PAIR, RequestBody(JSON, PairRequest, component="Pair"), also=_WAITS),
+    opt=requires(Permission.FOILS_ANY_PAIR, RequestBody(JSON, PairRequest, component="Pair"), also=WAITS),
     status_code=200,
     tags=["counterfoils"],
     summary="Pair an unmatched item with a counterfoil",
@@ -131,7 +138,7 @@ async def pair_item(request: WebRequest, item_id: FromPath[str]) -> Response[Mat
 
 @post(
     "/v1/unmatched/{item_id:str}/unpair",
-    opt=requires(Permission.FOILS_ANY_UNPAIR, RequestBody(JSON, PairRequest, component="Pair"), also=_WAITS),
+    opt=requires(Permission.FOILS_ANY_UNPAIR, RequestBody(JSON, PairRequest, component="Pair"), also=WAITS),
     status_code=200,
     tags=["counterfoils"],
     summary="End a pair that a person made",
@@ -144,7 +151,7 @@ async def unpair_item(request: WebRequest, item_id: FromPath[str]) -> Response[M
 
 @post(
     "/v1/foils/{foil_id:str}/waive",
-    opt=requires(Permission.FOILS_ANY_WAIVE, RequestBody(JSON, WaiveRequest, component="Waive"), also=_WAITS),
+    opt=requires(Permission.FOILS_ANY_WAIVE, RequestBody(JSON, WaiveRequest, component="Waive"), also=WAITS),
     status_code=200,
     tags=["counterfoils"],
     summary="Accept the difference of a counterfoil",
@@ -181,7 +188,7 @@ async def decide_pair(
             return MatchDecided(item, "done")
         raise _refusal("settled", action, item, foil)
     decide = app.pair if action == "pair" else app.unpair
-    return await _result(app, await decide(foil, item, person, note), action, item, foil)
+    return await decided_result(app, await decide(foil, item, person, note), action, item, foil)
 
 
 async def decide_waive(app: Application, foil: str, person: str, note: str) -> MatchDecided:
@@ -192,7 +199,7 @@ async def decide_waive(app: Application, foil: str, person: str, note: str) -> M
         if person in await _waived_by(app, row):
             return MatchDecided(foil, "done")
         raise Problem(409, f"The difference of {foil} is accepted already.", kind="settled")
-    return await _result(app, await app.waive(foil, person, note), "waive", foil, foil)
+    return await decided_result(app, await app.waive(foil, person, note), "waive", foil, foil)
 
 
 def checked_note(note: str) -> str:
@@ -222,7 +229,10 @@ async def _waived_by(app: Application, foil: Foil) -> set[str]:
     return {w.person for row in rows for w in row.waivers if holds(w, foil) and w.residual == foil.residual}
 
 
-async def _result(app: Application, answer: MatchAnswer, action: Action, id_: str, foil: str) -> MatchDecided:
+async def decided_result(
+    app: Application, answer: MatchAnswer, action: Action, id_: str, foil: str
+) -> MatchDecided:
+    """Return the result of a decision. Raises Problem for a refusal."""
     match answer.verdict:
         case "done":
             return MatchDecided(id_, "done")

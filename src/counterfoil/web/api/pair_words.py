@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -32,6 +33,26 @@ def pair_effect(item: Observation, foil: Foil, match: MatchRow, now: datetime) -
     if after.state is FoilState.PARTLY:
         return " ".join([*differences, f"The rest stays open until {foil.due:%Y-%m-%d %H:%M} UTC."])
     return " ".join([*differences, "As a pair they are a break until one of them is corrected."])
+
+
+def group_effect(items: Sequence[Observation], foils: Sequence[Foil], match: MatchRow, now: datetime) -> str:
+    """Return what pairs of several documents would leave, as a sentence; `match` is that of the foils."""
+    pairings = [
+        Pair(foil=foil.id, observation=item.id, seen="", note="", person="").pairing(foil, item, now)
+        for foil in foils
+        for item in items
+    ]
+    ids = {item.id for item in items}
+    moved = [replace(item, key=foils[0].key, own_key=item.own_key or item.key) for item in items]
+    others = [o for o in match.observations if o.id not in ids]
+    rows = replace(match, observations=(*others, *moved), pairings=(*match.pairings, *pairings)).rows
+    names = {foil.id for foil in foils}
+    after = {f.state for f in settle(rows, now).foils if f.id in names}
+    if after <= {FoilState.MATCHED}:
+        return "As a pair or group they agree."
+    if after <= {FoilState.MATCHED, FoilState.PARTLY}:
+        return "The rest stays open until it is due."
+    return "As a group they are a break until one of them is corrected."
 
 
 def pair_differences(item: Observation, foil: Foil) -> list[str]:

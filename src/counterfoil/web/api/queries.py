@@ -20,7 +20,7 @@ from counterfoil.core.matching import FoilState
 from counterfoil.core.release import is_of_plan
 from counterfoil.core.run import RunStatus
 from counterfoil.core.waiting import waits_for
-from counterfoil.store.port.documents import Waive, decision_of
+from counterfoil.store.port.documents import decision_of, foils_of, observations_of
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import EventFilter, ItemFilter, ItemRow, ListFilter, RunRow
 from counterfoil.web.api import shapes
@@ -152,5 +152,6 @@ async def _summary(store: Store, approval: Approval) -> str:
     if approval.run:
         return ""
     decision = decision_of(approval)
-    item = None if isinstance(decision, Waive) else await store.observation(decision.observation)
-    return describe(decision, await store.foil(decision.foil), item)
+    foils = [await store.foil(id_) for id_ in foils_of(decision)]
+    items = [await store.observation(id_) for id_ in observations_of(decision)]
+    return describe(decision, foils, items)

@@ -15,6 +15,7 @@ from counterfoil.application import Application
 from counterfoil.core.cases import totals
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
+from counterfoil.store.port.documents import foils_of
 from counterfoil.store.port.matches import DocumentVersion, row_of
 from counterfoil.store.port.views import ListFilter, MatchRow
 from counterfoil.web.api import shapes
@@ -214,7 +215,7 @@ def _version(version: DocumentVersion) -> dict[str, Any]:
 
 async def _approvals_of(app: Application, foil: Foil) -> list[shapes.ApprovalShape]:
     """Return the open approvals of decisions on a counterfoil; such approvals belong to no Run."""
-    return await with_votes(app, [a for a, d in await open_requests(app) if d.foil == foil.id])
+    return await with_votes(app, [a for a, d in await open_requests(app) if foil.id in foils_of(d)])
 
 
 ROUTES = [foils_page, foil_page]

@@ -13,7 +13,7 @@ from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
 from counterfoil.core.suggestions import Suggestion
 from counterfoil.core.terms import rules_for
-from counterfoil.store.port.documents import Waive
+from counterfoil.store.port.documents import observations_of
 from counterfoil.store.port.views import ItemRow
 from counterfoil.web.api.match_requests import open_requests
 from counterfoil.web.api.match_words import (
@@ -101,7 +101,7 @@ async def _render(
 async def _requested(request: WebRequest, items: set[str]) -> dict[str, list[dict[str, Any]]]:
     """Return the approvals that pairs of these items wait for, by item."""
     app = application(request)
-    requests = [(a, d.observation) for a, d in await open_requests(app) if not isinstance(d, Waive)]
+    requests = [(a, item) for a, d in await open_requests(app) for item in observations_of(d)]
     approvals = [approval for approval, item in requests if item in items]
     rows = await approval_rows(app, caller(request), await with_votes(app, approvals))
     waiting: dict[str, list[dict[str, Any]]] = {}

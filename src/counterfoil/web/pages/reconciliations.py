@@ -13,25 +13,34 @@ from litestar.response import Response
 from counterfoil.application import Application
 from counterfoil.core.book_checkpoint import BookCheckpoint, CheckpointState
 from counterfoil.core.foil import Foil
+from counterfoil.core.money import Money
 from counterfoil.core.roll_forward import roll_forward
 from counterfoil.core.sweep import Sweep
 from counterfoil.flow.worker.book_listing import CheckpointRefused
 from counterfoil.model import kinds
-from counterfoil.store.port.views import ListFilter
+from counterfoil.store.port.views import ItemRow, ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.book_checkpoints import MAX_NOTE_CHARS, known_checkpoint
 from counterfoil.web.api.checkpoint_shapes import checkpoint_shape
+from counterfoil.web.api.match_words import system_title
+from counterfoil.web.api.matches import checked_note
+from counterfoil.web.api.pair_words import group_effect
+from counterfoil.web.api.pairs import DocumentGroup, chosen_group, decide_group
 from counterfoil.web.api.queries import foil_shapes, item_filter, item_shapes
 from counterfoil.web.api.roll_forward import line_shape
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, requires
-from counterfoil.web.pages.forms import FormEntry, answer_form
+from counterfoil.web.pages.forms import FormEntry, answer_form, ask_again, is_confirmed, is_taken_back
 from counterfoil.web.pages.rendering import redirect, render_page
 
 MAX_OPEN_ROWS = 10
 """Open documents of each side that the page of a reconciliation lists; the others are on their own pages."""
+PAIRS = "pairs"
+"""Name of the form that pairs documents, beside the others of the page of a reconciliation."""
+FOIL_FIELD, ITEM_FIELD = "foil:", "item:"
+"""Beginnings of the names of the boxes by which a person chooses documents."""
 _MISSING = ("broken", "over", "partly", "open")
 
 
@@ -122,6 +131,69 @@ async def sign_form(request: WebRequest, checkpoint_id: FromPath[str]) -> Respon
         act,
         lambda entry: _show_checkpoint(request, checkpoint_id, entry),
     )
+
+
+@post("/reconciliations/{name:str}/pair", opt=requires(Permission.FOILS_ANY_PAIR), include_in_schema=False)
+async def pair_group_form(request: WebRequest, name: FromPath[str]) -> Response[Any]:
+    """Pair the chosen documents. The form is sent twice: the page between shows the sums of both sides."""
+
+    async def show(entry: FormEntry) -> Response[Any]:
+        return await _show_reconciliation(request, name, entry)
+
+    async def act(identity: Identity, form: dict[str, str]) -> Response[Any]:
+        if is_taken_back(form):
+            return await show(FormEntry(PAIRS, form))
+        app = application(request)
+        items, foils = _chosen(form, ITEM_FIELD), _chosen(form, FOIL_FIELD)
+        group, note = await chosen_group(app, items, foils), checked_note(form.get("note", ""))
+        if not is_confirmed(form):
+            return await _ask_about(request, form, group)
+        decided = await decide_group(app, items, foils, identity.person.id, note)
+        return redirect(
+            f"/reconciliations/{name}?note={'paired' if decided.verdict == 'done' else 'requested'}"
+        )
+
+    return await answer_form(request, PAIRS, Permission.FOILS_ANY_READ, act, show)
+
+
+async def _ask_about(request: WebRequest, form: dict[str, str], group: DocumentGroup) -> Response[Any]:
+    """Return the page that shows the sums of both sides and what they differ by."""
+    app, foil = application(request), group.foils[0]
+    rows = await foil_shapes(app, group.foils)
+    items = await item_shapes(app, [ItemRow(item=item) for item in group.items], await app.now())
+    match = (await app.views.matches_of([(foil.rule, foil.key)]))[0]
+    left, right = system_title(foil.left), system_title(foil.right)
+    return await ask_again(
+        request,
+        form,
+        title="Pair these documents?",
+        facts={
+            left: ", ".join(
+                f"{row.name or row.document} {_money(of.open_money)}"
+                for row, of in zip(rows, group.foils, strict=True)
+            ),
+            right: ", ".join(
+                f"{row.name or row.document} {_money(of.money)}"
+                for row, of in zip(items, group.items, strict=True)
+            ),
+            f"still missing in {right}": _money(group.missing),
+            f"sum of {right}": _money(group.observed),
+            "difference": _money(group.difference),
+            "reason": form.get("note", ""),
+        },
+        yes="Yes, pair them",
+        effect=f"{_money(group.missing)} less {_money(group.observed)} leaves {_money(group.difference)}. "
+        + group_effect(group.items, group.foils, match, await app.now()),
+    )
+
+
+def _money(amounts: Iterable[Money]) -> str:
+    return ", ".join(amount.grouped() for amount in amounts) or "0.00"
+
+
+def _chosen(form: dict[str, str], field: str) -> list[str]:
+    """Return the ids whose boxes are ticked: each box has a name of its own, which says what it stands for."""
+    return [name.removeprefix(field) for name in form if name.startswith(field)]
 
 
 async def _show_reconciliation(request: WebRequest, name: str, entry: FormEntry) -> Response[Any]:
@@ -228,6 +300,7 @@ ROUTES = [
     reconciliation_page,
     sweep_form,
     prepare_form,
+    pair_group_form,
     checkpoint_page,
     sign_form,
 ]

@@ -21,6 +21,7 @@ from counterfoil.store.port.documents import (
     MatchVerdict,
     OpenItemCases,
     Pair,
+    PairGroup,
     PutMatchBasis,
     RebuildDocuments,
     Unpair,
@@ -28,6 +29,7 @@ from counterfoil.store.port.documents import (
     accepted,
     answer_again,
     decision_of,
+    parts_of,
     period_of,
     refused_decision,
     renamings,
@@ -94,19 +96,20 @@ async def lock(x: Tx, d: Decision) -> None:
     """Lock the match rows of both documents, then the Runs of their foils."""
     if x.dialect == "sqlite":
         return
-    foil, observed = await _documents(x, d)
-    while await x.lock_matches(await _matches(x, foil, observed)):
-        foil, observed = await _documents(x, d)  # a document may have moved meanwhile
+    while await x.lock_matches(await _matches(x, d)):
+        pass  # a document may have moved meanwhile
     await x.lock_runs((), (), x.matches)
 
 
-async def _matches(x: Tx, foil: Foil | None, observed: Observation | None) -> set[Match]:
-    """Return the match rows of both documents, and of what reverses the observation, which goes with it."""
-    mine = set() if foil is None else {(foil.rule, foil.key)}
-    return mine if observed is None else mine | await match_locks.matches_of(x, (), [observed])
+async def _matches(x: Tx, d: Decision) -> set[Match]:
+    """Return the match rows of all documents, and of what reverses the observations, which goes with them."""
+    rows = [await _documents(x, part) for part in parts_of(d)]
+    observed = [o for _, o in rows if o is not None]
+    mine = {(foil.rule, foil.key) for foil, _ in rows if foil is not None}
+    return mine if not observed else mine | await match_locks.matches_of(x, (), observed)
 
 
-async def _documents(x: Tx, d: Decision) -> tuple[Foil | None, Observation | None]:
+async def _documents(x: Tx, d: Pair | Unpair | Waive) -> tuple[Foil | None, Observation | None]:
     foils = await x.rows(FOIL_BY_ID, d.foil)
     observed = await x.rows(SHOWN_BY_ID, d.observation) if isinstance(d, Pair | Unpair) else []
     return (
@@ -117,6 +120,10 @@ async def _documents(x: Tx, d: Decision) -> tuple[Foil | None, Observation | Non
 
 async def refusal(x: Tx, d: Decision, at: datetime) -> MatchVerdict | None:
     """Return why a decision cannot be carried out now."""
+    if isinstance(d, PairGroup):
+        refused = [await refusal(x, part, at) for part in d.pairs]
+        foils = [t.FOIL.read(row) for id_ in d.foils for row in await x.rows(FOIL_BY_ID, id_)]
+        return next(filter(None, refused), d.refusal(foils))
     foil, observed = await _documents(x, d)
     if foil is None or (isinstance(d, Pair | Unpair) and (observed is None or observed.rule != foil.rule)):
         return "missing"
@@ -143,6 +150,16 @@ async def carry_out(x: Tx, d: Decision, at: datetime) -> MatchVerdict:
     refused = await refusal(x, d, at)
     if refused is not None:
         return refused
+    touched = set[Match]()
+    for part in parts_of(d):
+        touched |= await _carry_out_part(x, part, at)
+    await matches.settle_matches(x, touched, at)
+    await _close_vain_requests(x, d, at)
+    return "done"
+
+
+async def _carry_out_part(x: Tx, d: Pair | Unpair | Waive, at: datetime) -> set[Match]:
+    """Write a decision about one counterfoil. Return the match rows to settle."""
     foil, observed = await _documents(x, d)
     assert foil is not None
     touched: set[Match] = {(foil.rule, foil.key)}
@@ -157,9 +174,7 @@ async def carry_out(x: Tx, d: Decision, at: datetime) -> MatchVerdict:
             await x.insert(t.WAIVER, [t.WAIVER.row(d.waiver(foil, at))], ignore=True)
     body = wire.dumps({"note": d.note, "seen": d.seen})
     x.leaf(f"match.{type(d).__name__.lower()}", d.foil, at, f"person:{d.person}", body, run=foil.run)
-    await matches.settle_matches(x, touched, at)
-    await _close_vain_requests(x, d, at)
-    return "done"
+    return touched
 
 
 async def _close_vain_requests(x: Tx, done: Decision, at: datetime) -> None:
