@@ -25,7 +25,7 @@ from counterfoil.store.sql.store import SqlStore
 from tests.patching import replace_attribute, replace_constant
 from tests.patience import PATIENCE_SECONDS
 
-PAGE_DELIVERIES = 5
+PAGE_DELIVERIES = 3
 LEASE_SECONDS = 0.3
 
 

@@ -262,7 +262,7 @@ def played() -> Played:
 
 def test_webhooks_were_lost_on_both_sides_and_persons_worked_in_the_erp(played: Played) -> None:
     month = played.month
-    assert (len(month.invoices), len(month.credits)) == (36, 8)
+    assert (len(month.invoices), len(month.credits)) == (20, 6)
     assert month.lost / month.webhooks >= LOST_SHARE
     assert {(i.entity, i.lost) for i in month.invoices} == {(US, True), (US, False), (DE, True), (DE, False)}
     assert len(month.by_hand) == 6
@@ -270,9 +270,12 @@ def test_webhooks_were_lost_on_both_sides_and_persons_worked_in_the_erp(played: 
 
 def test_the_identity_closes_for_each_reconciliation_entity_and_currency(played: Played) -> None:
     lines = [line for forward in played.forward.values() for line in forward["lines"]]
-    assert {(line["entity"], line["currency"]) for line in lines} == {
-        (entity, currency) for entity in (US, DE) for currency in ("USD", "EUR")
-    }
+    billed = {(invoice.entity, invoice.currency.upper()) for invoice in played.month.invoices}
+    assert (
+        {(line["entity"], line["currency"]) for line in lines}
+        == billed
+        == {(US, "USD"), (US, "EUR"), (DE, "EUR")}
+    )
     for line in lines:
         c = {name: amount["minor"] for name, amount in line["items"].items()}
         items = sum(c.values()) - 2 * (c["over"] + c["unmatched"])
@@ -344,7 +347,7 @@ def test_what_the_sweep_posted_it_posted_once(played: Played) -> None:
 
 def test_a_sweep_that_is_killed_at_every_tenth_comes_to_the_same_result(played: Played) -> None:
     assert played.kills == TENTHS - 1 or played.kills == TENTHS
-    assert played.whole[PAGES] * PAGE_DELIVERIES >= sum(row[3] for row in played.whole["sweeps"]) > 100
+    assert played.whole[PAGES] * PAGE_DELIVERIES >= sum(row[3] for row in played.whole["sweeps"]) > 50
     assert {row[2] for row in played.whole["sweeps"]} == {SweepState.DONE}
     assert differing(played.whole, played.killed) == []
     assert played.at_the_end == played.after, "no sweep of an older copy of the store posts anything twice"
