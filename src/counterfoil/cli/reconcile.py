@@ -32,7 +32,7 @@ def reconcile(
 ) -> None:
     """Show what two systems differ by, and of which items the difference consists.
 
-    Exit code 1: the two ways to the difference do not agree, or a sweep failed.
+    Exit code 1: the two ways to the difference do not agree, a sweep failed, or what a book lists waits for a decision.
     """
     query = {"since": since, "until": until, "as_of": as_of, "entity": entity}
     place = f"/v1/reconciliations/{quote(name, safe='')}"
@@ -68,8 +68,13 @@ def reconcile(
                 ),
                 "",
             )
-    if not all(line["balanced"] for line in lines) or any(s["state"] == "failed" for s in sweeps):
+    if not all(line["balanced"] for line in lines) or any(map(is_incomplete, sweeps)):
         raise typer.Exit(1)
+
+
+def is_incomplete(sweep: dict[str, Any]) -> bool:
+    """Report whether something that a book lists counts nowhere yet."""
+    return bool(sweep["state"] == "failed" or sweep["held_deliveries"])
 
 
 def swept(server: Server, place: str, format: Format) -> list[dict[str, Any]]:
@@ -92,13 +97,14 @@ def swept(server: Server, place: str, format: Format) -> list[dict[str, Any]]:
 
 def say_sweeps(sweeps: list[dict[str, Any]]) -> None:
     write_table(
-        ["BOOK", "DELIVERIES>", "NEW DELIVERIES>", "UNLISTED DOCUMENTS>", "STATE", "ERROR"],
+        ["BOOK", "DELIVERIES>", "NEW DELIVERIES>", "UNLISTED DOCUMENTS>", "HELD>", "STATE", "ERROR"],
         (
             [
                 f"{s['system']}.{s['book']}",
                 str(s["deliveries"]),
                 str(s["new_deliveries"]),
                 str(s["unlisted_documents"]),
+                str(s["held_deliveries"]),
                 s["state"],
                 s["error"],
             ]
@@ -106,6 +112,8 @@ def say_sweeps(sweeps: list[dict[str, Any]]) -> None:
         ),
         "Neither system's connector lists its books.",
     )
+    if held := sum(s["held_deliveries"] for s in sweeps):
+        say(f"Deliveries that count nowhere until their Cases are decided: {held}. See counterfoil cases")
 
 
 COMMANDS: list[Callable[..., None]] = [reconcile]

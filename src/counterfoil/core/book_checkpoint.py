@@ -68,6 +68,8 @@ class CheckpointLine(msgspec.Struct, frozen=True, kw_only=True):
     right_book: int | None
     taken_over: int = 0
     """Documents that count in the books as in our rows: they changed while a book was read, or no book has them."""
+    late: int = 0
+    """Documents that our rows count and that came after the books were read."""
     differing: int
     """Documents that count otherwise in a book."""
     differences: tuple[CountDifference, ...] = ()
@@ -162,6 +164,11 @@ class CheckpointContent(msgspec.Struct, frozen=True, kw_only=True):
             f"{line.currency}: {line.differing} documents count otherwise in the system's own book"
             for line in self.lines
             if line.differing
+        ]
+        obstacles += [
+            f"{line.currency}: documents came after the books were read ({line.late}); read the books again"
+            for line in self.lines
+            if line.late
         ]
         obstacles += [
             f"{line.currency}: the items do not add up to the closing difference"

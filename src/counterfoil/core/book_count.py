@@ -103,7 +103,9 @@ class BookSide(NamedTuple):
 
     listed: Mapping[str, Counted]
     moved: Collection[str]
-    """Documents that became known after the reading of their system's books began."""
+    """Documents that became known while the books of their system were being read."""
+    late: Collection[str]
+    """Documents that became known after the books of their system were read."""
     complete: bool
     """Every document of the side is in a book that was read."""
 
@@ -114,8 +116,10 @@ class SideCount(NamedTuple):
     ours: int
     book: int | None
     differences: list[CountDifference]
-    taken_over: int
+    taken_over: int = 0
     """Documents that count in the book as in our rows, because the reading says nothing about them."""
+    late: int = 0
+    """Documents that are newer than the reading."""
 
 
 def compare_counts(
@@ -124,15 +128,16 @@ def compare_counts(
     """Count a side of one legal entity and currency both ways. `book` is None if no book lists the side.
 
     A document that moved while the books were read counts as in our rows, unless the book lists its present version: a
-    book that was read before a change says nothing about it. So does one that is in no book, where not all are in one.
+    book that was read before a change says nothing about it. So does one that is in no book, where not all are in one. One
+    that came later is counted as late: only another reading proves it.
     """
     mine = {d: c for d, c in ours.items() if (c.entity, c.currency) == (entity, currency)}
     total = sum(c.units for c in mine.values())
     if book is None:
-        return SideCount(total, None, [], 0)
+        return SideCount(total, None, [])
     theirs = {d: c for d, c in book.listed.items() if (c.entity, c.currency) == (entity, currency)}
     differences: list[CountDifference] = []
-    taken_over, by_book = 0, sum(c.units for c in theirs.values())
+    taken_over, late, by_book = 0, 0, sum(c.units for c in theirs.values())
     for document in sorted(mine.keys() | theirs.keys()):
         own, listed = mine.get(document), theirs.get(document)
         if own and listed and own.units == listed.units:
@@ -141,7 +146,9 @@ def compare_counts(
         same_version = present is not None and entry is not None and present.version == entry.version
         unlisted = entry is None and not book.complete
         own_units, listed_units = own.units if own else 0, listed.units if listed else 0
-        if unlisted or (document in book.moved and not same_version):
+        if document in book.late and not (same_version or unlisted):
+            late += 1
+        elif unlisted or (document in book.moved and not same_version):
             taken_over += 1
             by_book += own_units - listed_units
         else:
@@ -153,7 +160,7 @@ def compare_counts(
                     book=listed_units if listed else None,
                 )
             )
-    return SideCount(total, by_book, differences, taken_over)
+    return SideCount(total, by_book, differences, taken_over, late)
 
 
 def checkpoint_line(
@@ -174,6 +181,7 @@ def checkpoint_line(
         left_book=left.book,
         right_book=right.book,
         taken_over=left.taken_over + right.taken_over,
+        late=left.late + right.late,
         differing=len(differences),
         differences=tuple(differences[:MAX_DIFFERENCES]),
     )

@@ -97,7 +97,7 @@ async def test_both_ways_of_counting_agree_after_the_books_were_read(company: Co
 async def test_without_a_reading_of_each_book_nothing_is_prepared(company: Company) -> None:
     await books(company)
     await company.sweep(company.bills)
-    with pytest.raises(CheckpointRefused, match="entries of ledger was never read to its end"):
+    with pytest.raises(CheckpointRefused, match="entries of ledger is being read now"):
         await prepared(company)
 
 
@@ -135,14 +135,43 @@ async def test_a_document_that_the_book_no_longer_lists_is_a_defect_that_nobody_
     assert not await cases(company, "checkpoint_defect")
 
 
-async def test_what_changed_after_the_reading_is_no_defect(company: Company) -> None:
+async def test_what_changed_while_a_book_was_read_is_no_defect(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await books(company)
     await read_both(company)
-    company.ledger.put("E2", total=400)
-    await company.deliver(company.ledger, "E2")
+    listing = company.ledger.list_book
+
+    async def list_and_change(*arguments: Any) -> sdk.Page:
+        page = await listing(*arguments)
+        company.ledger.put("E2", total=400)
+        await company.deliver(company.ledger, "E2")
+        return page
+
+    monkeypatch.setattr(company.ledger, "list_book", list_and_change)
+    await company.sweep(company.ledger)
     checkpoint = await prepared(company)
     (line,) = checkpoint.body.lines
     assert (line.right_total, line.right_book, line.agrees) == (3400, 3400, True)
+    assert (line.taken_over, line.late, checkpoint.body.obstacles) == (1, 0, ())
+
+
+async def test_what_came_after_the_reading_asks_for_another_one(company: Company) -> None:
+    await books(company)
+    await read_both(company)
+    company.ledger.put("E8")
+    await company.deliver(company.ledger, "E8")
+    checkpoint = await prepared(company)
+    (line,) = checkpoint.body.lines
+    assert (line.right_total, line.right_book, line.late, line.agrees) == (4000, 3500, 1, True)
+    assert checkpoint.body.obstacles == (
+        "USD: documents came after the books were read (1); read the books again",
+    )
+    assert not await cases(company, "checkpoint_defect")
+    with pytest.raises(CheckpointRefused, match="read the books again"):
+        await service(company).sign(checkpoint.id, "bob", "")
+    await read_both(company)
+    assert (await prepared(company)).body.obstacles == ()
 
 
 async def test_who_prepared_it_cannot_sign_it(company: Company) -> None:

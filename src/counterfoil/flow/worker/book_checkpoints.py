@@ -260,9 +260,9 @@ class BookCheckpoints:
             rolls.setdefault(currency, _empty(rule.name, entity, currency))
         books: dict[Side, BookSide | None] = {}
         for side, listed in zip(_SIDES, count.listed, strict=True):
-            moved = _moved(rule, side, sides[side], count.matches)
+            moved, late = _moved(rule, side, sides[side], count.matches)
             complete = self._reader.is_complete(rule, side, entity)
-            books[side] = BookSide(listed, moved, complete) if sides[side] else None
+            books[side] = BookSide(listed, moved, late, complete) if sides[side] else None
         return [
             checkpoint_line(
                 roll,
@@ -286,13 +286,15 @@ def _sum(by_system: Mapping[str, int], readings: Iterable[BookReading]) -> int:
 
 def _moved(
     rule: kinds.Reconciliation, side: Side, readings: Iterable[BookReading], matches: Iterable[MatchRows]
-) -> set[str]:
-    """Return the documents of a side that became known after the reading of their system's books began."""
+) -> tuple[set[str], set[str]]:
+    """Return the documents of a side that became known while the books of their system were being read, and later."""
     began: dict[str, datetime] = {}
+    ended: dict[str, datetime] = {}
     for reading in readings:
         began[reading.system] = min(began.get(reading.system, reading.began), reading.began)
+        ended[reading.system] = max(ended.get(reading.system, reading.ended), reading.ended)
     own = rule.left if side == "left" else rule.right
-    moved = set()
+    moved, late = set[str](), set[str]()
     for rows in matches:
         documents: list[tuple[str, datetime]] = (
             [(f.document, f.known_from) for f in rows.foils]
@@ -300,10 +302,10 @@ def _moved(
             else [(o.document, o.at) for o in rows.observations]
         )
         for document, since in documents:
-            read = began.get(ledger_of(document) or own)
-            if read is not None and since > read:
-                moved.add(document)
-    return moved
+            system = ledger_of(document) or own
+            if system in began and since > began[system]:
+                (late if since > ended[system] else moved).add(document)
+    return moved, late
 
 
 def _stale(model: Model, entity: str, at: date, now: datetime, readings: Iterable[BookReading]) -> list[str]:

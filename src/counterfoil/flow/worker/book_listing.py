@@ -14,7 +14,7 @@ from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.errors import CounterfoilError
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.foil_versions import Withdrawal, next_foil, next_observation
-from counterfoil.core.sweep import Sweep
+from counterfoil.core.sweep import Sweep, SweepState
 from counterfoil.flow.context.event_documents import read_documents, read_numbers
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.worker.sweep_requests import listings_of
@@ -77,7 +77,16 @@ class ListingReader:
     async def _newest(self, rule: kinds.Reconciliation, books: Iterable[tuple[str, str]]) -> list[Sweep]:
         """Return the newest completed sweep of each book. Raises CheckpointRefused if one has none."""
         completed = {(sweep.system, sweep.book): sweep for sweep in await self._store.completed_sweeps()}
+        reading = {
+            (sweep.system, sweep.book)
+            for sweep in await self._store.latest_sweeps()
+            if sweep.state is SweepState.READING
+        }
         for system, book in books:
+            if (system, book) not in completed and (system, book) in reading:
+                raise CheckpointRefused(
+                    f"The book {book} of {system} is being read now. Try again when it has been read."
+                )
             if (system, book) not in completed:
                 raise CheckpointRefused(
                     f"The book {book} of {system} was never read to its end, so nothing proves our rows. "

@@ -60,6 +60,8 @@ class CheckpointLineShape(msgspec.Struct, frozen=True, kw_only=True):
     right: CountShape
     taken_over: int
     """Documents that count in the books as in our rows: they changed while a book was read, or no book has them."""
+    late: int
+    """Documents that our rows count and that came after the books were read."""
     differing: int
     """Documents that count otherwise in a book; `differences` has the first 100."""
     differences: list[DifferenceShape]
@@ -251,6 +253,7 @@ def _line(line: CheckpointLine, systems: Mapping[str, str]) -> CheckpointLineSha
         left=CountShape(system=systems["left"], ours=money(line.left_total), book=maybe(line.left_book)),
         right=CountShape(system=systems["right"], ours=money(line.right_total), book=maybe(line.right_book)),
         taken_over=line.taken_over,
+        late=line.late,
         differing=line.differing,
         differences=[
             DifferenceShape(

@@ -30,6 +30,8 @@ class SweepShape(msgspec.Struct, frozen=True, kw_only=True):
     """Those that were not received before. A delivery whose fact another one brought before is new, and changes nothing."""
     unlisted_documents: int
     """Documents that Counterfoil knows and the book does not list; each has a Case."""
+    held_deliveries: int
+    """Those that wait for a decision about their Cases, so that they count nowhere yet."""
     error: str
     ended_at: str | None
 
@@ -50,7 +52,7 @@ async def list_sweeps(request: WebRequest, name: FromPath[str]) -> SweepList:
     """The newest sweep of each book of both systems: its progress, and what it has brought to light."""
     app = application(request)
     sweeps = await app.sweeps.latest(app.model, _rule(app, name), app.scope)
-    return SweepList([_shape(sweep) for sweep in sweeps])
+    return await _list(app, sweeps)
 
 
 @post(
@@ -65,7 +67,11 @@ async def request_sweeps(request: WebRequest, name: FromPath[str]) -> SweepList:
     app = application(request)
     person = trusted_caller(request).person
     sweeps = await app.sweeps.request(app.model, _rule(app, name), app.scope, person.id)
-    return SweepList([_shape(sweep) for sweep in sweeps])
+    return await _list(app, sweeps)
+
+
+async def _list(app: Application, sweeps: list[Sweep]) -> SweepList:
+    return SweepList([_shape(sweep, await app.store.swept_and_held(sweep.id)) for sweep in sweeps])
 
 
 def _rule(app: Application, name: str) -> kinds.Reconciliation:
@@ -75,7 +81,7 @@ def _rule(app: Application, name: str) -> kinds.Reconciliation:
     return rule
 
 
-def _shape(sweep: Sweep) -> SweepShape:
+def _shape(sweep: Sweep, held: int) -> SweepShape:
     return SweepShape(
         id=sweep.id,
         system=sweep.system,
@@ -87,6 +93,7 @@ def _shape(sweep: Sweep) -> SweepShape:
         deliveries=sweep.listed,
         new_deliveries=sweep.fresh,
         unlisted_documents=sweep.missing,
+        held_deliveries=held,
         error=sweep.error,
         ended_at=None if sweep.ended_at is None else sweep.ended_at.isoformat(),
     )

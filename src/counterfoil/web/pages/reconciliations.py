@@ -92,6 +92,8 @@ async def prepare_form(request: WebRequest, name: FromPath[str]) -> Response[Any
             rows = await app.checkpoints.prepare(_rule(app, name), at, None, app.scope, identity.person.id)
         except CheckpointRefused as error:
             raise Problem(409, str(error)) from None
+        if not rows:
+            raise Problem(409, f"No document is dated up to {at}, so there is nothing to sign.", field="at")
         place = f"/checkpoints/{rows[0].id}" if len(rows) == 1 else f"/reconciliations/{name}"
         return redirect(f"{place}?note=prepared")
 
