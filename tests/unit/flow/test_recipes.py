@@ -192,7 +192,7 @@ async def keys(play: Play) -> list[dict[str, Any]]:
             "persons": list(k.persons),
             "conflict": k.is_conflict,
         }
-        for k in paired_keys([rows])
+        for k in paired_keys(rows)
     ]
 
 
