@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from counterfoil.cli.pairings import draft
 from counterfoil.core.event import Event
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.homes import own_key
+from counterfoil.core.money import Money
 from counterfoil.core.remembered import paired_keys
-from counterfoil.core.settle import MatchRows
+from counterfoil.core.settle import MatchRows, judge_rows
 from counterfoil.core.suggestions import suggestions
 from counterfoil.flow.intake.receive import receive_events
 from counterfoil.model import Model
@@ -211,6 +213,26 @@ def test_a_day_of_invoices_against_one_journal(folder: Path) -> None:
         late = await foils(play, JOURNAL)
         assert {str(f.state) for f in late.values()} == {"partly"}
         assert sum(f.residual["gross"] for f in late.values()) == 500
+
+    asyncio.run(run())
+
+
+def test_five_hundred_invoices_of_a_day_are_judged_as_one_amount(model: Model) -> None:
+    async def run() -> None:
+        play = Play(model)
+        await invoice(play, "INV-0", 1000)
+        await journal(play, "JRN-1", 496_000)
+        (foil,), (posted,) = (await foils(play, JOURNAL)).values(), (await items(play, JOURNAL)).values()
+        day = [replace(foil, id=f"foil_{n}", document=f"INV-{n}") for n in range(500)]
+        for moment, state in ((play.now, "partly"), (foil.due, "broken")):
+            verdicts = judge_rows(MatchRows(day, [posted]), moment).foils.values()
+            assert {str(verdict.state) for verdict in verdicts} == {state}
+            assert sum(verdict.residual["gross"] for verdict in verdicts) == 4000
+            assert {verdict.residual["gross"] >= 0 for verdict in verdicts} == {True}
+            assert all("in a group of 500: INV-0, INV-1, " in verdict.reason for verdict in verdicts)
+        whole = replace(posted, legs={"gross": Money(500_000, "USD")})
+        verdicts = judge_rows(MatchRows(day, [whole]), foil.due).foils.values()
+        assert {(str(verdict.state), verdict.residual["gross"]) for verdict in verdicts} == {("matched", 0)}
 
     asyncio.run(run())
 
