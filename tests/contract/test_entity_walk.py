@@ -114,6 +114,16 @@ async def company(
         yield await entity_company(stack, request, tmp_path_factory.mktemp("walk"))
 
 
+async def _pair_keys(app: TrialApp) -> None:
+    """Have a person pair two documents of each entity that have two keys."""
+    now = await app.now()
+    for prefix in ("", "DE-"):
+        invoice, bill = f"{prefix}INV-13", f"{prefix}BILL/2026/13"
+        await admit(app.store, now, foils=(invoice_foil(invoice, 1_000, 1, now),))
+        await admit(app.store, now, items=(bill_item(bill, f"{prefix}X-78", 1_000, now),))
+        assert (await app.pair(foil_of(invoice), item_of(bill), "fay", "typing error")).verdict == "done"
+
+
 async def entity_company(
     stack: contextlib.AsyncExitStack, request: pytest.FixtureRequest, folder: Path
 ) -> Walked:
@@ -134,6 +144,7 @@ async def entity_company(
     await fill_credits(store, "DE-")
     await fill_matches(store, "DE-")
     app = TrialApp(store, model)
+    await _pair_keys(app)
     rule, today = model.reconciliations["invoice-in-erp"], (await store.now()).date()
     await app.checkpoints.prepare(rule, today, None, EntityScope(), "ann")
     await seal(store)
@@ -241,6 +252,7 @@ def get_paths(app: TrialApp, rows: Rows) -> Iterator[tuple[str, bool]]:
     yield "/v1/reconciliations/invoice-in-erp/roll-forward", False
     yield "/v1/reconciliations/invoice-in-erp/checkpoints", False
     yield "/reconciliations/invoice-in-erp", False
+    yield "/v1/pairings?rule=invoice-in-erp", False
     yield "/v1/audit?limit=200", False
 
 
@@ -298,6 +310,13 @@ async def test_lists_of_a_bound_person_have_the_rows_of_their_entity_alone(compa
             "items"
         ]
         assert [row["id"] for row in named] == [row["id"] for row in german]
+
+
+async def test_keys_that_persons_paired_are_those_of_the_entity(company: Walked) -> None:
+    home, german = ("X-78", "INV-13"), ("DE-X-78", "DE-INV-13")
+    for binding, pairs in (("home", [home]), ("german", [german]), ("free", [german, home])):
+        rows = (await company.get(f"controller.{binding}", "/v1/pairings")).json()["pairings"]
+        assert [(row["right_key"], row["left_key"]) for row in rows] == pairs
 
 
 async def test_a_case_about_no_entity_is_seen_by_unbound_persons_alone(company: Walked) -> None:

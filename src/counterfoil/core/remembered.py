@@ -5,8 +5,6 @@ Pure. Nothing is learned from it by itself: a person may add the rows to a table
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 
 from counterfoil.core.homes import own_key
@@ -24,18 +22,20 @@ class PairedKey(msgspec.Struct, frozen=True, kw_only=True):
     """Persons paired the same right key with several left keys."""
 
 
-def paired_keys(matches: Iterable[MatchRows]) -> list[PairedKey]:
-    """Return the pairs of keys of one reconciliation, sorted. Documents that have one key need no memory."""
+def paired_keys(rows: MatchRows) -> list[PairedKey]:
+    """Return the pairs of keys in rows of one reconciliation, sorted. Documents that have one key need no memory.
+
+    A pair with a document that the rows do not have, such as one of another legal entity, is left out.
+    """
     persons: dict[tuple[str, str], list[str]] = {}
-    for rows in matches:
-        foils, items = {f.id: f for f in rows.foils}, {o.id: o for o in rows.observations}
-        for pairing in rows.pairings:
-            foil, item = foils.get(pairing.foil), items.get(pairing.observation)
-            if foil is None or item is None or not pairing_holds(pairing, foil, item):
-                continue
-            keys = own_key(item), own_key(foil)
-            if keys[0] != keys[1]:
-                persons.setdefault(keys, []).append(pairing.person)
+    foils, items = {f.id: f for f in rows.foils}, {o.id: o for o in rows.observations}
+    for pairing in rows.pairings:
+        foil, item = foils.get(pairing.foil), items.get(pairing.observation)
+        if foil is None or item is None or not pairing_holds(pairing, foil, item):
+            continue
+        keys = own_key(item), own_key(foil)
+        if keys[0] != keys[1]:
+            persons.setdefault(keys, []).append(pairing.person)
     lefts: dict[str, set[str]] = {}
     for right, left in persons:
         lefts.setdefault(right, set()).add(left)

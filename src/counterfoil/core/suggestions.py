@@ -6,13 +6,16 @@ A suggestion never matches anything. A person pairs, and policies decide who mus
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 
 import msgspec
 
 from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.homes import own_key
 from counterfoil.core.money import Money
+from counterfoil.core.plural import counted
+from counterfoil.core.remembered import PairedKey
 from counterfoil.core.terms import rules_for
 
 MIN_POINTS = 35
@@ -25,6 +28,8 @@ MIN_NUMBER_DIGITS = 3
 NAMED_POINTS, NUMBER_POINTS = 40, 20
 SAME_POINTS, NEAR_POINTS, PART_POINTS = 45, 20, 10
 LEGS_POINTS = 10
+PAIRED_POINTS, CONFLICT_POINTS = 30, 10
+"""For two keys that persons paired before; fewer if they paired the key of the item with other keys as well."""
 _DAYS_POINTS = ((0, 10), (3, 8), (10, 4))
 """Days between the two documents, up to which they get these points."""
 _DIGITS = re.compile(r"[0-9]+")
@@ -41,17 +46,21 @@ class Suggestion(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...]
 
 
-def suggestions(item: Observation, foils: Iterable[Foil]) -> list[Suggestion]:
+def suggestions(
+    item: Observation, foils: Iterable[Foil], paired: Iterable[PairedKey] = ()
+) -> list[Suggestion]:
     """Return the counterfoils of its reconciliation that an item may answer, the likeliest first.
 
-    One of another currency, legal entity or sign is never suggested.
+    One of another currency, legal entity or sign is never suggested. `paired`: keys that persons paired in this
+    reconciliation before.
     """
-    judged = (_judged(item, foil) for foil in foils if foil.rule == item.rule)
+    by_left = {pair.left: pair for pair in paired if pair.right == own_key(item)}
+    judged = (_judged(item, foil, by_left) for foil in foils if foil.rule == item.rule)
     likely = [s for s in judged if s is not None and s.score >= MIN_POINTS]
     return sorted(likely, key=lambda s: (-s.score, s.foil))[:MAX_SUGGESTIONS]
 
 
-def _judged(item: Observation, foil: Foil) -> Suggestion | None:
+def _judged(item: Observation, foil: Foil, paired: Mapping[str, PairedKey]) -> Suggestion | None:
     leg = rules_for(foil.terms, (foil.legs,)).total or ""
     asserted, total = foil.legs.get(leg), item.legs.get(leg)
     if not isinstance(asserted, Money) or not isinstance(total, Money) or asserted.currency != total.currency:
@@ -70,11 +79,9 @@ def _judged(item: Observation, foil: Foil) -> Suggestion | None:
     ]
     if others and all(item.legs.get(name) == foil.legs[name] for name in others):
         points.append((LEGS_POINTS, f"the same {' and '.join(sorted(others))}"))
-    if (days := _days_apart(item.effective, foil.effective)) is not None:
-        by_day = next((gained for most, gained in _DAYS_POINTS if days <= most), 0)
-        if by_day:
-            words = "the same day" if days == 0 else f"{days} {'day' if days == 1 else 'days'} apart"
-            points.append((by_day, words))
+    if (pair := paired.get(own_key(foil))) is not None:
+        points.append(_paired_before(pair))
+    _add_days(points, _days_apart(item.effective, foil.effective), foil.terms.window)
     return Suggestion(foil.id, min(100, sum(n for n, _ in points)), tuple(text for _, text in points))
 
 
@@ -86,6 +93,24 @@ def _add_amount(points: list[tuple[int, str]], missing: int, total: Money, foil:
         points.append((NEAR_POINTS, f"amounts differ by {Money(difference, total.currency).grouped()}"))
     elif abs(total.minor) < abs(missing) and foil.terms.shape != "1:1":
         points.append((PART_POINTS, "a part of the amount"))
+
+
+def _paired_before(pair: PairedKey) -> tuple[int, str]:
+    text = f"paired {counted(pair.count, 'time')} before by {', '.join(pair.persons)}"
+    if pair.is_conflict:
+        return CONFLICT_POINTS, f"{text}, but also with another key"
+    return PAIRED_POINTS, text
+
+
+def _add_days(points: list[tuple[int, str]], days: int | None, window: int | None) -> None:
+    """Add the points of the dates. A rule does not join dates beyond the window; a person may."""
+    if days is None:
+        return
+    apart = f"{counted(days, 'day')} apart"
+    if window is not None and days > window:
+        points.append((0, f"{apart}, beyond the window of {counted(window, 'day')}"))
+    elif by_day := next((gained for most, gained in _DAYS_POINTS if days <= most), 0):
+        points.append((by_day, "the same day" if days == 0 else apart))
 
 
 def _shared_number(item: Observation, foil: Foil) -> str:

@@ -20,6 +20,7 @@ from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.release import Plan
 from counterfoil.core.run import InboxItem
+from counterfoil.core.settle import MatchRows
 from counterfoil.store.port.as_of import KnownMatches
 from counterfoil.store.port.matches import DocumentVersion
 from counterfoil.store.port.stalled import StalledFinding
@@ -252,6 +253,14 @@ class VisibleViews:
 
     async def matches_of_rule(self, rule: str, at: datetime) -> list[MatchRow]:
         return self._within(await self._views.matches_of_rule(rule, at))
+
+    async def person_pairs(self, rule: str, keys: Sequence[str] | None = None) -> MatchRows:
+        rows = await self._views.person_pairs(rule, keys)
+        return replace(
+            rows,
+            foils=[foil for foil in rows.foils if self._scope.sees(foil.entity)],
+            observations=[item for item in rows.observations if self._scope.sees(item.entity)],
+        )
 
     async def matches_known(self, which: KnownMatches) -> list[MatchRow]:
         return self._within(await self._views.matches_known(which))

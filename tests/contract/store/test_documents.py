@@ -17,11 +17,13 @@ from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.foil_versions import Split, Withdrawal
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
+from counterfoil.core.remembered import paired_keys
 from counterfoil.core.terms import Terms
 from counterfoil.store.check import check
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port.documents import OpenItemCases, PutMatchBasis, RebuildDocuments
 from counterfoil.store.port.matches import DocumentVersion, row_of
+from counterfoil.store.port.views import ItemFilter
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.contract.store import samples as s
 from tests.contract.store.test_people import refused_leaf
@@ -334,6 +336,36 @@ async def test_a_pair_overrides_the_key(store: Any) -> None:
     assert (shown.state, shown.key, shown.own_key) == ("paired", "cm-1", "cm-2")
     assert [leaf.kind for _, leaf in (await store.dump()).leaves][-2:] == ["match.pair", "foil.matched"]
     await holds(store)
+
+
+async def test_an_item_is_listed_whatever_another_document_of_its_event_answers(store: Any) -> None:
+    """A remittance shows one document for each line and one for the rest."""
+    rest = s.observation(id="obs_2", document="NC/rest", key="on account", case_at=s.at(60), owner="finance")
+    await admitted(store, "e1", foils=(s.foil(version=1),), observations=(s.observation(), rest))
+    assert ((await foil(store)).state, (await item(store, "obs_2")).state) == (FoilState.MATCHED, "unmatched")
+    assert [o.id for o in await store.items_past_grace(s.at(60), 10)] == ["obs_2"]
+    await store.apply(OpenItemCases(items=("obs_2",), at=s.at(60)))
+    assert [case.observation for case in await open_cases(store)] == ["obs_2"]
+    if not isinstance(store, MemoryStore):
+        assert [row.item.id for row in (await store.unmatched(ItemFilter()))[0]] == ["obs_2"]
+
+
+async def test_pairs_of_persons_are_read_by_the_keys_of_their_items(store: Any) -> None:
+    if isinstance(store, MemoryStore):
+        pytest.skip("the store in memory has no lists for pages")
+    await apart(store)
+    rule = (await foil(store)).rule
+    assert (await store.person_pairs(rule)).pairings == []
+    await paired(store)
+    rows = await store.person_pairs(rule, ["cm-2", "cm-9"])
+    assert rows == await store.person_pairs(rule)
+    assert ([f.id for f in rows.foils], [o.id for o in rows.observations]) == (["foil_1"], ["obs_1"])
+    assert [(pair.right, pair.left, pair.count) for pair in paired_keys(rows)] == [("cm-2", "cm-1", 1)]
+    for other, keys in ((rule, ["cm-1"]), (rule, []), ("another", None)):
+        assert (await store.person_pairs(other, keys)).pairings == []
+    ended = s.decide(s.unpair(await foil(store), await item(store)), when=s.at(9))
+    assert await store.apply(ended) == "done"
+    assert (await store.person_pairs(rule)).pairings == []
 
 
 async def test_a_pair_survives_versions_with_equal_legs(store: Any) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
+from counterfoil.core.remembered import PairedKey
 from counterfoil.core.suggestions import MAX_SUGGESTIONS, MIN_POINTS, suggestions
+from counterfoil.core.terms import Terms
 
 AT = datetime(2026, 11, 30, tzinfo=UTC)
 
@@ -63,6 +66,41 @@ def test_a_number_and_a_name_speak_for_a_pair_with_another_amount() -> None:
     ranked = suggestions(item(12050, key="paid 1533", names=("INV-9",)), [by_number, by_name])
     assert [(s.foil, s.score) for s in ranked] == [("foil_INV-9", 70), ("foil_INV-01533", 50)]
     assert ranked[1].reasons == ("amounts differ by 0.50 USD", "both have the number 1533", "the same day")
+
+
+def test_dates_beyond_the_window_give_no_points_and_say_so() -> None:
+    far = foil("INV-1", effective="2026-11-26", terms=Terms(window=3))
+    (near,), (beyond,) = (suggestions(item(), [one]) for one in (replace(far, terms=Terms()), far))
+    assert near.reasons == ("the same amount", "4 days apart")
+    assert beyond.reasons == ("the same amount", "4 days apart, beyond the window of 3 days")
+    assert beyond.score < near.score
+    (edge,) = suggestions(item(), [replace(far, terms=Terms(window=4))])
+    assert edge == near
+
+
+def test_keys_that_persons_paired_before_speak_for_a_pair_and_a_conflict_for_less() -> None:
+    before = PairedKey(right="Initech Ltd", left="CUST-7", count=3, persons=("ann", "bob"), is_conflict=False)
+    mine, other = foil("INV-1", key="CUST-7"), foil("INV-2", key="CUST-8")
+    wire = item(key="Initech Ltd")
+    first, second = suggestions(wire, [other, mine], [before])
+    assert (first.foil, second.foil) == ("foil_INV-1", "foil_INV-2")
+    assert "paired 3 times before by ann, bob" in first.reasons
+    (conflict, *_) = suggestions(wire, [mine], [replace(before, is_conflict=True)])
+    assert "paired 3 times before by ann, bob, but also with another key" in conflict.reasons
+    assert first.score > conflict.score > second.score
+    # The keys that the documents have by rule count, on whichever match they are.
+    moved = replace(wire, key="CUST-9", own_key="Initech Ltd")
+    assert suggestions(moved, [replace(mine, key="CUST-9", own_key="CUST-7")], [before]) == [first]
+    assert suggestions(item(key="Globex"), [mine], [before]) == suggestions(item(key="Globex"), [mine])
+
+
+def test_former_pairs_alone_suggest_nothing_and_no_score_is_above_100() -> None:
+    before = PairedKey(right="Initech Ltd", left="CUST-7", count=9, persons=("ann",), is_conflict=False)
+    far = foil("INV-1", 990_000, key="CUST-7", effective="2026-01-01")
+    assert suggestions(item(key="Initech Ltd"), [far], [before]) == []
+    both = foil("INV-1", key="CUST-7", names=("SI-1",))
+    (best,) = suggestions(item(key="Initech Ltd"), [both], [before])
+    assert best.score == 100
 
 
 def test_years_and_short_numbers_are_no_document_numbers() -> None:

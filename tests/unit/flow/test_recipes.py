@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from counterfoil.cli.pairings import draft
 from counterfoil.core.event import Event
 from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.homes import own_key
+from counterfoil.core.money import Money
 from counterfoil.core.remembered import paired_keys
-from counterfoil.core.settle import MatchRows
+from counterfoil.core.settle import MatchRows, judge_rows
 from counterfoil.core.suggestions import suggestions
 from counterfoil.flow.intake.receive import receive_events
 from counterfoil.model import Model
@@ -35,6 +40,11 @@ DAY = date(2026, 3, 2)
 def company(folder: Path, rows: str = "payer,customer\n") -> Model:
     (folder / "payer_customers.csv").write_text(rows, "utf-8")
     return checked(write(folder, documents(COMPLETE_POLICY, *BLOCKS)))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return company(tmp_path_factory.mktemp("recipes"))
 
 
 @pytest.fixture
@@ -86,6 +96,43 @@ async def wire(
 ) -> None:
     day_ = (DAY + timedelta(days=day)).isoformat()
     await send(play, "wire.received.v1", name, payer=payer, memo=memo, day=day_, amount=usd(amount), lines=[])
+
+
+def suggested(rows: MatchRows) -> None:
+    """Compute the suggestions for every item of the rows, of whatever state."""
+    for item in rows.observations:
+        suggestions(item, rows.foils, paired_keys(rows))
+
+
+PARTIES = st.sampled_from(["CUST-7", "CUST-8", "Initech Ltd", "Globex"])
+SENT = st.tuples(st.booleans(), PARTIES, st.sampled_from([1000, 2000]), st.integers(0, 9))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(SENT, min_size=1, max_size=7), st.data())
+def test_suggestions_change_no_state_and_no_item_is_matched_without_a_rule_or_a_person(
+    model: Model, sent: list[tuple[bool, str, int, int]], data: Any
+) -> None:
+    async def run() -> None:
+        play = Play(model)
+        for number, (is_invoice, party, minor, day) in enumerate(sent):
+            if is_invoice:
+                await invoice(play, f"INV-{number}", minor, day, customer=party)
+            else:
+                await wire(play, f"W-{number}", minor, day=day, payer=party)
+            free = [n for n, o in (await items(play, TEXT)).items() if o.state == "unmatched"]
+            open_ = [n for n, state in (await states(play, TEXT)).items() if state == "open"]
+            if free and open_ and data.draw(st.booleans()):
+                await pair(play, data.draw(st.sampled_from(free)), data.draw(st.sampled_from(open_)))
+            before = await play.store.dump()
+            suggested(MatchRows(before.foils, before.observations, before.pairings))
+            assert await play.store.dump() == before
+        by_person = {p.observation for p in before.pairings if p.ended_at is None}
+        by_rule = {own_key(f) for f in before.foils if f.rule == TEXT}
+        for item in (await items(play, TEXT)).values():
+            assert item.state == "unmatched" or item.id in by_person or own_key(item) in by_rule
+
+    asyncio.run(run())
 
 
 async def journal(play: Play, name: str, amount: int, reverses: str = "") -> None:
@@ -170,6 +217,26 @@ def test_a_day_of_invoices_against_one_journal(folder: Path) -> None:
     asyncio.run(run())
 
 
+def test_five_hundred_invoices_of_a_day_are_judged_as_one_amount(model: Model) -> None:
+    async def run() -> None:
+        play = Play(model)
+        await invoice(play, "INV-0", 1000)
+        await journal(play, "JRN-1", 496_000)
+        (foil,), (posted,) = (await foils(play, JOURNAL)).values(), (await items(play, JOURNAL)).values()
+        day = [replace(foil, id=f"foil_{n}", document=f"INV-{n}") for n in range(500)]
+        for moment, state in ((play.now, "partly"), (foil.due, "broken")):
+            verdicts = judge_rows(MatchRows(day, [posted]), moment).foils.values()
+            assert {str(verdict.state) for verdict in verdicts} == {state}
+            assert sum(verdict.residual["gross"] for verdict in verdicts) == 4000
+            assert {verdict.residual["gross"] >= 0 for verdict in verdicts} == {True}
+            assert all("in a group of 500: INV-0, INV-1, " in verdict.reason for verdict in verdicts)
+        whole = replace(posted, legs={"gross": Money(500_000, "USD")})
+        verdicts = judge_rows(MatchRows(day, [whole]), foil.due).foils.values()
+        assert {(str(verdict.state), verdict.residual["gross"]) for verdict in verdicts} == {("matched", 0)}
+
+    asyncio.run(run())
+
+
 # ------------------------------------------------------------------ remembered pairs
 
 
@@ -192,7 +259,7 @@ async def keys(play: Play) -> list[dict[str, Any]]:
             "persons": list(k.persons),
             "conflict": k.is_conflict,
         }
-        for k in paired_keys([rows])
+        for k in paired_keys(rows)
     ]
 
 

@@ -251,7 +251,9 @@ def items_past_grace(db: Tables, at: datetime, limit: int) -> list[Observation]:
 def _is_alone(db: Tables, o: Observation) -> bool:
     """Report whether no other reconciliation that reads the document has its other half, or lists it."""
     return o.state == "over" or not any(
-        other.event == o.event and other.id != o.id and (other.state != "unmatched" or other.rule < o.rule)
+        other.event == o.event
+        and other.rule != o.rule
+        and (other.state != "unmatched" or other.rule < o.rule)
         for other in db.observations.values()
     )
 

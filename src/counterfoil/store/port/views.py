@@ -219,6 +219,10 @@ class Views(Protocol):
         """Return the match rows with these rules and keys, in order of rule and key."""
         ...
 
+    async def person_pairs(self, rule: str, keys: Sequence[str] | None = None) -> MatchRows:
+        """Return the pairs of persons that have not ended, with their documents; with `keys`, those of items with one of them."""
+        ...
+
     async def matches(self, limit: int = 10_000) -> list[MatchRow]: ...
     async def leaves_seen(self, start: int, limit: int, entities: tuple[str, ...]) -> list[tuple[int, Leaf]]:
         """Return sealed leaves about Runs and documents of legal entities, by tree index."""

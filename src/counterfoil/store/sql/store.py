@@ -195,6 +195,7 @@ class SqlStore(ABC):
     links_of = long_read(views.links_of)
     links_by_ext = long_read(views.links_by_ext)
     matches_of = long_read(views.matches_of)
+    person_pairs = long_read(views.person_pairs)
     matches = long_read(views.matches)
     counts = long_read(views.counts)
     leaves_seen = long_read(entities.leaves_seen)

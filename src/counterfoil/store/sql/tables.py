@@ -89,12 +89,13 @@ OBSERVATION = SqlTable("observation", Observation, {**columns_of(Observation), "
 UNACCOUNTED = """
 state in ('unmatched', 'over') and ((state = 'over' and foil is null) or (state = 'unmatched' and not exists (
   select 1 from observation other
-  where other.event = observation.event and other.id <> observation.id
+  where other.event = observation.event and other.rule <> observation.rule
     and (other.state <> 'unmatched' or other.rule < observation.rule)
 )))
 """
 """Surplus that no foil bears, and unmatched items. A document that several reconciliations read is unmatched where none of
-them has its other half, and listed once. The states are named first because an index has rows of these alone."""
+them has its other half, and listed once; several documents of one event in one reconciliation are each listed. The states
+are named first because an index has rows of these alone."""
 VERSION = _table("document_version", DocumentVersion)
 PAIRING = _table("pairing", Pairing)
 WAIVER = SqlTable("waiver", Waiver, {**columns_of(Waiver), "residual": RESIDUAL})

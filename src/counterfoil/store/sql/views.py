@@ -18,6 +18,7 @@ from counterfoil.core.ids import run_id
 from counterfoil.core.link import Link
 from counterfoil.core.matching import FoilState
 from counterfoil.core.run import InboxItem
+from counterfoil.core.settle import MatchRows
 from counterfoil.core.waiting import Obstacles, SerialQueue, retried
 from counterfoil.store.port import views
 from counterfoil.store.port.matches import DocumentVersion, users_by_cap
@@ -267,6 +268,18 @@ async def matches_of(keys: Sequence[tuple[str, str]]) -> list[views.MatchRow]:
     args = ([rule for rule, _ in keys], [key for _, key in keys])
     rows = await _match_rows("rule = any($1::text[]) and key = any($2::text[])", args)
     return [row for row in rows if (row.rule, row.key) in set(keys)]
+
+
+async def person_pairs(rule: str, keys: Sequence[str] | None = None) -> MatchRows:
+    where, args = "where rule = $1 and ended_at is null", list[Any]((rule,))
+    if keys is not None:
+        own = "select id from observation where rule = $1 and own_key = any($2::text[]) and own_key <> ''"
+        where, args = f"{where} and observation in ({own})", [*args, list(keys)]
+    pairings = await records(t.PAIRING, f"{where} order by id", *args)
+    by_id = "where id = any($1::text[]) order by id"
+    foils = await records(t.FOIL, by_id, sorted({p.foil for p in pairings}))
+    items = await records(t.OBSERVATION, by_id, sorted({p.observation for p in pairings}))
+    return MatchRows(foils, items, pairings)
 
 
 def _cursor(page: views.ListFilter | views.EventFilter | views.ItemFilter) -> tuple[int, str] | None:

@@ -48,7 +48,6 @@ async def list_pairings(request: WebRequest, rule: Text = None) -> PairedKeyList
     pairings: list[PairedKeyShape] = []
     for name in [rule] if rule else sorted(rules):
         remember = rules[name].remember
-        matches = await app.views.matches_of_rule(name, now)
         pairings += [
             PairedKeyShape(
                 reconciliation=name,
@@ -59,7 +58,7 @@ async def list_pairings(request: WebRequest, rule: Text = None) -> PairedKeyList
                 persons=list(pair.persons),
                 conflict=pair.is_conflict,
             )
-            for pair in paired_keys(match.rows for match in matches)
+            for pair in paired_keys(await app.views.person_pairs(name))
         ]
     return PairedKeyList(pairings=pairings, as_of=now.isoformat())
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from litestar import get
 from litestar.params import FromPath
 
 from counterfoil.application import Application
 from counterfoil.core.foil import Foil, Observation
-from counterfoil.core.suggestions import Suggestion, suggestions
+from counterfoil.core.homes import own_key
+from counterfoil.core.remembered import PairedKey, paired_keys
+from counterfoil.core.suggestions import suggestions
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.queries import foil_shapes
@@ -41,13 +45,14 @@ class SuggestionList(msgspec.Struct, frozen=True):
     summary="Counterfoils that an item may answer",
 )
 async def list_suggestions(request: WebRequest, item_id: FromPath[str]) -> SuggestionList:
-    """Amount, numbers, names and dates of both documents speak for a pair; `reasons` says which."""
+    """Amounts, numbers, names and dates of both documents, and former pairs of their keys; `reasons` says which count."""
     app = application(request)
     item = await app.store.observation(item_id)
     if item is None:
         raise Problem(404, f"There is no item {item_id[:100]}.", kind="not-found")
     foils = {foil.id: foil for foil in await open_foils(app, item.rule)}
-    ranked = suggestions(item, foils.values()) if item.state in ("unmatched", "over") else []
+    is_free = item.state in ("unmatched", "over")
+    ranked = suggestions(item, foils.values(), await pairs_before(app, [item])) if is_free else []
     rows = await foil_shapes(app, [foils[s.foil] for s in ranked])
     return SuggestionList(
         [SuggestionShape(row, s.score, list(s.reasons)) for row, s in zip(rows, ranked, strict=True)]
@@ -63,9 +68,10 @@ async def open_foils(app: Application, rule: str) -> list[Foil]:
     return [foil for foil in foils if any(foil.residual.values())]
 
 
-def by_foil(item: Observation, foils: list[Foil]) -> dict[str, Suggestion]:
-    """Return the suggestions for an item by counterfoil, the likeliest first."""
-    return {s.foil: s for s in suggestions(item, foils)}
+async def pairs_before(app: Application, items: Sequence[Observation]) -> list[PairedKey]:
+    """Return the keys that persons paired with those of items of one reconciliation."""
+    keys = sorted({own_key(item) for item in items})
+    return paired_keys(await app.views.person_pairs(items[0].rule, keys)) if items else []
 
 
 ROUTES = [list_suggestions]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from litestar import get, post
@@ -11,7 +11,7 @@ from litestar.response import Response
 
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
-from counterfoil.core.suggestions import Suggestion
+from counterfoil.core.suggestions import Suggestion, suggestions
 from counterfoil.core.terms import rules_for
 from counterfoil.store.port.documents import observations_of
 from counterfoil.store.port.views import ItemRow
@@ -27,7 +27,7 @@ from counterfoil.web.api.matches import MatchDecided, checked_note, decide_pair,
 from counterfoil.web.api.names import DocumentName, NameReader
 from counterfoil.web.api.pair_words import missing_text, pair_effect
 from counterfoil.web.api.queries import Cursor, Text, item_filter, item_shapes, of_entity, with_votes
-from counterfoil.web.api.suggestions import by_foil, open_foils
+from counterfoil.web.api.suggestions import open_foils, pairs_before
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
@@ -69,9 +69,14 @@ async def _render(
     app = application(request)
     now = await app.now()
     waiting = await _requested(request, {row.item.id for row in rows})
-    foils = {rule: await open_foils(app, rule) for rule in sorted({row.item.rule for row in rows})}
-    nearest = {row.item.id: _nearest(row.item, foils[row.item.rule]) for row in rows}
-    likely = {row.item.id: by_foil(row.item, foils[row.item.rule]) for row in rows}
+    likely: dict[str, dict[str, Suggestion]] = {}
+    nearest: dict[str, list[Foil]] = {}
+    for rule in sorted({row.item.rule for row in rows}):
+        items = [row.item for row in rows if row.item.rule == rule]
+        foils, pairs = await open_foils(app, rule), await pairs_before(app, items)
+        for item in items:
+            likely[item.id] = {s.foil: s for s in suggestions(item, foils, pairs)}
+            nearest[item.id] = _nearest(item, foils, likely[item.id])
     names = await NameReader(app).foils(foil for choices in nearest.values() for foil in choices)
     return await render_page(
         request,
@@ -127,9 +132,9 @@ async def _show(request: WebRequest, entry: FormEntry) -> Response[Any]:
     )
 
 
-def _nearest(item: Observation, foils: list[Foil]) -> list[Foil]:
+def _nearest(item: Observation, foils: list[Foil], likely: Mapping[str, Suggestion]) -> list[Foil]:
     """Return the likeliest counterfoils, then those whose open amount is nearest to an item."""
-    scores = {id_: -suggestion.score for id_, suggestion in by_foil(item, foils).items()}
+    scores = {id_: -suggestion.score for id_, suggestion in likely.items()}
     return sorted(
         foils, key=lambda foil: (scores.get(foil.id, 0), *_distance(item, foil), foil.due, foil.id)
     )[:MAX_CHOICES]
