@@ -108,6 +108,8 @@ def _unexpected(text: str, at: int) -> NoReturn:
         ";": "an expression has no statements",
     }
     hint = hints.get(character)
+    if character.isalpha():
+        hint = "write a name with other letters than a to z in brackets: body['Währung']"
     refuse(text, "syntax", f"unexpected character {character!r}" + (f"; {hint}" if hint else ""), at, at + 1)
 
 
