@@ -73,16 +73,19 @@ def _explained(
                 return DifferenceCause(cause, f"the {cause} of the {side} side")
     larger, smaller = max(a, b), min(a, b)
     for percentage in TAX_PERCENTAGES:
-        if larger in _rounded(smaller * (100 + percentage) / 100, unit):
+        if _is_rounded(larger, smaller * (100 + percentage) / 100, unit):
             why = f"only the amount of the {'left' if a > b else 'right'} side includes {percentage} % tax"
             return DifferenceCause("tax", why, f"tax {percentage}")
     for percentage, fixed in FEES:
-        if difference in _rounded(larger * percentage / 100 + fixed, unit):
+        if _is_rounded(difference, larger * percentage / 100 + fixed, unit):
             words = f"{percentage} %" + (f" and {fixed}" if fixed else "")
             why = f"a fee of {words} was deducted on the {'right' if a > b else 'left'} side"
             return DifferenceCause("fee", why, f"fee {words}")
     return None
 
 
-def _rounded(value: Decimal, unit: Decimal) -> set[Decimal]:
-    return {value.quantize(unit, rule) for rule in (ROUND_HALF_UP, ROUND_HALF_EVEN)}
+def _is_rounded(amount: Decimal, value: Decimal, unit: Decimal) -> bool:
+    """Report whether the amount is the value, rounded by a usual rule."""
+    if abs(amount - value) > unit:  # most are far from it, and rounding takes longer
+        return False
+    return amount in (value.quantize(unit, ROUND_HALF_UP), value.quantize(unit, ROUND_HALF_EVEN))

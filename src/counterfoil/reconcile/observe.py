@@ -16,7 +16,14 @@ from counterfoil.reconcile.exports.queries import joined_name, read_exports
 from counterfoil.reconcile.exports.table import ExportRefused, ExportTable, joined
 from counterfoil.reconcile.guess import Guess, Roles, Stated, guess
 from counterfoil.reconcile.large.company_engine import compare_in_engine
-from counterfoil.reconcile.large.engine import KeysInexact, compare_large, connect, guess_large
+from counterfoil.reconcile.large.engine import (
+    KeysInexact,
+    PairsUnsure,
+    compare_large,
+    connect,
+    guess_by_pairs,
+    guess_large,
+)
 from counterfoil.reconcile.large.parquet import ParquetSide, parquet_rows
 from counterfoil.reconcile.large.sides import SpooledSide
 from counterfoil.reconcile.large.spool import Spool, SpooledTable
@@ -95,10 +102,12 @@ def observe(
         if all(parquet) and max(parquet) > small_rows:
             database = stack.enter_context(connect(folder))
             sides = [ParquetSide(Path(side), database) for side in (left, right)]
-            chosen = guess_large(sides, stated)
-            if chosen and sides[0].reads(chosen, "left") and sides[1].reads(chosen, "right"):
-                with suppress(KeysInexact):
-                    return _observed(chosen, *compare_large(database, sides, chosen))
+            with suppress(KeysInexact):
+                for by_pairs, guesser in ((True, guess_by_pairs), (False, guess_large)):
+                    chosen = guesser(sides, stated)
+                    if chosen and sides[0].reads(chosen, "left") and sides[1].reads(chosen, "right"):
+                        with suppress(PairsUnsure):
+                            return _observed(*compare_large(database, sides, chosen, by_pairs=by_pairs))
         tables = [read_exports(side, spool.builder) for side in (left, right)]
         if all(not isinstance(table, SpooledTable) for side in tables for table in side):
             one, two = (joined(joined_name(side), side) for side in tables)
@@ -108,7 +117,7 @@ def observe(
         chosen = guess_large(spooled, stated)
         if chosen is None:
             return observe_tables(spooled[0].header.whole(), spooled[1].header.whole(), stated)
-        return _observed(chosen, *compare_large(database, spooled, chosen))
+        return _observed(*compare_large(database, spooled, chosen))
 
 
 def observe_tables(left: ExportTable, right: ExportTable, stated: Stated) -> Observed:

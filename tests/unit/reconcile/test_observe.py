@@ -60,6 +60,29 @@ def test_parquet_in_place_gives_the_same_report(
     assert observe(left, right, small_rows=5).data() == expected
 
 
+@pytest.mark.parametrize("paired", [11_990, 4_000])
+@pytest.mark.parametrize("prefix", ["INV-", "inv "])
+def test_roles_by_pairs_of_first_rows_give_the_same_differences(
+    paired: int, prefix: str, tmp_path: Path
+) -> None:
+    files = []
+    for side in ("left", "right"):
+        files.append(str(tmp_path / f"{side}.parquet"))
+        key = f"if(i < {paired}, '{prefix}', '{side}-') || i as invoice"
+        amount = f"(i + 0.25 + if(i % 100 = 1 and '{side}' = 'left', 0.37, 0))::decimal(18, 2) as amount"
+        with duckdb.connect() as database:
+            database.execute(
+                f"copy (select {key}, {amount}, date '2026-01-01' + (i % 300)::int as booked "
+                f"from range(12000) t(i)) to '{files[-1]}' (format parquet)"
+            )
+    reports = [observe(*files, small_rows=rows).data() for rows in (5, 20_000)]
+    assert reports[0]["differences"]
+    assert len({str(report["guessed"].pop("key")["left"]) for report in reports}) == 1
+    for report in reports:
+        del report["guessed"]
+    assert reports[0] == reports[1]
+
+
 def test_rows_beyond_those_that_are_judged_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,16 @@ from counterfoil.reconcile.columns import Column, columns_of
 from counterfoil.reconcile.compare import Agreement, BookComparison, compare, usual_days
 from counterfoil.reconcile.entries import Book, book_of, default_currency
 from counterfoil.reconcile.exports.table import ExportRefused
-from counterfoil.reconcile.guess import SURE_SHARE, Guess, Stated, guess
+from counterfoil.reconcile.guess import SURE_SHARE, Guess, Stated, Sureness, guess
 from counterfoil.reconcile.keys import best_pair, candidates
-from counterfoil.reconcile.large.setwise import SetResult, compare_sets, totals
-from counterfoil.reconcile.large.sides import LargeSide, SideName
+from counterfoil.reconcile.large.parquet import ParquetSide
+from counterfoil.reconcile.large.setwise import Layout, SetResult, compare_sets, totals
+from counterfoil.reconcile.large.sides import LargeSide, SideName, SideRows
 
 SIDES: tuple[SideName, SideName] = ("left", "right")
 MEMORY_MEGABYTES = 2_000
 """Memory of DuckDB; beyond, it writes into the temporary folder."""
-SAMPLED_ROWS = 10_000
+SAMPLED_ROWS = 5_000
 """Rows by which the roles of columns are guessed, about."""
 MAX_WHOLE_ROWS = 2_000_000
 """Rows that Python compares where keys stand inside of texts, or no column is a key."""
@@ -27,6 +29,10 @@ MAX_WHOLE_ROWS = 2_000_000
 
 class KeysInexact(Exception):
     """Keys that SQL may read otherwise than Python."""
+
+
+class PairsUnsure(Exception):
+    """Roles guessed by pairs of rows, where too few of all rows have a pair, or keys repeat on both sides."""
 
 
 def connect(folder: Path) -> Any:
@@ -42,6 +48,27 @@ def connect(folder: Path) -> Any:
             "autoload_known_extensions": False,
         }
     )
+
+
+def guess_by_pairs(sides: Sequence[ParquetSide], stated: Stated) -> Guess | None:
+    """Return the roles of the columns by pairs among the first rows; None if these do not say them.
+
+    The comparison must confirm the guess: see `compare_large`.
+    """
+    if len(stated.keys) > 1 or max(side.header.rows for side in sides) < 2 * SAMPLED_ROWS:
+        return None
+    if stated.keys:
+        names = [[column] for column in stated.keys[0]]
+    else:
+        names = [[column.name for column in candidates(columns_of(side.head()))] for side in sides]
+    if not len(names[0]) == len(names[1]) == 1:
+        return None
+    left, right = (
+        side.header.columns[side.header.position(n)] for side, (n,) in zip(sides, names, strict=True)
+    )
+    samples = sides[0].pairs(sides[1], (left, right))
+    chosen = guess(samples[0], samples[1], stated) if samples is not None else None
+    return chosen if chosen is not None and chosen.key is not None and chosen.key.reading == "equal" else None
 
 
 def guess_large(sides: Sequence[LargeSide], stated: Stated) -> Guess | None:
@@ -100,30 +127,58 @@ def _unsure(sides: Sequence[LargeSide]) -> str:
     )
 
 
-def compare_large(database: Any, sides: Sequence[LargeSide], chosen: Guess) -> tuple[BookComparison, int]:
-    """Return the comparison, and the number of groups that differ and were not judged."""
+def compare_large(
+    database: Any, sides: Sequence[LargeSide], chosen: Guess, *, by_pairs: bool = False
+) -> tuple[Guess, BookComparison, int]:
+    """Return the guess, the comparison, and the number of groups that differ and were not judged.
+
+    Raises PairsUnsure if the roles were guessed by pairs and the comparison does not confirm it, else KeysInexact.
+    """
     codes = [side.currencies(roles) for side, roles in zip(sides, (chosen.left, chosen.right), strict=True)]
     defaults = [default_currency(codes[0], codes[1], n) for n in (0, 1)]
+    ways = [side.readings(chosen, name) for side, name in zip(sides, SIDES, strict=True)]
     result = None
-    while result is None:
-        unreadable = [
-            side.load(chosen, name, default)
+    for reading in (reading for reading in ways[0] if reading in ways[1]):
+        rows = [
+            side.load(chosen, name, default, reading)
             for side, name, default in zip(sides, SIDES, defaults, strict=True)
         ]
         sums = [totals(database, name) for name in SIDES]
-        result = compare_sets(database, (sums[0][0], sums[1][0]), sides[0].inexact, usual_days)
-        if result is None:
-            possible = [side.collapse_spaces() for side in sides]
-            if not all(possible):
-                raise KeysInexact
+        layout = _layout(sides[0].inexact(reading), rows)
+        result = compare_sets(database, (sums[0][0], sums[1][0]), layout, usual_days)
+        if result is not None:
+            break
+    if result is None:
+        raise KeysInexact
+    if by_pairs:
+        if not result.unique or result.overlap < SURE_SHARE:
+            raise PairsUnsure
+        chosen = _confirmed(chosen, result.overlap)
     books = []
-    for n, (side, rows) in enumerate(zip(sides, (result.left, result.right), strict=True)):
-        table = side.picked(sorted({*rows, *unreadable[n]}))
-        book = book_of(table, chosen, SIDES[n], defaults[n])
+    for n, side in enumerate(sides):
+        book = book_of(side.differing(SIDES[n], rows[n]), chosen, SIDES[n], defaults[n])
         book.elsewhere = less(sums[n][1], book)
         books.append(book)
     agreement = Agreement(dict(result.shapes), _matched(books[0], result), dict(result.lags))
-    return compare(books[0], books[1], keyed=True, agreement=agreement), result.unjudged_groups
+    comparison = compare(books[0], books[1], keyed=True, agreement=agreement)
+    return chosen, comparison, result.unjudged_groups
+
+
+def _layout(inexact: str, rows: Sequence[SideRows]) -> Layout:
+    """Return the columns of both sides that a join compares and carries."""
+    left, right = (side.constants for side in rows)
+    compared = tuple(c for c in ("c", "e") if c not in left or left[c] != right.get(c))
+    carried = [[short for short in side.carried.values() if short not in side.constants] for side in rows]
+    return Layout(inexact, compared, (carried[0], carried[1]))
+
+
+def _confirmed(chosen: Guess, overlap: float) -> Guess:
+    """Return the guess with the share of keys that the comparison has counted."""
+    assert chosen.key is not None
+    sure = chosen.sure["key"]
+    if sure.why != "as stated":
+        sure = Sureness(overlap, f"{overlap:.0%} of the values stand on both sides")
+    return replace(chosen, key=replace(chosen.key, overlap=overlap), sure=chosen.sure | {"key": sure})
 
 
 def less(sums: dict[str, Decimal], book: Book) -> dict[str, Decimal]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ from counterfoil.reconcile.entries import currencies as currencies_of
 from counterfoil.reconcile.exports.table import ExportTable, unique_names
 from counterfoil.reconcile.guess import Guess, Roles
 from counterfoil.reconcile.keys import KeyGuess
-from counterfoil.reconcile.large.sides import SideName, name, text
+from counterfoil.reconcile.large.sides import KeyReading, SideName, SideRows, name, text
 from counterfoil.reconcile.values import currency_of
 
-HEAD_ROWS = 10_000
+HEAD_ROWS = 2_000
+SLICE_ROWS = 200_000
+"""First rows of both sides among which pairs are looked for: of ten millions in any order, 4,000 keys are in both."""
+PAIR_ROWS = 4_000
+MIN_PAIR_ROWS = 1_000
 MAX_NAMES = 1_000
 """Different currencies or entities of one column, at most."""
 _WHOLE = frozenset(
@@ -25,6 +30,8 @@ _WHOLE = frozenset(
 )
 _DAYS = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"})
 _SPACE_CODES = (*range(9, 14), *range(28, 33))
+_AS_WRITTEN: Mapping[KeyReading, str] = {"capitals": "upper", "small letters": "lower"}
+_OF_ANY_KEY: tuple[KeyReading, ...] = ("any case", "any spaces")
 _SPACES = r"[\t-\r\x1c- ]+"
 
 
@@ -49,7 +56,6 @@ class ParquetSide:
     def __init__(self, path: Path, database: Any) -> None:
         self._database = database
         self._source = f"read_parquet({text(str(path))}, file_row_number = true)"
-        self._collapse = False
         columns = database.execute(f"describe from read_parquet({text(str(path))})").fetchall()
         notes: list[str] = []
         names = unique_names((column[0] for column in columns), notes)
@@ -72,18 +78,52 @@ class ParquetSide:
     def rows_of_class(self, column: str, share: int, loose: bool) -> ExportTable:
         return self._table(f"where {self._class(column, share, loose)}")
 
-    def picked(self, rows: Sequence[int]) -> ExportTable:
-        self._database.execute("create or replace temp table picked (row bigint)")
-        for start in range(0, len(rows), HEAD_ROWS):
-            part = ", ".join(f"({row})" for row in rows[start : start + HEAD_ROWS])
-            self._database.execute(f"insert into picked values {part}")
-        return self._table("where file_row_number in (from picked)")
+    def pairs(self, other: ParquetSide, columns: tuple[str, str]) -> list[ExportTable] | None:
+        """Return rows whose keys stand once among the first rows of both sides, in their order; None if they are few.
+
+        The columns are the keys. This reads little of the files, and says nothing about how many rows have a pair.
+        """
+        once = (
+            f"select any_value(file_row_number) as row, {key} as k from {side._source} "
+            f"where file_row_number < {SLICE_ROWS} and {key} <> '' group by k having count(*) = 1"
+            for side, key in (
+                (side, f"{side._column(c)}::varchar") for side, c in zip((self, other), columns, strict=True)
+            )
+        )
+        self._database.execute(
+            f"create or replace temp table pairs as select l.row as l, r.row as r from ({next(once)}) l "
+            f"join ({next(once)}) r on l.k = r.k order by hash(l.k) limit {PAIR_ROWS}"
+        )
+        if self._database.execute("select count(*) from pairs").fetchone()[0] < MIN_PAIR_ROWS:
+            return None
+        condition = f"where file_row_number < {SLICE_ROWS} and file_row_number in (select {{}} from pairs)"
+        return [self._table(condition.format("l")), other._table(condition.format("r"))]
+
+    def differing(self, side: SideName, rows: SideRows) -> ExportTable:
+        place = side[0]
+        short = (rows.carried.get(column) for column in self.header.columns)
+        values = [rows.constants.get(s, f"{place}_{s}") if s else "null" for s in short]
+        candidates = self._database.execute(
+            f"select {place}, {', '.join(values)} from candidates where {place} is not null"
+        ).fetchall()
+        written = ", ".join(self._column(c) for c in self.header.columns)
+        for start in range(0, len(rows.unreadable), HEAD_ROWS):
+            places = ", ".join(map(str, rows.unreadable[start : start + HEAD_ROWS]))
+            candidates += self._database.execute(
+                f"select file_row_number, {written} from {self._source} where file_row_number in ({places})"
+            ).fetchall()
+        candidates.sort(key=itemgetter(0))
+        return self._exported(candidates)
 
     def _table(self, condition: str) -> ExportTable:
         columns = ", ".join(self._column(column) for column in self.header.columns)
         rows = self._database.execute(
             f"select file_row_number, {columns} from {self._source} {condition} order by file_row_number"
         ).fetchall()
+        return self._exported(rows)
+
+    def _exported(self, rows: Sequence[tuple[Any, ...]]) -> ExportTable:
+        """Return a table of rows that begin with their position."""
         places, *data = map(list, zip(*rows, strict=True)) if rows else ([], *([] for _ in self._written))
         return ExportTable(
             self.header.name,
@@ -127,20 +167,31 @@ class ParquetSide:
     def _is_amount(self, kind: str) -> bool:
         return kind in _WHOLE or re.fullmatch(r"DECIMAL\(\d+,\s*\d+\)", kind) is not None
 
-    @property
-    def inexact(self) -> str:
-        """Return the SQL of keys `k` that Python may read otherwise: with spaces, or beyond ASCII."""
-        far = "strlen(k) <> length(k)"
-        return (
-            far
-            if self._collapse
-            else " or ".join([far, *(f"contains(k, chr({code}))" for code in _SPACE_CODES)])
-        )
+    def readings(self, guess: Guess, side: SideName) -> Sequence[KeyReading]:
+        """Return the ways in which SQL may read keys. As written is for one column, and if the first keys are exact."""
+        assert guess.key is not None
+        columns = guess.key.left if side == "left" else guess.key.right
+        if guess.key.reading == "loose" or len(columns) > 1:
+            return _OF_ANY_KEY
+        key = f"{self._column(columns[0])}::varchar"
+        exact = ", ".join(f"not bool_or({self.inexact(reading)})" for reading in _AS_WRITTEN)
+        fits = self._database.execute(
+            f"select {exact} from (select {key} as k from {self._source} where file_row_number < {HEAD_ROWS})"
+        ).fetchone()
+        return (*(reading for reading, fit in zip(_AS_WRITTEN, fits, strict=True) if fit), *_OF_ANY_KEY)
 
-    def collapse_spaces(self) -> bool:
-        """Read spaces in keys as Python does, which takes longer; return False if that was done already."""
-        first, self._collapse = not self._collapse, True
-        return first
+    def inexact(self, reading: KeyReading) -> str:
+        """Return the SQL of keys `k` that Python may read otherwise.
+
+        A blob as text has escapes for what is not ASCII and for signs of control. So keys as written are exact if they
+        have no spaces and all letters are alike; then no two of them are the same key.
+        """
+        if reading in _AS_WRITTEN:
+            return f"encode({_AS_WRITTEN[reading]}(k))::varchar <> k or contains(k, ' ')"
+        far = "strlen(k) <> length(k)"
+        if reading == "any spaces":
+            return far
+        return " or ".join([far, *(f"contains(k, chr({code}))" for code in _SPACE_CODES)])
 
     def _names(self, column: str) -> list[Any]:
         """Return the different values of a column, up to one more than MAX_NAMES."""
@@ -157,33 +208,57 @@ class ParquetSide:
             ExportTable(self.header.name, [roles.currency], [values], range(len(values))), roles
         )
 
-    def load(self, guess: Guess, side: SideName, default: str) -> list[int]:
-        """Make a view of the rows to be compared; return the positions of rows whose amount cannot be read."""
+    def load(self, guess: Guess, side: SideName, default: str, reading: KeyReading) -> SideRows:
+        """Make a view of the rows to be compared."""
         assert guess.key is not None
         roles: Roles = getattr(guess, side)
         keys = guess.key.left if side == "left" else guess.key.right
         entities = {} if side == "left" else {v: k for k, v in guess.entities.items()}
-        currency = self._named(roles.currency, lambda value: currency_of(value) or default, default)
-        entity = self._named(roles.entity, lambda value: entity_name(value, entities), "")
         amount = self._amount(roles, guess.sign if side == "right" else 1)
         day = f"{self._column(roles.date)}::date" if roles.date else "null::date"
+        if roles.date and self._types[roles.date] == "DATE":
+            day = self._column(roles.date)
+        columns = {
+            "k": self._key(guess.key, keys, reading),
+            "a": amount,
+            "c": self._named(roles.currency, lambda value: currency_of(value) or default, default),
+            "e": self._named(roles.entity, lambda value: entity_name(value, entities), ""),
+            "d": day,
+        }
+        constants = {n: columns[n] for n in "ce" if columns[n].startswith("'")}
+        columns["e"] = f"nullif({columns['e']}, '')"
+        carried = {roles.currency: "c"} if roles.currency and "c" in constants else {}
+        for column in dict.fromkeys((*keys, *roles.amount.columns, roles.currency, roles.date, roles.entity, roles.fee, roles.tax)):  # fmt: skip
+            if not column or column in carried:
+                continue
+            written = self._column(column)
+            # A column that is compared as written is not carried twice.
+            same = (
+                n
+                for n, sql in columns.items()
+                if sql in (written, f"nullif(coalesce({written}::varchar, ''), '')")
+            )
+            short = next(same, f"v{len(carried)}")
+            columns.setdefault(short, written)
+            carried[column] = short
         self._database.execute(f"""
             create or replace view {side}_rows as
-            select file_row_number as row, {self._key(guess.key, keys)} as k, {amount} as a, {currency} as c,
-                nullif({entity}, '') as e, {day} as d
+            select file_row_number as row, {", ".join(f"{sql} as {n}" for n, sql in columns.items())}
             from {self._source} where {amount} is not null""")
         filled = " or ".join(f"trim({self._column(column)}::varchar, E' \\t\\r\\n') <> ''" for column in keys)
         rows = self._database.execute(
             f"select file_row_number from {self._source} where {amount} is null and ({filled}) order by 1"
         ).fetchall()
-        return [row for (row,) in rows]
+        return SideRows([row for (row,) in rows], constants, carried)
 
-    def _key(self, key: KeyGuess, columns: Sequence[str]) -> str:
+    def _key(self, key: KeyGuess, columns: Sequence[str], reading: KeyReading) -> str:
         """Return the match key: that of `key_text` and `loose_text`, for texts in ASCII."""
         parts = []
         for column in columns:
-            part = f"lower({self._column(column)}::varchar)"
-            if self._collapse:
+            part = f"{self._column(column)}::varchar"
+            if reading in _OF_ANY_KEY:
+                part = f"lower({part})"
+            if reading == "any spaces":
                 part = f"trim(regexp_replace({part}, {text(_SPACES)}, ' ', 'g'), ' ')"
             parts.append(f"coalesce({_loose(part) if key.reading == 'loose' else part}, '')")
         if len(parts) == 1:

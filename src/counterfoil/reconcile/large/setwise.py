@@ -6,6 +6,7 @@ A join says at once what agrees where keys do not repeat on both sides. Where th
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -19,16 +20,30 @@ _SHAPE = (
 
 @dataclass(slots=True)
 class SetResult:
-    """Groups that agree, by their shape, and positions of the rows of the others."""
+    """Groups that agree, by their shape. The table `candidates` has the rows of the others."""
 
+    unique: bool
+    """No key stands on both sides and repeats."""
+    overlap: float
+    """Share of the rows of the smaller side that have a pair, where keys are unique."""
     shapes: Counter[str] = field(default_factory=Counter)
     lags: Counter[int] = field(default_factory=Counter)
-    left: list[int] = field(default_factory=list)
-    right: list[int] = field(default_factory=list)
     unjudged_groups: int = 0
     """Groups that differ, or may, and whose rows are too many to judge."""
     unjudged: dict[str, Decimal] = field(default_factory=dict)
     """Left sums by currency of these groups."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Columns of the rows that are compared."""
+
+    inexact: str
+    """SQL of keys `k` that SQL may read otherwise than Python."""
+    compared: tuple[str, ...] = ("c", "e")
+    """Currency and entity, if not all rows of both sides have the same."""
+    carried: tuple[Sequence[str], Sequence[str]] = ((), ())
+    """Columns of each side that the rows of differences keep, as `l_NAME` and `r_NAME`."""
 
 
 def totals(database: Any, side: str) -> tuple[int, dict[str, Decimal]]:
@@ -37,17 +52,18 @@ def totals(database: Any, side: str) -> tuple[int, dict[str, Decimal]]:
     return sum(n for _, n, _ in rows), {c: Decimal(a) for c, _, a in rows}
 
 
-def compare_sets(database: Any, rows: tuple[int, int], inexact: str, usual_days_of: Any) -> SetResult | None:
-    """Compare `left_rows` and `right_rows`; return None if a key `k` is inexact.
+def compare_sets(
+    database: Any, rows: tuple[int, int], layout: Layout, usual_days_of: Callable[[Counter[int]], int]
+) -> SetResult | None:
+    """Compare `left_rows` and `right_rows`; return None if a key is inexact.
 
     `usual_days_of` returns the usual days of a count of lags.
     """
-    unique = _join(database, rows, inexact)
-    if database.execute("select bool_or(inexact) from groups").fetchone()[0]:
+    result = _join(database, rows, layout)
+    if result is None:
         return None
-    if not unique:
-        _group(database)
-    result = SetResult()
+    if not result.unique:
+        _group(database, layout)
     for lag, n in database.execute(
         "select lag, sum(n) from groups where lag is not null group by lag"
     ).fetchall():
@@ -63,46 +79,58 @@ def compare_sets(database: Any, rows: tuple[int, int], inexact: str, usual_days_
             ).fetchall()
         }
     )
-    database.execute(f"create temp table candidates as {_MEMBERS} where not ({matched})")
+    database.execute(f"create or replace temp table candidates as from members where not ({matched})")
     _pick(database, result)
     return result
 
 
-_MEMBERS = "select unnest(members, recursive := true) from (select kind, lag, members from groups)"
-
-
-def _join(database: Any, rows: tuple[int, int], inexact: str) -> bool:
-    """Make the table of groups by a join; return False where a key of both sides repeats."""
-    database.execute("drop table if exists groups")
-    # The code has the kind in its lowest digit and the days above: one whole number groups fastest.
+def _join(database: Any, rows: tuple[int, int], layout: Layout) -> SetResult | None:
+    """Make the tables of groups and members by a join; return None if a key is inexact."""
+    other = " or ".join(f"l.{column} <> r.{column}" for column in ("a", *layout.compared))
+    joined = [f"{side}.{column} as {side}_{column}" for side, column in _carried(layout)]
+    values = [
+        f"any_value({side}_{column}) filter (place >= 0) as {side}_{column}"
+        for side, column in _carried(layout)
+    ]
+    # Pairs that agree are one group for each lag; every other row or pair is a group of its place. One whole number groups fastest.
     database.execute(f"""
-        create or replace temp table coded as
-        select code, count(*) as n, bool_or({inexact}) as inexact,
-            list({{g: coalesce(l, r + 1e15::bigint), l: l, r: r}}) filter (code not in (-10) and (code < 0 or code % 10 > 0)) as members
+        create or replace temp table members as
+        select place as g, any_value(l) as l, any_value(r) as r,
+            ['agree', 'month', 'left', 'right', 'differ'][1 + any_value(kind)] as kind, any_value(lag) as lag, '1:1' as shape,
+            count(*) as n, bool_or({layout.inexact}) as inexact{"".join(f", {value}" for value in values)}
         from (
-            select l.row as l, r.row as r, coalesce(l.k, r.k) as k,
-                case when l.row is null then 3 when r.row is null then 2
-                else coalesce(abs(l.d - r.d) * 10, -10) + case when l.a <> r.a or l.c <> r.c or l.e <> r.e then 4
-                    when l.d = r.d then 0 when date_trunc('month', l.d) <> date_trunc('month', r.d) then 1 else 0 end
-                end as code
-            from left_rows l full outer join right_rows r on l.k = r.k
-        ) group by code""")
+            select *, case when kind > 0 then coalesce(l, r + 1e15::bigint) else -1 - coalesce(lag + 1, 0) end as place
+            from (
+                select l.row as l, r.row as r, coalesce(l.k, r.k) as k, abs(l.d - r.d) as lag,
+                    case when l.row is null then 3 when r.row is null then 2 when {other} then 4 when l.d = r.d then 0
+                    when date_trunc('month', l.d) <> date_trunc('month', r.d) then 1 else 0 end as kind
+                    {"".join(f", {column}" for column in joined)}
+                from left_rows l full outer join right_rows r on l.k = r.k
+            )
+        ) group by place""")
+    if database.execute("select bool_or(inexact) from members").fetchone()[0]:
+        return None
     database.execute("""
-        create temp table groups as
-        select ['agree', 'month', 'left', 'right', 'differ'][1 + if(code < 0, code + 10, code % 10)] as kind,
-            case when code >= 0 and code % 10 not in (2, 3) then code // 10 end as lag, '1:1' as shape, n, inexact, members
-        from coded""")
+        create or replace temp table groups as
+        select kind, lag, shape, sum(n) as n from members group by all""")
     counts = dict(database.execute("select kind, sum(n) from groups group by kind").fetchall())
     left, right = int(counts.pop("left", 0)), int(counts.pop("right", 0))
     pairs = int(sum(counts.values()))
-    return (pairs + left, pairs + right) == rows
+    return SetResult((pairs + left, pairs + right) == rows, pairs / max(1, min(pairs + left, pairs + right)))
 
 
-def _group(database: Any) -> None:
-    """Make the table of groups where keys repeat."""
-    database.execute("drop table groups")
+def _carried(layout: Layout) -> Iterator[tuple[str, str]]:
+    for side, columns in zip("lr", layout.carried, strict=True):
+        for column in columns:
+            yield side, column
+
+
+def _group(database: Any, layout: Layout) -> None:
+    """Make the tables of groups and members where keys repeat."""
+    lefts = "".join(f", l.{column} as l_{column}" for column in layout.carried[0])
+    rights = "".join(f", r.{column} as r_{column}" for column in layout.carried[1])
     database.execute(f"""
-        create temp table keyed as
+        create or replace temp table keyed as
         select kind, case when nl = 1 and nr = 1 then lag end as lag, {_SHAPE} as shape, count(*) as n,
             list(k) filter (kind <> 'agree') as keys
         from (
@@ -120,22 +148,24 @@ def _group(database: Any) -> None:
             )
         ) group by all""")
     database.execute("""
-        create temp table differing as
+        create or replace temp table differing as
         select k, kind, lag, shape from (select kind, lag, shape, unnest(keys) as k from keyed)""")
-    database.execute("""
-        create temp table differing_rows as
+    database.execute(f"""
+        create or replace temp table members as
         select coalesce(min(l) over (partition by kind, k), min(r) over (partition by kind, k) + 1e15::bigint) as g, *
         from (
-            select l.row as l, null::bigint as r, k, kind, lag, shape from left_rows l join differing using (k)
-            union all select null, r.row, k, kind, lag, shape from right_rows r join differing using (k)
+            select l.row as l, null::bigint as r, l.k, kind, lag, shape{lefts} from left_rows l join differing using (k)
+            union all by name
+            select r.row as r, r.k, kind, lag, shape{rights} from right_rows r join differing using (k)
         )
-        union all select row, row, null, null, 'differ', null, 'none' from left_rows where k is null
-        union all select row + 1e15::bigint, null, row, null, 'differ', null, 'none' from right_rows where k is null""")
+        union all by name
+        select row as g, row as l, 'differ' as kind, 'none' as shape{lefts} from left_rows l where k is null
+        union all by name
+        select row + 1e15::bigint as g, row as r, 'differ' as kind, 'none' as shape{rights} from right_rows r where k is null""")
     database.execute("""
-        create temp table groups as
-        select kind, lag, shape, n, null as members from keyed where kind = 'agree'
-        union all select kind, lag, shape, count(distinct g), list({g: g, l: l, r: r})
-        from differing_rows group by kind, lag, shape""")
+        create or replace temp table groups as
+        select kind, lag, shape, n from keyed where kind = 'agree'
+        union all select kind, lag, shape, count(distinct g) from members group by all""")
 
 
 def _pick(database: Any, result: SetResult) -> None:
@@ -143,7 +173,7 @@ def _pick(database: Any, result: SetResult) -> None:
     count = database.execute("select count(l) + count(r) from candidates").fetchone()[0]
     if count > MAX_JUDGED_ROWS:
         database.execute(f"""
-            create temp table judged as select g from (
+            create or replace temp table judged as select g from (
                 select g, sum(count(l) + count(r)) over (order by g) as total from candidates group by g
             ) where total <= {MAX_JUDGED_ROWS}""")
         result.unjudged_groups = database.execute(
@@ -156,7 +186,3 @@ def _pick(database: Any, result: SetResult) -> None:
                 (select l from candidates where l is not null and g not in (from judged)) group by c""").fetchall()
         }
         database.execute("delete from candidates where g not in (from judged)")
-    for rows, column in ((result.left, "l"), (result.right, "r")):
-        positions = database.execute(f"select {column} from candidates where {column} is not null order by 1")
-        while batch := positions.fetchmany(100_000):
-            rows.extend(row for (row,) in batch)

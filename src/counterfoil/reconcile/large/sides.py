@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import csv
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from decimal import Decimal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -19,8 +19,22 @@ from counterfoil.reconcile.keys import key_text, loose_text
 from counterfoil.reconcile.large.spool import SpooledTable
 
 SideName: TypeAlias = Literal["left", "right"]
+KeyReading: TypeAlias = Literal["as read", "capitals", "small letters", "any case", "any spaces"]
+"""As Python has read it; as written, in capitals or small letters only; in any case; also with any spaces."""
 MAX_AMOUNT_DIGITS = 38
 """Digits of a decimal number of DuckDB."""
+
+
+@dataclass(frozen=True, slots=True)
+class SideRows:
+    """Rows of a side that are ready to be compared."""
+
+    unreadable: list[int]
+    """Positions of the rows whose amount cannot be read."""
+    constants: Mapping[str, str] = field(default_factory=dict)
+    """Currency `c` or entity `e` that all rows have, as SQL."""
+    carried: Mapping[str, str] = field(default_factory=dict)
+    """Names in which the rows of differences keep columns of the export, by the column."""
 
 
 class LargeSide(Protocol):
@@ -43,38 +57,38 @@ class LargeSide(Protocol):
         """Return the rows whose key in the column is in one of `share` classes."""
         ...
 
-    @property
-    def inexact(self) -> str:
-        """Return the SQL of keys `k` that SQL may read otherwise than Python."""
+    def readings(self, guess: Guess, side: SideName) -> Sequence[KeyReading]:
+        """Return the ways in which SQL may read keys, the fastest first."""
         ...
 
-    def collapse_spaces(self) -> bool:
-        """Read inexact keys with another expression; return False if there is none."""
+    def inexact(self, reading: KeyReading) -> str:
+        """Return the SQL of keys `k` that the reading may read otherwise than Python."""
         ...
 
     def currencies(self, roles: Roles) -> set[str]:
         """Return the currencies that the side names; the search may end at the second one."""
         ...
 
-    def load(self, guess: Guess, side: SideName, default: str) -> list[int]:
-        """Make the rows to be compared; return the positions of those whose amount cannot be read."""
+    def load(self, guess: Guess, side: SideName, default: str, reading: KeyReading) -> SideRows:
+        """Make the rows to be compared."""
         ...
 
-    def picked(self, rows: Sequence[int]) -> ExportTable:
-        """Return a table of some rows, by their positions in rising order."""
+    def differing(self, side: SideName, rows: SideRows) -> ExportTable:
+        """Return a table of the rows in `candidates`, and of those whose amount cannot be read, in their order."""
         ...
 
 
 class SpooledSide:
     """Rows that the readers of exports have read, evaluated by the same Python as those of a small export."""
 
-    inexact = "false"
-
     def __init__(self, table: SpooledTable, database: Any, folder: Path) -> None:
         self.header, self._database, self._folder = table, database, folder
 
-    def collapse_spaces(self) -> bool:
-        return False
+    def readings(self, guess: Guess, side: SideName) -> Sequence[KeyReading]:
+        return ("as read",)
+
+    def inexact(self, reading: KeyReading) -> str:
+        return "false"
 
     def head(self) -> ExportTable:
         return next(self.header.chunks())
@@ -97,7 +111,7 @@ class SpooledSide:
                 break
         return codes
 
-    def load(self, guess: Guess, side: SideName, default: str) -> list[int]:
+    def load(self, guess: Guess, side: SideName, default: str, reading: KeyReading) -> SideRows:
         unreadable: list[int] = []
         path = self._folder / f"{side}.csv"
         whole, decimals = 1, 0
@@ -127,7 +141,7 @@ class SpooledSide:
             f"auto_detect=false, delim=',', quote='\"', escape='\"', nullstr='', columns={types!r})"
         )
         path.unlink()
-        return unreadable
+        return SideRows(unreadable)
 
     def _books(self, guess: Guess, side: SideName, default: str) -> Iterator[tuple[int, Book]]:
         start = 0
@@ -135,8 +149,12 @@ class SpooledSide:
             yield start, book_of(chunk, guess, side, default)
             start += len(chunk)
 
-    def picked(self, rows: Sequence[int]) -> ExportTable:
-        return self.header.picked(rows)
+    def differing(self, side: SideName, rows: SideRows) -> ExportTable:
+        place = side[0]
+        places = self._database.execute(
+            f"select {place} from candidates where {place} is not null"
+        ).fetchall()
+        return self.header.picked(sorted({*rows.unreadable, *(row for (row,) in places)}))
 
 
 def _in_class(value: Any, share: int, loose: bool) -> bool:
@@ -155,7 +173,3 @@ def text(value: str) -> str:
 def name(column: str) -> str:
     """Return the name of a column as SQL."""
     return '"' + column.replace('"', '""') + '"'
-
-
-Expression: TypeAlias = Callable[[str], str]
-Amounts: TypeAlias = dict[str, Decimal]
