@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from counterfoil.core.money import MoneyError, exponent
 from counterfoil.reconcile.exports.table import ExportTable, is_empty
 from counterfoil.reconcile.guess import Guess, Roles
-from counterfoil.reconcile.keys import KeyGuess, tokens
+from counterfoil.reconcile.keys import KeyGuess, named_keys
 from counterfoil.reconcile.values import NumberForm, currency_of
 
 NO_CURRENCY = "XXX"
@@ -144,7 +144,7 @@ def _match_keys(key: KeyGuess | None, parts: tuple[Any, ...], inside: bool) -> t
     if key is None:
         return ()
     if inside:
-        return tuple(dict.fromkeys(tokens(parts[0])))
+        return named_keys(parts[0])
     texts = [key.text(part) for part in parts]
     return ("\x1f".join(texts),) if any(texts) else ()
 

@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 from counterfoil.reconcile.columns import Column, columns_of, words_of
 from counterfoil.reconcile.exports.table import ExportRefused, ExportTable
-from counterfoil.reconcile.keys import KeyGuess, guess_key, tokens
+from counterfoil.reconcile.keys import READINGS, KeyGuess, fullest, guess_key, named_keys
 from counterfoil.reconcile.values import DateForm, NumberForm, currency_of
 
 JOINED_ROWS = 20_000
 """Pairs of rows by which amounts, dates and entities are judged, at most."""
+MAX_INSIDE_ROWS = 2_000_000
+"""Rows of an export up to which values inside of texts are preferred to fewer equal ones: they are compared in memory."""
 SAME_DAYS = 5
 SURE_SHARE = 0.9
 
@@ -138,32 +140,28 @@ class _Guesser:
     # ------------------------------------------------------------------ key
 
     def _key(self) -> KeyGuess | None:
+        large = max(table.rows for table in self._tables) > MAX_INSIDE_ROWS
+        readings = READINGS[:2] if large else READINGS
         if self._stated.keys:
             lefts, rights = zip(*self._stated.keys, strict=True)
             names = [
                 tuple(self._tables[side].columns[self._tables[side].position(n)] for n in side_names)
                 for side, side_names in enumerate((lefts, rights))
             ]
-            self._sure["key"] = Sureness(1.0, "as stated")
-            stated = KeyGuess(names[0], names[1], "equal", 1.0)
-            if len(names[0]) == 1:
-                chosen = [[c for c in self._columns[side] if c.name == names[side][0]] for side in (0, 1)]
-                better = guess_key(*chosen)
-                if better is not None:
-                    return better
+            if len(names[0]) > 1:
+                self._sure["key"] = Sureness(1.0, "as stated")
+                return KeyGuess(names[0], names[1], "equal", 1.0)
+            columns = [next(c for c in self._columns[n] if c.name == names[n][0]) for n in (0, 1)]
+            stated = fullest(columns[0], columns[1], readings)
+            self._sure["key"] = Sureness(1.0, f"as stated; {_overlap_words(stated)}")
             return stated
-        key = guess_key(*self._columns)
+        key = guess_key(*self._columns, readings)
         if key is None:
             self._sure["key"] = Sureness(
                 0.2, "no column of one side has values of the other side: rows are paired by amount and date"
             )
             return None
-        how = {
-            "equal": f"{key.overlap:.0%} of the values stand on both sides",
-            "loose": f"{key.overlap:.0%} of the values stand on both sides without punctuation and leading zeros",
-            "inside": f"{key.overlap:.0%} of the texts of the {key.inside} side name a key of the other side",
-        }[key.reading]
-        self._sure["key"] = Sureness(min(1.0, key.overlap), how)
+        self._sure["key"] = Sureness(min(1.0, key.overlap), _overlap_words(key))
         return key
 
     def _pairs_of_rows(self, key: KeyGuess | None) -> Iterator[tuple[int, int]]:
@@ -179,7 +177,7 @@ class _Guesser:
             texts, keys = (right, left) if key.inside == "right" else (left, right)
             by_key = {k[0]: n for n, k in enumerate(keys) if k[0]}
             for n, text in enumerate(texts):
-                hits = {by_key[t] for t in tokens(text[0]) if t in by_key}
+                hits = {by_key[k] for k in named_keys(text[0]) if k in by_key}
                 if len(hits) == 1:
                     yield (hits.pop(), n) if key.inside == "right" else (n, hits.pop())
             return
@@ -383,6 +381,16 @@ class _Guesser:
                 self._sure["entity"] = Sureness(1.0 if stated is not None else share, why)
                 return (a.name, b.name), {left: r for left, r in names.items() if left != r}
         return ("", ""), {}
+
+
+def _overlap_words(key: KeyGuess) -> str:
+    """Return how the key is read, and how much of it stands on both sides."""
+    share = f"{key.overlap:.0%}"
+    return {
+        "equal": f"{share} of the values stand on both sides",
+        "loose": f"{share} of the values stand on both sides without punctuation and leading zeros",
+        "inside": f"{share} of the texts of the {key.inside} side name a key of the other side",
+    }[key.reading]
 
 
 def _possible(form: DateForm) -> list[DateForm]:

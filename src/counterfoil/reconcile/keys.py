@@ -16,11 +16,16 @@ from counterfoil.reconcile.exports.table import is_empty
 SAMPLED_VALUES = 60_000
 """Different values of a column that a guess compares, at most about."""
 MIN_OVERLAP_SHARE = 0.2
+SURE_OVERLAP_SHARE = 0.9
+"""Share of common values from which on no other columns are looked at for keys inside of texts."""
+CLEARLY_MORE_SHARE = 0.1
+"""Share by which keys inside of texts of other columns must match more than columns with equal values."""
 MIN_TOKEN_CHARS = 4
 _TOKEN = re.compile(r"[^\W_][\w./#-]*[^\W_]")
 _LOOSE = re.compile(r"[\W_]+")
 _ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 Reading = Literal["equal", "loose", "inside"]
+READINGS: tuple[Reading, ...] = ("equal", "loose", "inside")
 
 
 def key_text(value: Any) -> str:
@@ -40,6 +45,11 @@ def tokens(value: Any) -> list[str]:
     return [token for token in _TOKEN.findall(key_text(value)) if len(token) >= MIN_TOKEN_CHARS]
 
 
+def named_keys(value: Any) -> tuple[str, ...]:
+    """Return the keys that a text may name: the text as a whole, and its parts."""
+    return tuple(key for key in dict.fromkeys((key_text(value), *tokens(value))) if key)
+
+
 @dataclass(frozen=True, slots=True)
 class KeyGuess:
     """The columns of both sides that name a document, and how they are compared."""
@@ -57,18 +67,58 @@ class KeyGuess:
         return loose_text if self.reading == "loose" else key_text
 
 
-def guess_key(left: Sequence[Column], right: Sequence[Column]) -> KeyGuess | None:
+def guess_key(
+    left: Sequence[Column], right: Sequence[Column], readings: Sequence[Reading] = READINGS
+) -> KeyGuess | None:
     """Return the best key; None if no columns have enough values in common."""
     lefts, rights = candidates(left), candidates(right)
     best = best_pair(lefts, rights)
     if best is not None:
+        a, b = (
+            next(c for c in side if c.name == name)
+            for side, (name,) in ((lefts, best.left), (rights, best.right))
+        )
+        if "inside" in readings and (fuller := fullest(a, b, (best.reading, "inside"))).reading == "inside":
+            return fuller
+    if best is not None and (best.overlap >= SURE_OVERLAP_SHARE or "inside" not in readings):
         return _with_second_column(best, left, right)
     inside = max(
-        (guess for guess in (*_inside(lefts, right, "right"), *_inside(rights, left, "left"))),
+        (*_inside(lefts, right, "right"), *_inside(rights, left, "left")),
         key=lambda g: g.overlap,
         default=None,
     )
-    return inside if inside is not None and inside.overlap >= MIN_OVERLAP_SHARE else None
+    least = MIN_OVERLAP_SHARE if best is None else best.overlap + CLEARLY_MORE_SHARE
+    if inside is not None and inside.overlap >= least:
+        return inside
+    return _with_second_column(best, left, right) if best is not None else None
+
+
+def fullest(a: Column, b: Column, readings: Iterable[Reading] = READINGS) -> KeyGuess:
+    """Return the reading of two columns by which the most values of both have a partner; of equal ones the first."""
+    guesses = (guess for reading in readings for guess in _read_as(a, b, reading))
+    return max(guesses, key=lambda guess: guess[0])[1]
+
+
+def _read_as(a: Column, b: Column, reading: Reading) -> Iterable[tuple[int, KeyGuess]]:
+    """Yield the number of values with a partner, and the guess: for keys inside of texts, one for each side."""
+    names = (a.name,), (b.name,)
+    values = [{key_text(value): value for value in column.values if not is_empty(value)} for column in (a, b)]
+    if reading != "inside":
+        text = loose_text if reading == "loose" else key_text
+        ours, theirs = ([text(value) for value in side.values()] for side in values)
+        shared = set(ours) & set(theirs)
+        overlap = len(shared) / max(1, min(len(set(ours)), len(set(theirs))))
+        yield sum(key in shared for key in (*ours, *theirs)), KeyGuess(*names, reading, overlap)
+        return
+    sides: tuple[tuple[Literal["left", "right"], Any, Any], ...] = (
+        ("right", values[0], values[1]),
+        ("left", values[1], values[0]),
+    )
+    for side, keys, texts in sides:
+        named = [[key for key in named_keys(text) if key in keys] for text in texts.values()]
+        count = sum(map(bool, named))
+        partners = count + len({key for some in named for key in some})
+        yield partners, KeyGuess(*names, "inside", count / max(1, len(texts)), side)
 
 
 def best_pair(left: Sequence[Column], right: Sequence[Column]) -> KeyGuess | None:
