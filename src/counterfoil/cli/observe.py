@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from counterfoil.cli.failure import CommandFailed
-from counterfoil.cli.output import Format, FormatOption, say, write_json, write_table
+from counterfoil.cli.output import Format, FormatOption, complain, say, write_json, write_table
 
 MAX_TEXT_ROWS = 50
 Pair = tuple[str, str]
@@ -143,8 +143,11 @@ def _write_files(
             if target.exists():
                 raise CommandFailed(f"{target} exists already; name another folder.")
             target.write_text(draft(observed), "utf-8")
+            write = target
     except OSError as error:
         raise CommandFailed(f"{error.filename} cannot be written: {error.strerror}.") from error
+    if written := [str(path) for path in (xlsx, html, write) if path is not None]:
+        complain(f"Written: {', '.join(written)}.")
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
 from typing import Literal, NamedTuple, TypeAlias
 
 from counterfoil.reconcile.entries import BookEntry, decimals_of
@@ -27,6 +27,8 @@ FEES = tuple(
     )
 )  # fmt: skip
 """Usual fees of payment processors: percentage of the gross amount, and a fixed part."""
+_WIDE = Context(prec=80)
+"""Exact for the amounts of any export."""
 ROUNDED_UNITS = 2
 """Minor units by which the rounding of one row may differ."""
 
@@ -88,4 +90,5 @@ def _is_rounded(amount: Decimal, value: Decimal, unit: Decimal) -> bool:
     """Report whether the amount is the value, rounded by a usual rule."""
     if abs(amount - value) > unit:  # most are far from it, and rounding takes longer
         return False
-    return amount in (value.quantize(unit, ROUND_HALF_UP), value.quantize(unit, ROUND_HALF_EVEN))
+    rounded = (value.quantize(unit, rule, _WIDE) for rule in (ROUND_HALF_UP, ROUND_HALF_EVEN))
+    return amount in rounded

@@ -287,9 +287,14 @@ class _Guesser:
             chosen = tuple(self._columns[side][self._tables[side].position(stated[side])] for side in (0, 1))
             self._sure["date"] = Sureness(1.0, "as stated")
             self._date_forms = self._forms(chosen[0], chosen[1])
+            for table, column, form in zip(self._tables, chosen, self._date_forms, strict=True):
+                if not any(form.read(value) is not None for value in column.sample):
+                    raise ExportRefused(f"The column {column.name} of {table.name} has no dates.")
             return chosen[0], chosen[1]
         choices = [[c for c in self._columns[side] if c.kind == "date"] for side in (0, 1)]
         if not all(choices):
+            sides = " and ".join(t.name for t, c in zip(self._tables, choices, strict=True) if not c)
+            self._sure["date"] = Sureness(0.0, f"not compared: no column of {sides} has dates")
             return None
         scored = []
         for a, b in product(*choices):

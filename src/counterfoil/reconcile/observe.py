@@ -150,9 +150,8 @@ def _tie(book: Book, roles: Roles, sign: int, ties: list[str]) -> int:
             ties.append(f"{place} states a total of {amount}, and the rows add up to it.")
             return 0
         total = sum(sums, Decimal(0)) * sign
-        ties.append(
-            f"{place} states a total of {amount}, and the rows add up to {total}: {amount - total} is missing."
-        )
+        rest = f"{amount - total} is missing" if amount > total else f"{total - amount} is too much"
+        ties.append(f"{place} states a total of {amount}, and the rows add up to {total}: {rest}.")
         return 1
     return 0
 
@@ -162,13 +161,9 @@ def _tie(book: Book, roles: Roles, sign: int, ties: list[str]) -> int:
 
 def money(amount: Decimal, currency: str) -> str:
     """Return an amount as decimal text, with at least the decimals of its currency."""
-    decimals = decimals_of(currency)
-    exponent = amount.as_tuple().exponent
-    return (
-        f"{amount:.{decimals}f}"
-        if isinstance(exponent, int) and -exponent <= decimals
-        else f"{amount.normalize():f}"
-    )
+    whole, _, fraction = f"{amount:f}".partition(".")
+    fraction = fraction.rstrip("0").ljust(decimals_of(currency), "0")
+    return f"{whole}.{fraction}" if fraction else whole
 
 
 def guessed(chosen: Guess) -> dict[str, Any]:

@@ -78,7 +78,10 @@ class NumberForm:
         groups = whole.split(other)
         if mark in whole or other in fraction or (not fraction.isdigit() and fraction):
             return None
-        if len(groups) > 1 and (not all(len(g) in (2, 3) for g in groups[1:]) or len(groups[0]) > 3):
+        # Groups have three digits, in India two but for the last one: 05.06.26 is a date.
+        if len(groups) > 1 and (
+            not all(len(g) in (2, 3) for g in groups[1:]) or len(groups[-1]) != 3 or len(groups[0]) > 3
+        ):
             return None
         number = "".join(groups) + (f".{fraction}" if fraction else "")
         if not number or len(number) > MAX_DIGITS:

@@ -398,3 +398,17 @@ async def test_numbers_of_json_lines_stay_numbers(tmp_path: Path) -> None:
     assert "the column `row_id` has a name of its own meaning" in await refused(tmp_path, files="b.jsonl")
     (row,) = await listed(system(tmp_path, files="b.jsonl", id="row_id"))
     assert row.body == {"row_id": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "point", "comma"),
+    [
+        ("0.123", "0.123", None),
+        ("0,123", None, "0.123"),
+        ("1.234", "1.234", "1234"),
+        ("012.345", "012.345", None),
+        ("10.000", "10.000", "10000"),
+    ],
+)
+def test_no_group_of_thousands_begins_with_a_zero(text: str, point: str | None, comma: str | None) -> None:
+    assert (decimal_text(text, "."), decimal_text(text, ",")) == (point, comma)

@@ -17,7 +17,8 @@ _EXAMPLES = {".": "1,234.50", ",": "1.234,50"}
 
 def _pattern(mark: Mark) -> re.Pattern[str]:
     group = "," if mark == "." else "."
-    whole = rf"(?:\d{{1,3}}(?P<group>[{group}'’\u00a0\u202f ])\d{{3}}(?:(?P=group)\d{{3}})*|\d+)"
+    # No group of thousands begins with a zero: 0.123 is less than one.
+    whole = rf"(?:[1-9]\d{{0,2}}(?P<group>[{group}'’\u00a0\u202f ])\d{{3}}(?:(?P=group)\d{{3}})*|\d+)"
     return re.compile(rf"(?P<whole>{whole})?(?:[{mark}](?P<rest>\d+))?", re.ASCII)
 
 

@@ -44,7 +44,10 @@ def parquet_rows(export: str) -> int:
         return 0
     try:
         with duckdb.connect() as database:
-            rows: int = database.read_parquet(str(path)).count("*").fetchall()[0][0]
+            relation = database.read_parquet(str(path))
+            if "file_row_number" in (column.casefold() for column in relation.columns):
+                return 0  # the database gives this name to the places of the rows
+            rows: int = relation.count("*").fetchall()[0][0]
             return rows
     except duckdb.Error:
         return 0
@@ -268,6 +271,12 @@ class ParquetSide:
 
     def _amount(self, roles: Roles, sign: int) -> str:
         columns = [self._column(column) for column in roles.amount.columns]
+        if len(columns) == 2 or sign != 1:
+            # The difference of two small whole numbers, or their other sign, may not fit their type.
+            columns = [
+                f"{column}::DECIMAL(38,0)" if self._types[unique] in _WHOLE else column
+                for unique, column in zip(roles.amount.columns, columns, strict=True)
+            ]
         amount = columns[0]
         if len(columns) == 2:
             amount = f"case when {columns[0]} is not null or {columns[1]} is not null then coalesce({columns[0]}, 0) - coalesce({columns[1]}, 0) end"

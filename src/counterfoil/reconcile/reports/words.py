@@ -24,6 +24,15 @@ CAUSES = {
 _SHAPES = {"1:1": "one to one", "1:n": "one to several", "n:1": "several to one", "n:m": "several to several"}
 
 
+def warnings(report: Mapping[str, Any]) -> list[str]:
+    """Return what a reader of the totals must know: notes, totals that the files state, and rows that were left out."""
+    left_out = [
+        f"{u['side']}, {u['place']}: the amount {u['amount']!r} is no number; the row is left out."
+        for u in report["unreadable"]
+    ]
+    return [*report["notes"], *report["stated_totals"], *left_out]
+
+
 def headline(report: Mapping[str, Any]) -> str:
     """Return the result in one sentence."""
     count = len(report["differences"])

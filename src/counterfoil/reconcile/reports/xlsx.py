@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from counterfoil.reconcile.reports.words import CAUSES, guess_lines, headline
+from counterfoil.reconcile.reports.words import CAUSES, guess_lines, headline, warnings
 
 _REPEATABLE = datetime(2000, 1, 1, tzinfo=UTC)
 """Creation time of the file: the same report gives the same bytes."""
@@ -47,6 +47,9 @@ def write_xlsx(report: Mapping[str, Any], path: Path, title: str) -> None:
             totals.write_string(row, 0, currency)
             for column, side in enumerate(("left", "right", "difference"), 1):
                 totals.write_number(row, column, float(report["totals"][side].get(currency, "0")), money)
+        below = 5 + len(report["totals"]["difference"])
+        for row, text in enumerate(warnings(report)[:_MAX_SHEET_ROWS], below):
+            totals.write_string(row, 0, text)
         sheet = book.add_worksheet("differences")
         sheet.write_row(0, 0, _COLUMNS, bold)
         sheet.set_column(0, 1, 22)

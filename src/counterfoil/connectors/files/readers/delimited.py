@@ -124,7 +124,10 @@ def _separator(lines: _Lines) -> str:
     header = lines.first or ""
 
     def width(separator: str) -> int:
-        return len(next(csv.reader([header], delimiter=separator), []))
+        try:
+            return len(next(csv.reader([header], delimiter=separator), []))
+        except csv.Error:  # the reader of the rows names the line
+            return 0
 
     return max(SEPARATORS, key=width)
 
