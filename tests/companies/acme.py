@@ -53,16 +53,6 @@ PERSONS = {
     "shop": "portal",
 }
 """Person -> role; `agent`, `agent2` and `lead` carry the help desk's own user names."""
-SOON = {
-    "systems/billing.yaml": [("every: 15s", "every: 1s")],
-    "systems/support.yaml": [("every: 15s", "every: 1s")],
-}
-"""Edits that make sweeps run every second."""
-RARELY = {
-    "systems/billing.yaml": [("every: 15s", "every: 1h")],
-    "systems/support.yaml": [("every: 15s", "every: 1h")],
-}
-"""Edits after which only webhooks bring news once the first sweep is over."""
 Edits = Mapping[str, Sequence[tuple[str, str]]]
 
 
@@ -73,11 +63,20 @@ def _without_sweeps(system: str) -> tuple[str, str]:
     return block, ""
 
 
-NO_SWEEPS: Edits = {
-    f"systems/{system}.yaml": [_without_sweeps(system)]
-    for system in ("billing", "billing-de", "erp", "erp-de")
-}
-"""Edits after which nothing but webhooks and feeds brings news, in the same order in every life of a company."""
+def _polled(every: str) -> dict[str, list[tuple[str, str]]]:
+    """Return edits after which webhooks and feeds alone bring news, with the feeds of the first company at this interval."""
+    edits = {
+        f"systems/{name}.yaml": [_without_sweeps(name)] for name in ("billing", "billing-de", "erp", "erp-de")
+    }
+    for name in ("billing", "support"):
+        edits.setdefault(f"systems/{name}.yaml", []).append(("every: 15s", f"every: {every}"))
+    return edits
+
+
+SOON: Edits = _polled("1s")
+"""Edits that poll every second; no schedule reads whole books."""
+RARELY: Edits = _polled("1h")
+"""Edits after which only webhooks bring news once the first poll is over."""
 
 
 def token_of(person: str) -> str:

@@ -22,7 +22,7 @@ from counterfoil.core.clock import utc_now
 from counterfoil.store import check
 from counterfoil.store.dump import Dump
 from counterfoil.store.sql.sqlite import SqliteStore
-from tests.companies.acme import NO_SWEEPS, SOON, Company, Program, token_of
+from tests.companies.acme import SOON, Company, Program, token_of
 from tests.crash.process import arm
 from tests.outside import look, outside_truth
 from tests.patience import PATIENCE_SECONDS
@@ -76,7 +76,7 @@ class Life:
 
     def __init__(self, company: Company) -> None:
         self.company = company
-        self.folder = company.governance(SOON, NO_SWEEPS, BRIEF)
+        self.folder = company.governance(SOON, BRIEF)
         self.store = company.home / "store.sqlite"
         self.journal = company.home / "journal"
         command = ["up", str(self.folder), "--store", f"sqlite:{self.store}", "--port", str(company.port)]
