@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from counterfoil.core import document, matching
+from counterfoil.core import claims, document
 from counterfoil.core.approval import Approval
 from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.runs import executor, person_decisions, snapshot
@@ -156,9 +156,9 @@ BUGS = (
         DecisionContext, "own_guard_key", 'if default and entity not in ("", default) else key', "if False else key")),
     _bug("a foil is matched across entities", 1,
         (document, "same_books", "left.entity == right.entity and (", "("),
-        (matching, "_other_books", "if right.entity != left.entity:", "if False:")),
+        (claims, "other_books", "if right.entity != left.entity:", "if False:")),
     _bug("a foil that another entity's ledger shows is no break of its own", 1, (
-        matching, "_other_books", "if right.entity != left.entity:", "if False:")),
+        claims, "other_books", "if right.entity != left.entity:", "if False:")),
     _bug("matrices and tables are those of the first entity", 0, (
         OverlayScope, "active",
         'release.at(self.legal_entity or "", now.date()) if release.differs_by_entity else release', "release")),

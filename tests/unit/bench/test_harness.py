@@ -179,4 +179,5 @@ def test_the_command_accepts_the_name_of_every_row() -> None:
         "guard", "mapping", "w1_vs_dbos", "w1_vs_restate", "w1_vs_limit", "wake_parked_p99", "latency_added_p99",
         "governed_overhead", "two_workers_one_killed", "usage_vs_limit", "usage_vs_limit_postgres", "cold_start",
         "command_version", "command_help", "command_runs", "idle_memory", "contract_vs_parse", "impact_events", "prove",
+        "reconcile_vs_join", "reconcile_vs_datacompy",
     }  # fmt: skip

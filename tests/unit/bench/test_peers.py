@@ -14,7 +14,12 @@ from tests.unit.docs.test_dependencies import foreign_lines, locked
 
 PEERS = PROGRAMS.parent
 LOCKS = sorted(PEERS.glob("*.lock"))
-BELONGS = {"on_dbos.py": "dbos", "on_restate.py": "restate", "on_mappers.py": "mapping"}
+BELONGS = {
+    "on_dbos.py": "dbos",
+    "on_restate.py": "restate",
+    "on_mappers.py": "mapping",
+    "on_datacompy.py": "datacompy",
+}
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
@@ -35,11 +40,11 @@ def test_the_server_from_npm_is_pinned_by_content_and_names_no_host() -> None:
 
 
 def test_every_program_has_its_lock() -> None:
-    assert set(BELONGS) == {program.name for program in PROGRAMS.glob("*.py")}
+    assert set(BELONGS) | OURS == {program.name for program in PROGRAMS.glob("*.py")}
     assert set(BELONGS.values()) == {lock.stem for lock in LOCKS}
 
 
-@pytest.mark.parametrize("program", sorted(BELONGS))
+@pytest.mark.parametrize("program", sorted({*BELONGS, *OURS}))
 def test_a_peer_s_program_imports_nothing_of_ours(program: str) -> None:
     """The program runs in an environment with the peer only."""
     tree = ast.parse((PROGRAMS / program).read_text("utf-8"))
