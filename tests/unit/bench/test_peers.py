@@ -20,6 +20,8 @@ BELONGS = {
     "on_mappers.py": "mapping",
     "on_datacompy.py": "datacompy",
 }
+OURS = {"on_duckdb.py"}
+"""Programs that run in the environment of the product, since their peer is one of its dependencies."""
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
