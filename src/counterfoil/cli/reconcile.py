@@ -112,8 +112,8 @@ def say_sweeps(sweeps: list[dict[str, Any]]) -> None:
         ),
         "Neither system's connector lists its books.",
     )
-    if held := sum(s["held_deliveries"] for s in sweeps):
-        say(f"Deliveries that count nowhere until their Cases are decided: {held}. See counterfoil cases")
+    if waiting := sum(s["held_deliveries"] for s in sweeps):
+        say(f"Deliveries that count nowhere until their Cases are decided: {waiting}. See counterfoil cases")
 
 
 COMMANDS: list[Callable[..., None]] = [reconcile]

@@ -23,6 +23,7 @@ UNTESTED = {
     ("policy", "portal-calls"): "a rate of calls over a minute",
     ("policy", "paired-by-hand"): "pairs are made by persons on the pages of matches",
     ("mapping", "to-erp-invoice-get"): "the portal reads it; no Run calls it",
+    ("mapping", "to-erp-account-balance"): "checkpoints read it; no Run calls it",
 }
 """Rules without a test, each with the reason."""
 

@@ -81,7 +81,7 @@ def _rule(app: Application, name: str) -> kinds.Reconciliation:
     return rule
 
 
-def _shape(sweep: Sweep, held: int) -> SweepShape:
+def _shape(sweep: Sweep, waiting: int) -> SweepShape:
     return SweepShape(
         id=sweep.id,
         system=sweep.system,
@@ -93,7 +93,7 @@ def _shape(sweep: Sweep, held: int) -> SweepShape:
         deliveries=sweep.listed,
         new_deliveries=sweep.fresh,
         unlisted_documents=sweep.missing,
-        held_deliveries=held,
+        held_deliveries=waiting,
         error=sweep.error,
         ended_at=None if sweep.ended_at is None else sweep.ended_at.isoformat(),
     )
