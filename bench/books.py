@@ -18,7 +18,7 @@ from bench.peers.process import Peer
 
 JOIN_ROWS = 10_000_000
 DATACOMPY_ROWS = 2_000_000
-"""Rows that datacompy compares within the memory of a machine of 24 GB that others use too."""
+"""Rows of the books for datacompy, which needs about 1.1 GB for a million. Larger ones were not tried."""
 EVERY_ROWS = 4_000
 """Of so many rows one is missing on each side, and two have another amount."""
 ANSWER_SECONDS = 1_800.0

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 from counterfoil.core.book_checkpoint import BookCheckpoint, ControlLine
 from counterfoil.core.book_count import BothSides, Counted, count_ours
 from counterfoil.core.errors import CounterfoilError
-from counterfoil.core.money import Money
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
-from counterfoil.flow.gateway.calls import CallInProgress, CallRefused, ReadAnswer
+from counterfoil.flow.gateway.calls import CallInProgress, ReadAnswer
 from counterfoil.flow.gateway.placement import served_version
 from counterfoil.flow.gateway.system_reads import SystemReader
 from counterfoil.model import Model, kinds
@@ -69,7 +68,7 @@ class ControlAccounts:
         for name, account in model.reconciliations[rule.name].control_accounts.items():
             try:
                 balances = await self._balances(model, account, entity, at)
-            except (CallRefused, CounterfoilError, *FAULTS) as error:
+            except (CounterfoilError, *FAULTS) as error:
                 unread[name] = str(error)
                 continue
             sums = _sums(account, entity, documents)
@@ -102,8 +101,7 @@ class ControlAccounts:
             raise CounterfoilError(getattr(outcome, "detail", outcome.word))
         balances: Counter[str] = Counter()
         for balance in outcome.output["balances"]:
-            if isinstance(balance, Money):
-                balances[balance.currency] += balance.minor
+            balances[balance.currency] += balance.minor  # money by the contract of the operation
         return balances
 
 
