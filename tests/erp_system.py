@@ -17,12 +17,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from counterfoil.connectors.sdk import SystemConfig
-from counterfoil.demo.erp.client import ErpClient
+from counterfoil.demo.erp.client import ErpClient, local_day
 from counterfoil.demo.erp.prepare import prepare
 from counterfoil.demo.ports import free_port
 
@@ -32,12 +32,20 @@ CACHE = Path(tempfile.gettempdir()) / f"counterfoil-erp-{os.getuid()}"
 
 @dataclass(frozen=True)
 class Erp:
-    """A running ERP. `today` is the day for which its books were prepared."""
+    """A running ERP with two companies, each with days of its own zone."""
 
     url: str
     port: int
     seed: dict[str, Any]
-    today: date
+
+    @property
+    def today(self) -> date:
+        """The day of the American company."""
+        return local_day("acme-us")
+
+    @property
+    def german_today(self) -> date:
+        return local_day("acme-de")
 
     def client(self, person: str = "controller", company: str = "acme-us") -> ErpClient:
         return ErpClient.of(self.seed, self.url, person, company)
@@ -71,10 +79,11 @@ class Erp:
 def running(persons: Path | None = None) -> Iterator[Erp]:
     """Serve a fresh copy of the prepared ERP on a free port, with accounts for the persons of a file."""
     folder = Path(tempfile.mkdtemp(prefix="counterfoil-erp-"))
-    today = datetime.now(UTC).date()  # the ERP counts days in UTC
     process = None
     try:
-        seed = json.loads(prepare(folder / "erp", today, cache=CACHE).read_text(encoding="utf-8"))
+        seed = json.loads(
+            prepare(folder / "erp", local_day("acme-us"), cache=CACHE).read_text(encoding="utf-8")
+        )
         with (folder / "log").open("wb") as log:
             port = free_port()
             command = [
@@ -91,7 +100,7 @@ def running(persons: Path | None = None) -> Iterator[Erp]:
                 [sys.executable, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
         _until_listening(process, port, folder / "log")
-        yield Erp(f"http://127.0.0.1:{port}", port, seed, today)
+        yield Erp(f"http://127.0.0.1:{port}", port, seed)
     finally:
         if process is not None:
             process.terminate()

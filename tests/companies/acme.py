@@ -22,14 +22,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import stripe
 
 from counterfoil.demo.desk.client import DeskClient
-from counterfoil.demo.erp.client import ErpClient
+from counterfoil.demo.erp.client import ErpClient, local_day
 from counterfoil.demo.erp.prepare import prepare as prepare_erp
 from counterfoil.demo.ports import free_port
 from tests.companies.base import write_people
@@ -151,7 +150,7 @@ class Company:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.today = datetime.now(UTC).date()  # the ERP counts days in UTC
+        self.today = local_day("acme-us")
         self.port, erp_port, desk_port, twin_port = (free_port() for _ in range(4))
         self.url = f"http://127.0.0.1:{self.port}"
         self.erp_seed: dict[str, Any] = json.loads(

@@ -126,13 +126,13 @@ async def test_companies_post_the_same_reference_each_with_its_own_numbers(
     erp: Erp, us: Connector, de: Connector, accountant: ErpClient
 ) -> None:
     party, code = await customer(us)
-    reference, year = fresh("inv"), erp.today.year
+    reference, year = fresh("inv"), erp.german_today.year
     own = document(party, "100.00", "4000", erp.today, "USD", reference=reference)
-    other = document(party, "90.00", "8400", erp.today, "EUR", reference=reference)
+    other = document(party, "90.00", "8400", erp.german_today, "EUR", reference=reference)
     in_us = await posted(us, **own)
     assert await de.find(request("erp.invoice.post", **other), TIMEOUT) == Absent()
     in_de = await posted(de, **other)
-    memo = await posted(de, **document(party, "-30.00", "8720", erp.today, "EUR"))
+    memo = await posted(de, **document(party, "-30.00", "8720", erp.german_today, "EUR"))
     assert (in_us["company"], in_de["company"]) == tuple(
         erp.seed["companies"][key]["company"] for key in ("acme-us", "acme-de")
     )
@@ -155,7 +155,7 @@ async def test_numbers_of_a_company_have_no_gaps_when_the_other_one_posts(
     party, _ = await customer(us)
     numbers = []
     for _ in range(3):
-        body = await posted(de, **document(party, "1.00", "8400", erp.today, "EUR"))
+        body = await posted(de, **document(party, "1.00", "8400", erp.german_today, "EUR"))
         numbers.append(int(body["number"].rpartition("-")[2]))
         await posted(us, **document(party, "1.00", "4000", erp.today, "USD"))
     assert numbers == list(range(numbers[0], numbers[0] + 3))
@@ -165,7 +165,7 @@ async def test_taxes_are_read_back_by_code_with_base_account_and_amount(
     erp: Erp, de: Connector, accountant: ErpClient
 ) -> None:
     party, _ = await customer(de)
-    month = f"{erp.today:%Y-%m}"
+    month = f"{erp.german_today:%Y-%m}"
     before = await accountant.tax_return(month)
     lines = [
         {"description": "Seats", "quantity": 1, "unit_price": "200.00", "account": "8400"},
@@ -173,7 +173,7 @@ async def test_taxes_are_read_back_by_code_with_base_account_and_amount(
     ]
     # The billing system rounds by line, so its cents are not those that the ERP would compute.
     rows = [taxed("USt19", "1776", "200.00", "38.00"), taxed("USt7", "1771", "100.00", "6.99")]
-    asked = document(party, "1.00", "8400", erp.today, "EUR", lines=lines, manual_taxes=rows)
+    asked = document(party, "1.00", "8400", erp.german_today, "EUR", lines=lines, manual_taxes=rows)
     body = await posted(de, **asked)
     assert amounts(body) == [
         ("USt19", "1776", Decimal("200.00"), Decimal("38.00")),
@@ -186,7 +186,9 @@ async def test_taxes_are_read_back_by_code_with_base_account_and_amount(
     assert (body["untaxed"], body["tax"], body["journal"]) == (Decimal("300.00"), Decimal("44.99"), "REV")
     assert (body["functional"], body["rate"], body["cancel_move"]) == (None, None, None)
     memo = taxed("USt19", "1776", "-50.00", "-9.50")
-    credit = await posted(de, **document(party, "-50.00", "8720", erp.today, "EUR", manual_taxes=[memo]))
+    credit = await posted(
+        de, **document(party, "-50.00", "8720", erp.german_today, "EUR", manual_taxes=[memo])
+    )
     assert amounts(credit) == [("USt19", "1776", Decimal("-50.00"), Decimal("-9.50"))]
     after = await accountant.tax_return(month)
     # Named taxes count in the tax return, credit memos against invoices.
@@ -203,7 +205,7 @@ async def test_lines_with_other_amounts_than_computed_show_those_of_the_erp(
     party, _ = await customer(de)
     line = {"description": "Calls", "quantity": "12.5", "unit_price": "0.0333", "account": "8410"}
     lines = [line, line | {"quantity": 3, "account": "8400"}]
-    body = await posted(de, **document(party, "1.00", "8410", erp.today, "EUR", lines=lines))
+    body = await posted(de, **document(party, "1.00", "8410", erp.german_today, "EUR", lines=lines))
     assert [row["net"] for row in body["lines"]] == [Decimal("0.42"), Decimal("0.10")]
     monkeypatch.setattr(document_body, "line_amount", lambda *_: Decimal("7.77"))
     assert await read(de, id=body["id"]) == body
@@ -234,16 +236,16 @@ async def test_untaxed_sales_have_a_row_with_their_base(
 ) -> None:
     """As a tax of the line, which the ERP also counts in the tax return, and as a row by hand."""
     party, _ = await customer(de)
-    month = f"{erp.today:%Y-%m}"
+    month = f"{erp.german_today:%Y-%m}"
     before = (await accountant.tax_return(month))[box]
     expected = [(code, "1770", Decimal("80.00"), Decimal(0))]
-    asked = document(party, "80.00", account, erp.today, "EUR")
+    asked = document(party, "80.00", account, erp.german_today, "EUR")
     asked["lines"][0]["taxes"] = [{"code": code}]
     body = await posted(de, **asked)
     assert (amounts(body), body["tax"], body["total"]) == (expected, 0, Decimal("80.00"))
     assert (await accountant.tax_return(month))[box] - before == Decimal("80.00")
     by_hand = document(
-        party, "80.00", account, erp.today, "EUR", manual_taxes=[taxed(code, "1770", "80.00", "0.00")]
+        party, "80.00", account, erp.german_today, "EUR", manual_taxes=[taxed(code, "1770", "80.00", "0.00")]
     )
     assert amounts(await posted(de, **by_hand)) == expected
 
@@ -252,7 +254,7 @@ async def test_document_with_other_taxes_than_those_of_its_product_posts_after_t
     erp: Erp, de: Connector
 ) -> None:
     party, _ = await customer(de)
-    asked = document(party, "50.00", "8337", erp.today, "EUR")
+    asked = document(party, "50.00", "8337", erp.german_today, "EUR")
     asked["lines"][0] |= {"product": "SEAT", "taxes": [{"code": "USt0-RC"}]}
     outcome = await de.send(request("erp.invoice.post", **asked), TIMEOUT)
     assert isinstance(outcome, Rejected)
@@ -260,7 +262,7 @@ async def test_document_with_other_taxes_than_those_of_its_product_posts_after_t
     body = await posted(de, **asked, accept_warnings=["invoice_taxes"])
     assert amounts(body) == [("USt0-RC", "1770", Decimal("50.00"), Decimal(0))]
     # The product has the standard tax of each company, so this line has the default taxes.
-    asked = document(party, "50.00", "8400", erp.today, "EUR")
+    asked = document(party, "50.00", "8400", erp.german_today, "EUR")
     asked["lines"][0] |= {"product": "SEAT", "taxes": [{"code": "USt19"}]}
     assert (await posted(de, **asked))["tax"] == Decimal("9.50")
 
@@ -276,21 +278,23 @@ async def test_account_and_tax_of_the_other_company_are_refused(
         assert outcome.error_class is ErrorClass.INVALID
         return outcome.code
 
-    assert await code_of(de, **document(party, "1.00", "4000", erp.today, "EUR")) == "unknown_account"
+    assert await code_of(de, **document(party, "1.00", "4000", erp.german_today, "EUR")) == "unknown_account"
     assert await code_of(us, **document(party, "1.00", "8400", erp.today, "USD")) == "unknown_account"
     foreign = [taxed("US-NY", "1776", "1.00", "0.19")]
-    asked = document(party, "1.00", "8400", erp.today, "EUR", manual_taxes=foreign)
+    asked = document(party, "1.00", "8400", erp.german_today, "EUR", manual_taxes=foreign)
     assert await code_of(de, **asked) == "unknown_tax"
     assert await accountant.open_items(code) == {}
     # The ERP itself guards the ids, too.
     (mine,) = await accountant.search("account.account", [["code", "=", "1400"]], ["id"])
     theirs = erp.seed["companies"]["acme-us"]["accounts"]["4000"]
     lines = [{"account": mine["id"], "debit": 1, "credit": 0}, {"account": theirs, "debit": 0, "credit": 1}]
-    (period,) = await accountant.search("account.period", [["name", "=", f"{erp.today:%Y-%m}"]], ["id"])
+    (period,) = await accountant.search(
+        "account.period", [["name", "=", f"{erp.german_today:%Y-%m}"]], ["id"]
+    )
     (journal,) = await accountant.search("account.journal", [["code", "=", "MISC"]], ["id"])
     entry = {
         "company": erp.seed["companies"]["acme-de"]["company"], "journal": journal["id"], "period": period["id"],
-        "date": erp.today, "lines": [["create", [{**line, "party": party} for line in lines]]],
+        "date": erp.german_today, "lines": [["create", [{**line, "party": party} for line in lines]]],
     }  # fmt: skip
     with pytest.raises(ErpError):
         await accountant.create("account.move", entry)
@@ -298,7 +302,7 @@ async def test_account_and_tax_of_the_other_company_are_refused(
 
 async def test_user_of_one_company_sees_nothing_of_the_other(erp: Erp, us: Connector, de: Connector) -> None:
     party, _ = await customer(de)
-    hidden = await posted(de, **document(party, "12.00", "8400", erp.today, "EUR"))
+    hidden = await posted(de, **document(party, "12.00", "8400", erp.german_today, "EUR"))
     async with erp.client() as american:
         of_german = [["company", "=", erp.seed["companies"]["acme-de"]["company"]]]
         for model in ("account.invoice", "account.account", "account.period", "account.tax", "account.move"):
@@ -316,7 +320,7 @@ async def test_user_of_one_company_sees_nothing_of_the_other(erp: Erp, us: Conne
     )
     page = await strange.poll("invoices", None, 10, TIMEOUT)
     outcome = await strange.send(
-        request("erp.invoice.post", **document(party, "1.00", "8400", erp.today, "EUR")), TIMEOUT
+        request("erp.invoice.post", **document(party, "1.00", "8400", erp.german_today, "EUR")), TIMEOUT
     )
     await strange.close()
     assert page.deliveries == []
@@ -330,7 +334,7 @@ async def test_user_of_both_companies_reads_only_those_of_its_system(
     party, _ = await customer(us)
     reference = fresh("inv")
     mine = await posted(us, **document(party, "5.00", "4000", erp.today, "USD", reference=reference))
-    theirs = await posted(de, **document(party, "6.00", "8400", erp.today, "EUR", reference=reference))
+    theirs = await posted(de, **document(party, "6.00", "8400", erp.german_today, "EUR", reference=reference))
     both = connect(await of_both(erp))
     assert (await read(both, reference=reference))["id"] == mine["id"]
     with pytest.raises(Refused) as other:
@@ -341,7 +345,7 @@ async def test_user_of_both_companies_reads_only_those_of_its_system(
             invoice=theirs["id"],
             credit=theirs["id"],
             amount="1.00",
-            date=erp.today.isoformat(),
+            date=erp.german_today.isoformat(),
         ),
         TIMEOUT,
     )
@@ -439,8 +443,8 @@ async def test_rates_of_several_months_and_both_directions(erp: Erp, us: Connect
         if body["id"] in expected
     } == expected
     assert [body["functional"] for body in bodies if body["id"] == domestic["id"]] == [None]
-    in_euros = await posted(de, **document(party, "100.00", "8400", erp.today, "USD"))
-    inverse = (1 / Decimal(DOLLARS_PER_EURO[erp.today.month - 1])).quantize(Decimal("0.0000000001"))
+    in_euros = await posted(de, **document(party, "100.00", "8400", erp.german_today, "USD"))
+    inverse = (1 / Decimal(DOLLARS_PER_EURO[erp.german_today.month - 1])).quantize(Decimal("0.0000000001"))
     assert in_euros["rate"]["value"] == inverse
     assert in_euros["functional"]["currency"] == "EUR"
     assert in_euros["functional"]["total"] == (100 * inverse).quantize(Decimal("0.01"))
@@ -460,7 +464,7 @@ async def test_periods_are_those_of_one_company(
     erp: Erp, us: Connector, de: Connector, accountant: ErpClient
 ) -> None:
     party, _ = await customer(de)
-    on = date(erp.today.year - 1, 5, 12)
+    on = date(erp.german_today.year - 1, 5, 12)
     name = f"{on:%Y-%m}"
     warnings = ["invoice_payment_term"]
     await accountant.close_period(name)
@@ -488,8 +492,8 @@ async def test_entering_by_hand_and_books_of_each_company(
     before = await accountant.trial_balance()
     reference = fresh("hand")
     number = await accountant.enter(Decimal("100.00"), code, reference, account="8300", tax="USt7")
-    assert number.startswith(f"DE-{erp.today.year}-")
-    assert (await accountant.enter(Decimal("-20.00"), code)).startswith(f"DE-G-{erp.today.year}-")
+    assert number.startswith(f"DE-{erp.german_today.year}-")
+    assert (await accountant.enter(Decimal("-20.00"), code)).startswith(f"DE-G-{erp.german_today.year}-")
     after = await accountant.trial_balance()
     moved = {account: after[account] - before.get(account, Decimal(0)) for account in after}
     assert {account: amount for account, amount in moved.items() if amount} == {

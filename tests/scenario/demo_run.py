@@ -11,14 +11,13 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from counterfoil.demo.billing import BillingClient
 from counterfoil.demo.desk.client import DeskClient
-from counterfoil.demo.erp.client import ErpClient
+from counterfoil.demo.erp.client import ErpClient, local_day
 from counterfoil.demo.erp.prepare import prepare
 from counterfoil.demo.operators import Operator
 from tests.erp_system import CACHE
@@ -151,7 +150,7 @@ def prepared(work: Path) -> Path:
     home = work / ".counterfoil" / "demo"
     home.mkdir(parents=True, mode=0o700)
     home.parent.chmod(0o700)
-    prepare(home / "erp", datetime.now(UTC).date(), cache=CACHE)
+    prepare(home / "erp", local_day("acme-us"), cache=CACHE)
     return work
 
 

@@ -6,14 +6,13 @@ Each step uses the API of an outside system or of Counterfoil, in the name of th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from counterfoil.demo import german, invoicing, open_work
 from counterfoil.demo.credits import Credit
 from counterfoil.demo.erp.charts import US
+from counterfoil.demo.erp.client import local_day
 from counterfoil.demo.operators import Declined
 from counterfoil.demo.stage import Act, Await, Do, Stage, money, was_unknown
 
@@ -64,7 +63,7 @@ async def close_month(stage: Stage) -> str:
 
 async def _this_month() -> str:
     """Return the month of the American company's documents that are issued now."""
-    return f"{datetime.now(ZoneInfo(US.zone)):%Y-%m}"
+    return f"{local_day(US.key):%Y-%m}"
 
 
 async def month_seen_closed(stage: Stage) -> str | None:

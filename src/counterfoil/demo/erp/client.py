@@ -30,16 +30,25 @@ class ErpError(Exception):
         self.message = message
 
 
+def local_day(company: str) -> date:
+    """Return the present day in the zone of a company, named by the key of its plan (`acme-us`, `acme-de`).
+
+    Documents of one series are numbered in the order of their dates, so whoever enters some takes the company's day.
+    """
+    zone = next(plan.zone for plan in PLANS if plan.key == company)
+    return datetime.now(ZoneInfo(zone)).date()
+
+
 @dataclass(frozen=True, slots=True)
 class CompanyBooks:
-    """Books of one company: its id, currency and time zone, and the codes of the accounts of documents entered by hand."""
+    """Books of one company: its key, id and currency, and the codes of the accounts of documents entered by hand."""
 
+    key: str
     company: int
     currency: str
     receivable: str
     revenue: str
     credits: str
-    zone: str
 
 
 class ErpClient:
@@ -80,9 +89,8 @@ class ErpClient:
             message = "the ERP was prepared by an earlier version, with one company"
             raise Misconfigured(f"{message}: delete its folder, and the next start prepares it again")
         of_company = content["companies"][company]
-        zone = next(plan.zone for plan in PLANS if plan.key == company)
-        stored = {name: of_company[name] for name in CompanyBooks.__slots__ if name != "zone"}
-        books = CompanyBooks(**stored, zone=zone)
+        stored = {name: of_company[name] for name in CompanyBooks.__slots__ if name != "key"}
+        books = CompanyBooks(company, **stored)
         return cls(url, content["database"], books, of_company["users"][person]["key"])
 
     async def close_period(self, name: str) -> dict[str, Any]:
@@ -205,14 +213,10 @@ class ErpClient:
             "type": "out", "company": self._company, "party": customer["id"],
             "invoice_address": customer["addresses"][0], "journal": journal["id"],
             "account": accounts[self._books.receivable], "currency": document_currency["id"],
-            "reference": reference, "lines": [["create", [line]]], "invoice_date": on or self._today(),
+            "reference": reference, "lines": [["create", [line]]], "invoice_date": on or local_day(self._books.key),
         })  # fmt: skip
         await self.act("account.invoice", invoice["id"], "post")
         return str((await self.get("account.invoice", invoice["id"], ["number"]))["number"])
-
-    def _today(self) -> date:
-        """Return the day in the company's zone: documents of one series are numbered in the order of their dates."""
-        return datetime.now(ZoneInfo(self._books.zone)).date()
 
     async def parties(self, code: str | None = None) -> list[dict[str, Any]]:
         """Return parties by ERP id; with `code`, only the party of this code."""

@@ -143,6 +143,10 @@ def _companies(settings: Any, currencies: dict[str, Any]) -> dict[str, Any]:
         wizard.form.currency = currencies[plan.currency]
         wizard.execute("add")
         (companies[plan.key],) = model("company.company").find()
+    for plan in PLANS:
+        # Without a zone the ERP takes a document of the company's own day for one of the future.
+        companies[plan.key].timezone = plan.zone
+        companies[plan.key].save()
     (administrator,) = model("res.user").find([("login", "=", "admin")])
     of_administrator = {company.id for company in administrator.companies}
     for company in companies.values():
