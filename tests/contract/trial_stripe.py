@@ -57,6 +57,12 @@ def subscription(twin: Twin, who: str) -> str:
     return str(post(twin, "/v1/subscriptions", customer=who, **form)["id"])
 
 
+def charged(twin: Twin, card: str = "pm_card_bypassPending", amount: int = 10_000, **form: Any) -> str:
+    """Return the id of the charge of a payment without an invoice."""
+    form = {"amount": amount, "currency": "eur", "payment_method": card, "confirm": "true", **form}
+    return str(post(twin, "/v1/payment_intents", **form)["latest_charge"])
+
+
 @asynccontextmanager
 async def stripe_twin(folder: Path) -> AsyncIterator[tuple[Connector, Samples]]:
     """The connector and its samples on a fresh twin."""
@@ -69,6 +75,10 @@ def samples_of(twin: Twin, config: SystemConfig) -> Samples:
     who = customer(twin)
     invoice = open_invoice(twin, who, 900_000)
     subscription(twin, who)
+    charge = charged(twin)
+    refund = post(twin, "/v1/refunds", charge=charge, amount=100)["id"]
+    dispute = twin.control("POST", "disputes", {"charge": charge, "amount": 200})["id"]
+    payout = post(twin, "/v1/payouts", amount=300, currency="eur")["id"]
 
     def notes_with(key: str) -> list[Any]:
         notes = twin.json("GET", f"/v1/credit_notes?invoice={invoice}&limit=100")["data"]
@@ -123,6 +133,12 @@ def samples_of(twin: Twin, config: SystemConfig) -> Samples:
             ("billing.credit_memo.get", {"id": memo_reads}),
             ("billing.customer.get", {"id": who}),
             ("billing.invoice.list", {"customer": who}),
+            ("billing.payment.get", {"id": charge}),
+            ("billing.refund.get", {"id": refund}),
+            ("billing.dispute.get", {"id": dispute}),
+            ("billing.payout.get", {"id": payout}),
+            ("billing.balance.get", {}),
+            ("billing.customer_balance.list", {"customer": who}),
         ],
         delivery=(signature.sign("stripe-v1", HOOK_SECRET, event, now), event, now),
         signed="stripe-signature",

@@ -47,7 +47,7 @@ _BAD_INPUT = ("parameter_", "url_", "amount_", "invalid_", "email_", "property_"
 
 
 def read_object(answer: Response, kind: str) -> dict[str, Json] | None:
-    """Return the object of a 200 if it has the requested kind and is no error, else None."""
+    """Return the object of a 200 if it has the requested kind and is no error, else None. A balance has no id."""
     if answer.status != 200:
         return None
     try:
@@ -58,7 +58,7 @@ def read_object(answer: Response, kind: str) -> dict[str, Json] | None:
         return None
     if kind == "list":
         return document if isinstance(document.get("data"), list) else None
-    return document if isinstance(document.get("id"), str) else None
+    return document if kind == "balance" or isinstance(document.get("id"), str) else None
 
 
 def refusal_of(answer: Response) -> Rejected | None:

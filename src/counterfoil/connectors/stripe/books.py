@@ -8,9 +8,7 @@ Milestones (finalized, paid, voided, ...) have the time that the object shows. O
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -18,104 +16,12 @@ from counterfoil.connectors.http import Deadline
 from counterfoil.connectors.sdk import Delivery, Json, Page
 from counterfoil.connectors.stripe.client import StripeClient
 from counterfoil.connectors.stripe.documents import moment
+from counterfoil.connectors.stripe.milestones import BillingBook
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.wire import dumps
 
 MAX_ROWS = 100
 """Maximum number of objects in one answer."""
-
-
-class Milestone(NamedTuple):
-    """Event that an object shows. `at` is its time in seconds since 1970; None for the present state of the object."""
-
-    type: str
-    name: str
-    at: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BillingBook:
-    """List of objects. `milestones` returns what one object shows, as events of `types`; `volatile` fields change without an
-    event."""
-
-    path: str
-    types: tuple[str, ...]
-    milestones: Callable[[Json], Iterator[Milestone]]
-    query: Mapping[str, str]
-    volatile: frozenset[str] = frozenset()
-    has_states: bool = True
-    deletes: bool = False
-    """Objects can be deleted, and the list can be read up to a time."""
-
-
-def _customer(_customer: Json) -> Iterator[Milestone]:
-    yield Milestone("customer.updated", "state")
-
-
-def _subscription(subscription: Json) -> Iterator[Milestone]:
-    if subscription["status"] == "canceled":
-        at = subscription.get("ended_at") or subscription.get("canceled_at") or subscription["created"]
-        yield Milestone("customer.subscription.deleted", "ended", at)
-    else:
-        yield Milestone("customer.subscription.updated", "state")
-
-
-def _invoice(invoice: Json) -> Iterator[Milestone]:
-    """Yield nothing for a draft: it is no document yet. What an invoice still owes changes until it is paid or void."""
-    status, times = invoice["status"], invoice["status_transitions"]
-    if status in ("draft", None):
-        return
-    yield Milestone("invoice.finalized", "finalized", times["finalized_at"] or invoice["created"])
-    if status == "paid":
-        yield Milestone("invoice.paid", "paid", times["paid_at"] or invoice["created"])
-    elif status == "void":
-        yield Milestone("invoice.voided", "voided", times["voided_at"] or invoice["created"])
-    else:
-        if status == "uncollectible":
-            at = times["marked_uncollectible_at"] or invoice["created"]
-            yield Milestone("invoice.marked_uncollectible", "uncollectible", at)
-        yield Milestone("invoice.updated", "state")
-
-
-def _credit_note(note: Json) -> Iterator[Milestone]:
-    yield Milestone("credit_note.created", "created", note["created"])
-    if note["status"] == "void":
-        yield Milestone("credit_note.voided", "voided", note.get("voided_at") or note["created"])
-
-
-BOOKS = {
-    "customers": BillingBook(
-        "/v1/customers",
-        ("customer.updated",),
-        _customer,
-        {},
-        frozenset({"next_invoice_sequence"}),
-        deletes=True,
-    ),
-    "subscriptions": BillingBook(
-        "/v1/subscriptions",
-        ("customer.subscription.updated", "customer.subscription.deleted"),
-        _subscription,
-        {"status": "all"},
-    ),
-    "invoices": BillingBook(
-        "/v1/invoices",
-        (
-            "invoice.finalized",
-            "invoice.updated",
-            "invoice.paid",
-            "invoice.voided",
-            "invoice.marked_uncollectible",
-        ),
-        _invoice,
-        {},
-        frozenset({"hosted_invoice_url", "invoice_pdf", "webhooks_delivered_at"}),
-        deletes=True,
-    ),
-    "credit_notes": BillingBook(
-        "/v1/credit_notes", ("credit_note.created", "credit_note.voided"), _credit_note, {}, has_states=False
-    ),
-}
 
 
 class BookCursor(msgspec.Struct, frozen=True):
@@ -173,7 +79,10 @@ async def read_page(
 def deliveries_of(book: BillingBook, row: Json, present: int, account: str) -> list[Delivery]:
     """Return an object as deliveries. `present` is the time of a present state in seconds since 1970."""
     deliveries = []
-    for milestone in book.milestones(row):
+    milestones = list(book.milestones(row))
+    if book.expanded and isinstance(part := row.get(book.expanded), dict):
+        row = {**row, book.expanded: part["id"]}
+    for milestone in milestones:
         type, name, at = milestone
         created = max(present, row["created"]) if at is None else at
         mark = _digest(row, book.volatile) if at is None else str(at)

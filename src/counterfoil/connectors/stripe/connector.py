@@ -33,9 +33,10 @@ from counterfoil.connectors.sdk import (
     WrongConfiguration,
 )
 from counterfoil.connectors.settings import missing_secrets, read_settings
-from counterfoil.connectors.stripe import books, documents, feed
+from counterfoil.connectors.stripe import books, cash, documents, feed
 from counterfoil.connectors.stripe.client import API_VERSION, StripeClient
 from counterfoil.connectors.stripe.documents import CreditMemo, DebitMemo, VoidCreditMemo, is_id
+from counterfoil.connectors.stripe.milestones import BOOKS
 from counterfoil.connectors.stripe.tax_rates import TAXED, expansion, with_tax_rates
 from counterfoil.core.errors import CounterfoilError, ErrorClass, Misconfigured, Refused
 from counterfoil.core.wire import read_json
@@ -89,6 +90,7 @@ _OPERATIONS = (
         "{customer?, subscription?, status?, created_from?, created_before?, limit?, after?} -> {invoices, more}, "
         "newest first, `lines` as the vendor shows them. Times are seconds since 1970; `after` is an invoice's id.",
     ),
+    *(_read(name, doc) for name, doc in cash.READS.items()),
 )
 
 
@@ -137,7 +139,7 @@ class Stripe:
 
     operations: Mapping[str, OperationSpec] = {spec.name: spec for spec in _OPERATIONS}
     feeds: Sequence[str] = ("events",)
-    listings: Mapping[str, Sequence[str]] = {name: book.types for name, book in books.BOOKS.items()}
+    listings: Mapping[str, Sequence[str]] = {name: book.types for name, book in BOOKS.items()}
 
     def __init__(self, config: SystemConfig, settings: StripeSettings) -> None:
         self._name, self._account = config.name, config.account
@@ -234,6 +236,8 @@ class Stripe:
                 query = {_LISTING[name]: str(value) for name, value in arguments.items() if value is not None}
                 page = await self._client.get("/v1/invoices", "list", query, by)
                 return {"invoices": page["data"], "more": bool(page.get("has_more"))}
+        if operation in cash.READS:
+            return await cash.read(self._client, operation, arguments, self._zone, by)
         raise Misconfigured(f"Stripe has no read operation {operation}")
 
     async def poll(self, feed_name: str, cursor: str | None, limit: int, timeout: float) -> Page:
@@ -251,9 +255,9 @@ class Stripe:
             raise Misconfigured(f"system {self._name}: the events cannot be read: {error}") from error
 
     async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
-        book = books.BOOKS.get(listing)
+        book = BOOKS.get(listing)
         if book is None:
-            raise Misconfigured(f"Stripe has no listing {listing}; it has {', '.join(books.BOOKS)}")
+            raise Misconfigured(f"Stripe has no listing {listing}; it has {', '.join(BOOKS)}")
         by = Deadline(timeout)
         try:
             start = books.BookCursor.read(cursor)

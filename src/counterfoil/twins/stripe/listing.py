@@ -146,6 +146,8 @@ def _expand(account: StripeAccount, node: Any, steps: Sequence[str], path: str) 
         url = url.format(id=node["id"])
         node[name] = page(account, kind, {}, url, [condition], [node["id"]], oldest_first)
     if name not in node:
+        if (node.get("object"), name) in _OPTIONAL:
+            return
         raise invalid(f"This property cannot be expanded ({path}).", "expand")
     value = node[name]
     if isinstance(value, str):
@@ -166,3 +168,5 @@ _LAZY = {
     ("customer", "tax_ids"): ("tax_id", "/v1/customers/{id}/tax_ids", "parent = ?", False),
     ("quote", "line_items"): ("item", "/v1/quotes/{id}/line_items", "parent = ?", True),
 }  # fmt: skip
+_OPTIONAL = {("refund", "failure_balance_transaction")}
+"""Fields that an object has only in some states."""

@@ -127,6 +127,8 @@ def conclude(account: StripeAccount, payout: Obj, status: str, code: str | None 
     before = dict(payout)
     if status in ("failed", "canceled"):
         _bring_back(account, payout, status, code)
+    if status == "paid":
+        payout["arrival_date"] = min(payout["arrival_date"], account.now)
     payout["status"] = status
     account.publish("payout.updated", payout, before)
     if status != "in_transit":

@@ -1,0 +1,108 @@
+"""Reads of money: payments, refunds, disputes, payouts with their parts, and the balances of an account and of a customer.
+
+Amounts are minor units of the vendor; currencies are in its lower case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from zoneinfo import ZoneInfo
+
+from counterfoil.connectors.http import Deadline
+from counterfoil.connectors.sdk import Json
+from counterfoil.connectors.stripe import balances, payouts
+from counterfoil.connectors.stripe.client import StripeClient
+from counterfoil.connectors.stripe.documents import is_id
+from counterfoil.core.errors import ErrorClass, Refused
+
+READS: Mapping[str, str] = {
+    "billing.payment.get": (
+        "{id} -> the vendor's charge, with the objects `balance_transaction` and `failure_balance_transaction`."
+    ),
+    "billing.refund.get": (
+        "{id} -> the vendor's refund, with the objects `balance_transaction` and `failure_balance_transaction`, and "
+        "`customer` and `invoice` of its charge. `credit_note` is the note that it pays, or null."
+    ),
+    "billing.dispute.get": (
+        "{id} -> the vendor's dispute with its balance transactions, and `customer` and `invoice` of its charge."
+    ),
+    "billing.payout.get": (
+        "{id} -> the vendor's payout, `manual`, and `parts: [{kind, amount, currency}]`, which add up to `amount`. A manual "
+        "payout has no parts: the vendor does not list its transactions."
+    ),
+    "billing.balance.get": (
+        "{as_of?} -> {balances: [{currency, available, pending, in_transit, total}]}. `as_of` is a time, or a date that "
+        "stands for its end in the zone of the system. `in_transit` is in payouts that have not arrived."
+    ),
+    "billing.customer_balance.list": (
+        "{customer} -> {customer, currency, balance, movements}, newest first: the vendor's balance transactions. Positive "
+        "amounts are owed by the customer."
+    ),
+}
+_PARTS = ("balance_transaction", "failure_balance_transaction")
+
+
+async def read(
+    client: StripeClient, operation: str, arguments: Mapping[str, Json], zone: ZoneInfo, by: Deadline
+) -> Json:
+    """Return the result of one of READS. Raises TryAgain, Refused or Misconfigured."""
+    try:
+        match operation:
+            case "billing.payment.get":
+                return await _get(client, "charge", _only(arguments, "id"), _PARTS, by)
+            case "billing.refund.get":
+                return await _refund(client, _only(arguments, "id"), by)
+            case "billing.dispute.get":
+                dispute = await _get(client, "dispute", _only(arguments, "id"), ("charge",), by)
+                return _of_charge(dispute)
+            case "billing.payout.get":
+                payout = await _get(client, "payout", _only(arguments, "id"), (), by)
+                return await payouts.with_parts(client, payout, by)
+            case "billing.balance.get":
+                return await balances.read(client, balances.cut_off(arguments, zone), by)
+        return await _customer_balance(client, _only(arguments, "customer"), by)
+    except (KeyError, TypeError) as error:
+        message = f"the answer to {operation} does not have the documented form: {error!r}"
+        raise Refused(message, ErrorClass.INVALID, "shape") from error
+
+
+def _only(arguments: Mapping[str, Json], name: str) -> str:
+    id = arguments.get(name)
+    if not is_id(id) or set(arguments) != {name}:
+        raise Refused(
+            f"the only argument must be the id {name}, not {dict(arguments)!r}", ErrorClass.INVALID, name
+        )
+    return str(id)
+
+
+async def _get(
+    client: StripeClient, kind: str, id: str, expanded: tuple[str, ...], by: Deadline
+) -> dict[str, Json]:
+    query = {f"expand[{place}]": name for place, name in enumerate(expanded)}
+    return await client.get(f"/v1/{kind}s/{id}", kind, query, by)
+
+
+async def _refund(client: StripeClient, id: str, by: Deadline) -> dict[str, Json]:
+    refund = _of_charge(await _get(client, "refund", id, (*_PARTS, "charge"), by))
+    note = None
+    if refund["invoice"]:
+        async for row in client.rows("/v1/credit_notes", {"invoice": refund["invoice"]}, by):
+            if row["refund"] == id:
+                note = row["id"]
+    return {**refund, "credit_note": note}
+
+
+def _of_charge(row: Mapping[str, Json]) -> dict[str, Json]:
+    """Return a row with the id of its expanded charge, and with the customer and the invoice of the charge."""
+    charge = row["charge"]
+    return {**row, "charge": charge["id"], "customer": charge["customer"], "invoice": charge["invoice"]}
+
+
+async def _customer_balance(client: StripeClient, id: str, by: Deadline) -> dict[str, Json]:
+    """Return a balance and its movements, which add up to it unless a movement came between the reads."""
+    customer = await client.get(f"/v1/customers/{id}", "customer", {}, by)
+    if customer.get("deleted"):
+        raise Refused(f"customer {id} is deleted", ErrorClass.NOT_FOUND, "deleted")
+    movements = [row async for row in client.rows(f"/v1/customers/{id}/balance_transactions", {}, by)]
+    balance = movements[0]["ending_balance"] if movements else customer["balance"]
+    return {"customer": id, "currency": customer["currency"], "balance": balance, "movements": movements}
