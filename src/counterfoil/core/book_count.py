@@ -28,7 +28,7 @@ class Counted(NamedTuple):
     units: int
     version: int
     leg: str
-    """The leg that is the total."""
+    """The leg that has the amount, usually the total."""
 
 
 class BothSides(NamedTuple):
@@ -38,19 +38,22 @@ class BothSides(NamedTuple):
     right: Mapping[str, Counted]
 
 
-def count_ours(matches: Iterable[MatchRows], until: date) -> BothSides:
-    """Return the standing documents of our rows up to a cut-off. A provisional one is in no book, so it is left out."""
+def count_ours(matches: Iterable[MatchRows], until: date, leg: str | None = None) -> BothSides:
+    """Return the standing documents of our rows up to a cut-off, with their totals or another leg.
+
+    A provisional document is in no book, so it is left out.
+    """
     left: dict[str, Counted] = {}
     right: dict[str, Counted] = {}
     for rows in matches:
         dated = effective_by(rows, until)
-        leg = rules_of(dated).total or ""
+        counted = leg or rules_of(dated).total or ""
         foils = {f.document: f for f in dated.foils if not f.provisional}
         observed = {o.document: o for o in dated.observations}
         for document in standing([left_document(f) for f in foils.values()]):
-            _add(left, foils[document.id], leg)
+            _add(left, foils[document.id], counted)
         for document in standing([right_document(o) for o in observed.values()]):
-            _add(right, observed[document.id], leg)
+            _add(right, observed[document.id], counted)
     return BothSides(left, right)
 
 

@@ -186,12 +186,61 @@ async def test_documents_that_nothing_asserts_are_on_the_account_too(company: Co
         ("read: ledger.account.balance,", "read: ledger.account.balances,", "ledger.account.balance"),
         ("as_of: =at", "as_of: =day", "day"),
         ("as_of: =at", "day: =at", "as_of"),
+        ("{invoice-in-ledger: add}", "{invoice-in-ledger: {leg: net}}", "names no leg `net`"),
     ],
 )
 def test_check_names_what_is_wrong_with_a_control_account(old: str, new: str, message: str) -> None:
     found = [str(f) for f in check(model_with(*EDITS, (old, new)))]
     clean = [str(f) for f in check(model_with(*EDITS))]
     assert [text for text in found if message in text and text not in clean], found
+
+
+LEGS = (
+    ("legs: {gross: {total: true}}\ncontrol", "legs: {gross: {total: true}, net: {}}\ncontrol"),
+    (
+        "    legs: {gross: event.data.total}\n    due",
+        "    legs: {gross: event.data.total, net: event.data.total}\n    due",
+    ),
+    (
+        "status == 'posted'\n    legs: {gross: event.data.total}",
+        "status == 'posted'\n    legs: {gross: event.data.total, net: -event.data.total}",
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("documents", "total"),
+    [("{leg: net}", -3500), ("{leg: net, sign: subtract}", 3500), ("{leg: gross}", 3500)],
+)
+async def test_another_leg_than_the_total_can_move_an_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: str, total: int
+) -> None:
+    edits = (
+        *EDITS,
+        ("documents: {invoice-in-ledger: add}", f"documents: {{invoice-in-ledger: {documents}}}"),
+    )
+    async with company_on_sqlite(tmp_path / "store.db", monkeypatch, (*edits, *LEGS)) as company:
+        await books(company)
+        await read_both(company)
+        balances(company, USD="1.00")
+        assert controls(await prepared(company)) == [("receivables", "USD", 100, total, 100 - total, False)]
+
+
+async def test_an_account_of_the_left_system_has_its_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nothing asserts is in the ledger alone, so the account of the other system does not have it."""
+    edits = (
+        *EDITS,
+        ("system: ledger\nrepeat", "system: bills\nrepeat"),
+        (READ + ", system: ledger", READ + ", system: bills"),
+    )
+    async with company_on_sqlite(tmp_path / "store.db", monkeypatch, edits) as company:
+        await books(company)
+        company.ledger.put("E9")
+        await read_both(company)
+        company.bills.results[READ] = lambda _: {"balances": [{"currency": "USD", "amount": Decimal(35)}]}
+        assert controls(await prepared(company)) == [("receivables", "USD", 3500, 3500, 0, True)]
 
 
 def test_a_folder_without_control_accounts_is_unchanged() -> None:

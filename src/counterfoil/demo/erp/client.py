@@ -33,7 +33,7 @@ class ErpError(Exception):
 def local_day(company: str) -> date:
     """Return the present day in the zone of a company, named by the key of its plan (`acme-us`, `acme-de`).
 
-    Documents of one series are numbered in the order of their dates, so whoever enters some takes the company's day.
+    Documents of one series are numbered in the order of their dates, so all of a company are dated by its own day.
     """
     zone = next(plan.zone for plan in PLANS if plan.key == company)
     return datetime.now(ZoneInfo(zone)).date()

@@ -25,7 +25,6 @@ from counterfoil.core.book_checkpoint import (
 from counterfoil.core.book_count import (
     BookSide,
     BothSides,
-    Counted,
     checkpoint_line,
     compare_counts,
     count_listed,
@@ -45,7 +44,7 @@ from counterfoil.flow.gateway.system_reads import SystemReader
 from counterfoil.flow.worker.book_listing import BookListing, CheckpointRefused, ListingReader
 from counterfoil.flow.worker.checkpoint_cases import control_case, defect_case
 from counterfoil.flow.worker.checkpoint_changes import ChangeInside, changes_in
-from counterfoil.flow.worker.control_accounts import ControlAccounts
+from counterfoil.flow.worker.control_accounts import ControlAccounts, CountedDocuments
 from counterfoil.model import Model, kinds
 from counterfoil.rules.document_numbers import DocumentNumber, newest_numbers
 from counterfoil.store.port.book_checkpoints import PrepareCheckpoint, SignCheckpoint
@@ -74,7 +73,7 @@ class _Count(NamedTuple):
     ours: BothSides
     listed: BothSides
     listing: BookListing
-    of_accounts: Mapping[str, Mapping[str, Counted]]
+    of_accounts: CountedDocuments
     """Documents of control accounts, by reconciliation."""
     former: list[BookCheckpoint]
     """Every prepared and signed checkpoint of the reconciliation, latest cut-off first."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from datetime import date, datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from counterfoil.core.book_checkpoint import BookCheckpoint, ControlLine
-from counterfoil.core.book_count import BothSides, Counted, count_ours
+from counterfoil.core.book_count import BothSides, count_ours
 from counterfoil.core.errors import CounterfoilError
 from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.context.releases import Releases
@@ -25,6 +24,8 @@ from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import Views
 
 _SIGNS = {"add": 1, "subtract": -1}
+CountedDocuments: TypeAlias = dict[tuple[str, str | None], BothSides]
+"""Documents by reconciliation and leg. None: the total."""
 
 
 class AccountLines(NamedTuple):
@@ -41,16 +42,19 @@ class ControlAccounts:
 
     async def documents(
         self, rule: kinds.Reconciliation, own: BothSides, at: date, now: datetime
-    ) -> dict[str, Mapping[str, Counted]]:
-        """Return the standing documents of the right system, by each reconciliation that an account of this one consists of."""
-        names = {name for account in rule.control_accounts.values() for name in account.documents}
-        counted: dict[str, Mapping[str, Counted]] = {}
-        for name in sorted(names):
-            if name == rule.name:
-                counted[name] = own.right
-            else:
-                rows = await self._views.matches_of_rule(name, now)
-                counted[name] = count_ours((row.rows for row in rows), at).right
+    ) -> CountedDocuments:
+        """Return the standing documents of both systems, by what the accounts of a reconciliation consist of."""
+        legs_by_name: dict[str, set[str | None]] = {}
+        for account in rule.control_accounts.values():
+            for name, form in account.documents.items():
+                legs_by_name.setdefault(name, set()).add(_leg(form))
+        counted: CountedDocuments = {}
+        for name, legs in sorted(legs_by_name.items()):
+            if name == rule.name and legs == {None}:
+                counted[name, None] = own
+                continue
+            rows = [row.rows for row in await self._views.matches_of_rule(name, now)]
+            counted |= {(name, leg): count_ours(rows, at, leg) for leg in legs}
         return counted
 
     async def lines(
@@ -59,7 +63,7 @@ class ControlAccounts:
         entity: str,
         at: date,
         former: BookCheckpoint | None,
-        documents: Mapping[str, Mapping[str, Counted]],
+        documents: CountedDocuments,
     ) -> AccountLines:
         """Return each account of a legal entity by currency. `former` is the last signed checkpoint."""
         model = self._releases.present.at(entity, at)
@@ -71,7 +75,8 @@ class ControlAccounts:
             except (CounterfoilError, *FAULTS) as error:
                 unread[name] = str(error)
                 continue
-            sums = _sums(account, entity, documents)
+            is_left = model.operations[account.read].system == rule.left
+            sums = _sums(account, entity, documents, is_left=is_left)
             signed = {} if former is None else _signed(former, name)
             for currency in sorted(balances.keys() | sums.keys() | signed.keys()):
                 line = ControlLine(
@@ -106,14 +111,21 @@ class ControlAccounts:
 
 
 def _sums(
-    account: kinds.ControlAccount, entity: str, documents: Mapping[str, Mapping[str, Counted]]
+    account: kinds.ControlAccount, entity: str, documents: CountedDocuments, *, is_left: bool
 ) -> Counter[str]:
     sums: Counter[str] = Counter()
-    for name, sign in account.documents.items():
-        for counted in documents[name].values():
+    for name, form in account.documents.items():
+        sign = form.sign if isinstance(form, kinds.AccountDocuments) else form
+        both = documents[name, _leg(form)]
+        for counted in (both.left if is_left else both.right).values():
             if counted.entity == entity:
                 sums[counted.currency] += _SIGNS[sign] * counted.units
     return sums
+
+
+def _leg(form: str | kinds.AccountDocuments) -> str | None:
+    """Return the leg that moves an account. None: the total."""
+    return form.leg if isinstance(form, kinds.AccountDocuments) else None
 
 
 def _signed(former: BookCheckpoint, account: str) -> dict[str, int]:

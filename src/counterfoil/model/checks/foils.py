@@ -101,14 +101,23 @@ def _account_faults(
     if operation is not None:
         if (operation.exposes, operation.repeat) != ("read", "read"):
             yield f"`{operation.name}` is not exposed to be read: `exposes: read`", ("read",)
-        elif operation.system != rule_.right:
-            yield f"`{operation.name}` reads {operation.system}, not {rule_.right}", ("read",)
+        elif operation.system not in (rule_.left, rule_.right):
+            yield f"`{operation.name}` reads {operation.system}, not {rule_.left} or {rule_.right}", ("read",)
         elif object_schema(operation.output)["properties"].get("balances") != _BALANCES:
             yield f"`{operation.name}` has no `balances` in its output: a list of money", ("read",)
-    for name in account.documents:
+    side = "left" if operation is not None and operation.system == rule_.left else "right"
+    system: str = getattr(rule_, side)
+    for name, form in account.documents.items():
         other = model.reconciliations.get(name)
-        if other is not None and other.right != rule_.right:
-            yield f"`{name}` shows documents of {other.right}, not of {rule_.right}", ("documents", name)
+        if other is None:
+            continue
+        if getattr(other, side) != system:
+            yield (
+                f"`{name}` has documents of {getattr(other, side)} on its {side}, not of {system}",
+                ("documents", name),
+            )
+        if isinstance(form, kinds.AccountDocuments) and form.leg not in other.legs:
+            yield f"`{name}` names no leg `{form.leg}` in its `legs`", ("documents", name, "leg")
 
 
 def _memory_faults(model: Model, rule_: kinds.Reconciliation) -> Iterator[tuple[str, Path, bool]]:

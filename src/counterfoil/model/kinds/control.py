@@ -157,8 +157,17 @@ class Unmatched(Part):
     """The role of the Case. Default: an owner of the reconciliation."""
 
 
+class AccountDocuments(Part):
+    """Documents of a reconciliation that move an account by another leg than their total."""
+
+    leg: Name
+    """The leg that moves the account."""
+    sign: Literal["add", "subtract"] = "add"
+    """Its sign in the account."""
+
+
 class ControlAccount(Part):
-    """An account of the right system whose balance is what the documents of reconciliations add up to.
+    """An account of one of both systems whose balance is what its documents of reconciliations add up to.
 
     A checkpoint reads the balance at its cut-off, and names what the account has beyond the documents.
     """
@@ -167,8 +176,8 @@ class ControlAccount(Part):
     """The exposed operation that reads the balance. Its output has `balances`: a list of money, one for each currency."""
     with_: dict[str, Template] = Field(default={}, alias="with")
     """Its canonical input. Formulas read `at`, the cut-off, and `entity`."""
-    documents: Annotated[dict[Name, Literal["add", "subtract"]], Field(min_length=1)]
-    """Reconciliations whose documents of the right system the account has, and the sign of their totals in it."""
+    documents: Annotated[dict[Name, Literal["add", "subtract"] | AccountDocuments], Field(min_length=1)]
+    """Reconciliations whose documents of this system the account has, and the sign of their totals in it, or of another leg."""
 
 
 class Remember(Part):
