@@ -13,10 +13,10 @@ from tests.served import INVOICE, Served, served, until
 RULE = "invoice-in-erp"
 
 
-async def swept(s: Served) -> Sequence[Sweep]:
+async def swept(s: Served, of: str = RULE) -> Sequence[Sweep]:
     """Read the books of both systems to their ends. A scheduled sweep that is under way has begun too early to count."""
     model, scope = s.app.model, EntityScope()
-    rule = model.reconciliations[RULE]
+    rule = model.reconciliations[of]
 
     async def idle() -> bool:
         return all(one.state is not SweepState.READING for one in await s.app.store.latest_sweeps())

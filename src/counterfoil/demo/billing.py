@@ -32,6 +32,10 @@ class BillingClient:
         headers = {} if once is None else {"Idempotency-Key": once}
         return await self._call("POST", path, dict(_form(values)), headers)
 
+    async def decide(self, control: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Let a bank decide in the twin, by a control such as `disputes` or `outcome`. Return the object."""
+        return await self._answer("POST", f"/_twin/{control}", {}, {"json": dict(values)})
+
     async def get(self, path: str, **query: str) -> dict[str, Any]:
         return await self._call("GET", path, query, {})
 
@@ -57,8 +61,13 @@ class BillingClient:
         self, method: str, path: str, values: Mapping[str, str], headers: Mapping[str, str]
     ) -> dict[str, Any]:
         payload: dict[str, Any] = {"data": dict(values)} if method == "POST" else {"params": dict(values)}
+        return await self._answer(method, f"/v1/{path}", headers, payload)
+
+    async def _answer(
+        self, method: str, path: str, headers: Mapping[str, str], payload: Mapping[str, Any]
+    ) -> dict[str, Any]:
         try:
-            answer = await self._http.request(method, f"/v1/{path}", headers=dict(headers), **payload)
+            answer = await self._http.request(method, path, headers=dict(headers), **payload)
         except httpx2.TransportError as error:
             raise TryAgain(f"billing did not answer {method} {path}: {error!r}") from error
         if answer.status_code >= 400:

@@ -47,7 +47,9 @@ START_SECONDS = 60.0
 ACCOUNTS = {"acme-us": "billing", "acme-de": "billing_de"}
 """Legal entity -> beginning of the names of the secrets of its billing account."""
 HOOK_EVENTS = tuple(
-    type for type in EVENT_TYPES if type.startswith(("customer.", "invoice.", "credit_note."))
+    type
+    for type in EVENT_TYPES
+    if type.startswith(("customer.", "invoice.", "credit_note.", "charge.", "refund.", "payout."))
 )
 
 

@@ -86,21 +86,24 @@ async def subscribe(stage: Stage, name: str, customer: Customer) -> str:
 
 
 async def make_workshop(stage: Stage) -> str:
-    customer = stage.id("northwind.customer")
-    invoice = await stage.once(
-        "workshop.invoice",
-        lambda: _create(stage, "invoices", "workshop", {
-            "customer": customer, "currency": "usd", "default_tax_rates": [stage.id("tax_rate")],
-        }),
-    )  # fmt: skip
-    await stage.once(
-        "workshop.item",
-        lambda: _create(stage, "invoiceitems", "workshop-item", {
-            "customer": customer, "invoice": invoice, "currency": "usd", "amount": WORKSHOP_CENTS,
-            "description": "Onboarding workshop",
-        }),
-    )  # fmt: skip
+    invoice = await one_line(stage, "workshop", "northwind", WORKSHOP_CENTS, "Onboarding workshop")
     return f"draft {invoice} of {money(WORKSHOP_CENTS)} plus tax"
+
+
+async def one_line(stage: Stage, name: str, customer: str, cents: int, description: str) -> str:
+    """Draft an invoice of one line plus tax, note it as `NAME.invoice`, and return its id."""
+    of = stage.id(f"{customer}.customer")
+    values = {"customer": of, "currency": "usd", "default_tax_rates": [stage.id("tax_rate")]}
+    invoice = await stage.once(f"{name}.invoice", lambda: _create(stage, "invoices", name, values))
+    item = {
+        "customer": of,
+        "invoice": invoice,
+        "currency": "usd",
+        "amount": cents,
+        "description": description,
+    }
+    await stage.once(f"{name}.item", lambda: _create(stage, "invoiceitems", f"{name}-item", item))
+    return invoice
 
 
 async def finalize(stage: Stage) -> str:
@@ -116,10 +119,16 @@ async def finalize_invoice(stage: Stage, name: str) -> str:
 
 
 async def pay_workshop(stage: Stage) -> str:
-    invoice = await stage.billing.get(f"invoices/{stage.id('workshop.invoice')}")
-    if invoice["status"] != "paid":
-        invoice = await stage.billing.post(f"invoices/{invoice['id']}/pay", {})
+    invoice = await pay(stage, "workshop", {})
     return f"{invoice['number']} is {invoice['status']}"
+
+
+async def pay(stage: Stage, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Pay the invoice noted under this name by card, unless it is paid, and return it."""
+    invoice = await stage.billing.get(f"invoices/{stage.id(f'{name}.invoice')}")
+    if invoice["status"] != "paid":
+        invoice = await stage.billing.post(f"invoices/{invoice['id']}/pay", values)
+    return invoice
 
 
 async def invoices_matched(stage: Stage) -> str | None:
