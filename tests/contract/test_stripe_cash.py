@@ -108,6 +108,44 @@ async def test_a_refund_is_read_with_its_note_and_its_failure(twin: Twin, connec
     assert (entry["net"], entry["created"]) == (300, MONDAY + DAY // 2 + HOUR)
 
 
+async def test_a_refund_of_a_note_can_fail_and_leaves_the_note(twin: Twin, connector: Stripe) -> None:
+    invoice = open_invoice(twin, customer(twin))
+    charge = post(twin, f"/v1/invoices/{invoice}/pay")["charge"]
+    note = post(twin, "/v1/credit_notes", invoice=invoice, amount=700, refund_amount=700)
+    advance(twin, 5 * DAY)
+    decide(twin, note["refund"], "failed")
+    refund = await read(connector, "refund.get", id=note["refund"])
+    assert (refund["status"], refund["credit_note"]) == ("failed", note["id"])
+    assert refund["failure_balance_transaction"]["net"] == 700
+    assert (await read(connector, "credit_memo.get", id=note["id"]))["status"] == "issued"
+    assert (await read(connector, "payment.get", id=charge))["amount_refunded"] == 0
+
+
+async def test_a_charge_is_disputed_after_a_refund_and_several_times(twin: Twin, connector: Stripe) -> None:
+    charge = charged(twin)
+    post(twin, "/v1/refunds", charge=charge, amount=4000)
+    ids = [
+        twin.control("POST", "disputes", {"charge": charge, "amount": amount})["id"]
+        for amount in (6000, 4000)
+    ]
+    disputes = [await read(connector, "dispute.get", id=id) for id in ids]
+    assert [sum(row["net"] for row in one["balance_transactions"]) for one in disputes] == [-7500, -5500]
+    assert [one["evidence_details"]["due_by"] for one in disputes] == [MONDAY + 15 * DAY - 1] * 2
+    assert (await read(connector, "payment.get", id=charge))["disputed"] is True
+
+
+async def test_a_debit_is_read_and_listed_while_it_is_on_its_way(twin: Twin, connector: Stripe) -> None:
+    ids = [charged(twin, f"pm_{account}") for account in ("success_de", "failed_de")]
+    pending = await read(connector, "payment.get", id=ids[0])
+    assert (pending["status"], pending["balance_transaction"]["net"]) == ("pending", 9920)
+    assert await moments(connector, "charges") == [("charge.pending", 0)] * 2
+    advance(twin, 4 * DAY)
+    failed = await read(connector, "payment.get", id=ids[1])
+    assert (failed["status"], failed["failure_balance_transaction"]["net"]) == ("failed", -9920)
+    assert await moments(connector, "charges") == [("charge.failed", 4 * DAY), ("charge.succeeded", 0)]
+    assert (await read(connector, "balance.get"))["balances"] == [total(pending=9920)]
+
+
 async def test_a_dispute_is_read_with_its_movements_and_customer(twin: Twin, connector: Stripe) -> None:
     who = customer(twin)
     invoice = open_invoice(twin, who)
@@ -199,6 +237,29 @@ async def test_the_rest_of_a_payout_in_steps_is_a_reserve(
         assert sum(parts(payout).values()) == payout["amount"]
         reserves.append(parts(payout)["reserves"])
     assert reserves == [-58, 42]
+
+
+async def test_a_payout_has_parts_of_every_kind(twin: Twin, connector: Stripe) -> None:
+    twin.control("POST", "config", {"payouts": "daily", "fee_tax": 19, "dispute_fee": "kept"})
+    charge = charged(twin, amount=20_000)
+    for account in ("pm_success_de", "pm_failed_de"):
+        post(twin, "/v1/payment_intents", amount=5000, currency="eur", payment_method=account, confirm="true")
+    won = twin.control("POST", "disputes", {"charge": charge, "amount": 1000})["id"]
+    decide(twin, won, "won")
+    post(twin, "/v1/refunds", charge=charge, amount=400)
+    amounts = {"adjustment": 70, "reserved_funds": -900, "stripe_fee": -200, "tax_fee": -38}
+    for type, amount in amounts.items():
+        twin.control("POST", "movements", {"type": type, "amount": amount, "currency": "eur"})
+    advance(twin, 5 * DAY)
+    payouts = [await read(connector, "payout.get", id=row["id"]) for row in reversed(twin.all("payouts"))]
+    assert [parts(payout) for payout in payouts] == [
+        {
+            "charges": 20_000, "fees": -610 - 1500 - 200, "fee_tax": -116 - 285 - 38, "disputes": -1000,
+            "dispute_reversals": 1000, "refunds": -400, "adjustments": 70, "reserves": -900,
+        },
+        {"charges": 5000, "fees": -40, "fee_tax": -8},
+    ]  # fmt: skip
+    assert [sum(parts(payout).values()) - payout["amount"] for payout in payouts] == [0, 0]
 
 
 # -- balances

@@ -276,7 +276,9 @@ def test_a_person_decides_the_outcome_of_a_refund(twin: Twin, api: Any) -> None:
     twin.control("POST", "outcome", {"id": refund.id, "status": "failed", "failure_reason": "declined"})
     assert api.refunds.retrieve(refund.id).failure_reason == "declined"
     assert "cannot become failed" in refusal(twin, "outcome", {"id": refund.id, "status": "failed"})
-    assert "must be that of a refund" in refusal(twin, "outcome", {"id": "re_none", "status": "failed"})
+    assert "must be that of a charge, refund" in refusal(
+        twin, "outcome", {"id": "re_none", "status": "failed"}
+    )
 
 
 # -- disputes

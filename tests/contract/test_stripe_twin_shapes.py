@@ -241,6 +241,13 @@ def moved_money(twin: Twin, who: str) -> None:
                 dispute = api.disputes.list().data[0].id
                 twin.control("POST", "outcome", {"id": dispute, "status": word})
     api.refunds.create({"charge": charge("pm_card_createDisputeInquiry")})
+    for account in ("success_de", "failed_de", "usBankAccount_dispute"):
+        charge(f"pm_{account}")
+    twin.control("POST", "clock", {"advance": 4 * 86_400})
+    charge("pm_success_de")
+    for type in ("adjustment", "reserved_funds", "stripe_fee", "tax_fee"):
+        twin.control("POST", "movements", {"type": type, "amount": -5, "currency": "eur"})
+    twin.control("POST", "config", {"fee_tax": 19})
     charge("pm_card_bypassPending", 100_000)
     # The time of the day decides how far the automatic payout of the next midnight gets.
     twin.control("POST", "clock", {"advance": -(twin.control("GET", "state")["clock"] + 43_200) % 86_400})
@@ -340,7 +347,7 @@ def test_every_state_was_looked_at(twin: Twin) -> None:
     assert states("subscription_schedule") == {"not_started", "active", "completed", "released", "canceled"}
     assert states("invoice") == {"draft", "open", "paid", "void", "uncollectible"}
     assert states("credit_note") == {"issued", "void"}
-    assert states("charge") == {"succeeded", "failed"}
+    assert states("charge") == {"pending", "succeeded", "failed"}
     assert {"active", "canceled"} <= states("subscription")
     assert states("refund") == {"succeeded", "pending", "failed"}
     assert states("dispute") == {

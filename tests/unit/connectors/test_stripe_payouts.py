@@ -15,7 +15,7 @@ def transaction(category: str, amount: int, *fees: tuple[str, int], fee: int | N
     details = [{"type": type, "amount": part} for type, part in fees]
     charged = sum(part for _, part in fees) if fee is None else fee
     return {
-        "reporting_category": category, "amount": amount, "fee": charged, "net": amount - charged,
+        "type": category, "reporting_category": category, "amount": amount, "fee": charged, "net": amount - charged,
         "fee_details": details,
     }  # fmt: skip
 
@@ -47,6 +47,8 @@ def parts(row: dict[str, Any]) -> dict[str, int]:
         ),
         (transaction("fee", -200), {"fees": -200}),
         (transaction("tax", -38), {"fee_tax": -38}),
+        ({**transaction("fee", -38), "type": "tax_fee"}, {"fee_tax": -38}),
+        ({**transaction("new", -38), "type": "reserve_hold"}, {"reserves": -38}),
         (transaction("risk_reserved_funds", -5000), {"reserves": -5000}),
         (transaction("currency_conversion", -70), {"conversion": -70}),
         (transaction("payout_reversal", 900), {"adjustments": 900}),

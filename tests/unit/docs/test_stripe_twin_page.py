@@ -7,7 +7,8 @@ import re
 import pytest
 
 from counterfoil.twins.stripe import disputes, intents, manual
-from counterfoil.twins.stripe.cards import CARDS
+from counterfoil.twins.stripe.bank_accounts import ACCOUNTS, AccountBehavior
+from counterfoil.twins.stripe.cards import CARDS, CardBehavior
 from counterfoil.twins.stripe.charges import HARD_DECLINES
 from counterfoil.twins.stripe.controls import CONFIG, CONTROLS
 from counterfoil.twins.stripe.errors import StripeError
@@ -24,14 +25,14 @@ def test_the_page_has_a_row_for_every_fault_and_control(name: str, effect: str) 
     assert f"\n| `{name}` | {effect} |\n" in PAGE
 
 
-@pytest.mark.parametrize("name", CARDS)
-def test_the_page_has_a_row_for_every_test_card(name: str) -> None:
-    assert f"\n| `{name}` | `{CARDS[name].number}` | {CARDS[name].effect} |\n" in PAGE
+@pytest.mark.parametrize(("name", "method"), [*CARDS.items(), *ACCOUNTS.items()])
+def test_the_page_has_a_row_for_every_test_method(name: str, method: CardBehavior | AccountBehavior) -> None:
+    assert f"\n| `{name}` | `{method.number}` | {method.effect} |\n" in PAGE
 
 
 def test_the_page_has_no_row_for_anything_else() -> None:
     rows = set(re.findall(r"^\| `([^`]+)` \|", PAGE, re.M))
-    assert rows == {*KINDS, *CONTROLS, *CARDS}
+    assert rows == {*KINDS, *CONTROLS, *CARDS, *ACCOUNTS}
 
 
 def test_the_page_names_hard_declines_test_evidence_and_configuration() -> None:

@@ -32,6 +32,14 @@ _KINDS = {
     "currency_conversion": "conversion",
 }
 """Kind of part by `reporting_category`. All others are adjustments, such as the money of an earlier payout that failed."""
+_TYPES = {
+    "tax_fee": "fee_tax",
+    "reserved_funds": "reserves",
+    "reserve_transaction": "reserves",
+    "reserve_hold": "reserves",
+    "reserve_release": "reserves",
+}
+"""Kind of part by `type`, where the category is wider or differs between versions of the API."""
 _FEES = {"tax": "fee_tax", "withheld_tax": "adjustments"}
 """Kind of part by the type of a fee detail. All others are fees."""
 _PAYOUT_STEPS = {"huf": 100, "twd": 100}
@@ -60,7 +68,8 @@ async def with_parts(client: StripeClient, payout: dict[str, Json], by: Deadline
 
 def parts_of(transaction: Mapping[str, Json]) -> Iterator[tuple[str, int]]:
     """Yield kind and amount of each part of a balance transaction. They add up to its `net`."""
-    yield _KINDS.get(transaction["reporting_category"], "adjustments"), transaction["amount"]
+    kind = _TYPES.get(transaction["type"]) or _KINDS.get(transaction["reporting_category"], "adjustments")
+    yield kind, transaction["amount"]
     left = transaction["fee"]
     for fee in transaction["fee_details"]:
         left -= fee["amount"]

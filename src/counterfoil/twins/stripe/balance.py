@@ -1,7 +1,8 @@
 """Balance of the account: one transaction for each movement of money, in the currency of the payment.
 
-The fee of a charge is 2.9 % and 30 minor units, rounded to the step of the currency. The money of a charge is available at
-00:00 UTC two days later, all other money at once. The twin has a bank account in every currency, so it converts nothing.
+The fee of a charge is 2.9 % and 30 minor units, that of a bank debit 0.8 % and at most 500 minor units, rounded to the step of
+the currency. The money of a charge is available at 00:00 UTC two days later, that of a debit a day after the bank's answer, all
+other money at once. The twin has a bank account in every currency, so it converts nothing.
 """
 
 from __future__ import annotations
@@ -15,16 +16,29 @@ from counterfoil.twins.stripe.forms import Shape
 from counterfoil.twins.stripe.listing import PAGING, page
 
 LIST: Shape = {**PAGING, "currency": "str", "payout": "str", "source": "str", "type": "str"}
-SETTLEMENT_DAYS = 2
 FIXED_FEE_MINOR_UNITS = 30
 FEE_BASIS_POINTS = 290
-_CATEGORIES = {"payout_failure": "payout_reversal", "payout_cancel": "payout_reversal"}
+DEBIT_FEE_BASIS_POINTS = 80
+MAX_DEBIT_FEE_MINOR_UNITS = 500
+_CATEGORIES = {
+    "payout_failure": "payout_reversal", "payout_cancel": "payout_reversal", "payment": "charge",
+    "payment_refund": "refund", "payment_failure_refund": "charge_failure", "adjustment": "other_adjustment",
+    "stripe_fee": "fee", "tax_fee": "fee", "reserved_funds": "risk_reserved_funds",
+}  # fmt: skip
 """`reporting_category` of the types that have another name there. Source: docs.stripe.com/reports/reporting-categories."""
+MOVEMENTS = ("adjustment", "reserved_funds", "stripe_fee", "tax_fee")
+"""Types of transactions that a control creates."""
 
 
 def processing_fee(amount: int, currency: str) -> int:
     """Return the vendor's fee for a charge, in minor units, rounded to the step of the currency."""
     return payable(share(amount, FEE_BASIS_POINTS, 10_000) + FIXED_FEE_MINOR_UNITS, currency)
+
+
+def debit_fee(amount: int, currency: str) -> int:
+    """Return the vendor's fee for a bank debit, in minor units, rounded to the step of the currency."""
+    fee = min(share(amount, DEBIT_FEE_BASIS_POINTS, 10_000), MAX_DEBIT_FEE_MINOR_UNITS)
+    return payable(fee, currency)
 
 
 def midnight(at: int, days: int = 0) -> int:
@@ -34,22 +48,43 @@ def midnight(at: int, days: int = 0) -> int:
 
 def record(
     account: StripeAccount, type: str, source: Obj, amount: int, description: str | None, *, fee: int = 0,
-    fee_name: str = "", category: str | None = None, available_on: int | None = None,
+    fee_name: str = "", category: str | None = None, available_on: int | None = None, reverses: Obj | None = None,
 ) -> Obj:  # fmt: skip
-    """Create the transaction of a movement: positive amounts come in. It is available now without `available_on`."""
-    now = account.now
-    fees = [{
-        "amount": fee, "application": None, "currency": source["currency"], "description": fee_name,
-        "type": "stripe_fee",
-    }]  # fmt: skip
+    """Create the transaction of a movement: positive amounts come in. It is available now without `available_on`.
+
+    The fees of a transaction that it `reverses` come back.
+    """
+    now, code = account.now, source["currency"]
+    if reverses is not None:
+        fees = [{**part, "amount": -part["amount"]} for part in reverses["fee_details"]]
+    else:
+        fees = _fees(account, fee, fee_name, code)
+    fee = sum(part["amount"] for part in fees)
     pending = available_on is not None and available_on > now
     return account.create("balance_transaction", {
-        "amount": amount, "available_on": available_on if pending else now, "currency": source["currency"],
-        "description": description, "exchange_rate": None, "fee": fee, "fee_details": fees if fee else [],
+        "amount": amount, "available_on": available_on if pending else now, "currency": code,
+        "description": description, "exchange_rate": None, "fee": fee, "fee_details": fees,
         "net": amount - fee, "reporting_category": category or _CATEGORIES.get(type, type),
-        "source": source["id"], "type": type, "_payout": None, "_pending": pending,
+        "source": source.get("id"), "type": type, "_payout": None, "_pending": pending,
         "_due": available_on if pending else midnight(now, 1),
-    }, parent=source["id"])  # fmt: skip
+    }, parent=source.get("id"))  # fmt: skip
+
+
+def _fees(account: StripeAccount, fee: int, name: str, code: str) -> list[Obj]:
+    """Return a fee and its tax as details of a transaction."""
+    tax = payable(share(fee, int(account.setting("fee_tax") or 0), 100), code)
+    return [
+        {"amount": amount, "application": None, "currency": code, "description": text, "type": type}
+        for amount, text, type in ((fee, name, "stripe_fee"), (tax, "Tax on fees", "tax"))
+        if amount
+    ]
+
+
+def move(account: StripeAccount, type: str, amount: int, code: str, description: str | None) -> Obj:
+    """Create a transaction that belongs to no object. Raises ValueError for another type or a zero amount."""
+    if type not in MOVEMENTS or amount == 0:
+        raise ValueError(f"type must be one of {', '.join(MOVEMENTS)}, and amount not zero")
+    return record(account, type, {"currency": code}, amount, description)
 
 
 def view(account: StripeAccount, transaction: Obj) -> Obj:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from counterfoil.twins.stripe import balance, cards, disputes
-from counterfoil.twins.stripe.account import StripeAccount
+from counterfoil.twins.stripe import balance, bank_accounts, cards, disputes
+from counterfoil.twins.stripe.account import DAY_SECONDS, StripeAccount
 from counterfoil.twins.stripe.currencies import step, whole
 from counterfoil.twins.stripe.errors import Obj, StripeError
 from counterfoil.twins.stripe.forms import Shape, merge
@@ -47,47 +47,97 @@ _ERRORS = {
 """Error code and message of the decline codes that have their own; all others are `card_declined`."""
 
 
+DEBIT_DAYS = 4
+"""Days until the bank answers a debit."""
+DEBIT_BALANCES = ("submission", "success")
+"""Times at which the balance transaction of a debit is created."""
+
+
 def create(account: StripeAccount, intent: Obj, method: Obj, amount: int) -> Obj:
     """Charge a payment method. The `status` of the charge is the result; a decline raises nothing."""
+    if method["type"] != "card":
+        return _submit(account, intent, method, amount)
     behavior = cards.behavior(method["_card"])
     facts = {"customer": intent["customer"] or "", "currency": intent["currency"]}
     decline = behavior.decline
     if decline is None and (fault := account.fault("decline_charge", facts)):
         decline = str(fault.get("decline_code", "generic_decline"))
     code, message = _ERRORS.get(decline, ("card_declined", _DECLINED)) if decline else (None, None)
-    charge = account.create("charge", {
-        "amount": amount, "amount_captured": 0 if decline else amount, "amount_refunded": 0, "application": None,
-        "application_fee": None, "application_fee_amount": None, "balance_transaction": None,
-        "billing_details": method["billing_details"],
-        "calculated_statement_descriptor": None if decline else "TWIN", "captured": not decline,
-        "currency": intent["currency"], "customer": intent["customer"], "description": intent["description"],
-        "disputed": False, "failure_balance_transaction": None, "failure_code": code, "failure_message": message,
-        "fraud_details": {}, "invoice": intent["invoice"], "metadata": dict(intent["metadata"]),
-        "on_behalf_of": None, "outcome": _outcome(decline), "paid": not decline, "payment_intent": intent["id"],
-        "payment_method": method["id"], "payment_method_details": _details(method), "radar_options": {},
-        "receipt_email": intent["receipt_email"], "receipt_number": None, "receipt_url": None, "refunded": False,
-        "review": None, "shipping": None, "source_transfer": None, "statement_descriptor": None,
-        "statement_descriptor_suffix": None, "status": "failed" if decline else "succeeded",
-        "transfer_data": None, "transfer_group": None, "_card": method["_card"], "_decline": decline,
-    }, parent=intent["id"])  # fmt: skip
+    charge = _create(account, intent, method, amount, {
+        "amount_captured": 0 if decline else amount, "calculated_statement_descriptor": None if decline else "TWIN",
+        "captured": not decline, "failure_code": code, "failure_message": message, "outcome": _outcome(decline),
+        "paid": not decline, "status": "failed" if decline else "succeeded", "_card": method["_card"], "_decline": decline,
+    })  # fmt: skip
     if decline is None:
-        _receive(account, charge, at_once=behavior.available)
+        receive(account, charge, available_at=None if behavior.available else account.now + 2 * DAY_SECONDS)
     account.emit("charge.failed" if decline else "charge.succeeded", charge)
     return charge
 
 
-def _receive(account: StripeAccount, charge: Obj, *, at_once: bool) -> None:
-    settlement = None if at_once else balance.midnight(account.now, balance.SETTLEMENT_DAYS)
+def _submit(account: StripeAccount, intent: Obj, method: Obj, amount: int) -> Obj:
+    """Submit a bank debit: the charge is pending until the bank answers."""
+    behavior = bank_accounts.of_number(method["type"], method["_number"])
+    facts = {"customer": intent["customer"] or "", "currency": intent["currency"]}
+    fault, failure, seconds = account.fault("fail_debit", facts), behavior.failure, DEBIT_DAYS * DAY_SECONDS
+    if fault:
+        failure = str(fault.get("failure_code", "insufficient_funds"))
+        seconds = int(fault.get("seconds", seconds))
+    at = account.now + seconds
+    charge = _create(account, intent, method, amount, {
+        "amount_captured": amount, "calculated_statement_descriptor": "TWIN", "captured": True, "failure_code": None,
+        "failure_message": None, "outcome": _outcome(None), "paid": False, "status": "pending", "_card": "",
+        "_decline": None, "_dispute": behavior.dispute,
+        "_outcome": {"at": at, "status": "failed" if failure else "succeeded", "code": failure},
+    })  # fmt: skip
+    if account.setting("debit_balance") != "success":
+        receive(account, charge, available_at=at + DAY_SECONDS)
+    account.emit("charge.pending", charge)
+    return charge
+
+
+def _create(account: StripeAccount, intent: Obj, method: Obj, amount: int, result: Obj) -> Obj:
+    return account.create("charge", {
+        "amount": amount, "amount_refunded": 0, "application": None,
+        "application_fee": None, "application_fee_amount": None, "balance_transaction": None,
+        "billing_details": method["billing_details"],
+        "currency": intent["currency"], "customer": intent["customer"], "description": intent["description"],
+        "disputed": False, "failure_balance_transaction": None,
+        "fraud_details": {}, "invoice": intent["invoice"], "metadata": dict(intent["metadata"]),
+        "on_behalf_of": None, "payment_intent": intent["id"],
+        "payment_method": method["id"], "payment_method_details": _details(method), "radar_options": {},
+        "receipt_email": intent["receipt_email"], "receipt_number": None, "receipt_url": None, "refunded": False,
+        "review": None, "shipping": None, "source_transfer": None, "statement_descriptor": None,
+        "statement_descriptor_suffix": None, "transfer_data": None, "transfer_group": None, **result,
+    }, parent=intent["id"])  # fmt: skip
+
+
+def receive(account: StripeAccount, charge: Obj, *, available_at: int | None) -> None:
+    """Add the money of a charge to the balance, available from the midnight before `available_at`, or at once."""
+    debit = charge["payment_method_details"]["type"] != "card"
+    fee = (balance.debit_fee if debit else balance.processing_fee)(charge["amount"], charge["currency"])
     transaction = balance.record(
-        account, "charge", charge, charge["amount"], charge["description"],
-        fee=balance.processing_fee(charge["amount"], charge["currency"]), fee_name="Stripe processing fees", available_on=settlement,
+        account, "payment" if debit else "charge", charge, charge["amount"], charge["description"], fee=fee,
+        fee_name="Stripe processing fees", available_on=None if available_at is None else balance.midnight(available_at),
     )  # fmt: skip
     charge["balance_transaction"] = transaction["id"]
     account.save(charge)
 
 
+def take_back(account: StripeAccount, charge: Obj) -> None:
+    """Take the money and the fee of a failed debit back from the balance."""
+    paid = account.get("balance_transaction", charge["balance_transaction"])
+    transaction = balance.record(
+        account, "payment_failure_refund", charge, -charge["amount"], f"Payment failure ({charge['id']})",
+        available_on=paid["available_on"], reverses=paid,
+    )  # fmt: skip
+    charge["failure_balance_transaction"] = transaction["id"]
+
+
 def dispute_if_requested(account: StripeAccount, charge: Obj) -> None:
-    """Open the dispute that the card of a paid charge, or a fault, requests."""
+    """Open the dispute that the card or bank account of a paid charge, or a fault, requests."""
+    if reason := charge.get("_dispute"):
+        disputes.create(account, charge, reason=reason)
+        return
     behavior = cards.behavior(charge["_card"])
     if behavior.dispute:
         disputes.create(account, charge, reason=behavior.dispute, inquiry=behavior.inquiry)
@@ -96,7 +146,8 @@ def dispute_if_requested(account: StripeAccount, charge: Obj) -> None:
     if fault := account.fault("dispute_charge", facts):
         amount = _disputed(charge, int(fault.get("amount") or charge["amount"]))
         reason = str(fault.get("reason", disputes.DEFAULT_REASON))
-        disputes.create(account, charge, amount=amount, reason=reason, inquiry=bool(fault.get("inquiry")))
+        inquiry = bool(fault.get("inquiry")) and charge["payment_method_details"]["type"] == "card"
+        disputes.create(account, charge, amount=amount, reason=reason, inquiry=inquiry)
 
 
 def _disputed(charge: Obj, amount: int) -> int:
@@ -115,7 +166,14 @@ def _outcome(decline: str | None) -> Obj:
 
 
 def _details(method: Obj) -> Obj:
-    card = method["card"]
+    if method["type"] != "card":
+        behavior = bank_accounts.of_number(method["type"], method["_number"])
+        more = {"mandate": None} if method["type"] == "sepa_debit" else {}
+        return {"type": method["type"], method["type"]: {**bank_accounts.details(behavior), **more}}
+    return _card_details(method["card"])
+
+
+def _card_details(card: Obj) -> Obj:
     names = (
         "brand",
         "checks",
@@ -134,9 +192,11 @@ def _details(method: Obj) -> Obj:
 def decline_error(account: StripeAccount, charge: Obj) -> StripeError:
     """Return the vendor's 402 error of a failed charge."""
     method = account.get("payment_method", charge["payment_method"])
+    more = {"decline_code": charge["_decline"]} if charge["_decline"] else {}
     return StripeError(
-        402, charge["failure_message"], type="card_error", code=charge["failure_code"], commit=True,
-        more={"charge": charge["id"], "decline_code": charge["_decline"], "payment_method": account.view(method)},
+        402, charge["failure_message"], type="card_error" if charge["_card"] else "invalid_request_error",
+        code=charge["failure_code"], commit=True,
+        more={"charge": charge["id"], "payment_method": account.view(method), **more},
     )  # fmt: skip
 
 

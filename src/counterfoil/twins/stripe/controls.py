@@ -10,6 +10,9 @@ import time
 from typing import Any
 
 from counterfoil.twins.stripe import (
+    balance,
+    charges,
+    debits,
     disputes,
     invoices,
     payouts,
@@ -20,7 +23,9 @@ from counterfoil.twins.stripe import (
     tax_ids,
 )
 from counterfoil.twins.stripe.account import StripeAccount
+from counterfoil.twins.stripe.bank_accounts import ACCOUNTS
 from counterfoil.twins.stripe.cards import CARDS
+from counterfoil.twins.stripe.currencies import currency
 from counterfoil.twins.stripe.errors import Obj, StripeError
 from counterfoil.twins.stripe.faults import KINDS, Faults
 
@@ -30,29 +35,41 @@ CONFIG: dict[str, Any] = {
     "rate": None,
     "retry_after": None,
     "payouts": "manual",
+    "debit_balance": "submission",
+    "dispute_fee": "returned",
+    "fee_tax": 0,
 }
 """`spread`: seconds over which webhooks are shuffled; `repeated`: share sent twice; `rate`: requests per second, None for
 no limit; `retry_after`: seconds in the header of a 429, None for no header; `payouts`: `manual`, or `daily` for automatic
-ones."""
+ones; `debit_balance`: whether the balance has a bank debit from its `submission` or from its `success`; `dispute_fee`: whether
+the fee of a won dispute is `returned` or `kept`; `fee_tax`: percent of tax on every fee."""
+_CHOICES = {"debit_balance": charges.DEBIT_BALANCES, "dispute_fee": disputes.FEE_POLICIES}
 ADVANCES = (
-    tax_ids.advance, quotes.advance, invoices.advance, schedules.advance, subscriptions.advance, refunds.advance,
-    disputes.advance, payouts.advance,
+    tax_ids.advance, quotes.advance, invoices.advance, schedules.advance, subscriptions.advance, debits.advance,
+    refunds.advance, disputes.advance, payouts.advance,
 )  # fmt: skip
 """Automatic work of each kind of object, in the order in which it is done at one time."""
 CONTROLS = {
     "GET state": "Clock, configuration, faults that wait, and counts of objects and deliveries.",
     "GET deliveries": "Every planned delivery of a webhook with its attempts.",
-    "GET help": "The faults, controls and test cards of this twin, each with its effect.",
+    "GET help": "The faults, controls, test cards and test bank accounts of this twin, each with its effect.",
     "POST faults": "Adds a fault: `kind`, `match`, `times` (1), `skip` (0) and the fields of its kind.",
     "DELETE faults": "Removes all faults that wait.",
     "POST release": "Lets late commits finish now.",
     "POST clock": "Stops the clock or lets it run (`stop`), and moves it forward (`set`, `advance`; seconds).",
     "POST disputes": "Opens a dispute of a `charge`: `amount` (all), `reason` (fraudulent), `inquiry` (false).",
-    "POST outcome": (
-        "Decides now for a refund, dispute or payout (`id`) what its bank would: `status`, and `failure_reason` of a "
-        "refund or `failure_code` of a payout."
+    "POST movements": (
+        "Moves the balance by `amount` of `currency` without an object: `type` is `adjustment`, `reserved_funds`, "
+        "`stripe_fee` or `tax_fee`."
     ),
-    "POST config": "Changes `spread`, `repeated`, `rate`, `retry_after` or `payouts` (`manual`, `daily`).",
+    "POST outcome": (
+        "Decides now for a bank debit (its charge), refund, dispute or payout (`id`) what its bank would: `status`, and "
+        "`failure_reason` of a refund or `failure_code` of a debit or payout."
+    ),
+    "POST config": (
+        "Changes `spread`, `repeated`, `rate`, `retry_after`, `payouts` (`manual`, `daily`), `debit_balance` "
+        "(`submission`, `success`), `dispute_fee` (`returned`, `kept`) or `fee_tax` (percent)."
+    ),
     "POST reset": "Deletes everything except the identity of the account, and with `keep_endpoints` the endpoints.",
 }
 """Requests below `/_twin/`, each with its effect. Bodies are JSON."""
@@ -78,7 +95,10 @@ class Controls:
                 return account.store.delivery_log()
             case "GET", "help":
                 cards = {name: {"number": card.number, "effect": card.effect} for name, card in CARDS.items()}
-                return {"faults": KINDS, "controls": CONTROLS, "cards": cards}
+                accounts = {
+                    name: {"number": one.number, "effect": one.effect} for name, one in ACCOUNTS.items()
+                }
+                return {"faults": KINDS, "controls": CONTROLS, "cards": cards, "bank_accounts": accounts}
             case "POST", "faults":
                 return self.faults.add(params)
             case "DELETE", "faults":
@@ -91,7 +111,7 @@ class Controls:
                     stop(account, bool(params["stop"]))
                 if "set" in params or "advance" in params:
                     move(account, int(params["set"] if "set" in params else account.now + params["advance"]))
-            case "POST", "disputes" | "outcome":
+            case "POST", "disputes" | "outcome" | "movements":
                 return self._decide(name, params)
             case "POST", "config":
                 self._configure(params)
@@ -107,14 +127,18 @@ class Controls:
         try:
             with account.transaction():
                 account.request = {"id": None, "idempotency_key": None}
-                body = _open_dispute(account, params) if name == "disputes" else _conclude(account, params)
-                return account.view(body)
+                return account.view(_DECISIONS[name](account, params))
         except StripeError as error:
             raise ValueError(str(error)) from error
 
     def _configure(self, params: Obj) -> None:
         if unknown := set(params) - CONFIG.keys():
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(CONFIG)}")
+        for key, words in _CHOICES.items():
+            if params.get(key, words[0]) not in words:
+                raise ValueError(f"{key} must be one of {', '.join(words)}")
+        if params.get("fee_tax", 0) not in range(101):
+            raise ValueError("fee_tax must be a whole number of percent")
         with self.account.transaction():
             for key, value in params.items():
                 if key == "payouts":
@@ -154,15 +178,29 @@ def _open_dispute(account: StripeAccount, params: Obj) -> Obj:
     return disputes.create(account, charge, amount=amount, reason=reason, inquiry=inquiry)
 
 
+def _move(account: StripeAccount, params: Obj) -> Obj:
+    amount, text = params.get("amount"), params.get("description")
+    if not isinstance(amount, int):
+        raise ValueError("amount must be a whole number of minor units")
+    code = currency(str(params.get("currency")))
+    return balance.move(account, str(params.get("type")), amount, code, None if text is None else str(text))
+
+
 def _conclude(account: StripeAccount, params: Obj) -> Obj:
     body, status = account.any(str(params.get("id"))), str(params.get("status"))
+    if body and body["object"] == "charge":
+        return debits.conclude(account, body, status, params.get("failure_code"))
     if body and body["object"] == "refund":
         return refunds.conclude(account, body, status, params.get("failure_reason"))
     if body and body["object"] == "dispute":
         return disputes.conclude(account, body, status)
     if body and body["object"] == "payout":
         return payouts.conclude(account, body, status, params.get("failure_code"))
-    raise ValueError(f"id must be that of a refund, dispute or payout: {params.get('id')}")
+    raise ValueError(f"id must be that of a charge, refund, dispute or payout: {params.get('id')}")
+
+
+_DECISIONS = {"disputes": _open_dispute, "movements": _move, "outcome": _conclude}
+"""Controls that decide for a bank or the vendor."""
 
 
 def tick(account: StripeAccount) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterfoil.twins.stripe import cards, subscription_status, tax_ids
+from counterfoil.twins.stripe import bank_accounts, cards, subscription_status, tax_ids
 from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.catalog import filters
 from counterfoil.twins.stripe.customer_balance import move_balance
@@ -24,9 +24,11 @@ _ONLY_NEW = ("payment_method", "tax_id_data")
 CUSTOMER_UPDATE: Shape = {name: kind for name, kind in CUSTOMER.items() if name not in _ONLY_NEW}
 LIST: Shape = {**PAGING, "email": "str"}
 PAYMENT_METHOD: Shape = {
-    "type!": ("card",), "metadata": "meta", "billing_details": {
+    "type!": ("card", *bank_accounts.TYPES), "metadata": "meta", "billing_details": {
         "name": "str", "email": "str", "phone": "str", "address": ADDRESS},
     "card": {"number": "str", "exp_month": "int", "exp_year": "int", "cvc": "str", "token": "str"},
+    "sepa_debit": {"iban!": "str"}, "us_bank_account": {
+        "account_number": "str", "routing_number": "str", "account_holder_type": "str", "account_type": "str"},
 }  # fmt: skip
 _FIELDS = ("description", "email", "name", "phone", "tax_exempt", "preferred_locales", "invoice_prefix")
 
@@ -137,6 +139,8 @@ def list_all(account: StripeAccount, params: Obj) -> Obj:
 
 
 def create_method(account: StripeAccount, params: Obj) -> Obj:
+    if params["type"] != "card":
+        return _new_bank_account(account, bank_accounts.of_params(params), params)
     card = params.get("card") or {}
     number = card.get("number") or card.get("token")
     if not number:
@@ -144,12 +148,25 @@ def create_method(account: StripeAccount, params: Obj) -> Obj:
     return _new_method(account, number, card, params)
 
 
-def _new_method(account: StripeAccount, number: str, card: Obj, params: Obj) -> Obj:
-    details, behavior = params.get("billing_details") or {}, cards.behavior(number)
+def _new_bank_account(account: StripeAccount, behavior: bank_accounts.AccountBehavior, params: Obj) -> Obj:
     return account.create("payment_method", {
-        "billing_details": {
-            "address": _address(details.get("address") or {}), "email": details.get("email"),
-            "name": details.get("name"), "phone": details.get("phone")},
+        "billing_details": _billing(params), "customer": None, "metadata": merge({}, params.get("metadata") or {}),
+        "type": behavior.type, behavior.type: bank_accounts.details(behavior), "_number": behavior.number,
+    })  # fmt: skip
+
+
+def _billing(params: Obj) -> Obj:
+    details = params.get("billing_details") or {}
+    return {
+        "address": _address(details.get("address") or {}), "email": details.get("email"),
+        "name": details.get("name"), "phone": details.get("phone"),
+    }  # fmt: skip
+
+
+def _new_method(account: StripeAccount, number: str, card: Obj, params: Obj) -> Obj:
+    behavior = cards.behavior(number)
+    return account.create("payment_method", {
+        "billing_details": _billing(params),
         "card": {
             "brand": "visa", "checks": None, "country": "US", "exp_month": card.get("exp_month") or 12,
             "exp_year": card.get("exp_year") or 2040, "fingerprint": None, "funding": "credit",
@@ -161,7 +178,9 @@ def _new_method(account: StripeAccount, number: str, card: Obj, params: Obj) -> 
 
 
 def _method(account: StripeAccount, id: str, param: str) -> Obj:
-    """Return a stored payment method, or a new card for one of the vendor's test ids."""
+    """Return a stored payment method, or a new card or bank account for one of the vendor's test ids."""
+    if behavior := bank_accounts.of_token(id):
+        return _new_bank_account(account, behavior, {})
     if id.startswith(("pm_card_", "pm_tok_")):
         return _new_method(account, id.removeprefix("pm_") if id.startswith("pm_tok_") else id, {}, {})
     return account.get("payment_method", id, param)
@@ -172,7 +191,7 @@ def attach(account: StripeAccount, params: Obj, id: str) -> Obj:
     account.get("customer", params["customer"], "customer")
     if method["customer"] not in (None, params["customer"]):
         raise refusal("The payment method you provided has already been attached to a customer.")
-    behavior = cards.behavior(method["_card"])
+    behavior = cards.behavior(method.get("_card", ""))
     if not behavior.attaches:
         raise StripeError(
             402, "Your card was declined.", type="card_error", code="card_declined",

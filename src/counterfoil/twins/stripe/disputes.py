@@ -1,7 +1,7 @@
 """Disputes of charges: inquiries, chargebacks over all or part of a charge, evidence, and how they end.
 
-A chargeback withdraws its amount and a fee at once; a won one brings both back. An inquiry moves no money. Disputes of one
-charge may follow each other.
+A chargeback withdraws its amount and a fee at once; a won one brings both back, or only the amount. An inquiry moves no money.
+Disputes of one charge may follow each other. A dispute of a bank debit is lost from its beginning.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ REASONS = (
 )  # fmt: skip
 DEFAULT_REASON = "fraudulent"
 FEE_MINOR_UNITS = 1500
+FEE_POLICIES = ("returned", "kept")
+"""Fates of the fee when a dispute is won. Since June 2025 the vendor keeps it in most countries."""
 RESPONSE_DAYS = 14
 """Time limit for evidence. The vendor's depends on the card network."""
 NEXT_STATUSES = {
@@ -58,13 +60,17 @@ def create(
     _check(account, charge, amount)
     if reason not in REASONS:
         raise ValueError(f"reason must be one of {', '.join(REASONS)}")
+    final = charge["payment_method_details"]["type"] != "card"
+    if final and inquiry:
+        raise ValueError("a bank debit has no inquiries")
+    status = "lost" if final else "warning_needs_response" if inquiry else "needs_response"
     dispute = account.create("dispute", {
         "amount": amount, "balance_transactions": [], "charge": charge["id"], "currency": charge["currency"],
         "evidence": dict.fromkeys(EVIDENCE),
         "evidence_details": {
-            "due_by": _deadline(account), "has_evidence": False, "past_due": False, "submission_count": 0},
+            "due_by": None if final else _deadline(account), "has_evidence": False, "past_due": False, "submission_count": 0},
         "is_charge_refundable": inquiry, "metadata": {}, "payment_intent": charge["payment_intent"],
-        "reason": reason, "status": "warning_needs_response" if inquiry else "needs_response",
+        "reason": reason, "status": status,
     }, parent=charge["id"])  # fmt: skip
     charge["disputed"] = True
     account.save(charge)
@@ -73,20 +79,27 @@ def create(
     account.emit("charge.dispute.created", dispute)
     if not inquiry:
         account.emit("charge.dispute.funds_withdrawn", dispute)
+    if final:
+        account.emit("charge.dispute.closed", dispute)
     return dispute
 
 
 def _check(account: StripeAccount, charge: Obj, amount: int) -> None:
     """Reject an amount that is not paid, that another dispute is about, or that is no multiple of the step."""
-    disputed = sum(
-        dispute["amount"]
-        for dispute in account.of("dispute", charge["id"])
-        if dispute["status"] not in WITHOUT_MONEY
-    )
-    if charge["status"] != "succeeded" or not 1 <= amount <= charge["amount"] - disputed:
+    if charge["status"] != "succeeded" or not 1 <= amount <= disputable(account, charge):
         raise ValueError(f"{amount} of charge {charge['id']} cannot be disputed")
     if amount % (multiple := step(charge["currency"])):
         raise ValueError(f"amount in {charge['currency']} must be a multiple of {multiple}")
+
+
+def disputable(account: StripeAccount, charge: Obj) -> int:
+    """Return the part of a charge that no other dispute is about, in minor units."""
+    disputed = sum(
+        int(dispute["amount"])
+        for dispute in account.of("dispute", charge["id"])
+        if dispute["status"] not in WITHOUT_MONEY
+    )
+    return int(charge["amount"]) - disputed
 
 
 def _deadline(account: StripeAccount) -> int:
@@ -94,11 +107,14 @@ def _deadline(account: StripeAccount) -> int:
 
 
 def _move_money(account: StripeAccount, dispute: Obj, sign: int) -> None:
-    """Withdraw (-1) or reinstate (1) the amount and the fee."""
+    """Withdraw (-1) or reinstate (1) the amount and the fee. A configured account keeps the fee of a won dispute."""
+    withdrawn = None
+    if sign > 0 and account.setting("dispute_fee") != "kept":
+        withdrawn = account.get("balance_transaction", dispute["balance_transactions"][-1])
     category, word = ("dispute", "withdrawal") if sign < 0 else ("dispute_reversal", "reversal")
     transaction = balance.record(
         account, "adjustment", dispute, sign * dispute["amount"], f"Chargeback {word} for {dispute['charge']}",
-        fee=-sign * FEE_MINOR_UNITS, fee_name="Dispute fee", category=category,
+        fee=FEE_MINOR_UNITS if sign < 0 else 0, fee_name="Dispute fee", category=category, reverses=withdrawn,
     )  # fmt: skip
     dispute["balance_transactions"].append(transaction["id"])
     account.save(dispute)

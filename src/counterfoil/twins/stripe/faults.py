@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 from typing import Any
 
-from counterfoil.twins.stripe import charges, disputes, payouts, refunds
+from counterfoil.twins.stripe import bank_accounts, charges, disputes, payouts, refunds
 from counterfoil.twins.stripe.errors import Obj
 from counterfoil.twins.stripe.store import TwinStore
 
@@ -32,6 +32,8 @@ EVENT_KINDS = {
 MONEY_KINDS = {
     "decline_charge": "The charge is declined with `decline_code` (generic_decline), a code of the vendor; a later one succeeds.",
     "dispute_charge": "The paid charge is disputed: `amount` (all), `reason` (fraudulent), `inquiry` (false).",
+    "fail_debit": "The bank debit fails after `seconds` (four days) of twin time with `failure_code` (insufficient_funds).",
+    "return_debit": "The debit succeeds, and is returned `seconds` (14 days) later with `reason` (insufficient_funds): a lost dispute.",
     "pend_refund": "The refund starts `pending` and succeeds after `seconds` (3600) of twin time.",
     "fail_refund": "The refund fails after `seconds` (3600) of twin time with `failure_reason`; until then it counts as done.",
     "fail_payout": "The payout fails on its day of arrival with `failure_code`, and its money comes back.",
@@ -40,11 +42,14 @@ KINDS = {**REQUEST_KINDS, **EVENT_KINDS, **MONEY_KINDS}
 """Every fault with its effect; names in code spans are fields of the fault, with their default."""
 _MATCHES = {"method", "path", "type", "customer", "currency"}
 _WORDS = {
-    "decline_code": ("decline_charge", charges.DECLINE_CODES),
-    "reason": ("dispute_charge", disputes.REASONS),
-    "failure_reason": ("fail_refund", refunds.FAILURE_REASONS),
-    "failure_code": ("fail_payout", tuple(payouts.FAILURES)),
+    ("decline_charge", "decline_code"): charges.DECLINE_CODES,
+    ("dispute_charge", "reason"): disputes.REASONS,
+    ("fail_debit", "failure_code"): tuple(bank_accounts.FAILURES),
+    ("return_debit", "reason"): disputes.REASONS,
+    ("fail_refund", "failure_reason"): refunds.FAILURE_REASONS,
+    ("fail_payout", "failure_code"): tuple(payouts.FAILURES),
 }
+"""Words that a field of a fault accepts, by its kind."""
 
 
 class Faults:
@@ -105,7 +110,7 @@ def _check_money(fault: Obj) -> None:
         value = fault.get(name)
         if value is not None and (not isinstance(value, int) or value < (1 if name == "amount" else 0)):
             raise ValueError(f"{name} must be a whole number that is not negative, and an amount not zero")
-    for name, (kind, words) in _WORDS.items():
+    for (kind, name), words in _WORDS.items():
         value = fault.get(name)
         if fault["kind"] == kind and value is not None and value not in words:
             raise ValueError(f"{name} must be one of {', '.join(words)}")

@@ -229,6 +229,10 @@ def pay(account: StripeAccount, params: Obj, id: str) -> Obj:
         close_draft(account, invoice)
         if invoice["status"] == "paid":
             return invoice
+    if invoice["payment_intent"] and (
+        account.get("payment_intent", invoice["payment_intent"])["status"] == "processing"
+    ):
+        raise refusal("You cannot pay an invoice while a payment of it is processing.")
     if params.get("paid_out_of_band"):
         paid = invoice["amount_paid"] + invoice["amount_remaining"]
         invoice.update(paid_out_of_band=True, amount_paid=paid, amount_remaining=0)
@@ -243,21 +247,40 @@ def pay(account: StripeAccount, params: Obj, id: str) -> Obj:
 def attempt(
     account: StripeAccount, invoice: Obj, method: str | None, *, scheduled: bool = False
 ) -> StripeError | None:
-    """Charge an open invoice now. Returns None if it is paid, else the error for the caller."""
+    """Charge an open invoice now. Returns None if it is paid or a debit is on its way, else the error for the caller."""
+    before = account.view(invoice)
     customer = account.get("customer", invoice["customer"])
     card = payable_with(account, customer, method or invoice["default_payment_method"])
     intent = account.get("payment_intent", invoice["payment_intent"])
     charge = pay_intent(account, intent, card, invoice["amount_remaining"])
     counts = _count_attempt(invoice, scheduled)
     invoice["charge"] = charge["id"]
+    if charge["status"] == "pending":
+        account.publish("invoice.updated", invoice, before)
+        return None
     if charge["status"] == "succeeded":
-        invoice.update(amount_paid=invoice["amount_paid"] + charge["amount"], amount_remaining=0)
-        settle(account, invoice)
+        _receive(account, invoice, charge)
         return None
     if charge["_decline"] in HARD_DECLINES:
         invoice["_declined"] = [*invoice.get("_declined", []), _method_id(invoice, customer, method)]
     _fail(account, invoice, counts)
     return decline_error(account, charge)
+
+
+def _receive(account: StripeAccount, invoice: Obj, charge: Obj) -> None:
+    paid = invoice["amount_paid"] + charge["amount"]
+    invoice.update(amount_paid=paid, amount_remaining=max(0, invoice["amount_remaining"] - charge["amount"]))
+    settle(account, invoice)
+
+
+def follow_debit(account: StripeAccount, invoice: Obj, charge: Obj) -> None:
+    """Let an invoice follow the end of a debit. One that was voided or paid otherwise meanwhile stays as it is."""
+    if invoice["status"] not in ("open", "uncollectible"):
+        return
+    if charge["status"] == "succeeded":
+        _receive(account, invoice, charge)
+    else:
+        _fail(account, invoice, True)
 
 
 def _method_id(invoice: Obj, customer: Obj, method: str | None = None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from counterfoil.twins.stripe.bank_accounts import ACCOUNTS
 from counterfoil.twins.stripe.cards import CARDS
 from counterfoil.twins.stripe.controls import CONTROLS
 from counterfoil.twins.stripe.faults import EVENT_KINDS, MONEY_KINDS, REQUEST_KINDS
@@ -15,6 +16,9 @@ SECTIONS = {
     "Faults of money": MONEY_KINDS,
     "Test cards, as pm_card_NAME, tok_NAME or number": {
         f"{name} ({card.number})": card.effect for name, card in CARDS.items()
+    },
+    "Test bank accounts, as pm_NAME or number": {
+        f"{name} ({account.number})": account.effect for name, account in ACCOUNTS.items()
     },
 }
 """Title of each section, with its names and their effects."""

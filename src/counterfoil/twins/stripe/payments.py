@@ -32,6 +32,8 @@ def open_intent(
 def lower_intent(account: StripeAccount, id: str, amount: int) -> None:
     """Change the amount to collect; zero cancels the intent."""
     intent = account.get("payment_intent", id)
+    if intent["status"] == "processing":
+        return
     if amount == 0:
         cancel_intent(account, id, "void_invoice")
         return
@@ -41,7 +43,7 @@ def lower_intent(account: StripeAccount, id: str, amount: int) -> None:
 
 def cancel_intent(account: StripeAccount, id: str, reason: str | None) -> None:
     intent = account.get("payment_intent", id)
-    if intent["status"] == "succeeded":
+    if intent["status"] in ("succeeded", "processing"):
         return
     intent.update(status="canceled", canceled_at=account.now, cancellation_reason=reason)
     account.publish("payment_intent.canceled", intent)
@@ -50,14 +52,24 @@ def cancel_intent(account: StripeAccount, id: str, reason: str | None) -> None:
 def pay_intent(account: StripeAccount, intent: Obj, method: Obj, amount: int) -> Obj:
     """Charge an intent once and return the charge. A declined intent needs another payment method."""
     charge = charges.create(account, intent, method, amount)
-    intent["latest_charge"] = charge["id"]
+    intent.update(
+        latest_charge=charge["id"], payment_method=method["id"], payment_method_types=[method["type"]]
+    )
+    return follow_charge(account, intent, charge)
+
+
+def follow_charge(account: StripeAccount, intent: Obj, charge: Obj) -> Obj:
+    """Give an intent the status that follows from its charge, and return the charge."""
+    if charge["status"] == "pending":
+        intent.update(status="processing", last_payment_error=None)
+        account.publish("payment_intent.processing", intent)
+        return charge
     if charge["status"] == "failed":
         error = charges.decline_error(account, charge).error
         intent.update(status="requires_payment_method", payment_method=None, last_payment_error=error)
         account.publish("payment_intent.payment_failed", intent)
         return charge
-    intent.update(status="succeeded", amount_received=amount, payment_method=method["id"])
-    intent["last_payment_error"] = None
+    intent.update(status="succeeded", amount_received=charge["amount"], last_payment_error=None)
     account.publish("payment_intent.succeeded", intent)
     charges.dispute_if_requested(account, charge)
     return account.get("charge", charge["id"])

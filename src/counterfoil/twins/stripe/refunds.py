@@ -43,7 +43,7 @@ def refund(
     }, parent=charge["id"])  # fmt: skip
     paid = account.get("balance_transaction", charge["balance_transaction"])
     transaction = balance.record(
-        account, "refund", refund_object, -amount, f"REFUND FOR CHARGE ({charge['description'] or charge['id']})",
+        account, "refund" if charge["_card"] else "payment_refund", refund_object, -amount, f"REFUND FOR CHARGE ({charge['description'] or charge['id']})",
         available_on=paid["available_on"],
     )  # fmt: skip
     refund_object["balance_transaction"] = transaction["id"]

@@ -15,6 +15,7 @@ from counterfoil.twins.stripe import (
     credit_notes,
     customer_balance,
     customers,
+    debits,
     disputes,
     events,
     intents,
@@ -254,5 +255,5 @@ def dues() -> dict[str, Callable[[Obj], int | None]]:
     return {
         "tax_id": tax_ids.due, "subscription_schedule": schedules.due, "quote": quotes.due,
         "invoice": invoices.due, "subscription": subscriptions.due, "refund": refunds.due, "dispute": disputes.due,
-        "payout": payouts.due, "balance_transaction": balance.due,
+        "payout": payouts.due, "balance_transaction": balance.due, "charge": debits.due,
     }  # fmt: skip
