@@ -155,7 +155,9 @@ class FilesSystem(ReadOnlySystem):
             if place is not None:
                 reached = (place.changed_ns, place.file, place.is_over)
                 files = [file for file in files if (file.changed_ns, file.name, False) >= reached]
-            if not files or self._is_settled(files[0]):
+            # Statements are judged as a chain, so any of them that is being written is waited for.
+            awaited = files if book.is_statement else files[:1]
+            if all(self._is_settled(file) for file in awaited):
                 return files
             if time.monotonic() > until:
                 return []

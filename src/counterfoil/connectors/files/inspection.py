@@ -178,9 +178,13 @@ class Inspection:
                     self.index.add_content(self._form.key(row), number, at, place)
                 elif (other := self.index.add_record(self._form.key(row), number, at, place)) is not None:
                     key = ", ".join(f"{column} {row[column]}" for column in self._form.id)
+                    fix = (
+                        "export the file again"
+                        if self._form.is_final
+                        else "name columns in `id` that tell all rows apart"
+                    )
                     raise FileRefused(
-                        f"{stamp.name}, {unit} {place}: {key} stands in {unit} {other} too; name columns in `id` that "
-                        "tell all rows apart"
+                        f"{stamp.name}, {unit} {place}: {key} stands in {unit} {other} too; {fix}"
                     )
             except RowRefused as error:
                 raise FileRefused(f"{stamp.name}, {unit} {place}: {error}") from None
