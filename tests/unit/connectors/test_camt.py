@@ -339,5 +339,5 @@ def test_the_memory_of_a_large_statement_is_bounded(tmp_path: Path) -> None:
         assert sum(isinstance(row, SourceRow) for row in read_statements(path)) == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] - peaks[0] < 500 * 300
+    assert peaks[1] - peaks[0] < 500 * 500
     assert len(body) > 500

@@ -64,6 +64,7 @@ class XmlParts:
         self._parts: list[XmlPart] = []
         self._depth = 0
         self._names: list[str] = []
+        self._in_group = False
         self._open: list[XmlNode] = []
         self._text: list[str] = []
         self._text_length = 0
@@ -117,10 +118,12 @@ class XmlParts:
             if local != self._root:
                 raise self._refusal(f"the file begins with `{local}`, and not with `{self._root}`")
         tag = local if namespace == self.namespace else name
-        self._names.append(tag)
         self._text.clear()
         self._text_length = 0
-        if self._depth > len(self._group) and tuple(self._names[: len(self._group)]) == self._group:
+        if not self._in_group:
+            self._names.append(tag)
+            self._in_group = tuple(self._names) == self._group
+        else:
             self._elements += 1
             if self._elements > MAX_PART_ELEMENTS:
                 raise self._refusal(f"one entry has more than {MAX_PART_ELEMENTS} elements")
@@ -145,10 +148,12 @@ class XmlParts:
             if not self._open:
                 self._elements = 0
                 self._parts.append(XmlPart(self._groups, node, line))
-        elif tuple(self._names) == self._group:
-            self._parts.append(XmlPart(self._groups, None, line))
-            self._groups += 1
+        else:
+            self._names.pop()
+            if self._in_group:
+                self._in_group = False
+                self._parts.append(XmlPart(self._groups, None, line))
+                self._groups += 1
         self._text.clear()
         self._text_length = 0
-        self._names.pop()
         self._depth -= 1
