@@ -45,6 +45,8 @@ class RowForm(NamedTuple):
     type: str
     id: Sequence[str]
     version: Sequence[str]
+    is_final: bool = False
+    """A record never changes: another content under its id is a clash, and no new version."""
 
     def key(self, row: Row) -> str:
         """Return the text of the id columns, or without any the digest of the row. Raises RowRefused for an empty id."""
@@ -62,6 +64,9 @@ class RowForm(NamedTuple):
 
     def delivery(self, row: Row, repeat: int = 0) -> Delivery:
         """Return a row as a delivery. `repeat` is the number of equal rows before it where rows have no id."""
+        if self.is_final:
+            ext_id = f"{self.book}/{self.key(row)}"
+            return Delivery(ext_id, self.type, ext_id.encode(), row, content=write_json(row))
         if not self.id:
             row_id = f"{digest_of(row)}/{repeat}"
             ext_id, row = f"{self.book}/{row_id}", {**row, ROW_ID: row_id}

@@ -47,7 +47,7 @@ class MarkSearch:
 
     def __init__(self, book: BookFiles) -> None:
         self._marks: list[Mark] = list(MARKS)
-        self._columns = [name for name, form in book.columns.items() if form == "decimal"]
+        self._columns = [name for name, form in book.forms.items() if form == "decimal"]
         self._excluded: dict[Mark, str] = {}
         self._ambiguous = ""
 
@@ -81,10 +81,10 @@ class MarkSearch:
 
 def typed_row(row: dict[str, Any], book: BookFiles, mark: Mark) -> dict[str, Any]:
     """Return a row with the cells of stated columns as decimal and ISO date texts, null if empty. Raises RowRefused."""
-    if not book.columns:
+    if not book.forms:
         return row
     typed = dict(row)
-    for column, form in book.columns.items():
+    for column, form in book.forms.items():
         cell = typed.get(column)
         if cell is None or (isinstance(cell, str) and not cell.strip()):
             typed[column] = None

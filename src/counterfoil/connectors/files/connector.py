@@ -16,6 +16,7 @@ from counterfoil.connectors.files.folder import FileStamp, files_of
 from counterfoil.connectors.files.inspection import FilePage, Inspection
 from counterfoil.connectors.files.reader import FileRefused
 from counterfoil.connectors.files.settings import BookFiles, FilesSettings, read
+from counterfoil.connectors.files.statement_chain import StatementChain
 from counterfoil.connectors.read_only import ReadOnlySystem
 from counterfoil.connectors.sdk import Page, SystemConfig, WrongConfiguration
 from counterfoil.core.errors import Misconfigured, TryAgain
@@ -124,7 +125,7 @@ class FilesSystem(ReadOnlySystem):
         if not files:
             name = book.files if place is None else place.file
             raise FileRefused(f"there is no file {name} in {self._settings.folder}")
-        inspection = reading.of(files, book, listing)
+        inspection = reading.of(files, book, listing, files)
         if not inspection.advance(until):
             return Page((), "" if place is None else write_place(place), more=True)
         at, start = _position(inspection, place)
@@ -154,7 +155,9 @@ class FilesSystem(ReadOnlySystem):
             if place is not None:
                 reached = (place.changed_ns, place.file, place.is_over)
                 files = [file for file in files if (file.changed_ns, file.name, False) >= reached]
-            if not files or self._is_settled(files[0]):
+            # Statements are judged as a chain, so any of them that is being written is waited for.
+            awaited = files if book.is_statement else files[:1]
+            if all(self._is_settled(file) for file in awaited):
                 return files
             if time.monotonic() > until:
                 return []
@@ -174,7 +177,9 @@ class FilesSystem(ReadOnlySystem):
             return Page((), before)
         file = files[0]
         is_same = place is not None and (file.changed_ns, file.name) == (place.changed_ns, place.file)
-        inspection = reading.of([file], self._book(feed), feed)
+        book = self._book(feed)
+        linked = files_of(self._settings.folder, book.files) if book.is_statement else []
+        inspection = reading.of([file], book, feed, [one for one in linked if self._is_settled(one)])
         if not inspection.advance(until):
             return Page((), before, more=True)
         page: FilePage = inspection.page(0, place.rows if place is not None and is_same else 0, limit)
@@ -191,17 +196,20 @@ class _BookReader:
         self.lock = asyncio.Lock()
         self._thread = threading.RLock()
         self._inspection: Inspection | None = None
+        self._chain = StatementChain()
 
     def run(self, work: Callable[..., Page], *arguments: object) -> Page:
         """Return what `work` does with this reader and its arguments."""
         with self._thread:
             return work(self, *arguments)
 
-    def of(self, files: Sequence[FileStamp], book: BookFiles, name: str) -> Inspection:
-        """Return the inspection of these files, begun or not."""
+    def of(
+        self, files: Sequence[FileStamp], book: BookFiles, name: str, linked: Sequence[FileStamp]
+    ) -> Inspection:
+        """Return the inspection of these files among all `linked` ones of the book, begun or not."""
         if self._inspection is None or not self._inspection.is_of(files):
             self.close()
-            self._inspection = Inspection(files, book, book.form(name))
+            self._inspection = Inspection(files, book, book.form(name), self._chain, linked)
         return self._inspection
 
     def close(self) -> None:

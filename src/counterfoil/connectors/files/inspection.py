@@ -14,12 +14,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from counterfoil.connectors.files.amounts import BalanceCheck, completed_row
 from counterfoil.connectors.files.cells import MARKS, Mark, MarkSearch, typed_row
 from counterfoil.connectors.files.folder import FileStamp, stamp_of
-from counterfoil.connectors.files.reader import FileRefused
+from counterfoil.connectors.files.reader import FileRefused, OutsideLine
 from counterfoil.connectors.files.readers import reader_of
 from counterfoil.connectors.files.row_index import RowIndex
 from counterfoil.connectors.files.settings import BookFiles
+from counterfoil.connectors.files.statement_chain import StatementChain
 from counterfoil.connectors.row_deliveries import RowForm, RowRefused, plain_value
 from counterfoil.connectors.sdk import Delivery
 from counterfoil.core.errors import TryAgain
@@ -85,23 +87,40 @@ def _in_steps(work: Iterator[None]) -> Iterator[None]:
 def rows_of(path: Path, book: BookFiles, mark: Mark) -> Generator[PlacedRow]:
     """Yield the rows of a file as they are delivered. Raises FileRefused."""
     reader = reader_of(path, book)
-    for place, values in reader.rows(path, book):
+    balances = BalanceCheck(path.name, book, mark)
+    for line in reader.rows(path, book):
+        if isinstance(line, OutsideLine):
+            balances.add_line(line)
+            continue
+        place, values = line
         try:
             row = typed_row(values, book, mark)
             if reader.is_typed:
                 row = {column: plain_value(cell) for column, cell in row.items()}
+            row = completed_row(row, book)
+            balances.add_row(row)
         except RowRefused as error:
             raise FileRefused(f"{path.name}, {reader.unit} {place}: {error}") from None
         yield PlacedRow(place, row)
+    balances.close()
 
 
 class Inspection:
     """Files of one book as they are now, in their order. `advance` inspects them."""
 
-    def __init__(self, files: Sequence[FileStamp], book: BookFiles, form: RowForm) -> None:
+    def __init__(
+        self,
+        files: Sequence[FileStamp],
+        book: BookFiles,
+        form: RowForm,
+        chain: StatementChain,
+        linked: Sequence[FileStamp],
+    ) -> None:
+        """`linked` are all files of the book, whose statements must be one chain."""
         self.files: list[InspectedFile] = []
         self.index = RowIndex()
         self._stamps, self._book, self._form = tuple(files), book, form
+        self._chain, self._linked = chain, tuple(linked) if book.is_statement else ()
         self._steps = self._inspect()
         self._open: _OpenRows | None = None
 
@@ -123,10 +142,14 @@ class Inspection:
         self.index.close()
 
     def _inspect(self) -> Generator[None]:
+        for stamp in self._linked:
+            with unchanged(stamp):
+                yield from _in_steps(self._chain.read(stamp))
+        self._chain.check(self._linked)
         for number, stamp in enumerate(self._stamps):
             with unchanged(stamp):
                 mark = MARKS[0] if self._book.decimal is None else self._book.decimal
-                if self._book.decimal is None and "decimal" in self._book.columns.values():
+                if self._book.decimal is None and "decimal" in self._book.forms.values():
                     search = MarkSearch(self._book)
                     yield from _in_steps(self._marks(stamp, search))
                     mark = _mark(stamp.name, search)
@@ -137,7 +160,10 @@ class Inspection:
 
     def _marks(self, stamp: FileStamp, search: MarkSearch) -> Iterator[None]:
         reader = reader_of(stamp.path, self._book)
-        for place, values in reader.rows(stamp.path, self._book):
+        for line in reader.rows(stamp.path, self._book):
+            if isinstance(line, OutsideLine):
+                continue
+            place, values = line
             try:
                 search.add(values, f"{reader.unit} {place}")
             except RowRefused as error:
@@ -152,9 +178,13 @@ class Inspection:
                     self.index.add_content(self._form.key(row), number, at, place)
                 elif (other := self.index.add_record(self._form.key(row), number, at, place)) is not None:
                     key = ", ".join(f"{column} {row[column]}" for column in self._form.id)
+                    fix = (
+                        "export the file again"
+                        if self._form.is_final
+                        else "name columns in `id` that tell all rows apart"
+                    )
                     raise FileRefused(
-                        f"{stamp.name}, {unit} {place}: {key} stands in {unit} {other} too; name columns in `id` that "
-                        "tell all rows apart"
+                        f"{stamp.name}, {unit} {place}: {key} stands in {unit} {other} too; {fix}"
                     )
             except RowRefused as error:
                 raise FileRefused(f"{stamp.name}, {unit} {place}: {error}") from None

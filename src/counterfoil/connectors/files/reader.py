@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -21,6 +21,13 @@ class SourceRow(NamedTuple):
     values: dict[str, Any]
 
 
+class OutsideLine(NamedTuple):
+    """One line outside of the table: a title, or a total."""
+
+    place: int
+    cells: Sequence[Any]
+
+
 class Reader(Protocol):
     """Reads one format row by row, in the order of the file and in bounded memory."""
 
@@ -29,8 +36,8 @@ class Reader(Protocol):
     is_typed: bool
     """The cells have types, so a number is never a text with a decimal mark; it is delivered as decimal text."""
 
-    def rows(self, path: Path, book: BookFiles) -> Iterator[SourceRow]:
-        """Yield the rows of a file; the same file gives the same rows.
+    def rows(self, path: Path, book: BookFiles) -> Iterator[SourceRow | OutsideLine]:
+        """Yield the rows of a file, and the lines outside of its table; the same file gives the same.
 
         Raises FileRefused for a file that is empty, incomplete, of another header or of another encoding, at the latest
         after its last row.

@@ -8,7 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from counterfoil.connectors.files.reader import FileRefused, SourceRow, check_header
+from counterfoil.connectors.files.frame import (
+    MAX_TITLE_LINES,
+    PlacedCells,
+    first_cell_of_line,
+    no_header,
+    rows_to_trailer,
+)
+from counterfoil.connectors.files.reader import FileRefused, OutsideLine, SourceRow, check_header
 from counterfoil.connectors.files.settings import BookFiles
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -28,21 +35,26 @@ class DelimitedReader:
     unit = "line"
     is_typed = False
 
-    def rows(self, path: Path, book: BookFiles) -> Iterator[SourceRow]:
+    def rows(self, path: Path, book: BookFiles) -> Iterator[SourceRow | OutsideLine]:
         with path.open("rb") as file:
             lines = _Lines(path, file, book)
+            titles = _titles(path.name, lines, book)
             separator = book.separator or _separator(lines)
+            for number, title in enumerate(titles, 1):
+                yield OutsideLine(number, _cells_of_title(title, separator))
             reader = csv.reader(lines, delimiter=separator, strict=True)
-            rows = _numbered(path.name, reader)
-            header = next((row for row in rows if row[1]), None)
+            rows = (row for row in _numbered(path.name, reader, len(titles)) if row.cells)
+            header = next(rows, None)
             if header is None:
                 raise FileRefused(f"{path.name} is empty")
-            place, names = header[0], [name.strip() for name in header[1]]
+            place, names = header.place, [name.strip() for name in header.cells]
             columns = [name for name in names if name]
             check_header(f"{path.name}, line {place}", columns, book)
-            for place, cells in rows:
-                if cells:
-                    yield SourceRow(place, _row(f"{path.name}, line {place}", names, cells))
+            for line in rows_to_trailer(path.name, rows, book):
+                if isinstance(line, OutsideLine):
+                    yield line
+                else:
+                    yield SourceRow(line.place, _row(f"{path.name}, line {line.place}", names, line.cells))
             if not lines.is_terminated and not book.unterminated:
                 raise FileRefused(
                     f"{path.name}, line {lines.number}: the last line has no end, so the file may be cut; export it again, "
@@ -118,6 +130,29 @@ class _Lines:
         return line
 
 
+def _titles(name: str, lines: _Lines, book: BookFiles) -> list[str]:
+    """Return the lines above the header, which is then the next line. Raises FileRefused for a file without a header."""
+    titles: list[str] = []
+    if book.header is None:
+        return titles
+    separators = book.separator or "".join(SEPARATORS)
+    for line in lines:
+        if first_cell_of_line(line, separators) == book.header:
+            lines.first = line
+            return titles
+        titles.append(line)
+        if len(titles) == MAX_TITLE_LINES:
+            break
+    raise no_header(name, book)
+
+
+def _cells_of_title(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:  # a title is no row, so quotes in it may be wrong
+        return [line]
+
+
 def _separator(lines: _Lines) -> str:
     """Return the separator that gives the header most columns; a comma if it has only one."""
     lines.first = next(lines, None)
@@ -132,13 +167,13 @@ def _separator(lines: _Lines) -> str:
     return max(SEPARATORS, key=width)
 
 
-def _numbered(name: str, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row with the line on which it begins; a row in quotes has several lines."""
-    line = 0
+def _numbered(name: str, reader: Iterator[list[str]], above: int) -> Iterator[PlacedCells]:
+    """Yield each row with the line on which it begins, below the lines `above`; a row in quotes has several lines."""
+    line = above
     try:
         for row in reader:
-            yield line + 1, row
-            line = reader.line_num  # type: ignore[attr-defined]
+            yield PlacedCells(line + 1, row)
+            line = above + reader.line_num  # type: ignore[attr-defined]
     except csv.Error as error:
         if "unexpected end of data" in str(error):
             message = (

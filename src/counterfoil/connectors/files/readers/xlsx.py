@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
-from counterfoil.connectors.files.reader import FileRefused, SourceRow, check_header
+from counterfoil.connectors.files.frame import (
+    MAX_TITLE_LINES,
+    PlacedCells,
+    first_cell,
+    no_header,
+    rows_to_trailer,
+)
+from counterfoil.connectors.files.reader import FileRefused, OutsideLine, SourceRow, check_header
 from counterfoil.connectors.files.settings import BookFiles
 from counterfoil.connectors.row_deliveries import exact_value
 from counterfoil.core.finding import did_you_mean
@@ -21,7 +28,7 @@ class XlsxReader:
     unit = "row"
     is_typed = True
 
-    def rows(self, path: Path, book: BookFiles) -> Iterator[SourceRow]:
+    def rows(self, path: Path, book: BookFiles) -> Iterator[SourceRow | OutsideLine]:
         import openpyxl
         from openpyxl.utils.exceptions import InvalidFileException
 
@@ -51,14 +58,27 @@ def _sheet(name: str, sheets: list[str], stated: str | None) -> str:
     return sheets[0]
 
 
-def _rows(name: str, rows: Iterator[tuple[Any, ...]], book: BookFiles) -> Iterator[SourceRow]:
-    numbered = ((place, cells) for place, cells in enumerate(rows, 1) if any(c is not None for c in cells))
+def _rows(name: str, rows: Iterator[tuple[Any, ...]], book: BookFiles) -> Iterator[SourceRow | OutsideLine]:
+    numbered = (
+        PlacedCells(place, list(cells))
+        for place, cells in enumerate(rows, 1)
+        if any(c is not None for c in cells)
+    )
     header = next(numbered, None)
     if header is None:
         raise FileRefused(f"{name} is empty")
-    names = ["" if cell is None else str(cell).strip() for cell in header[1]]
-    check_header(f"{name}, row {header[0]}", [column for column in names if column], book)
-    for place, cells in numbered:
+    while book.header is not None and first_cell(header.cells) != book.header:
+        yield OutsideLine(header.place, header.cells)
+        header = next(numbered, None)
+        if header is None or header.place > MAX_TITLE_LINES:
+            raise no_header(name, book)
+    names = ["" if cell is None else str(cell).strip() for cell in header.cells]
+    check_header(f"{name}, row {header.place}", [column for column in names if column], book)
+    for line in rows_to_trailer(name, numbered, book):
+        if isinstance(line, OutsideLine):
+            yield line
+            continue
+        place, cells = line
         row = {column: None for column in names if column}
         for at, cell in enumerate(cells):
             column = names[at] if at < len(names) else ""
