@@ -41,8 +41,8 @@ async def dispute(stage: Stage) -> str:
 
 
 async def dispute_held(stage: Stage) -> str | None:
-    held = (await stage.erp.trial_balance()).get("1070", Decimal(0))
-    return f"{held} USD on the account of disputes; the invoice stays paid" if held else None
+    disputed = (await stage.erp.trial_balance()).get("1070", Decimal(0))
+    return f"{disputed} USD on the account of disputes; the invoice stays paid" if disputed else None
 
 
 async def win(stage: Stage) -> str:
