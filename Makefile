@@ -11,6 +11,7 @@ SEEDS ?= 10000
 KILLS ?= 500
 PAIRS ?= 50000
 MONTHS ?= 1
+WEEKS ?= 1
 WORKERS ?= 2
 
 BIN := .venv/bin
@@ -26,8 +27,10 @@ help: ## show this list
 run: $(READY) ## start the demonstration company and the server (PORT=8080)
 	$(BIN)/counterfoil demo $(if $(PORT),--port $(PORT))
 
+# Hundreds of processes start in the tests. Without byte code each of them would compile the product again.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(READY) ## run the whole test suite (WORKERS=2)
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --durations=20
 
 check: $(READY) ## format, lint, types, floors and the fast tests
 	$(BIN)/ruff format --check .
@@ -38,8 +41,9 @@ check: $(READY) ## format, lint, types, floors and the fast tests
 bench: $(READY) ## run the benchmarks (ONLY=name for one row)
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
 
-campaign: $(READY) ## run the long campaigns (SEEDS=10000 KILLS=500 PAIRS=50000 MONTHS=1)
-	$(BIN)/python -m tests.campaign --seeds $(SEEDS) --kills $(KILLS) --pairs $(PAIRS) --months $(MONTHS)
+campaign: $(READY) ## run the long campaigns (SEEDS=10000 KILLS=500 PAIRS=50000 MONTHS=1 WEEKS=1)
+	$(BIN)/python -m tests.campaign --seeds $(SEEDS) --kills $(KILLS) --pairs $(PAIRS) --months $(MONTHS) \
+	  --weeks $(WEEKS)
 
 docs: $(READY) ## check the documents: links, dependencies, settings, commands
 	$(BIN)/pytest -n 0 tests/unit/docs

@@ -1,4 +1,4 @@
-"""The long campaigns: `python -m tests.campaign --seeds N --kills N --pairs N --months N`.
+"""The long campaigns: `python -m tests.campaign --seeds N --kills N --pairs N --months N --weeks N`.
 
 `--seeds` runs the simulator on all cores (tests/simulate/campaign.py). A failing seed is shrunk and printed.
 
@@ -9,6 +9,8 @@ fast company, on both stores with one to three workers (tests/crash/campaign.py)
 `--pairs` compares random pairs of JSON Schemas and judges the verdicts by brute force (tests/schemas).
 
 `--months` plays months of Acme and kills the sweep of their books at each tenth (tests/scenario/month_campaign.py).
+
+`--weeks` plays weeks of Acme under faults, twice as large as that of the suite (tests/scenario/week_campaign.py).
 
 The exit code is 1 if an invariant was violated or a verdict was wrong. `--seed` and `--first` repeat a round.
 """
@@ -30,7 +32,7 @@ from tests.crash import campaign as crash_campaign
 from tests.crash import crew
 from tests.crash.points import sure
 from tests.crash.rounds import NOT_OF_A_CREDIT, Life, Played
-from tests.scenario import month_campaign
+from tests.scenario import month_campaign, week_campaign
 from tests.schemas import campaign as pairs
 from tests.simulate import campaign as seeds
 
@@ -130,6 +132,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100, help="rounds of the kill campaign")
     parser.add_argument("--pairs", type=int, default=0, help="random pairs of JSON Schemas")
     parser.add_argument("--months", type=int, default=0, help="months whose sweeps are killed at each tenth")
+    parser.add_argument("--weeks", type=int, default=0, help="weeks under faults, of the full size")
     parser.add_argument(
         "--real", type=int, help="number of these rounds on the real systems; default: one in 20"
     )
@@ -141,7 +144,8 @@ def main() -> int:
     wrong = pairs.campaign(options.first, options.pairs) if options.pairs else []
     violated = kills(options) if options.kills else 0
     other = month_campaign.campaign(options.seed, options.months)
-    return 1 if failing or wrong or violated or other else 0
+    weeks = week_campaign.campaign(options.seed, options.weeks)
+    return 1 if failing or wrong or violated or other or weeks else 0
 
 
 def kills(options: argparse.Namespace) -> int:

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import functools
 import hashlib
-import json
-import subprocess
+import multiprocessing
+import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -57,6 +58,7 @@ from tests.companies.web_rows import case_of, fill
 from tests.patience import PATIENCE_SECONDS
 from tests.source import ROOT
 
+ERRORS = "errors.log"
 PASSWORD = "correct horse battery staple"
 SECRET = "whsec_c2VjcmV0LW9mLXRoZS1iaWxsaW5nLXN5c3RlbQ=="
 PEOPLE = {
@@ -283,20 +285,27 @@ async def people(store: SqlStore, passwords: Passwords) -> dict[str, str]:
 # ------------------------------------------------------------------ as a process of its own
 
 
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tests.companies.web_forked"])
+
+
 class Process:
-    """The company in another process, so that a test can measure its memory and cannot block its event loop."""
+    """The company in another process, so that a test can measure its memory and cannot block its event loop.
+
+    It is the fork of a process that has imported everything, since a start takes three seconds otherwise.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.companies.web", str(folder)],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        assert self._child.stdout is not None
-        line = self._child.stdout.readline()
-        if not line:
-            raise RuntimeError(self.stop())
-        address = json.loads(line)
+        (folder / ERRORS).touch()
+        self._pipe, end = _FORKS.Pipe()
+        self._child = _FORKS.Process(target=_serve, args=(folder, end))
+        self._child.start()
+        end.close()
+        try:
+            address = self._pipe.recv()
+        except EOFError:
+            raise RuntimeError(self.stop()) from None
         self.url: str = address["url"]
         self.port = int(self.url.rpartition(":")[2])
         self.tokens: dict[str, str] = address["tokens"]
@@ -312,8 +321,10 @@ class Process:
 
     def stop(self) -> str:
         """End the process and return its standard error."""
-        _, errors = self._child.communicate(b"", timeout=PATIENCE_SECONDS)
-        return errors.decode()
+        self._pipe.close()
+        self._child.join(PATIENCE_SECONDS)
+        assert self._child.exitcode is not None, "the company does not end"
+        return (self.folder / ERRORS).read_text("utf-8")
 
 
 def signed(body: bytes) -> dict[str, str]:
@@ -321,12 +332,15 @@ def signed(body: bytes) -> dict[str, str]:
     return signature.sign("standard-webhooks-v1", SECRET, body, datetime.now(UTC))
 
 
-async def _serve(folder: Path) -> None:
+def _serve(folder: Path, pipe: Connection) -> None:
+    """Serve the company until the other end of the pipe is closed. What it writes to standard error goes into a file."""
+    with (folder / ERRORS).open("wb") as errors:
+        os.dup2(errors.fileno(), sys.stderr.fileno())
+    asyncio.run(_serve_until_closed(folder, pipe))
+
+
+async def _serve_until_closed(folder: Path, pipe: Connection) -> None:
     async with running(folder) as company:
-        sys.stdout.write(json.dumps({"url": company.url, "tokens": company.tokens}) + "\n")
-        sys.stdout.flush()
-        await asyncio.to_thread(sys.stdin.read)
-
-
-if __name__ == "__main__":
-    asyncio.run(_serve(Path(sys.argv[1])))
+        pipe.send({"url": company.url, "tokens": company.tokens})
+        with contextlib.suppress(EOFError):
+            await asyncio.to_thread(pipe.recv)

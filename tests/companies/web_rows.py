@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from counterfoil.core import ids, wire
@@ -49,11 +50,17 @@ def customer_of(key: str) -> str:
     return "DE-cust_77" if entity_of(key) else "cust_42"
 
 
+@cache
+def first_release() -> tuple[str, bytes]:
+    """Return the digest and the body of the first Release, which is read once."""
+    model, _ = read(ROOT / "examples" / "acme", checks=False)
+    return model.digest, model.to_json()
+
+
 async def fill(store: SqlStore) -> None:
     """Write the first Release, the credits of the default entity, and a Case that belongs to no entity."""
-    model, _ = read(ROOT / "examples" / "acme", checks=False)
-    now = await store.now()
-    await store.apply(PutFirstRelease(digest=model.digest, body=model.to_json(), at=now, actor="test"))
+    digest, body = first_release()
+    await store.apply(PutFirstRelease(digest=digest, body=body, at=await store.now(), actor="test"))
     await fill_credits(store, "")
     await _unrouted(store)
     await seal(store)

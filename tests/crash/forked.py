@@ -8,6 +8,7 @@ it says when one has ended, and ends all of them when its input closes. The chil
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import select
@@ -126,6 +127,7 @@ def main() -> None:
     from counterfoil.web.http import server  # noqa: F401  what every child needs, read once
     from tests.crash import process
 
+    gc.freeze()  # what is imported stays: no child need search it for garbage, or copy its pages
     woken, wakes = os.pipe()
     os.set_blocking(wakes, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)

@@ -36,16 +36,31 @@ class Firm:
     """Number of invoices of a day in the foreign currency."""
 
 
-FIRMS = (
-    Firm(
-        "acme-us", "usd", "eur", (8, 2), 4, (("US-TX", "8.25"), ("US-NY", "8.875"), NO_TAX),
-        ("small",) * 3 + ("large", "paid-credit", "void", "at once", "open", "open") + ("paid",) * 5, 2,
-    ),
-    Firm(
-        "acme-de", "eur", "usd", (6, 2), 3, (("DE", "19"), ("DE", "19"), ("DE", "7"), ("DE", "0")),
-        ("small",) * 2 + ("large", "paid-credit", "void", "at once", "open") + ("paid",) * 4, 2,
-    ),
-)  # fmt: skip
+@dataclass(frozen=True)
+class Size:
+    """Size of a week: the work of both legal entities, and the least that it comes to."""
+
+    firms: tuple[Firm, Firm]
+    events: int
+    """Least number of business events."""
+    invoices: int
+    """Least number of posted invoices of each legal entity."""
+
+
+_TAXES = {
+    "acme-us": (("US-TX", "8.25"), ("US-NY", "8.875"), NO_TAX),
+    "acme-de": (("DE", "19"), ("DE", "19"), ("DE", "7"), ("DE", "0")),
+}
+_EACH = ("small", "large", "paid-credit", "void", "at once", "open", "paid")
+FULL = Size((
+    Firm("acme-us", "usd", "eur", (8, 2), 4, _TAXES["acme-us"], ("small", "small", "open", *("paid",) * 4, *_EACH), 2),
+    Firm("acme-de", "eur", "usd", (6, 2), 3, _TAXES["acme-de"], ("small", *("paid",) * 3, *_EACH), 2),
+), 300, 50)  # fmt: skip
+SMALL = Size((
+    Firm("acme-us", "usd", "eur", (3, 1), 1, _TAXES["acme-us"], _EACH, 1),
+    Firm("acme-de", "eur", "usd", (2, 1), 1, _TAXES["acme-de"], _EACH[:-1], 1),
+), 150, 30)  # fmt: skip
+"""A week that `make test` has the time for."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +98,13 @@ The invoices that are reviewed stay below the second one, also with their tax.
 class Plan:
     """The acts of a week, in order."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, size: Size = SMALL) -> None:
+        self.seed, self.size = seed, size
+        firms = size.firms
         self._chance = Random(seed)
         self._count = 0
-        self._customers: dict[str, list[tuple[str, str]]] = {firm.entity: [] for firm in FIRMS}
-        self._last: dict[str, list[_Invoice]] = {firm.entity: [] for firm in FIRMS}
+        self._customers: dict[str, list[tuple[str, str]]] = {firm.entity: [] for firm in firms}
+        self._last: dict[str, list[_Invoice]] = {firm.entity: [] for firm in firms}
         self._turn = 0
         self.acts: list[Act] = []
         self.fates: dict[str, str] = {}
@@ -108,11 +124,11 @@ class Plan:
     def _day(self, day: int) -> None:
         """Add a day: changes, usage and payments; new invoices; then voids and credits of the day before."""
         if day == 0:
-            self.acts += [act for firm in FIRMS for act in self._first(firm)]
-        before = {firm.entity: self._last[firm.entity] for firm in FIRMS}
-        morning = [act for firm in FIRMS for act in self._morning(firm, day, before[firm.entity])]
-        noon = [acts for firm in FIRMS for acts in (self._noon(firm, day) if day < DAYS else ())]
-        evening = [act for firm in FIRMS for act in self._evening(before[firm.entity])]
+            self.acts += [act for firm in self.size.firms for act in self._first(firm)]
+        before = {firm.entity: self._last[firm.entity] for firm in self.size.firms}
+        morning = [act for firm in self.size.firms for act in self._morning(firm, day, before[firm.entity])]
+        noon = [acts for firm in self.size.firms for acts in (self._noon(firm, day) if day < DAYS else ())]
+        evening = [act for firm in self.size.firms for act in self._evening(before[firm.entity])]
         self._add(morning, day)
         self.acts += _outage(day, "start")
         self._chance.shuffle(noon)
@@ -208,7 +224,7 @@ class Plan:
     def _faults(self, day: int) -> list[Act]:
         """Draw the faults of a part of a day. Those of requests take turns, so that every kind comes in each company."""
         acts = []
-        for firm in FIRMS:
+        for firm in self.size.firms:
             for kind, more in (
                 ("lose_webhook", {}),
                 ("duplicate_webhook", {"copies": 3}),

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeAlias
 from urllib.parse import unquote
@@ -105,7 +106,7 @@ class Http:
         self._resolve = resolve or _resolve
         self._resolved: dict[tuple[str, int], tuple[float, Sequence[str]]] = {}
         self._max_connections = max_connections
-        self._tls = tls or httpx2.create_ssl_context(trust_env=False)
+        self._tls = tls or _default_trust()
         self._clients: dict[str, httpx2.AsyncClient] = {}
 
     @classmethod
@@ -347,6 +348,12 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     except ValueError:
         return None
     return max(0.0, ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds())
+
+
+@cache
+def _default_trust() -> ssl.SSLContext:
+    """Return the trust in the authorities of this machine. It is read once, because reading takes longer than a call."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def _base(url: str) -> httpx2.URL:

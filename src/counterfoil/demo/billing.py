@@ -12,6 +12,7 @@ import httpx2
 
 from counterfoil.core.errors import Refused, TryAgain
 from counterfoil.core.wire import read_json
+from counterfoil.demo.local_client import local_client
 
 
 class BillingClient:
@@ -19,7 +20,7 @@ class BillingClient:
 
     def __init__(self, url: str, key: str) -> None:
         headers = {"Authorization": f"Bearer {key}"}
-        self._http = httpx2.AsyncClient(base_url=url, timeout=20, trust_env=False, headers=headers)
+        self._http = local_client(url, timeout=20, headers=headers)
 
     async def __aenter__(self) -> BillingClient:
         return self

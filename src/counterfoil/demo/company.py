@@ -29,6 +29,7 @@ from counterfoil.demo.billing import BillingClient
 from counterfoil.demo.children import Child, listening
 from counterfoil.demo.desk.client import DeskClient
 from counterfoil.demo.erp.client import ErpClient
+from counterfoil.demo.local_client import local_client
 from counterfoil.demo.operators import Operator
 from counterfoil.demo.ports import choose_ports, free
 from counterfoil.demo.progress import Progress
@@ -260,8 +261,8 @@ class Company:
 
     async def _ready(self) -> bool:
         try:
-            async with httpx2.AsyncClient(timeout=2, trust_env=False) as http:
-                return (await http.get(f"{self.url}/readyz")).status_code == 200
+            async with local_client(self.url, timeout=2) as http:
+                return (await http.get("/readyz")).status_code == 200
         except httpx2.TransportError:
             return False
 

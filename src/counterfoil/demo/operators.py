@@ -8,6 +8,7 @@ import httpx2
 
 from counterfoil.core.errors import TryAgain
 from counterfoil.core.wire import read_json
+from counterfoil.demo.local_client import local_client
 
 
 class Declined(Exception):
@@ -24,7 +25,7 @@ class Operator:
 
     def __init__(self, url: str, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"}
-        self._http = httpx2.AsyncClient(base_url=url, timeout=20, trust_env=False, headers=headers)
+        self._http = local_client(url, timeout=20, headers=headers)
 
     async def __aenter__(self) -> Operator:
         return self

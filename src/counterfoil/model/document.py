@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
@@ -12,11 +13,12 @@ from pydantic import BaseModel, ValidationError
 from counterfoil.core.finding import Finding, Severity, closest, did_you_mean
 from counterfoil.model import kinds
 from counterfoil.model.source import Path, Source
+from counterfoil.model.texts import texts_where
 
 Data: TypeAlias = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Document:
     """A governance document. `data` is its canonical plain form, with the rows of a table included."""
 
@@ -31,6 +33,11 @@ class Document:
     @property
     def name(self) -> str:
         return self.value.name
+
+    @cached_property
+    def calls(self) -> tuple[tuple[str, Path], ...]:
+        """Texts that may call a function, with their places. Many checks read them. Prose and rows of a table have none."""
+        return tuple(texts_where(self.data, lambda text: "(" in text, ("doc", "rows")))
 
     def finding(
         self,

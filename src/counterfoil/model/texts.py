@@ -15,18 +15,19 @@ def texts_where(
     texts: list[tuple[str, Path]] = []
     place: list[str | int] = []
 
-    def walk(part: Any) -> None:
-        if isinstance(part, str):
-            if matches(part):
-                texts.append((part, tuple(place)))
-            return
+    def walk(part: dict[str, Any] | list[Any]) -> None:
         entries = part.items() if isinstance(part, dict) else enumerate(part)
         for key, inner in entries:
-            if isinstance(inner, str | dict | list) and key not in without:
+            if isinstance(inner, str):
+                if matches(inner) and key not in without:
+                    texts.append((inner, (*place, key)))
+            elif isinstance(inner, (dict, list)) and key not in without:
                 place.append(key)
                 walk(inner)
                 place.pop()
 
-    if isinstance(value, str | dict | list):
+    if isinstance(value, str):
+        return [(value, ())] if matches(value) else []
+    if isinstance(value, (dict, list)):
         walk(value)
     return texts

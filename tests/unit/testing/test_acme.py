@@ -72,6 +72,8 @@ def test_a_planted_fault_is_found(tmp_path: Path, fault: Fault) -> None:
     shutil.copytree(ACME, folder)
     if fault.finder == "test":
         keep_only(folder / "tests", fault.name)
+    else:
+        shutil.rmtree(folder / "tests")
     file = folder / fault.file
     text = file.read_text("utf-8")
     assert text.count(fault.old) >= 1, f"{fault.file} does not say {fault.old!r}"

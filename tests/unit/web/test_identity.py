@@ -19,6 +19,7 @@ from counterfoil.web.http.identity import (
 )
 from counterfoil.web.http.permissions import Permission, granted
 from counterfoil.web.http.problems import Problem
+from tests.companies.web import cheap_passwords
 
 FORM = "application/x-www-form-urlencoded"
 PERSON = Person(id="fay", name="Fay", email="fay@acme.example", roles=("admin", "gone"))
@@ -97,3 +98,12 @@ def test_a_browser_form_is_read() -> None:
 def test_a_text_that_is_no_hash_verifies_nothing() -> None:
     assert not Passwords()._verify("", "x")
     assert not Passwords()._verify("plain text", "plain text")
+
+
+def test_the_first_sign_in_costs_the_same_for_every_e_mail() -> None:
+    """The hash for unknown e-mails is made by the first sign-in, not by the first one with an unknown e-mail."""
+    for secret in (cheap_passwords().hash("x"), ""):
+        passwords = cheap_passwords()
+        assert "_dummy_hash" not in vars(passwords)
+        assert passwords._verify(secret, "x") is bool(secret)
+        assert "_dummy_hash" in vars(passwords)

@@ -12,6 +12,7 @@ import httpx2
 
 from counterfoil.core.errors import Refused, TryAgain
 from counterfoil.core.wire import read_json
+from counterfoil.demo.local_client import local_client
 
 
 class DeskClient:
@@ -23,10 +24,9 @@ class DeskClient:
     def __init__(self, url: str, passwords: Mapping[str, str], timeout: float = 10.0) -> None:
         self._passwords = passwords
         place = urlsplit(url)
-        self._http = httpx2.AsyncClient(
-            base_url=url.rstrip("/") + "/rest/data",
+        self._http = local_client(
+            url.rstrip("/") + "/rest/data",
             timeout=timeout,
-            trust_env=False,
             headers={
                 # Roundup accepts API calls only with both headers.
                 "Origin": f"{place.scheme}://{place.netloc}",

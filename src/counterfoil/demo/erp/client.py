@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import httpx2
-
 from counterfoil.core.errors import Misconfigured
 from counterfoil.demo.erp.charts import PLANS
+from counterfoil.demo.local_client import local_client
 
 
 class ErpError(Exception):
@@ -59,10 +58,9 @@ class ErpClient:
         self._books = books
         self._company = books.company
         self._context = {"company": books.company, "language": "en"}
-        self._http = httpx2.AsyncClient(
-            base_url=url,
+        self._http = local_client(
+            url,
             timeout=60,
-            trust_env=False,
             headers={
                 "Authorization": f"bearer {key}",
                 "Content-Type": "application/json",

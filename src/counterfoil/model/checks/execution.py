@@ -85,6 +85,9 @@ def _without_effect(value: kinds.Kind) -> Iterator[tuple[Path, str, str]]:
                     yield (*path, key), what, instead
 
 
+_WITH_PARTS = (kinds.Part, dict, list)
+
+
 def _parts(value: Any, path: Path) -> Iterator[tuple[Path, kinds.Part]]:
     """Yield every part of a document with its place in the file, from the outside in."""
     if isinstance(value, kinds.Part):
@@ -92,15 +95,15 @@ def _parts(value: Any, path: Path) -> Iterator[tuple[Path, kinds.Part]]:
         fields = vars(value)
         for key, alias in _aliases(type(value)):
             inner = fields[key]
-            if isinstance(inner, kinds.Part | dict | list):
+            if isinstance(inner, _WITH_PARTS):
                 yield from _parts(inner, (*path, alias))
     elif isinstance(value, dict):
         for name, part in value.items():
-            if isinstance(part, kinds.Part | dict | list):
+            if isinstance(part, _WITH_PARTS):
                 yield from _parts(part, (*path, name))
     elif isinstance(value, list):
         for number, part in enumerate(value):
-            if isinstance(part, kinds.Part | dict | list):
+            if isinstance(part, _WITH_PARTS):
                 yield from _parts(part, (*path, number))
 
 

@@ -16,7 +16,6 @@ from counterfoil.model.document import Document
 from counterfoil.model.fields import field_names
 from counterfoil.model.model import Model
 from counterfoil.model.source import Path
-from counterfoil.model.texts import texts_where
 from counterfoil.model.walk import failure_steps, steps
 
 _OPERATION_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*(\.v([2-9]|[1-9][0-9]+))?")
@@ -96,7 +95,7 @@ def references(document: Document) -> Iterator[Reference]:
         case kinds.Alert():
             yield from (("role", name, ("to", position)) for position, name in enumerate(value.to))
     yield from entity_references(value)
-    yield from _lookups(document.data)
+    yield from _lookups(document)
 
 
 def _calendar(value: kinds.Calendar) -> Iterator[Reference]:
@@ -269,13 +268,9 @@ def _reconciliation(value: kinds.Reconciliation) -> Iterator[Reference]:
             yield "reconciliation", rule_, ("control_accounts", name, "documents", rule_)
 
 
-def _may_look_up(text: str) -> bool:
-    return "(" in text
-
-
-def _lookups(value: Any) -> Iterator[Reference]:
+def _lookups(document: Document) -> Iterator[Reference]:
     """Yield the tables and objects that formulas look up by name."""
-    for text, path in texts_where(value, _may_look_up, ("doc", "rows")):
+    for text, path in document.calls:
         for match in _LOOKUP.finditer(text):
             yield ("table" if match[1] == "table" else "object"), match[2] or match[3] or "", path
 

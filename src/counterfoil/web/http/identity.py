@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -138,7 +139,6 @@ class Passwords:
 
     def __init__(self, hasher: argon2.PasswordHasher | None = None) -> None:
         self._hasher = hasher or argon2.PasswordHasher()
-        self._dummy_hash = self._hasher.hash(secrets.token_hex(16))
         self._failures: OrderedDict[str, list[float]] = OrderedDict()
         # A hash takes tens of megabytes: strangers may cause at most two at a time.
         self._hashing = asyncio.Semaphore(2)
@@ -158,8 +158,7 @@ class Passwords:
             self._check_rate(key, limit)
         person = next((p for p in await app.store.persons() if p.email.lower() == email), None)
         may_sign_in = person is not None and person.active and bool(person.secret)
-        # An unknown e-mail costs as much as a known one, so timing does not reveal who works here.
-        stored = person.secret if person is not None and may_sign_in else self._dummy_hash
+        stored = person.secret if person is not None and may_sign_in else ""
         async with self._hashing:
             verified = await asyncio.to_thread(self._verify, stored, password[:1000])
         if person is None or not may_sign_in or not verified:
@@ -178,9 +177,16 @@ class Passwords:
         ended = Token(digest=digest(session), person=person, kind="session", expires=now)
         await app.store.apply(PutToken(token=ended, at=now))
 
+    @cached_property
+    def _dummy_hash(self) -> str:
+        return self._hasher.hash(secrets.token_hex(16))
+
     def _verify(self, stored: str, password: str) -> bool:
+        # An unknown e-mail costs as much as a known one, so timing does not reveal who works here. The first sign-in of
+        # a process makes the dummy, for a known e-mail too: a server starts without a hash, which takes 0.2 s.
+        dummy = self._dummy_hash
         try:
-            return self._hasher.verify(stored, password)
+            return self._hasher.verify(stored or dummy, password)
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHash):
             return False
 
