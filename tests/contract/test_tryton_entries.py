@@ -393,12 +393,14 @@ async def test_state_written_by_hand_does_not_count(erp: Erp, us: Connector, acc
     bill = await invoice(us, party, "40.00", erp.today)
     asked = receipt(erp.today, party, bill, "40.00")
     await accountant.write("account.invoice", bill["id"], {"state": "paid"})
+    assert await state(us, bill) == ("posted", Decimal("40.00"))
     outcome = await refused(us, asked)
     assert (outcome.error_class, outcome.code) == (ErrorClass.CONFLICT, "state_by_hand")
     assert await us.find(asked, TIMEOUT) == Absent()
     await accountant.write("account.invoice", bill["id"], {"state": "posted", "reference": "by hand"})
     assert states(await done(us, asked)) == [("paid", 0)]
     await accountant.write("account.invoice", bill["id"], {"state": "posted"})
+    assert await state(us, bill) == ("paid", 0)
     finding = await us.find(asked, TIMEOUT)
     assert isinstance(finding, Confirmed)
     assert states(dict(finding.result)) == [("paid", 0)]
@@ -582,15 +584,29 @@ async def entered(erp: Erp, accountant: ErpClient, *lines: tuple[str, str]) -> s
     return str((await accountant.get("account.move", move["id"], ["number"]))["number"])
 
 
-async def test_receipts_conform(erp: Erp, us: Connector, accountant: ErpClient) -> None:
+@pytest.mark.parametrize("operation", ["erp.receipt.post", "erp.receipt.return"])
+async def test_receipts_and_parts_of_their_returns_conform(
+    erp: Erp, us: Connector, accountant: ErpClient, operation: str
+) -> None:
+    """The other operations of entries differ by their names and journals only."""
     party = await customer(us)
     bill = await invoice(us, party, "1000.00", erp.today)
+    paid = receipt(erp.today, party, bill, "900.00")
+    if operation == "erp.receipt.return":
+        await done(us, paid)
 
     async def count(asked: Request) -> int:
         return len(await described(accountant, json.loads(asked.body)["reference"]))
 
-    samples = (
-        lambda: json.loads(receipt(erp.today, party, bill, "1.00").body),
-        lambda: entry(erp.today, line("1050", "1.00"), line("1200", "-2.00", party)),
-    )
-    await conforms(us, erp.config(), count, "erp.receipt.post", samples, ("id", "number", "reference"))
+    def part() -> Any:
+        lines = [line("1050", "-1.00"), line("1200", "1.00", party, bill["id"])]
+        return json.loads(taken_back(operation, paid, erp.today, lines=lines).body)
+
+    def unbalanced() -> Any:
+        return entry(erp.today, line("1050", "1.00"), line("1200", "-2.00", party))
+
+    def payment() -> Any:
+        return json.loads(receipt(erp.today, party, bill, "1.00").body)
+
+    samples = (part if operation == "erp.receipt.return" else payment, unbalanced)
+    await conforms(us, erp.config(), count, operation, samples, ("id", "number", "reference"))

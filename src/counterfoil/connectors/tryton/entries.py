@@ -10,6 +10,7 @@ Two processes may enter the same reference at once. Both read again after they e
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from counterfoil.connectors.http import Deadline
@@ -81,8 +82,8 @@ class Entries:
         try:
             record = await self._rest.get(MOVE, number, FIELDS, by)
             booked = await self._booked(entry, record, by)
-            await self._settlement.complete(booked, by)
-            return await self._result(entry, record, by)
+            documents = await self._settlement.complete(booked, by)
+            return await self._result(record, documents, by)
         except (TryAgain, Refused) as error:
             raise Uncertain(f"{entry.reference} is posted, but not known to be complete: {error}") from error
 
@@ -100,7 +101,7 @@ class Entries:
         if not await self._settlement.is_complete(booked, by):
             message = f"{entry.reference} is entered as move {record['id']} but not finished"
             return Rejected(ErrorClass.TRANSIENT, message, "unfinished")
-        return Confirmed(await self._result(entry, record, by))
+        return Confirmed(await self._result(record, booked.linked(), by))
 
     async def _enter(self, entry: EntryInput, journal: str, by: Deadline) -> int:
         """Create the draft of an entry and return its id. Raises Refused, TryAgain or Uncertain."""
@@ -181,13 +182,12 @@ class Entries:
             message = f"{entry.reference} is entered as move {record['id']} with other content"
             raise Refused(message, ErrorClass.CONFLICT, "other_content")
 
-    async def _result(self, entry: EntryInput, record: Record, by: Deadline) -> Record:
+    async def _result(self, record: Record, documents: Sequence[int], by: Deadline) -> Record:
         (body,) = await entry_bodies(self._rest, self._company, [record], by)
-        booked = await self._booked(entry, record, by)
-        documents = await self._documents.read(booked.linked(), by)
+        paid = await self._documents.read(documents, by)
         return {
             **{name: body[name] for name in _RESULT},
-            "documents": [document.body() for document in documents.values()],
+            "documents": [document.body() for document in paid.values()],
         }
 
 

@@ -72,19 +72,20 @@ class EntrySettlement:
         pools = await self._pools(entry, by)
         return not any(is_settled(pool.lines) for pool in pools)
 
-    async def complete(self, entry: BookedEntry, by: Deadline) -> None:
-        """Do the steps that are left. Raises TryAgain, Refused or Uncertain."""
-        linked = entry.linked()
+    async def complete(self, entry: BookedEntry, by: Deadline) -> list[int]:
+        """Do the steps that are left, and return the ids of its documents. Raises TryAgain, Refused or Uncertain."""
+        linked = {*entry.linked()}
         for line, original in _take_backs(entry):
             await self._take_back(line, original, by)
             if original["invoice_payment"]:
-                linked.append(original["invoice_payment"])
-        for document in (await self._documents.read(sorted(set(linked)), by)).values():
+                linked.add(original["invoice_payment"])
+        for document in (await self._documents.read(sorted(linked), by)).values():
             if is_settled(document.lines):
                 await self._moves.reconcile(document.lines, by)
         for pool in await self._pools(entry, by):
             if is_settled(pool.lines):
                 await self._moves.reconcile(pool.lines, by)
+        return sorted(linked)
 
     async def on_account(self, account: int, party: int, currency: int | None, by: Deadline) -> OnAccount:
         """Return the open lines of a party without a document, in one currency (None: that of the company).
