@@ -562,7 +562,24 @@ async def test_feed_has_entries_of_ours_and_those_by_hand(
     assert set(bodies) <= set(book)
 
 
-async def entered(erp: Erp, accountant: ErpClient, *lines: tuple[str, str]) -> str:
+async def test_cancellation_by_hand_counts_as_a_reversal_and_hides_no_entry(
+    erp: Erp, us: Connector, accountant: ErpClient
+) -> None:
+    """The ERP's own cancellation copies the description of an entry, with our reference, and names it as its origin."""
+    payout = request("erp.payout.post", **entry(erp.today, line("1000", "12.00"), line("1050", "-12.00")))
+    posted = await done(us, payout)
+    _, cursor = await changes(us, "entries", None)
+    copied = {"description": f"[{posted['reference']}] ch_1", "origin": f"account.move,{posted['id']}"}
+    number = await entered(erp, accountant, ("1000", "-12.00"), ("1050", "12.00"), **copied)
+    assert await us.find(payout, TIMEOUT) == Confirmed(posted)
+    deliveries, _ = await changes(us, "entries", cursor)
+    (body,) = [each.body for each in deliveries if each.body["number"] == number]
+    assert (body["reference"], body["reverses"]) == (None, posted["reference"])
+    again = await refused(us, taken_back("erp.payout.return", payout, erp.today))
+    assert again.code == "already_reversed"
+
+
+async def entered(erp: Erp, accountant: ErpClient, *lines: tuple[str, str], **values: Any) -> str:
     """The number of an entry that an accountant made and posted."""
     (period,) = await accountant.search("account.period", [["name", "=", f"{erp.today:%Y-%m}"]], ["id"])
     (journal,) = await accountant.search("account.journal", [["code", "=", "CASH"]], ["id"])
@@ -575,11 +592,10 @@ async def entered(erp: Erp, accountant: ErpClient, *lines: tuple[str, str]) -> s
         }
         for code, amount in lines
     ]
-    values = {
+    move = await accountant.create("account.move", {
         "company": erp.seed["companies"]["acme-us"]["company"], "journal": journal["id"], "period": period["id"],
-        "date": erp.today, "description": "By hand", "lines": [["create", sides]],
-    }  # fmt: skip
-    move = await accountant.create("account.move", values)
+        "date": erp.today, "description": "By hand", "lines": [["create", sides]], **values,
+    })  # fmt: skip
     await accountant.act("account.move", move["id"], "post")
     return str((await accountant.get("account.move", move["id"], ["number"]))["number"])
 
