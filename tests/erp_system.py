@@ -68,6 +68,7 @@ class Erp:
                 "company": books["company"],
                 "receivable": books["receivable"],
                 "payment_term": books["payment_term"]["name"],
+                "cash_accounts": [books["cash"][name] for name in ("bank", "clearing", "disputes")],
                 "loopback": True,
                 **({"login": user["login"]} if bulk else {}),
             },

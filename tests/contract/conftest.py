@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.companies.web import Process
+from tests.erp_system import Erp, running
 
 
 @pytest.fixture(scope="module")
@@ -16,3 +17,10 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     yield process
     errors = process.stop()
     assert "Traceback" not in errors, errors
+
+
+@pytest.fixture(scope="session")
+def erp() -> Iterator[Erp]:
+    """Serve one ERP per test process, for the tests of its connector. Their customers and documents have fresh ids."""
+    with running() as system:
+        yield system

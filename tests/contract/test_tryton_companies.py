@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -545,9 +545,10 @@ def test_two_systems_of_a_folder_read_their_company_from_the_environment(
     assert companies == {"erp-us": 1, "erp-de": 2}
 
 
-def test_an_erp_of_an_earlier_version_is_named_as_such() -> None:
+@pytest.mark.parametrize("companies", [{}, {"companies": {"acme-us": {"company": 1, "users": {}}}}])
+def test_an_erp_of_an_earlier_version_is_named_as_such(companies: dict[str, Any]) -> None:
     with pytest.raises(Misconfigured, match="prepared by an earlier version"):
-        ErpClient.of({"database": "erp", "company": 1, "users": {}}, "http://127.0.0.1:1")
+        ErpClient.of({"database": "erp", "company": 1, "users": {}} | companies, "http://127.0.0.1:1")
 
 
 def test_line_amount_is_rounded_half_to_even_to_the_currency() -> None:
@@ -563,5 +564,6 @@ def test_plans_name_only_accounts_and_taxes_of_their_own_chart() -> None:
         codes = {code for code, _, _ in plan.accounts}
         taxes = {tax.name for tax in plan.taxes}
         defaults = {plan.receivable, plan.payable, plan.expense, plan.exchange_loss, plan.exchange_gain}
+        assert set(astuple(plan.cash)) <= codes
         assert defaults | set(plan.products.values()) | {tax.account for tax in plan.taxes} <= codes
         assert {plan.standard_tax} | {name for box in plan.boxes for name in box.taxes} <= taxes

@@ -29,6 +29,7 @@ from counterfoil.demo.billing import BillingClient
 from counterfoil.demo.children import Child, listening
 from counterfoil.demo.desk.client import DeskClient
 from counterfoil.demo.erp.client import ErpClient
+from counterfoil.demo.erp.prepare import is_of_earlier_version
 from counterfoil.demo.local_client import local_client
 from counterfoil.demo.operators import Operator
 from counterfoil.demo.ports import choose_ports, free
@@ -150,9 +151,9 @@ class Company:
         today = datetime.now(UTC).date().isoformat()
         for abandoned in self.home.glob("erp.building-*"):
             shutil.rmtree(abandoned)  # the lock ensures that no process is building there
-        if "companies" not in self._read_json("erp/seed.json", {"companies": {}}):
+        if (seed := self._read_json("erp/seed.json")) and is_of_earlier_version(seed):
             raise CannotStart(
-                f"{self.home} has a demonstration of an earlier version, with one company. "
+                f"{self.home} has a demonstration of an earlier version, without the accounts of payments. "
                 "Delete the folder to start a new one"
             )
         if not (self.home / "erp" / "seed.json").exists():

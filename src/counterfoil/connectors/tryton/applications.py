@@ -19,6 +19,7 @@ from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
 
 from .document_body import MODEL
 from .inputs import ApplicationInput
+from .moves import MOVE, LedgerMoves, is_settled, nominal, open_lines, total
 from .names import Names
 from .rest import Record, Rest, day
 from .settings import TrytonSettings
@@ -27,7 +28,6 @@ _DOCUMENT = (
     "number", "state", "type", "total_amount", "amount_to_pay", "currency.code", "company.currency", "party",
     "account", "lines_to_pay", "payment_lines",
 )  # fmt: skip
-_LINE = ("debit", "credit", "amount_second_currency", "second_currency", "reconciliation")
 _ENTRY = ("number", "state", "date", "description")
 
 
@@ -36,7 +36,7 @@ class Applications:
         self._rest = rest
         self._names = names
         self._settings = settings
-        self._of_company = ["move.company", "=", settings.company]
+        self._moves = LedgerMoves(rest, settings.company)
 
     async def apply(self, application: ApplicationInput, key: str, by: Deadline) -> Record:
         """Enter, post and reconcile an application, or finish that of an earlier attempt.
@@ -49,7 +49,7 @@ class Applications:
                 raise Refused("the amount must be above zero", ErrorClass.INVALID, "input")
             invoice, credit = await self._both(application, by)
             values = await self._values(application, key, invoice, credit, by)
-            number = await self._rest.create("account.move", values, by)
+            number = await self._rest.create(MOVE, values, by)
         else:
             number = int(entry["id"])
             if await self._is_finished(entry, application, by):
@@ -59,13 +59,13 @@ class Applications:
         # posting is the exception: it deletes the entry.
         if entry is None or entry["state"] == "draft":
             try:
-                await self._post(number, by)
+                await self._moves.post(number, by)
             except TryAgain as error:
                 raise Uncertain(f"the application is entered but not posted: {error}") from error
         try:
             for document in await self._both(application, by):
                 await self._reconcile(document, by)
-            done = await self._rest.get("account.move", number, _ENTRY, by)
+            done = await self._rest.get(MOVE, number, _ENTRY, by)
             return await self._result(application, done, by)
         except (TryAgain, Refused) as error:
             raise Uncertain(f"the application is posted, but not known to be complete: {error}") from error
@@ -82,7 +82,7 @@ class Applications:
 
     async def _entry(self, application: ApplicationInput, key: str, by: Deadline) -> Record | None:
         domain = [["origin", "=", f"{MODEL},{application.invoice}"], ["company", "=", self._settings.company]]
-        entries = await self._rest.search("account.move", domain, _ENTRY, by)
+        entries = await self._rest.search(MOVE, domain, _ENTRY, by)
         ours = [entry for entry in entries if (entry["description"] or "").endswith(_mark(key))]
         return ours[0] if ours else None
 
@@ -118,7 +118,7 @@ class Applications:
         return {
             "company": self._settings.company,
             "journal": await self._names.id_of("journal", self._settings.applications_journal, by),
-            "period": await self._period(application, by),
+            "period": await self._moves.period(application.date, by),
             "date": application.date,
             "origin": f"{MODEL},{invoice['id']}",
             "description": f"{credit['number']} applied to {invoice['number']} {_mark(key)}",
@@ -131,70 +131,25 @@ class Applications:
         A credit memo with another rate keeps a difference in company currency, which only the month-end revaluation
         may book. Such a memo has nothing open in its currency, but this connector does not reconcile it.
         """
-        lines = await self._lines(invoice["lines_to_pay"], by)
-        company = sum((line["debit"] - line["credit"] for line in lines), Decimal(0))
-        document = sum((line["amount_second_currency"] or Decimal(0) for line in lines), Decimal(0))
-        return (amount * company / document).quantize(Decimal("0.01"))
-
-    async def _period(self, application: ApplicationInput, by: Deadline) -> int:
-        domain = [
-            ["company", "=", self._settings.company],
-            ["start_date", "<=", application.date],
-            ["end_date", ">=", application.date],
-            ["type", "=", "standard"],
-        ]
-        periods = await self._rest.search("account.period", domain, ["name", "state"], by, limit=2)
-        if not periods:
-            raise Refused(f"there is no period for {application.date}", ErrorClass.INVALID, "no_period")
-        period = periods[0]
-        if period["state"] != "open":
-            message = f"period {period['name']} is {period['state']}"
-            raise Refused(message, ErrorClass.PERIOD_CLOSED, period["name"])
-        return int(period["id"])
-
-    async def _post(self, number: int, by: Deadline) -> None:
-        try:
-            await self._rest.act("account.move", number, "post", by)
-        except Refused as error:
-            if error.error_class is ErrorClass.ALREADY_DONE:
-                return
-            # An entry that cannot be posted must not reduce the open amounts.
-            try:
-                await self._rest.delete("account.move", number, by)
-            except (Refused, TryAgain) as failure:
-                message = f"{error}; its draft entry {number} could not be deleted: {failure}"
-                raise Uncertain(message) from error
-            raise
+        lines = await self._moves.lines(invoice["lines_to_pay"], by)
+        document = sum(map(nominal, lines), Decimal(0))
+        return (amount * total(lines) / document).quantize(Decimal("0.01"))
 
     async def _reconcile(self, document: Record, by: Deadline) -> None:
         lines = await self._open_lines(document, by)
-        if not lines or sum(line["debit"] - line["credit"] for line in lines):
-            return
-        numbers = [line["id"] for line in lines]
-        domain = [["id", "in", numbers], self._of_company]
-        moves = await self._rest.search("account.move.line", domain, ["move.date"], by)
-        values = {
-            "company": self._settings.company,
-            "date": max(line["move"]["date"] for line in moves),
-            "lines": [["add", numbers]],
-        }
-        await self._rest.create("account.move.reconciliation", values, by)
+        if is_settled(lines):
+            await self._moves.reconcile(lines, by)
 
     async def _open_lines(self, document: Record, by: Deadline) -> list[Record]:
-        lines = await self._lines([*document["lines_to_pay"], *(document["payment_lines"])], by)
-        return [line for line in lines if not line["reconciliation"]]
-
-    async def _lines(self, numbers: list[int], by: Deadline) -> list[Record]:
-        domain = [["id", "in", numbers], self._of_company]
-        return await self._rest.search("account.move.line", domain, _LINE, by)
+        numbers = [*document["lines_to_pay"], *document["payment_lines"]]
+        return open_lines(document, await self._moves.lines(numbers, by))
 
     async def _is_finished(self, entry: Record, application: ApplicationInput, by: Deadline) -> bool:
         """Return whether the entry is posted and each document without an open amount is reconciled."""
         if entry["state"] != "posted":
             return False
         for document in await self._both(application, by):
-            lines = await self._open_lines(document, by)
-            if lines and not sum(line["debit"] - line["credit"] for line in lines):
+            if is_settled(await self._open_lines(document, by)):
                 return False
         return True
 

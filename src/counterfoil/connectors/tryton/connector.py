@@ -8,11 +8,13 @@ text):
   total, currency, lines, taxes, invoice_date, posting_date, period, party, move, and in a foreign currency functional
   and rate; a credit memo's amounts are negative; with the setting `login` many in one call;
 - `erp.credit.apply` -> invoice, credit, applied, amount_to_pay_before and _after, credit_open, states, move;
+- the entries of payments (`entries.ENTRIES`), all with one input -> id, number, reference, date, period, currency, lines,
+  exchange_difference, documents, reverses;
 - `erp.invoice.get {id | reference}`, `erp.party.get {id | code}`, `erp.period.list {from?, to?}`,
   `erp.trial_balance {as_of?}` and `erp.account.balance {account, as_of?}` are reads.
 
 This connector never cancels a posted customer document: Tryton refuses it, and an auditor would too. A credit memo
-undoes an invoice, a debit memo undoes a credit memo. Tryton sends no webhooks, so there are feeds and no deliveries.
+undoes an invoice, a debit memo undoes a credit memo, an entry with `reverses` undoes an entry. Tryton sends no webhooks, so there are feeds and no deliveries.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ from .applications import Applications
 from .batches import MAX_BATCH_DOCUMENTS, Batches, Failure
 from .books import Books
 from .documents import ErpDocuments
+from .entries import ENTRIES, Entries
 from .feeds import FEEDS, list_book, poll
 from .inputs import DocumentInput
 from .names import Names
@@ -64,6 +67,7 @@ _WRITES = (
     ("erp.credit_memo.post", Repeat.FIND, "Post a credit memo, by its reference."),
     ("erp.debit_memo.post", Repeat.FIND, "Undo a credit memo by a debit memo."),
     ("erp.credit.apply", Repeat.FIND, "Apply a credit memo to an invoice."),
+    *((name, Repeat.FIND, doc) for name, (_, doc) in ENTRIES.items()),
 )
 _READS = (
     ("erp.invoice.get", "A document by id or reference."),
@@ -113,12 +117,14 @@ class Tryton:
         self.operations: Mapping[str, OperationSpec] = {spec.name: spec for spec in _SPECS}
         self._name = config.name
         self._company = options.company
+        self._settings = options
         self._http = Http.of(config)
         self._rest = Rest(self._http, options.database, key)
         self._rest.context["company"] = options.company
         self._names = Names(self._rest, options.company)
         self._documents = ErpDocuments(self._rest, self._names, options)
         self._applications = Applications(self._rest, self._names, options)
+        self._entries = Entries(self._rest, self._names, options)
         self._parties = Parties(self._rest, self._names)
         self._books = Books(self._rest, options.company)
         self._rpc: Rpc | None = None
@@ -204,13 +210,13 @@ class Tryton:
     async def poll(self, feed: str, cursor: str | None, limit: int, timeout: float) -> Page:
         if feed not in FEEDS:
             raise Misconfigured(f"system {self._name} has no feed {feed!r}; it has {', '.join(FEEDS)}")
-        page = poll(self._rest, self._company, FEEDS[feed], cursor, limit, Deadline(timeout))
+        page = poll(self._rest, self._settings, FEEDS[feed], cursor, limit, Deadline(timeout))
         return await self._configured(page)
 
     async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
         if listing not in FEEDS:
             raise Misconfigured(f"system {self._name} has no listing {listing!r}; it has {', '.join(FEEDS)}")
-        page = list_book(self._rest, self._company, FEEDS[listing], cursor, limit, Deadline(timeout))
+        page = list_book(self._rest, self._settings, FEEDS[listing], cursor, limit, Deadline(timeout))
         return await self._configured(page)
 
     async def check(self, timeout: float) -> None:
@@ -231,6 +237,9 @@ class Tryton:
         if request.operation == "erp.credit.apply":
             application = inputs.read(inputs.ApplicationInput, request.body)
             return await self._applications.apply(application, request.key, by)
+        if request.operation in ENTRIES:
+            entry = inputs.read(inputs.EntryInput, request.body)
+            return await self._entries.post(entry, ENTRIES[request.operation][0], by)
         raise self._unknown_write(request)
 
     async def _look_up(self, request: Request, by: Deadline) -> Finding:
@@ -241,6 +250,8 @@ class Tryton:
         if request.operation == "erp.credit.apply":
             application = inputs.read(inputs.ApplicationInput, request.body)
             return await self._applications.find(application, request.key, by)
+        if request.operation in ENTRIES:
+            return await self._entries.find(inputs.read(inputs.EntryInput, request.body), by)
         raise self._unknown_write(request)
 
     def _unknown_write(self, request: Request) -> Refused:

@@ -21,7 +21,7 @@ POSTED = ("posted", "paid", "cancelled")
 FIELDS = (
     "number", "reference", "description", "state", "type", "company.currency.code", "currency.code", "currency.rounding",
     "untaxed_amount", "tax_amount", "total_amount", "amount_to_pay", "invoice_date", "journal.code", "account",
-    "move.number", "move.date", "move.period.name", "party.code", "last_modified_at", "cancel_move.number",
+    "move.number", "move.date", "move.period.name", "party.code", "last_modified_at", "cancel_move.number", "reconciled",
     "payment_lines.debit", "payment_lines.credit", "payment_lines.amount_second_currency",
     "payment_lines.second_currency.code", "payment_lines.move.number", "payment_lines.move.description",
 )  # fmt: skip
@@ -50,11 +50,12 @@ def _body(record: Record) -> Record:
     """Return a document as the result of operations. Amounts have the sign of the document: negative for a credit memo."""
     move = record["move"] or {}
     total = record["total_amount"]
-    state = record["state"]
-    if state == "cancelled" and record["move"] and not record["cancel_move"]:
-        # The REST interface lets an accountant write this state; without a cancelling entry it is in the ledger still.
-        state = "posted"
+    state = _state(record)
+    allocations = [_allocation(line) for line in record["payment_lines"]]
     open_amount = record["amount_to_pay"] if state == "posted" else Decimal(0)
+    if state == "posted" != record["state"]:
+        # The ERP computes no open amount for a state that was written by hand.
+        open_amount = total - sum((allocation["amount"] for allocation in allocations), Decimal(0))
     return {
         "id": record["id"],
         "company": record["company"]["id"],
@@ -77,9 +78,17 @@ def _body(record: Record) -> Record:
         "journal": (record["journal"] or {}).get("code"),
         "move": move.get("number"),
         "cancel_move": (record["cancel_move"] or {}).get("number"),
-        "allocations": [_allocation(line) for line in record["payment_lines"]],
+        "allocations": allocations,
         "version": version(record),
     }
+
+
+def _state(record: Record) -> str:
+    """Return the state by the lines: the REST interface lets an accountant write it without a change of the ledger."""
+    state = str(record["state"])
+    if not record["move"] or state not in POSTED or (state == "cancelled" and record["cancel_move"]):
+        return state
+    return "paid" if record["reconciled"] else "posted"
 
 
 def _allocation(line: Record) -> Record:

@@ -242,9 +242,9 @@ class ErpDocuments:
             return
 
 
-def warning_key(code: str, number: int) -> str:
-    """Return the name under which Tryton stores a person's answer to a warning about one invoice."""
-    return f"{hashlib.md5(f'{MODEL},{number}'.encode(), usedforsecurity=False).hexdigest()}.{code}"
+def warning_key(code: str, number: int, model: str = MODEL) -> str:
+    """Return the name under which Tryton stores a person's answer to a warning about one record."""
+    return f"{hashlib.md5(f'{model},{number}'.encode(), usedforsecurity=False).hexdigest()}.{code}"
 
 
 def draft_of(document: DocumentInput, records: Sequence[Record]) -> Record | None:

@@ -24,10 +24,12 @@ from counterfoil.core.clock import EPOCH
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.wire import dumps
 
-from . import books, parties
+from . import books, entry_body, parties
 from .document_body import FIELDS, MODEL, POSTED, bodies_of
+from .moves import MOVE
 from .rest import Record, Rest
 from .reversals import with_reversals
+from .settings import TrytonSettings
 
 OVERLAP = timedelta(seconds=60)
 """Longest transaction whose late commit a poll still finds: the horizon of the operations."""
@@ -46,7 +48,7 @@ class PolledModel:
 
     model: str
     fields: tuple[str, ...]
-    domain: Callable[[int], list[Any]]
+    domain: Callable[[TrytonSettings], list[Any]]
     bodies: Bodies
     kind: Callable[[Record], str]
     types: tuple[str, ...]
@@ -71,8 +73,8 @@ FEEDS = {
     "invoices": PolledModel(
         MODEL,
         FIELDS,
-        lambda company: [
-            ["company", "=", company],
+        lambda settings: [
+            ["company", "=", settings.company],
             ["type", "=", "out"],
             ["state", "in", list(POSTED)],
             ["move", "!=", None],
@@ -84,7 +86,7 @@ FEEDS = {
     "parties": PolledModel(
         "party.party",
         parties.FIELDS,
-        lambda company: [["active", "in", [True, False]]],
+        lambda settings: [["active", "in", [True, False]]],
         _each(parties.party_of),
         lambda body: "party",
         ("party",),
@@ -92,10 +94,27 @@ FEEDS = {
     "periods": PolledModel(
         "account.period",
         books.PERIOD_FIELDS,
-        lambda company: [["company", "=", company]],
+        lambda settings: [["company", "=", settings.company]],
         _each(books.period_of),
         lambda body: "period",
         ("period",),
+    ),
+    "entries": PolledModel(
+        MOVE,
+        entry_body.FIELDS,
+        lambda settings: [
+            ["company", "=", settings.company],
+            ["state", "=", "posted"],
+            [
+                "OR",
+                ["lines.account.code", "in", list(settings.cash_accounts)],
+                # Entries with a reference of ours, which begins their description.
+                ["description", "like", "[%]%"],
+            ],
+        ],
+        entry_body.entry_bodies,
+        lambda body: "entry",
+        ("entry",),
     ),
 }
 
@@ -110,12 +129,12 @@ class _Cursor(msgspec.Struct, frozen=True):
 
 
 async def poll(
-    rest: Rest, company: int, feed: PolledModel, cursor: str | None, limit: int, by: Deadline
+    rest: Rest, settings: TrytonSettings, feed: PolledModel, cursor: str | None, limit: int, by: Deadline
 ) -> Page:
     """Return the next changes, at most `limit`, oldest first. Raises TryAgain, Refused or Misconfigured."""
     at = _read_cursor(cursor)
     order = [["last_modified_at", "ASC"], ["id", "ASC"]]
-    domain = [*feed.domain(company), _from(at)]
+    domain = [*feed.domain(settings), _from(at)]
     batch = max(limit, _BATCH_ROWS)
     heads = await rest.search(feed.model, domain, _HEAD, by, order, batch)
     numbers: list[int] = []
@@ -126,7 +145,7 @@ async def poll(
         passed += 1
         if at.seen.get(str(head["id"])) != head["last_modified_at"]:
             numbers.append(head["id"])
-    fresh = await _records(rest, company, feed, numbers, by)
+    fresh = await _records(rest, settings, feed, numbers, by)
     versions = at.seen | {str(record["id"]): record["last_modified_at"] for record in fresh}
     latest = max([at.latest, *versions.values()])
     more = passed < len(heads) or len(heads) >= batch
@@ -136,13 +155,13 @@ async def poll(
         (last["last_modified_at"], last["id"]) if last else None,
         {number: version for number, version in versions.items() if version >= latest - OVERLAP},
     )
-    bodies = await feed.bodies(rest, company, fresh, by)
+    bodies = await feed.bodies(rest, settings.company, fresh, by)
     deliveries = [_delivery(feed, record, body) for record, body in zip(fresh, bodies, strict=True)]
     return Page(deliveries, msgspec.json.encode(next_cursor).decode(), more)
 
 
 async def list_book(
-    rest: Rest, company: int, feed: PolledModel, cursor: str | None, limit: int, by: Deadline
+    rest: Rest, settings: TrytonSettings, feed: PolledModel, cursor: str | None, limit: int, by: Deadline
 ) -> Page:
     """Return the next records, at most `limit`, by ascending id, as `poll` delivers their present versions.
 
@@ -153,20 +172,20 @@ async def list_book(
     except ValueError as error:
         raise Misconfigured(f"the stored cursor of this listing cannot be read: {error}") from error
     records = await rest.search(
-        feed.model, [*feed.domain(company), ["id", ">", after]], feed.fields, by, limit=limit
+        feed.model, [*feed.domain(settings), ["id", ">", after]], feed.fields, by, limit=limit
     )
-    bodies = await feed.bodies(rest, company, records, by)
+    bodies = await feed.bodies(rest, settings.company, records, by)
     deliveries = [_delivery(feed, record, body) for record, body in zip(records, bodies, strict=True)]
     return Page(deliveries, str(records[-1]["id"] if records else after), len(records) == limit)
 
 
 async def _records(
-    rest: Rest, company: int, feed: PolledModel, numbers: Sequence[int], by: Deadline
+    rest: Rest, settings: TrytonSettings, feed: PolledModel, numbers: Sequence[int], by: Deadline
 ) -> list[Record]:
     """Return the records of a page in the order of `numbers`. A record that was removed meanwhile is left out."""
     if not numbers:
         return []
-    domain = [*feed.domain(company), ["id", "in", list(numbers)]]
+    domain = [*feed.domain(settings), ["id", "in", list(numbers)]]
     records = await rest.search(feed.model, domain, feed.fields, by, limit=len(numbers))
     by_number = {record["id"]: record for record in records}
     return [by_number[number] for number in numbers if number in by_number]

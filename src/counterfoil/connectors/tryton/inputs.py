@@ -92,6 +92,33 @@ class ApplicationInput(_Input, frozen=True):
     date: date
 
 
+class EntryLineInput(_Input, frozen=True):
+    """Line of an entry. `amount` is in the currency of the entry: positive is a debit, negative a credit.
+
+    `document` is the ERP id of the invoice or memo that this line of the receivable account pays, or pays back.
+    """
+
+    account: str
+    amount: Decimal
+    party: int | None = None
+    document: int | None = None
+
+
+class EntryInput(_Input, frozen=True):
+    """Entry of a payment, a refund, a dispute, a payout or a write-off.
+
+    `reference` is our canonical id, without `]`. The amounts of the lines add up to zero; lines of zero are left out.
+    `reverses` is the reference of an earlier entry that this one takes back, in full or in part.
+    """
+
+    reference: str
+    date: date
+    currency: str
+    lines: tuple[EntryLineInput, ...]
+    description: str = ""
+    reverses: str | None = None
+
+
 def read(kind: type[_T], body: bytes) -> _T:
     """Return the input in the body of a request. Raises Refused(INVALID) with the name of the field."""
     try:

@@ -14,9 +14,10 @@ from .rest import Record, Rest
 
 # model, field that holds the name, whether the record belongs to one company, further fields
 _KINDS: dict[str, tuple[str, str, bool, tuple[str, ...]]] = {
-    "account": ("account.account", "code", True, ()),
+    "account": ("account.account", "code", True, ("party_required", "type.receivable")),
+    "company": ("company.company", "id", False, ("currency.code", "currency.rounding")),
     "country": ("country.country", "code", False, ()),
-    "currency": ("currency.currency", "code", False, ()),
+    "currency": ("currency.currency", "code", False, ("rounding",)),
     "journal": ("account.journal", "code", False, ()),
     "payment term": ("account.invoice.payment_term", "name", False, ()),
     "product": ("product.product", "code", False, ("template.default_uom",)),
@@ -30,13 +31,13 @@ class Names:
     def __init__(self, rest: Rest, company: int) -> None:
         self._rest = rest
         self._company = company
-        self._cache: dict[tuple[str, str], Record] = {}
+        self._cache: dict[tuple[str, str | int], Record] = {}
 
     async def id_of(self, kind: str, name: str, by: Deadline) -> int:
         """Return the id of the only `kind` with that name. Raises Refused(INVALID) for none or several, and TryAgain."""
         return int((await self.record(kind, name, by))["id"])
 
-    async def record(self, kind: str, name: str, by: Deadline) -> Record:
+    async def record(self, kind: str, name: str | int, by: Deadline) -> Record:
         """Return the record: its id and the further fields of its kind. Raises as `id_of` does."""
         if cached := self._cache.get((kind, name)):
             return cached

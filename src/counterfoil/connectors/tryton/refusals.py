@@ -33,6 +33,11 @@ WARNINGS = {
 }
 """Warnings of postings, by the name under which Tryton stores their answers."""
 
+WRITE_OFF_WARNING = "delete.write-off"
+"""Name of the warning before a reconciliation with a write-off is taken back."""
+
+_WARNINGS = WARNINGS | {WRITE_OFF_WARNING: re.compile(r"is linked to the write-off line")}
+
 _MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass, str], ...] = (
     (re.compile(r'you must reopen the (?:period|fiscal year) "([^"]+)"'), ErrorClass.PERIOD_CLOSED, ""),
     (re.compile(r'in closed period "([^"]+)"'), ErrorClass.PERIOD_CLOSED, ""),
@@ -47,6 +52,7 @@ _MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass, str], ...] = (
     (re.compile(r"^You are not allowed to"), ErrorClass.UNAUTHORIZED, ""),
     (re.compile(r"already reconciled line"), ErrorClass.CONFLICT, "reconciled"),
     (re.compile(r"amount on invoice .* can not be greater"), ErrorClass.CONFLICT, "amount_exceeds_open"),
+    (re.compile(r"payment lines on paid invoice"), ErrorClass.CONFLICT, "paid"),
 )
 
 
@@ -75,7 +81,7 @@ def refusal_of(status: int, body: bytes) -> Refused | None:
 def refusal_of_message(message: str, description: str = "") -> Refused:
     """Return the refusal for a user error or warning of Tryton. For a closed period the code is its name."""
     text = f"{message} {description}".strip()
-    for name, pattern in WARNINGS.items():
+    for name, pattern in _WARNINGS.items():
         if pattern.search(message):
             return Refused(text, ErrorClass.WARNING, name)
     for pattern, error_class, code in _MESSAGES:

@@ -23,7 +23,12 @@ class TrytonSettings(BaseModel):
     login: str | None = None
     """Login of the user who posts documents in bulk (usually the key's), with the secret `password`."""
     applications_journal: str = "APP"
-    """Code of the journal for applications of credit memos."""
+    """Code of the journal for applications of credit memos, and of payments on account."""
+    cash_journal: str = "CASH"
+    """Code of the journal for payments, refunds, disputes and payouts."""
+    write_off_journal: str = "WO"
+    cash_accounts: tuple[str, ...] = ()
+    """Codes of the accounts whose entries are in the feed `entries`, also those entered by hand."""
 
 
 def read(config: SystemConfig) -> tuple[TrytonSettings, str, str]:

@@ -61,7 +61,8 @@ def create_accounts(plan: CompanyPlan, company: Any) -> dict[str, int]:
     accounts: dict[str, Any] = {}
     for code, name, kind in plan.accounts:
         account = model("account.account")(code=code, name=name, company=company, type=kinds[kind])
-        account.reconcile = account.party_required = kind in ("receivable", "payable")
+        account.party_required = kind in ("receivable", "payable")
+        account.reconcile = account.party_required or kind == "clearing"
         accounts[code] = account
     model("account.account").save(list(accounts.values()))
     (exchange,) = model("account.journal").find([("code", "=", "EXC")])

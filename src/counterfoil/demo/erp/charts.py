@@ -12,6 +12,7 @@ TYPES: dict[str, dict[str, Any]] = {
     "cash": {"statement": "balance", "assets": True},
     "receivable": {"statement": "balance", "assets": True, "receivable": True},
     "assets": {"statement": "balance", "assets": True},
+    "clearing": {"statement": "balance", "assets": True},
     "payable": {"statement": "balance", "payable": True},
     "liabilities": {"statement": "balance"},
     "equity": {"statement": "balance"},
@@ -47,11 +48,27 @@ class TaxBox:
 
 
 @dataclass(frozen=True, slots=True)
+class CashAccounts:
+    """Accounts of payments. `clearing` has the money at the processor, `disputes` what its customers dispute.
+
+    `concessions` are reductions of a price after the invoice.
+    """
+
+    bank: str
+    clearing: str
+    disputes: str
+    fees: str
+    bank_fees: str
+    bad_debt: str
+    concessions: str
+
+
+@dataclass(frozen=True, slots=True)
 class CompanyPlan:
     """Books of one company.
 
-    `accounts` are code, name and type; receivables and payables are reconcilable and have a party. `products` are the
-    revenue accounts by code of the product. `prefixes` are those of the numbers of moves, invoices and credit notes; the
+    `accounts` are code, name and type; receivables and payables are reconcilable and have a party, clearing accounts are
+    reconcilable without one. `cash` has the accounts of payments, `products` the revenue accounts by code of the product. `prefixes` are those of the numbers of moves, invoices and credit notes; the
     year follows. Its days are those of `zone`. `suffix` makes the logins of the users unique.
     """
 
@@ -64,6 +81,7 @@ class CompanyPlan:
     expense: str
     exchange_loss: str
     exchange_gain: str
+    cash: CashAccounts
     taxes: tuple[TaxPlan, ...]
     standard_tax: str
     boxes: tuple[TaxBox, ...]
@@ -80,6 +98,8 @@ US = CompanyPlan(
     currency="USD",
     accounts=(
         ("1000", "Cash", "cash"),
+        ("1050", "Processor clearing", "clearing"),
+        ("1070", "Disputed payments", "clearing"),
         ("1200", "Accounts receivable", "receivable"),
         ("1250", "Unbilled receivables", "assets"),
         ("2000", "Accounts payable", "payable"),
@@ -94,7 +114,11 @@ US = CompanyPlan(
         ("4010", "Usage revenue", "revenue"),
         ("4020", "Services revenue", "revenue"),
         ("4800", "Service credits", "revenue"),
+        ("4810", "Price concessions", "revenue"),
         ("5000", "Operating expense", "expense"),
+        ("5100", "Payment processing fees", "expense"),
+        ("5110", "Bank fees", "expense"),
+        ("5200", "Bad debt", "expense"),
         ("7900", "Currency exchange", "expense"),
     ),
     receivable="1200",
@@ -102,6 +126,7 @@ US = CompanyPlan(
     expense="5000",
     exchange_loss="7900",
     exchange_gain="7900",
+    cash=CashAccounts("1000", "1050", "1070", "5100", "5110", "5200", "4810"),
     taxes=(
         TaxPlan("STANDARD", "STANDARD", "0.20", "2200"),
         TaxPlan("EXEMPT", "EXEMPT", "0", "2200"),
@@ -128,6 +153,8 @@ DE = CompanyPlan(
         ("0800", "Gezeichnetes Kapital", "equity"),
         ("0990", "Passive Rechnungsabgrenzung", "liabilities"),
         ("1200", "Bank", "cash"),
+        ("1360", "Geldtransit Zahlungsdienstleister", "clearing"),
+        ("1370", "Strittige Zahlungen", "clearing"),
         ("1400", "Forderungen", "receivable"),
         ("1409", "Noch nicht abgerechnete Leistungen", "assets"),
         ("1600", "Verbindlichkeiten", "payable"),
@@ -135,8 +162,11 @@ DE = CompanyPlan(
         ("1771", "Umsatzsteuer 7 %", "liabilities"),
         ("1776", "Umsatzsteuer 19 %", "liabilities"),
         ("2150", "Aufwendungen aus Kursdifferenzen", "expense"),
+        ("2400", "Forderungsverluste", "expense"),
         ("2660", "Erträge aus Kursdifferenzen", "revenue"),
         ("4900", "Sonstige betriebliche Aufwendungen", "expense"),
+        ("4970", "Gebühren der Zahlungsdienstleister", "expense"),
+        ("4971", "Nebenkosten des Geldverkehrs", "expense"),
         ("8100", "Steuerfreie Umsätze ohne Vorsteuerabzug", "revenue"),
         ("8120", "Steuerfreie Umsätze Drittland", "revenue"),
         ("8125", "Steuerfreie innergemeinschaftliche Lieferungen", "revenue"),
@@ -148,12 +178,14 @@ DE = CompanyPlan(
         ("8420", "Erlöse Dienstleistungen 19 % USt", "revenue"),
         ("8710", "Erlösschmälerungen 7 % USt", "revenue"),
         ("8720", "Erlösschmälerungen 19 % USt", "revenue"),
+        ("8730", "Gewährte Nachlässe", "revenue"),
     ),
     receivable="1400",
     payable="1600",
     expense="4900",
     exchange_loss="2150",
     exchange_gain="2660",
+    cash=CashAccounts("1200", "1360", "1370", "4970", "4971", "2400", "8730"),
     taxes=(
         TaxPlan("USt19", "Umsatzsteuer 19 %", "0.19", "1776"),
         TaxPlan("USt7", "Umsatzsteuer 7 %", "0.07", "1771"),

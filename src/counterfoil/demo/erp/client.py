@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from counterfoil.core.errors import Misconfigured
 from counterfoil.demo.erp.charts import PLANS
+from counterfoil.demo.erp.prepare import is_of_earlier_version
 from counterfoil.demo.local_client import local_client
 
 
@@ -32,7 +33,7 @@ class ErpError(Exception):
 def local_day(company: str) -> date:
     """Return the present day in the zone of a company, named by the key of its plan (`acme-us`, `acme-de`).
 
-    Documents of one series are numbered in the order of their dates, so all of a company are dated by its own day.
+    Documents of one series are numbered in the order of their dates, so a person who enters some takes the company's day.
     """
     zone = next(plan.zone for plan in PLANS if plan.key == company)
     return datetime.now(ZoneInfo(zone)).date()
@@ -40,7 +41,10 @@ def local_day(company: str) -> date:
 
 @dataclass(frozen=True, slots=True)
 class CompanyBooks:
-    """Books of one company: its key, id and currency, and the codes of the accounts of documents entered by hand."""
+    """Books of one company: its key, id and currency, and the codes of the accounts of documents entered by hand.
+
+    `cash` has the codes of the accounts of payments by their names in `charts.CashAccounts`.
+    """
 
     key: str
     company: int
@@ -48,6 +52,7 @@ class CompanyBooks:
     receivable: str
     revenue: str
     credits: str
+    cash: Mapping[str, str]
 
 
 class ErpClient:
@@ -83,8 +88,8 @@ class ErpClient:
         ERP that an earlier version prepared.
         """
         content = json.loads(seed.read_text(encoding="utf-8")) if isinstance(seed, Path) else seed
-        if "companies" not in content:
-            message = "the ERP was prepared by an earlier version, with one company"
+        if is_of_earlier_version(content):
+            message = "the ERP was prepared by an earlier version, without the accounts of payments"
             raise Misconfigured(f"{message}: delete its folder, and the next start prepares it again")
         of_company = content["companies"][company]
         stored = {name: of_company[name] for name in CompanyBooks.__slots__ if name != "key"}

@@ -13,9 +13,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from counterfoil.core.private_file import write_private
 
@@ -42,6 +44,12 @@ def prepare(folder: Path, today: date, port: int | None = None, cache: Path | No
         _copy(_find_cached(cache, today), folder)
     _place(folder, port)
     return seed
+
+
+def is_of_earlier_version(seed: Mapping[str, Any]) -> bool:
+    """Return whether an earlier version prepared the ERP of a seed: without the accounts of payments, or one company."""
+    companies = seed.get("companies", {})
+    return not companies or any("cash" not in books for books in companies.values())
 
 
 def _find_cached(cache: Path, today: date) -> Path:

@@ -10,6 +10,8 @@ import json
 import os
 import secrets
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -29,6 +31,8 @@ from counterfoil.demo.erp.prepare import CONFIG, DATABASE, SEED
 
 COUNTRIES = (("US", "United States"), ("DE", "Germany"), ("GB", "United Kingdom"), ("NL", "Netherlands"))
 
+# Journals beside those of the ERP, which has CASH for payments: name, code and type.
+JOURNALS = (("Applications", "APP", "general"), ("Write-offs", "WO", "write-off"))
 # role, name, groups; the login is the role with the suffix of the company
 USERS = (
     ("orchestrator", "Orchestrator", ("Accounting", "Integration")),
@@ -63,8 +67,10 @@ def build(folder: Path, today: date) -> None:
     currencies = create_currencies(years)
     companies = _companies(settings, currencies)
     _groups()
-    create("account.journal", name="Applications", code="APP", type="general")
-    shared = {"payment_term": _payment_term(), "journals": {"revenue": "REV", "applications": "APP"}}
+    for name, code, kind in JOURNALS:
+        create("account.journal", name=name, code=code, type=kind)
+    journals = {"revenue": "REV", "cash": "CASH", "applications": "APP", "write_offs": "WO"}
+    shared = {"payment_term": _payment_term(), "journals": journals}
     _countries()
     books = {}
     for plan in PLANS:
@@ -78,6 +84,7 @@ def build(folder: Path, today: date) -> None:
             "receivable": plan.receivable,
             "revenue": plan.products["SEAT"],
             "credits": plan.products["SLA-CREDIT"],
+            "cash": asdict(plan.cash),
             "accounts": accounts,
             "fiscal_years": create_years(plan, company, years),
             "taxes": create_taxes(plan, company, accounts),
@@ -214,17 +221,21 @@ def _products(settings: Any, companies: dict[str, Any], books: dict[str, dict[st
 
 
 def _groups() -> None:
-    """Create the groups. Book readers may read. Integration may confirm the warnings that the ERP raises at posting."""
-    for name, models, writes in (
-        ("Book readers", READABLE, False),
-        ("Integration", ("res.user.warning",), True),
-    ):
-        group = create("res.group", name=name)
-        for readable in models:
-            access = model("ir.model.access")(model=readable, group=group)
-            access.perm_read = True
-            access.perm_write = access.perm_create = access.perm_delete = writes
-            access.save()
+    """Create the groups. Book readers may read.
+
+    Integration may confirm the warnings of the ERP, and take a reconciliation back when a payment is returned.
+    """
+    readers, integration = (create("res.group", name=name) for name in ("Book readers", "Integration"))
+    rights: list[tuple[Any, str, Sequence[str]]] = [
+        *((readers, readable, ("read",)) for readable in READABLE),
+        (integration, "res.user.warning", ("read", "write", "create", "delete")),
+        (integration, "account.move.reconciliation", ("read", "delete")),
+    ]
+    for group, name, verbs in rights:
+        access = model("ir.model.access")(model=name, group=group)
+        for verb in ("read", "write", "create", "delete"):
+            setattr(access, f"perm_{verb}", verb in verbs)
+        access.save()
 
 
 def _user(company: Any, login: str, name: str, groups: tuple[str, ...]) -> dict[str, Any]:
