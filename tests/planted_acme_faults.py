@@ -27,7 +27,11 @@ TO_BILLING, TO_ERP, TO_DESK = "mappings/to-billing.yaml", "mappings/to-erp.yaml"
 MATCH, PATTERNS = "reconciliations.yaml", "patterns.yaml"
 REVERSAL = "workflows/reversal-at-its-rate.yaml"
 CASH, CASH_POLICIES, CASH_TO_ERP = "cash.yaml", "policies/cash.yaml", "mappings/cash-to-erp.yaml"
-PAYMENT, REFUND, DISPUTE = "workflows/payment-to-erp.yaml", "workflows/refund-to-erp.yaml", "workflows/dispute-to-erp.yaml"
+PAYMENT, REFUND, DISPUTE = (
+    "workflows/payment-to-erp.yaml",
+    "workflows/refund-to-erp.yaml",
+    "workflows/dispute-to-erp.yaml",
+)
 PAYOUT, WRITE_OFF = "workflows/payout-to-erp.yaml", "workflows/write-off-to-erp.yaml"
 
 FAULTS = [
