@@ -21,7 +21,7 @@ import httpx2
 
 from counterfoil.core.effect import EffectState
 from counterfoil.core.sweep import SweepState
-from counterfoil.demo.erp.client import ErpClient
+from counterfoil.demo.erp.client import ErpClient, local_day
 from tests.companies.acme import GERMAN_KEY, Company, Edits
 from tests.contract.stripe_twin_process import KEY
 from tests.patience import PATIENCE_SECONDS
@@ -241,13 +241,13 @@ class Player:
 
     async def _work_by_hand(self) -> None:
         """Do by hand what the books of both entities then differ in, and void an invoice whose webhook is lost."""
-        day = self.days[-1]
         free = [
             i
             for i in self.month.invoices
             if i.key and not i.waits and i is not self.month.about["past the workflow"]
         ]
         for entity, currency in ((US, "usd"), (DE, "eur")):
+            day = local_day(entity)
             mine = [i for i in free if (i.entity, i.currency) == (entity, currency)]
             about = dict(zip(("cancelled", "typed otherwise", "twice", "void"), mine, strict=False))
             self.month.about |= {f"{kind} {entity}": invoice for kind, invoice in about.items()}
@@ -276,7 +276,7 @@ class Player:
         (document,) = await erp.invoices(reference)
         wizard = "wizard.account.invoice.credit"
         session, _, _ = await self._rpc(entity, f"{wizard}.create")
-        day = self.days[-1]
+        day = local_day(entity)
         start = {
             "invoice_date": {"__class__": "date", "year": day.year, "month": day.month, "day": day.day},
             "with_refund": True, "with_refund_allowed": True,
