@@ -210,6 +210,8 @@ class Company:
             "ACME_SUPPORT_USER": "orchestrator",
             "ACME_SUPPORT_PASSWORD": self.desk_seed["users"]["orchestrator"],
             "ACME_SUPPORT_HOOK_SECRET": self.desk_seed["hook_secret"],
+            "ACME_BANK_FOLDER": str(self.home / "bank"),
+            "ACME_BANK_DE_FOLDER": str(self.home / "bank-de"),
             "COUNTERFOIL_PEOPLE": str(self.home / "people.json"),
         }
 
