@@ -19,6 +19,8 @@ KEYS = {"acme-us": KEY, "acme-de": GERMAN_KEY}
 """Legal entity -> key of its billing account."""
 HOME = "acme-us"
 INVOICES, CREDITS, DEBITS = "invoice-in-erp", "credit-in-erp", "debit-in-erp"
+PAYMENTS = "payment-in-erp"
+RULES = (INVOICES, CREDITS, DEBITS, PAYMENTS)
 OURS = ("cred_",)
 """Beginnings of the references of credit memos that support asked for."""
 Totals = Mapping[str, Decimal]
@@ -35,12 +37,16 @@ class Books:
     """Billing's list: credit notes that are not void."""
     debits: Totals
     """Billing's balance transactions of customers that charge a credit back."""
+    payments: Totals
+    """Billing's list: what was paid of the invoices, by card or transfer."""
     posted_invoices: Totals
     """Posted customer invoices of the ERP, less what was taken back or cancelled."""
     posted_credits: Totals
     """Posted credit memos of the ERP that take no invoice back; positive."""
     posted_debits: Totals
     """Posted debit memos of the ERP."""
+    posted_payments: Totals
+    """Receipts of the ERP: what the entries of payments take from the receivable account."""
     receivable: Totals
     """Balance of the receivable account in the ERP's trial balance, by document currency."""
     open_items: Totals
@@ -62,13 +68,17 @@ class Billed:
 
 @dataclass(frozen=True)
 class Entry:
-    """One posted line of the ERP. `amount` is in the currency of the document, `functional` in that of the company."""
+    """One posted line of the ERP. `amount` is in the currency of the document, `functional` in that of the company.
+
+    `description` is that of its entry, which begins with our reference.
+    """
 
     account: str
     currency: str
     amount: Decimal
     functional: Decimal
     unsettled: bool
+    description: str
 
 
 async def books(systems: Company, entity: str = HOME, credits: tuple[str, ...] = OURS) -> Books:
@@ -87,7 +97,9 @@ async def books(systems: Company, entity: str = HOME, credits: tuple[str, ...] =
         total((i["currency"], i["total"]) for i in lists.issued),
         total((n["currency"], n["total"]) for n in lists.notes),
         debits,
+        total((i["currency"], i["amount_paid"]) for i in lists.issued),
         *posted,
+        plus((-1, by_currency(line for line in of_account if line.description.startswith("[paym")))),
         by_currency(of_account),
         by_currency(line for line in of_account if line.unsettled),
     )
@@ -144,6 +156,7 @@ async def entries(erp: ErpClient, company: int, home: str) -> list[Entry]:
     posted = [["move.company", "=", company], ["move.state", "=", "posted"]]
     fields = [
         "account.code", "debit", "credit", "amount_second_currency", "second_currency.code", "reconciliation",
+        "move.description",
     ]  # fmt: skip
     lines = []
     for line in await erp.search("account.move.line", posted, fields):
@@ -152,7 +165,8 @@ async def entries(erp: ErpClient, company: int, home: str) -> list[Entry]:
         if line["second_currency"]:
             currency, amount = line["second_currency"]["code"], line["amount_second_currency"]
         unsettled = line["reconciliation"] is None
-        lines.append(Entry(line["account"]["code"], currency, amount, functional, unsettled))
+        description = line["move"]["description"] or ""
+        lines.append(Entry(line["account"]["code"], currency, amount, functional, unsettled, description))
     return lines
 
 
@@ -198,11 +212,15 @@ def differences(own: Books, forward: Mapping[str, Any], entity: str = HOME) -> l
     """Compare the server's roll-forwards, by name, with the books. Return a line for each that differs."""
     asserted = {name: total_of(part, "asserted", entity) for name, part in forward.items()}
     observed = {name: total_of(part, "observed", entity) for name, part in forward.items()}
-    receivable = plus((1, observed[INVOICES]), (-1, observed[CREDITS]), (1, observed[DEBITS]))
+    receivable = plus(
+        (1, observed[INVOICES]), (-1, observed[CREDITS]), (1, observed[DEBITS]), (-1, observed[PAYMENTS])
+    )
     compared = {
         "invoices that billing asserts": (asserted[INVOICES], own.invoices),
         "credits that billing asserts": (asserted[CREDITS], own.credits),
         "debits that billing asserts": (asserted[DEBITS], own.debits),
+        "payments that billing asserts": (asserted[PAYMENTS], own.payments),
+        "payments that the ERP shows": (observed[PAYMENTS], own.posted_payments),
         "invoices that the ERP shows": (observed[INVOICES], own.posted_invoices),
         "credits that the ERP shows": (observed[CREDITS], own.posted_credits),
         "debits that the ERP shows": (observed[DEBITS], own.posted_debits),

@@ -22,7 +22,7 @@ from counterfoil.demo.erp.client import ErpClient
 from counterfoil.demo.operators import Operator
 from counterfoil.store import check
 from tests.companies.acme import SOON, Company, company, token_of
-from tests.companies.books import CREDITS, DEBITS, INVOICES, OURS, Books, books, differences
+from tests.companies.books import CREDITS, DEBITS, INVOICES, OURS, RULES, Books, books, differences
 from tests.served import CREDIT, INVOICE, Served, irreversible, served, until
 
 pytestmark = [pytest.mark.xdist_group("books"), pytest.mark.timeout(900)]
@@ -60,7 +60,7 @@ class Story:
         """By currency: a customer of billing has one."""
 
     async def forward(self, **query: str) -> dict[str, Any]:
-        names = (INVOICES, CREDITS, DEBITS)
+        names = RULES
         return {n: await self.admin.get(f"reconciliations/{n}/roll-forward", **query) for n in names}
 
     async def seen(self) -> tuple[Books, dict[str, Any]]:

@@ -37,7 +37,7 @@ from counterfoil.store import check
 from counterfoil.store.dump import Dump
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.companies.acme import Company, company, token_of
-from tests.companies.books import CREDITS, DEBITS, INVOICES, OURS, Books, books, differences
+from tests.companies.books import CREDITS, INVOICES, OURS, RULES, Books, books, differences
 from tests.crash.rounds import BRIEF
 from tests.patience import PATIENCE_SECONDS
 from tests.scenario.month_play import DE, LOST_SHARE, NO_FEEDS, PAST_THE_WORKFLOW, US, Month, Player
@@ -47,7 +47,6 @@ from tests.source import ROOT
 
 pytestmark = [pytest.mark.xdist_group("books"), pytest.mark.timeout(900)]
 
-RULES = (INVOICES, CREDITS, DEBITS)
 RESIDUAL = {FoilState.OPEN, FoilState.PARTLY, FoilState.BROKEN, FoilState.OVER, FoilState.PROVISIONAL}
 TENTHS = 10
 PAGES = "pages"

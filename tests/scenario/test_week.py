@@ -8,13 +8,15 @@ For each company and currency, with documents read from billing, the ERP and the
 
     invoices posted in the ERP = billing's invoices that are neither draft nor void + voided after their posting
     credit memos of the ERP    = billing's credit notes
-    receivable                 = posted invoices - credit memos
-    open items                 = amounts remaining + paid + settled from balances - credits to balances
+    receipts of the ERP        = amounts paid, by card or by transfer
+    receivable                 = posted invoices - credit memos - receipts
+    open items                 = amounts remaining + settled from balances - credits to balances
                                  + voided after their posting
+    clearing                   = balance of the processor
 
-The open items are the receivable lines that the ERP has not reconciled. This version carries no cash: what is paid in billing,
-in money or from a customer's balance, is still open there, and so are credits to balances. An invoice that billing voids after
-its posting stays in the ERP until a person takes it back, and an open Case says so. These invoices are named by the plan.
+The open items are the receivable lines that the ERP has not reconciled. What billing settles from a customer's balance is still
+open there, and so are credits to balances. An invoice that billing voids after its posting stays in the ERP until a person
+takes it back, and an open Case says so. These invoices are named by the plan.
 """
 
 from __future__ import annotations
@@ -164,27 +166,35 @@ def test_posted_totals_are_those_of_billing(week: Week, entity: str) -> None:
 
 
 @by_entity
-def test_receivable_is_invoices_less_credits(week: Week, entity: str) -> None:
+def test_receivable_is_invoices_less_credits_and_payments(week: Week, entity: str) -> None:
     account, own = week.accounts[entity], week.accounts[entity].books
-    assert own.receivable == plus((1, own.invoices), (-1, own.credits), (1, voided_late(account)))
+    assert own.payments == own.posted_payments != {}
+    assert own.receivable == plus(
+        (1, own.invoices), (-1, own.credits), (-1, own.payments), (1, voided_late(account))
+    )
 
 
 @by_entity
-def test_open_items_are_what_billing_says_is_remaining_or_paid(week: Week, entity: str) -> None:
+def test_open_items_are_what_billing_says_is_remaining(week: Week, entity: str) -> None:
     account = week.accounts[entity]
     issued = account.billed.issued
     remaining = total((i["currency"], i["amount_remaining"]) for i in issued)
-    paid = total((i["currency"], i["amount_paid"]) for i in issued)
     from_balance = total((i["currency"], i["ending_balance"] - i["starting_balance"]) for i in issued)
     to_balance = total(
         (n["currency"], n["total"]) for n in account.billed.notes if n["type"] == "post_payment"
     )
     assert remaining
-    assert paid
     assert to_balance
     assert account.books.open_items == plus(
-        (1, remaining), (1, paid), (1, from_balance), (-1, to_balance), (1, voided_late(account))
+        (1, remaining), (1, from_balance), (-1, to_balance), (1, voided_late(account))
     )
+
+
+@by_entity
+def test_the_account_of_the_processor_has_what_the_processor_says(week: Week, entity: str) -> None:
+    account = week.accounts[entity]
+    clearing = by_currency(line for line in account.entries if line.account == account.cash["clearing"])
+    assert clearing == account.processor != {}
 
 
 @by_entity
@@ -194,7 +204,8 @@ def test_revenue_and_tax_add_up_with_the_receivable_to_zero(week: Week, entity: 
     results = set().union(*accounts.values())
     rounding = {code for code in balance if code in DIFFERENCES[entity]}
     assert sum(balance.values(), Decimal(0)) == 0
-    assert set(balance) - results - rounding == {account.receivable}
+    cash = {account.cash[name] for name in ("bank", "clearing", "fees")}
+    assert set(balance) - results - rounding == {account.receivable, *cash}
     assert abs(sum((balance[code] for code in rounding), Decimal(0))) < 1
     taxes = by_currency(line for line in account.entries if line.account in accounts["taxes"])
     documents = [(1, *amounts(i)) for i in [*account.billed.issued, *account.voided_late]]

@@ -172,11 +172,7 @@ class Plan:
         ]
 
     def _morning(self, firm: Firm, day: int, before: list[_Invoice]) -> list[Act]:
-        acts = [
-            Act("payment", firm.entity, self._name("payment"), of=invoice.name)
-            for invoice in before
-            if invoice.fate in ("paid", "paid-credit")
-        ]
+        acts = [self._payment(invoice.name) for invoice in before if invoice.fate in ("paid", "paid-credit")]
         if not 0 < day < DAYS:
             return acts
         acts.append(self._customer(firm, firm.home))
@@ -208,7 +204,12 @@ class Plan:
     def _with_payment(self, invoice: Act) -> list[Act]:
         if self.fates[invoice.name] != "at once":
             return [invoice]
-        return [invoice, Act("payment", invoice.entity, self._name("payment"), of=invoice.name)]
+        return [invoice, self._payment(invoice.name)]
+
+    def _payment(self, invoice: str) -> Act:
+        """Return the payment of an invoice, by card or by a transfer that a person records."""
+        way = self._chance.choice(("card", "transfer"))
+        return Act("payment", invoice.partition("/")[0], self._name("payment"), of=invoice, text=way)
 
     def _evening(self, before: Sequence[_Invoice]) -> list[Act]:
         acts = []
@@ -279,7 +280,7 @@ class Plan:
 
 POSTS = {"method": "POST", "path": "/v1/credit_notes"}
 FETCHES = {"method": "GET", "path": "/v1/invoices/*"}
-EVENT_TYPES = ("invoice.finalized", "customer.*", "invoice.*", "credit_note.*")
+EVENT_TYPES = ("invoice.finalized", "customer.*", "invoice.*", "credit_note.*", "charge.*")
 WEBHOOK_FAULTS = ("lose_webhook", "duplicate_webhook", "delay_webhook")
 BILLING_FAULTS: tuple[Mapping[str, Any], ...] = (
     {"kind": "rate_limit", "match": POSTS, "retry_after": 1},

@@ -196,7 +196,7 @@ class Player:
             case "invoice":
                 self._invoice(api, act)
             case "payment":
-                api.invoices.pay(self.ids[act.of], {"paid_out_of_band": True})
+                self._pay(api, act)
             case "void":
                 api.invoices.void_invoice(self.ids[act.of])
             case _:
@@ -221,6 +221,14 @@ class Player:
             api.invoice_items.create(item)
         invoice = api.invoices.finalize_invoice(draft.id, {"auto_advance": False})
         self.ids[act.name], self.numbers[act.name] = invoice.id, invoice.number
+
+    def _pay(self, api: Any, act: Act) -> None:
+        if act.text == "transfer":
+            api.invoices.pay(self.ids[act.of], {"paid_out_of_band": True})
+            return
+        customer = api.invoices.retrieve(self.ids[act.of]).customer
+        card = api.payment_methods.attach("pm_card_visa", {"customer": customer})
+        api.invoices.pay(self.ids[act.of], {"payment_method": card.id})
 
     def _rate(self, api: Any, entity: str, jurisdiction: str, percentage: str) -> str:
         key = (entity, jurisdiction, percentage)

@@ -18,18 +18,18 @@ from counterfoil.store import check
 from counterfoil.store.sql.sqlite import SqliteStore
 from tests.companies.acme import Company
 from tests.companies.books import (
-    CREDITS,
-    DEBITS,
-    INVOICES,
     KEYS,
+    RULES,
     Billed,
     Books,
     Entry,
+    Totals,
     billed,
     books,
     differences,
     documents,
     entries,
+    total,
 )
 from tests.patience import PATIENCE_SECONDS
 from tests.scenario.week_plan import Plan
@@ -55,6 +55,10 @@ class Account:
     entries: list[Entry]
     trial_balance: dict[str, Decimal]
     receivable: str
+    cash: dict[str, str]
+    """Codes of the accounts of payments by their names in the books of the company."""
+    processor: Totals
+    """What the processor has: available and pending, by currency."""
     books: Books
 
 
@@ -125,6 +129,7 @@ async def _account(player: Player, entity: str) -> Account:
     company = systems.erp_seed["companies"][entity]
     async with BillingClient(systems.twin.url, KEYS[entity]) as billing:
         lists = await billed(billing)
+        balance = await billing.get("balance")
     late = {player.numbers[name] for name, fate in player.plan.fates.items() if fate == "void"}
     async with systems.of_erp(company=entity) as erp:
         return Account(
@@ -138,6 +143,8 @@ async def _account(player: Player, entity: str) -> Account:
             await entries(erp, company["company"], company["currency"]),
             await erp.trial_balance(),
             company["receivable"],
+            company["cash"],
+            total((row["currency"], row["amount"]) for row in (*balance["available"], *balance["pending"])),
             await books(systems, entity),
         )
 
@@ -148,8 +155,7 @@ async def _applications(erp: ErpClient, company: int) -> list[str]:
 
 
 async def _forward(admin: Operator) -> dict[str, Any]:
-    names = (INVOICES, CREDITS, DEBITS)
-    return {name: await admin.get(f"reconciliations/{name}/roll-forward") for name in names}
+    return {name: await admin.get(f"reconciliations/{name}/roll-forward") for name in RULES}
 
 
 async def _checked(player: Player) -> tuple[int, list[str]]:

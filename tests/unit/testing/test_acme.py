@@ -24,6 +24,7 @@ UNTESTED = {
     ("policy", "paired-by-hand"): "pairs are made by persons on the pages of matches",
     ("mapping", "to-erp-invoice-get"): "the portal reads it; no Run calls it",
     ("mapping", "to-erp-account-balance"): "checkpoints read it; no Run calls it",
+    ("mapping", "to-billing-balance"): "checkpoints read it; no Run calls it",
 }
 """Rules without a test, each with the reason."""
 
