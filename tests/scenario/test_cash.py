@@ -56,8 +56,11 @@ class Cashier:
 
         def pay_out() -> str:
             api = self.systems.german_stripe
-            method = {"payment_method": "pm_card_bypassPending", "confirm": True}
-            api.payment_intents.create({"amount": 2 * minor, "currency": "eur", **method})
+            address = {"country": "DE", "city": "Berlin", "line1": "Allee 1", "postal_code": "10115"}
+            customer = api.customers.create({"name": "Nordwind GmbH", "address": address}).id
+            card = api.payment_methods.attach("pm_card_bypassPending", {"customer": customer}).id
+            form = {"customer": customer, "payment_method": card, "confirm": True}
+            api.payment_intents.create({"amount": 2 * minor, "currency": "eur", **form})
             return str(api.payouts.create({"amount": minor, "currency": "eur"}).id)
 
         return await asyncio.to_thread(pay_out)
@@ -224,7 +227,7 @@ async def _bank_shows_it(s: Served, cashier: Cashier, payout: str) -> None:
     )
     systems.bank_books(Movement("payout", Decimal("50.00"), f"Stripe {german}", "Stripe"), entity="acme-de", currency="EUR")  # fmt: skip
     await s.run_at(PAYOUT, "done", count=2)
-    await s.run_at(PAYMENT, "done", count=7)
+    await s.run_at(PAYMENT, "done", count=8)
     case = await s.case("unmatched")
     assert (case.owner, str(case.exposure)) == ("finance-operations", "12.50 USD")
     assert await states(s, "payout-at-bank") == [FoilState.MATCHED] * 2
