@@ -1,8 +1,9 @@
-"""Cash on real systems: payments, refunds, disputes, payouts and write-offs, from the processor to the ledger."""
+"""Cash on real systems: payments, refunds, disputes, payouts and write-offs, from the processor to the ledger and the bank."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from counterfoil.core.book_checkpoint import BookCheckpoint
 from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.matching import FoilState
-from tests.companies.acme import RARELY, SOON, Company
+from counterfoil.demo.bank import Movement
+from tests.companies.acme import RARELY, SOON, Company, Edits
 from tests.scenario.test_sweeps import swept
 from tests.served import Served, served, until
 
@@ -21,6 +23,12 @@ pytestmark = [pytest.mark.xdist_group("books"), pytest.mark.timeout(900)]
 PAYMENT, REFUND, DISPUTE, PAYOUT, WRITE_OFF = (
     f"{name}-to-erp" for name in ("payment", "refund", "dispute", "payout", "write-off")
 )
+BANK: Edits = {
+    "systems/billing-de.yaml": [("every: 15s", "every: 1s")],
+    "systems/bank-de.yaml": [("every: 15s", "every: 1s")],
+    "bank.yaml": [("grace: +1d, owner", "grace: 1s, owner")],
+}
+"""Edits that poll the German systems every second, and open the Case of a line that nobody explains at once."""
 ACCOUNTS = {"1050": "clearing", "1070": "disputes", "1000": "bank", "5100": "fees", "5200": "bad debt"}
 
 
@@ -42,6 +50,32 @@ class Cashier:
             return str(self.api.invoices.pay(invoice, {"payment_method": method.id}).charge)
 
         return await asyncio.to_thread(pay)
+
+    async def german_payout(self, minor: int) -> str:
+        """Have a customer of the German company pay by card, and the processor pay it out. Return the payout."""
+
+        def pay_out() -> str:
+            api = self.systems.german_stripe
+            address = {"country": "DE", "city": "Berlin", "line1": "Allee 1", "postal_code": "10115"}
+            customer = api.customers.create({"name": "Nordwind GmbH", "address": address}).id
+            card = api.payment_methods.attach("pm_card_bypassPending", {"customer": customer}).id
+            form = {"customer": customer, "payment_method": card, "confirm": True}
+            api.payment_intents.create({"amount": 2 * minor, "currency": "eur", **form})
+            return str(api.payouts.create({"amount": minor, "currency": "eur"}).id)
+
+        return await asyncio.to_thread(pay_out)
+
+    async def wires(self, *minors: int) -> list[str]:
+        """Record that a new customer has paid invoices by bank transfer. Return their numbers."""
+
+        def record() -> list[str]:
+            customer = self.systems.customer("Initech Software")
+            invoices = [self.systems.invoice(customer, minor) for minor in minors]
+            return [
+                str(self.api.invoices.pay(invoice, {"paid_out_of_band": True}).number) for invoice in invoices
+            ]
+
+        return await asyncio.to_thread(record)
 
     async def decides(self, id: str, status: str) -> None:
         """Let the bank decide about a refund, dispute or payout."""
@@ -80,7 +114,7 @@ async def states(s: Served, rule: str) -> Sequence[FoilState]:
 
 async def test_money_goes_in_out_and_to_the_bank(systems: Company) -> None:
     cashier = Cashier(systems)
-    async with served(systems, systems.governance(SOON)) as s:
+    async with served(systems, systems.governance(SOON, BANK)) as s:
         _, owed = await systems.billed(5_000)
         # Paid in full; the ledger's invoice is paid by the same receipt, and the processor's fee is booked.
         _, _, charge = await cashier.paid(100_000, "pm_card_bypassPending")
@@ -121,6 +155,7 @@ async def test_money_goes_in_out_and_to_the_bank(systems: Company) -> None:
         await cashier.pays(customer, invoice)
         await s.run_at(PAYMENT, "done", count=4)
         assert (await balances(systems))["bad debt"] == Decimal("120.00")
+        await _bank_shows_it(s, cashier, payout.id)
         await s.quiet()
         await read_books(s)
         await s.quiet()
@@ -176,6 +211,31 @@ async def test_order_and_repetition_of_news_change_nothing(systems: Company) -> 
         late = [e for e in entries if e["reference"][:4] == "disp" and e["posting_date"] > systems.today]
         assert [e["disputed"].minor for e in late] == [40_000]
         await s.sound()
+
+
+async def _bank_shows_it(s: Served, cashier: Cashier, payout: str) -> None:
+    """Let both banks book payouts, a wire over three invoices that is short by a fee, and a fee that nobody explains."""
+    systems = s.company
+    german = await cashier.german_payout(5_000)
+    numbers = await cashier.wires(10_000, 20_000, 30_000)
+    await s.run_at(PAYMENT, "posted", count=3)
+    assert set(await states(s, "payout-at-bank")) == {FoilState.OPEN}
+    statement = systems.bank_books(
+        Movement("payout", Decimal("500.00"), f"STRIPE TRANSFER {payout}", "STRIPE"),
+        Movement("wire", Decimal("585.00"), f"Invoices {' '.join(numbers)}", "INITECH SOFTWARE"),
+        Movement("fee", Decimal("-12.50"), "Monthly fee"),
+    )
+    systems.bank_books(Movement("payout", Decimal("50.00"), f"Stripe {german}", "Stripe"), entity="acme-de", currency="EUR")  # fmt: skip
+    await s.run_at(PAYOUT, "done", count=2)
+    await s.run_at(PAYMENT, "done", count=8)
+    case = await s.case("unmatched")
+    assert (case.owner, str(case.exposure)) == ("finance-operations", "12.50 USD")
+    assert await states(s, "payout-at-bank") == [FoilState.MATCHED] * 2
+    assert await states(s, "transfer-at-bank") == [FoilState.MATCHED] * 3
+    booked = [event.id for event in (await s.dump()).events if event.type == "bank.line_booked.v1"]
+    shutil.copy(statement, statement.with_name("operating-again.csv"))
+    await swept(s, "payout-at-bank")
+    assert [event.id for event in (await s.dump()).events if event.type == "bank.line_booked.v1"] == booked
 
 
 async def _closed(s: Served) -> bool:

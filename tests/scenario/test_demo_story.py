@@ -255,9 +255,16 @@ def test_an_open_and_a_broken_counterfoil_are_left(played: Played) -> None:
 
 def test_an_unmatched_item_is_left(played: Played) -> None:
     (by_hand,) = [document for document in played.systems.documents if not document["reference"]]
-    (item,) = played.systems.items
+    (item,) = [item for item in played.systems.items if item["reconciliation"] == "invoice-in-erp"]
     assert (item["document"], item["amounts"]["gross"]["amount"]) == (by_hand["number"], "120.00")
-    assert (item["owner"], item["reconciliation"]) == ("finance-operations", "invoice-in-erp")
+    assert item["owner"] == "finance-operations"
+
+
+def test_the_bank_shows_the_payout_and_a_fee_that_is_left(played: Played) -> None:
+    (foil,) = [foil for foil in played.systems.foils if foil["rule"] == "payout-at-bank"]
+    assert (foil["state"], foil["observed"]["amount"]["amount"]) == ("matched", "600.00")
+    (item,) = [item for item in played.systems.items if item["reconciliation"] == "transfer-at-bank"]
+    assert (item["amounts"]["gross"]["amount"], item["owner"]) == ("-12.50", "finance-operations")
 
 
 def test_books_differ_by_what_the_lists_show(played: Played) -> None:
@@ -277,7 +284,7 @@ def test_the_end_names_the_work_and_where_it_is(played: Played) -> None:
         ("1", "open Case", "cases"),
         ("1", "open counterfoil", "foils?state=open"),
         ("1", "broken counterfoil", "foils?state=broken"),
-        ("1", "unmatched item", "unmatched"),
+        ("2", "unmatched items", "unmatched"),
     ]
 
 

@@ -22,6 +22,7 @@ import httpx2
 import stripe
 
 from counterfoil.core.errors import TryAgain
+from counterfoil.demo.bank import Movement
 from counterfoil.demo.operators import Declined, Operator
 from counterfoil.demo.ports import free_port
 from counterfoil.demo.proxy import Proxy
@@ -71,6 +72,8 @@ class Player:
         """Answers to the batches of usage."""
         self.repeats: list[dict[str, Any]] = []
         """Answers to batches of usage that were sent again."""
+        self._wires: dict[tuple[str, str], list[Movement]] = {}
+        """Legal entity and currency -> what customers sent to the account."""
         self._planned: Counter[tuple[str, str]] = Counter()
         self._down_since = 0.0
         self._billing: dict[str, Any] = {}
@@ -120,7 +123,7 @@ class Player:
     # ------------------------------------------------------------------ acts
 
     async def play(self) -> None:
-        """Play every act. Raises AssertionError with the act that could not be played."""
+        """Play every act, then let the banks write their statements. Raises AssertionError with the act that could not be played."""
         for place, act in enumerate(self.plan.acts):
             try:
                 if self._persons is not None and self._persons.done():
@@ -130,6 +133,8 @@ class Player:
                 raise AssertionError(
                     f"act {place} of {len(self.plan.acts)}: {act}: {error!r}\n{self.server.output()}"
                 ) from error
+        for (entity, currency), wires in self._wires.items():
+            self.systems.bank_books(*wires, entity=entity, currency=currency)
 
     async def _act(self, act: Act) -> None:
         match act.kind:
@@ -224,7 +229,10 @@ class Player:
 
     def _pay(self, api: Any, act: Act) -> None:
         if act.text == "transfer":
-            api.invoices.pay(self.ids[act.of], {"paid_out_of_band": True})
+            paid = api.invoices.pay(self.ids[act.of], {"paid_out_of_band": True})
+            amount = Decimal(paid.amount_paid).scaleb(-2)
+            wire = Movement("wire", amount, f"Invoice {paid.number}", paid.customer_name)
+            self._wires.setdefault((act.entity, paid.currency.upper()), []).append(wire)
             return
         customer = api.invoices.retrieve(self.ids[act.of]).customer
         card = api.payment_methods.attach("pm_card_visa", {"customer": customer})

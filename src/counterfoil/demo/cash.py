@@ -1,16 +1,21 @@
-"""Steps of the story with money: a payment by card, a dispute that is won, and a payout to the bank."""
+"""Steps of the story with money: a payment by card, a dispute that is won, and a payout that the bank shows."""
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from counterfoil.demo import invoicing
+from counterfoil.demo.bank import Movement
+from counterfoil.demo.erp.charts import US
+from counterfoil.demo.erp.client import local_day
 from counterfoil.demo.stage import Act, Await, Do, Stage, money
 
 TRAINING_CENTS = 120_000
 DISPUTED_CENTS = 40_000
 PAID_OUT_CENTS = 60_000
+BANK_FEE = Decimal("12.50")
 
 
 async def pay_training(stage: Stage) -> str:
@@ -82,6 +87,29 @@ async def payout_booked(stage: Stage) -> str | None:
     return f"the ledger has {books['1000']} USD at the bank and {at_processor} USD at the processor, as the processor says"
 
 
+async def close_bank_day(stage: Stage) -> str:
+    """Have the bank book the payout and a fee. A day that it has closed before an interruption has them already."""
+    day = date.fromisoformat(await stage.once("bank.day", _today))
+    amount = money(PAID_OUT_CENTS)
+    if stage.bank.last_day != day:
+        payout = Movement("payout", amount, f"STRIPE TRANSFER {stage.id('payout')}", "STRIPE")
+        stage.bank.close_day(day, [payout, Movement("fee", -BANK_FEE, "Monthly account fee")])
+    return (
+        f"{amount} USD from the processor, and a fee of {BANK_FEE} USD that finance operations must explain"
+    )
+
+
+async def _today() -> str:
+    return str(local_day(US.key))
+
+
+async def payout_at_bank(stage: Stage) -> str | None:
+    foil = await stage.foil("payout-at-bank", stage.id("payout"))
+    if foil is None or foil["state"] != "matched":
+        return None
+    return f"{foil['observed']['amount']['amount']} USD, by a line that none of our systems wrote"
+
+
 async def _matched(stage: Stage, rule: str, event: str, id_: str, cents: int) -> dict[str, Any] | None:
     """Return the matched counterfoil of the newest event of this type over an amount."""
     for each in await stage.admin.all("events", type=event):
@@ -100,4 +128,6 @@ ACT = Act("cash", "Money comes in, is disputed, and goes to the bank", [
     Await("The disputed money is back", dispute_released, 120),
     Do("The processor pays out to our bank", pay_out),
     Await("The payout is in the ledger", payout_booked, 120),
+    Do("The bank's statement arrives", close_bank_day),
+    Await("A line of the bank shows the payout", payout_at_bank, 120),
 ])  # fmt: skip

@@ -110,7 +110,16 @@ async def _open_stage(company: Company) -> AsyncIterator[Stage]:
         company.operator() as admin,
     ):
         yield Stage(
-            billing, desk, erp, german_billing, german_erp, admin, company.operator, company.proxy, journal
+            billing,
+            desk,
+            erp,
+            german_billing,
+            german_erp,
+            company.bank(),
+            admin,
+            company.operator,
+            company.proxy,
+            journal,
         )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from counterfoil.core.errors import CounterfoilError, TryAgain
 from counterfoil.core.private_file import write_private
+from counterfoil.demo.bank import DemoBank
 from counterfoil.demo.billing import BillingClient
 from counterfoil.demo.desk.client import DeskClient
 from counterfoil.demo.erp.client import ErpClient, ErpError
@@ -65,6 +66,7 @@ class Stage:
     erp: ErpClient
     german_billing: BillingClient
     german_erp: ErpClient
+    bank: DemoBank
     admin: Operator
     as_person: Callable[[str], Operator]
     proxy: Callable[[str], Awaitable[dict[str, int]]]
