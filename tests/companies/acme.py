@@ -23,13 +23,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import stripe
 
-from counterfoil.demo.bank import BankAccount, DemoBank, Movement
+from counterfoil.demo.bank import Movement
+from counterfoil.demo.bank.acme import open_accounts, statements_of
 from counterfoil.demo.desk.client import DeskClient
 from counterfoil.demo.erp.client import ErpClient, local_day
 from counterfoil.demo.erp.prepare import prepare as prepare_erp
@@ -44,13 +44,6 @@ ACME = ROOT / "examples" / "acme"
 HOOK_SECRET = "whsec_for_tests_only"
 GERMAN_KEY = "sk_test_german"
 START_SECONDS = PATIENCE_SECONDS
-BANK_ACCOUNTS = {
-    ("acme-us", "USD"): BankAccount("operating", "325 0098", "USD", "csv", Decimal("10000.00")),
-    ("acme-us", "EUR"): BankAccount("euro", "325 0099", "EUR", "csv"),
-    ("acme-de", "EUR"): BankAccount("german", "DE02120300000000202051", "EUR", "camt.053"),
-    ("acme-de", "USD"): BankAccount("dollar", "DE75512108001245126199", "USD", "camt.053"),
-}
-"""Legal entity and currency -> its account at the bank."""
 PERSONS = {
     "agent": "support-agent",
     "agent2": "support-agent",
@@ -170,11 +163,7 @@ class Company:
         self.desk_seed: dict[str, Any] = json.loads((home / "desk" / "seed.json").read_bytes())
         self.german_hook_secret = HOOK_SECRET
         self.desk_url = f"http://127.0.0.1:{desk_port}/desk"
-        self.bank_folders = {"acme-us": home / "bank", "acme-de": home / "bank-de"}
-        self.banks = {
-            place: DemoBank(account, home / "bank-state", self.bank_folders[place[0]])
-            for place, account in BANK_ACCOUNTS.items()
-        }
+        self.banks = open_accounts(home, self.today)
         self.twin = Twin(twin_port, home / "billing.sqlite")
         self.erp_url = f"http://127.0.0.1:{erp_port}"
         serve = ["serve", "--dir"]
@@ -224,8 +213,8 @@ class Company:
             "ACME_SUPPORT_USER": "orchestrator",
             "ACME_SUPPORT_PASSWORD": self.desk_seed["users"]["orchestrator"],
             "ACME_SUPPORT_HOOK_SECRET": self.desk_seed["hook_secret"],
-            "ACME_BANK_FOLDER": str(self.bank_folders["acme-us"]),
-            "ACME_BANK_DE_FOLDER": str(self.bank_folders["acme-de"]),
+            "ACME_BANK_FOLDER": str(statements_of(self.home, "acme-us")),
+            "ACME_BANK_DE_FOLDER": str(statements_of(self.home, "acme-de")),
             "COUNTERFOIL_PEOPLE": str(self.home / "people.json"),
         }
 
@@ -249,8 +238,8 @@ class Company:
     def bank_books(self, *movements: Movement, entity: str = "acme-us", currency: str = "USD") -> Path:
         """Let the bank book these movements on one day, today or the next one that it has not closed. Return the statement."""
         bank = self.banks[entity, currency]
-        day = self.today if bank.last_day is None else bank.last_day + timedelta(days=1)
-        return bank.close_day(day, movements)
+        assert bank.last_day is not None
+        return bank.close_day(bank.last_day + timedelta(days=1), movements)
 
     # ------------------------------------------------------------------ what persons do in billing and at the desk
 

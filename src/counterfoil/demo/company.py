@@ -16,7 +16,6 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,12 @@ import httpx2
 from counterfoil.core.private_file import write_private
 from counterfoil.core.wire import read_json
 from counterfoil.demo import people
-from counterfoil.demo.bank import BankAccount, DemoBank
+from counterfoil.demo.bank import DemoBank
+from counterfoil.demo.bank.acme import open_accounts, statements_of
 from counterfoil.demo.billing import BillingClient
 from counterfoil.demo.children import Child, listening
 from counterfoil.demo.desk.client import DeskClient
-from counterfoil.demo.erp.client import ErpClient
+from counterfoil.demo.erp.client import ErpClient, local_day
 from counterfoil.demo.erp.prepare import is_of_earlier_version
 from counterfoil.demo.local_client import local_client
 from counterfoil.demo.operators import Operator
@@ -50,8 +50,6 @@ PREPARE_SECONDS = 300.0
 START_SECONDS = 60.0
 ACCOUNTS = {"acme-us": "billing", "acme-de": "billing_de"}
 """Legal entity -> beginning of the names of the secrets of its billing account."""
-BANK_ACCOUNT = BankAccount("operating", "325 0098", "USD", "csv", Decimal("25000.00"))
-"""The American company's account at its bank."""
 HOOK_EVENTS = tuple(
     type
     for type in EVENT_TYPES
@@ -96,7 +94,7 @@ class Company:
 
     def bank(self) -> DemoBank:
         """Return the American company's bank, which writes its statements into a folder that the server reads."""
-        return DemoBank(BANK_ACCOUNT, self.home / "bank", self._statements("acme-us"))
+        return open_accounts(self.home, local_day("acme-us"))["acme-us", "USD"]
 
     def operator(self, person: str = "admin") -> Operator:
         return Operator(self.url, self.persons[person].token)
@@ -114,9 +112,6 @@ class Company:
 
     def addresses(self) -> Addresses:
         return Addresses(self.url, self._url("desk") + "/desk/", self._url("erp"))
-
-    def _statements(self, entity: str) -> Path:
-        return self.home / "statements" / entity
 
     def _url(self, name: str) -> str:
         return f"http://127.0.0.1:{self._ports[name]}"
@@ -151,8 +146,7 @@ class Company:
                 "server on any port; elsewhere, COUNTERFOIL_URL names it"
             )
         self._ports = choose_ports(PORTS, self._read_json("ports.json"))
-        for entity in ACCOUNTS:
-            self._statements(entity).mkdir(parents=True, exist_ok=True)
+        open_accounts(self.home, local_day("acme-us"))
         write_private(self.home / "ports.json", json.dumps(self._ports, indent=1).encode())
         new = {f"{account}_key": "sk_test_" + secrets.token_urlsafe(24) for account in ACCOUNTS.values()}
         self._secrets = new | self._read_json("secrets.json")
@@ -260,8 +254,8 @@ class Company:
             ACME_SUPPORT_USER="orchestrator",
             ACME_SUPPORT_PASSWORD=desk["users"]["orchestrator"],
             ACME_SUPPORT_HOOK_SECRET=desk["hook_secret"],
-            ACME_BANK_FOLDER=str(self._statements("acme-us")),
-            ACME_BANK_DE_FOLDER=str(self._statements("acme-de")),
+            ACME_BANK_FOLDER=str(statements_of(self.home, "acme-us")),
+            ACME_BANK_DE_FOLDER=str(statements_of(self.home, "acme-de")),
             COUNTERFOIL_PEOPLE=str(self.home / "people.json"),
             COUNTERFOIL_LOG=os.environ.get("COUNTERFOIL_LOG", "WARNING"),
         )  # fmt: skip
