@@ -234,7 +234,8 @@ class Player:
             wire = Movement("wire", amount, f"Invoice {paid.number}", paid.customer_name)
             self._wires.setdefault((act.entity, paid.currency.upper()), []).append(wire)
             return
-        customer = api.invoices.retrieve(self.ids[act.of]).customer
+        invoice = next(each for each in self.plan.acts if each.kind == "invoice" and each.name == act.of)
+        customer = self.ids[invoice.of]
         card = api.payment_methods.attach("pm_card_visa", {"customer": customer})
         api.invoices.pay(self.ids[act.of], {"payment_method": card.id})
 
