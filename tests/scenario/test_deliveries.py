@@ -105,13 +105,17 @@ async def test_a_late_billing_event_does_not_overwrite_the_newer_state(systems: 
             versions = [e.version for e in dump.events if e.type == "invoice.changed.v1"]
             return head if versions and (min(versions) < max(versions) or not late) else None
 
+        def of_billing(head: Any) -> dict[str, int]:
+            """Return the versions of what billing says, without those of the ledger's answer to the payment."""
+            return {name: version for name, version in head.versions.items() if name.startswith("billing")}
+
         before = await until("the payment", lambda: head_after(late=False))
         assert before.state["status"] == "paid"
         assert await head_after(late=True) is None
         after = await until("the late update", lambda: head_after(late=True))
         assert after.state["status"] == "paid"
         assert after.state["open"] == Money(0, "USD")
-        assert after.versions["billing/status"] == before.versions["billing/status"]
+        assert of_billing(after) == of_billing(before)
         await s.sound()
 
 
