@@ -346,7 +346,7 @@ async def _settle(story: Story, names: dict[str, str], played: Played) -> None:
         return {"paid", "uncollectible"} <= {change["data"]["status"] for change in changes}
 
     await until("both changes", seen, 40)
-    await story.s.run_at("payment-to-erp", "done")
+    await story.s.run_at("payment-to-erp", "posted")
     for name in ("credited", "euros"):
         played.foils[name] = await story.foil(INVOICES, names[name], "matched")
 
