@@ -12,6 +12,7 @@ KILLS ?= 500
 PAIRS ?= 50000
 MONTHS ?= 1
 WEEKS ?= 1
+CASH ?= 100
 WORKERS ?= 2
 
 BIN := .venv/bin
@@ -41,9 +42,9 @@ check: $(READY) ## format, lint, types, floors and the fast tests
 bench: $(READY) ## run the benchmarks (ONLY=name for one row)
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
 
-campaign: $(READY) ## run the long campaigns (SEEDS=10000 KILLS=500 PAIRS=50000 MONTHS=1 WEEKS=1)
+campaign: $(READY) ## run the long campaigns (SEEDS=10000 KILLS=500 PAIRS=50000 MONTHS=1 WEEKS=1 CASH=100)
 	$(BIN)/python -m tests.campaign --seeds $(SEEDS) --kills $(KILLS) --pairs $(PAIRS) --months $(MONTHS) \
-	  --weeks $(WEEKS)
+	  --weeks $(WEEKS) --cash $(CASH)
 
 docs: $(READY) ## check the documents: links, dependencies, settings, commands
 	$(BIN)/pytest -n 0 tests/unit/docs

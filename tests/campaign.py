@@ -1,4 +1,4 @@
-"""The long campaigns: `python -m tests.campaign --seeds N --kills N --pairs N --months N --weeks N`.
+"""The long campaigns: `python -m tests.campaign --seeds N --kills N --pairs N --months N --weeks N --cash N`.
 
 `--seeds` runs the simulator on all cores (tests/simulate/campaign.py). A failing seed is shrunk and printed.
 
@@ -12,6 +12,8 @@ fast company, on both stores with one to three workers (tests/crash/campaign.py)
 
 `--weeks` plays weeks of Acme under faults, twice as large as that of the suite (tests/scenario/week_campaign.py).
 
+`--cash` plays rounds of money that moves while the server is killed, on the real systems (tests/scenario/test_cash_kills.py).
+
 The exit code is 1 if an invariant was violated or a verdict was wrong. `--seed` and `--first` repeat a round.
 """
 
@@ -23,6 +25,7 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -35,6 +38,7 @@ from tests.crash.rounds import NOT_OF_A_CREDIT, Life, Played
 from tests.scenario import month_campaign, week_campaign
 from tests.schemas import campaign as pairs
 from tests.simulate import campaign as seeds
+from tests.source import ROOT
 
 ROUNDS_PER_COMPANY = 100
 SECOND_KILL_SHARE = 0.35
@@ -94,6 +98,15 @@ async def kill_campaign(seed: int, first: int, count: int, companies: int) -> Su
     return summary
 
 
+def cash_campaign(seed: int, rounds: int) -> bool:
+    """Play rounds of cash under kills. Return true if a check failed; pytest prints it."""
+    if not rounds:
+        return False
+    command = [sys.executable, "-m", "pytest", "-n", "0", "tests/scenario/test_cash_kills.py"]
+    environment = os.environ | {"CASH_ROUNDS": str(rounds), "CASH_SEED": str(seed)}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0
+
+
 async def _rounds(seed: int, numbers: list[int], summary: Summary) -> None:
     points: list[str] = []
     while numbers:
@@ -133,6 +146,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=0, help="random pairs of JSON Schemas")
     parser.add_argument("--months", type=int, default=0, help="months whose sweeps are killed at each tenth")
     parser.add_argument("--weeks", type=int, default=0, help="weeks under faults, of the full size")
+    parser.add_argument("--cash", type=int, default=0, help="rounds of money that moves, with a kill in each")
     parser.add_argument(
         "--real", type=int, help="number of these rounds on the real systems; default: one in 20"
     )
@@ -145,7 +159,8 @@ def main() -> int:
     violated = kills(options) if options.kills else 0
     other = month_campaign.campaign(options.seed, options.months)
     weeks = week_campaign.campaign(options.seed, options.weeks)
-    return 1 if failing or wrong or violated or other or weeks else 0
+    cash = cash_campaign(options.seed, options.cash)
+    return 1 if failing or wrong or violated or other or weeks or cash else 0
 
 
 def kills(options: argparse.Namespace) -> int:

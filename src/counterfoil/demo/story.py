@@ -10,9 +10,10 @@ from decimal import Decimal
 from typing import Any
 
 from counterfoil.demo import cash, german, invoicing, open_work
+from counterfoil.demo.billing import BillingClient
 from counterfoil.demo.credits import Credit
-from counterfoil.demo.erp.charts import US
-from counterfoil.demo.erp.client import local_day
+from counterfoil.demo.erp.charts import DE, US, CompanyPlan
+from counterfoil.demo.erp.client import ErpClient, local_day
 from counterfoil.demo.operators import Declined
 from counterfoil.demo.stage import Act, Await, Do, Stage, money, was_unknown
 
@@ -148,13 +149,13 @@ SIGNS = {
 """Leg and sign by which the documents of a reconciliation move receivables: an invoice raises them, a payment lowers them."""
 
 
-async def differences(stage: Stage) -> Decimal:
+async def differences(stage: Stage, entity: str) -> Decimal:
     """Return by how much receivables in the ERP exceed billing's, according to counterfoils and unmatched items."""
     total = Decimal(0)
-    for foil in await stage.admin.all("foils", entity="acme-us"):
+    for foil in await stage.admin.all("foils", entity=entity):
         if foil["state"] not in ("matched", "reversed", "void"):
             total -= _moved(foil["rule"], foil["residual"])
-    for item in await stage.admin.all("unmatched", entity="acme-us"):
+    for item in await stage.admin.all("unmatched", entity=entity):
         total += _moved(item["reconciliation"], item["amounts"])
     return total
 
@@ -165,18 +166,23 @@ def _moved(rule: str, amounts: Mapping[str, Any]) -> Decimal:
 
 
 async def books_agree(stage: Stage) -> str | None:
-    """Check: receivables are what billing has open, and what Counterfoil lists with an owner."""
-    balance = await stage.erp.trial_balance()
-    if sum(balance.values(), Decimal(0)) != 0:
-        return None
-    invoices = await stage.billing.all("invoices", status="open")
+    """Check: receivables of each company are what billing has open, and what Counterfoil lists with an owner."""
+    own = await _receivables(stage, US, stage.billing, stage.erp)
+    german = await _receivables(stage, DE, stage.german_billing, stage.german_erp)
+    return None if own is None or german is None else f"{own}; {german}"
+
+
+async def _receivables(stage: Stage, plan: CompanyPlan, billing: BillingClient, erp: ErpClient) -> str | None:
+    """Return the equation of a company's receivables in its own currency. None: it does not hold."""
+    balance = await erp.trial_balance()
+    invoices = await billing.all("invoices", status="open")
     open_amount = sum((money(invoice["amount_remaining"]) for invoice in invoices), Decimal(0))
-    listed = await differences(stage)
-    receivable = balance["1200"]
-    if receivable != open_amount + listed:
+    listed = await differences(stage, plan.key)
+    receivable = balance.get(plan.receivable, Decimal(0))
+    if sum(balance.values(), Decimal(0)) != 0 or receivable != open_amount + listed:
         return None
     return (
-        f"the trial balance is zero; receivables {receivable} = {open_amount} open in billing"
+        f"{plan.name}: the trial balance is zero; receivables {receivable} {plan.currency} = {open_amount} open in billing"
         f" {'-' if listed < 0 else '+'} {abs(listed)} in open and broken counterfoils and unmatched items, each with an owner"
     )
 
