@@ -122,7 +122,7 @@ async def test_a_kill_at_any_moment_books_each_movement_once(systems: Company) -
         await until(
             "an entry for each movement",
             lambda: _booked(systems, till.moved),
-            2 * PATIENCE_SECONDS,
+            PATIENCE_SECONDS,
             lambda: _report(systems, till.moved, server),
         )
     finally:
