@@ -67,7 +67,7 @@ FAULTS = [
     Fault("invoice over nothing", INVOICE, "event.data.total.minor == 0", "event.data.total.minor == 1", "test", "invoice-over-nothing-is-not-posted"),
     Fault("total not covered", INVOICE, "      - event.data.total\n", "", "check", "covers-incomplete"),
     Fault("no wait for the ERP", INVOICE, "  - wait: {foils: all, until: +2d}\n    outcomes: {timeout: park}\n    becomes: reconciled", "", "prove", "foil-unmatched"),
-    Fault("limit of the amount", CREDIT, "&& amount <= (inv.status == 'paid' ? inv.total - first(inv.credited, 0 * inv.total) : inv.open)", "&& amount <= inv.total", "test", "credit-over-the-open-amount-is-refused"),
+    Fault("limit of the amount", CREDIT, "&& amount <= (inv.status == 'paid' ? first(inv.creditable, inv.total) : inv.open)", "&& amount <= inv.total", "test", "credit-over-the-open-amount-is-refused"),
     Fault("one credit for an incident", CREDIT, "    once: event.data.incident_id\n", "", "test", "second-credit-for-one-incident-is-refused"),
     Fault("currency of a credit", CREDIT, "inv.currency == amount.currency && ", "", "test", "credit-in-another-currency-is-refused"),
     Fault("credit on a draft", CREDIT, "inv.status != 'draft' && ", "", "test", "credit-on-a-draft-is-refused"),
@@ -244,7 +244,7 @@ FAULTS = [
     Fault("type of the rate of a reversal", REVERSAL, " && event.data.exchange_rate_type == 'spot'", "", "test", "reversal-at-an-average-rate-is-a-case"),
     Fault("reversal in the own currency", REVERSAL, "has(event.data.functional) && ", "", "test", "reversal-in-the-own-currency-has-no-rate"),
     # Cash
-    Fault("credit beyond what was credited", CREDIT, "inv.total - first(inv.credited, 0 * inv.total)", "inv.total", "test", "credits-on-a-paid-invoice-are-not-more-than-the-invoice"),
+    Fault("credit beyond what was credited", CREDIT, "first(inv.creditable, inv.total)", "inv.total", "test", "credits-on-a-paid-invoice-are-not-more-than-the-invoice"),
     Fault("rest of a payment", CASH_TO_ERP, "'amount': -major(rest), 'party': party}", "'amount': -major(applied), 'party': party}", "test", "payment-over-more-than-is-open-leaves-the-rest-on-account"),
     Fault("fee of a payment", CASH_TO_ERP, "'amount': major(input.amount - fee)}", "'amount': major(input.amount)}", "test", "payment-is-booked-and-matched"),
     Fault("part of a payment for its invoice", PAYMENT, "min(event.data.amount, first(inv.erp_open, event.data.amount))", "event.data.amount", "test", "payment-over-more-than-is-open-leaves-the-rest-on-account"),
