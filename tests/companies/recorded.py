@@ -152,13 +152,22 @@ class Account:
             "type": "subscription",
         }  # fmt: skip
 
+    def charge_body(self) -> dict[str, Any]:
+        """Return the charge of the invoice as the connector reads it, with its balance transaction."""
+        fee = self.total * 29 // 1000 + 30
+        return {
+            "id": f"ch_{self.n:06}", "object": "charge", "amount": self.total, "currency": "usd", "paid": True,
+            "customer": self.customer, "invoice": self.invoice, "status": "succeeded", "captured": True,
+            "created": self.seconds, "balance_transaction": {"fee": fee, "net": self.total - fee},
+            "payment_method_details": {"type": "card"}, "metadata": {},
+        }  # fmt: skip
+
     def paying(self) -> list[tuple[str, str, dict[str, Any]]]:
-        """Return the other webhooks of an invoice until its payment. No mapping of Acme takes them."""
+        """Return the other webhooks of an invoice until its payment. Mappings of Acme take that of the charge alone."""
         intent = {
             "id": f"pi_{self.n:06}", "object": "payment_intent", "amount": self.total, "currency": "usd",
             "customer": self.customer, "invoice": self.invoice, "status": "succeeded", "metadata": {},
         }  # fmt: skip
-        charge = {**intent, "id": f"ch_{self.n:06}", "object": "charge", "paid": True, "captured": True}
         method = {
             "id": f"pm_{self.n:06}",
             "object": "payment_method",
@@ -169,7 +178,7 @@ class Account:
             self.event("invoice.sent", self.invoice_body(), 1),
             self.event("payment_intent.created", {**intent, "status": "requires_payment_method"}),
             self.event("payment_method.attached", method),
-            self.event("charge.succeeded", charge),
+            self.event("charge.succeeded", self.charge_body()),
             self.event("payment_intent.succeeded", intent, 1),
             self.event("invoice.payment_succeeded", self.invoice_body("paid", self.total), 2),
         ]
@@ -223,6 +232,8 @@ class System:
             case "erp.invoice.post" | "erp.credit_memo.post":
                 return {"id": nth, "number": f"D{nth}", "total": body["total"], "currency": body["currency"],
                         "posting_date": body["accounting_date"], "period": today[:7]}  # fmt: skip
+            case "erp.receipt.post":
+                return {"id": nth, "number": f"J{nth}", "date": body["date"], "period": today[:7]}
             case "erp.credit.apply":
                 return {"move": nth, "applied": body["amount"], "currency": "USD", "amount_to_pay_after": 0}
         return {"id": str(nth), "status": "ok"}
@@ -354,11 +365,15 @@ class Company:
         await self.rest()
         await self.send(*self._shown())
         await self.send(*self._noted(accounts))
+        for a in accounts:
+            self.systems["billing"].objects[a.charge_body()["id"]] = a.charge_body()
         await self.send(*(delivery for a in accounts for delivery in a.paying()))
         for a in accounts:
             self.systems["billing"].objects[a.invoice] = a.invoice_body("paid", a.total)
         await self.send(*(a.event("invoice.paid", a.invoice_body("paid", a.total), 2) for a in accounts))
         await self.send(*(a.request("40.00", 3, "credit-posted") for a in asking))
+        await self.rest()
+        await self.send(*self._shown())
         await self.rest()
 
     def _noted(self, accounts: Sequence[Account]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -372,9 +387,19 @@ class Company:
                 yield account.event("credit_note.created", note, 3)
 
     def _shown(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Yield the deliveries about the documents posted in the ledger since the last call."""
+        """Yield the deliveries about the documents and entries posted in the ledger since the last call."""
         stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
         for operation, body, result in self.systems["erp"].done:
+            if operation == "erp.receipt.post":
+                entry = {
+                    **body,
+                    **result,
+                    "type": "entry",
+                    "state": "posted",
+                    "version": stamp,
+                    "reverses": None,
+                }
+                yield "erp", "entry", entry
             if operation not in ("erp.invoice.post", "erp.credit_memo.post"):
                 continue
             credit = operation == "erp.credit_memo.post"
