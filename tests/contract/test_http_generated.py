@@ -37,8 +37,8 @@ from tests.companies.roles import ANONYMOUS, Company, acme, people
 SEED = int(os.environ.get("COUNTERFOIL_FUZZ_SEED", "1"))
 REQUESTS = 5_000
 """Least number of requests on each store."""
-SECONDS = 90.0
-"""Least duration on each store. They share it, because the requests to one take half of it."""
+SECONDS = 180.0
+"""Least duration: 90 seconds for each of both stores, which take turns."""
 KINDS = ("sqlite", "postgres")
 DRAWS = 8
 """Requests drawn for one route in a round."""
