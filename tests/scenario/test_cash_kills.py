@@ -134,6 +134,9 @@ async def test_a_kill_at_any_moment_books_each_movement_once(systems: Company) -
     rows = await SqliteStore.open(store)
     try:
         assert await check.check(rows, utc_now(), irreversible) == []
+        # A refund without a credit memo asks a person; nothing else does.
+        cases = (await rows.dump()).cases
+        assert {case.reason for case in cases if case.state == "open"} <= {"failed"}
     finally:
         await rows.close()
 

@@ -108,9 +108,11 @@ class Entries:
         reversed_entry = None
         if entry.reverses is not None:
             reversed_entry = await self._by_reference(entry.reverses, by)
-            if reversed_entry is None or reversed_entry["state"] != "posted":
-                message = f"there is no posted entry {entry.reverses!r} to reverse"
-                raise Refused(message, ErrorClass.INVALID, "unknown_entry")
+            if reversed_entry is None:
+                message = f"there is no entry {entry.reverses!r} to reverse"
+                raise Refused(message, ErrorClass.NOT_FOUND, "unknown_entry")
+            if reversed_entry["state"] != "posted":
+                raise TryAgain(f"the entry {entry.reverses!r} to reverse is not posted yet")
         try:
             values = await self._drafts.values(entry, journal, reversed_entry, by)
             number = await self._rest.create(MOVE, values, by)

@@ -173,7 +173,7 @@ def _numbered(name: str, reader: Iterator[list[str]], above: int) -> Iterator[Pl
     try:
         for row in reader:
             yield PlacedCells(line + 1, row)
-            line = above + reader.line_num  # type: ignore[attr-defined]
+            line = above + reader.line_num  # type: ignore[attr-defined]  # typed as an iterator
     except csv.Error as error:
         if "unexpected end of data" in str(error):
             message = (
