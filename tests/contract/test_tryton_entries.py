@@ -202,6 +202,23 @@ async def test_receipt_returned_weeks_later_opens_the_invoice_for_another_paymen
     ]
 
 
+async def test_return_of_a_whole_payment_is_divided_as_its_receipt_was(erp: Erp, us: Connector) -> None:
+    party = await customer(us)
+    bill = await invoice(us, party, "60.00", erp.today)
+    lines = (line("1050", "100.00"), line("1200", "-60.00", party, bill["id"]), line("1200", "-40.00", party))
+    former = request("erp.receipt.post", **entry(erp.today, *lines))
+    await done(us, former)
+    assert await state(us, bill) == ("paid", 0)
+    whole = [line("1050", "-100.00"), line("1200", "100.00", party, bill["id"])]
+    asked = taken_back("erp.receipt.return", former, weeks_after(erp.today), lines=whole)
+    assert states(await done(us, asked)) == [("posted", Decimal("60.00"))]
+    assert isinstance(await us.find(asked, TIMEOUT), Confirmed)
+    # Nothing is left on account: neither of the payment nor of its return.
+    both = (line("1200", "0.01", party), line("1200", "-0.01", party, bill["id"]))
+    outcome = await refused(us, request("erp.balance.apply", **entry(erp.today, *both)))
+    assert outcome.code == "amount_exceeds_open"
+
+
 async def test_part_of_a_receipt_is_returned_twice_but_not_beyond_its_amount(erp: Erp, us: Connector) -> None:
     party = await customer(us)
     bill = await invoice(us, party, "100.00", erp.today)
@@ -314,11 +331,20 @@ async def test_same_reference_with_other_content_is_refused(erp: Erp, us: Connec
     first = entry(erp.today, line("1000", "8.00"), line("1050", "-8.00"))
     await done(us, request("erp.payout.post", **first))
     other = [line("1000", "9.00"), line("1050", "-9.00")]
-    for change in ({"lines": other}, {"date": (erp.today - timedelta(days=1)).isoformat()}):
-        asked = request("erp.payout.post", **first | change)
-        outcome = await refused(us, asked)
-        assert (outcome.error_class, outcome.code) == (ErrorClass.CONFLICT, "other_content")
-        assert await us.find(asked, TIMEOUT) == outcome
+    asked = request("erp.payout.post", **first | {"lines": other})
+    outcome = await refused(us, asked)
+    assert (outcome.error_class, outcome.code) == (ErrorClass.CONFLICT, "other_content")
+    assert await us.find(asked, TIMEOUT) == outcome
+
+
+async def test_posted_entry_stays_on_its_day_though_a_repeat_has_another(erp: Erp, us: Connector) -> None:
+    """Its month may be closed when the same fact arrives again, which then is dated on the first open day."""
+    first = entry(erp.today, line("1000", "8.00"), line("1050", "-8.00"))
+    result = await done(us, request("erp.payout.post", **first))
+    asked = request("erp.payout.post", **first | {"date": weeks_after(erp.today).isoformat()})
+    outcome = await refused(us, asked)
+    assert (outcome.error_class, outcome.code) == (ErrorClass.ALREADY_DONE, "posted")
+    assert await us.find(asked, TIMEOUT) == Confirmed(result)
 
 
 async def test_reference_is_matched_exactly(erp: Erp, us: Connector) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from counterfoil.connectors.tryton.entry_amounts import BookedAmount, functional_amounts
 from counterfoil.connectors.tryton.entry_body import described, reference_of
-from counterfoil.connectors.tryton.entry_reversals import EntryLine, check_left, originals_of
+from counterfoil.connectors.tryton.entry_reversals import EntryLine, check_left, divided, originals_of
 from counterfoil.core.errors import Refused
 
 CENT = Decimal("0.01")
@@ -52,6 +52,26 @@ def test_a_line_meets_the_original_of_its_amount_before_a_larger_one() -> None:
     originals = [booked(1, 12, "-30", 7, 1), booked(2, 12, "-20", 7, 2), booked(3, 10, "50")]
     lines = [EntryLine(12, 7, Decimal(20)), EntryLine(12, 7, Decimal(5), 1), EntryLine(10, None, Decimal(50))]
     assert [match and match["id"] for match in originals_of(lines, originals)] == [2, 1, None]
+
+
+@given(st.lists(amounts, min_size=1, max_size=4), st.data())
+def test_a_return_is_divided_among_what_it_takes_back(parts: Sequence[Decimal], data: st.DataObject) -> None:
+    """However the returns of a payment are cut, each document and the account get back what they had."""
+    originals = [booked(n, 12, f"-{part}", 7, n or None) for n, part in enumerate(parts)]
+    cut = Decimal(data.draw(st.integers(0, int(sum(parts) * 100)))) / 100
+    named = data.draw(st.sampled_from([None, *range(1, len(parts))]))
+    earlier: list[Any] = []
+    back = {None: Decimal(0)} | {n: Decimal(0) for n in range(1, len(parts))}
+    for amount in filter(None, (cut, sum(parts, Decimal(0)) - cut)):
+        lines = divided([EntryLine(12, 7, amount, named)], originals, earlier)
+        assert sum(line.amount for _, line in lines) == amount
+        if amount > max(parts):
+            assert all(line.amount <= parts[line.document or 0] for _, line in lines)
+        for _, line in lines:
+            back[line.document] += line.amount
+            earlier.append(booked(90, 12, str(line.amount), 7, line.document))
+    if cut in (0, sum(parts)) and (len(parts) > 1 or named is None):
+        assert back == {n or None: part for n, part in enumerate(parts)}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ Two processes may enter the same reference at once. Both read again after they e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Literal, TypeAlias
 
 from counterfoil.connectors.http import Deadline
@@ -170,17 +171,24 @@ class Entries:
     async def _compare(self, entry: EntryInput, record: Record, lines: list[Record], by: Deadline) -> None:
         currency = await self._names.id_of("currency", entry.currency, by)
         own = entry.currency == record["company"]["currency"]["code"]
-        booked = Counter(
+        booked = [
             (line["account"]["code"], line["party"], nominal(line))
             for line in lines
             if line["second_currency"] == (None if own else currency)
-        )
-        requested = Counter((line.account, line.party, line.amount) for line in entry.lines if line.amount)
+        ]
+        requested = [(line.account, line.party, line.amount) for line in entry.lines if line.amount]
         reverses = None
         if (number := _origin(record)) is not None:
             original = await self._rest.get(MOVE, number, ["description"], by)
             reverses = reference_of(original["description"])
-        if (booked, record["date"], reverses) != (requested, entry.date, entry.reverses):
+        if entry.reverses is None:
+            is_same = Counter(booked) == Counter(requested)
+        else:  # its lines are divided as those that they take back
+            is_same = _sums(booked) == _sums(requested)
+        # A posted entry stays in the period in which it is, although that is closed meanwhile and a new request has
+        # another date.
+        is_dated = record["state"] == "posted" or record["date"] == entry.date
+        if not is_same or not is_dated or reverses != entry.reverses:
             message = f"{entry.reference} is entered as move {record['id']} with other content"
             raise Refused(message, ErrorClass.CONFLICT, "other_content")
 
@@ -191,6 +199,15 @@ class Entries:
             **{name: body[name] for name in _RESULT},
             "documents": [document.body() for document in paid.values()],
         }
+
+
+def _sums(lines: Iterable[tuple[str, int | None, Decimal]]) -> dict[tuple[str, int | None, bool], Decimal]:
+    """Return the amounts by account, party and side."""
+    sums: dict[tuple[str, int | None, bool], Decimal] = {}
+    for account, party, amount in lines:
+        key = account, party, amount > 0
+        sums[key] = sums.get(key, Decimal(0)) + amount
+    return sums
 
 
 def _origin(record: Record) -> int | None:

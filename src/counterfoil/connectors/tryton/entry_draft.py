@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from counterfoil.connectors.http import Deadline
 from counterfoil.core.errors import ErrorClass, Refused
 
 from .entry_amounts import BookedAmount, functional_amounts
 from .entry_body import described, exchange_accounts
 from .entry_documents import PaidDocument, PaidDocuments
-from .entry_reversals import EntryLine, check_left, originals_of
+from .entry_reversals import EntryLine, check_left, divided, originals_of
 from .entry_settlement import EntrySettlement, OnAccount
 from .inputs import EntryInput, EntryLineInput
 from .moves import MOVE, LedgerMoves, functional, nominal
@@ -105,6 +107,12 @@ class EntryDrafts:
         originals = [line for line in in_currency if line["move"] == reversed_entry["id"]]
         others = [line for line in in_currency if line["move"] != reversed_entry["id"]]
         check_left(lines, originals, others, str(entry.reverses))
+        parts = divided(lines, originals, others)
+        lines = [line for _, line in parts]
+        inputs = [
+            msgspec.structs.replace(inputs[place], amount=line.amount, document=line.document)
+            for place, line in parts
+        ]
         exchange = next(
             (line for line in every if line["move"] == reversed_entry["id"] and not line["second_currency"]),
             None,

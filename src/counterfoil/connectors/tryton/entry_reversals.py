@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from counterfoil.core.errors import ErrorClass, Refused
@@ -33,6 +33,36 @@ class EntryLine:
     @property
     def other_side(self) -> tuple[int, int | None, bool]:
         return self.account, self.party, self.amount < 0
+
+
+def divided(
+    lines: Sequence[EntryLine], originals: Sequence[Record], earlier: Iterable[Record]
+) -> list[tuple[int, EntryLine]]:
+    """Return the lines with their places, each that no single original covers divided as the earlier entry was.
+
+    A payment over 1,000.00 of which 400.00 stayed on account comes back as 600.00 for the document and 400.00 on account.
+    """
+    taken: dict[tuple[tuple[int, int | None, bool], int | None], Decimal] = {}
+    for line in map(EntryLine.of, earlier):
+        taken[line.key, line.document] = taken.get((line.key, line.document), Decimal(0)) + abs(line.amount)
+    parts: list[tuple[int, EntryLine]] = []
+    for place, line in enumerate(lines):
+        covers = [EntryLine.of(row) for row in originals if EntryLine.of(row).key == line.other_side]
+        if len(covers) < 2 or any(abs(line.amount) <= abs(cover.amount) for cover in covers):
+            parts.append((place, line))
+            continue
+        rest, sign = abs(line.amount), 1 if line.amount > 0 else -1
+        covers.sort(key=lambda cover: (cover.document != line.document, cover.document is None))
+        for cover in covers:
+            used = min(taken.get((line.key, cover.document), Decimal(0)), abs(cover.amount))
+            taken[line.key, cover.document] = taken.get((line.key, cover.document), Decimal(0)) - used
+            part = min(rest, abs(cover.amount) - used)
+            rest -= part
+            if part:
+                parts.append((place, replace(line, amount=sign * part, document=cover.document)))
+        if rest:
+            parts.append((place, replace(line, amount=sign * rest)))
+    return parts
 
 
 def originals_of(lines: Sequence[EntryLine], originals: Sequence[Record]) -> list[Record | None]:
