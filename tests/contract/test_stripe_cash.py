@@ -146,6 +146,20 @@ async def test_a_debit_is_read_and_listed_while_it_is_on_its_way(twin: Twin, con
     assert (await read(connector, "balance.get"))["balances"] == [total(pending=9920)]
 
 
+async def test_a_debit_is_in_no_balance_before_it_succeeds(twin: Twin, connector: Stripe) -> None:
+    """Its payment, once it is one, has the date of the submission, and so has its money. A failed one has none at any time."""
+    charged(twin)
+    for account in ("success_de", "failed_de"):
+        charged(twin, f"pm_{account}")
+    assert (await read(connector, "balance.get"))["balances"] == [total(9680, processing=19_840)]
+    advance(twin, 4 * DAY)
+    assert (await read(connector, "balance.get"))["balances"] == [total(9680, pending=9920)]
+    for days, answer in ((0, total(9680, 9920, processing=9920)), (4, total(9680, 9920)), (5, total(19_600))):
+        advance(twin, DAY)
+        as_of = datetime.fromtimestamp(MONDAY + days * DAY, UTC).date().isoformat()
+        assert (await read(connector, "balance.get", as_of=as_of))["balances"] == [answer]
+
+
 async def test_a_dispute_is_read_with_its_movements_and_customer(twin: Twin, connector: Stripe) -> None:
     who = customer(twin)
     invoice = open_invoice(twin, who)
@@ -265,10 +279,12 @@ async def test_a_payout_has_parts_of_every_kind(twin: Twin, connector: Stripe) -
 # -- balances
 
 
-def total(available: int = 0, pending: int = 0, in_transit: int = 0, currency: str = "eur") -> dict[str, Any]:
+def total(
+    available: int = 0, pending: int = 0, in_transit: int = 0, currency: str = "eur", processing: int = 0
+) -> dict[str, Any]:
     return {
         "currency": currency, "available": available, "pending": pending, "in_transit": in_transit,
-        "total": available + pending + in_transit,
+        "processing": processing, "total": available + pending + in_transit,
     }  # fmt: skip
 
 

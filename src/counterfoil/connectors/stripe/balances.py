@@ -2,6 +2,9 @@
 
 The vendor shows only the present balance. An earlier one is the present one without what happened since, so the whole history
 need not be read.
+
+The vendor's balance has a bank debit from its submission, days before the bank answers. Until it succeeds it is no payment, so
+its money is shown apart. That of a debit that failed is no money either, between its submission and its return.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from counterfoil.core.errors import ErrorClass, Refused, TryAgain
 SETTLEMENT_SECONDS = 90 * 86_400
 """Maximum time for which money is pending, or a payout in transit. Older movements are not read."""
 _ATTEMPTS = 3
+_DEBIT_TYPES = ("payment", "payment_failure_refund")
+"""Types of the transactions of bank debits: their submission, and their return where they fail."""
 
 
 def cut_off(arguments: Mapping[str, Json], zone: ZoneInfo) -> int | None:
@@ -50,19 +55,27 @@ async def read(client: StripeClient, at: int | None, by: Deadline) -> dict[str, 
         else:
             moved = await _earlier(client, _amounts(before, "available", "pending"), at, by)
         transit = await _in_transit(client, at, by)
+        processing = await _processing(client, at, by)
         if await client.get("/v1/balance", "balance", {}, by) == before:
-            return {"balances": _rows(*moved, transit)}
+            return {"balances": _rows(*moved, transit, *processing)}
     raise TryAgain("the balance changed while it was read")
 
 
-def _rows(available: Counter[str], pending: Counter[str], transit: Counter[str]) -> list[Json]:
-    return [
-        {
-            "currency": code, "available": available[code], "pending": pending[code], "in_transit": transit[code],
-            "total": available[code] + pending[code] + transit[code],
-        }
-        for code in sorted({*available, *pending, *transit})
-    ]  # fmt: skip
+def _rows(
+    available: Counter[str],
+    pending: Counter[str],
+    transit: Counter[str],
+    processing: Counter[str],
+    processing_later: Counter[str],
+) -> list[Json]:
+    rows: list[Json] = []
+    for code in sorted({*available, *pending, *transit}):
+        now, later = available[code] - processing[code], pending[code] - processing_later[code]
+        rows.append({
+            "currency": code, "available": now, "pending": later, "in_transit": transit[code],
+            "processing": processing[code] + processing_later[code], "total": now + later + transit[code],
+        })  # fmt: skip
+    return rows
 
 
 def _amounts(balance: Mapping[str, Json], *names: str) -> Counter[str]:
@@ -86,6 +99,27 @@ async def _earlier(
         elif row["available_on"] > at:
             available[code] -= net
             pending[code] += net
+    return available, pending
+
+
+async def _processing(
+    client: StripeClient, at: int | None, by: Deadline
+) -> tuple[Counter[str], Counter[str]]:
+    """Return what debits without success have in the available and in the pending amount.
+
+    A debit that succeeded after `at` is not among them: its payment has the date of the submission.
+    """
+    available, pending = Counter[str](), Counter[str]()
+    for kind in _DEBIT_TYPES:
+        query, oldest = {"type": kind, "expand[]": "data.source"}, None
+        async for row in client.rows("/v1/balance_transactions", query, by):
+            oldest = oldest or (row["created"] if at is None else at) - SETTLEMENT_SECONDS
+            if row["created"] <= oldest:
+                break
+            if row["source"]["status"] == "succeeded" or (at is not None and row["created"] > at):
+                continue
+            late = row["status"] == "pending" if at is None else row["available_on"] > at
+            (pending if late else available)[row["currency"]] += row["net"]
     return available, pending
 
 

@@ -31,8 +31,9 @@ READS: Mapping[str, str] = {
         "payout has no parts: the vendor does not list its transactions."
     ),
     "billing.balance.get": (
-        "{as_of?} -> {balances: [{currency, available, pending, in_transit, total}]}. `as_of` is a time, or a date that "
-        "stands for its end in the zone of the system. `in_transit` is in payouts that have not arrived."
+        "{as_of?} -> {balances: [{currency, available, pending, in_transit, processing, total}]}. `as_of` is a time, or a date "
+        "that stands for its end in the zone of the system. `in_transit` is in payouts that have not arrived. `processing` is "
+        "of bank debits without success, and in none of the other amounts."
     ),
     "billing.customer_balance.list": (
         "{customer} -> {customer, currency, balance, movements}, newest first: the vendor's balance transactions. Positive "
