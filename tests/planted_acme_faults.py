@@ -27,6 +27,7 @@ TO_BILLING, TO_ERP, TO_DESK = "mappings/to-billing.yaml", "mappings/to-erp.yaml"
 MATCH, PATTERNS = "reconciliations.yaml", "patterns.yaml"
 REVERSAL = "workflows/reversal-at-its-rate.yaml"
 CASH, CASH_POLICIES, CASH_TO_ERP = "cash.yaml", "policies/cash.yaml", "mappings/cash-to-erp.yaml"
+BANK, FROM_BANK, BANK_TO_ERP = "bank.yaml", "mappings/from-bank.yaml", "mappings/bank-to-erp.yaml"
 PAYMENT, REFUND, DISPUTE = (
     "workflows/payment-to-erp.yaml",
     "workflows/refund-to-erp.yaml",
@@ -272,4 +273,15 @@ FAULTS = [
     Fault("write-off of what was paid", WRITE_OFF, "when: inv.status == 'paid'", "when: inv.status == 'void'", "test", "write-off-of-what-was-paid-meanwhile-ends"),
     Fault("entry by hand", CASH, " : event.data.clearing.minor != 0)", " : false)", "test", "entry-by-hand-on-the-account-of-the-processor-is-unmatched"),
     Fault("what is not there yet", CASH_POLICIES, "  not_found: retry\n", "  not_found: park\n", "test", "payment-whose-invoice-the-erp-loses-is-tried-again"),
+    # Fees of the bank
+    Fault("code of a fee", "bank-fees.yaml", "{code: ACMT-MDOP-CHRG, use: fee}", "{code: ACMT-MDOP-CHRG, use: other}", "test", "german-fee-of-the-bank-is-booked-in-the-books-of-the-german-company"),
+    Fault("sign of a fee of the bank", BANK_TO_ERP, "'bank_fees')\", amount: =major", "'bank_fees')\", amount: =-major", "test", "fee-of-the-bank-is-booked-and-matched"),
+    Fault("sign of a fee of the bank in a table", FROM_BANK, "== 'fee' ? -money(", "== 'fee' ? money(", "test", "american-fee-of-the-bank"),
+    Fault("fee as a transfer", BANK, " && !(has(event.data.fee) && event.data.fee == -event.data.amount)", "", "test", "fee-of-the-bank-is-booked-and-matched"),
+    Fault("charges of a wire as its fee", BANK, "event.data.fee == -event.data.amount)", "true)", "test", "charges-of-a-wire-are-a-fee-and-the-wire-pays-in-full"),
+    Fault("who looks at a fee", "policies/bank-fee.yaml", "{up_to: 50, automatic: true}", "{up_to: 500, automatic: true}", "test", "large-fee-of-the-bank-waits-for-finance"),
+    Fault("who looks at a large fee", "policies/bank-fee.yaml", "roles: [controller]", "roles: [finance-operations]", "test", "very-large-fee-of-the-bank-waits-for-the-controller"),
+    Fault("amount of a fee that comes back", "workflows/bank-fee-to-erp.yaml", "amount: abs(event.data.fee)", "amount: event.data.fee", "test", "fee-that-the-bank-gives-back-is-an-entry-of-opposite-sign"),
+    Fault("day of a fee", "workflows/bank-fee-to-erp.yaml", "document: =event.data.booked_on", "document: \"=date(run.started, entity.zone)\"", "test", "fee-of-a-closed-month-is-booked-on-the-first-open-day"),
+    Fault("entry by hand at the bank", "bank-fees.yaml", " : event.data.bank.minor != 0 && event.data.clearing.minor == 0 && event.data.receivable.minor == 0", " : false", "test", "entry-by-hand-on-the-account-of-the-bank-is-unmatched"),
 ]  # fmt: skip

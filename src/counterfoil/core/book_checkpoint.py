@@ -104,7 +104,7 @@ class SeriesLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ControlLine(msgspec.Struct, frozen=True, kw_only=True):
-    """The balance of a control account and the documents that it consists of, in one currency. Minor units."""
+    """The balance of a control account and what it must equal, in one currency. Minor units."""
 
     account: str
     """Its name on file, such as `receivables`."""
@@ -112,7 +112,7 @@ class ControlLine(msgspec.Struct, frozen=True, kw_only=True):
     balance: int
     """Debit less credit up to the cut-off, as the ledger has it."""
     documents: int
-    """The same from our rows: the standing documents of the right system."""
+    """The same from our rows, which are the standing documents of its system; or the balance that the other system has."""
     signed_difference: int | None = None
     """Difference that the last checkpoint was signed with. None: there is none."""
 

@@ -241,4 +241,5 @@ def _reconciliation(reader: UsageReader, rule: kinds.Reconciliation) -> None:
         if rule.key is not None and entry.key is None:
             reader.formula(rule.key, names)
     for account in rule.control_accounts.values():
-        reader.usage.read(("output", account.read), reader.user, ("balances",))
+        for _, balance in account.balances:
+            reader.usage.read(("output", balance.read), reader.user, ("balances",))

@@ -105,7 +105,7 @@ async def test_what_is_beyond_the_documents_has_an_owner_and_needs_an_explanatio
     assert controls(checkpoint) == [("receivables", "USD", 3000, 3500, -500, False)]
     ((state, owner, message),) = await cases(company)
     assert (state, owner) == (CaseState.OPEN, "finance")
-    assert "receivables has a balance of 30.00 USD and documents of 35.00 USD: -5.00 USD beyond" in message
+    assert "receivables has a balance of 30.00 USD and should have 35.00 USD: -5.00 USD beyond" in message
     assert checkpoint.body.obstacles == ()
     for silence in ("", "  "):
         with pytest.raises(CheckpointRefused, match=r"on receivables beyond the documents\. Explain it"):
@@ -187,6 +187,10 @@ async def test_documents_that_nothing_asserts_are_on_the_account_too(company: Co
         ("as_of: =at", "as_of: =day", "day"),
         ("as_of: =at", "day: =at", "as_of"),
         ("{invoice-in-ledger: add}", "{invoice-in-ledger: {leg: net}}", "names no leg `net`"),
+        ("documents: {invoice-in-ledger: add}", "documents: {}", "needs either `documents` or `against`"),
+        ("add}}", f"add}}, against: {{read: {READ}}}}}", "needs either `documents` or `against`"),
+        ("documents: {invoice-in-ledger: add}", f"against: {{read: {READ}}}", "and not the other system"),
+        ("documents: {invoice-in-ledger: add}", "against: {read: bills.balance}", "bills.balance"),
     ],
 )
 def test_check_names_what_is_wrong_with_a_control_account(old: str, new: str, message: str) -> None:
@@ -241,6 +245,35 @@ async def test_an_account_of_the_left_system_has_its_documents(
         await read_both(company)
         company.bills.results[READ] = lambda _: {"balances": [{"currency": "USD", "amount": Decimal(35)}]}
         assert controls(await prepared(company)) == [("receivables", "USD", 3500, 3500, 0, True)]
+
+
+async def test_a_balance_can_be_compared_with_that_of_the_other_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = OPERATION.replace("ledger", "bills").partition("---\nkind: reconciliation")[0] + "---\n"
+    edits = (
+        ("kind: reconciliation\nname: invoice-in-ledger\n", other + OPERATION),
+        EDITS[1],
+        (
+            "documents: {invoice-in-ledger: add}",
+            "against: {read: bills.account.balance, with: {account: own, as_of: =at}}",
+        ),
+    )
+    async with company_on_sqlite(tmp_path / "store.db", monkeypatch, edits) as company:
+        await books(company)
+        await read_both(company)
+        balances(company, USD="1.00")
+        company.bills.results["bills.account.balance"] = lambda _: {
+            "balances": [{"currency": "USD", "amount": Decimal(3)}, {"currency": "EUR", "amount": Decimal(2)}]
+        }
+        assert controls(await prepared(company)) == [
+            ("receivables", "EUR", 0, 200, -200, False),
+            ("receivables", "USD", 100, 300, -200, False),
+        ]
+        assert company.bills.bodies("bills.account.balance") == [{"account": "own", "as_of": AT.isoformat()}]
+        company.bills.script["bills.account.balance"] = [TryAgain("the bank is away")]
+        (obstacle,) = (await prepared(company)).body.obstacles
+        assert obstacle.startswith("the balance of receivables could not be read: ")
 
 
 def test_a_folder_without_control_accounts_is_unchanged() -> None:

@@ -25,6 +25,7 @@ UNTESTED = {
     ("mapping", "to-erp-invoice-get"): "the portal reads it; no Run calls it",
     ("mapping", "to-erp-account-balance"): "checkpoints read it; no Run calls it",
     ("mapping", "to-billing-balance"): "checkpoints read it; no Run calls it",
+    ("mapping", "to-bank-statement-balance"): "checkpoints read it; no Run calls it",
 }
 """Rules without a test, each with the reason."""
 

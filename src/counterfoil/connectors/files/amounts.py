@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -70,6 +70,13 @@ class BalanceCheck:
         self._name, self._book, self._mark = name, book, mark
         self._sum = Decimal(0)
         self._balances: dict[str, Decimal] = {}
+        self.closing_cells: Sequence[Any] = ()
+        """Cells of the line that states the closing balance."""
+
+    @property
+    def closing_balance(self) -> Decimal:
+        """The closing balance of a file that was read to its end."""
+        return self._balances[str(self._book.closing)]
 
     def add_row(self, row: Mapping[str, Any]) -> None:
         if self._book.opening is not None:
@@ -83,6 +90,8 @@ class BalanceCheck:
             if label in self._balances:
                 raise FileRefused(f"{self._name}, line {line.place}: a second line begins with `{label}`")
             self._balances[label] = self._balance(line)
+            if label == self._book.closing:
+                self.closing_cells = line.cells
 
     def _balance(self, line: OutsideLine) -> Decimal:
         cells = [cell for cell in line.cells[1:] if cell is not None]

@@ -11,6 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from counterfoil.connectors.files.closing_balances import (
+    STATEMENT_BALANCE,
+    STATEMENT_BALANCE_DOC,
+    ClosingBalance,
+    balances_at,
+    closing_balances,
+    cut_off,
+    has_balances,
+)
 from counterfoil.connectors.files.cursors import BookPlace, FeedPlace, read_place, write_place
 from counterfoil.connectors.files.folder import FileStamp, files_of
 from counterfoil.connectors.files.inspection import FilePage, Inspection
@@ -18,7 +27,14 @@ from counterfoil.connectors.files.reader import FileRefused
 from counterfoil.connectors.files.settings import BookFiles, FilesSettings, read
 from counterfoil.connectors.files.statement_chain import StatementChain
 from counterfoil.connectors.read_only import ReadOnlySystem
-from counterfoil.connectors.sdk import Page, SystemConfig, WrongConfiguration
+from counterfoil.connectors.sdk import (
+    Json,
+    OperationSpec,
+    Page,
+    Repeat,
+    SystemConfig,
+    WrongConfiguration,
+)
 from counterfoil.core.errors import Misconfigured, TryAgain
 
 LOOK_SECONDS = 0.1
@@ -45,6 +61,10 @@ class FilesSystem(ReadOnlySystem):
             book: (files.form(book).type,) for book, files in settings.books.items()
         }
         self._settings = settings
+        self._chain, self._chain_lock = StatementChain(), asyncio.Lock()
+        if any(map(has_balances, settings.books.values())):
+            spec = OperationSpec(STATEMENT_BALANCE, Repeat.READ, doc=STATEMENT_BALANCE_DOC)
+            self.operations = {STATEMENT_BALANCE: spec}
         self._readings = {(book, way): _BookReader() for book in settings.books for way in ("feed", "list")}
 
     async def list_book(self, listing: str, cursor: str | None, limit: int, timeout: float) -> Page:
@@ -70,6 +90,21 @@ class FilesSystem(ReadOnlySystem):
             except FileRefused as error:
                 await asyncio.to_thread(reading.close)
                 raise Misconfigured(str(error)) from error
+
+    async def read(self, operation: str, arguments: Mapping[str, Json], timeout: float) -> Json:
+        if operation not in self.operations:
+            return await super().read(operation, arguments, timeout)
+        at, until = cut_off(arguments), time.monotonic() + timeout * INSPECTION_SHARE
+        balances: list[ClosingBalance] = []
+        try:
+            for name, book in self._settings.books.items():
+                if has_balances(book):
+                    files = await self._settled(book, until, None)
+                    async with self._chain_lock:
+                        balances += await asyncio.to_thread(closing_balances, name, book, files, self._chain)
+        except FileRefused as error:
+            raise Misconfigured(str(error)) from error
+        return {"balances": balances_at(at, balances)}
 
     async def check(self, timeout: float) -> None:
         try:

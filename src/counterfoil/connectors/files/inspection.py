@@ -84,10 +84,12 @@ def _in_steps(work: Iterator[None]) -> Iterator[None]:
         yield
 
 
-def rows_of(path: Path, book: BookFiles, mark: Mark) -> Generator[PlacedRow]:
-    """Yield the rows of a file as they are delivered. Raises FileRefused."""
+def rows_of(
+    path: Path, book: BookFiles, mark: Mark, balances: BalanceCheck | None = None
+) -> Generator[PlacedRow]:
+    """Yield the rows of a file as they are delivered, and let `balances` check their sum. Raises FileRefused."""
     reader = reader_of(path, book)
-    balances = BalanceCheck(path.name, book, mark)
+    balances = balances or BalanceCheck(path.name, book, mark)
     for line in reader.rows(path, book):
         if isinstance(line, OutsideLine):
             balances.add_line(line)

@@ -35,6 +35,10 @@ class StatementChain:
         if pending:
             log.info("%s: %d entries are left out, because the bank has not booked them", file.name, pending)
 
+    def statements(self, file: FileStamp) -> Sequence[StatementSummary]:
+        """Return the statements of a file that was read."""
+        return self._summaries[file]
+
     def check(self, files: Sequence[FileStamp]) -> None:
         """Raise FileRefused unless the statements of these files, all read, are one chain for each account."""
         self._summaries = {file: self._summaries[file] for file in files}

@@ -41,6 +41,7 @@ ENTRIES: dict[str, tuple[Journal, str]] = {
     "erp.payout.return": ("cash_journal", "Take back a payout that failed."),
     "erp.write_off.post": ("write_off_journal", "Write off what a customer owes."),
     "erp.write_off.recover": ("write_off_journal", "Take back a write-off."),
+    "erp.bank_fee.post": ("cash_journal", "Post a fee of the bank."),
     "erp.balance.apply": ("applications_journal", "Apply money on account to documents."),
 }
 """Operations of entries, with the setting of their journal. Input and checks are the same for all."""

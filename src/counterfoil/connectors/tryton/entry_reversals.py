@@ -42,9 +42,10 @@ def divided(
 
     A payment over 1,000.00 of which 400.00 stayed on account comes back as 600.00 for the document and 400.00 on account.
     """
-    taken: dict[tuple[tuple[int, int | None, bool], int | None], Decimal] = {}
+    reversed_amounts: dict[tuple[tuple[int, int | None, bool], int | None], Decimal] = {}
     for line in map(EntryLine.of, earlier):
-        taken[line.key, line.document] = taken.get((line.key, line.document), Decimal(0)) + abs(line.amount)
+        share = line.key, line.document
+        reversed_amounts[share] = reversed_amounts.get(share, Decimal(0)) + abs(line.amount)
     parts: list[tuple[int, EntryLine]] = []
     for place, line in enumerate(lines):
         covers = [EntryLine.of(row) for row in originals if EntryLine.of(row).key == line.other_side]
@@ -54,8 +55,9 @@ def divided(
         rest, sign = abs(line.amount), 1 if line.amount > 0 else -1
         covers.sort(key=lambda cover: (cover.document != line.document, cover.document is None))
         for cover in covers:
-            used = min(taken.get((line.key, cover.document), Decimal(0)), abs(cover.amount))
-            taken[line.key, cover.document] = taken.get((line.key, cover.document), Decimal(0)) - used
+            share = line.key, cover.document
+            used = min(reversed_amounts.get(share, Decimal(0)), abs(cover.amount))
+            reversed_amounts[share] = reversed_amounts.get(share, Decimal(0)) - used
             part = min(rest, abs(cover.amount) - used)
             rest -= part
             if part:

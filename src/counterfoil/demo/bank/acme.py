@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,7 +12,7 @@ from counterfoil.demo.bank.account import BankAccount, DemoBank
 AccountPlace: TypeAlias = tuple[str, str]
 """Legal entity and currency."""
 ACCOUNTS: Mapping[AccountPlace, BankAccount] = {
-    ("acme-us", "USD"): BankAccount("operating", "325 0098", "USD", "csv", Decimal("25000.00")),
+    ("acme-us", "USD"): BankAccount("operating", "325 0098", "USD", "csv"),
     ("acme-us", "EUR"): BankAccount("euro", "325 0099", "EUR", "csv"),
     ("acme-de", "EUR"): BankAccount("german", "DE02120300000000202051", "EUR", "camt.053"),
     ("acme-de", "USD"): BankAccount("dollar", "DE75512108001245126199", "USD", "camt.053"),

@@ -55,7 +55,7 @@ def control_case(
             Money(units, line.currency).grouped() for units in (line.balance, line.documents, line.difference)
         )
         texts.append(
-            f"{line.account} has a balance of {balance} and documents of {documents}: {difference} beyond them"
+            f"{line.account} has a balance of {balance} and should have {documents}: {difference} beyond"
         )
     return open_case(
         "control_difference",

@@ -1,4 +1,4 @@
-"""Control accounts of a reconciliation: the ledger's balance at a cut-off beside the documents that it consists of."""
+"""Control accounts of a reconciliation: a balance at a cut-off beside the documents that it consists of, or another balance."""
 
 from __future__ import annotations
 
@@ -72,11 +72,14 @@ class ControlAccounts:
         for name, account in model.reconciliations[rule.name].control_accounts.items():
             try:
                 balances = await self._balances(model, account, entity, at)
+                if account.against is None:
+                    is_left = model.operations[account.read].system == rule.left
+                    sums = _sums(account, entity, documents, is_left=is_left)
+                else:
+                    sums = await self._balances(model, account.against, entity, at)
             except (CounterfoilError, *FAULTS) as error:
                 unread[name] = str(error)
                 continue
-            is_left = model.operations[account.read].system == rule.left
-            sums = _sums(account, entity, documents, is_left=is_left)
             signed = {} if former is None else _signed(former, name)
             for currency in sorted(balances.keys() | sums.keys() | signed.keys()):
                 line = ControlLine(
@@ -90,7 +93,7 @@ class ControlAccounts:
         return AccountLines(tuple(lines), unread)
 
     async def _balances(
-        self, model: Model, account: kinds.ControlAccount, entity: str, at: date
+        self, model: Model, account: kinds.AccountBalance, entity: str, at: date
     ) -> Counter[str]:
         """Return the balance by currency, in minor units. Raises CallRefused, CounterfoilError and what formulas raise."""
         now = await self._store.now()

@@ -42,8 +42,8 @@ def foil_form(model: Model) -> Iterator[Finding]:
     The operation writes to one of them. Both sides have the same legs, and one sum is the total. No chain of `within` leads
     back to its reconciliation. No `let` has the name of an event, item, input, Run or entity. An entry with `each` reads
     an event about an object, and its `document` reads `item`. What `remember` names is a table with one key column, which a key
-    of `observe` reads. A control account is read by an exposed operation of the right system that answers with `balances`, and
-    has documents of that system."""
+    of `observe` reads. A control account is read by an exposed operation of one of both systems that answers with `balances`. It
+    has either documents of that system, or a balance of the other system that is read in the same way."""
     for document, reconciliation in model.documents_of(kinds.Reconciliation):
         for message, path, at_key in _form_faults(model, reconciliation):
             yield document.finding("foil-form", message, path, at_key=at_key)
@@ -98,13 +98,15 @@ def _account_faults(
     model: Model, rule_: kinds.Reconciliation, account: kinds.ControlAccount
 ) -> Iterator[tuple[str, Path]]:
     operation = model.operations.get(account.read)
-    if operation is not None:
-        if (operation.exposes, operation.repeat) != ("read", "read"):
-            yield f"`{operation.name}` is not exposed to be read: `exposes: read`", ("read",)
-        elif operation.system not in (rule_.left, rule_.right):
-            yield f"`{operation.name}` reads {operation.system}, not {rule_.left} or {rule_.right}", ("read",)
-        elif object_schema(operation.output)["properties"].get("balances") != _BALANCES:
-            yield f"`{operation.name}` has no `balances` in its output: a list of money", ("read",)
+    for place, balance in account.balances:
+        yield from _balance_faults(model, rule_, balance, place)
+    if bool(account.documents) == (account.against is not None):
+        yield "a control account needs either `documents` or `against`", ()
+    if account.against is not None:
+        other_read = model.operations.get(account.against.read)
+        if operation is not None and other_read is not None and operation.system == other_read.system:
+            message = f"`{other_read.name}` reads {other_read.system} too, and not the other system"
+            yield message, ("against", "read")
     side = "left" if operation is not None and operation.system == rule_.left else "right"
     system: str = getattr(rule_, side)
     for name, form in account.documents.items():
@@ -118,6 +120,20 @@ def _account_faults(
             )
         if isinstance(form, kinds.AccountDocuments) and form.leg not in other.legs:
             yield f"`{name}` names no leg `{form.leg}` in its `legs`", ("documents", name, "leg")
+
+
+def _balance_faults(
+    model: Model, rule_: kinds.Reconciliation, balance: kinds.AccountBalance, place: Path
+) -> Iterator[tuple[str, Path]]:
+    operation, place = model.operations.get(balance.read), (*place, "read")
+    if operation is None:
+        return
+    if (operation.exposes, operation.repeat) != ("read", "read"):
+        yield f"`{operation.name}` is not exposed to be read: `exposes: read`", place
+    elif operation.system not in (rule_.left, rule_.right):
+        yield f"`{operation.name}` reads {operation.system}, not {rule_.left} or {rule_.right}", place
+    elif object_schema(operation.output)["properties"].get("balances") != _BALANCES:
+        yield f"`{operation.name}` has no `balances` in its output: a list of money", place
 
 
 def _memory_faults(model: Model, rule_: kinds.Reconciliation) -> Iterator[tuple[str, Path, bool]]:

@@ -400,11 +400,12 @@ def _reconciliation(model: Model, typing: Typing, rule_: kinds.Reconciliation) -
         if rule_.key is not None and entry.key is None:
             typing.formula(rule_.key, ("key",), names, _KEY)
     for account_name, account in rule_.control_accounts.items():
-        operation = model.operations.get(account.read)
-        if operation is not None:
-            names = roots({"at": DATE, **({"entity": ENTITY} if model.legal_entities else {})})
-            path = ("control_accounts", account_name, "with")
-            typing.record(account.with_, path, names, object_schema(operation.input), "input-mismatch")
+        for place, balance in account.balances:
+            operation = model.operations.get(balance.read)
+            if operation is not None:
+                names = roots({"at": DATE, **({"entity": ENTITY} if model.legal_entities else {})})
+                path = ("control_accounts", account_name, *place, "with")
+                typing.record(balance.with_, path, names, object_schema(operation.input), "input-mismatch")
 
 
 def _leg(typing: Typing, form: kinds.LegForm, text: str, path: Path, names: Roots) -> None:

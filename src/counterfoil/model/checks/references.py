@@ -263,7 +263,8 @@ def _reconciliation(value: kinds.Reconciliation) -> Iterator[Reference]:
         if policy is not None:
             yield "policy", policy, (key,)
     for name, account in value.control_accounts.items():
-        yield "operation", account.read, ("control_accounts", name, "read")
+        for place, balance in account.balances:
+            yield "operation", balance.read, ("control_accounts", name, *place, "read")
         for rule_ in account.documents:
             yield "reconciliation", rule_, ("control_accounts", name, "documents", rule_)
 

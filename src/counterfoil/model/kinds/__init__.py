@@ -27,6 +27,7 @@ from counterfoil.model.kinds.contracts import (
     UndoCall,
 )
 from counterfoil.model.kinds.control import (
+    AccountBalance,
     AccountDocuments,
     Alert,
     AssertRule,

@@ -166,18 +166,31 @@ class AccountDocuments(Part):
     """Its sign in the account."""
 
 
-class ControlAccount(Part):
-    """An account of one of both systems whose balance is what its documents of reconciliations add up to.
-
-    A checkpoint reads the balance at its cut-off, and names what the account has beyond the documents.
-    """
+class AccountBalance(Part):
+    """A balance that a system has at the cut-off."""
 
     read: Name
     """The exposed operation that reads the balance. Its output has `balances`: a list of money, one for each currency."""
     with_: dict[str, Template] = Field(default={}, alias="with")
     """Its canonical input. Formulas read `at`, the cut-off, and `entity`."""
-    documents: Annotated[dict[Name, Literal["add", "subtract"] | AccountDocuments], Field(min_length=1)]
+
+
+class ControlAccount(AccountBalance):
+    """An account of one of both systems whose balance is what its documents of reconciliations add up to, or the balance that
+    the other system has.
+
+    A checkpoint reads the balance at its cut-off, and names what the account has beyond the other figure.
+    """
+
+    documents: dict[Name, Literal["add", "subtract"] | AccountDocuments] = {}
     """Reconciliations whose documents of this system the account has, and the sign of their totals in it, or of another leg."""
+    against: AccountBalance | None = None
+    """The balance of the other system that this one must equal, in place of `documents`."""
+
+    @property
+    def balances(self) -> list[tuple[Path, AccountBalance]]:
+        """The balances that are read, with their places below the account."""
+        return [((), self), *([] if self.against is None else [(("against",), self.against)])]
 
 
 class Remember(Part):
