@@ -223,7 +223,7 @@ async def test_order_and_repetition_of_news_change_nothing(systems: Company) -> 
 
 
 async def _bank_shows_it(s: Served, cashier: Cashier, payout: str) -> None:
-    """Let both banks book payouts, a wire over three invoices that is short by a fee, and a fee that nobody explains."""
+    """Let both banks book payouts, a wire over three invoices that is short by a fee, a fee, and a line that nobody explains."""
     systems = s.company
     german = await cashier.german_payout(5_000)
     numbers = await cashier.wires(10_000, 20_000, 30_000)
@@ -232,7 +232,8 @@ async def _bank_shows_it(s: Served, cashier: Cashier, payout: str) -> None:
     statement = systems.bank_books(
         Movement("payout", Decimal("500.00"), f"STRIPE TRANSFER {payout}", "STRIPE"),
         Movement("wire", Decimal("585.00"), f"Invoices {' '.join(numbers)}", "INITECH SOFTWARE"),
-        Movement("fee", Decimal("-12.50"), "Monthly fee"),
+        Movement("fee", Decimal("-9.90"), "Monthly fee"),
+        Movement("transfer", Decimal("-12.50"), "Cheque 4711"),
     )
     systems.bank_books(Movement("payout", Decimal("50.00"), f"Stripe {german}", "Stripe"), entity="acme-de", currency="EUR")  # fmt: skip
     await s.run_at(PAYOUT, "done", count=2)

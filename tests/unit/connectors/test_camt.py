@@ -120,23 +120,32 @@ async def test_each_version_gives_the_same_rows(
     write(tmp_path, full(version))
     caplog.set_level(logging.INFO, "counterfoil.files")
     deliveries = await lines(bank("bank-de", tmp_path))
-    first, second, third, fee, other = [delivery.body for delivery in deliveries]
+    first, part, other_part, third, fee, other = [delivery.body for delivery in deliveries]
     assert first == {
         "statement": "S-1", "account": IBAN, "reference": "R-1", "amount": "990.00", "currency": "EUR",
         "booked_on": "2026-03-02", "value_on": "2026-03-03", "counterparty_name": "Müller & Söhne",
         "counterparty_iban": "DE75512108001245126199", "remittance": "INV-1 INV-2 less discount",
         "end_to_end_id": "E2E-7", "kind": "NTRF", "reversal": False, "charges": "-10.00", "details": [],
     }  # fmt: skip
-    assert (second["amount"], second["counterparty_name"], second["remittance"]) == ("-50.00", None, None)
-    assert second["details"] == [
-        {"amount": "-30.00", "reference": "T-1", "remittance": "RF1", "counterparty": "Supplier 1"},
-        {"amount": "-20.00", "reference": "T-2", "remittance": "RF2", "counterparty": "Supplier 2"},
+    columns = (
+        "reference",
+        "amount",
+        "end_to_end_id",
+        "remittance",
+        "counterparty_name",
+        "charges",
+        "details",
+    )
+    assert [[row[column] for column in columns] for row in (part, other_part)] == [
+        ["R-2#1", "-30.00", "P-1", "RF1", "Supplier 1", None, []],
+        ["R-2#2", "-20.00", "P-2", "RF2", "Supplier 2", None, []],
     ]
     assert (third["amount"], third["reversal"], fee["charges"]) == ("15.00", True, None)
     assert other["reference"] == f"{fee['reference']}/2"
-    assert [delivery.ext_id for delivery in deliveries][:2] == [
+    assert [delivery.ext_id for delivery in deliveries][:3] == [
         f"lines/{IBAN}/S-1/R-1",
-        f"lines/{IBAN}/S-1/R-2",
+        f"lines/{IBAN}/S-1/R-2#1",
+        f"lines/{IBAN}/S-1/R-2#2",
     ]
     assert "1 entries are left out, because the bank has not booked them" in caplog.text
 
@@ -151,11 +160,41 @@ def test_charges_explain_parts_that_are_more_than_the_entry(tmp_path: Path) -> N
     parts = batch("02", "60.00", "41.00")
     charges = '<Chrgs><Amt Ccy="EUR">1.00</Amt><CdtDbtInd>DBIT</CdtDbtInd></Chrgs>'
     good = entry("02", "100.00", "CRDT", details=parts, after=charges)
-    (row,) = rows("bank-de", write(tmp_path, document("02", statement(good, "0", "100.00"))))
-    assert sum(Decimal(part["amount"]) for part in row["details"]) == Decimal(101)
+    parts_of_entry = rows("bank-de", write(tmp_path, document("02", statement(good, "0", "100.00"))))
+    assert [(row["amount"], row["charges"]) for row in parts_of_entry] == [
+        ("60.00", None),
+        ("40.00", "-1.00"),
+    ]
     bad = document("02", statement(entry("02", "100.00", "CRDT", details=parts), "0", "100.00"))
     with pytest.raises(FileRefused, match="2 of its 2 parts have amounts in its currency, together 101"):
         rows("bank-de", write(tmp_path, bad))
+
+
+@pytest.mark.parametrize("sum_", ["100.00", "98.00"])
+def test_charges_of_a_part_are_those_of_its_row(tmp_path: Path, sum_: str) -> None:
+    """The amounts of the parts are with or without their charges; the rows add up to the entry in both cases."""
+    charges = '<Chrgs><Rcrd><Amt Ccy="EUR">2.00</Amt><CdtDbtInd>DBIT</CdtDbtInd></Rcrd></Chrgs></TxDtls>'
+    parts = batch("02", "60.00", "40.00").replace("</TxDtls>", charges, 1)
+    text = document("02", statement(entry("02", sum_, "CRDT", details=parts), "0", sum_))
+    both = rows("bank-de", write(tmp_path, text))
+    first = "60.00" if sum_ == "100.00" else "58.00"
+    assert [(row["amount"], row["charges"]) for row in both] == [(first, "-2.00"), ("40.00", None)]
+
+
+def test_an_entry_whose_parts_have_no_amounts_is_one_row(tmp_path: Path) -> None:
+    parts = (
+        batch("08", "30.00", "20.00")
+        .replace('<Amt Ccy="EUR">30.00</Amt>', "")
+        .replace('<Amt Ccy="EUR">20.00</Amt>', "")
+    )
+    (row,) = rows(
+        "bank-de",
+        write(tmp_path, document("08", statement(entry("08", "50", "DBIT", details=parts), "50", "0"))),
+    )
+    assert [(part["amount"], part["counterparty"]) for part in row["details"]] == [
+        (None, "Supplier 1"),
+        (None, "Supplier 2"),
+    ]
 
 
 ONE = entry("08", "5.00", "CRDT", ref="R-1")

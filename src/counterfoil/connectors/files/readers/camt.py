@@ -1,4 +1,4 @@
-"""Bank statements in the form camt.053 of ISO 20022: one row for each booked entry, and nothing unless all sums tie."""
+"""Bank statements in the form camt.053 of ISO 20022: a row for each booked transaction, and nothing unless all sums tie."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def read_statements(path: Path) -> Iterator[SourceRow | StatementSummary]:
             yield statement.summary(line)
             statement = None
             count += 1
-        elif (row := statement.add(node)) is not None:
-            yield row
+        else:
+            yield from statement.add(node)
     _check_version(path.name, parts.namespace)
     if not count:
         raise FileRefused(f"{path.name} has no statement; export it again")

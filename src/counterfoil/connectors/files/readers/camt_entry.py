@@ -1,8 +1,8 @@
-"""Rows of the entries of one camt.053 statement.
+"""Rows of the entries of one camt.053 statement. An entry that stands for several transactions is a row for each of them.
 
 The sign follows `CdtDbtInd` alone: of an entry that takes back another, it is already the side on which it is booked. The
 reference is the bank's (`AcctSvcrRef`), or else a digest of the statement and of what the entry shows. Equal ones of a
-statement are numbered in their order.
+statement are numbered in their order, and so are the transactions of an entry.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class EntryReader:
         self._name, self._statement, self._account = name, statement, account
         self._references: Counter[int] = Counter()
 
-    def row(self, entry: XmlNode, amount: Decimal, currency: str, side: Side) -> SourceRow:
-        """Return an entry with its amount as a row. Raises FileRefused."""
+    def rows(self, entry: XmlNode, amount: Decimal, currency: str, side: Side) -> list[SourceRow]:
+        """Return an entry with its amount as rows, which add up to it. Raises FileRefused."""
         booked = day_of(self._name, entry, "BookgDt")
         if booked is None:
             raise refusal(self._name, entry, "the entry has no booking date `BookgDt`")
@@ -101,7 +101,9 @@ class EntryReader:
             ],
         }
         row["reference"] = self._reference(entry, parts, row)
-        return SourceRow(entry.line, row)
+        if len(details) < 2 or any(detail["amount"] is None for detail in details):
+            return [SourceRow(entry.line, row)]
+        return _divided(entry.line, row, details, list(map(_kind, parts)))
 
     def _reference(self, entry: XmlNode, parts: list[XmlNode], row: dict[str, Any]) -> str:
         stated = entry.value("AcctSvcrRef")
@@ -139,13 +141,16 @@ class EntryReader:
             "counterparty": part.value(f"RltdPties/{party}/Nm", f"RltdPties/{party}/Pty/Nm"),
             "iban": part.value(f"RltdPties/{party}Acct/Id/IBAN", f"RltdPties/{party}Acct/Id/Othr/Id"),
             "end_to_end_id": _stated(part.value("Refs/EndToEndId")),
+            "charges": self._charges(part, currency, ("Chrgs",)),
         }
 
-    def _charges(self, entry: XmlNode, currency: str) -> Decimal | None:
+    def _charges(
+        self, node: XmlNode, currency: str, places: tuple[str, ...] = ("Chrgs", "NtryDtls/TxDtls/Chrgs")
+    ) -> Decimal | None:
         """Return the charges that are inside of the amount, negative where they lower it, or None without any."""
         groups = [
-            [record for path in (f"{place}/Rcrd", place) for record in entry.all(path) if record.all("Amt")]
-            for place in ("Chrgs", "NtryDtls/TxDtls/Chrgs")
+            [record for path in (f"{place}/Rcrd", place) for record in node.all(path) if record.all("Amt")]
+            for place in places
         ]
         records = [
             record
@@ -177,8 +182,33 @@ class EntryReader:
             )
 
 
+def _divided(
+    line: int, row: dict[str, Any], details: list[dict[str, Any]], kinds: list[str | None]
+) -> list[SourceRow]:
+    """Return a row for each transaction of an entry. Charges of the entry that no transaction states are in the last one."""
+    rest = Decimal(row["amount"]) - sum((Decimal(detail["amount"]) for detail in details), Decimal(0))
+    own = [detail["charges"] or Decimal(0) for detail in details]
+    if rest and sum(own) != rest:
+        own = [*(Decimal(0) for _ in own[1:]), rest]
+    rows = []
+    for number, (detail, kind, charges) in enumerate(zip(details, kinds, own, strict=True), 1):
+        part = {
+            "reference": f"{row['reference']}#{number}",
+            "amount": f"{Decimal(detail['amount']) + (charges if rest else 0):f}",
+            "counterparty_name": detail["counterparty"],
+            "counterparty_iban": detail["iban"],
+            "remittance": detail["remittance"],
+            "end_to_end_id": detail["end_to_end_id"],
+            "kind": kind or row["kind"],
+            "charges": f"{charges:f}" if charges else None,
+            "details": [],
+        }
+        rows.append(SourceRow(line, {**row, **part}))
+    return rows
+
+
 _DETAIL_COLUMNS = ("amount", "reference", "remittance", "counterparty")
-_NO_DETAIL: dict[str, Any] = dict.fromkeys((*_DETAIL_COLUMNS, "iban", "end_to_end_id"))
+_NO_DETAIL: dict[str, Any] = dict.fromkeys((*_DETAIL_COLUMNS, "iban", "end_to_end_id", "charges"))
 
 
 def _signed(amount: Decimal, side: Side) -> Decimal:

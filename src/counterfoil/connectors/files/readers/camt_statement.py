@@ -86,8 +86,8 @@ class OpenStatement:
         self._booked, self._all = _Tally(), _Tally()
         self._digest = hashlib.blake2b(digest_size=16)
 
-    def add(self, part: XmlNode) -> SourceRow | None:
-        """Take a part into account; return the row of a booked entry. Raises FileRefused."""
+    def add(self, part: XmlNode) -> list[SourceRow]:
+        """Take a part into account; return the rows of a booked entry. Raises FileRefused."""
         if part.tag == "Bal":
             self._add_balance(part)
         elif part.tag == "TxsSummry":
@@ -99,7 +99,7 @@ class OpenStatement:
                 raise refusal(self._name, part, f"the statement has `{part.tag}` twice")
         else:
             self._heads[part.tag] = part
-        return None
+        return []
 
     def _add_balance(self, part: XmlNode) -> None:
         code = part.value("Tp/CdOrPrtry/Cd")
@@ -115,13 +115,13 @@ class OpenStatement:
         if len(self._balances[code]) > 1 and code != "ITBD":
             raise refusal(self._name, part, f"the statement has a second balance `{code}`")
 
-    def _entry(self, part: XmlNode) -> SourceRow | None:
+    def _entry(self, part: XmlNode) -> list[SourceRow]:
         status = part.value("Sts/Cd", "Sts")
         amount, currency = money_of(self._name, part)
         side = side_of(self._name, part)
         self._all.add(amount, side)
         if status in _PENDING:
-            return None
+            return []
         if status != _BOOKED:
             raise refusal(
                 self._name,
@@ -136,9 +136,10 @@ class OpenStatement:
         self._booked.add(amount, side)
         if self._entries is None:
             self._entries = EntryReader(self._name, self._id(part), self._account(part))
-        row = self._entries.row(part, amount, currency, side)
-        self._digest.update(write_json(row.values))
-        return row
+        rows = self._entries.rows(part, amount, currency, side)
+        for row in rows:
+            self._digest.update(write_json(row.values))
+        return rows
 
     def _id(self, part: XmlNode | None = None) -> str:
         head = self._heads.get("Id")
