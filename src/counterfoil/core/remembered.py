@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from counterfoil.core.document import number_of
 from counterfoil.core.homes import own_key
 from counterfoil.core.settle import MatchRows, pairing_holds
 
@@ -23,7 +24,8 @@ class PairedKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def paired_keys(rows: MatchRows) -> list[PairedKey]:
-    """Return the pairs of keys in rows of one reconciliation, sorted. Documents that have one key need no memory.
+    """Return the pairs of keys in rows of one reconciliation, sorted. Documents that have one key need no memory,
+    and a key that is the id of the document itself comes with no other one.
 
     A pair with a document that the rows do not have, such as one of another legal entity, is left out.
     """
@@ -34,7 +36,7 @@ def paired_keys(rows: MatchRows) -> list[PairedKey]:
         if foil is None or item is None or not pairing_holds(pairing, foil, item):
             continue
         keys = own_key(item), own_key(foil)
-        if keys[0] != keys[1]:
+        if keys[0] not in (keys[1], number_of(item.document)):
             persons.setdefault(keys, []).append(pairing.person)
     lefts: dict[str, set[str]] = {}
     for right, left in persons:

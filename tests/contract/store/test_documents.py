@@ -368,6 +368,19 @@ async def test_pairs_of_persons_are_read_by_the_keys_of_their_items(store: Any) 
     assert (await store.person_pairs(rule)).pairings == []
 
 
+async def test_a_key_that_is_the_document_itself_is_not_remembered(store: Any) -> None:
+    """A line of the bank that names no invoice has a key of its own, which comes with no other line."""
+    if isinstance(store, MemoryStore):
+        pytest.skip("the store in memory has no lists for pages")
+    await admitted(
+        store, "e1", foils=(s.foil(version=1),), observations=(s.observation(document="cm-2", key="cm-2"),)
+    )
+    await paired(store)
+    rows = await store.person_pairs((await foil(store)).rule)
+    assert len(rows.pairings) == 1
+    assert paired_keys(rows) == []
+
+
 async def test_a_pair_survives_versions_with_equal_legs(store: Any) -> None:
     await apart(store)
     await paired(store)
