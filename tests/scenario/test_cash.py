@@ -167,6 +167,11 @@ async def test_money_goes_in_out_and_to_the_bank(systems: Company) -> None:
         await s.quiet()
         await read_books(s)
         await s.quiet()
+        # The bank has 585.00 of the wire, and the cheque that no entry explains.
+        (bank,) = (await prepared(s, "bank-fee-in-erp")).body.controls
+        assert (bank.account, bank.currency, bank.difference) == ("bank", "USD", 1_500 + 1_250), (
+            await s.report()
+        )
         invoices, cash = await prepared(s, "invoice-in-erp"), await prepared(s, "payment-in-erp")
         controls = [
             (c.account, c.currency, c.difference) for c in (*invoices.body.controls, *cash.body.controls)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -22,7 +22,6 @@ from tests.scenario.test_cash import (
     balances,
     read_books,
 )
-from tests.scenario.test_sweeps import swept
 from tests.served import Served, served, until
 
 pytestmark = [pytest.mark.xdist_group("books"), pytest.mark.timeout(900)]
@@ -133,15 +132,12 @@ async def test_payouts_of_every_kind(systems: Company) -> None:
         await s.run_at(PAYOUT, "done", count=4)
         await s.run_at(FEE, "done")
         await s.quiet()
-        await read_books(s)
-        at = systems.today + timedelta(days=4)
-        assert await controls(s, "payment-in-erp", at) == [*IN_THE_MONTH]
-        await swept(s, "bank-fee-in-erp")
-        last = systems.banks["acme-us", "USD"].last_day
-        assert last is not None
-        assert await controls(s, "bank-fee-in-erp", last) == [("bank", "USD", 0)], await of_account(
-            systems, "1000"
-        )
+        # The processor and the bank are days ahead of a cut-off, so their own books are compared.
+        balance = await asyncio.to_thread(systems.twin.json, "GET", "/v1/balance")
+        processor = sum(row["amount"] for part in ("available", "pending") for row in balance[part])
+        clearing, bank = await of_account(systems, "1050", "1000")
+        assert (clearing, bank) == (Decimal(processor) / 100, systems.banks["acme-us", "USD"].balance)
+        assert bank > 0 and clearing > 0
         await no_case(s, "failed")
         await s.sound()
 

@@ -260,11 +260,14 @@ def test_an_unmatched_item_is_left(played: Played) -> None:
     assert item["owner"] == "finance-operations"
 
 
-def test_the_bank_shows_the_payout_and_a_fee_that_is_left(played: Played) -> None:
+def test_the_bank_shows_the_payout_a_fee_and_a_wire_that_is_left(played: Played) -> None:
     (foil,) = [foil for foil in played.systems.foils if foil["rule"] == "payout-at-bank"]
     assert (foil["state"], foil["observed"]["amount"]["amount"]) == ("matched", "600.00")
     (item,) = [item for item in played.systems.items if item["reconciliation"] == "transfer-at-bank"]
-    assert (item["amounts"]["gross"]["amount"], item["owner"]) == ("-12.50", "finance-operations")
+    assert (item["amounts"]["gross"]["amount"], item["owner"]) == ("250.00", "finance-operations")
+    (fee,) = [foil for foil in played.systems.foils if foil["rule"] == "bank-fee-in-erp"]
+    assert (fee["state"], fee["observed"]["fee"]["amount"]) == ("matched", "12.50")
+    assert played.systems.balance["1000"] == Decimal("587.50")
 
 
 def test_books_differ_by_what_the_lists_show(played: Played) -> None:

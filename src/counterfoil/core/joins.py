@@ -215,10 +215,13 @@ class Joins:
             with_rest[key].drop_front(lambda right: not self._is_left_over(right))
 
     def _queues(self, rights: Sequence[NetDocument], book: _Book) -> dict[Hashable, DueQueue]:
-        """Return the right documents by book and sign; a total of zero offers nothing."""
+        """Return the right documents by book and sign; a total of zero offers nothing.
+
+        Nor does one that answers a document that it names: its rest is for what it names, and else stays on account.
+        """
         queues: dict[Hashable, list[NetDocument]] = {}
         for right in rights:
-            if right.total:
+            if right.total and not any((name, right.id) in self._joined for name in right.document.names):
                 queues.setdefault((book(right.document), _sign(right.total)), []).append(right)
         return {key: DueQueue(mine, self._rules.window) for key, mine in queues.items()}
 

@@ -16,6 +16,7 @@ TRAINING_CENTS = 120_000
 DISPUTED_CENTS = 40_000
 PAID_OUT_CENTS = 60_000
 BANK_FEE = Decimal("12.50")
+ON_ACCOUNT = Decimal("250.00")
 
 
 async def pay_training(stage: Stage) -> str:
@@ -88,14 +89,17 @@ async def payout_booked(stage: Stage) -> str | None:
 
 
 async def close_bank_day(stage: Stage) -> str:
-    """Have the bank book the payout and a fee. A day that it has closed before an interruption has them already."""
+    """Have the bank book the payout, a fee, and a wire that names no invoice. A day that it has closed before an interruption has them already."""
     day = date.fromisoformat(await stage.once("bank.day", _today))
     amount = money(PAID_OUT_CENTS)
     if stage.bank.last_day != day:
         payout = Movement("payout", amount, f"STRIPE TRANSFER {stage.id('payout')}", "STRIPE")
-        stage.bank.close_day(day, [payout, Movement("fee", -BANK_FEE, "Monthly account fee")])
+        fee = Movement("fee", -BANK_FEE, "Monthly account fee")
+        wire = Movement("wire", ON_ACCOUNT, "On account", "HOOLI TREASURY")
+        stage.bank.close_day(day, [payout, fee, wire])
     return (
-        f"{amount} USD from the processor, and a fee of {BANK_FEE} USD that finance operations must explain"
+        f"{amount} USD from the processor, a fee of {BANK_FEE} USD, and a wire of {ON_ACCOUNT} USD without an invoice, "
+        "which finance operations must explain"
     )
 
 
@@ -108,6 +112,14 @@ async def payout_at_bank(stage: Stage) -> str | None:
     if foil is None or foil["state"] != "matched":
         return None
     return f"{foil['observed']['amount']['amount']} USD, by a line that none of our systems wrote"
+
+
+async def fee_booked(stage: Stage) -> str | None:
+    foils = [foil for foil in await stage.admin.all("foils") if foil["rule"] == "bank-fee-in-erp"]
+    if {foil["state"] for foil in foils} != {"matched"}:
+        return None
+    ledger = (await stage.erp.trial_balance())["1000"]
+    return f"the ledger has {ledger} USD at the bank: what the bank says, less the wire of {ON_ACCOUNT} USD"
 
 
 async def _matched(stage: Stage, rule: str, event: str, id_: str, cents: int) -> dict[str, Any] | None:
@@ -130,4 +142,5 @@ ACT = Act("cash", "Money comes in, is disputed, and goes to the bank", [
     Await("The payout is in the ledger", payout_booked, 120),
     Do("The bank's statement arrives", close_bank_day),
     Await("A line of the bank shows the payout", payout_at_bank, 120),
+    Await("The fee of the bank is in the ledger", fee_booked, 120),
 ])  # fmt: skip
