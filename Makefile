@@ -12,6 +12,7 @@ KILLS ?= 500
 PAIRS ?= 50000
 MONTHS ?= 1
 WEEKS ?= 1
+SIZE ?= full
 CASH ?= 100
 WORKERS ?= 2
 
@@ -42,9 +43,9 @@ check: $(READY) ## format, lint, types, floors and the fast tests
 bench: $(READY) ## run the benchmarks (ONLY=name for one row)
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
 
-campaign: $(READY) ## run the long campaigns (SEEDS=10000 KILLS=500 PAIRS=50000 MONTHS=1 WEEKS=1 CASH=100)
+campaign: $(READY) ## run the long campaigns (SEEDS=10000 KILLS=500 PAIRS=50000 MONTHS=1 WEEKS=1 SIZE=full CASH=100)
 	$(BIN)/python -m tests.campaign --seeds $(SEEDS) --kills $(KILLS) --pairs $(PAIRS) --months $(MONTHS) \
-	  --weeks $(WEEKS) --cash $(CASH)
+	  --weeks $(WEEKS) --size $(SIZE) --cash $(CASH)
 
 docs: $(READY) ## check the documents: links, dependencies, settings, commands
 	$(BIN)/pytest -n 0 tests/unit/docs

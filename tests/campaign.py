@@ -1,4 +1,4 @@
-"""The long campaigns: `python -m tests.campaign --seeds N --kills N --pairs N --months N --weeks N --cash N`.
+"""The long campaigns: `python -m tests.campaign --seeds N --kills N --pairs N --months N --weeks N --size SIZE --cash N`.
 
 `--seeds` runs the simulator on all cores (tests/simulate/campaign.py). A failing seed is shrunk and printed.
 
@@ -10,7 +10,8 @@ fast company, on both stores with one to three workers (tests/crash/campaign.py)
 
 `--months` plays months of Acme and kills the sweep of their books at each tenth (tests/scenario/month_campaign.py).
 
-`--weeks` plays weeks of Acme under faults, twice as large as that of the suite (tests/scenario/week_campaign.py).
+`--weeks` plays weeks of Acme under faults (tests/scenario/week_campaign.py), twice as large as that of the suite. With
+`--size month` each has more than 1,000 events.
 
 `--cash` plays rounds of money that moves while the server is killed, on the real systems (tests/scenario/test_cash_kills.py).
 
@@ -145,7 +146,8 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100, help="rounds of the kill campaign")
     parser.add_argument("--pairs", type=int, default=0, help="random pairs of JSON Schemas")
     parser.add_argument("--months", type=int, default=0, help="months whose sweeps are killed at each tenth")
-    parser.add_argument("--weeks", type=int, default=0, help="weeks under faults, of the full size")
+    parser.add_argument("--weeks", type=int, default=0, help="weeks under faults")
+    parser.add_argument("--size", choices=("full", "month"), default="full", help="size of these weeks")
     parser.add_argument("--cash", type=int, default=0, help="rounds of money that moves, with a kill in each")
     parser.add_argument(
         "--real", type=int, help="number of these rounds on the real systems; default: one in 20"
@@ -158,7 +160,7 @@ def main() -> int:
     wrong = pairs.campaign(options.first, options.pairs) if options.pairs else []
     violated = kills(options) if options.kills else 0
     other = month_campaign.campaign(options.seed, options.months)
-    weeks = week_campaign.campaign(options.seed, options.weeks)
+    weeks = week_campaign.campaign(options.seed, options.weeks, options.size)
     cash = cash_campaign(options.seed, options.cash)
     return 1 if failing or wrong or violated or other or weeks or cash else 0
 

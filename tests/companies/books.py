@@ -19,8 +19,8 @@ KEYS = {"acme-us": KEY, "acme-de": GERMAN_KEY}
 """Legal entity -> key of its billing account."""
 HOME = "acme-us"
 INVOICES, CREDITS, DEBITS = "invoice-in-erp", "credit-in-erp", "debit-in-erp"
-PAYMENTS = "payment-in-erp"
-RULES = (INVOICES, CREDITS, DEBITS, PAYMENTS)
+PAYMENTS, REFUNDS = "payment-in-erp", "refund-in-erp"
+RULES = (INVOICES, CREDITS, DEBITS, PAYMENTS, REFUNDS)
 OURS = ("cred_",)
 """Beginnings of the references of credit memos that support asked for."""
 Totals = Mapping[str, Decimal]
@@ -39,6 +39,8 @@ class Books:
     """Billing's balance transactions of customers that charge a credit back."""
     payments: Totals
     """Billing's list: what was paid of the invoices, by card or transfer."""
+    refunds: Totals
+    """Billing's list: what went back to customers and did not fail."""
     posted_invoices: Totals
     """Posted customer invoices of the ERP, less what was taken back or cancelled."""
     posted_credits: Totals
@@ -47,6 +49,10 @@ class Books:
     """Posted debit memos of the ERP."""
     posted_payments: Totals
     """Receipts of the ERP: what the entries of payments take from the receivable account."""
+    posted_refunds: Totals
+    """Refunds of the ERP: what their entries add to the receivable account."""
+    by_hand: Totals
+    """Those of the posted invoices that have no reference."""
     receivable: Totals
     """Balance of the receivable account in the ERP's trial balance, by document currency."""
     open_items: Totals
@@ -86,9 +92,10 @@ async def books(systems: Company, entity: str = HOME, credits: tuple[str, ...] =
     async with BillingClient(systems.twin.url, KEYS[entity]) as billing:
         lists = await billed(billing)
         debits = await _charged_back(billing, lists)
+        refunds = [refund for refund in await billing.all("refunds") if refund["status"] == "succeeded"]
     async with systems.of_erp(company=entity) as erp:
         company = systems.erp_seed["companies"][entity]
-        posted = await _posted(erp, company["company"], credits)
+        *posted, by_hand = await _posted(erp, company["company"], credits)
         lines = await entries(erp, company["company"], company["currency"])
         of_account = [line for line in lines if line.account == company["receivable"]]
         balance = (await erp.trial_balance()).get(company["receivable"], Decimal(0))
@@ -98,8 +105,11 @@ async def books(systems: Company, entity: str = HOME, credits: tuple[str, ...] =
         total((n["currency"], n["total"]) for n in lists.notes),
         debits,
         total((i["currency"], i["amount_paid"]) for i in lists.issued),
+        total((r["currency"], r["amount"]) for r in refunds),
         *posted,
         plus((-1, by_currency(line for line in of_account if line.description.startswith("[paym")))),
+        by_currency(line for line in of_account if line.description.startswith("[refu")),
+        by_hand,
         by_currency(of_account),
         by_currency(line for line in of_account if line.unsettled),
     )
@@ -133,11 +143,14 @@ async def documents(erp: ErpClient, company: int) -> list[dict[str, Any]]:
     return await erp.search("account.invoice", domain, fields)
 
 
-async def _posted(erp: ErpClient, company: int, ours: tuple[str, ...]) -> tuple[Totals, Totals, Totals]:
-    """Sum the posted documents. A cancelling entry that is no document of its own takes its invoice out."""
+async def _posted(erp: ErpClient, company: int, ours: tuple[str, ...]) -> list[Totals]:
+    """Sum the posted invoices, credit memos, debit memos and documents by hand.
+
+    A cancelling entry that is no document of its own takes its invoice out.
+    """
     rows = await documents(erp, company)
     moves = {row["move"]["id"] for row in rows}
-    invoices, credits, debits = dict[str, Decimal](), dict[str, Decimal](), dict[str, Decimal]()
+    invoices, credits, debits, by_hand = (dict[str, Decimal]() for _ in range(4))
     for row in rows:
         amount, currency, reference = row["total_amount"], row["currency"]["code"], row["reference"] or ""
         if row["cancel_move"] and row["cancel_move"]["id"] not in moves:
@@ -147,8 +160,9 @@ async def _posted(erp: ErpClient, company: int, ours: tuple[str, ...]) -> tuple[
         elif reference.endswith("/undo"):
             debits[currency] = debits.get(currency, Decimal(0)) + amount
         else:
-            invoices[currency] = invoices.get(currency, Decimal(0)) + amount
-    return without_zeros(invoices), without_zeros(credits), without_zeros(debits)
+            for sums in (invoices,) if reference else (invoices, by_hand):
+                sums[currency] = sums.get(currency, Decimal(0)) + amount
+    return [without_zeros(sums) for sums in (invoices, credits, debits, by_hand)]
 
 
 async def entries(erp: ErpClient, company: int, home: str) -> list[Entry]:
@@ -213,14 +227,17 @@ def differences(own: Books, forward: Mapping[str, Any], entity: str = HOME) -> l
     asserted = {name: total_of(part, "asserted", entity) for name, part in forward.items()}
     observed = {name: total_of(part, "observed", entity) for name, part in forward.items()}
     receivable = plus(
-        (1, observed[INVOICES]), (-1, observed[CREDITS]), (1, observed[DEBITS]), (-1, observed[PAYMENTS])
-    )
+        (1, observed[INVOICES]), (-1, observed[CREDITS]), (1, observed[DEBITS]), (-1, observed[PAYMENTS]),
+        (1, observed[REFUNDS]),
+    )  # fmt: skip
     compared = {
         "invoices that billing asserts": (asserted[INVOICES], own.invoices),
         "credits that billing asserts": (asserted[CREDITS], own.credits),
         "debits that billing asserts": (asserted[DEBITS], own.debits),
         "payments that billing asserts": (asserted[PAYMENTS], own.payments),
         "payments that the ERP shows": (observed[PAYMENTS], own.posted_payments),
+        "refunds that billing asserts": (asserted[REFUNDS], own.refunds),
+        "refunds that the ERP shows": (observed[REFUNDS], own.posted_refunds),
         "invoices that the ERP shows": (observed[INVOICES], own.posted_invoices),
         "credits that the ERP shows": (observed[CREDITS], own.posted_credits),
         "debits that the ERP shows": (observed[DEBITS], own.posted_debits),

@@ -7,9 +7,7 @@ totals are read from the systems and compared here; the server's own rows prove 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -23,6 +21,7 @@ from counterfoil.demo.operators import Operator
 from counterfoil.store import check
 from tests.companies.acme import SOON, Company, company, token_of
 from tests.companies.books import CREDITS, DEBITS, INVOICES, OURS, RULES, Books, books, differences
+from tests.companies.erp_client import allow_cancellation, rpc
 from tests.served import CREDIT, INVOICE, Served, irreversible, served, until
 
 pytestmark = [pytest.mark.xdist_group("books"), pytest.mark.timeout(900)]
@@ -167,17 +166,8 @@ class Story:
         await self.erp.act("account.invoice", created["id"], "post")
         return str((await self.erp.get("account.invoice", created["id"], ["number"]))["number"])
 
-    async def rpc(self, method: str, *params: Any, person: str = "controller", **context: Any) -> Any:
-        """Call the ERP as its own client does: only there are wizards and the company's settings."""
-        users, admin = self.systems.erp_seed["users"], self.systems.erp_seed["admin_password"]
-        password = admin if person == "admin" else users[person]["password"]
-        basic = base64.b64encode(f"{person}:{password}".encode()).decode()
-        call = {"id": 1, "method": method, "params": [*params, {"company": 1, "language": "en", **context}]}
-        async with httpx2.AsyncClient(base_url=self.systems.erp_url, trust_env=False, timeout=60) as http:
-            answer = await http.post("/erp/rpc/", json=call, headers={"authorization": f"Basic {basic}"})
-        reply = json.loads(answer.content)
-        assert "error" not in reply, reply
-        return reply.get("result")
+    async def rpc(self, method: str, *params: Any, **context: Any) -> Any:
+        return await rpc(self.systems, method, *params, **context)
 
     async def credit_with_refund(self, document: int) -> None:
         """Take an invoice back by the ERP's wizard, which posts a credit memo and cancels the invoice."""
@@ -194,7 +184,7 @@ class Story:
 
     async def cancel(self, document: int) -> None:
         """Cancel a posted invoice, which the ERP allows after the administrator has set the company so."""
-        await self.rpc("model.company.company.write", [1], {"cancel_invoice_out": True}, person="admin")
+        await allow_cancellation(self.systems)
         await self.erp.act("account.invoice", document, "cancel")
 
     def as_person(self, person: str) -> Operator:

@@ -1,6 +1,7 @@
 """The week as a list of acts, drawn from a seed: what persons do in the systems, and the faults between it.
 
-Each company has five days of new work, and what becomes of the invoices of a day is played on the next one.
+Each company has some days of new work. What becomes of the invoices of a day is played on the next one, and what becomes of
+their payments on the two days after that.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from random import Random
 from typing import Any
 
 BUSINESS = frozenset({
-    "customer", "change", "subscription", "usage", "invoice", "payment", "void", "credit",
+    "customer", "change", "subscription", "usage", "invoice", "payment", "void", "credit", "refund", "dispute", "verdict",
+    "payout", "entry by hand", "cancellation",
 })  # fmt: skip
 """Kinds of acts that are events of the business. The others are faults, and waits for what an act needs."""
-DAYS = 5
 NO_TAX = ("", "0")
 Rate = tuple[str, str]
 """Jurisdiction and percentage of a tax rate."""
@@ -41,6 +42,8 @@ class Size:
     """Size of a week: the work of both legal entities, and the least that it comes to."""
 
     firms: tuple[Firm, Firm]
+    days: int
+    """Days of new work."""
     events: int
     """Least number of business events."""
     invoices: int
@@ -51,16 +54,23 @@ _TAXES = {
     "acme-us": (("US-TX", "8.25"), ("US-NY", "8.875"), NO_TAX),
     "acme-de": (("DE", "19"), ("DE", "19"), ("DE", "7"), ("DE", "0")),
 }
-_EACH = ("small", "large", "paid-credit", "void", "at once", "open", "paid")
-FULL = Size((
-    Firm("acme-us", "usd", "eur", (8, 2), 4, _TAXES["acme-us"], ("small", "small", "open", *("paid",) * 4, *_EACH), 2),
-    Firm("acme-de", "eur", "usd", (6, 2), 3, _TAXES["acme-de"], ("small", *("paid",) * 3, *_EACH), 2),
-), 300, 50)  # fmt: skip
+_EACH = ("small", "large", "paid-credit", "void", "at once")
+MONEY = ("refunded", "refund fails", "won", "lost")
+"""Fates of invoices that are paid by card: what becomes of the payment."""
+_FULL = (
+    Firm("acme-us", "usd", "eur", (8, 2), 4, _TAXES["acme-us"], ("small", *("open", "paid") * 2, *MONEY, *_EACH), 2),
+    Firm("acme-de", "eur", "usd", (6, 2), 3, _TAXES["acme-de"], ("open", *("paid",) * 2, *MONEY, *_EACH), 2),
+)  # fmt: skip
 SMALL = Size((
-    Firm("acme-us", "usd", "eur", (3, 1), 1, _TAXES["acme-us"], _EACH, 1),
-    Firm("acme-de", "eur", "usd", (2, 1), 1, _TAXES["acme-de"], _EACH[:-1], 1),
-), 150, 30)  # fmt: skip
+    Firm("acme-us", "usd", "eur", (3, 1), 1, _TAXES["acme-us"], (*_EACH, "refunded", "won"), 1),
+    Firm("acme-de", "eur", "usd", (2, 1), 1, _TAXES["acme-de"], ("large", "paid-credit", "void", "lost"), 1),
+), days=4, events=150, invoices=16)  # fmt: skip
 """A week that `make test` has the time for."""
+SIZES = {"small": SMALL, "full": Size(_FULL, 5, 400, 50), "month": Size(_FULL, 13, 1000, 160)}
+CANCELLED = "cancelled"
+"""Fate of an invoice of the American company that a person cancels in the ERP."""
+EVERY_DAYS = 5
+"""Once in so many days a person does something by hand in the ERP of each company."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +115,13 @@ class Plan:
         self._count = 0
         self._customers: dict[str, list[tuple[str, str]]] = {firm.entity: [] for firm in firms}
         self._last: dict[str, list[_Invoice]] = {firm.entity: [] for firm in firms}
+        self._paid: dict[str, list[_Invoice]] = {firm.entity: [] for firm in firms}
+        self._moved: list[Act] = []
         self._turn = 0
         self.acts: list[Act] = []
         self.fates: dict[str, str] = {}
         """Name of an invoice -> what becomes of it."""
-        for day in range(DAYS + 1):
+        for day in range(size.days + 3):
             self._day(day)
 
     def of(self, kind: str) -> list[Act]:
@@ -122,13 +134,18 @@ class Plan:
     # ------------------------------------------------------------------ one day
 
     def _day(self, day: int) -> None:
-        """Add a day: changes, usage and payments; new invoices; then voids and credits of the day before."""
+        """Add a day: changes, usage and payments; new invoices; then voids and credits of the day before, and moves of money."""
         if day == 0:
             self.acts += [act for firm in self.size.firms for act in self._first(firm)]
         before = {firm.entity: self._last[firm.entity] for firm in self.size.firms}
         morning = [act for firm in self.size.firms for act in self._morning(firm, day, before[firm.entity])]
-        noon = [acts for firm in self.size.firms for acts in (self._noon(firm, day) if day < DAYS else ())]
+        noon = [
+            acts
+            for firm in self.size.firms
+            for acts in (self._noon(firm, day) if day < self.size.days else ())
+        ]
         evening = [act for firm in self.size.firms for act in self._evening(before[firm.entity])]
+        evening += self._money(day)
         self._add(morning, day)
         self.acts += _outage(day, "start")
         self._chance.shuffle(noon)
@@ -144,12 +161,15 @@ class Plan:
             self.acts.append(Act("until posted", names=names))
             paid = tuple(name for name in names if self.fates[name] == "paid-credit")
             self.acts.append(Act("until paid", names=paid))
+        self._paid = before
+        if day >= self.size.days:
+            self._last = {firm.entity: [] for firm in self.size.firms}
         self._add(evening, day)
         self.acts += [
             Act("void", entity, self._name("void"), of=invoice.name, text="in review")
             for entity, invoices in self._last.items()
             for invoice in invoices
-            if day < DAYS and invoice.fate == "void in review"
+            if day < self.size.days and invoice.fate == "void in review"
         ]
 
     def _add(self, acts: list[Act], day: int, shuffled: bool = True) -> None:
@@ -172,8 +192,12 @@ class Plan:
         ]
 
     def _morning(self, firm: Firm, day: int, before: list[_Invoice]) -> list[Act]:
-        acts = [self._payment(invoice.name) for invoice in before if invoice.fate in ("paid", "paid-credit")]
-        if not 0 < day < DAYS:
+        acts = [
+            self._payment(invoice.name)
+            for invoice in before
+            if invoice.fate in ("paid", "paid-credit", *MONEY)
+        ]
+        if not 0 < day < self.size.days:
             return acts
         acts.append(self._customer(firm, firm.home))
         for _ in range(firm.changes):
@@ -195,6 +219,9 @@ class Plan:
             self._invoice(firm, fate, currency, self._chance.randint(30_000, 400_000))
             for fate, currency in zip(fates, currencies, strict=True)
         ]
+        # No invoice of the German company is cancelled without a document.
+        if day % EVERY_DAYS == 0 and firm.entity == "acme-us":
+            acts.append(self._invoice(firm, CANCELLED, firm.home, self._chance.randint(30_000, 400_000)))
         for fate, large, of_day in (("reviewed", REVIEWED_MINOR, 1), ("void in review", DOUBTED_MINOR, 2)):
             if day == of_day:
                 acts.append(self._invoice(firm, fate, firm.home, large + self._chance.randrange(600_000)))
@@ -207,8 +234,12 @@ class Plan:
         return [invoice, self._payment(invoice.name)]
 
     def _payment(self, invoice: str) -> Act:
-        """Return the payment of an invoice, by card or by a transfer that a person records."""
-        way = self._chance.choice(("card", "transfer"))
+        """Return the payment of an invoice, by card or by a transfer that a person records.
+
+        The money of a payment "at once" can be paid out at once.
+        """
+        at_once = self.fates[invoice] in ("paid-credit", *MONEY)
+        way = "card at once" if at_once else self._chance.choice(("card", "transfer"))
         return Act("payment", invoice.partition("/")[0], self._name("payment"), of=invoice, text=way)
 
     def _evening(self, before: Sequence[_Invoice]) -> list[Act]:
@@ -217,9 +248,40 @@ class Plan:
             entity = invoice.name.partition("/")[0]
             if invoice.fate == "void":
                 acts.append(Act("void", entity, self._name("void"), of=invoice.name))
+            if invoice.fate == CANCELLED:
+                acts.append(Act("cancellation", entity, self._name("cancellation"), of=invoice.name))
             if invoice.fate in ("small", "large", "paid-credit"):
                 limits = (11_000, 28_000) if invoice.fate == "large" else (500, 6_000)
                 acts.append(self._credit(entity, invoice, self._chance.randint(*limits)))
+        return acts
+
+    def _money(self, day: int) -> list[Act]:
+        """Return refunds, disputes and their ends, for the payments of the day before, and a payout and an entry by hand."""
+        decided, self._moved = self._moved, []
+        acts = [
+            Act("verdict", act.entity, self._name("verdict"), of=act.name, text=act.text)
+            for act in decided
+            if act.text
+        ]
+        for invoice in (invoice for invoices in self._paid.values() for invoice in invoices):
+            entity = invoice.name.partition("/")[0]
+            if invoice.fate in ("refunded", "refund fails"):
+                end = "failed" if invoice.fate == "refund fails" else ""
+                minor = self._chance.randint(1_000, 20_000)
+                self._moved.append(
+                    Act("refund", entity, self._name("refund"), of=invoice.name, minor=minor, text=end)
+                )
+            if invoice.fate in ("won", "lost"):
+                name = self._name("dispute")
+                self._moved.append(Act("dispute", entity, name, of=invoice.name, text=invoice.fate))
+        acts += self._moved
+        if any(self._paid.values()):
+            for firm in self.size.firms:
+                end = "failed" if day % 4 == 3 else "paid"
+                acts.append(Act("payout", firm.entity, self._name("payout"), currency=firm.home, text=end))
+                if day % EVERY_DAYS == 2:
+                    near, minor = self._paid[firm.entity][0].name, self._chance.randint(1_000, 90_000)
+                    acts.append(Act("entry by hand", firm.entity, self._name("entry"), of=near, minor=minor))
         return acts
 
     def _faults(self, day: int) -> list[Act]:

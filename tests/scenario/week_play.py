@@ -28,6 +28,7 @@ from counterfoil.demo.ports import free_port
 from counterfoil.demo.proxy import Proxy
 from tests.companies.acme import Company, Edits, Program, token_of
 from tests.companies.books import KEYS
+from tests.companies.erp_client import allow_cancellation
 from tests.gateways import RepeatingGateway
 from tests.patience import PATIENCE_SECONDS
 from tests.scenario.week_plan import BUSINESS, DOUBTED_MINOR, Act, Plan, label
@@ -72,9 +73,13 @@ class Player:
         """Answers to the batches of usage."""
         self.repeats: list[dict[str, Any]] = []
         """Answers to batches of usage that were sent again."""
+        self.entered: list[str] = []
+        """Numbers of the documents that were entered in the ERP by hand."""
+        self._charges: dict[str, str] = {}
+        """Name of an invoice -> its payment by card."""
         self._payers: dict[str, str] = {}
         """Name of an invoice -> its customer's id. Reading it from billing would take a fault that is meant for the server."""
-        self._wires: dict[tuple[str, str], list[Movement]] = {}
+        self.wires: dict[tuple[str, str], list[Movement]] = {}
         """Legal entity and currency -> what customers sent to the account."""
         self._planned: Counter[tuple[str, str]] = Counter()
         self._down_since = 0.0
@@ -89,6 +94,7 @@ class Player:
     async def running(self) -> AsyncIterator[None]:
         """Run the server behind its gateway, and persons who decide."""
         await asyncio.to_thread(self._prepare)
+        await allow_cancellation(self.systems)
         async with self.gateway:
             self._persons = asyncio.create_task(self._decide_all())
             try:
@@ -119,6 +125,10 @@ class Player:
         assert self._server is not None
         return self._server
 
+    def numbers_of(self, fate: str) -> set[str]:
+        """Return the numbers of the invoices with a fate."""
+        return {self.numbers[name] for name, each in self.plan.fates.items() if each == fate}
+
     def operator(self, person: str = "admin") -> Operator:
         return Operator(f"http://127.0.0.1:{self.port}", token_of(person))
 
@@ -135,7 +145,7 @@ class Player:
                 raise AssertionError(
                     f"act {place} of {len(self.plan.acts)}: {act}: {error!r}\n{self.server.output()}"
                 ) from error
-        for (entity, currency), wires in self._wires.items():
+        for (entity, currency), wires in self.wires.items():
             self.systems.bank_books(*wires, entity=entity, currency=currency)
 
     async def _act(self, act: Act) -> None:
@@ -148,6 +158,11 @@ class Player:
                 if act.text:
                     await self._until_reviewed(act)
                 await asyncio.to_thread(self._in_billing, act)
+            case "verdict":
+                outcome = {"id": self.ids[act.of], "status": act.text}
+                await asyncio.to_thread(self._control, act.entity, "POST", "outcome", outcome)
+            case "entry by hand" | "cancellation":
+                await self._in_erp(act)
             case "until posted":
                 await self.until_posted(act.names)
             case "until paid":
@@ -206,6 +221,14 @@ class Player:
                 self._pay(api, act)
             case "void":
                 api.invoices.void_invoice(self.ids[act.of])
+            case "refund":
+                refund = {"charge": self._charges[act.of], "amount": act.minor}
+                self.ids[act.name] = api.refunds.create(refund).id
+            case "dispute":
+                charge = {"charge": self._charges[act.of]}
+                self.ids[act.name] = self._control(act.entity, "POST", "disputes", charge)["id"]
+            case "payout":
+                self._pay_out(api, act)
             case _:
                 raise AssertionError(f"no act {act.kind}")
 
@@ -235,10 +258,35 @@ class Player:
             paid = api.invoices.pay(self.ids[act.of], {"paid_out_of_band": True})
             amount = Decimal(paid.amount_paid).scaleb(-2)
             wire = Movement("wire", amount, f"Invoice {paid.number}", paid.customer_name)
-            self._wires.setdefault((act.entity, paid.currency.upper()), []).append(wire)
+            self.wires.setdefault((act.entity, paid.currency.upper()), []).append(wire)
             return
-        card = api.payment_methods.attach("pm_card_visa", {"customer": self._payers[act.of]})
-        api.invoices.pay(self.ids[act.of], {"payment_method": card.id})
+        kind = "pm_card_visa" if act.text == "card" else "pm_card_bypassPending"
+        card = api.payment_methods.attach(kind, {"customer": self._payers[act.of]})
+        self._charges[act.of] = api.invoices.pay(self.ids[act.of], {"payment_method": card.id}).charge
+
+    def _pay_out(self, api: Any, act: Act) -> None:
+        """Pay out half of what is available. One that fails has arrived before, so the bank books it twice."""
+        (available,) = [
+            row.amount for row in api.balance.retrieve().available if row.currency == act.currency
+        ]
+        payout = api.payouts.create({"amount": available // 2, "currency": act.currency})
+        amount, text = Decimal(payout.amount).scaleb(-2), f"STRIPE TRANSFER {payout.id}"
+        wires = self.wires.setdefault((act.entity, act.currency.upper()), [])
+        for status, sign in (("paid", 1), ("failed", -1)) if act.text == "failed" else (("paid", 1),):
+            self._control(act.entity, "POST", "outcome", {"id": payout.id, "status": status})
+            wires.append(Movement("payout", sign * amount, text, "STRIPE"))
+
+    async def _in_erp(self, act: Act) -> None:
+        """Cancel an invoice in the ERP, or enter a document for the customer of an invoice, as an accountant does."""
+        company = self.systems.erp_seed["companies"][act.entity]["company"]
+        domain = [["company", "=", company], ["description", "=", self.numbers[act.of]]]
+        async with self.systems.of_erp(company=act.entity) as erp:
+            (invoice,) = await erp.search("account.invoice", domain, ["party.code"])
+            if act.kind == "cancellation":
+                await erp.act("account.invoice", invoice["id"], "cancel")
+            else:
+                amount = Decimal(act.minor).scaleb(-2)
+                self.entered.append(await erp.enter(amount, invoice["party"]["code"]))
 
     def _rate(self, api: Any, entity: str, jurisdiction: str, percentage: str) -> str:
         key = (entity, jurisdiction, percentage)

@@ -29,10 +29,11 @@ from tests.companies.books import (
     differences,
     documents,
     entries,
+    plus,
     total,
 )
 from tests.patience import PATIENCE_SECONDS
-from tests.scenario.week_plan import Plan
+from tests.scenario.week_plan import CANCELLED, Plan
 from tests.scenario.week_play import Player
 from tests.served import until
 
@@ -47,6 +48,8 @@ class Account:
     billed: Billed
     voided_late: list[dict[str, Any]]
     """Invoices of billing that were voided after their posting, by the plan."""
+    cancelled: list[dict[str, Any]]
+    """Invoices of billing that a person has cancelled in the ERP."""
     documents: list[dict[str, Any]]
     unposted: list[dict[str, Any]]
     """Customer documents of the ERP without an entry."""
@@ -59,6 +62,10 @@ class Account:
     """Codes of the accounts of payments by their names in the books of the company."""
     processor: Totals
     """What the processor has: available and pending, by currency."""
+    lost: Totals
+    """Disputes that were lost."""
+    sent: Totals
+    """Payouts that did not fail, and transfers of customers."""
     books: Books
 
 
@@ -82,6 +89,8 @@ class Week:
     usage_rows: int
     problems: list[str]
     """Violations that the check of the store reports."""
+    entered: list[str]
+    """Numbers of the documents that were entered in the ERP by hand."""
     done: Counter[str]
     billing_faults: Counter[tuple[str, str]]
     faults: Counter[str]
@@ -118,6 +127,7 @@ async def play(systems: Company, plan: Plan) -> Week:
         repeats=player.repeats,
         usage_rows=usage_rows,
         problems=problems,
+        entered=player.entered,
         done=player.done,
         billing_faults=await asyncio.to_thread(player.billing_faults),
         faults=faults,
@@ -130,11 +140,19 @@ async def _account(player: Player, entity: str) -> Account:
     async with BillingClient(systems.twin.url, KEYS[entity]) as billing:
         lists = await billed(billing)
         balance = await billing.get("balance")
-    late = {player.numbers[name] for name, fate in player.plan.fates.items() if fate == "void"}
+        disputes, payouts = await billing.all("disputes"), await billing.all("payouts")
+    transfers = {
+        currency: sum((wire.amount for wire in wires if wire.kind == "wire"), Decimal(0))
+        for (of, currency), wires in player.wires.items()
+        if of == entity
+    }
     async with systems.of_erp(company=entity) as erp:
         return Account(
             lists,
-            [invoice for invoice in lists.invoices if invoice["number"] in late],
+            *(
+                [invoice for invoice in lists.invoices if invoice["number"] in player.numbers_of(fate)]
+                for fate in ("void", CANCELLED)
+            ),
             await documents(erp, company["company"]),
             await erp.search(
                 "account.invoice", [["company", "=", company["company"]], ["move", "=", None]], ["reference"]
@@ -145,6 +163,11 @@ async def _account(player: Player, entity: str) -> Account:
             company["receivable"],
             company["cash"],
             total((row["currency"], row["amount"]) for row in (*balance["available"], *balance["pending"])),
+            total((d["currency"], d["amount"]) for d in disputes if d["status"] == "lost"),
+            plus(
+                (1, total((p["currency"], p["amount"]) for p in payouts if p["status"] == "paid")),
+                (1, transfers),
+            ),
             await books(systems, entity),
         )
 
@@ -211,7 +234,6 @@ async def _missing(player: Player) -> list[str]:
     missing += [
         f"ticket {act.name} {s}" for act, s in zip(credits, statuses, strict=True) if s != "credit-posted"
     ]
-    late = {player.numbers[name] for name, fate in player.plan.fates.items() if fate == "void"}
-    if len([case for case in cases if case["foil"]]) < len(late):
+    if len([case for case in cases if case["foil"]]) < len(player.numbers_of("void")):
         missing.append("Cases of invoices that were voided after their posting")
     return missing
