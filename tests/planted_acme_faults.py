@@ -35,7 +35,25 @@ PAYMENT, REFUND, DISPUTE = (
 )
 PAYOUT, WRITE_OFF = "workflows/payout-to-erp.yaml", "workflows/write-off-to-erp.yaml"
 
+LEVEL, LEVEL_IN = "policies/service-level.yaml", "mappings/service-level.yaml"
+
 FAULTS = [
+    # Service levels
+    Fault("terms of the contract", CREDIT, "min(wish, entitled, cap_left)", "min(wish, cap_left)", "test", "wish-above-the-terms-is-the-terms"),
+    Fault("wish of the agent", CREDIT, "min(wish, entitled, cap_left)", "min(entitled, cap_left)", "test", "wish-below-the-terms-is-the-wish"),
+    Fault("availability", CREDIT, "up_seconds < t.below_rate", "up_seconds <= t.below_rate", "test", "service-level-that-was-kept-by-nothing-gives-nothing"),
+    Fault("length of the month", CREDIT, "(timestamp(month_end, zone) - timestamp(month_start, zone)).getSeconds()", "days_between(month_start, month_end) * 86400", "test", "service-level-that-was-missed-by-a-second-gives-the-lowest-tier"),
+    Fault("zone of the contract", CREDIT, "date(incident.failed_at, zone)", "date(incident.failed_at)", "test", "month-of-the-contract-decides"),
+    Fault("rounding of the terms", CREDIT, "max(1, inv.net.minor), 'half_even')", "max(1, inv.net.minor), 'down')", "test", "amount-of-the-terms-is-rounded-once"),
+    Fault("claim window", CREDIT, "> terms.claim_days", "> terms.claim_days + 1", "test", "claim-after-the-window-is-refused"),
+    Fault("last day of the claim window", CREDIT, "> terms.claim_days", ">= terms.claim_days", "test", "claim-on-the-last-day-of-the-window"),
+    Fault("limit of a month", LEVEL, "per: [contract_id, service_month]", "per: [event.data.credit_id]", "test", "two-incidents-of-one-month-stay-within-its-limit"),
+    Fault("limit of all months", LEVEL, "per: [contract_id, service_month]", "per: [contract_id]", "test", "incidents-of-two-months-have-a-limit-each"),
+    Fault("reservation of the month", CREDIT, "    reserve: {limit: contract-month-credit, amount: amount, at_most: cap}\n", "", "test", "two-incidents-of-one-month-stay-within-its-limit"),
+    Fault("term of the contract", CREDIT, "failed_on < contract.term_start || ", "", "test", "incident-before-the-contract-is-refused"),
+    Fault("fee of a year", BILLING, "getFullYear()) * 12", "getFullYear()) * 1", "test", "fee-of-a-line-for-a-year-is-a-twelfth"),
+    Fault("classes with a fee", "tables/tables.yaml", "  - {class: enterprise, fee: monthly}\n", "", "test", "fee-of-a-line-for-a-year-is-a-twelfth"),
+    Fault("downtime", LEVEL_IN, "string(body.downtime_seconds) + 's'", "string(body.downtime_seconds) + 'm'", "test", "incident-of-monitoring"),
     # Policies
     Fault("tier of the support lead", POLICIES, "{up_to: 1000, roles: [support-lead]}", "{up_to: 1001, roles: [support-lead]}", "test", "credit-over-1000-needs-finance"),
     Fault("automatic tier", POLICIES, "requester: event.data.requested_by\n  expires: 3d\n  negative: false\n  matrix:\n    - {up_to: 100,", "requester: event.data.requested_by\n  expires: 3d\n  negative: false\n  matrix:\n    - {up_to: 500,", "test", "credit-over-100-needs-the-support-lead"),
@@ -68,10 +86,10 @@ FAULTS = [
     Fault("invoice over nothing", INVOICE, "event.data.total.minor == 0", "event.data.total.minor == 1", "test", "invoice-over-nothing-is-not-posted"),
     Fault("total not covered", INVOICE, "      - event.data.total\n", "", "check", "covers-incomplete"),
     Fault("no wait for the ERP", INVOICE, "  - wait: {foils: all, until: +2d}\n    outcomes: {timeout: park}\n    becomes: reconciled", "", "prove", "foil-unmatched"),
-    Fault("limit of the amount", CREDIT, "&& amount <= (inv.status == 'paid' ? first(inv.creditable, inv.total) : inv.open)", "&& amount <= inv.total", "test", "credit-over-the-open-amount-is-refused"),
-    Fault("one credit for an incident", CREDIT, "    once: event.data.incident_id\n", "", "test", "second-credit-for-one-incident-is-refused"),
-    Fault("currency of a credit", CREDIT, "inv.currency == amount.currency && ", "", "test", "credit-in-another-currency-is-refused"),
-    Fault("credit on a draft", CREDIT, "inv.status != 'draft' && ", "", "test", "credit-on-a-draft-is-refused"),
+    Fault("limit of the amount", CREDIT, "first(inv.creditable, inv.total) : inv.open\"", "first(inv.creditable, inv.total) : inv.total\"", "test", "credit-over-the-open-amount-is-refused"),
+    Fault("one credit for an incident", CREDIT, "    once: event.data.customer_id + '/' + event.data.incident_id\n", "", "test", "second-credit-for-one-incident-is-refused"),
+    Fault("currency of a credit", CREDIT, "inv.currency != wish.currency ?", "false ?", "test", "credit-in-another-currency-is-refused"),
+    Fault("credit on a draft", CREDIT, "inv.status == 'draft' ?", "false ?", "test", "credit-on-a-draft-is-refused"),
     Fault("undo after a refusal", CREDIT, "outcomes: {period_closed: queue, invalid: park, refused: undo}", "outcomes: {period_closed: queue, invalid: park, refused: {stop: refused}}", "prove", "half-undone"),
     Fault("rejected credit goes on", CREDIT, "        - {pattern: tell-and-stop, with: {message: The credit was not approved., state: rejected}}\n", "", "prove", "unapproved"),
     Fault("application", CREDIT, "when: open_part.minor > 0", "when: paid_part.minor > 0", "test", "credit-is-granted-posted-applied-and-told"),
@@ -85,7 +103,7 @@ FAULTS = [
     Fault("first change of a customer", "workflows/customer-sync.yaml", "where: event.data.revision > 0", "where: event.data.revision >= 0", "test", "each-change-of-a-customer-has-a-run"),
     Fault("void of another invoice", INVOICE, "    where: event.data.invoice_id == start.data.invoice_id\n", "", "test", "void-of-another-invoice-stops-no-review"),
     Fault("check of a total of nothing", INVOICE, " && event.data.total.minor > 0", "", "test", "german-invoice-of-nothing-with-taxes-is-a-case"),
-    Fault("invoice of another customer", CREDIT, " && inv.customer_id == event.data.customer_id", "", "test", "credit-on-an-invoice-of-another-customer-is-refused"),
+    Fault("invoice of another customer", CREDIT, "inv.customer_id != event.data.customer_id ?", "false ?", "test", "credit-on-an-invoice-of-another-customer-is-refused"),
     Fault("undo after an expiry", CREDIT, "      expired:\n        - choose: [{when: \"run.state in ['billed', 'posted', 'applied', 'told']\", then: [undo]}]\n", "      expired:\n", "test", "credit-whose-second-approval-expires-is-undone"),
     Fault("undo after a rejection", CREDIT, "      rejected:\n        - choose: [{when: \"run.state in ['billed', 'posted', 'applied', 'told']\", then: [undo]}]\n", "      rejected:\n", "prove", "half-undone"),
     Fault("invoice that changes during the approval", CREDIT, "inv: {head: invoice, of: event.data.invoice_id, recheck: each_effect}", "inv: {head: invoice, of: event.data.invoice_id}", "test", "credit-over-what-is-open-by-then-is-refused"),

@@ -34,6 +34,7 @@ from counterfoil.demo.desk.client import DeskClient
 from counterfoil.demo.erp.client import ErpClient, local_day
 from counterfoil.demo.erp.prepare import prepare as prepare_erp
 from counterfoil.demo.ports import free_port
+from counterfoil.demo.service_levels import contracts_of, incidents_of, open_folders
 from tests.companies.base import write_people
 from tests.contract.stripe_twin_process import KEY, Twin
 from tests.erp_system import CACHE
@@ -164,6 +165,7 @@ class Company:
         self.german_hook_secret = HOOK_SECRET
         self.desk_url = f"http://127.0.0.1:{desk_port}/desk"
         self.banks = open_accounts(home, self.today)
+        open_folders(home)
         self.twin = Twin(twin_port, home / "billing.sqlite")
         self.erp_url = f"http://127.0.0.1:{erp_port}"
         serve = ["serve", "--dir"]
@@ -213,6 +215,8 @@ class Company:
             "ACME_SUPPORT_USER": "orchestrator",
             "ACME_SUPPORT_PASSWORD": self.desk_seed["users"]["orchestrator"],
             "ACME_SUPPORT_HOOK_SECRET": self.desk_seed["hook_secret"],
+            "ACME_CRM_FOLDER": str(contracts_of(self.home)),
+            "ACME_MONITORING_FOLDER": str(incidents_of(self.home)),
             "ACME_BANK_FOLDER": str(statements_of(self.home, "acme-us")),
             "ACME_BANK_DE_FOLDER": str(statements_of(self.home, "acme-de")),
             "COUNTERFOIL_PEOPLE": str(self.home / "people.json"),

@@ -209,6 +209,8 @@ def _operations(model: Model, system: kinds.System, connector: Connector) -> Ite
         starts = isinstance(operation.exposes, dict)
         if operation.system != model.family(system.name) or operation.executor == "external":
             continue
+        if model.is_previewed(name):
+            continue
         spec = connector.operations.get(known_as(name, connector.operations))
         if spec is not None:
             yield from _protection(system, operation, spec)

@@ -38,7 +38,7 @@ def declared_operations(model: Model, system: str) -> dict[str, OperationSpec]:
     """Return the operations of a system as governance declares them, also by their names without version."""
     specs: dict[str, OperationSpec] = {}
     for name, operation in sorted(model.operations.items()):
-        if operation.system in (system, model.family(system)):
+        if operation.system in (system, model.family(system)) and not model.is_previewed(name):
             specs[name] = _declared(operation)
             specs.setdefault(family(name), specs[name])
     return specs

@@ -37,6 +37,7 @@ from counterfoil.demo.operators import Operator
 from counterfoil.demo.ports import choose_ports, free
 from counterfoil.demo.progress import Progress
 from counterfoil.demo.report import Addresses
+from counterfoil.demo.service_levels import contracts_of, incidents_of, open_folders
 from counterfoil.twins.stripe.event_types import EVENT_TYPES
 
 HOME = Path(".counterfoil")
@@ -147,6 +148,7 @@ class Company:
             )
         self._ports = choose_ports(PORTS, self._read_json("ports.json"))
         open_accounts(self.home, local_day("acme-us"))
+        open_folders(self.home)
         write_private(self.home / "ports.json", json.dumps(self._ports, indent=1).encode())
         new = {f"{account}_key": "sk_test_" + secrets.token_urlsafe(24) for account in ACCOUNTS.values()}
         self._secrets = new | self._read_json("secrets.json")
@@ -254,6 +256,8 @@ class Company:
             ACME_SUPPORT_USER="orchestrator",
             ACME_SUPPORT_PASSWORD=desk["users"]["orchestrator"],
             ACME_SUPPORT_HOOK_SECRET=desk["hook_secret"],
+            ACME_CRM_FOLDER=str(contracts_of(self.home)),
+            ACME_MONITORING_FOLDER=str(incidents_of(self.home)),
             ACME_BANK_FOLDER=str(statements_of(self.home, "acme-us")),
             ACME_BANK_DE_FOLDER=str(statements_of(self.home, "acme-de")),
             COUNTERFOIL_PEOPLE=str(self.home / "people.json"),

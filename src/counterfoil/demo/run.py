@@ -120,6 +120,7 @@ async def _open_stage(company: Company) -> AsyncIterator[Stage]:
             company.operator,
             company.proxy,
             journal,
+            company.home,
         )
 
 

@@ -71,6 +71,8 @@ class Stage:
     as_person: Callable[[str], Operator]
     proxy: Callable[[str], Awaitable[dict[str, int]]]
     journal: Journal
+    files: Path
+    """Folder in which sales and monitoring have theirs."""
 
     def id(self, name: str) -> str:
         """Return an id that an earlier step noted."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from counterfoil.demo import cash, german, invoicing, open_work
+from counterfoil.demo import cash, german, invoicing, open_work, service_levels
 from counterfoil.demo.billing import BillingClient
 from counterfoil.demo.credits import Credit
 from counterfoil.demo.erp.charts import DE, US, CompanyPlan
@@ -38,7 +38,7 @@ async def approve_medium(stage: Stage) -> str:
 
 
 async def reject_large(stage: Stage) -> str:
-    return await LARGE.decide(stage, "fiona", False, "the contract limits credits to one monthly fee")
+    return await LARGE.decide(stage, "fiona", False, "the customer took a free month instead")
 
 
 async def large_rejected(stage: Stage) -> str | None:
@@ -197,6 +197,8 @@ ACTS: Sequence[Act] = (
         Do("The customer pays the workshop", invoicing.pay_workshop),
         Await("Counterfoil receives the payment", invoicing.payment_received, 60),
         Await("Every invoice is posted in the ERP, to the cent", invoicing.invoices_matched, 120),
+        Do("Sales exports contracts, and monitoring its incidents", service_levels.write_files),
+        Await("Counterfoil reads the contracts and incidents", service_levels.files_received),
     ]),
     Act("small", "Policy grants a small credit", [
         Do("The agent requests a credit", SMALL.request),

@@ -144,7 +144,7 @@ _entry(to_bytes, "bytes(string|bytes) -> bytes")
 _entry(identity, "dyn(dyn) -> dyn")
 
 # Times
-_entry(moments.timestamp, "timestamp(string|int|timestamp) -> timestamp")
+_entry(moments.timestamp, "timestamp(string|int|timestamp|date, string?) -> timestamp")
 _entry(moments.duration, "duration(string|duration) -> duration")
 _entry(moments.day, "date(string|date|timestamp|int, string?) -> date")
 _entry(moments.days, "days(int) -> duration")

@@ -73,8 +73,17 @@ def from_epoch(seconds: Value) -> datetime:
         raise Fault("the time is outside the years 1 to 9999") from None
 
 
-def timestamp(value: Value) -> datetime:
-    """Convert RFC 3339 text (digits after microseconds must be zero), or whole seconds since 1970."""
+def timestamp(value: Value, where: Value = None) -> datetime:
+    """Convert RFC 3339 text (digits after microseconds must be zero), whole seconds since 1970, or a date in a zone.
+
+    A date becomes its first instant in the zone: days and months of 23 or 25 hours more or less have their true length.
+    """
+    if kind(value) == "date":
+        if where is None:
+            raise Fault("the first instant of a date depends on the zone; write timestamp(date, zone)")
+        return _first_instant(value, _zone(where))
+    if where is not None:
+        raise Fault(f"only a date is converted with a zone, not {kind_with_article(value)}")
     match kind(value):
         case "timestamp":
             return _moment(value)
@@ -83,6 +92,13 @@ def timestamp(value: Value) -> datetime:
         case "string":
             return _parse_timestamp(value)
     raise Fault(f"cannot convert {kind_with_article(value)} to timestamp")
+
+
+def _first_instant(value: date, where: tzinfo) -> datetime:
+    try:
+        return datetime(value.year, value.month, value.day, tzinfo=where).astimezone(UTC)
+    except OverflowError:
+        raise Fault("the time is outside the years 1 to 9999 in that zone") from None
 
 
 def _parse_timestamp(text: str) -> datetime:

@@ -135,6 +135,9 @@ class Closure:
             self.policy(step.approve)
             if step.reserve:
                 self.policy(step.reserve)
+        elif isinstance(step, kinds.Check):
+            if step.reserve:
+                self.policy(step.reserve.limit)
         elif isinstance(step, kinds.Wait):
             self.event(step.wait.event)
         elif isinstance(step, kinds.Emit):

@@ -105,10 +105,18 @@ class StepBase:
     outcomes: Mapping[str, Reaction] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class LimitShare:
+    limit: str
+    amount: Expression
+    at_most: Expression
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check(StepBase):
     check: Expression
     once: Expression | None = None
+    reserve: LimitShare | None = None
     doc: str = ""
     """Text for a person if the check fails; empty: the formula."""
 
@@ -252,6 +260,10 @@ class ApprovalPolicy:
     """Negative amounts are allowed."""
     requesters: tuple[str, ...] = ()
     """Roles that may request; empty: any person on file."""
+
+
+OF_AMOUNT = "amount"
+"""Currency of a limit in which the amounts of each currency count by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,3 +428,5 @@ class OutboundMapping:
     result: Record | None
     links: Mapping[str, Expression]
     compare: tuple[str, ...]
+    previews: str | None = None
+    """Workflow that answers instead of a system; `input` is then the data of the event that starts it."""

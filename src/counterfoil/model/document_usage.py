@@ -129,6 +129,10 @@ def _step(reader: UsageReader, workflow: kinds.Workflow, step: StepKind, names: 
         case kinds.Check():
             reader.formula(step.check, names)
             reader.formula(step.once, names)
+            if step.reserve is not None:
+                reader.formula(step.reserve.amount, names)
+                reader.formula(step.reserve.at_most, names)
+                _limit(reader, workflow, step.reserve.limit, names)
         case kinds.Call():
             reader.template(step.with_, names)
             reader.usage.give(("input", step.call), reader.user, step.with_)
@@ -162,7 +166,11 @@ def _approve(reader: UsageReader, workflow: kinds.Workflow, step: kinds.Approve,
     if policy is not None and policy.approval is not None and step.requester is None:
         of_policy = UsageReader(reader.documents, reader.usage, ("policy", policy.name))
         of_policy.formula(policy.approval.requester, names)
-    limit = reader.documents.policies.get(step.reserve or "")
+    _limit(reader, workflow, step.reserve or "", names)
+
+
+def _limit(reader: UsageReader, workflow: kinds.Workflow, policy: str, names: Names) -> None:
+    limit = reader.documents.policies.get(policy)
     if limit is not None and limit.limit is not None:
         of_limit = UsageReader(reader.documents, reader.usage, ("policy", limit.name))
         for text in limit.limit.per:

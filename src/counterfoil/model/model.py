@@ -234,6 +234,11 @@ class Model(Documents):
         """Return the operation that a step calls."""
         return self.operations.get(step.call) if isinstance(step, kinds.Call) else None
 
+    def is_previewed(self, operation: str) -> bool:
+        """Return True if a workflow answers the operation on paper, instead of a system."""
+        mapping = self.mapping_to(operation)
+        return mapping is not None and mapping.to is not None and mapping.to.previews is not None
+
     def mapping_to(self, operation: str) -> kinds.Mapping | None:
         """Return the mapping of an operation as written."""
         return next((m for m in self.mappings.values() if m.to and m.to.operation == operation), None)

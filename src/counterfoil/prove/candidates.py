@@ -29,7 +29,7 @@ from counterfoil.prove.start_names import start_roots
 DEFAULT_MINOR_UNITS = 10_000
 """Minor units of an amount without any known limit."""
 
-StepT = TypeVar("StepT", d.Approve, d.Each)
+StepT = TypeVar("StepT", d.Check, d.Approve, d.Each)
 Goal: TypeAlias = tuple[Expression, bool]
 """A formula and the result that it should have."""
 
@@ -124,6 +124,9 @@ class Candidates:
         for each in self.eaches:
             if isinstance(each.items, d.Formula):
                 yield each.items.expression
+        for check in self._steps_of(d.Check):
+            if check.reserve is not None:
+                yield from (check.reserve.amount, check.reserve.at_most)
 
     def _steps_of(self, kind: type[StepT]) -> list[StepT]:
         return [s for b in blocks_of(self.definition).values() for s in b.steps if isinstance(s, kind)]

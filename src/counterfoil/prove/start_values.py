@@ -177,7 +177,10 @@ class StartValueFinder:
         if fact.source == "read":
             return values[f"read:{fact.target}"]
         if fact.source == "limit":
-            return Money(0, self.definition.limits[fact.target].currency)
+            currency = self.definition.limits[fact.target].currency
+            if currency == d.OF_AMOUNT and fact.of is not None:
+                currency = str(fact.of(names, lookups.ask))
+            return Money(0, currency)
         key = str(fact.of(names, lookups.ask)) if fact.of is not None else "key"
         return lookups.ask("xref" if fact.source == "xref" else "head", (fact.target, key))
 

@@ -12,6 +12,8 @@ from counterfoil.core.canonical import CanonicalEvent, Head
 from counterfoil.core.money import Money
 from counterfoil.core.money_json import read_money
 from counterfoil.core.run import Direction, Run
+from counterfoil.expr import moments
+from counterfoil.expr.errors import Fault
 
 _PLAIN = frozenset({str, int, bool, Decimal})
 
@@ -31,7 +33,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, timedelta):
-        return f"PT{value.total_seconds():f}S"
+        return _duration_text(value)
     return value
 
 
@@ -44,6 +46,8 @@ def typed(value: Any, schema: Mapping[str, Any]) -> Any:
             return _iso(date.fromisoformat, value)
         case "timestamp" if isinstance(value, str):
             return _iso(_time, value)
+        case "duration" if isinstance(value, str):
+            return _iso(moments.duration, value)
         case "decimal" if isinstance(value, int | str) and not isinstance(value, bool):
             return _iso(Decimal, value)
     if isinstance(value, dict):
@@ -99,8 +103,15 @@ def has_money(schema: Any) -> bool:
 def _iso(read: Any, value: Any) -> Any:
     try:
         return read(value)
-    except (ValueError, ArithmeticError):
+    except (ValueError, ArithmeticError, Fault):
         return value
+
+
+def _duration_text(value: timedelta) -> str:
+    """Return ISO 8601; only a duration that has a fraction of a second has decimals."""
+    seconds, rest = divmod(abs(value) // timedelta(microseconds=1), 10**6)
+    fraction = f".{rest:06d}".rstrip("0") if rest else ""
+    return f"{'-' if value < timedelta(0) else ''}PT{seconds}{fraction}S"
 
 
 def _time(text: str) -> Any:

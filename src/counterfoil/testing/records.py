@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ from counterfoil.core.foil import Foil
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.waiting import Obstacles, SerialQueue, waits_for
+from counterfoil.rules.json_values import plain
 from counterfoil.store.dump import Dump
 from counterfoil.testing.known_objects import KNOWN_TYPE
 
@@ -131,6 +132,8 @@ def readable(value: Any) -> Any:
         return [readable(part) for part in value]
     if isinstance(value, datetime):
         return wire.time_text(value)
+    if isinstance(value, timedelta):
+        return plain(value)
     return value.isoformat() if isinstance(value, date) else value
 
 

@@ -156,9 +156,9 @@ class CheckedTurner(TurnPlanner):
         self.planned: dict[str, c.PlanEffect] = {}
         """By the effect that each became."""
 
-    async def _decide(self, snapshot: RunSnapshot, now: datetime) -> tuple[Decision, Any, Any]:
-        first = await super()._decide(snapshot, now)
-        second = await super()._decide(msgspec.structs.replace(snapshot, state=None), now)
+    async def decide(self, snapshot: RunSnapshot, now: datetime) -> tuple[Decision, Any, Any]:
+        first = await super().decide(snapshot, now)
+        second = await super().decide(msgspec.structs.replace(snapshot, state=None), now)
         both = [msgspec.structs.replace(d, after=None) for d in (first[0], second[0])]
         assert repr(both[0]) == repr(both[1]), "the same inputs gave two decisions"
         check_decision(snapshot, first[0], now)

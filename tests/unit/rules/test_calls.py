@@ -15,7 +15,7 @@ from counterfoil.core.matching import FoilState
 from counterfoil.core.run import RunStatus
 from counterfoil.core.waiting import Obstacles, retried, waits_for
 from counterfoil.flow.runs.outcomes import load_context
-from counterfoil.rules.workflow.context import next_try
+from counterfoil.rules.workflow.backoff import next_try
 from tests.unit.rules.company import ask, company, period, usd
 
 MEMO_ONLY = "steps: [{call: bills.memo.issue, with: {id: =event.data.id, amount: =event.data.amount}}]"

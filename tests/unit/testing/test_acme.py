@@ -26,6 +26,7 @@ UNTESTED = {
     ("mapping", "to-erp-account-balance"): "checkpoints read it; no Run calls it",
     ("mapping", "to-billing-balance"): "checkpoints read it; no Run calls it",
     ("mapping", "to-bank-statement-balance"): "checkpoints read it; no Run calls it",
+    ("mapping", "to-credit-preview"): "agents call it, and test_workflow_previews.py tests its answers",
 }
 """Rules without a test, each with the reason."""
 

@@ -26,6 +26,7 @@ from counterfoil.flow.gateway import calls, placement
 from counterfoil.flow.gateway.entities import entity_of_call
 from counterfoil.flow.gateway.results import RunResults
 from counterfoil.flow.gateway.system_reads import SystemReader
+from counterfoil.flow.gateway.workflow_previews import WorkflowPreviewer
 from counterfoil.flow.intake.load_shedding import Intake
 from counterfoil.model import Model, kinds
 from counterfoil.rules.json_values import typed
@@ -55,7 +56,7 @@ class Gateway:
         self._store, self._releases, self._intake = store, releases, intake
         self._note_use = note_use
         self._results = RunResults(store, releases, stopping)
-        self._reader = SystemReader(store, connectors, limiter)
+        self._reader = SystemReader(store, connectors, limiter, WorkflowPreviewer(store, releases))
         self.counts: Counter[tuple[str, str]] = Counter()
         """Calls answered by this process, by operation and outcome word."""
 
@@ -171,7 +172,7 @@ class Gateway:
         if call.run is None:
             entity = await entity_of_call(self._store, model, context.input, request.scope)
             return await self._reader.read(
-                msgspec.structs.replace(context, model=model.at(entity, now.date()))
+                msgspec.structs.replace(context, model=model.at(entity, now.date())), entity
             )
         return await self._results.wait(call.run, context, request.seconds, request.wait is not None)
 

@@ -17,6 +17,7 @@ from counterfoil.flow.context.lookups import Lookups
 from counterfoil.flow.dispatch.limiter import ConcurrencyLimiter, Lane
 from counterfoil.flow.gateway.calls import CallInProgress, Outcome, ReadAnswer, Unanswerable
 from counterfoil.flow.gateway.results import BadOutput, bad_output, conform, downcast
+from counterfoil.flow.gateway.workflow_previews import WorkflowPreviewer
 from counterfoil.flow.runs.effects import read_outcome
 from counterfoil.model import kinds
 from counterfoil.rules import mapping
@@ -32,12 +33,17 @@ class SystemReader:
     """Sends reads to systems, each in a slot of its system."""
 
     def __init__(
-        self, store: Store, connectors: Mapping[str, Connector], limiter: ConcurrencyLimiter
+        self,
+        store: Store,
+        connectors: Mapping[str, Connector],
+        limiter: ConcurrencyLimiter,
+        previewer: WorkflowPreviewer | None = None,
     ) -> None:
         self._store, self._connectors, self._limiter = store, connectors, limiter
+        self._previewer = previewer
 
-    async def read(self, context: CallInProgress) -> Outcome:
-        """Return a system's answer. Raises TryAgain if the system cannot answer now."""
+    async def read(self, context: CallInProgress, entity: str = "") -> Outcome:
+        """Return a system's answer, or a workflow's on paper. Raises TryAgain if the system cannot answer now."""
         model, served = context.model, context.served
         operation = model.operations[served.by]
         if operation.exposes != "read" or operation.repeat != "read":
@@ -49,7 +55,18 @@ class SystemReader:
             return bad_output(model, context, str(error))
         if isinstance(request, UnresolvedLink):
             return Unanswerable(kind="absent", detail=request.message)
-        answer = await self._send(operation, request)
+        outbound = model.outbound(operation.name)
+        if outbound is not None and outbound.previews is not None:
+            if self._previewer is None:
+                raise Misconfigured(f"{operation.name} is answered by a workflow, and only for consumers")
+            try:
+                answer = await self._previewer.preview(
+                    context, entity, outbound.previews, request, self._send
+                )
+            except BadOutput as error:
+                return bad_output(model, context, str(error))
+        else:
+            answer = await self._send(operation, request)
         if isinstance(answer, Rejected):
             return _answer_refusal(operation, answer)
         assert isinstance(answer, Confirmed)

@@ -105,15 +105,18 @@ class TurnPlanner:
         """
         release = await self._releases.model(snapshot.run.pin)
         snapshot = with_scope(snapshot, release, self._releases.present)
-        decision, lookups, requests = await self._decide(snapshot, now)
+        decision, lookups, requests = await self.decide(snapshot, now)
         return await self._build_turn(snapshot, decision, lookups, requests, now, take_slot, outcome)
 
     # ------------------------------------------------------------------ deciding
 
-    async def _decide(
+    async def decide(
         self, snapshot: RunSnapshot, now: datetime
     ) -> tuple[Decision, Lookups, dict[str, bytes]]:
-        """Decide until no answer and no request is missing. Late-bound answers come from the active Release."""
+        """Decide until no answer and no request is missing. Late-bound answers come from the active Release.
+
+        The snapshot has its scope. Nothing is written.
+        """
         assert snapshot.scope is not None
         model, active = snapshot.scope.model, snapshot.scope.active(self._releases.present, now)
         run, state = snapshot.run, snapshot.state

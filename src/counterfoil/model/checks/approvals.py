@@ -12,6 +12,7 @@ from counterfoil.core.money import EXPONENTS
 from counterfoil.model import kinds
 from counterfoil.model.checks.formulas import broken_formulas
 from counterfoil.model.checks.registry import rule
+from counterfoil.model.definition import OF_AMOUNT
 from counterfoil.model.document import Document
 from counterfoil.model.fields import each_field, is_identity, is_money
 from counterfoil.model.model import Model
@@ -126,10 +127,15 @@ def _constant_requester(model: Model, document: Document, text: str, path: Path)
 
 @rule("approval-amount")
 def approval_amount(model: Model) -> Iterator[Finding]:
-    """An approval that has several tiers or reserves a limit needs the `amount` that selects the tier."""
+    """An approval that has several tiers or reserves a limit needs the `amount` that selects the tier. The limit has one
+    currency, because sums of several ones select no tier."""
     for document, workflow in model.documents_of(kinds.Workflow):
         for place in steps(workflow):
             step = place.step
+            if isinstance(step, kinds.Approve) and _counts_each_currency(model, step.reserve):
+                message = f"`{step.reserve}` counts amounts of each currency by themselves"
+                fix = "reserve it in a check"
+                yield document.finding("approval-amount", message, (*place.path, "reserve"), fix=fix)
             if not isinstance(step, kinds.Approve) or step.amount is not None:
                 continue
             policy = model.policies.get(step.approve)
@@ -142,6 +148,11 @@ def approval_amount(model: Model) -> Iterator[Finding]:
                 message = "`reserve` needs an amount"
                 fix = "add `amount:`"
                 yield document.finding("approval-amount", message, (*place.path, "reserve"), fix=fix)
+
+
+def _counts_each_currency(model: Model, name: str | None) -> bool:
+    limit = model.policies[name].limit if name in model.policies else None
+    return limit is not None and not isinstance(limit.currency, str) and limit.currency.to == OF_AMOUNT
 
 
 # ------------------------------------------------------------------ covers

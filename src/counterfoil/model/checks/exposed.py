@@ -23,7 +23,7 @@ MAY_CALL = "operations:own:call"
 def exposed_operation(model: Model) -> Iterator[Finding]:
     """The gateway never bypasses an approval: only an operation that reads may have `exposes: read`. An operation that
     starts a workflow and that workflow name each other. An operation exposed for reading is executed by a connector
-    and has an `output`. `rate` names a policy of sort rate. `returns` is only for a workflow that an operation starts."""
+    and has an `output`, or a workflow that an event starts answers it on paper. `rate` names a policy of sort rate. `returns` is only for a workflow that an operation starts."""
     for document in model.documents:
         value = document.value
         if isinstance(value, kinds.Operation):
@@ -34,6 +34,11 @@ def exposed_operation(model: Model) -> Iterator[Finding]:
             if value.returns and value.start.operation is None:
                 message = "no operation starts this workflow, so no caller receives what it returns"
                 yield document.finding("exposed-operation", message, ("returns",))
+        elif isinstance(value, kinds.Mapping) and value.to is not None and value.to.previews:
+            workflow = model.workflows.get(value.to.previews)
+            if workflow is not None and workflow.start.event is None:
+                message = f"no event starts `{workflow.name}`, so it cannot be previewed"
+                yield document.finding("exposed-operation", message, ("to", "previews"))
 
 
 def _operation(model: Model, document: Document, value: kinds.Operation) -> Iterator[Finding]:
@@ -47,6 +52,10 @@ def _operation(model: Model, document: Document, value: kinds.Operation) -> Iter
         elif not value.output:
             message = f"`{value.name}` has no output"
             yield document.finding("exposed-operation", message, ("exposes",), fix="add `output:`")
+    elif model.is_previewed(value.name):
+        message = f"a workflow answers `{value.name}` on paper, and only a read is answered so"
+        fix = "add `repeat: read` and `exposes: read`"
+        yield document.finding("exposed-operation", message, ("exposes",), fix=fix)
     if isinstance(value.exposes, dict):
         workflow = model.workflows.get(value.exposes["starts"])
         if workflow is not None and workflow.start.operation != value.name:

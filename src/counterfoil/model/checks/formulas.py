@@ -172,6 +172,10 @@ class _WorkflowFormulas:
                 self.t.formula(step.check, (*path, "check"), names, BOOL)
                 if step.once is not None:
                     self.t.formula(step.once, (*path, "once"), names)
+                if step.reserve is not None:
+                    self.t.formula(step.reserve.amount, (*path, "reserve", "amount"), names, MONEY)
+                    self.t.formula(step.reserve.at_most, (*path, "reserve", "at_most"), names)
+                    self._limit_keys(step.reserve.limit, (*path, "reserve", "limit"), names)
             case kinds.Call():
                 self._call(step, path, names)
             case kinds.Approve():
@@ -229,12 +233,14 @@ class _WorkflowFormulas:
         elif policy is not None and policy.approval is not None:
             what = f"requester of {policy.name}: "
             self.t.formula(policy.approval.requester, (*path, "approve"), names, STRING, what)
-        limit = self.model.policies.get(step.reserve or "")
+        self._limit_keys(step.reserve or "", (*path, "reserve"), names)
+
+    def _limit_keys(self, policy: str, path: Path, names: Roots) -> None:
+        limit = self.model.policies.get(policy)
         if limit is not None and limit.limit is not None:
             counted = names | {"month": STRING, "quarter": STRING}
             for text in limit.limit.per:
-                key = limit_key(self.workflow, text)
-                self.t.formula(key, (*path, "reserve"), counted, DYN, f"limit {limit.name}: ")
+                self.t.formula(limit_key(self.workflow, text), path, counted, DYN, f"limit {limit.name}: ")
 
     def _wait(self, wait: kinds.WaitSpec, path: Path, names: Roots) -> None:
         if wait.where is not None:

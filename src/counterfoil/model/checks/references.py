@@ -146,6 +146,8 @@ def _mapping(value: kinds.Mapping) -> Iterator[Reference]:
         yield "operation", value.to.operation, ("to", "operation")
         if value.to.system:
             yield "system", value.to.system, ("to", "system")
+        if value.to.previews:
+            yield "workflow", value.to.previews, ("to", "previews")
     if value.cast:
         kind = _cast_kind(value.cast)
         yield kind, value.cast.from_, ("cast", "from")
@@ -199,6 +201,9 @@ def _step(step: Any, path: Path) -> Iterator[Reference]:
             posting = step.dates.posting if step.dates else None
             if isinstance(posting, str) and not posting.startswith("=") and posting not in POSTING_RULES:
                 yield "policy", posting, (*path, "dates", "posting")
+        case kinds.Check():
+            if step.reserve:
+                yield "policy", step.reserve.limit, (*path, "reserve", "limit")
         case kinds.Approve():
             yield "policy", step.approve, (*path, "approve")
             if step.reserve:
@@ -291,6 +296,8 @@ def wrong_policy(model: Model) -> Iterator[Finding]:
                 expected.append((step.approve, "approval", (*place.path, "approve")))
                 if step.reserve:
                     expected.append((step.reserve, "limit", (*place.path, "reserve")))
+            elif isinstance(step, kinds.Check) and step.reserve:
+                expected.append((step.reserve.limit, "limit", (*place.path, "reserve", "limit")))
             elif isinstance(step, kinds.Call) and step.dates and isinstance(step.dates.posting, str):
                 expected.append((step.dates.posting, "posting_date", (*place.path, "dates", "posting")))
         for name, part, path in expected:

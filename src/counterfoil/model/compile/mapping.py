@@ -76,6 +76,7 @@ def compile_outbound(mapping: kinds.Mapping, units: MinorUnits) -> d.OutboundMap
         result=record(returns.result, units) if returns.result else None,
         links={name: formula(text, units) for name, text in returns.links.items()},
         compare=tuple(returns.compare),
+        previews=mapping.to.previews,
     )
 
 

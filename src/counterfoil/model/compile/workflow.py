@@ -199,7 +199,13 @@ class _WorkflowCompiler:
         }
         match step:
             case kinds.Check():
-                return d.Check(check=formula(step.check), once=optional(step.once), doc=step.doc, **base)
+                return d.Check(
+                    check=formula(step.check),
+                    once=optional(step.once),
+                    reserve=self.reservation(step.reserve),
+                    doc=step.doc,
+                    **base,
+                )
             case kinds.Call():
                 return self.call(step, base)
             case kinds.Approve():
@@ -243,6 +249,12 @@ class _WorkflowCompiler:
         for choice in choices:
             self.operation(choice.call)
         return undo_choices(self.documents, choices, undone)
+
+    def reservation(self, share: kinds.CheckReservation | None) -> d.LimitShare | None:
+        if share is None:
+            return None
+        self.limit(share.limit)
+        return d.LimitShare(share.limit, formula(share.amount), formula(share.at_most))
 
     def approve(self, step: kinds.Approve, base: dict[str, Any]) -> d.Approve:
         policy = self.approval(step.approve)

@@ -109,6 +109,7 @@ from counterfoil.model.kinds.workflow import (
     Branch,
     Call,
     Check,
+    CheckReservation,
     Choose,
     Dates,
     Each,

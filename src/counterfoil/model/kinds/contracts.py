@@ -48,7 +48,17 @@ class System(Kind):
 
     kind: Literal["system"] = "system"
     role: Literal[
-        "product", "billing", "support", "erp", "crm", "identity", "analytics", "legacy", "bank", "tax"
+        "product",
+        "billing",
+        "support",
+        "erp",
+        "crm",
+        "identity",
+        "analytics",
+        "legacy",
+        "bank",
+        "tax",
+        "monitoring",
     ]
     """The part that the system plays in the company; operations may be named by it: `erp.invoice.post`."""
     connector: Name

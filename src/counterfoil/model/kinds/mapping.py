@@ -39,6 +39,8 @@ class MappingTo(Part):
     """The operation."""
     system: Name | None = None
     """Its system, for readers; it must be the operation's own."""
+    previews: Name | None = None
+    """The workflow that answers the operation instead of a system: on paper, up to its first call."""
 
 
 class Cast(Part):

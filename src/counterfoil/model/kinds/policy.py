@@ -94,7 +94,7 @@ class LimitCurrency(Part):
     """Conversion of amounts into the currency of a limit."""
 
     to: str
-    """Currency of the limit."""
+    """Currency of the limit; `amount`: amounts of each currency count by themselves."""
     rate: str = "spot"
     """Kind of rate. This version executes `spot` only."""
     at: str = "request_date"

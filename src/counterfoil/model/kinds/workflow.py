@@ -150,6 +150,17 @@ class StepBase(Part):
     """Text for readers; a failed `check` shows it in its Case."""
 
 
+class CheckReservation(Part):
+    """Part of a limit that a Run takes, and gives back if it is undone."""
+
+    limit: Name
+    """The limit policy."""
+    amount: Formula
+    """The amount that counts."""
+    at_most: Formula
+    """Highest total, as money: what a contract or an invoice allows."""
+
+
 class Check(StepBase):
     """A condition that must be true. Outcome: `failed`."""
 
@@ -157,6 +168,8 @@ class Check(StepBase):
     """The condition."""
     once: Formula | None = None
     """Key that only one Run of this workflow may pass in each legal entity; a second Run fails."""
+    reserve: CheckReservation | None = None
+    """Part of a limit to reserve; the check fails where too little is left."""
 
 
 class Dates(Part):
@@ -328,11 +341,12 @@ class Fact(Part):
     head: Name | None = None
     """The object whose newest state is read."""
     of: Formula | None = None
-    """Its canonical id, or for `period` the name; default: the key of the Run."""
+    """Its canonical id, or for `period` the name; default: the key of the Run. Of a `limit` in the currency of the amounts:
+    that currency."""
     xref: Name | None = None
     """The object whose Link is read."""
     limit: Name | None = None
-    """The limit policy whose used amount is read."""
+    """The limit policy of which is read what other Runs use."""
     period: Name | None = None
     """The object with the states of periods; the fact is null if there is none of that name."""
     read: Name | None = None

@@ -208,6 +208,8 @@ class _Walk:
                 if holds is None:
                     self.certain = False
                 self._touch(*_present(step.once))
+                if step.reserve is not None:
+                    self._touch(step.reserve.amount, step.reserve.at_most)
                 return holds is not False
             case d.Call():
                 self._call(step)

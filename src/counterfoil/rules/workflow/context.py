@@ -9,10 +9,9 @@ system comes between. So handlers evaluate first and change state afterwards.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -29,13 +28,21 @@ from counterfoil.expr import BudgetExceeded, EvaluationError, LookupNeeded
 from counterfoil.expr.errors import Fault
 from counterfoil.expr.runtime import LookupFailure
 from counterfoil.model.blocks import blocks_of
-from counterfoil.model.definition import Block, Definition, Fact, LimitPolicy, RetryPolicy, Step
+from counterfoil.model.definition import OF_AMOUNT, Block, Definition, Fact, LimitPolicy, RetryPolicy, Step
 from counterfoil.rules import approval_matrix as matrix
 from counterfoil.rules.envelope import complete, entity_of_start
 from counterfoil.rules.json_values import run_names
 from counterfoil.rules.lookup import Answers
 from counterfoil.rules.templates import FAULTS, LazyNames, UnusableValue, key, names_with
-from counterfoil.rules.workflow.commands import AheadCall, Command, DropEffect, LateBoundInput, OpenCase
+from counterfoil.rules.workflow.backoff import next_try
+from counterfoil.rules.workflow.commands import (
+    AheadCall,
+    Command,
+    DropEffect,
+    LateBoundInput,
+    OpenCase,
+    ReserveGuard,
+)
 from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState
 
 MAX_NESTED_NAMES = 20
@@ -216,9 +223,17 @@ class DecisionContext:
             raise UnusableValue(f"No document declares the legal entity {legal_entity}")
         return dict(entity)
 
-    def limit_key(self, policy: LimitPolicy) -> str:
-        """Return the key of the guard row of a limit for this Run."""
-        return self.own_guard_key(matrix.guard_key(policy, self.names(), self.today, self.lookup))
+    def limit_key(self, policy: LimitPolicy, currency: str = "") -> str:
+        """Return the key of the guard row of a limit for this Run; `currency` is that of the amount."""
+        key = self.own_guard_key(matrix.guard_key(policy, self.names(), self.today, self.lookup))
+        return f"{key}/{currency}" if policy.currency == OF_AMOUNT else key
+
+    def used_by_others(self, scope: str, key: str) -> int:
+        """Return the usage of a guard row without this Run's own reservations. Those of this turn are not on the row yet."""
+        new = {c.path for c in self.commands if isinstance(c, ReserveGuard)}
+        mine = self.state.reserved.items()
+        own = sum(r.amount for path, r in mine if (r.scope, r.key) == (scope, key) and path not in new)
+        return int(self.lookup("guard", (scope, key))) - own
 
     def own_guard_key(self, key: str) -> str:
         """Return a guard row's key for this Run: entities other than the default one have rows of their own."""
@@ -228,10 +243,12 @@ class DecisionContext:
     def _from_store(self, fact: Fact) -> Any:
         if fact.source == "limit":
             policy = self.definition.limits[fact.target]
-            row = self.limit_key(policy)
-            used = int(self.lookup("guard", (policy.name, row)))
+            currency = policy.currency
+            if currency == OF_AMOUNT:
+                currency = str(self.value(fact.of)) if fact.of is not None else ""
+            used = self.used_by_others(policy.name, self.limit_key(policy, currency))
             try:
-                return Money(used, policy.currency)
+                return Money(used, currency)
             except MoneyError as error:
                 raise UnusableValue(f"{fact.name}: {error}") from None
         key = str(self.value(fact.of)) if fact.of is not None else self.run.bkey
@@ -430,19 +447,3 @@ def _reason(name: str, error: Exception) -> str:
                 else f"{name} has no value: {error.message}"
             )
     return f"{name} has no value: lets are nested too deep"
-
-
-def next_try(
-    policy: RetryPolicy, tries: int, seed: str, now: datetime, asked_ms: int | None = None
-) -> datetime | None:
-    """Return the time of try number `tries + 1`, or None if the retry budget is spent.
-
-    The wait lies between half and the whole of first * 2^(tries-1), capped. The point in between is a digest of `seed`:
-    many Runs spread, and a repeated decision gives the same time. It is at least `asked_ms`, if the system sent one.
-    """
-    if tries >= policy.attempts:
-        return None
-    whole = min(policy.cap, policy.first * 2 ** max(0, min(tries - 1, 40)))
-    share = int.from_bytes(hashlib.sha256(f"{seed}/{tries}".encode()).digest()[:4], "big")
-    milliseconds = int(whole * 500) + int(whole * 500) * share // 0xFFFFFFFF
-    return now + timedelta(milliseconds=max(milliseconds, asked_ms or 0))

@@ -113,7 +113,8 @@ def _mark(step: d.Step) -> tuple[object, ...]:
         case d.Approve():
             return "approve", step.policy
         case d.Check():
-            return "check", step.check.text, None if step.once is None else step.once.text
+            share = step.reserve and (step.reserve.limit, step.reserve.amount.text, step.reserve.at_most.text)
+            return "check", step.check.text, None if step.once is None else step.once.text, share
         case d.Wait():
             return "wait", step.event, step.foils
         case d.Choose():

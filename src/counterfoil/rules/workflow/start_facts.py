@@ -16,7 +16,7 @@ from counterfoil.model.definition import Fact
 from counterfoil.rules.templates import FAULTS, UnusableValue, fill
 from counterfoil.rules.workflow.commands import PlanEffect
 from counterfoil.rules.workflow.context import DecisionContext, NameFault
-from counterfoil.rules.workflow.state import StepState
+from counterfoil.rules.workflow.state import RunState, StepState
 
 PLACE = "facts"
 """State key of the Case about facts that cannot be read."""
@@ -142,6 +142,12 @@ def _read_from_system(context: DecisionContext, fact: Fact) -> None:
     if st.phase in ("new", "done") or (st.phase == "backoff" and is_due):
         st.gen += 1 if st.effect is not None else 0
         _ask(context, fact, key, st)
+
+
+def answer_read(state: RunState, effect: str, result: Any) -> None:
+    """Bind the answer to a planned read of a fact, for a decision that is not committed."""
+    (st,) = [st for st in state.steps.values() if st.effect == effect]
+    st.outcome, state.results[effect] = "confirmed", result
 
 
 def _retry_read(context: DecisionContext, fact: Fact, key: str, st: StepState, why: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -43,14 +44,57 @@ SETTLED_FOILS = frozenset({FoilState.MATCHED, FoilState.WAIVED, FoilState.REVERS
 def check(context: DecisionContext, step: d.Check, st: StepState) -> StepResult:
     if not context.holds(step.check):
         return StepOutcome("failed", step.doc or f"The check {step.path} is not met")
-    if step.once is not None:
-        scope, value = f"once:{context.run.workflow}:{step.path}", context.key_of(step.once)
-        key = context.own_guard_key(value)
-        used = int(context.lookup("guard", (scope, key))) - guards.mine(context, scope, key)
-        if used >= 1:
-            return StepOutcome("failed", f"{value} was already done once")
-        guards.reserve(context, step, scope, key, 1, 1, used)
+    shares = [share for share in (_only_once(context, step), _part_of_limit(context, step)) if share]
+    for share in shares:
+        if share.used + share.amount > share.limit:
+            return StepOutcome("failed", share.refusal)
+    for share in shares:
+        guards.reserve(context, step, share.scope, share.key, share.amount, share.limit, share.used)
     return DONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """Part of a guard row that a check reserves; `used` is the usage of other Runs."""
+
+    scope: str
+    key: str
+    amount: int
+    limit: int
+    used: int
+    refusal: str
+
+
+def _only_once(context: DecisionContext, step: d.Check) -> _Share | None:
+    if step.once is None:
+        return None
+    scope, value = f"once:{context.run.workflow}:{step.path}", context.key_of(step.once)
+    key = context.own_guard_key(value)
+    used = context.used_by_others(scope, key)
+    return _Share(scope, key, 1, 1, used, f"{value} was already done once")
+
+
+def _part_of_limit(context: DecisionContext, step: d.Check) -> _Share | None:
+    """Return the share of the limit that the check reserves; None where `at_most` is null, so that nothing limits it."""
+    if step.reserve is None:
+        return None
+    at_most = context.value(step.reserve.at_most)
+    if at_most is None:
+        return None
+    amount = context.value(step.reserve.amount)
+    policy = context.definition.limits[step.reserve.limit]
+    for value in (at_most, amount):
+        if not isinstance(value, Money):
+            raise UnusableValue(f"{step.path}: {value!r} is not an amount of money")
+        if value.currency != (at_most.currency if policy.currency == d.OF_AMOUNT else policy.currency):
+            raise UnusableValue(f"{step.path}: {value} is not in the currency of the limit {policy.name}")
+    refused = matrix.refused_sign(policy, amount)
+    if refused:
+        raise UnusableValue(refused)
+    key = context.limit_key(policy, amount.currency)
+    used = context.used_by_others(policy.name, key)
+    refusal = f"The limit {policy.name} of {at_most} is used up: {Money(used, amount.currency)} are"
+    return _Share(policy.name, key, abs(amount.minor), at_most.minor, used, refusal)
 
 
 # ------------------------------------------------------------------ approve
@@ -217,7 +261,7 @@ def _limit_usage(
     """
     own = policy.currency if limit.currency == FUNCTIONAL else limit.currency
     key = context.limit_key(limit)
-    used = int(context.lookup("guard", (limit.name, key))) - guards.mine(context, limit.name, key)
+    used = context.used_by_others(limit.name, key)
     share: int | None = 0
     if amount is not None:
         share = matrix.in_currency(amount, own, policy.rates, context.lookup)

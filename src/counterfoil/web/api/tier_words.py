@@ -6,6 +6,7 @@ from counterfoil.application import Application
 from counterfoil.core.approval import Approval
 from counterfoil.core.money import Money
 from counterfoil.model import Model
+from counterfoil.model.definition import OF_AMOUNT
 from counterfoil.rules.workflow.state import load
 from counterfoil.rules.workflow.steps import FUNCTIONAL
 from counterfoil.web.api.match_words import amount_text
@@ -36,7 +37,7 @@ async def _earlier(app: Application, model: Model, approval: Approval) -> str | 
             continue
         currency = policy.limit.currency
         code = currency if isinstance(currency, str) else currency.to
-        if code == FUNCTIONAL and approval.amount is not None:
+        if code in (FUNCTIONAL, OF_AMOUNT) and approval.amount is not None:
             code = approval.amount.currency
         used = Money(await app.store.guard_used(guard.scope, guard.key) - guard.amount, code)
         parts = guard.key.removeprefix(f"{approval.entity}/").split("/")
