@@ -92,7 +92,7 @@ async def test_a_credit_memo_is_issued_with_our_key_in_its_metadata(twin: Twin, 
         "reason": "order_change", "memo": "SLA", "out_of_band_amount": None,
         "issued_on": datetime.fromtimestamp(note["created"], UTC).date().isoformat(),
         "created": datetime.fromtimestamp(note["created"], UTC).isoformat().replace("+00:00", "Z"),
-        "metadata": {"case": "7", "counterfoil_key": "cf1"}, "taxes": [],
+        "metadata": {"case": "7", "counterfoil_key": "cf1"}, "taxes": [], "tax_rates": {},
     }  # fmt: skip
     assert confirmed(await connector.find(request, SECONDS)) == result
     read = await connector.read("billing.credit_memo.get", {"id": note["id"]}, SECONDS)

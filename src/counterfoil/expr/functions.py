@@ -198,6 +198,7 @@ _entry(amounts.split_by_period, "split_by_period(money, map, string?) -> list<ma
 _LOOKUPS = (
     "xref(string, dyn, string?) -> dyn",
     "canon(string, dyn, string?) -> dyn",
+    "link(string, dyn, string?) -> dyn",
     "table(string, dyn, dyn*) -> dyn",
     "head(string, dyn?) -> dyn",
     "fx(money, string, date?) -> money",

@@ -48,14 +48,14 @@ def questions_of(needed: LookupNeeded) -> tuple[Question, ...]:
 
 
 def qualified(name: str, args: tuple[Any, ...], system: str) -> Question:
-    """Return the question with `system` filled in where `canon` or `xref` names none."""
-    return (name, (*args, system) if len(args) == 2 and name in ("canon", "xref") else args)
+    """Return the question with `system` filled in where `canon`, `link` or `xref` names none."""
+    return (name, (*args, system) if len(args) == 2 and name in ("canon", "link", "xref") else args)
 
 
 def lookup_in(answers: Answers, system: str = "") -> Lookup:
     """Return a look-up function over the answers. It raises LookupNeeded for a missing one.
 
-    `canon` and `xref` without a system mean `system`, if one is given.
+    `canon`, `link` and `xref` without a system mean `system`, if one is given.
     """
 
     def lookup(name: str, args: tuple[Any, ...]) -> Any:
@@ -205,6 +205,10 @@ async def resolve(model: Model, speaks: str, name: str, args: tuple[Any, ...]) -
     match name, args:
         case "xref", (object_, canonical):
             return await _external_id_anywhere(model, str(object_), str(canonical))
+        case "link", (object_, ext_id, system):
+            account = account_of(model, str(system))
+            answer = await CanonicalIdRead(str(object_), str(ext_id), str(system), account)
+            return None if answer is None else answer.canonical
         case "canon", (object_, ext_id, system):
             return await _canonical_id(model, speaks, str(object_), str(ext_id), str(system))
         case "period", (entity, day):

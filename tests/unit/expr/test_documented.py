@@ -20,6 +20,7 @@ EXAMPLES = [row[-2:] for row in ROWS if len(row) in (2, 4)]
 ANSWERS = {
     "xref": 42,
     "canon": "cust_7",
+    "link": "cust_7",
     "table": "4000",
     "head": {"applied": Money(0, "USD")},
     "fx": Money(90, "EUR"),

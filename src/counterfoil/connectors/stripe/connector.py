@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -33,12 +33,12 @@ from counterfoil.connectors.sdk import (
     WrongConfiguration,
 )
 from counterfoil.connectors.settings import missing_secrets, read_settings
-from counterfoil.connectors.stripe import books, cash, documents, feed
+from counterfoil.connectors.stripe import books, cash, credit_lines, documents, feed
 from counterfoil.connectors.stripe.client import API_VERSION, StripeClient
 from counterfoil.connectors.stripe.documents import CreditMemo, DebitMemo, VoidCreditMemo, is_id
 from counterfoil.connectors.stripe.milestones import BOOKS
 from counterfoil.connectors.stripe.tax_rates import TAXED, expansion, with_tax_rates
-from counterfoil.core.errors import CounterfoilError, ErrorClass, Misconfigured, Refused
+from counterfoil.core.errors import CounterfoilError, ErrorClass, Misconfigured, Refused, TryAgain
 from counterfoil.core.wire import read_json
 
 ISSUE = "billing.credit_memo.issue"
@@ -65,9 +65,10 @@ _MEMO = (
 _OPERATIONS = (
     _write(
         ISSUE,
-        "{invoice, amount, currency, reason?, memo?, credit_amount?, refund_amount?, out_of_band_amount?, metadata?} "
-        f"-> {_MEMO}. On an open invoice it lowers what remains; on a paid one the three amounts must add up to "
-        "`amount`. `currency` must be the invoice's. `reason` is one of Stripe's own words.",
+        "{invoice, amount, currency, taxed?, reason?, memo?, credit_amount?, refund_amount?, out_of_band_amount?, "
+        f"metadata?}} -> {_MEMO} and `tax_rates`: the vendor's tax rates by id. On an open invoice it lowers what remains; "
+        "on a paid one the three amounts must add up to `amount`. `taxed` spreads `amount`, tax included, over the lines of "
+        "the invoice; otherwise it has no tax. `currency` must be the invoice's. `reason` is one of Stripe's own words.",
     ),
     _write(VOID, "{credit_memo} -> {id, status}. Possible while the invoice is open."),
     _write(
@@ -187,7 +188,8 @@ class Stripe:
                 case "billing.credit_memo.issue":
                     memo = _input(request, CreditMemo)
                     rows = self._client.rows("/v1/credit_notes", {"invoice": memo.invoice}, by)
-                    return await self._find_by_key(rows, request.key, documents.credit_memo)
+                    finding = await self._find_by_key(rows, request.key, documents.credit_memo)
+                    return _with_rates(finding, await self._invoice(memo.invoice, by))
                 case "billing.debit_memo.issue":
                     debit = _input(request, DebitMemo)
                     rows = self._client.rows(f"/v1/customers/{debit.customer}/balance_transactions", {}, by)
@@ -286,7 +288,10 @@ class Stripe:
     async def _issue(self, request: Request, by: Deadline) -> Outcome:
         memo = _input(request, CreditMemo)
         # Stripe takes the currency from the invoice: with another one the amount would silently be wrong.
-        invoice = await self._client.get_first(f"/v1/invoices/{memo.invoice}", "invoice", by)
+        try:
+            invoice = await self._invoice(memo.invoice, by)
+        except (TryAgain, Refused) as error:
+            raise EarlyOutcome.of_read(error) from error
         if invoice.get("currency") != memo.currency.lower():
             other = invoice.get("currency")
             message = f"invoice {memo.invoice} is in {other}, but the memo is in {memo.currency}"
@@ -296,8 +301,32 @@ class Stripe:
             "refund_amount": memo.refund_amount, "out_of_band_amount": memo.out_of_band_amount,
             "reason": memo.reason, "memo": memo.memo, "metadata": {**memo.metadata, documents.KEY: request.key},
         }  # fmt: skip
+        if memo.taxed:
+            lines = await self._note_lines(invoice, memo.amount, request.key, by)
+            if not isinstance(lines, list):
+                return _with_rates(lines, invoice)
+            form["lines"] = credit_lines.note_lines(lines)
         note = await self._client.post("/v1/credit_notes", "credit_note", form, request.key, by)
-        return _confirm(note, documents.credit_memo, self._zone)
+        return _with_rates(_confirm(note, documents.credit_memo, self._zone), invoice)
+
+    async def _note_lines(
+        self, invoice: Mapping[str, Json], amount: int, key: str, by: Deadline
+    ) -> list[tuple[str, int]] | Rejected | Confirmed | Unknown:
+        """Return the parts of a note by what earlier notes left, or the outcome if this request has a note already."""
+        credited: list[Json] = []
+        try:
+            async for note in self._client.rows("/v1/credit_notes", {"invoice": str(invoice["id"])}, by):
+                if (note.get("metadata") or {}).get(documents.KEY) == key:
+                    return _confirm(note, documents.credit_memo, self._zone)
+                if note["status"] != "void":
+                    credited += await self._all_lines(note, by)
+            lines = credit_lines.invoice_lines(await self._all_lines(invoice, by), credited)
+        except (TryAgain, Refused) as error:
+            raise EarlyOutcome.of_read(error) from error
+        except (KeyError, TypeError) as error:
+            message = f"the lines of invoice {invoice['id']} do not have the documented form: {error!r}"
+            return Rejected(ErrorClass.INVALID, message, "shape")
+        return credit_lines.spread(amount, lines)
 
     async def _void(self, request: Request, by: Deadline) -> Outcome:
         path = f"/v1/credit_notes/{_input(request, VoidCreditMemo).credit_memo}"
@@ -332,6 +361,11 @@ class Stripe:
         return _confirm(transaction, documents.balance_debit, self._zone)
 
     # Reading.
+
+    async def _invoice(self, id: str, by: Deadline) -> dict[str, Json]:
+        query = expansion("invoice", self._client.api_version)
+        invoice = await self._client.get(f"/v1/invoices/{id}", "invoice", query, by)
+        return await with_tax_rates(self._client, invoice, by)
 
     async def _get_by_id(
         self, folder: str, kind: str, arguments: Mapping[str, Json], by: Deadline
@@ -370,6 +404,16 @@ def _input(request: Request, kind: type[documents.AnyInput]) -> documents.AnyInp
     if isinstance(value, Rejected):
         raise EarlyOutcome(value)
     return value
+
+
+AnyOutcome = TypeVar("AnyOutcome", bound=Outcome | Finding)
+
+
+def _with_rates(outcome: AnyOutcome, invoice: Mapping[str, Json]) -> AnyOutcome | Confirmed:
+    """Return the outcome of a credit memo; a confirmed one with the tax rates of its invoice."""
+    if not isinstance(outcome, Confirmed):
+        return outcome
+    return Confirmed({**outcome.result, "tax_rates": invoice["tax_rates"]})
 
 
 def _confirm(created: Mapping[str, Json], result: documents.Result, zone: ZoneInfo) -> Confirmed | Unknown:

@@ -32,6 +32,7 @@ class CreditMemo(Input, frozen=True, forbid_unknown_fields=True):
     invoice: str
     amount: int
     currency: str
+    taxed: bool = False
     reason: str | None = None
     memo: str | None = None
     credit_amount: int | None = None
