@@ -318,7 +318,7 @@ def findings(model: Model, proof: Proof) -> list[Finding]:
 
 
 CHECK_STATES = 20_000
-CHECK_SECONDS = 8.0
+CHECK_SECONDS = 15.0
 """Processor time for all workflows together: `check` runs at each save."""
 
 
