@@ -115,7 +115,7 @@ async def _documents(erp: ErpClient, count: Callable[[str, str], None]) -> None:
             count("erp.invoice.post", reference)
     applied = [["description", "ilike", "% applied to %"]]
     for move in await erp.search("account.move", applied, ["description"]):
-        count("erp.credit.apply", credits[move["description"].split(" applied to ")[0]])
+        count("erp.credit.apply", credits[move["description"].split(" applied to ")[0].split()[-1]])
 
 
 def _notes(company: Company) -> list[Any]:

@@ -35,6 +35,7 @@ PAYMENT, REFUND, DISPUTE = (
 )
 CREDITS, BILLING_CREDIT = "tables/credits.yaml", "workflows/billing-credit-to-erp.yaml"
 PAYOUT, WRITE_OFF = "workflows/payout-to-erp.yaml", "workflows/write-off-to-erp.yaml"
+ACCRUALS, ACCRUAL = "accruals.yaml", "workflows/credit-accrual.yaml"
 
 LEVEL, LEVEL_IN = "policies/service-level.yaml", "mappings/service-level.yaml"
 
@@ -324,4 +325,24 @@ FAULTS = [
     Fault("amount of a fee that comes back", "workflows/bank-fee-to-erp.yaml", "amount: abs(event.data.fee)", "amount: event.data.fee", "test", "fee-that-the-bank-gives-back-is-an-entry-of-opposite-sign"),
     Fault("day of a fee", "workflows/bank-fee-to-erp.yaml", "document: =event.data.booked_on", "document: \"=date(run.started, entity.zone)\"", "test", "fee-of-a-closed-month-is-booked-on-the-first-open-day"),
     Fault("entry by hand at the bank", "bank-fees.yaml", " : event.data.bank.minor != 0 && event.data.clearing.minor == 0 && event.data.receivable.minor == 0", " : false", "test", "entry-by-hand-on-the-account-of-the-bank-is-unmatched"),
+    # Accruals
+    Fault("rate of an eligible credit", ACCRUALS, 'percent: "60"', 'percent: "90"', "test", "eligible-credit-is-accrued-by-the-rate-and-taken-back"),
+    Fault("rate of an approved credit", ACCRUALS, 'percent: "100"', 'percent: "60"', "test", "approved-credit-is-accrued-in-full"),
+    Fault("sign of an accrual", ACCRUALS, "amount: =major(input.amount)}\n    - {account: \"=table('accrual_accounts', 'accrued_credits')\", amount: =-major(input.amount)}", "amount: =-major(input.amount)}\n    - {account: \"=table('accrual_accounts', 'accrued_credits')\", amount: =major(input.amount)}", "test", "eligible-credit-is-accrued-by-the-rate-and-taken-back"),
+    Fault("what a reversal takes back", ACCRUALS, "  reverses: =input.accrual_id\n  date", "  date", "test", "eligible-credit-is-accrued-by-the-rate-and-taken-back"),
+    Fault("day of a reversal", ACCRUALS, "legs: {amount: -input.amount, day: string(input.reversal_date)}", "legs: {amount: -input.amount, day: string(input.reversal_date + days(1))}", "test", "eligible-credit-is-accrued-by-the-rate-and-taken-back"),
+    Fault("German account of accruals", "overlays/acme-de.yaml", "use: accrued_credits, account: \"0970\"", "use: accrued_credits, account: \"0990\"", "test", "german-credit-is-accrued-on-german-accounts"),
+    Fault("lock of an earlier period", ACCRUAL, " && event.data.end > start.data.after", "", "test", "credit-is-accrued-once-whatever-number-of-locks-arrive"),
+    Fault("lock of the other company", ACCRUAL, "event.legal_entity == entity.id && ", "", "test", "german-credit-is-accrued-on-german-accounts"),
+    Fault("next period of an accrual", ACCRUAL, "      after: =lock.data.end\n", "      after: =lock.data.end + days(60)\n", "test", "credit-still-unposted-a-month-later-is-accrued-again"),
+    Fault("memo before the lock", ACCRUAL, "      - when: has(credit.erp_number)\n        then: [{stop: posted}]\n", "", "test", "credit-that-is-posted-just-before-the-lock-is-not-accrued"),
+    Fault("memo after the accrual", ACCRUAL, "  - event: erp.credit_posted.v1\n    where: event.data.credit_id == start.data.credit_id\n    in: [unposted]", "  - event: erp.credit_posted.v1\n    where: event.data.credit_id != start.data.credit_id\n    in: [unposted]", "test", "memo-of-a-credit-ends-its-accruals"),
+    Fault("void credit", ACCRUAL, "first(credit.status, '') == 'void'", "first(credit.status, '') == 'paid'", "test", "credit-that-billing-voided-is-not-accrued"),
+    Fault("rejection after the accrual", ACCRUAL, "&& event.data.status == 'credit-rejected'", "&& event.data.status == 'credit-posted'", "test", "rejection-of-a-credit-ends-its-accruals"),
+    Fault("accrual in a closed period", ACCRUAL, "{period_closed: park, already_done: continue}", "{period_closed: queue, already_done: continue}", "test", "accrual-in-a-period-that-the-ledger-has-closed-is-a-case"),
+    Fault("lock of a closed period", "workflows/period-soft-lock.yaml", " && period.state == 'open'", "", "test", "soft-lock-of-a-period-that-is-not-open-changes-nothing"),
+    Fault("claim that is approved", CREDIT, "approved: =net_part}", "approved: =net_part - net_part}", "test", "credit-that-is-approved-and-not-posted-is-accrued-in-full"),
+    Fault("first period of a credit", CREDIT, "after: =event.data.incident_on - days(1)", "after: =event.data.incident_on + days(40)", "test", "eligible-request-is-accrued-while-its-approval-is-open"),
+    Fault("rate of a settled document", "workflows/exchange-at-its-rate.yaml", ".minor <= 5)", ".minor <= 500)", "test", "document-settled-at-the-rate-of-another-is-a-case"),
+    Fault("document of a settled line", ERP, "document: \"=first(l.document, '')\"", "document: \"=''\"", "test", "difference-of-two-rates-is-right-if-each-document-has-its-own"),
 ]  # fmt: skip

@@ -603,16 +603,32 @@ async def test_part_of_a_credit_leaves_both_open_by_the_rest(erp: Erp, connector
     assert sorted(part["amount"] for part in paid["allocations"]) == [Decimal("10.00"), Decimal("20.00")]
 
 
-async def test_foreign_currency_credit_is_applied_in_its_currency(
+async def test_foreign_credit_of_another_rate_books_the_realised_difference(
     erp: Erp, connector: Connector, accountant: ErpClient
 ) -> None:
+    """Both documents settle at what they are in the books. The last part takes the rest, whatever was rounded before."""
     party = await customer(connector)
+    # A year ago no memo has a number yet, and half a year apart the rates differ.
+    earlier = date(erp.today.year - 1, (erp.today.month + 5) % 12 + 1, 15)
     bill = await invoice(connector, party, "100.01", erp.today, currency="EUR")
-    memo = await invoice(connector, party, "-33.33", erp.today, currency="EUR")
+    past = {"currency": "EUR", "accept_warnings": ["invoice_payment_term"]}
+    memo = await invoice(connector, party, "-66.66", earlier, **past)
     before = await accountant.trial_balance()
-    applied = await done(connector, application(memo, bill, "33.33", erp.today))
-    assert (applied["amount_to_pay_after"], applied["credit_open"]) == (Decimal("66.68"), 0)
-    assert await accountant.trial_balance() == before
+    first = await done(connector, application(memo, bill, "33.33", erp.today))
+    second = await done(connector, application(memo, bill, "33.33", erp.today))
+    assert (second["amount_to_pay_after"], second["credit_open"]) == (Decimal("33.35"), 0)
+    assert second["credit_state"] == "paid"
+    of_bill, of_memo = (each["functional"]["total"] for each in (bill, memo))
+    cent = Decimal("0.01")
+    settled = [(of_bill * Decimal("33.33") / Decimal("100.01")).quantize(cent) for _ in range(2)]
+    half = (-of_memo / 2).quantize(cent)
+    differences = [settled[0] - half, settled[1] - (-of_memo - half)]
+    assert [first["exchange_difference"], second["exchange_difference"]] == differences
+    assert all(differences)
+    after = await accountant.trial_balance()
+    moved = {code: after[code] - before[code] for code in after if after[code] != before[code]}
+    assert moved == {"7900": sum(differences), "1200": -sum(differences)}
+    assert await connector.find(application(memo, bill, "33.33", erp.today), TIMEOUT) == Absent()
 
 
 async def test_more_than_is_open_is_refused_and_changes_nothing(erp: Erp, connector: Connector) -> None:

@@ -304,6 +304,34 @@ async def test_write_off_and_its_recovery(erp: Erp, us: Connector) -> None:
     assert states(recovered) == [("posted", Decimal("80.00"))]
 
 
+@pytest.mark.parametrize("currency", ["USD", "EUR"])
+async def test_accrual_and_its_reversal_leave_nothing(
+    erp: Erp, us: Connector, accountant: ErpClient, currency: str
+) -> None:
+    """In a foreign currency the reversal has the rate of the accrual: an estimate makes no gain and no loss."""
+    opens = erp.today.replace(day=1)
+    closes = opens - timedelta(days=1)
+    balances = await accountant.trial_balance()
+    before = {code: amount for code, amount in balances.items() if amount}
+    opening = (await accountant.trial_balance(closes)).get("2450", Decimal(0))
+    lines = (line("4800", "33.33"), line("2450", "-33.33"))
+    posted = request("erp.accrual.post", **entry(closes, *lines, currency=currency))
+    accrual = await done(us, posted)
+    assert (accrual["date"], accrual["period"]) == (closes.isoformat(), f"{closes:%Y-%m}")
+    booked = cents(Decimal("33.33") * (rate(closes) if currency == "EUR" else 1))
+    assert (await accountant.trial_balance(closes))["2450"] - opening == -booked
+    back = await done(us, taken_back("erp.accrual.reverse", posted, opens))
+    assert (back["date"], back["exchange_difference"]) == (opens.isoformat(), 0)
+    assert back["reverses"] == accrual["reference"]
+    after = await accountant.trial_balance()
+    assert {code: amount for code, amount in after.items() if amount} == before
+    assert (await refused(us, posted)).error_class is ErrorClass.ALREADY_DONE
+    outcome = await refused(us, taken_back("erp.accrual.reverse", posted, opens))
+    assert outcome.code == "already_reversed"
+    journals = await accountant.search("account.move", [["number", "=", accrual["number"]]], ["journal.code"])
+    assert [each["journal"]["code"] for each in journals] == ["ACC"]
+
+
 async def test_parallel_requests_of_one_reference_leave_one_entry(
     erp: Erp, us: Connector, accountant: ErpClient
 ) -> None:
@@ -556,6 +584,67 @@ async def test_foreign_money_on_account_is_applied_at_its_own_amount(erp: Erp, u
     result = await done(us, request("erp.balance.apply", **entry(erp.today, *lines, currency="EUR")))
     assert result["exchange_difference"] == bill["functional"]["total"] - cents(50 * rate(paid))
     assert states(result) == [("paid", 0)]
+
+
+async def test_foreign_refund_of_a_memo_books_the_difference_of_their_rates(erp: Erp, us: Connector) -> None:
+    party = await customer(us)
+    # A year ago no memo has a number yet, and half a year apart the rates differ.
+    earlier = date(erp.today.year - 1, (erp.today.month + 5) % 12 + 1, 15)
+    past = {"currency": "EUR", "accept_warnings": ["invoice_payment_term"]}
+    memo = await invoice(us, party, "-66.66", earlier, **past)
+    lines = (line("1050", "-66.66"), line("1200", "66.66", party, memo["id"]))
+    refund = request("erp.refund.post", **entry(erp.today, *lines, currency="EUR"))
+    result = await done(us, refund)
+    difference = cents(Decimal("66.66") * rate(erp.today)) + memo["functional"]["total"]
+    assert result["exchange_difference"] == difference != 0
+    assert states(result) == [("paid", 0)]
+    back = await done(us, taken_back("erp.refund.return", refund, erp.today))
+    assert back["exchange_difference"] == -difference
+
+
+async def test_revaluation_and_its_reversal_change_no_balance_of_documents(
+    erp: Erp, us: Connector, accountant: ErpClient
+) -> None:
+    """A month-end revaluation changes what the ledger has in its own currency, and nothing of the documents."""
+    party = await customer(us)
+    bill = await invoice(us, party, "70.00", erp.today, currency="EUR")
+
+    async def balances() -> list[dict[str, Any]]:
+        return list((await us.read("erp.account.balance", {"account": "1200"}, TIMEOUT))["balances"])
+
+    before, in_dollars = await balances(), (await accountant.trial_balance())["1200"]
+    deliveries, cursor = await changes(us, "entries", None)
+    for amount in (Decimal("5.00"), Decimal("-5.00")):
+        await revalue(erp, accountant, party, amount)
+        assert await balances() == before
+        dollars = (await accountant.trial_balance())["1200"]
+        assert dollars == in_dollars + max(amount, Decimal(0))
+    deliveries, _ = await changes(us, "entries", cursor)
+    assert deliveries == []
+    # The receipt settles the invoice at its own amount, as if there had been no revaluation.
+    result = await done(us, receipt(erp.today, party, bill, "70.00", currency="EUR"))
+    assert (states(result), result["exchange_difference"]) == ([("paid", 0)], 0)
+
+
+async def revalue(erp: Erp, accountant: ErpClient, party: int, amount: Decimal) -> None:
+    """Enter by hand what open receivables in euro are worth more. The amount in euro is zero."""
+    (euro,) = await accountant.search("currency.currency", [["code", "=", "EUR"]], ["id"])
+    ours = ["company", "=", erp.seed["company"]]
+    (period,) = await accountant.search("account.period", [["name", "=", f"{erp.today:%Y-%m}"], ours], ["id"])
+    (journal,) = await accountant.search("account.journal", [["code", "=", "EXC"]], ["id"])
+    debit, credit = max(amount, Decimal(0)), max(-amount, Decimal(0))
+    accounts = erp.seed["accounts"]
+    receivable = {
+        "account": accounts["1200"], "party": party, "debit": debit, "credit": credit,
+        "second_currency": euro["id"], "amount_second_currency": Decimal(0),
+    }  # fmt: skip
+    gain = {"account": accounts["7900"], "debit": credit, "credit": debit}
+    values = {
+        "company": erp.seed["company"], "journal": journal["id"], "period": period["id"], "date": erp.today,
+        "description": "Revaluation", "lines": [["create", [receivable, gain]]],
+    }  # fmt: skip
+    move = await accountant.create("account.move", values)
+    await accountant.act("account.move", move["id"], "post")
 
 
 async def test_feed_has_entries_of_ours_and_those_by_hand(

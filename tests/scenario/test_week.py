@@ -120,7 +120,7 @@ def test_every_credit_note_is_posted_once(week: Week, entity: str) -> None:
 def test_each_credit_on_an_open_invoice_is_applied_once(week: Week, entity: str) -> None:
     account = week.accounts[entity]
     numbers = {row["number"]: row for row in account.documents}
-    pairs = [text.partition(" [")[0].split(" applied to ") for text in account.applications]
+    pairs = [text.split("]")[1].split(" [")[0].strip().split(" applied to ") for text in account.applications]
     applied = {numbers[credit]["reference"]: numbers[invoice]["description"] for credit, invoice in pairs}
     of_invoice = {invoice["id"]: invoice["number"] for invoice in account.billed.invoices}
     notes = [note for note in account.billed.notes if note["type"] == "pre_payment"]

@@ -54,7 +54,7 @@ class Account:
     unposted: list[dict[str, Any]]
     """Customer documents of the ERP without an entry."""
     applications: list[str]
-    """Descriptions of the entries that apply a credit memo: `CN-1 applied to INV-1 [effect]`."""
+    """Descriptions of the entries that apply a credit memo: `[CREDIT/application/INVOICE] CN-1 applied to INV-1 [effect]`."""
     entries: list[Entry]
     trial_balance: dict[str, Decimal]
     receivable: str

@@ -1,11 +1,15 @@
 """Application of a posted credit memo to a posted invoice, in full or in part, by a clearing entry.
 
 The entry credits the receivable account for the invoice and debits it for the credit memo, with the same amount and
-party. The balances stay the same, and both open amounts shrink. Tryton creates the entry and both links in one
-transaction. A document with no open amount is reconciled, which makes it `paid`.
+party. Both open amounts shrink. Tryton creates the entry and both links in one transaction. A document with no open amount is
+reconciled, which makes it `paid`.
+
+In a foreign currency each document is settled at its own amount in the currency of the company. What both differ by, because
+their dates have two rates, is a realised gain or loss, and a line of the same entry.
 
 A link of the credit memo's own line to the invoice would work for full memos only, and would leave the memo open. A
-look-up finds the entry by its origin (the invoice) and by our key at the end of its description.
+look-up finds the entry by its origin (the invoice) and by our key at the end of its description. A reference of both documents
+begins it, so the feed of entries has it.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from counterfoil.connectors.sdk import Absent, Confirmed, Finding, Rejected
 from counterfoil.core.errors import ErrorClass, Refused, TryAgain, Uncertain
 
 from .document_body import MODEL
+from .entry_amounts import BookedAmount, sides
+from .entry_body import described, exchange_account
 from .inputs import ApplicationInput
 from .moves import MOVE, LedgerMoves, is_settled, nominal, open_lines, total
 from .names import Names
@@ -25,7 +31,7 @@ from .rest import Record, Rest, day
 from .settings import TrytonSettings
 
 _DOCUMENT = (
-    "number", "state", "type", "total_amount", "amount_to_pay", "currency.code", "company.currency", "party",
+    "number", "reference", "state", "type", "total_amount", "amount_to_pay", "currency.code", "company.currency", "party",
     "account", "lines_to_pay", "payment_lines",
 )  # fmt: skip
 _ENTRY = ("number", "state", "date", "description")
@@ -104,36 +110,36 @@ class Applications:
         self, application: ApplicationInput, key: str, invoice: Record, credit: Record, by: Deadline
     ) -> dict[str, Any]:
         _check(application, invoice, credit)
-        amount = application.amount
         shared = {"account": invoice["account"], "party": invoice["party"]}
-        for_invoice = {**shared, "invoice_payment": invoice["id"]}
-        for_credit = {**shared, "invoice_payment": credit["id"]}
-        if invoice["currency"]["id"] != invoice["company"]["currency"]:
-            foreign = {"second_currency": invoice["currency"]["id"]}
-            for_invoice |= {**foreign, "amount_second_currency": -amount}
-            for_credit |= {**foreign, "amount_second_currency": amount}
-            amount = await self._company_amount(amount, invoice, by)
-        for_invoice |= {"debit": Decimal(0), "credit": amount}
-        for_credit |= {"debit": amount, "credit": Decimal(0)}
+        lines = []
+        for document, amount in ((invoice, -application.amount), (credit, application.amount)):
+            line = {**shared, "invoice_payment": document["id"], "description": _name(document)}
+            if _is_foreign(document):
+                line |= {"second_currency": document["currency"]["id"], "amount_second_currency": amount}
+                amount = await self._settled(document, amount, by)
+            lines.append(line | sides(amount))
+        if difference := sum((line["credit"] - line["debit"] for line in lines), Decimal(0)):
+            account = await exchange_account(self._rest, difference, by)
+            lines.append({"account": account, **sides(difference)})
         return {
             "company": self._settings.company,
             "journal": await self._names.id_of("journal", self._settings.applications_journal, by),
             "period": await self._moves.period(application.date, by),
             "date": application.date,
             "origin": f"{MODEL},{invoice['id']}",
-            "description": f"{credit['number']} applied to {invoice['number']} {_mark(key)}",
-            "lines": [["create", [for_invoice, for_credit]]],
+            "description": described(
+                f"{_name(credit)}/application/{_name(invoice)}",
+                f"{credit['number']} applied to {invoice['number']} {_mark(key)}",
+            ),
+            "lines": [["create", lines]],
         }
 
-    async def _company_amount(self, amount: Decimal, invoice: Record, by: Deadline) -> Decimal:
-        """Return the amount in company currency at the invoice's own rate, so that the application has no gain or loss.
-
-        A credit memo with another rate keeps a difference in company currency, which only the month-end revaluation
-        may book. Such a memo has nothing open in its currency, but this connector does not reconcile it.
-        """
-        lines = await self._moves.lines(invoice["lines_to_pay"], by)
-        document = sum(map(nominal, lines), Decimal(0))
-        return (amount * total(lines) / document).quantize(Decimal("0.01"))
+    async def _settled(self, document: Record, amount: Decimal, by: Deadline) -> Decimal:
+        """Return in the currency of the company what `amount` settles of a document. The last part takes the rest."""
+        lines = await self._open_lines(document, by)
+        company = await self._names.record("company", self._settings.company, by)
+        booked = BookedAmount(sum(map(nominal, lines), Decimal(0)), total(lines))
+        return booked.part(amount, company["currency"]["rounding"])
 
     async def _reconcile(self, document: Record, by: Deadline) -> None:
         lines = await self._open_lines(document, by)
@@ -167,8 +173,25 @@ class Applications:
             "invoice_state": invoice["state"],
             "credit_state": credit["state"],
             "move": entry["number"],
+            "exchange_difference": await self._exchange_difference(entry, invoice, by),
             "posting_date": day(entry["date"]),
         }
+
+    async def _exchange_difference(self, entry: Record, invoice: Record, by: Deadline) -> Decimal:
+        """Return the realised loss of an application, in the currency of the company; a gain is negative."""
+        if not _is_foreign(invoice):
+            return Decimal(0)
+        lines = await self._moves.lines_of([entry["id"]], by)
+        return total(line for line in lines if not line["party"])
+
+
+def _is_foreign(document: Record) -> bool:
+    return bool(document["currency"]["id"] != document["company"]["currency"])
+
+
+def _name(document: Record) -> str:
+    """Return the reference of a document, or its number if it has none."""
+    return str(document["reference"] or document["number"])
 
 
 def _mark(key: str) -> str:

@@ -7,8 +7,9 @@ text):
 - `erp.invoice.post`, `erp.credit_memo.post`, `erp.debit_memo.post` -> id, number, reference, state, untaxed, tax,
   total, currency, lines, taxes, invoice_date, posting_date, period, party, move, and in a foreign currency functional
   and rate; a credit memo's amounts are negative; with the setting `login` many in one call;
-- `erp.credit.apply` -> invoice, credit, applied, amount_to_pay_before and _after, credit_open, states, move;
-- the entries of payments (`entries.ENTRIES`), all with one input -> id, number, reference, date, period, currency, lines,
+- `erp.credit.apply` -> invoice, credit, applied, amount_to_pay_before and _after, credit_open, states, move,
+  exchange_difference;
+- the entries of payments and accruals (`entries.ENTRIES`), all with one input -> id, number, reference, date, period, currency, lines,
   exchange_difference, documents, reverses;
 - `erp.invoice.get {id | reference}`, `erp.party.get {id | code}`, `erp.period.list {from?, to?}`,
   `erp.trial_balance {as_of?}` and `erp.account.balance {account, as_of?}` are reads.

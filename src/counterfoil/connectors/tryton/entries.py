@@ -1,4 +1,4 @@
-"""Entries of payments, refunds, disputes, payouts and write-offs: plain entries of the general ledger with our reference.
+"""Entries of payments, refunds, disputes, payouts, write-offs and accruals: plain entries of the general ledger with our reference.
 
 The description of an entry begins with `[reference]`, and no person can change that of a posted entry. A look-up finds an entry
 by it. All checks that the ERP makes late or not at all come before the posting: the ERP on SQLite posts entries that do not
@@ -28,7 +28,7 @@ from .names import Names
 from .rest import Record, Rest
 from .settings import TrytonSettings
 
-Journal: TypeAlias = Literal["cash_journal", "write_off_journal", "applications_journal"]
+Journal: TypeAlias = Literal["cash_journal", "write_off_journal", "applications_journal", "accruals_journal"]
 ENTRIES: dict[str, tuple[Journal, str]] = {
     "erp.receipt.post": ("cash_journal", "Post a receipt of a customer."),
     "erp.receipt.return": ("cash_journal", "Take back a receipt whose payment was returned."),
@@ -42,6 +42,8 @@ ENTRIES: dict[str, tuple[Journal, str]] = {
     "erp.write_off.post": ("write_off_journal", "Write off what a customer owes."),
     "erp.write_off.recover": ("write_off_journal", "Take back a write-off."),
     "erp.bank_fee.post": ("cash_journal", "Post a fee of the bank."),
+    "erp.accrual.post": ("accruals_journal", "Accrue an amount at the end of a period."),
+    "erp.accrual.reverse": ("accruals_journal", "Take back an accrual at the beginning of the next period."),
     "erp.balance.apply": ("applications_journal", "Apply money on account to documents."),
 }
 """Operations of entries, with the setting of their journal. Input and checks are the same for all."""

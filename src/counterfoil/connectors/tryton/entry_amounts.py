@@ -49,3 +49,8 @@ def functional_amounts(
 
 def rounded(amount: Decimal, rounding: Decimal) -> Decimal:
     return (amount / rounding).quantize(Decimal(1), ROUND_HALF_EVEN) * rounding
+
+
+def sides(amount: Decimal) -> dict[str, Decimal]:
+    """Return debit and credit of a line of the ERP."""
+    return {"debit": max(amount, Decimal(0)), "credit": max(-amount, Decimal(0))}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from counterfoil.connectors.http import Deadline
+from counterfoil.core.errors import ErrorClass, Refused
 
 from .moves import LINE, MOVE, functional, nominal, total
 from .rest import Record, Rest, day, version
@@ -41,6 +42,16 @@ async def exchange_accounts(rest: Rest, by: Deadline) -> tuple[Record | None, Re
     (configuration,) = await rest.search("account.configuration", [], fields, by, limit=1)
     losses, gains = (configuration[name] for name in EXCHANGE_FIELDS)
     return losses, gains
+
+
+async def exchange_account(rest: Rest, difference: Decimal, by: Deadline) -> int:
+    """Return the account of a loss (positive) or gain. Raises Refused(INVALID) if the ERP has none, or TryAgain."""
+    losses, gains = await exchange_accounts(rest, by)
+    account = losses if difference > 0 else gains
+    if account is None:
+        message = "the ERP has no account for exchange differences in its configuration"
+        raise Refused(message, ErrorClass.INVALID, "no_exchange_account")
+    return int(account["id"])
 
 
 async def entry_bodies(rest: Rest, company: int, records: Sequence[Record], by: Deadline) -> list[Record]:

@@ -12,8 +12,8 @@ import msgspec
 from counterfoil.connectors.http import Deadline
 from counterfoil.core.errors import ErrorClass, Refused
 
-from .entry_amounts import BookedAmount, functional_amounts
-from .entry_body import described, exchange_accounts
+from .entry_amounts import BookedAmount, functional_amounts, sides
+from .entry_body import described, exchange_account
 from .entry_documents import PaidDocument, PaidDocuments
 from .entry_reversals import EntryLine, check_left, divided, originals_of
 from .entry_settlement import EntrySettlement, OnAccount
@@ -208,18 +208,13 @@ class EntryDrafts:
         ]
         if difference := -sum(amounts, Decimal(0)):
             account = await self._exchange_account(plan, difference, by)
-            values.append({"account": account, **_sides(difference)})
+            values.append({"account": account, **sides(difference)})
         return values
 
     async def _exchange_account(self, plan: _Plan, difference: Decimal, by: Deadline) -> int:
         if plan.exchange is not None and functional(plan.exchange) * difference < 0:
             return int(plan.exchange["account"]["id"])
-        losses, gains = await exchange_accounts(self._rest, by)
-        account = losses if difference > 0 else gains
-        if account is None:
-            message = "the ERP has no account for exchange differences in its configuration"
-            raise Refused(message, ErrorClass.INVALID, "no_exchange_account")
-        return int(account["id"])
+        return await exchange_account(self._rest, difference, by)
 
     async def _currency(self, by: Deadline) -> tuple[str, Decimal]:
         """Return the code and the smallest unit of the currency of the company."""
@@ -246,7 +241,7 @@ def _line_values(
 ) -> dict[str, Any]:
     values: dict[str, Any] = {"account": line.account, "party": line.party}
     if original is None:
-        values |= _sides(amount)
+        values |= sides(amount)
     else:
         # A negative amount on the side of the original, as the ERP's own cancellations have. It links no other line to
         # the document of the original.
@@ -258,10 +253,6 @@ def _line_values(
         # The link does not outlive a later payment of the document, the description does.
         values |= {"invoice_payment": line.document, "description": document.name}
     return values
-
-
-def _sides(amount: Decimal) -> dict[str, Decimal]:
-    return {"debit": max(amount, Decimal(0)), "credit": max(-amount, Decimal(0))}
 
 
 def _check(entry: EntryInput, lines: Sequence[EntryLineInput]) -> None:

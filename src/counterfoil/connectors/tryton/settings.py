@@ -27,6 +27,8 @@ class TrytonSettings(BaseModel):
     cash_journal: str = "CASH"
     """Code of the journal for payments, refunds, disputes and payouts."""
     write_off_journal: str = "WO"
+    accruals_journal: str = "ACC"
+    """Code of the journal for accruals at the end of a period and their reversals."""
     cash_accounts: tuple[str, ...] = ()
     """Codes of the accounts whose entries are in the feed `entries`, also those entered by hand."""
 

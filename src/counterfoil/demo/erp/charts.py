@@ -108,6 +108,7 @@ US = CompanyPlan(
         ("2220", "Sales tax payable California", "liabilities"),
         ("2230", "Sales tax payable Texas", "liabilities"),
         ("2400", "Deferred revenue", "liabilities"),
+        ("2450", "Accrued service credits", "liabilities"),
         ("3000", "Equity", "equity"),
         ("4000", "Subscription revenue", "revenue"),
         ("4001", "Enterprise subscription revenue", "revenue"),
@@ -151,6 +152,7 @@ DE = CompanyPlan(
     currency="EUR",
     accounts=(
         ("0800", "Gezeichnetes Kapital", "equity"),
+        ("0970", "Sonstige Rückstellungen", "liabilities"),
         ("0990", "Passive Rechnungsabgrenzung", "liabilities"),
         ("1200", "Bank", "cash"),
         ("1360", "Geldtransit Zahlungsdienstleister", "clearing"),

@@ -32,7 +32,11 @@ from counterfoil.demo.erp.prepare import CONFIG, DATABASE, SEED
 COUNTRIES = (("US", "United States"), ("DE", "Germany"), ("GB", "United Kingdom"), ("NL", "Netherlands"))
 
 # Journals beside those of the ERP, which has CASH for payments: name, code and type.
-JOURNALS = (("Applications", "APP", "general"), ("Write-offs", "WO", "write-off"))
+JOURNALS = (
+    ("Applications", "APP", "general"),
+    ("Write-offs", "WO", "write-off"),
+    ("Accruals", "ACC", "general"),
+)
 # role, name, groups; the login is the role with the suffix of the company
 USERS = (
     ("orchestrator", "Orchestrator", ("Accounting", "Integration")),
