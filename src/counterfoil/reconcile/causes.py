@@ -27,6 +27,10 @@ FEES = tuple(
     )
 )  # fmt: skip
 """Usual fees of payment processors: percentage of the gross amount, and a fixed part."""
+_HIGHEST_TAX = 1 + max(TAX_PERCENTAGES) / 100
+_HIGHEST_FEE_SHARE = max(percentage for percentage, _ in FEES) / 100
+_HIGHEST_FIXED_FEE = max(fixed for _, fixed in FEES)
+"""Bounds beyond which no usual rate explains a difference: most are, and each rate takes time."""
 _WIDE = Context(prec=80)
 """Exact for the amounts of any export."""
 ROUNDED_UNITS = 2
@@ -74,11 +78,13 @@ def _explained(
             ):
                 return DifferenceCause(cause, f"the {cause} of the {side} side")
     larger, smaller = max(a, b), min(a, b)
-    for percentage in TAX_PERCENTAGES:
+    for percentage in TAX_PERCENTAGES if larger <= smaller * _HIGHEST_TAX + unit else ():
         if _is_rounded(larger, smaller * (100 + percentage) / 100, unit):
             why = f"only the amount of the {'left' if a > b else 'right'} side includes {percentage} % tax"
             return DifferenceCause("tax", why, f"tax {percentage}")
-    for percentage, fixed in FEES:
+    for percentage, fixed in (
+        FEES if difference <= larger * _HIGHEST_FEE_SHARE + _HIGHEST_FIXED_FEE + unit else ()
+    ):
         if _is_rounded(difference, larger * percentage / 100 + fixed, unit):
             words = f"{percentage} %" + (f" and {fixed}" if fixed else "")
             why = f"a fee of {words} was deducted on the {'right' if a > b else 'left'} side"

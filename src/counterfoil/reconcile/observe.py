@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +17,7 @@ from counterfoil.reconcile.exports.table import ExportRefused, ExportTable, join
 from counterfoil.reconcile.guess import Guess, Roles, Stated, guess
 from counterfoil.reconcile.large.company_engine import compare_in_engine
 from counterfoil.reconcile.large.engine import (
+    MAX_WHOLE_ROWS,
     KeysInexact,
     PairsUnsure,
     compare_large,
@@ -25,10 +26,12 @@ from counterfoil.reconcile.large.engine import (
     guess_large,
 )
 from counterfoil.reconcile.large.parquet import ParquetSide, parquet_rows
-from counterfoil.reconcile.large.sides import SpooledSide
+from counterfoil.reconcile.large.sides import AmountsTooLong, SpooledSide
 from counterfoil.reconcile.large.spool import Spool, SpooledTable
 
 MAX_NAMED_ROWS = 20
+EXACT = Context(prec=100)
+"""Digits of any sum: of amounts with 38 digits, and of others with 30 decimals."""
 SMALL_ROWS = 20_000
 """Rows of an export that Python compares in memory."""
 
@@ -54,6 +57,10 @@ class Observed:
 
     def data(self) -> dict[str, Any]:
         """Return the report as JSON: amounts are decimal texts."""
+        with localcontext(EXACT):
+            return self._data()
+
+    def _data(self) -> dict[str, Any]:
         c = self.comparison
         totals = c.left.totals(), c.right.totals()
         currencies = sorted(totals[0].keys() | totals[1].keys())
@@ -94,15 +101,16 @@ def observe(
     """
     stated = stated or Stated()
     if engine:
-        return _observed(*compare_in_engine(engine, left, right, stated))
-    with ExitStack() as stack:
+        with localcontext(EXACT):
+            return _observed(*compare_in_engine(engine, left, right, stated))
+    with localcontext(EXACT), ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="counterfoil-")))
         spool = stack.enter_context(Spool(folder, small_rows))
         parquet = [parquet_rows(side) for side in (left, right)]
         if all(parquet) and max(parquet) > small_rows:
             database = stack.enter_context(connect(folder))
             sides = [ParquetSide(Path(side), database) for side in (left, right)]
-            with suppress(KeysInexact):
+            with suppress(KeysInexact, AmountsTooLong):
                 for by_pairs, guesser in ((True, guess_by_pairs), (False, guess_large)):
                     chosen = guesser(sides, stated)
                     if chosen and sides[0].reads(chosen, "left") and sides[1].reads(chosen, "right"):
@@ -117,7 +125,12 @@ def observe(
         chosen = guess_large(spooled, stated)
         if chosen is None:
             return observe_tables(spooled[0].header.whole(), spooled[1].header.whole(), stated)
-        return _observed(*compare_large(database, spooled, chosen))
+        try:
+            return _observed(*compare_large(database, spooled, chosen))
+        except AmountsTooLong:
+            if max(side.header.rows for side in spooled) > MAX_WHOLE_ROWS:
+                raise
+            return observe_tables(spooled[0].header.whole(), spooled[1].header.whole(), stated)
 
 
 def observe_tables(left: ExportTable, right: ExportTable, stated: Stated) -> Observed:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import sqlite3
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +13,11 @@ from typing import Any
 import duckdb
 import pytest
 
+from counterfoil.reconcile.compare import usual_days
+from counterfoil.reconcile.exports.queries import read_export
 from counterfoil.reconcile.exports.table import ExportRefused
+from counterfoil.reconcile.guess import Stated
+from counterfoil.reconcile.large.setwise import Layout, compare_sets
 from counterfoil.reconcile.observe import Observed, observe
 from tests.unit.reconcile.pairs import FORMATS, HEADERS, Pair, pair, write
 
@@ -99,6 +105,62 @@ def test_rows_beyond_those_that_are_judged_are_counted(
     listed = bounded.data()["differences"]
     assert listed
     assert [d for d in whole.data()["differences"] if d in listed] == listed
+
+
+@pytest.mark.parametrize(
+    ("form", "digits"), [("csv", 17), ("csv", 29), ("parquet", 17), ("parquet", 29), ("parquet", 38)]
+)
+@pytest.mark.parametrize("small_rows", [5, 20_000])
+def test_sums_are_exact_however_many_digits_they_have(
+    digits: int, small_rows: int, form: str, tmp_path: Path
+) -> None:
+    amounts = [10**digits - 1 - n for n in range(60)]
+    paths = []
+    for name, more in (("left", 0), ("right", -7)):
+        path = tmp_path / f"{name}.{form}"
+        rows = "union all ".join(
+            f"select 'K-{n}' as ref, {amount + more * (n == 30)}::decimal(38, 0) as amount, 'EUR' as currency "
+            for n, amount in enumerate(amounts)
+        )
+        with duckdb.connect() as database:
+            database.execute(f"copy ({rows}) to '{path}' (format {form})")
+        paths.append(str(path))
+    report = observe(*paths, Stated(amount=("amount", "amount")), small_rows=small_rows).data()
+    assert report["totals"] == {
+        "left": {"EUR": f"{sum(amounts)}.00"},
+        "right": {"EUR": f"{sum(amounts) - 7}.00"},
+        "difference": {"EUR": "7.00"},
+    }
+    assert [d["key"] for d in report["differences"]] == ["K-30"]
+
+
+@pytest.mark.parametrize(
+    "comment", ["", "-- the books\n", "/* of\n June */ ", "-- one\n/* two */\n  -- three\n"]
+)
+def test_query_may_begin_with_comments(comment: str, tmp_path: Path) -> None:
+    path = tmp_path / "books.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript("create table t (k, amount); insert into t values (1, 10), ('2', 20)")
+    assert read_export(f"sqlite:{path}: {comment}select * from t").rows == 2
+
+
+def test_rows_that_differ_and_do_not_fit_into_memory_are_the_same() -> None:
+    results = []
+    for limit in ("60MB", "1GB"):
+        with duckdb.connect(config={"memory_limit": limit, "threads": 2}) as database:
+            for side, letter in (("left", "A"), ("right", "B")):
+                database.execute(f"""
+                    create table {side}_rows as select range as row, '{letter}' || range || repeat('X', 100) as k,
+                    1.00::decimal(18, 2) as a, 'EUR' as c, null::varchar as e, date '2026-01-01' as d from range(100_000)""")
+            result = compare_sets(
+                database, (100_000, 100_000), Layout("k = ''", (), (("k",), ("k",))), usual_days
+            )
+            rows = database.execute(
+                "select count(*), sum(hash(g, l, r, l_k, r_k, kind)) from candidates"
+            ).fetchall()
+            results.append((result, rows))
+    assert results[0] == results[1]
+    assert results[0][1][0][0] == 200_000
 
 
 def test_keys_inside_of_texts_are_compared_in_memory_up_to_a_limit(

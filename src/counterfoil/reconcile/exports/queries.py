@@ -20,7 +20,8 @@ from counterfoil.reconcile.exports.table import (
 )
 
 _QUERY = re.compile(
-    r"(?P<base>sqlite:[^\n]+?|postgres(?:ql)?://\S+?):\s+(?P<sql>(?:select|with|table|values)\b.*)",
+    r"(?P<base>sqlite:[^\n]+?|postgres(?:ql)?://\S+?):\s+"
+    r"(?P<sql>(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*(?:select|with|table|values)\b.*)",
     re.I | re.S,
 )
 

@@ -16,7 +16,7 @@ from counterfoil.reconcile.guess import SURE_SHARE, Guess, Stated, Sureness, gue
 from counterfoil.reconcile.keys import best_pair, candidates
 from counterfoil.reconcile.large.parquet import ParquetSide
 from counterfoil.reconcile.large.setwise import Layout, SetResult, compare_sets, totals
-from counterfoil.reconcile.large.sides import LargeSide, SideName, SideRows
+from counterfoil.reconcile.large.sides import MAX_AMOUNT_DIGITS, AmountsTooLong, LargeSide, SideName, SideRows
 
 SIDES: tuple[SideName, SideName] = ("left", "right")
 MEMORY_MEGABYTES = 2_000
@@ -132,8 +132,10 @@ def compare_large(
 ) -> tuple[Guess, BookComparison, int]:
     """Return the guess, the comparison, and the number of groups that differ and were not judged.
 
-    Raises PairsUnsure if the roles were guessed by pairs and the comparison does not confirm it, else KeysInexact.
+    Raises PairsUnsure if the roles were guessed by pairs and the comparison does not confirm it, else KeysInexact. Raises AmountsTooLong.
     """
+    import duckdb
+
     codes = [side.currencies(roles) for side, roles in zip(sides, (chosen.left, chosen.right), strict=True)]
     defaults = [default_currency(codes[0], codes[1], n) for n in (0, 1)]
     ways = [side.readings(chosen, name) for side, name in zip(sides, SIDES, strict=True)]
@@ -143,9 +145,15 @@ def compare_large(
             side.load(chosen, name, default, reading)
             for side, name, default in zip(sides, SIDES, defaults, strict=True)
         ]
-        sums = [totals(database, name) for name in SIDES]
         layout = _layout(sides[0].inexact(reading), rows)
-        result = compare_sets(database, (sums[0][0], sums[1][0]), layout, usual_days)
+        try:
+            sums = [totals(database, name) for name in SIDES]
+            result = compare_sets(database, (sums[0][0], sums[1][0]), layout, usual_days)
+        except duckdb.OutOfRangeException:
+            names = " and ".join(side.header.name for side in sides)
+            raise AmountsTooLong(
+                f"The amounts of {names} add up to more than {MAX_AMOUNT_DIGITS} digits: compare smaller parts of them."
+            ) from None
         if result is not None:
             break
     if result is None:

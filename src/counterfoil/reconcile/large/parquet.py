@@ -60,6 +60,7 @@ class ParquetSide:
         self._database = database
         self._source = f"read_parquet({text(str(path))}, file_row_number = true)"
         columns = database.execute(f"describe from read_parquet({text(str(path))})").fetchall()
+        self._values: dict[str, list[Any]] = {}
         notes: list[str] = []
         names = unique_names((column[0] for column in columns), notes)
         self._written = {unique: column[0] for unique, column in zip(names, columns, strict=True)}
@@ -198,10 +199,12 @@ class ParquetSide:
 
     def _names(self, column: str) -> list[Any]:
         """Return the different values of a column, up to one more than MAX_NAMES."""
-        rows = self._database.execute(
-            f"select distinct {self._column(column)} from {self._source} limit {MAX_NAMES + 1}"
-        ).fetchall()
-        return [value for (value,) in rows]
+        if column not in self._values:
+            rows = self._database.execute(
+                f"select distinct {self._column(column)} from {self._source} limit {MAX_NAMES + 1}"
+            ).fetchall()
+            self._values[column] = [value for (value,) in rows]
+        return self._values[column]
 
     def currencies(self, roles: Roles) -> set[str]:
         if roles.constant_currency or not roles.currency:

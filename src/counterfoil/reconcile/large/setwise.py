@@ -13,6 +13,8 @@ from typing import Any
 
 MAX_JUDGED_ROWS = 400_000
 """Rows of both sides that Python judges; groups beyond are counted only."""
+LIST_ROWS = 1_024
+"""Rows in a list of those that differ, where all of one kind do not fit into memory."""
 _SHAPE = (
     "case when nl = 1 then case when nr = 1 then '1:1' else '1:n' end when nr = 1 then 'n:1' else 'n:m' end"
 )
@@ -86,37 +88,50 @@ def compare_sets(
 
 def _join(database: Any, rows: tuple[int, int], layout: Layout) -> SetResult | None:
     """Make the tables of groups and members by a join; return None if a key is inexact."""
-    other = " or ".join(f"l.{column} <> r.{column}" for column in ("a", *layout.compared))
-    joined = [f"{side}.{column} as {side}_{column}" for side, column in _carried(layout)]
-    values = [
-        f"any_value({side}_{column}) filter (place >= 0) as {side}_{column}"
-        for side, column in _carried(layout)
-    ]
-    # Pairs that agree are one group for each lag; every other row or pair is a group of its place. One whole number groups fastest.
-    database.execute(f"""
-        create or replace temp table members as
-        select place as g, any_value(l) as l, any_value(r) as r,
-            ['agree', 'month', 'left', 'right', 'differ'][1 + any_value(kind)] as kind, any_value(lag) as lag, '1:1' as shape,
-            count(*) as n, bool_or({layout.inexact}) as inexact{"".join(f", {value}" for value in values)}
-        from (
-            select *, case when kind > 0 then coalesce(l, r + 1e15::bigint) else -1 - coalesce(lag + 1, 0) end as place
-            from (
-                select l.row as l, r.row as r, coalesce(l.k, r.k) as k, abs(l.d - r.d) as lag,
-                    case when l.row is null then 3 when r.row is null then 2 when {other} then 4 when l.d = r.d then 0
-                    when date_trunc('month', l.d) <> date_trunc('month', r.d) then 1 else 0 end as kind
-                    {"".join(f", {column}" for column in joined)}
-                from left_rows l full outer join right_rows r on l.k = r.k
-            )
-        ) group by place""")
-    if database.execute("select bool_or(inexact) from members").fetchone()[0]:
+    _join_into_lists(database, layout)
+    if database.execute("select bool_or(inexact) from joined").fetchone()[0]:
         return None
     database.execute("""
+        create or replace temp table members as
+        select coalesce(l, r + 1e15::bigint) as g, * from
+        (select kind, lag, '1:1' as shape, unnest(rows, max_depth := 2) from joined where kind <> 'agree')""")
+    database.execute("""
         create or replace temp table groups as
-        select kind, lag, shape, sum(n) as n from members group by all""")
+        select kind, lag, '1:1' as shape, sum(n) as n from joined group by kind, lag""")
     counts = dict(database.execute("select kind, sum(n) from groups group by kind").fetchall())
     left, right = int(counts.pop("left", 0)), int(counts.pop("right", 0))
     pairs = int(sum(counts.values()))
     return SetResult((pairs + left, pairs + right) == rows, pairs / max(1, min(pairs + left, pairs + right)))
+
+
+def _join_into_lists(database: Any, layout: Layout) -> None:
+    """Make a table of the counts by kind and lag, with lists of the rows that may differ.
+
+    Few groups are fastest. A list must fit into memory, so many rows that differ need short lists.
+    """
+    import duckdb
+
+    try:
+        _join_by(database, layout, "kind, lag")
+    except duckdb.OutOfMemoryException:
+        _join_by(database, layout, f"kind, lag, case when kind > 0 then coalesce(l, r) // {LIST_ROWS} end")
+
+
+def _join_by(database: Any, layout: Layout, groups: str) -> None:
+    other = " or ".join(f"l.{column} <> r.{column}" for column in ("a", *layout.compared))
+    carried = [f"{side}_{column}" for side, column in _carried(layout)]
+    joined = "".join(f", {side}.{column} as {side}_{column}" for side, column in _carried(layout))
+    row = ", ".join(f"{column} := {column}" for column in ("l", "r", *carried))
+    database.execute(f"""
+        create or replace temp table joined as
+        select ['agree', 'month', 'left', 'right', 'differ'][1 + kind] as kind, lag, count(*) as n,
+            bool_or({layout.inexact}) as inexact, list(struct_pack({row})) filter (kind > 0) as rows
+        from (
+            select l.row as l, r.row as r, coalesce(l.k, r.k) as k, abs(l.d - r.d) as lag,
+                case when l.row is null then 3 when r.row is null then 2 when {other} then 4 when l.d = r.d then 0
+                when date_trunc('month', l.d) <> date_trunc('month', r.d) then 1 else 0 end as kind{joined}
+            from left_rows l full outer join right_rows r on l.k = r.k
+        ) group by {groups}""")
 
 
 def _carried(layout: Layout) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,10 @@ MAX_AMOUNT_DIGITS = 38
 """Digits of a decimal number of DuckDB."""
 
 
+class AmountsTooLong(ExportRefused):
+    """Amounts or sums that have more digits than the database adds."""
+
+
 @dataclass(frozen=True, slots=True)
 class SideRows:
     """Rows of a side that are ready to be compared."""
@@ -130,7 +134,7 @@ class SpooledSide:
                          entry.day or "")
                     )  # fmt: skip
         if whole + decimals > MAX_AMOUNT_DIGITS:
-            raise ExportRefused(
+            raise AmountsTooLong(
                 f"{self.header.name} has amounts with {whole} digits and others with {decimals} decimals: "
                 f"together more than the {MAX_AMOUNT_DIGITS} digits of a large export."
             )
