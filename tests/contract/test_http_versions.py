@@ -163,7 +163,7 @@ async def test_a_version_in_use_after_its_sunset_is_one_case_for_each_user(tmp_p
         assert set(told) == {"credit.asked.v1", "credit.granted.v1"}
         assert len(cases) == 2
         assert "person:ann still sends it" in told["credit.asked.v1"]["message"]
-        assert "workflow:crediting still has 1 runs that wait for it" in told["credit.granted.v1"]["message"]
+        assert "workflow:crediting still has 1 run that waits for it" in told["credit.granted.v1"]["message"]
         assert told["credit.asked.v1"]["owner"] == "operator"
         assert told["credit.asked.v1"]["next_action"].startswith("Move person:ann to credit.asked.v2")
         (row,) = await rows_of_doctor(http, tmp_path, "deprecated credit.asked.v1")

@@ -13,6 +13,7 @@ from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.operate import EntityOption
 from counterfoil.cli.output import Format, FormatOption, say, write_json, write_table
 from counterfoil.cli.reconcile import say_sweeps, swept
+from counterfoil.core.plural import counted
 
 
 def checkpoint(
@@ -100,11 +101,11 @@ def _say(row: dict[str, Any]) -> None:
             )
     _say_tables(row)
     if taken_over := sum(line["taken_over"] for line in lines):
-        say(
-            f"{taken_over} documents count in the books as in ours: changed while a book was read, or in no book"
-        )
+        documents = counted(taken_over, "document counts", "documents count")
+        say(f"{documents} in the books as in ours: changed while a book was read, or in no book")
     if row["dismissed"]:
-        say(f"{row['dismissed']} listed records count nowhere, because a person dismissed their Cases")
+        records = counted(row["dismissed"], "listed record counts", "listed records count")
+        say(f"{records} nowhere, because a person dismissed the Case")
     for obstacle in row["obstacles"]:
         say(f"Cannot be signed: {obstacle}")
     if any(not account["agrees"] for account in row["controls"]) and row["state"] == "prepared":

@@ -237,7 +237,7 @@ async def test_a_change_inside_a_signed_checkpoint_is_one_case_until_it_is_signe
     await company.deliver(company.ledger, "E3")
     await look(company)
     (case,) = await cases(company, "checkpoint_changed")
-    assert "signed by bob: 1 documents have changed since: E2" in case.message
+    assert "signed by bob: 1 document has changed since: E2" in case.message
     changes = await service(company).changes(checkpoint)
     assert sorted((c.side, c.present.number) for c in changes) == [("right", "E2"), ("right", "E3")]
     await read_both(company)

@@ -18,6 +18,7 @@ from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
 from counterfoil.core.cases import open_case
 from counterfoil.core.errors import TryAgain
+from counterfoil.core.plural import counted
 from counterfoil.model import Model, kinds
 from counterfoil.rules.versions import DeprecationNotice, dated
 from counterfoil.store.port.intake import Admit
@@ -200,10 +201,12 @@ def _cases(model: Model, version: DeprecatedVersion, now: datetime) -> list[Case
     for use in version.used:
         if use.last_at >= sunset:
             last = use.last_at.isoformat(timespec="seconds")
-            text = f"{VERBS[use.side]} it ({use.count} times in all, last at {last})"
+            text = f"{VERBS[use.side]} it ({counted(use.count, 'time')} in all, last at {last})"
             uses.setdefault(use.who, []).append(text)
     for runs in version.waiting:
-        uses.setdefault(f"workflow:{runs.workflow}", []).append(f"has {runs.count} runs that wait for it")
+        uses.setdefault(f"workflow:{runs.workflow}", []).append(
+            f"has {counted(runs.count, 'run that waits', 'runs that wait')} for it"
+        )
     kind = model.events.get(notice.name) or model.operations[notice.name]
     successor = f"to {notice.use or 'another version'}"
     return [

@@ -13,6 +13,7 @@ from counterfoil.core.cases import open_case
 from counterfoil.core.clock import micros
 from counterfoil.core.document import Side
 from counterfoil.core.foil import Foil, Observation
+from counterfoil.core.plural import counted
 from counterfoil.flow.context.releases import Releases
 from counterfoil.store.port.book_checkpoints import ReportChange
 from counterfoil.store.port.store import Store
@@ -114,7 +115,7 @@ class CheckpointWatch:
             id=ids.derive("case", "checkpoint_changed", checkpoint.id, micros(newest.known_at)),
             message=(
                 f"Checkpoint {checkpoint.rule}{of_entity} at {checkpoint.at}, signed by {checkpoint.signed_by}: "
-                f"{len(changes)} documents have changed since: {named}{more}"
+                f"{counted(len(changes), 'document has', 'documents have')} changed since: {named}{more}"
             ),
             owners=() if rule is None else model.owners_of(rule),
             at=now,

@@ -17,6 +17,7 @@ from counterfoil.core.cases import open_case
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.foil_versions import Withdrawal
 from counterfoil.core.matching import JUDGE_VERSION
+from counterfoil.core.plural import counted
 from counterfoil.flow.context.event_documents import read_documents
 from counterfoil.flow.context.releases import Releases
 from counterfoil.model import Model
@@ -156,7 +157,7 @@ async def _report(
     case = open_case(
         "rebuilt",
         id=ids.derive("case", "rebuilt", rule, digest),
-        message=f"{count} counterfoils of {rule} have another state: {observed}",
+        message=f"The state of {counted(count, 'counterfoil')} of {rule} has changed: {observed}",
         owners=tuple(model.owners_of(kind)),
         at=now,
         names={"object": rule, "system": kind.right},

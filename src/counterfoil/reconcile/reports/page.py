@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from counterfoil.core.plural import counted
 from counterfoil.reconcile.reports.words import (
     CAUSES,
     cause_rows,
@@ -35,7 +36,7 @@ th { font-weight: 600 } .key { overflow-wrap: normal; min-width: 9rem } .n { tex
 </style></head><body>
 <h1>{{ headline }}</h1>
 <p>{{ title }}</p>
-<p class="hint">{{ report.rows.left }} rows on the left, {{ report.rows.right }} on the right{% if shapes %}; matched {{ shapes }}{% endif %}.</p>
+<p class="hint">{{ counted(report.rows.left, 'row') }} on the left, {{ report.rows.right }} on the right{% if shapes %}; matched {{ shapes }}{% endif %}.</p>
 <h2>Totals</h2>
 <div class="wide"><table><thead><tr><th scope="col">Currency</th><th scope="col" class="n">Left</th><th scope="col" class="n">Right</th><th scope="col" class="n">Difference</th></tr></thead><tbody>
 {% for currency, amount in report.totals.difference.items() %}<tr><th scope="row">{{ currency }}</th><td class="n">{{ report.totals.left.get(currency, '0') }}</td><td class="n">{{ report.totals.right.get(currency, '0') }}</td><td class="n">{{ amount }}</td></tr>
@@ -65,6 +66,7 @@ def page(report: Mapping[str, Any], title: str) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string(_PAGE).render(
         report=report,
+        counted=counted,
         title=title,
         headline=headline(report),
         shapes=shape_words(report),
