@@ -15,7 +15,7 @@ CONTRACTS = ("globex", "initech")
 """Customers of the story with service levels in their contracts."""
 INCIDENTS = {"INC-large": timedelta(hours=25), "INC-lost": timedelta(hours=1), "INC-late": timedelta(hours=3)}
 """Incidents of the story with their downtime."""
-DAYS_AGO = 3
+INCIDENT_AGE_DAYS = 3
 TERMS: Mapping[str, Any] = {
     "availability_rate": "0.999",
     "claim_days": 30,
@@ -95,7 +95,7 @@ async def write_files(stage: Stage) -> str:
         for name in CONTRACTS
     ]
     write_contracts(stage.files, today, contracts)
-    failed_at = datetime.combine(today - timedelta(days=DAYS_AGO), time(18), tzinfo=UTC)
+    failed_at = datetime.combine(today - timedelta(days=INCIDENT_AGE_DAYS), time(18), tzinfo=UTC)
     write_incidents(
         stage.files, "story", [incident(name, failed_at, down) for name, down in INCIDENTS.items()]
     )
