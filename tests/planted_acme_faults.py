@@ -345,4 +345,7 @@ FAULTS = [
     Fault("first period of a credit", CREDIT, "after: =event.data.incident_on - days(1)", "after: =event.data.incident_on + days(40)", "test", "eligible-request-is-accrued-while-its-approval-is-open"),
     Fault("rate of a settled document", "workflows/exchange-at-its-rate.yaml", ".minor <= 5)", ".minor <= 500)", "test", "document-settled-at-the-rate-of-another-is-a-case"),
     Fault("document of a settled line", ERP, "document: \"=first(l.document, '')\"", "document: \"=''\"", "test", "difference-of-two-rates-is-right-if-each-document-has-its-own"),
+    Fault("charge beyond its line", "workflows/bank-charge.yaml", "\n      && input.amount <= line.amount", "\n     ", "test", "charge-beyond-its-line-is-refused"),
+    Fault("charge of a line with a fee", "workflows/bank-charge.yaml", " && !has(line.fee)", "", "test", "charge-of-a-line-that-states-its-fee-is-refused"),
+    Fault("who agrees to a charge", "policies/bank-fee.yaml", "{up_to: 25, automatic: true}", "{up_to: 250, automatic: true}", "test", "larger-charge-that-nobody-states-needs-the-controller"),
 ]  # fmt: skip
