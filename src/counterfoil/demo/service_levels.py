@@ -13,7 +13,12 @@ from counterfoil.demo.stage import Stage
 
 CONTRACTS = ("globex", "initech")
 """Customers of the story with service levels in their contracts."""
-INCIDENTS = {"INC-large": timedelta(hours=25), "INC-lost": timedelta(hours=1), "INC-late": timedelta(hours=3)}
+INCIDENTS = {
+    "INC-large": timedelta(hours=25),
+    "INC-lost": timedelta(hours=1),
+    "INC-late": timedelta(hours=3),
+    "INC-waiting": timedelta(hours=12),
+}
 """Incidents of the story with their downtime."""
 INCIDENT_AGE_DAYS = 3
 TERMS: Mapping[str, Any] = {
