@@ -55,6 +55,8 @@ FAULTS = [
     Fault("term of the contract", CREDIT, "failed_on < contract.term_start || ", "", "test", "incident-before-the-contract-is-refused"),
     Fault("fee of a year", BILLING, "getFullYear()) * 12", "getFullYear()) * 1", "test", "fee-of-a-line-for-a-year-is-a-twelfth"),
     Fault("classes with a fee", "tables/tables.yaml", "  - {class: enterprise, fee: monthly}\n", "", "test", "fee-of-a-line-for-a-year-is-a-twelfth"),
+    Fault("credit over what went back", CREDIT, " - first(inv.repaid, minor(0, inv.currency))", "", "test", "credit-over-what-a-refund-left-is-refused"),
+    Fault("money that went back in a dispute", BILLING, "repaid: \"=minor(d.repaid, c)\"", "repaid: \"=minor(0, c)\"", "test", "credit-over-what-an-open-dispute-left-is-refused"),
     Fault("downtime", LEVEL_IN, "string(body.downtime_seconds) + 's'", "string(body.downtime_seconds) + 'm'", "test", "incident-of-monitoring"),
     # Policies
     Fault("tier of the support lead", POLICIES, "{up_to: 1000, roles: [support-lead]}", "{up_to: 1001, roles: [support-lead]}", "test", "credit-over-1000-needs-finance"),
@@ -88,7 +90,7 @@ FAULTS = [
     Fault("invoice over nothing", INVOICE, "event.data.total.minor == 0", "event.data.total.minor == 1", "test", "invoice-over-nothing-is-not-posted"),
     Fault("total not covered", INVOICE, "      - event.data.total\n", "", "check", "covers-incomplete"),
     Fault("no wait for the ERP", INVOICE, "  - wait: {foils: all, until: +2d}\n    outcomes: {timeout: park}\n    becomes: reconciled", "", "prove", "foil-unmatched"),
-    Fault("limit of the amount", CREDIT, "first(inv.creditable, inv.total) : inv.open\"", "first(inv.creditable, inv.total) : inv.total\"", "test", "credit-over-the-open-amount-is-refused"),
+    Fault("limit of the amount", CREDIT, "minor(0, inv.currency))) : inv.open", "minor(0, inv.currency))) : inv.total", "test", "credit-over-the-open-amount-is-refused"),
     Fault("one credit for an incident", CREDIT, "    once: event.data.customer_id + '/' + event.data.incident_id\n", "", "test", "second-credit-for-one-incident-is-refused"),
     Fault("currency of a credit", CREDIT, "inv.currency != wish.currency ?", "false ?", "test", "credit-in-another-currency-is-refused"),
     Fault("credit on a draft", CREDIT, "inv.status == 'draft' ?", "false ?", "test", "credit-on-a-draft-is-refused"),

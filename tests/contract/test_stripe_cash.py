@@ -108,6 +108,27 @@ async def test_a_refund_is_read_with_its_note_and_its_failure(twin: Twin, connec
     assert (entry["net"], entry["created"]) == (300, MONDAY + DAY // 2 + HOUR)
 
 
+async def test_what_goes_back_without_a_note_is_counted_until_it_fails_or_is_won(
+    twin: Twin, connector: Stripe
+) -> None:
+    invoice = open_invoice(twin, customer(twin))
+    charge = post(twin, f"/v1/invoices/{invoice}/pay")["charge"]
+    note = post(twin, "/v1/credit_notes", invoice=invoice, amount=700, refund_amount=700)
+    plain = post(twin, "/v1/refunds", charge=charge, amount=300)["id"]
+    disputes = [
+        twin.control("POST", "disputes", {"charge": charge, "amount": amount})["id"]
+        for amount in (2000, 1000)
+    ]
+    twin.control("POST", "disputes", {"charge": charge, "amount": 400, "inquiry": True})
+    assert (await read(connector, "refund.get", id=note["refund"]))["repaid"] == 3300
+    decide(twin, disputes[0], "won")
+    decide(twin, disputes[1], "lost")
+    assert (await read(connector, "dispute.get", id=disputes[0]))["repaid"] == 1300
+    advance(twin, HOUR)
+    decide(twin, plain, "failed")
+    assert (await read(connector, "refund.get", id=plain))["repaid"] == 1000
+
+
 async def test_a_refund_of_a_note_can_fail_and_leaves_the_note(twin: Twin, connector: Stripe) -> None:
     invoice = open_invoice(twin, customer(twin))
     charge = post(twin, f"/v1/invoices/{invoice}/pay")["charge"]

@@ -13,6 +13,7 @@ from counterfoil.connectors.sdk import Json
 from counterfoil.connectors.stripe import balances, payouts
 from counterfoil.connectors.stripe.client import StripeClient
 from counterfoil.connectors.stripe.documents import is_id
+from counterfoil.connectors.stripe.repaid import repaid
 from counterfoil.core.errors import ErrorClass, Refused
 
 READS: Mapping[str, str] = {
@@ -21,10 +22,12 @@ READS: Mapping[str, str] = {
     ),
     "billing.refund.get": (
         "{id} -> the vendor's refund, with the objects `balance_transaction` and `failure_balance_transaction`, and "
-        "`customer` and `invoice` of its charge. `credit_note` is the note that it pays, or null."
+        "`customer` and `invoice` of its charge. `credit_note` is the note that it pays, or null. `repaid` is "
+        "what went back of the charge without a note: refunds, and disputes that are open or lost."
     ),
     "billing.dispute.get": (
-        "{id} -> the vendor's dispute with its balance transactions, and `customer` and `invoice` of its charge."
+        "{id} -> the vendor's dispute with its balance transactions, `customer` and `invoice` of its charge, and `repaid` "
+        "as of a refund."
     ),
     "billing.payout.get": (
         "{id} -> the vendor's payout, `manual`, and `parts: [{kind, amount, currency}]`, which add up to `amount`. A manual "
@@ -55,7 +58,7 @@ async def read(
                 return await _refund(client, _only(arguments, "id"), by)
             case "billing.dispute.get":
                 dispute = await _get(client, "dispute", _only(arguments, "id"), ("charge",), by)
-                return _of_charge(dispute)
+                return {**_of_charge(dispute), "repaid": await repaid(client, dispute["charge"], by)}
             case "billing.payout.get":
                 payout = await _get(client, "payout", _only(arguments, "id"), (), by)
                 return await payouts.with_parts(client, payout, by)
@@ -84,13 +87,14 @@ async def _get(
 
 
 async def _refund(client: StripeClient, id: str, by: Deadline) -> dict[str, Json]:
-    refund = _of_charge(await _get(client, "refund", id, (*_PARTS, "charge"), by))
+    expanded = await _get(client, "refund", id, (*_PARTS, "charge"), by)
+    refund = _of_charge(expanded)
     note = None
     if refund["invoice"]:
         async for row in client.rows("/v1/credit_notes", {"invoice": refund["invoice"]}, by):
             if row["refund"] == id:
                 note = row["id"]
-    return {**refund, "credit_note": note}
+    return {**refund, "credit_note": note, "repaid": await repaid(client, expanded["charge"], by)}
 
 
 def _of_charge(row: Mapping[str, Json]) -> dict[str, Json]:
