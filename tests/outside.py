@@ -92,8 +92,9 @@ async def look(company: Company, dump: Dump) -> dict[tuple[str, str], int]:
             if effect.operation == "erp.party.upsert" and effect.state is EffectState.CONFIRMED:
                 count("erp.party.upsert", _subject(effect), parties.count(_subject(effect)))
     for note in await asyncio.to_thread(_notes, company):
-        if note.status == "issued":
-            count("billing.credit_memo.issue", (note.metadata or {})["credit_id"])
+        # A note without our id was made by a person in billing.
+        if note.status == "issued" and "credit_id" in (note.metadata or {}):
+            count("billing.credit_memo.issue", note.metadata["credit_id"])
     for ticket in {_subject(e) for e in dump.effects if e.operation == "support.ticket.reply"}:
         messages = (await company.ticket(ticket))["messages"]
         if messages:

@@ -280,6 +280,7 @@ FAULTS = [
     Fault("tax that is taken back without a charge", TO_ERP, "'quantity': 1, 'unit_price': major(t.base)", "'quantity': 2, 'unit_price': major(t.base)", "test", "taken-back-tax-without-a-charge-counts-on-its-line"),
     Fault("taxes of a debit memo", MATCH, "taxes: first(input.taxes, [])", "taxes: \"[]\"", "test", "part-of-a-taxed-credit-is-taken-back-with-its-share-of-the-tax"),
     Fault("taxes of an undone credit", "operations/erp.yaml", "      taxes: =first(input.taxes, [])\n", "      taxes: '=[]'\n", "test", "undone-credit-is-charged-back-with-its-tax"),
+    Fault("use of a credit", ERP, "used == body.total ? 'full'", "used != 0 ? 'full'", "test", "credit-is-used-in-parts"),
     Fault("credit without our id", BILLING, "first(link('credit', n.id), own)", "own", "test", "credit-note-that-lost-our-id-is-known-by-what-was-issued"),
     Fault("part of a billing credit for its invoice", BILLING, "n.type == 'pre_payment'", "n.type != 'void'", "test", "billing-credit-on-a-paid-invoice-stays-on-account"),
     Fault("void credit of billing", BILLING_CREDIT, " && event.data.status != 'void'", "", "test", "billing-credit-that-is-void-when-it-arrives-is-not-posted"),
