@@ -13,7 +13,7 @@ from counterfoil.connectors.sdk import Json
 from counterfoil.connectors.stripe import balances, payouts
 from counterfoil.connectors.stripe.client import StripeClient
 from counterfoil.connectors.stripe.documents import is_id
-from counterfoil.connectors.stripe.repaid import repaid
+from counterfoil.connectors.stripe.repaid import notes_by_refund, repaid
 from counterfoil.core.errors import ErrorClass, Refused
 
 READS: Mapping[str, str] = {
@@ -57,8 +57,7 @@ async def read(
             case "billing.refund.get":
                 return await _refund(client, _only(arguments, "id"), by)
             case "billing.dispute.get":
-                dispute = await _get(client, "dispute", _only(arguments, "id"), ("charge",), by)
-                return {**_of_charge(dispute), "repaid": await repaid(client, dispute["charge"], by)}
+                return await _dispute(client, _only(arguments, "id"), by)
             case "billing.payout.get":
                 payout = await _get(client, "payout", _only(arguments, "id"), (), by)
                 return await payouts.with_parts(client, payout, by)
@@ -87,14 +86,16 @@ async def _get(
 
 
 async def _refund(client: StripeClient, id: str, by: Deadline) -> dict[str, Json]:
-    expanded = await _get(client, "refund", id, (*_PARTS, "charge"), by)
-    refund = _of_charge(expanded)
-    note = None
-    if refund["invoice"]:
-        async for row in client.rows("/v1/credit_notes", {"invoice": refund["invoice"]}, by):
-            if row["refund"] == id:
-                note = row["id"]
-    return {**refund, "credit_note": note, "repaid": await repaid(client, expanded["charge"], by)}
+    refund = await _get(client, "refund", id, (*_PARTS, "charge"), by)
+    notes = await notes_by_refund(client, refund["charge"], by)
+    back = await repaid(client, refund["charge"], notes, by)
+    return {**_of_charge(refund), "credit_note": notes.get(id), "repaid": back}
+
+
+async def _dispute(client: StripeClient, id: str, by: Deadline) -> dict[str, Json]:
+    dispute = await _get(client, "dispute", id, ("charge",), by)
+    notes = await notes_by_refund(client, dispute["charge"], by)
+    return {**_of_charge(dispute), "repaid": await repaid(client, dispute["charge"], notes, by)}
 
 
 def _of_charge(row: Mapping[str, Json]) -> dict[str, Json]:
