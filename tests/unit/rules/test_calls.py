@@ -410,6 +410,15 @@ async def test_a_fact_that_nobody_tells_is_a_case_and_retry_asks_anew() -> None:
     assert play.run().status is RunStatus.DONE
 
 
+@pytest.mark.parametrize("first", ["{check: r.rate == 3}", "{check: 'true', when: r.rate == 3}"])
+async def test_a_fact_whose_input_has_no_value_is_a_case_of_the_first_step(first: str) -> None:
+    facts = "facts: {r: {read: ledger.rate, with: {id: =event.data.id - event.data.id}}}"
+    play = company(f"{facts}\nsteps: [{first}]")
+    play.systems["ledger"].results["ledger.rate"] = lambda _: {"rate": 3}
+    await ask(play)
+    assert play.case("invalid").message.startswith("The facts of the Run cannot be read: ")
+
+
 async def test_a_record_that_is_not_there_parks_the_run_and_retry_reads_it() -> None:
     play = company(
         "facts: {inv: {head: invoice, of: event.data.invoice_id}}\nsteps: [{check: inv.status == 'open', outcomes: {failed: park}}]"

@@ -78,8 +78,12 @@ def read_now(context: DecisionContext, fact: Fact) -> bool:
 
 
 def without_facts(context: DecisionContext, error: Exception) -> bool:
-    """Open the Case of a Run whose first step reads a fact or let that has no value. False if the Run has begun."""
-    if not isinstance(error.__cause__, NameFault) or not takes_back_beginning(context):
+    """Open the Case of a Run whose first step reads a fact or let that has no value. False if the Run has begun.
+
+    A `read` takes the beginning back before its input is computed, so the input may lack a value too.
+    """
+    no_value = isinstance(error.__cause__, NameFault)
+    if context.state.started and not (no_value and takes_back_beginning(context)):
         return False
     _park(context, context.state.steps[PLACE], error)
     return True
