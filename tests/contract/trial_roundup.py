@@ -88,7 +88,10 @@ async def roundup_desk(folder: Path) -> AsyncIterator[tuple[Connector, Samples]]
                 roundup.connect,
                 config,
                 operations,
-                reads=[("support.ticket.get", {"id": "1"})],
+                reads=[
+                    ("support.ticket.get", {"id": "1"}),
+                    ("support.claim.get", {"invoice_ref": "in_1", "status": ["credit-requested"]}),
+                ],
                 delivery=await trial.callback(),
                 signed="x-hub-signature-256",
                 touch=trial.touch,

@@ -17,6 +17,8 @@ from counterfoil.connectors.stripe import connect
 from tests.contract.stripe_twin_process import KEY, Twin, running_twin
 
 HOOK_SECRET = "whsec_for_tests_only"
+COLLECT, GIVE_UP = "billing.invoice.collect", "billing.invoice.mark_uncollectible"
+RESTRICT, SUSPEND, RESUME = (f"billing.subscription.{verb}" for verb in ("restrict", "suspend", "resume"))
 ISSUE, VOID, DEBIT = "billing.credit_memo.issue", "billing.credit_memo.void", "billing.debit_memo.issue"
 
 
@@ -113,6 +115,41 @@ def samples_of(twin: Twin, config: SystemConfig) -> Samples:
         rows = twin.json("GET", f"/v1/customers/{who}/balance_transactions?limit=100")["data"]
         return sum(row["metadata"].get("counterfoil_key") == request.key for row in rows)
 
+    async def collectable() -> bytes:
+        return body(invoice=open_invoice(twin, who), payment_method="pm_card_visa")
+
+    async def declined() -> bytes:
+        return body(invoice=open_invoice(twin, who), payment_method="pm_card_chargeDeclinedLostCard")
+
+    async def charges(request: Request) -> int:
+        intent = twin.json("GET", f"/v1/invoices/{json.loads(request.body)['invoice']}")["payment_intent"]
+        rows = twin.json("GET", f"/v1/charges?payment_intent={intent}")["data"]
+        return sum(row["metadata"].get("counterfoil_key") == request.key and row["paid"] for row in rows)
+
+    async def overdue() -> bytes:
+        return body(invoice=open_invoice(twin, who), amount=10_000, currency="EUR")
+
+    async def other_amount() -> bytes:
+        return body(invoice=open_invoice(twin, who), amount=9_999, currency="EUR")
+
+    async def given_up(request: Request) -> int:
+        return int(
+            twin.json("GET", f"/v1/invoices/{json.loads(request.body)['invoice']}")["status"]
+            == "uncollectible"
+        )
+
+    async def served() -> bytes:
+        return body(subscription=subscription(twin, who))
+
+    async def no_service() -> bytes:
+        return body(subscription="sub_none")
+
+    async def changes(request: Request) -> int:
+        metadata = twin.json("GET", f"/v1/subscriptions/{json.loads(request.body)['subscription']}")[
+            "metadata"
+        ]
+        return int(request.key in metadata.values())
+
     async def touch() -> None:
         post(twin, "/v1/products", name="Something new")
 
@@ -127,6 +164,12 @@ def samples_of(twin: Twin, config: SystemConfig) -> Samples:
             ISSUE: OperationSample(memo, too_much, ["id", "number", "total"], memos),
             VOID: OperationSample(voidable, no_memo, ["id", "status"], voided),
             DEBIT: OperationSample(debit, other_currency, ["id", "amount"], debits),
+            COLLECT: OperationSample(collectable, declined, ["charge", "status"], charges),
+            GIVE_UP: OperationSample(overdue, other_amount, ["id", "status"], given_up),
+            **{
+                name: OperationSample(served, no_service, ["subscription", "service"], changes)
+                for name in (RESTRICT, SUSPEND, RESUME)
+            },
         },
         reads=[
             ("billing.invoice.get", {"id": invoice}),
@@ -139,6 +182,8 @@ def samples_of(twin: Twin, config: SystemConfig) -> Samples:
             ("billing.payout.get", {"id": payout}),
             ("billing.balance.get", {}),
             ("billing.customer_balance.list", {"customer": who}),
+            ("billing.attempt.get", {"id": invoice}),
+            ("billing.collection.get", {"invoice": invoice}),
         ],
         delivery=(signature.sign("stripe-v1", HOOK_SECRET, event, now), event, now),
         signed="stripe-signature",

@@ -43,6 +43,7 @@ from counterfoil.core.wire import read_json, write_json
 REPLY = "support.ticket.reply"
 CREATE = "support.ticket.create"
 GET = "support.ticket.get"
+CLAIM = "support.claim.get"
 
 # Roundup executes or drops a request within its SQLite lock timeout of 30 s.
 _HORIZON_SECONDS = 60.0
@@ -68,6 +69,12 @@ _OPERATIONS = (
         GET,
         Repeat.READ,
         doc="{id} -> every field, links by name, `messages` as ids, times in RFC 3339, `etag`, `actor`, `creator`.",
+    ),
+    OperationSpec(
+        CLAIM,
+        Repeat.READ,
+        doc="{invoice_ref, status} -> {claims: [{ticket, amount, currency, requested_at}]}, newest first: the tickets about "
+        "an invoice that have one of these statuses and name a credit.",
     ),
 )
 
@@ -182,6 +189,8 @@ class Roundup:
             return Unknown(f"the look-up is not allowed: {error}")
 
     async def read(self, operation: str, arguments: Mapping[str, Json], timeout: float) -> Json:
+        if operation == CLAIM:
+            return await self._claims(arguments, Deadline(timeout))
         if operation != GET:
             raise Misconfigured(f"Roundup has no read operation {operation}")
         issue = arguments.get("id")
@@ -309,6 +318,29 @@ class Roundup:
     async def _ticket(self, issue: str, by: Deadline) -> dict[str, Json]:
         data = await self._read_data(f"issue/{issue}", {"@verbose": "2", "@protected": "true"}, by)
         return {**tickets.flatten(issue, data["attributes"]), "etag": data["@etag"]}
+
+    async def _claims(self, arguments: Mapping[str, Json], by: Deadline) -> dict[str, Json]:
+        invoice, statuses = arguments.get("invoice_ref"), arguments.get("status")
+        if not isinstance(invoice, str) or not invoice or not isinstance(statuses, list) or not statuses:
+            raise Refused("a claim is read by invoice_ref and a list status", ErrorClass.INVALID)
+        query = {
+            "invoice_ref:": invoice, "@sort": "-creation,-id", "@verbose": "2",
+            "@fields": "status,credit_amount,credit_currency,creation",
+        }  # fmt: skip
+        rows = (await self._read_data("issue", query, by))["collection"]
+        flat = [tickets.flatten(str(row["id"]), _without(row, "id", "link")) for row in rows]
+        return {
+            "claims": [
+                {
+                    "ticket": row["id"],
+                    "amount": row["credit_amount"],
+                    "currency": row["credit_currency"],
+                    "requested_at": row["creation"],
+                }
+                for row in flat
+                if row.get("status") in statuses and row.get("credit_amount") and row.get("credit_currency")
+            ]
+        }
 
     async def _tickets(self, query: Query, by: Deadline) -> list[dict[str, Json]]:
         """Return the tickets that a query selects. Raises TryAgain, Refused or Misconfigured."""

@@ -33,7 +33,14 @@ from counterfoil.connectors.sdk import (
     WrongConfiguration,
 )
 from counterfoil.connectors.settings import missing_secrets, read_settings
-from counterfoil.connectors.stripe import books, cash, credit_lines, documents, feed
+from counterfoil.connectors.stripe import (
+    books,
+    cash,
+    collection,
+    credit_lines,
+    documents,
+    feed,
+)
 from counterfoil.connectors.stripe.client import API_VERSION, StripeClient
 from counterfoil.connectors.stripe.documents import CreditMemo, DebitMemo, VoidCreditMemo, is_id
 from counterfoil.connectors.stripe.milestones import BOOKS
@@ -91,7 +98,8 @@ _OPERATIONS = (
         "{customer?, subscription?, status?, created_from?, created_before?, limit?, after?} -> {invoices, more}, "
         "newest first, `lines` as the vendor shows them. Times are seconds since 1970; `after` is an invoice's id.",
     ),
-    *(_read(name, doc) for name, doc in cash.READS.items()),
+    *(_read(name, doc) for name, doc in (*cash.READS.items(), *collection.READS.items())),
+    *(_write(name, doc) for name, doc in collection.WRITES.items()),
 )
 
 
@@ -174,6 +182,8 @@ class Stripe:
                     return await self._void(request, by)
                 case "billing.debit_memo.issue":
                     return await self._debit(request, by)
+            if request.operation in collection.WRITES:
+                return await collection.send(self._client, request, by)
             message = f"Stripe has no write operation {request.operation}"
             return Rejected(ErrorClass.INVALID, message, "operation")
         except EarlyOutcome as early:
@@ -199,6 +209,8 @@ class Stripe:
                     note = await self._client.get(f"/v1/credit_notes/{id}", "credit_note", {}, by)
                     voided = note.get("status") == "void"
                     return Confirmed({"id": id, "status": "void"}) if voided else Absent()
+            if request.operation in collection.WRITES:
+                return await collection.find(self._client, request, by)
             return Unknown(f"Stripe has no write operation {request.operation}")
         except Refused as error:
             # The invoice, customer or note does not exist, so nothing was created for it.
@@ -240,6 +252,8 @@ class Stripe:
                 return {"invoices": page["data"], "more": bool(page.get("has_more"))}
         if operation in cash.READS:
             return await cash.read(self._client, operation, arguments, self._zone, by)
+        if operation in collection.READS:
+            return await collection.read(self._client, operation, arguments, by)
         raise Misconfigured(f"Stripe has no read operation {operation}")
 
     async def poll(self, feed_name: str, cursor: str | None, limit: int, timeout: float) -> Page:

@@ -65,7 +65,7 @@ def read_input(body: bytes, kind: type[AnyInput]) -> AnyInput | Rejected:
         return Rejected(
             ErrorClass.INVALID, f"the body of the request cannot be read: {fault_text(error)}", "body"
         )
-    for name in ("invoice", "credit_memo", "customer"):
+    for name in ("invoice", "credit_memo", "customer", "subscription", "payment_method"):
         if not is_id(getattr(value, name, "x")):
             return Rejected(ErrorClass.INVALID, f"{getattr(value, name)!r} is not an id", name)
     if getattr(value, "amount", 1) < 1:

@@ -19,6 +19,7 @@ from counterfoil.twins.stripe import (
     quotes,
     refunds,
     schedules,
+    subscription_status,
     subscriptions,
     tax_ids,
 )
@@ -38,12 +39,18 @@ CONFIG: dict[str, Any] = {
     "debit_balance": "submission",
     "dispute_fee": "returned",
     "fee_tax": 0,
+    "after_retries": "cancel",
 }
 """`spread`: seconds over which webhooks are shuffled; `repeated`: share sent twice; `rate`: requests per second, None for
 no limit; `retry_after`: seconds in the header of a 429, None for no header; `payouts`: `manual`, or `daily` for automatic
 ones; `debit_balance`: whether the balance has a bank debit from its `submission` or from its `success`; `dispute_fee`: whether
-the fee of a won dispute is `returned` or `kept`; `fee_tax`: percent of tax on every fee."""
-_CHOICES = {"debit_balance": charges.DEBIT_BALANCES, "dispute_fee": disputes.FEE_POLICIES}
+the fee of a won dispute is `returned` or `kept`; `fee_tax`: percent of tax on every fee;
+`after_retries`: what a subscription is after the last failed attempt."""
+_CHOICES = {
+    "debit_balance": charges.DEBIT_BALANCES,
+    "dispute_fee": disputes.FEE_POLICIES,
+    "after_retries": subscription_status.AFTER_RETRIES,
+}
 ADVANCES = (
     tax_ids.advance, quotes.advance, invoices.advance, schedules.advance, subscriptions.advance, debits.advance,
     refunds.advance, disputes.advance, payouts.advance,
@@ -68,7 +75,8 @@ CONTROLS = {
     ),
     "POST config": (
         "Changes `spread`, `repeated`, `rate`, `retry_after`, `payouts` (`manual`, `daily`), `debit_balance` "
-        "(`submission`, `success`), `dispute_fee` (`returned`, `kept`) or `fee_tax` (percent)."
+        "(`submission`, `success`), `dispute_fee` (`returned`, `kept`), `fee_tax` (percent) or `after_retries` (`cancel`, "
+        "`past_due`, `unpaid`)."
     ),
     "POST reset": "Deletes everything except the identity of the account, and with `keep_endpoints` the endpoints.",
 }

@@ -6,6 +6,8 @@ from counterfoil.twins.stripe.account import StripeAccount
 from counterfoil.twins.stripe.errors import Obj
 
 MAX_ATTEMPTS = 4
+AFTER_RETRIES = ("cancel", "past_due", "unpaid")
+"""Choices for a subscription after the last failed attempt, as in the settings of the vendor's account."""
 
 
 def invoice_paid(account: StripeAccount, invoice: Obj) -> None:
@@ -18,11 +20,16 @@ def invoice_paid(account: StripeAccount, invoice: Obj) -> None:
 
 
 def payment_failed(account: StripeAccount, invoice: Obj) -> None:
-    """Set an active subscription past due; cancel it after the last failed attempt."""
+    """Set an active subscription past due. After the last failed attempt it is what the account has chosen."""
     subscription = account.find("subscription", invoice["subscription"])
     if subscription is None:
         return
-    if invoice["attempt_count"] >= MAX_ATTEMPTS and subscription["status"] == "past_due":
+    last = invoice["attempt_count"] >= MAX_ATTEMPTS and subscription["status"] == "past_due"
+    if last and account.setting("after_retries") == "unpaid":
+        before = account.view(subscription)
+        subscription["status"] = "unpaid"
+        account.publish("customer.subscription.updated", subscription, before)
+    elif last and account.setting("after_retries") != "past_due":
         subscription["cancellation_details"] = {"comment": None, "feedback": None, "reason": "payment_failed"}
         cancel_now(account, subscription)
     elif subscription["status"] == "active":

@@ -32,14 +32,16 @@ FIRST_PAYMENT_SECONDS = 23 * 3600
 """Time limit for the payment of the first invoice."""
 TRIAL_WARNING_SECONDS = 3 * DAY_SECONDS
 """Time before the end of a trial at which the vendor warns; a shorter trial warns at once."""
+PAUSE: Shape = {"behavior!": ("keep_as_draft",)}
+"""Pause of collection: invoices stay drafts, also after its end."""
 UPDATE: Shape = {
     "cancel_at_period_end": "bool", "cancel_at": "time", "collection_method": COLLECTION, "days_until_due": "uint",
     "default_payment_method": "str", "default_tax_rates": ["str"], "description": "str", "items": [ITEM],
-    "metadata": "meta", "proration_behavior": PRORATION, "proration_date": "time", "trial_end": "any",
+    "metadata": "meta", "pause_collection": PAUSE, "proration_behavior": PRORATION, "proration_date": "time", "trial_end": "any",
     "payment_behavior": ("allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"),
 }  # fmt: skip
 CREATE: Shape = {
-    **{name: kind for name, kind in UPDATE.items() if name not in ("items", "proration_date")},
+    **{name: kind for name, kind in UPDATE.items() if name not in ("items", "pause_collection", "proration_date")},
     "customer!": "str", "items!": [NEW_ITEM], "trial_period_days": "uint", "currency": "str",
     "billing_cycle_anchor": "time",
 }  # fmt: skip
@@ -158,7 +160,7 @@ def bill(
         "collection_method": subscription["collection_method"], "subscription": subscription["id"],
         "days_until_due": subscription["days_until_due"] if send else None, "_rates":
         subscription["default_tax_rates"], "default_payment_method": subscription["default_payment_method"],
-        "description": subscription["description"],
+        "description": subscription["description"], "auto_advance": subscription["pause_collection"] is None,
     })  # fmt: skip
     invoice["subscription_details"] = {"metadata": subscription["metadata"]}
     for due_subscriptions in pending(account, customer["id"], subscription["currency"], subscription["id"]):
@@ -225,6 +227,9 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
         raise invalid(message, "days_until_due", "parameter_missing")
     if "metadata" in params:
         subscription["metadata"] = merge(subscription["metadata"], params["metadata"])
+    if "pause_collection" in params:
+        pause = params["pause_collection"]
+        subscription["pause_collection"] = pause and {**pause, "resumes_at": None}
     if "default_tax_rates" in params:
         rates = tax_rates(account, params["default_tax_rates"], "default_tax_rates")
         subscription["default_tax_rates"] = rates
