@@ -34,6 +34,7 @@ PAYMENT, REFUND, DISPUTE = (
     "workflows/dispute-to-erp.yaml",
 )
 CREDITS, BILLING_CREDIT = "tables/credits.yaml", "workflows/billing-credit-to-erp.yaml"
+COLLECTION, COLLECTION_MAPPINGS = "workflows/collection.yaml", "mappings/collection.yaml"
 PAYOUT, WRITE_OFF = "workflows/payout-to-erp.yaml", "workflows/write-off-to-erp.yaml"
 ACCRUALS, ACCRUAL = "accruals.yaml", "workflows/credit-accrual.yaml"
 
@@ -351,4 +352,20 @@ FAULTS = [
     Fault("charge beyond its line", "workflows/bank-charge.yaml", "\n      && input.amount <= line.amount", "\n     ", "test", "charge-beyond-its-line-is-refused"),
     Fault("charge of a line with a fee", "workflows/bank-charge.yaml", " && !has(line.fee)", "", "test", "charge-of-a-line-that-states-its-fee-is-refused"),
     Fault("who agrees to a charge", "policies/bank-fee.yaml", "{up_to: 25, automatic: true}", "{up_to: 250, automatic: true}", "test", "larger-charge-that-nobody-states-needs-the-controller"),
+    # Collection
+    Fault("hard decline charged again", COLLECTION, "\n          && !standing.method_refused", "", "test", "card-with-a-hard-decline-is-never-charged-again"),
+    Fault("hard decline of another card", COLLECTION_MAPPINGS, "d.method == result.method && ", "", "test", "another-card-is-charged-after-a-hard-decline"),
+    Fault("decline without a kind", COLLECTION_MAPPINGS, "first(table('decline_codes', d.code), 'hard')", "first(table('decline_codes', d.code), 'soft')", "test", "decline-that-the-table-lacks-counts-as-hard"),
+    Fault("retry beside billing's own", COLLECTION, " && !standing.retry_planned", "", "test", "retries-of-billing-are-observed-only"),
+    Fault("claimed part is charged", COLLECTION, " && claims.claimed.minor == 0", "", "test", "claimed-part-is-not-asked-for"),
+    Fault("claim for ever", COLLECTION_MAPPINGS, " && timestamp(c.requested_at) > input.since)\n      .map", ")\n      .map", "test", "claim-pauses-its-part-only-until-the-time-for-our-answer-is-over"),
+    Fault("claimed part is asked for", COLLECTION, "string(standing.open - claims.claimed)", "string(standing.open)", "test", "claimed-part-is-not-asked-for"),
+    Fault("money on its way", COLLECTION, " && standing.status == 'open' && standing.open", " && standing.open", "test", "money-on-its-way-is-not-asked-for"),
+    Fault("day of a restriction", "tables/dunning_days.csv", "restricted,21", "restricted,20", "test", "service-is-not-restricted-before-its-day"),
+    Fault("day of a retry", "tables/dunning_days.csv", "retry 2,3", "retry 2,2", "test", "no-retry-before-its-day"),
+    Fault("service that stays restricted", COLLECTION, "['restricted', 'suspended', 'written_off'] ?", "['restricted'] ?", "test", "paid-invoice-ends-its-collection-and-resumes-the-service"),
+    Fault("service with another debt", COLLECTION, " || standing.others_overdue", "", "test", "service-stays-restricted-while-another-invoice-is-overdue"),
+    Fault("giving up without a claim's answer", COLLECTION, "when: first(claims.latest_at, null) != null", "when: first(claims.latest_at, null) == null", "test", "invoice-with-a-claim-is-not-given-up-before-our-answer"),
+    Fault("who gives an invoice up", "collection.yaml", "    - {up_to: 1000, roles: [finance-operations]}\n", "    - {up_to: 999, roles: [finance-operations]}\n", "test", "invoice-that-nobody-pays-is-given-up-by-approval"),
+    Fault("words of the German company", "overlays/collection-de.yaml", "  - {kind: table, name: dunning_texts, set: {file: dunning_texts-de.csv}}\n", "", "test", "german-reminder-is-in-german"),
 ]  # fmt: skip
