@@ -37,6 +37,7 @@ UNSET = object()
 """Marks a recorded field that a side does not assert."""
 MINTED_IDS = "new ids for objects without a recorded Link"
 PERSONS_ON_FILE = "requesters who are not on file today"
+UNLINKED_IDS = "objects without a recorded Link, which a Run reads as absent"
 COUNTED_LIMITS = "limits counted from the replayed Runs only"
 
 
@@ -273,7 +274,10 @@ class RecordedAnswers(Mapping[Question, Any]):
     def _canon(self, read: CanonicalIdRead) -> LinkAnswer | None:
         link = self._link(read.object, read.ext_id, read.system)
         if link is None and not lookup.mints(self._side.model, read.object, read.system, self.system):
-            raise NotRecorded(f"the {read.object} with an id of {read.system}")
+            if self.run is None:
+                raise NotRecorded(f"the {read.object} with an id of {read.system}")
+            # A Run went on without the object, or with one that none of its delivery's events names.
+            self._side.assumed[UNLINKED_IDS] += 1
         return link
 
     def _guard(self, read: GuardRead) -> int:
