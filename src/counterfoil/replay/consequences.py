@@ -170,6 +170,8 @@ class ConsequenceReplayer:
         ]
         for side, result in zip(self._divergence.sides, results, strict=True):
             _record_reserved(side, job.recorded_run, result)
+        if not job.depth:  # a Run of an emitted event is a consequence of a Run that counts
+            job.difference.runs += 1
         job.difference.add_run(job.run, event, results[OLD], results[NEW])
         self._replay_emitted(job, results)
 
