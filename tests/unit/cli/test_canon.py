@@ -25,7 +25,7 @@ def test_every_document_is_listed_with_its_workflows() -> None:
     by_name = {row["name"]: row for row in rows}
     assert by_name["invoice"]["version"] == 1
     assert "invoice-to-erp" in by_name["invoice"]["workflows"]
-    assert by_name["dunning"]["workflows"] == []
+    assert by_name["quote"]["workflows"] == []
     lines = run("list").stdout.splitlines()
     assert [line for line in lines if " payout " in line and "not used by a workflow yet" in line]
 
