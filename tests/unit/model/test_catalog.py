@@ -49,8 +49,11 @@ def test_a_search_wants_every_word_and_puts_names_first(catalog: Catalog) -> Non
     names = [entry.name for entry in catalog.search("posted invoice")]
     assert names[0] == "erp.invoice_posted.v1"
     assert [e.name for e in catalog.search("accounting_date")] == []
-    assert [e.name for e in catalog.search("incident_id", "event")] == ["support.credit_requested.v1"]
-    assert [e.kind for e in catalog.search(kind="system")] == ["system"] * 7
+    assert [e.name for e in catalog.search("incident_id", "event")] == [
+        "incident.measured.v1",
+        "support.credit_requested.v1",
+    ]
+    assert [e.kind for e in catalog.search(kind="system")] == ["system"] * 9
 
 
 def test_the_flow_near_an_event_ends_at_the_systems(catalog: Catalog) -> None:

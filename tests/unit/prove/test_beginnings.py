@@ -53,4 +53,5 @@ def test_a_check_comes_out_both_ways() -> None:
     model = acme()
     finder = StartValueFinder(model, model.workflow("support-credit-to-erp"))
     statuses = {b.values["head:invoice"]["status"] for b in finder.find()}
-    assert {"draft", "paid"} <= statuses
+    assert "paid" in statuses
+    assert len(statuses) > 1

@@ -55,6 +55,8 @@ def test_a_key_from_an_earlier_result_is_missed_after_the_first_write() -> None:
 def test_a_proof_counts_a_missing_row_as_a_fault() -> None:
     model: Model = acme()
     assert ProofContext(model, model.workflow("support-credit-to-erp")).misses.tables == (
+        "credit_returns",
+        "credit_treatments",
         "gl_credit",
         "revenue_accounts",
         "tax_accounts",
