@@ -235,7 +235,10 @@ def test_the_example_company_bills_and_books_a_currency_that_its_vendor_counts_o
     }
     value |= {"to_open": amount, "to_balance": Money(0, "UGX")}
     answers = {("xref", ("invoice", "inv1", "billing")): "in_1", ("xref", ("customer", "cus1", "erp")): "7"}
-    answers |= {("table", ("gl_credit", "sla")): "4900"}
+    answers |= {
+        ("table", ("gl_credit", "sla")): "4900",
+        ("table", ("credit_treatments", "sla")): "compensation",
+    }
     billing, erp = (
         acme.model().outbound(f"{name}.credit_memo.{verb}")
         for name, verb in (("billing", "issue"), ("erp", "post"))
