@@ -57,6 +57,7 @@ FAULTS = [
     Fault("fee of a year", BILLING, "getFullYear()) * 12", "getFullYear()) * 1", "test", "fee-of-a-line-for-a-year-is-a-twelfth"),
     Fault("classes with a fee", "tables/tables.yaml", "  - {class: enterprise, fee: monthly}\n", "", "test", "fee-of-a-line-for-a-year-is-a-twelfth"),
     Fault("credit over what went back", CREDIT, " - first(inv.repaid, minor(0, inv.currency))", "", "test", "credit-over-what-a-refund-left-is-refused"),
+    Fault("refund during the approval", CREDIT, ", moved, fits_invoice]", ", moved]", "test", "credit-over-what-a-refund-has-left-by-then-is-refused"),
     Fault("money that went back in a dispute", BILLING, "repaid: \"=minor(d.repaid, c)\"", "repaid: \"=minor(0, c)\"", "test", "credit-over-what-an-open-dispute-left-is-refused"),
     Fault("downtime", LEVEL_IN, "string(body.downtime_seconds) + 's'", "string(body.downtime_seconds) + 'm'", "test", "incident-of-monitoring"),
     # Policies
