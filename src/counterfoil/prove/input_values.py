@@ -57,6 +57,9 @@ class LeafResolver:
                 if path is not None:
                     self.read.maybe.add(path)
                     self.read.leaves.setdefault(path)
+            if isinstance(inner, t.CallNode) and inner.name == "first":
+                # A formula that gives another value for a field expects that the field may be missing.
+                self.read.maybe |= {path for arg in inner.args[:-1] if (path := self.leaf(arg)) is not None}
             if isinstance(inner, t.BinaryNode) and inner.op in ("==", "!=", *_ORDER):
                 self._compare(inner.left, inner.right, "==" if inner.op in ("==", "!=") else "<")
             elif isinstance(inner, t.BinaryNode) and inner.op == "-":

@@ -72,6 +72,8 @@ def start_roots(definition: d.Definition) -> dict[str, Leaf]:
     if start.operation is not None:
         roots["input"] = ("input",)
     for fact in definition.facts:
-        if fact.source in ("head", "read"):
-            roots[fact.name] = (f"{fact.source}:{fact.target}",)
+        if fact.source == "read":
+            roots[fact.name] = (f"read:{fact.target}",)
+        elif fact.source in ("head", "period"):
+            roots[fact.name] = (f"head:{fact.target}",)
     return roots

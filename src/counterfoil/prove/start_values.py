@@ -5,8 +5,9 @@ Two sets of values are the same if every check, `when`, branch, tier and list co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations, islice
 from typing import Any, TypeAlias
 
@@ -19,7 +20,8 @@ from counterfoil.prove.input_values import ABSENT, LIKE, Leaf, get, put
 from counterfoil.prove.lookup_model import BEGIN, FORMULA_ERRORS, LookupModel, conjuncts_of, evaluate
 from counterfoil.prove.start_names import start_names
 from counterfoil.rules import approval_matrix as matrix
-from counterfoil.rules.templates import fill
+from counterfoil.rules.envelope import entity_of_start
+from counterfoil.rules.templates import LazyNames, fill
 
 MAX_STARTS = 16
 """Sets of start values that are explored."""
@@ -54,6 +56,11 @@ class StartValueFinder:
         self.entity = entity
         self.definition = definition
         self.candidates = Candidates(model, definition, watched)
+        self._computed: dict[str, Callable[[LazyNames, LookupModel, Mapping[str, Any]], Any]] = {
+            **{fact.name: partial(self._fact, fact) for fact in definition.facts},
+            **{name: partial(_let, expression) for name, expression in definition.let},
+        }
+        """Names that are computed when a formula reads them."""
 
     def find(self) -> list[StartValues]:
         """Return the plain values first, then those that differ by one or two values, then those of unmet goals."""
@@ -156,23 +163,31 @@ class StartValueFinder:
 
     # ------------------------------------------------------------------ names
 
-    def names(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def names(self, values: Mapping[str, Any]) -> LazyNames:
         """Return the names that formulas read before the first step, as far as they have a value."""
-        names = start_names(self.definition, values, self.entity)
+        names = LazyNames(start_names(self.definition, values, self.entity))
+        entity = self.definition.envelope.entity(entity_of_start(names))
+        if entity is not None:
+            names["entity"] = dict(entity)
         lookups = self._lookups(values)
-        for fact in self.definition.facts:
-            try:
-                names[fact.name] = self._fact(fact, names, values, lookups)
-            except FORMULA_ERRORS:
-                continue
-        for name, expression in self.definition.let:
-            value = evaluate(expression, names, lookups)
-            if not isinstance(value, Exception):
-                names[name] = value
+        without_value = set[str]()
+
+        def compute(name: str) -> Any:
+            if name not in without_value and name in self._computed:
+                without_value.add(name)  # also while it is computed: a let that reads itself has no value
+                try:
+                    value = self._computed[name](names, lookups, values)
+                except FORMULA_ERRORS:
+                    raise KeyError(name) from None
+                without_value.discard(name)
+                return value
+            raise KeyError(name)
+
+        names.compute = compute
         return names
 
     def _fact(
-        self, fact: d.Fact, names: Mapping[str, Any], values: Mapping[str, Any], lookups: LookupModel
+        self, fact: d.Fact, names: Mapping[str, Any], lookups: LookupModel, values: Mapping[str, Any]
     ) -> Any:
         if fact.source == "read":
             return values[f"read:{fact.target}"]
@@ -187,6 +202,12 @@ class StartValueFinder:
     def _lookups(self, values: Mapping[str, Any]) -> LookupModel:
         heads = {root[5:]: state for root, state in values.items() if root.startswith("head:")}
         return LookupModel(self.model, heads, BEGIN)
+
+
+def _let(
+    expression: Expression, names: Mapping[str, Any], lookups: LookupModel, _values: Mapping[str, Any]
+) -> Any:
+    return expression(names, lookups.ask)
 
 
 def _kind(value: Any) -> Any:
