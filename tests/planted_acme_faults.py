@@ -271,6 +271,7 @@ FAULTS = [
     # Taxes of credits
     Fault("treatment of goodwill", CREDITS, "{reason: goodwill, treatment: compensation}", "{reason: goodwill, treatment: price_reduction}", "test", "compensation-has-no-tax"),
     Fault("treatment of a missed service level", CREDITS, "{reason: sla, treatment: price_reduction}", "{reason: sla, treatment: compensation}", "test", "credit-that-lowers-the-price-is-posted-with-its-tax"),
+    Fault("net of a compensation", CREDIT, "== 'compensation' ? amount", "== 'goodwill' ? amount", "test", "compensation-has-no-tax"),
     Fault("way of a refund", CREDITS, "{treatment: refund_of_consideration, way: refund}", "{treatment: refund_of_consideration, way: balance}", "test", "refund-of-the-price-goes-back-to-the-customer"),
     Fault("net of a credit", CREDIT, "net: \"=amount - sum([money(0, amount.currency)] + first(memo.taxes, []).map(t, t.amount))\"", "net: =amount", "test", "credit-that-lowers-the-price-is-posted-with-its-tax"),
     Fault("taxes of a credit", CREDIT, "      taxes: =first(memo.taxes, [])\n", "      taxes: '=[]'\n", "test", "credit-that-lowers-the-price-is-posted-with-its-tax"),
