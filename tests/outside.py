@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from counterfoil.connectors.stripe.documents import KEY
 from counterfoil.core import wire
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.demo.erp.charts import PLANS
@@ -92,8 +93,8 @@ async def look(company: Company, dump: Dump) -> dict[tuple[str, str], int]:
             if effect.operation == "erp.party.upsert" and effect.state is EffectState.CONFIRMED:
                 count("erp.party.upsert", _subject(effect), parties.count(_subject(effect)))
     for note in await asyncio.to_thread(_notes, company):
-        # A note without our id was made by a person in billing.
-        if note.status == "issued" and "credit_id" in (note.metadata or {}):
+        # A note without the key of a request was made by a person in billing.
+        if note.status == "issued" and KEY in (note.metadata or {}):
             count("billing.credit_memo.issue", note.metadata["credit_id"])
     for ticket in {_subject(e) for e in dump.effects if e.operation == "support.ticket.reply"}:
         messages = (await company.ticket(ticket))["messages"]
