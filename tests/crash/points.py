@@ -72,11 +72,14 @@ def paused_at(points: Sequence[str], operations: Collection[str]) -> list[tuple[
     """Where a pause hurts most: in the middle of a turn, and for each write between the commit that lets it go
     and its sending, after its sending, and before its outcome is recorded. Where a full gate makes commits come
     apart, another point may be passed in the same place: then several are named, and the first counts."""
-    found: list[tuple[str, ...]] = [(next(p for p in points if p.startswith("apply:before:Turn/")),)]
+    turn = next(p for p in points if p.startswith("apply:before:Turn/"))
+    found: list[tuple[str, ...]] = [(turn,)]
+    decided = [turn.replace("before", "after")]
     for operation in operations:
         sent = points.index(f"send:before:{operation}:1")
         let_go = next(p for p in reversed(points[:sent]) if p.startswith("apply:after:"))
-        found.append((let_go, f"apply:after:Intent/{operation}:1"))
+        found.append(tuple(dict.fromkeys([let_go, f"apply:after:Intent/{operation}:1", *decided])))
         found.append((f"send:after:{operation}:1",))
         found.append(tuple(f"apply:before:{kind}/{operation}:1" for kind in CONCLUDING))
+        decided = [f"apply:after:{kind}/{operation}:1" for kind in CONCLUDING]
     return found

@@ -91,6 +91,8 @@ class _Author:
             history["pairings"] = pairings
         if self._chance(3):
             history["window_days"] = self._one_of([0, 1, 2, 4])
+        if self._chance(3):
+            history["rest"] = "on_account"
         waivers = self._waivers(history)
         if waivers:
             history["waivers"] = waivers

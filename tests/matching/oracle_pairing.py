@@ -131,6 +131,7 @@ class Pairing:
             if _sign(left.amount(self.rules.total)) == _sign(right.amount(self.rules.total)) != 0
             and (left.owner == right.owner or not own_books)
             and is_within_window(self.rules, left, right)
+            and not (self.rules.rest_on_account and self._pays_what_it_names(right))
         ]
         if self.rules.shape == "n:1":
             self._fill_groups(edges)
@@ -187,6 +188,9 @@ class Pairing:
         if self.rules.shape == "n:m":
             return self.remaining(right, self.rules.total) != 0
         return not self.partners(right)
+
+    def _pays_what_it_names(self, right: Document) -> bool:
+        return any(left.name in right.names for left in self.partners(right))
 
     def _closeness(self, edge: Pair) -> tuple[int, ...]:
         left, right = edge

@@ -31,6 +31,7 @@ class Rules:
     decimals: int
     window: int | None
     """Days between two documents."""
+    rest_on_account: bool
 
     @property
     def many_rights(self) -> bool:
@@ -60,6 +61,7 @@ def read_rules(history: dict[str, Any]) -> Rules:
         history.get("shape", "1:1"),
         max([2, *exponents]),
         history.get("window_days"),
+        history.get("rest") == "on_account",
     )
 
 

@@ -134,6 +134,9 @@ BUGS = [
     in_windows(
         "if self._window is None or day is None:", "if self._window is None or day is None and not left:"
     ),
+    in_joins("self._rules.rest_on_account and self._answers_a_name(right)", "self._answers_a_name(right)"),
+    in_joins("self._rules.rest_on_account and self._answers_a_name(right)", "self._rules.rest_on_account"),
+    in_joins("self._rules.rest_on_account and self._answers_a_name(right)", "self._rules.window == -1"),
     in_pairing("        if is_merged and not unjoinable(reversal):\n            break\n", ""),
     in_joins("return (a > 0 and b > 0) or (a < 0 and b < 0)", "return a > 0 and b > 0"),
 ]

@@ -163,7 +163,7 @@ BUGS = (
         OverlayScope, "active",
         'release.at(self.legal_entity or "", now.date()) if release.differs_by_entity else release', "release")),
     _bug("tables are those of the first entity", 0, (
-        TurnPlanner, "_decide", "Lookups(self._store, active, now)",
+        TurnPlanner, "decide", "Lookups(self._store, active, now)",
         "Lookups(self._store, self._releases.present, now)")),
     _bug("a Run belongs to the first entity", 0, (
         snapshot, "run_start", "entity_of_names(model, start.names)", "model.default_entity")),

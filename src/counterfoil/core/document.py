@@ -72,6 +72,8 @@ class MatchRules(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     shape: Shape = "1:1"
     window: int | None = None
     """Days between the dates of two documents up to which equal totals or their order pair them; None: any."""
+    rest_on_account: bool = False
+    """What a right document has beyond the left ones that it names stays with them and pays no other one."""
 
     @cached_property
     def total(self) -> str | None:

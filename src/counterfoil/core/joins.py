@@ -215,15 +215,15 @@ class Joins:
             with_rest[key].drop_front(lambda right: not self._is_left_over(right))
 
     def _queues(self, rights: Sequence[NetDocument], book: _Book) -> dict[Hashable, DueQueue]:
-        """Return the right documents by book and sign; a total of zero offers nothing.
-
-        Nor does one that answers a document that it names: its rest is for what it names, and else stays on account.
-        """
+        """Return the right documents by book and sign; a total of zero offers nothing, nor does a rest on account."""
         queues: dict[Hashable, list[NetDocument]] = {}
         for right in rights:
-            if right.total and not any((name, right.id) in self._joined for name in right.document.names):
+            if right.total and not (self._rules.rest_on_account and self._answers_a_name(right)):
                 queues.setdefault((book(right.document), _sign(right.total)), []).append(right)
         return {key: DueQueue(mine, self._rules.window) for key, mine in queues.items()}
+
+    def _answers_a_name(self, right: NetDocument) -> bool:
+        return any((name, right.id) in self._joined for name in right.document.names)
 
     def _is_left_over(self, right: NetDocument) -> bool:
         return size(self._left_over[right.id]) > self._tolerance

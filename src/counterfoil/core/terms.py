@@ -22,6 +22,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """Of the sum legs that are not named."""
     shape: Shape = "1:1"
     window: int | None = None
+    rest_on_account: bool = False
 
 
 def rules_for(terms: Terms, legs: Iterable[Legs]) -> MatchRules:
@@ -46,7 +47,9 @@ def rules_for(terms: Terms, legs: Iterable[Legs]) -> MatchRules:
     if largest is not None and not any(leg.total for leg in named.values()):
         # A reconciliation that names no total: the largest leg is the whole of the document.
         named[largest[1]] = msgspec.structs.replace(named[largest[1]], total=True)
-    return MatchRules(legs=named, shape=terms.shape, window=terms.window)
+    return MatchRules(
+        legs=named, shape=terms.shape, window=terms.window, rest_on_account=terms.rest_on_account
+    )
 
 
 def total_money(terms: Terms, legs: Legs, units: int | None = None) -> tuple[Money, ...]:

@@ -49,7 +49,7 @@ def weakenings(old: kinds.Kind, new: kinds.Kind) -> Iterator[Weakening]:
                 yield ("tolerance",), f"its tolerance is {new.tolerance} instead of {old.tolerance}"
             yield from _differences(old, new, "foil", "assert_", "observe", "shape", "legs", "key", "let")
             yield from _differences(
-                old, new, "window", "remember", "waive", "pair", "cap", "control_accounts"
+                old, new, "window", "rest", "remember", "waive", "pair", "cap", "control_accounts"
             )
         case kinds.Control(), kinds.Control():
             if old.model_dump(exclude={"doc", "owner"}) != new.model_dump(exclude={"doc", "owner"}):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from counterfoil.core.canonical import CanonicalEvent
@@ -12,7 +11,7 @@ from counterfoil.model import Model
 from counterfoil.model.document_definition import DocumentDefinition
 from counterfoil.rules.admission import routing_failed
 from counterfoil.rules.envelope import names_of_event
-from counterfoil.rules.matching import every_element
+from counterfoil.rules.matching import day_text, every_element
 from counterfoil.rules.routing import Forms
 from counterfoil.rules.templates import FAULTS, Lookup
 
@@ -77,13 +76,8 @@ def _number(
         side="left" if side == "left" else "right",
         system=rule.left if side == "left" else rule.right,
         entity=str(entity or ""),
-        day=_day(day) or event.effective_at.date().isoformat(),
+        day=day_text(event.effective_at if day in (None, "") else day, rule.envelope, event.legal_entity),
         number=str(number),
         record=(event.object, event.key),
         version=event.version,
     )
-
-
-def _day(value: object) -> str:
-    day = value.date() if isinstance(value, datetime) else value
-    return day.isoformat() if isinstance(day, date) else str(day or "")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -78,6 +78,7 @@ class _History(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     legs: dict[str, _Leg]
     shape: Shape = "1:1"
     window_days: Annotated[int, msgspec.Meta(ge=0, le=MAX_WINDOW_DAYS)] | None = None
+    rest: Literal["by_due", "on_account"] = "by_due"
     now: datetime | None = None
     grace_s: Annotated[int, msgspec.Meta(ge=0, le=MAX_GRACE_SECONDS)] = 0
     documents: list[_Document]
@@ -119,6 +120,7 @@ def judge_history(history: Mapping[str, Any]) -> dict[str, Any]:
         },
         shape=file.shape,
         window=file.window_days,
+        rest_on_account=file.rest == "on_account",
     )
     now = file.now or max((d.at for d in file.documents), default=None)
     if now is None:

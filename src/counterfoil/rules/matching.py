@@ -22,6 +22,7 @@ from counterfoil.core.terms import Legs
 from counterfoil.expr import BudgetExceeded, EvaluationError, Expression
 from counterfoil.model import Model
 from counterfoil.model.document_definition import DocumentDefinition, FoilDefinition, ObservationDefinition
+from counterfoil.model.envelope import EnvelopeRules
 from counterfoil.rules.envelope import names_of_event
 from counterfoil.rules.templates import Lookup, UnusableValue, depends_on, names_with, row_not_found, truth
 from counterfoil.rules.templates import key as key_of
@@ -118,14 +119,14 @@ def fields_of(
         _name(ledger, reverses),
         tuple(_name(other, text) for text in named),
         entity,
-        _day_text(effective),
+        day_text(effective, rule.envelope, origin.legal_entity),
         _within(rule, names, lookup) if stands and isinstance(rule, FoilDefinition) else (),
     )
 
 
-def _day_text(effective: Any) -> str:
-    """Return a document date as ISO 8601. Of a moment, the day counts."""
-    day = effective.date() if isinstance(effective, datetime) else effective
+def day_text(effective: Any, envelope: EnvelopeRules, legal_entity: str) -> str:
+    """Return a document date as ISO 8601. Of a moment, the day in the zone of the legal entity counts."""
+    day = envelope.day(legal_entity, effective) if isinstance(effective, datetime) else effective
     return day.isoformat() if isinstance(day, date) else _text(day)
 
 
@@ -319,7 +320,7 @@ def foil_of(foil: OwedFoil, run: str | None) -> Foil:
         legs=fields.legs,
         terms=rule.terms,
         entity=fields.entity,
-        effective=fields.effective or event.effective_at.date().isoformat(),
+        effective=fields.effective or rule.envelope.day(event.legal_entity, event.effective_at).isoformat(),
         stands=fields.stands,
         stood=fields.stands,
         reverses=fields.reverses,
@@ -365,7 +366,7 @@ def _observation(rule: ObservationDefinition, event: CanonicalEvent, fields: Doc
         legs=fields.legs,
         terms=rule.terms,
         entity=fields.entity,
-        effective=fields.effective or event.effective_at.date().isoformat(),
+        effective=fields.effective or rule.envelope.day(event.legal_entity, event.effective_at).isoformat(),
         stands=fields.stands,
         stood=fields.stands,
         reverses=fields.reverses,

@@ -48,7 +48,12 @@ def rules_of(history: dict[str, Any]) -> MatchRules:
         )
         for name, leg in history["legs"].items()
     }
-    return MatchRules(legs=legs, shape=history.get("shape", "1:1"), window=history.get("window_days"))
+    return MatchRules(
+        legs=legs,
+        shape=history.get("shape", "1:1"),
+        window=history.get("window_days"),
+        rest_on_account=history.get("rest") == "on_account",
+    )
 
 
 def legs_of(rules: MatchRules, document: LedgerDocument) -> dict[str, Any]:
@@ -64,7 +69,12 @@ def legs_of(rules: MatchRules, document: LedgerDocument) -> dict[str, Any]:
 
 
 def row_of(rules: MatchRules, document: LedgerDocument) -> Foil | Observation:
-    terms = Terms(legs=dict(rules.legs), shape=rules.shape, window=rules.window)
+    terms = Terms(
+        legs=dict(rules.legs),
+        shape=rules.shape,
+        window=rules.window,
+        rest_on_account=rules.rest_on_account,
+    )
     shared = {
         "rule": RULE, "key": document.key, "document": document.id, "version": document.version, "terms": terms,
         "legs": legs_of(rules, document), "entity": document.entity, "stands": document.stands,

@@ -66,7 +66,7 @@ def invoices(draw: st.DrawFn) -> list[dict[str, Any]]:
     return [line(f"il_{n}", amount, *rates) for n, (amount, rates) in enumerate(rows)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3000, deadline=None)
 @given(invoices(), st.data())
 def test_credits_of_any_size_add_up_to_the_invoice_with_each_tax(
     lines: list[dict[str, Any]], data: st.DataObject
@@ -99,6 +99,24 @@ def test_an_amount_between_two_parts_takes_a_cent_of_the_line_apart() -> None:
         ("il_1", 2_309),
         ("il_1", 1),
     ]
+
+
+def test_cents_that_one_line_cannot_take_are_taken_by_another() -> None:
+    # Of 3 with a tax of 1, two parts of 1 leave 1 with a tax of 1: that is 2 or nothing.
+    rows = [line("il_1", 3, ("19", False)), line("il_2", 2)]
+    notes: list[dict[str, Any]] = []
+    credited(rows, notes, [("il_1", 1), ("il_1", 1)])
+    for amount, parts in (
+        (1, [("il_2", 1)]),
+        (2, [("il_2", 2)]),
+        (3, [("il_1", 1), ("il_2", 1)]),
+        (4, [("il_1", 1), ("il_2", 2)]),
+    ):
+        assert spread(amount, invoice_lines(rows, notes)) == parts
+    used_up = {"invoice_line_item": "il_2", "amount": 2, "tax_amounts": []}
+    refused = spread(1, invoice_lines(rows, [*notes, used_up]))
+    assert isinstance(refused, Rejected)
+    assert (refused.error_class, refused.code) == (ErrorClass.INVALID, "no_split")
 
 
 def test_inclusive_and_exclusive_taxes_of_one_invoice() -> None:

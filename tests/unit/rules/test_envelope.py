@@ -26,9 +26,11 @@ from counterfoil.model.envelope import NO_ENVELOPE_RULES, EnvelopeRules
 from counterfoil.model.scope import event_type
 from counterfoil.prove.input_values import plain_value
 from counterfoil.rules import routing
+from counterfoil.rules.document_numbers import numbers_of
 from counterfoil.rules.envelope import complete, entity_of_start, names_of_event, payload_hash
 from counterfoil.rules.json_values import event_names, typed
-from counterfoil.rules.matching import observations_of
+from counterfoil.rules.lookup import lookup_in
+from counterfoil.rules.matching import foil_of, observations_of, owed
 from counterfoil.rules.workflow.state import load
 from counterfoil.web.api.event_shapes import event_shape
 from tests.companies.base import documents, edited, model_of
@@ -353,3 +355,47 @@ def test_a_reconciliation_reads_the_envelope_and_the_entity_of_its_event() -> No
     fact = event("credit.posted.v1", {"credit_id": "c", "amount": Money(5, "EUR")}, legal_entity="de")
     (shown,) = observations_of(rule, fact, None)
     assert (shown.document, shown.entity) == ("evt_1/eu", "Acme GmbH")
+
+
+# ------------------------------------------------------------------ the day of a document
+
+DAYS = {"us": "2026-03-31", "de": "2026-04-01", "": "2026-03-31"}
+"""Legal entity -> its day at AT. The last one is that of an event that names none."""
+WAYS = {
+    "the default": "",
+    "a moment": "  effective: event.occurred_at\n",
+    "a date": "  effective: date(event.occurred_at, entity.zone)\n",
+}
+DATED = """\
+kind: reconciliation
+name: dated
+object: credit
+left: bills
+right: ledger
+key: event.data.credit_id
+legs: {{gross: {{total: true}}}}
+assert:
+- event: credit.requested.v1
+  number: event.data.credit_id
+  legs: {{gross: event.data.amount}}
+{effective}observe:
+- event: credit.posted.v1
+  legs: {{gross: event.data.amount}}
+{effective}"""
+
+
+@pytest.mark.parametrize("entity", DAYS)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_document_has_the_day_of_its_legal_entity(way: str, entity: str) -> None:
+    model = model_of(documents(COMPANY, ENTITIES, DATED.format(effective=WAYS[way])))
+    data = {"credit_id": "c", "customer_id": "k", "amount": Money(5, "EUR")}
+    request, posting = (
+        event(f"credit.{done}.v1", data, legal_entity=entity) for done in ("requested", "posted")
+    )
+    lookup = lookup_in({})
+    rights = [rule for rule in model.foils_by_observation(posting.type) if rule.name == "dated"]
+    (shown,) = observations_of(rights[0], posting, lookup)
+    (due,) = owed(model.foils_by_event(request.type)[0], request, lookup)
+    forms = routing.forms(model, request, ())
+    (number,) = numbers_of(model, request, forms, lookup)
+    assert (shown.effective, foil_of(due, None).effective, number.day) == (DAYS[entity],) * 3

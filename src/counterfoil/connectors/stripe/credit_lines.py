@@ -14,13 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 from counterfoil.connectors.sdk import Json, Rejected
 from counterfoil.core.errors import ErrorClass
 
 _MAX_CENTS = 50
 """Largest part that only serves the rounding."""
+_MAX_MOVED_CENTS = 5
+"""Most that one line takes for another, beyond its share, so that the parts add up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +84,58 @@ def spread(amount: int, lines: Sequence[InvoiceLine]) -> list[tuple[str, int]] |
 
     A line below zero has nothing to credit. Where one lowers the invoice, the whole invoice cannot be credited by lines.
     """
-    open_lines = [line for line in lines if line.total > 0]
+    open_lines = [line for line in lines if line.left > 0 and line.total > 0]
     left = sum(line.total for line in open_lines)
     if amount > left:
         message = f"the lines of the invoice have {left} left to credit, tax included, not {amount}"
         return Rejected(ErrorClass.REFUSED, message, "amount_exceeds_lines")
-    parts: list[tuple[str, int]] = []
+    taken: list[_Taken] = []
     passed = done = 0
     for line in open_lines:
         passed += line.total
-        share = amount * passed // left - done
-        done += share
-        bases = _parts(line, share)
-        if bases is None:
-            message = f"{share} cannot be split into an amount and its tax on the line {line.id}"
-            return Rejected(ErrorClass.INVALID, message, "no_split")
-        parts += [(line.id, base) for base in bases]
-    return parts
+        taken.append(_most(line, amount * passed // left - done))
+        done += taken[-1].share
+    if (exact := _settled(taken, amount - done)) is None:
+        message = f"{amount} cannot be split into amounts and their taxes on the lines of the invoice"
+        return Rejected(ErrorClass.INVALID, message, "no_split")
+    return [(line.id, base) for line, _, bases in exact for base in bases]
+
+
+class _Taken(NamedTuple):
+    """What a note takes of one line, tax included, and the bases that make it."""
+
+    line: InvoiceLine
+    share: int
+    bases: tuple[int, ...]
+
+
+def _most(line: InvoiceLine, share: int) -> _Taken:
+    """Return what a line can take of its share. A base of one cent with a tax of one has no half."""
+    bases = _parts(line, share)
+    if bases is not None:
+        return _Taken(line, share, bases)
+    base = _base(line, share)
+    return _Taken(line, line.with_tax(base) if base else 0, (base,) if base else ())
+
+
+def _settled(taken: Sequence[_Taken], rest: int) -> Sequence[_Taken] | None:
+    """Return what is taken with the rest on one line, or on one that takes some cents more than another gives up."""
+    if rest == 0:
+        return taken
+    for cents in range(_MAX_MOVED_CENTS + 1):
+        takers = [nth for nth, each in enumerate(taken) if _moved(each, rest + cents) is not None]
+        givers = [nth for nth, each in enumerate(taken) if _moved(each, -cents) is not None]
+        for taker, giver in product(takers, givers):
+            if cents == 0 or taker != giver:
+                by = {giver: -cents} | {taker: rest + cents}
+                return [_moved(each, by.get(nth, 0)) or each for nth, each in enumerate(taken)]
+    return None
+
+
+def _moved(taken: _Taken, cents: int) -> _Taken | None:
+    share = taken.share + cents
+    bases = _parts(taken.line, share) if 0 <= share <= taken.line.total else None
+    return None if bases is None else _Taken(taken.line, share, bases)
 
 
 def _parts(line: InvoiceLine, share: int) -> tuple[int, ...] | None:

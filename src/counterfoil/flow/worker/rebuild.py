@@ -70,6 +70,8 @@ def digest_of(model: Model, rule: str) -> str:
         del form["let"]
     if form["window"] is None:
         del form["window"]
+    if form["rest"] == "by_due":
+        del form["rest"]
     entity = {"default_entity": model.default_entity} if model.default_entity else {}
     stand_ins = sorted(
         [system, name]

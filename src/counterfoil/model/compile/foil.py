@@ -115,4 +115,7 @@ def terms_of(rule: kinds.Reconciliation) -> Terms:
         for name, leg in rule.legs.items()
     }
     window = None if rule.window is None else int(rule.window.removesuffix("d"))
-    return Terms(legs=legs, tolerance=rule.tolerance, shape=rule.shape, window=window)
+    on_account = rule.rest == "on_account"
+    return Terms(
+        legs=legs, tolerance=rule.tolerance, shape=rule.shape, window=window, rest_on_account=on_account
+    )

@@ -96,7 +96,7 @@ class DocumentRule(Part):
     entity: Formula | None = None
     """Its legal entity. It is compared, and is no part of the match."""
     effective: Formula | None = None
-    """Document date. Default: the day on which the event took effect."""
+    """Document date. Default: the day on which the event took effect, in the zone of its legal entity."""
     number: Formula | None = None
     """Number of the document in a series without gaps. A checkpoint finds what is missing or double, also among documents
     for which `when` is false."""
@@ -233,6 +233,9 @@ class Reconciliation(Kind):
     window: Days | None = None
     """Days between the dates of two documents up to which equal totals, parts and groups join them, such as `5d`. Documents
     that name each other and pairs that persons make are not bound by it. Default: any number of days."""
+    rest: Literal["by_due", "on_account"] = "by_due"
+    """What a document of the right system has beyond those that it names: `by_due` offers it to the others of the match, the
+    earliest due first; `on_account` leaves it as `over`, so that a person places it."""
     unmatched: Unmatched | None = None
     """Treatment of documents of the right system that nothing asserts."""
     waive: Name | None = None

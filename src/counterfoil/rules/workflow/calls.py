@@ -192,7 +192,7 @@ def _foils(context: DecisionContext, step: Call, effect: str, value: Any) -> Ite
             legs=fields.legs,
             terms=foil.terms,
             entity=fields.entity,
-            effective=fields.effective or context.now.date().isoformat(),
+            effective=fields.effective or context.today.isoformat(),
             reverses=fields.reverses,
             names=fields.names,
             within=fields.within,
