@@ -440,6 +440,26 @@ async def test_document_dated_before_a_numbered_one_has_a_code_of_its_own(
     assert (outcome.error_class, outcome.code) == (ErrorClass.INVALID, "document_date_too_early")
 
 
+async def test_late_document_may_have_the_date_of_the_last_number_and_is_booked_on_its_own_day(
+    erp: Erp,
+) -> None:
+    config = erp.config()
+    lenient = connect(replace(config, settings={**config.settings, "late_documents": "last_number"}))
+    party = await customer(lenient)
+    later = date(erp.today.year + 1, 2, 20)
+    day = later - timedelta(days=30)
+    accepting = {"accept_warnings": ["invoice_date_future"]}
+    for minor in ("5.00", "-5.00"):  # invoices and credit memos have numbers of their own
+        operation = "erp.invoice.post" if minor > "0" else "erp.credit_memo.post"
+        await done(lenient, request(operation, **document(party, minor, later, **accepting)))
+        posted = await done(lenient, request(operation, **document(party, minor, day, **accepting)))
+        assert (posted["invoice_date"], posted["posting_date"]) == (later.isoformat(), day.isoformat())
+    euros = document(party, "5.00", day, currency="EUR", **accepting)
+    outcome = await refused(lenient, request("erp.invoice.post", **euros))
+    assert (outcome.error_class, outcome.code) == (ErrorClass.INVALID, "document_date_too_early")
+    await lenient.close()
+
+
 async def test_default_tax_warning_is_answered_only_when_accepted(
     erp: Erp, connector: Connector, accountant: ErpClient
 ) -> None:

@@ -45,6 +45,7 @@ object: invoice
 left: bills
 right: house-bank
 shape: n:m
+rest: on_account
 legs:
   gross: {total: true}
   charges: {tolerance: 2000, absorbed_by: treasury}

@@ -89,53 +89,53 @@ def spread(amount: int, lines: Sequence[InvoiceLine]) -> list[tuple[str, int]] |
     if amount > left:
         message = f"the lines of the invoice have {left} left to credit, tax included, not {amount}"
         return Rejected(ErrorClass.REFUSED, message, "amount_exceeds_lines")
-    taken: list[_Taken] = []
+    shares: list[_LineShare] = []
     passed = done = 0
     for line in open_lines:
         passed += line.total
-        taken.append(_most(line, amount * passed // left - done))
-        done += taken[-1].share
-    if (exact := _settled(taken, amount - done)) is None:
+        shares.append(_most(line, amount * passed // left - done))
+        done += shares[-1].amount
+    if (exact := _with_rest(shares, amount - done)) is None:
         message = f"{amount} cannot be split into amounts and their taxes on the lines of the invoice"
         return Rejected(ErrorClass.INVALID, message, "no_split")
     return [(line.id, base) for line, _, bases in exact for base in bases]
 
 
-class _Taken(NamedTuple):
-    """What a note takes of one line, tax included, and the bases that make it."""
+class _LineShare(NamedTuple):
+    """Amount of a note for one line, tax included, and the bases that make it."""
 
     line: InvoiceLine
-    share: int
+    amount: int
     bases: tuple[int, ...]
 
 
-def _most(line: InvoiceLine, share: int) -> _Taken:
+def _most(line: InvoiceLine, share: int) -> _LineShare:
     """Return what a line can take of its share. A base of one cent with a tax of one has no half."""
     bases = _parts(line, share)
     if bases is not None:
-        return _Taken(line, share, bases)
+        return _LineShare(line, share, bases)
     base = _base(line, share)
-    return _Taken(line, line.with_tax(base) if base else 0, (base,) if base else ())
+    return _LineShare(line, line.with_tax(base) if base else 0, (base,) if base else ())
 
 
-def _settled(taken: Sequence[_Taken], rest: int) -> Sequence[_Taken] | None:
-    """Return what is taken with the rest on one line, or on one that takes some cents more than another gives up."""
+def _with_rest(shares: Sequence[_LineShare], rest: int) -> Sequence[_LineShare] | None:
+    """Return the shares with the rest on one line, or on one that takes some cents more than another gives up."""
     if rest == 0:
-        return taken
+        return shares
     for cents in range(_MAX_MOVED_CENTS + 1):
-        takers = [nth for nth, each in enumerate(taken) if _moved(each, rest + cents) is not None]
-        givers = [nth for nth, each in enumerate(taken) if _moved(each, -cents) is not None]
-        for taker, giver in product(takers, givers):
-            if cents == 0 or taker != giver:
-                by = {giver: -cents} | {taker: rest + cents}
-                return [_moved(each, by.get(nth, 0)) or each for nth, each in enumerate(taken)]
+        larger = [nth for nth, each in enumerate(shares) if _grow(each, rest + cents) is not None]
+        smaller = [nth for nth, each in enumerate(shares) if _grow(each, -cents) is not None]
+        for more, less in product(larger, smaller):
+            if cents == 0 or more != less:
+                by = {less: -cents} | {more: rest + cents}
+                return [_grow(each, by.get(nth, 0)) or each for nth, each in enumerate(shares)]
     return None
 
 
-def _moved(taken: _Taken, cents: int) -> _Taken | None:
-    share = taken.share + cents
-    bases = _parts(taken.line, share) if 0 <= share <= taken.line.total else None
-    return None if bases is None else _Taken(taken.line, share, bases)
+def _grow(share: _LineShare, cents: int) -> _LineShare | None:
+    amount = share.amount + cents
+    bases = _parts(share.line, amount) if 0 <= amount <= share.line.total else None
+    return None if bases is None else _LineShare(share.line, amount, bases)
 
 
 def _parts(line: InvoiceLine, share: int) -> tuple[int, ...] | None:

@@ -19,7 +19,7 @@ from .codec import Number
 from .document_body import FIELDS, MODEL, bodies_of
 from .inputs import DocumentInput, LineInput, ManualTaxInput
 from .names import Names
-from .refusals import WARNINGS
+from .refusals import TOO_EARLY, WARNINGS
 from .rest import Record, Rest
 from .settings import TrytonSettings
 
@@ -52,7 +52,12 @@ class ErpDocuments:
     ) -> Record:
         """Post a draft with these `values`, or delete it if the ERP refuses. Raises as `post` does."""
         try:
-            await self._press_post(number, document.accept_warnings, by)
+            try:
+                await self._press_post(number, document.accept_warnings, by)
+            except Refused as error:
+                if error.code != TOO_EARLY or not await self._date_as_last_number(number, values, by):
+                    raise
+                await self._press_post(number, document.accept_warnings, by)
         except Refused as error:
             if error.error_class is not ErrorClass.ALREADY_DONE:
                 await self._delete(number, by)
@@ -210,6 +215,35 @@ class ErpDocuments:
                 answered.add(error.code)
                 key = warning_key(error.code, number)
             await self._rest.call("res.user.warning", "skip", {"name": key}, by)
+
+    async def _date_as_last_number(self, number: int, values: dict[str, Any], by: Deadline) -> bool:
+        """Give a draft the date of the last number of its kind, if the company's policy says so; it is booked on its own day.
+
+        Not in a foreign currency: the ERP would take the rate of the other day.
+        """
+        draft = await self._rest.get(MODEL, number, ["currency", "company.currency", "total_amount"], by)
+        if (
+            self._settings.late_documents != "last_number"
+            or draft["currency"] != draft["company"]["currency"]
+        ):
+            return False
+        later = [
+            ["type", "=", "out"],
+            ["company", "=", self._settings.company],
+            ["number", "!=", None],
+            ["invoice_date", ">", values["invoice_date"]],
+            # Invoices and credit memos have numbers of their own.
+            ["total_amount", "<" if draft["total_amount"] < 0 else ">=", 0],
+        ]
+        newest = [["invoice_date", "DESC"]]
+        last = await self._rest.search(MODEL, later, ["invoice_date"], by, order=newest, limit=1)
+        if not last:
+            return False
+        booked_on = values["accounting_date"] or values["invoice_date"]
+        await self._rest.write(
+            MODEL, number, {"invoice_date": last[0]["invoice_date"], "accounting_date": booked_on}, by
+        )
+        return True
 
     async def _check_journal(self, values: dict[str, Any], by: Deadline) -> None:
         """Raise Refused(PERIOD_CLOSED) if the journal is closed in the period of the posting.

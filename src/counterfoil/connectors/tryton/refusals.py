@@ -33,6 +33,9 @@ WARNINGS = {
 }
 """Warnings of postings, by the name under which Tryton stores their answers."""
 
+TOO_EARLY = "document_date_too_early"
+"""Code of the refusal of a document that is dated before the last numbered one of its kind."""
+
 WRITE_OFF_WARNING = "delete.write-off"
 """Name of the warning before a reconciliation with a write-off is taken back."""
 
@@ -44,7 +47,7 @@ _MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass, str], ...] = (
     (re.compile(r'^The value "([^"]+)" for field "Period" in record'), ErrorClass.PERIOD_CLOSED, ""),
     (re.compile(r'on closed journal-period "(?:.* - )?([^"]+)"'), ErrorClass.PERIOD_CLOSED, ""),
     (re.compile(r"you must create a (?:period|fiscal year) for"), ErrorClass.INVALID, "no_period"),
-    (re.compile(r"you must set an invoice date after"), ErrorClass.INVALID, "document_date_too_early"),
+    (re.compile(r"you must set an invoice date after"), ErrorClass.INVALID, TOO_EARLY),
     (re.compile(r"must equal the source value"), ErrorClass.INVALID, "total_mismatch"),
     (re.compile(r"exceeds the limit of"), ErrorClass.INVALID, "too_many_digits"),
     (re.compile(r"^The code on party must be unique"), ErrorClass.ALREADY_DONE, "duplicate_code"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from counterfoil.connectors.sdk import SettingProblem, SystemConfig, WrongConfiguration
@@ -29,6 +31,9 @@ class TrytonSettings(BaseModel):
     write_off_journal: str = "WO"
     accruals_journal: str = "ACC"
     """Code of the journal for accruals at the end of a period and their reversals."""
+    late_documents: Literal["refuse", "last_number"] = "refuse"
+    """A document dated before the last number of its kind, which a gapless sequence refuses: `last_number` gives it that
+    number's date, and books it on its own day. The date that the customer has is billing's."""
     cash_accounts: tuple[str, ...] = ()
     """Codes of the accounts whose entries are in the feed `entries`, also those entered by hand."""
 

@@ -1,0 +1,87 @@
+"""Invoices and credits of unusual kinds on real systems, as companies have reported them: none is lost, doubled or wrong by a cent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.companies.acme import SOON, Company
+from tests.scenario.test_credits import document_of, foils_match, pay
+from tests.served import CREDIT, INVOICE, served
+
+pytestmark = [pytest.mark.xdist_group("books"), pytest.mark.timeout(900)]
+
+LINES = 25
+"""More than billing lists on one page."""
+
+
+def bill(
+    systems: Company, amounts: Sequence[int], effective: date | None = None, tax: str = ""
+) -> tuple[str, str]:
+    """Finalize an invoice in dollars with a line for each amount. Return customer and invoice."""
+    api, customer = systems.stripe, systems.customer()
+    more: dict[str, Any] = {}
+    if effective is not None:
+        more["effective_at"] = int(
+            datetime(effective.year, effective.month, effective.day, 18, tzinfo=UTC).timestamp()
+        )
+    draft = api.invoices.create({
+        "customer": customer, "currency": "usd", "collection_method": "send_invoice", "days_until_due": 30,
+        "auto_advance": False, "pending_invoice_items_behavior": "exclude", **more,
+    })  # fmt: skip
+    rates: dict[str, Any] = {}
+    if tax:
+        rate = {"display_name": "Sales tax", "inclusive": False, "percentage": tax, "jurisdiction": "US-TX"}
+        rates = {"tax_rates": [api.tax_rates.create(rate).id]}
+    item = {"customer": customer, "invoice": draft.id, "currency": "usd", **rates}
+    for nth, amount in enumerate(amounts):
+        api.invoice_items.create({**item, "amount": amount, "description": f"Seats {nth + 1}"})
+    return customer, str(api.invoices.finalize_invoice(draft.id).id)
+
+
+async def test_invoices_of_unusual_kinds_are_right_to_the_cent(systems: Company) -> None:
+    async with served(systems, systems.governance(SOON)) as s:
+        # A trial over 0.00 owes nothing, and the ledger gets no document.
+        await asyncio.to_thread(bill, systems, [0])
+        (ended,) = await s.run_at(INVOICE, "nothing-owed")
+        # 25 lines, of which each has half a cent of tax: the total is that of billing.
+        _, long = await asyncio.to_thread(bill, systems, [1_010 + nth for nth in range(LINES)], tax="8.25")
+        # A line that gives something back lowers its tax as well.
+        _, mixed = await asyncio.to_thread(bill, systems, [10_000, -2_505], tax="8.25")
+        # Dated in the month before, which is open: revenue and receivable belong there.
+        before = systems.today.replace(day=1) - timedelta(days=1)
+        customer, earlier = await asyncio.to_thread(bill, systems, [6_000], before)
+        runs = {run.bkey for run in await s.run_at(INVOICE, "done", count=4)} - {ended.bkey}
+        billed = {
+            id: await asyncio.to_thread(systems.stripe.invoices.retrieve, id) for id in (long, mixed, earlier)
+        }
+        documents = {row["total_amount"]: row for row in [await document_of(systems, key) for key in runs]}
+        totals = {id: Decimal(invoice.total) / 100 for id, invoice in billed.items()}
+        assert documents.keys() == set(totals.values())
+        for id, invoice in billed.items():
+            taxes = documents[totals[id]]["taxes"]
+            assert sum(tax for _, tax in taxes) == Decimal(invoice.total - invoice.subtotal) / 100
+        async with systems.of_erp() as erp:
+            of_long = ["invoice", "=", documents[totals[long]]["id"]]
+            assert len(await erp.search("account.invoice.line", [of_long], ["id"])) == LINES
+        assert documents[totals[earlier]]["invoice_date"] == before
+        # 60.00 paid: 40.00 of it may be given back, and then 20.00, but not 40.00 again.
+        await asyncio.to_thread(pay, systems, customer, earlier)
+        await s.run_at("payment-to-erp", "done")
+        await systems.ask_credit(customer, earlier, "40.00", "inc-1", reason="goodwill")
+        await s.run_at(CREDIT, "done")
+        await systems.ask_credit(customer, earlier, "40.00", "inc-2", reason="goodwill")
+        (refused,) = await s.run_at(CREDIT, "refused")
+        await systems.ask_credit(customer, earlier, "20.00", "inc-3", reason="goodwill")
+        granted = await s.run_at(CREDIT, "done", count=2)
+        assert refused.bkey not in {run.bkey for run in granted}
+        notes = await asyncio.to_thread(systems.stripe.credit_notes.list, {"invoice": earlier})
+        assert sorted(note.total for note in notes.data) == [2_000, 4_000]
+        for rule in ("invoice-in-erp", "credit-in-erp"):
+            assert await foils_match(s, rule)
+        await s.sound()
