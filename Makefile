@@ -45,7 +45,7 @@ bench: $(READY) ## run the benchmarks (ONLY=name for one row)
 
 campaign: $(READY) ## run the long campaigns (SEEDS=10000 KILLS=500 PAIRS=50000 MONTHS=1 WEEKS=1 SIZE=full CASH=100)
 	$(BIN)/python -m tests.campaign --seeds $(SEEDS) --kills $(KILLS) --pairs $(PAIRS) --months $(MONTHS) \
-	  --weeks $(WEEKS) --size $(SIZE) --cash $(CASH)
+	  --weeks $(WEEKS) --size $(SIZE) --cash $(CASH) --changes
 
 docs: $(READY) ## check the documents: links, dependencies, settings, commands
 	$(BIN)/pytest -n 0 tests/unit/docs

@@ -1,4 +1,4 @@
-"""The long campaigns: `python -m tests.campaign --seeds N --kills N --pairs N --months N --weeks N --size SIZE --cash N`.
+"""The long campaigns: `python -m tests.campaign --seeds N --kills N --pairs N --months N --weeks N --size SIZE --cash N --changes`.
 
 `--seeds` runs the simulator on all cores (tests/simulate/campaign.py). A failing seed is shrunk and printed.
 
@@ -14,6 +14,8 @@ fast company, on both stores with one to three workers (tests/crash/campaign.py)
 `--size month` each has more than 1,000 events.
 
 `--cash` plays rounds of money that moves while the server is killed, on the real systems (tests/scenario/test_cash_kills.py).
+
+`--changes` changes and removes each document of Acme and replays recorded traffic (tests/unit/replay/test_every_change.py).
 
 The exit code is 1 if an invariant was violated or a verdict was wrong. `--seed` and `--first` repeat a round.
 """
@@ -99,12 +101,10 @@ async def kill_campaign(seed: int, first: int, count: int, companies: int) -> Su
     return summary
 
 
-def cash_campaign(seed: int, rounds: int) -> bool:
-    """Play rounds of cash under kills. Return true if a check failed; pytest prints it."""
-    if not rounds:
-        return False
-    command = [sys.executable, "-m", "pytest", "-n", "0", "tests/scenario/test_cash_kills.py"]
-    environment = os.environ | {"CASH_ROUNDS": str(rounds), "CASH_SEED": str(seed)}
+def whole(test: str, **sizes: int) -> bool:
+    """Run a test of the suite in another size. Return true if a check failed; pytest prints it."""
+    command = [sys.executable, "-m", "pytest", "-n", "0", f"tests/{test}.py"]
+    environment = os.environ | {name: str(size) for name, size in sizes.items()}
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0
 
 
@@ -149,6 +149,7 @@ def main() -> int:
     parser.add_argument("--weeks", type=int, default=0, help="weeks under faults")
     parser.add_argument("--size", choices=("full", "month"), default="full", help="size of these weeks")
     parser.add_argument("--cash", type=int, default=0, help="rounds of money that moves, with a kill in each")
+    parser.add_argument("--changes", action="store_true", help="every change of Acme, against traffic")
     parser.add_argument(
         "--real", type=int, help="number of these rounds on the real systems; default: one in 20"
     )
@@ -161,8 +162,11 @@ def main() -> int:
     violated = kills(options) if options.kills else 0
     other = month_campaign.campaign(options.seed, options.months)
     weeks = week_campaign.campaign(options.seed, options.weeks, options.size)
-    cash = cash_campaign(options.seed, options.cash)
-    return 1 if failing or wrong or violated or other or weeks or cash else 0
+    cash = options.cash and whole(
+        "scenario/test_cash_kills", CASH_ROUNDS=options.cash, CASH_SEED=options.seed
+    )
+    changes = options.changes and whole("unit/replay/test_every_change", CHANGED_DOCUMENTS=0)
+    return 1 if failing or wrong or violated or other or weeks or cash or changes else 0
 
 
 def kills(options: argparse.Namespace) -> int:
