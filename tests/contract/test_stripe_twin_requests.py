@@ -19,6 +19,7 @@ BILLING = re.compile(
 )
 YOUNGER = {
     "/v1/invoices/{}/add_lines": {" invoice_metadata", " lines"},
+    "/v1/invoices/{}/remove_lines": {" invoice_metadata", " lines"},
     "/v1/prices": {" recurring meter"},
 }
 """Parameters of later versions than that of the description, by path."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,9 +17,13 @@ from counterfoil.connectors.sdk import Connector, Request, SystemConfig
 from counterfoil.connectors.stripe import connect
 from tests.contract.stripe_twin_process import KEY, Twin, running_twin
 
+HOLD_FIELD = "counterfoil_hold_" + sha256(b"CR-1").hexdigest()[:16]
 HOOK_SECRET = "whsec_for_tests_only"
 COLLECT, GIVE_UP = "billing.invoice.collect", "billing.invoice.mark_uncollectible"
 RESTRICT, SUSPEND, RESUME = (f"billing.subscription.{verb}" for verb in ("restrict", "suspend", "resume"))
+ADJUST, RESTORE, HOLD, RELEASE = (
+    f"billing.invoice.{verb}" for verb in ("adjust", "restore", "hold", "release")
+)
 ISSUE, VOID, DEBIT = "billing.credit_memo.issue", "billing.credit_memo.void", "billing.debit_memo.issue"
 
 
@@ -38,6 +43,13 @@ def post(twin: Twin, path: str, **form: Any) -> Any:
 def customer(twin: Twin) -> str:
     return str(post(twin, "/v1/customers", name="Acme", payment_method="pm_card_visa",
                     **{"invoice_settings[default_payment_method]": "pm_card_visa"})["id"])  # fmt: skip
+
+
+def draft_invoice(twin: Twin, who: str, amount: int = 10_000) -> str:
+    """Return a draft with one line that the vendor would finalize in an hour."""
+    id = str(post(twin, "/v1/invoices", customer=who, currency="eur", auto_advance="true")["id"])
+    post(twin, "/v1/invoiceitems", customer=who, invoice=id, currency="eur", amount=amount)
+    return id
 
 
 def open_invoice(twin: Twin, who: str, amount: int = 10_000, lines: int = 1) -> str:
@@ -150,6 +162,50 @@ def samples_of(twin: Twin, config: SystemConfig) -> Samples:
         ]
         return int(request.key in metadata.values())
 
+    async def adjustable() -> bytes:
+        return body(invoice=draft_invoice(twin, who), credit="CR-1", amount=2_500, currency="EUR", taxed=True)
+
+    async def finalized() -> bytes:
+        return body(invoice=invoice, credit="CR-1", amount=2_500, currency="EUR")
+
+    async def adjustments(request: Request) -> int:
+        rows = twin.json("GET", f"/v1/invoices/{json.loads(request.body)['invoice']}")["lines"]["data"]
+        return sum(row["metadata"].get("counterfoil_key") == request.key for row in rows)
+
+    async def draft() -> bytes:
+        return body(invoice=draft_invoice(twin, who), credit="CR-1")
+
+    async def adjusted() -> bytes:
+        id = draft_invoice(twin, who)
+        line = {"lines[0][amount]": -2_500, "lines[0][metadata][counterfoil_credit]": "CR-1"}
+        post(twin, f"/v1/invoices/{id}/add_lines", **line)
+        return body(invoice=id, credit="CR-1")
+
+    async def restored(request: Request) -> int:
+        return int(
+            len(twin.json("GET", f"/v1/invoices/{json.loads(request.body)['invoice']}")["lines"]["data"]) == 1
+        )
+
+    async def no_draft() -> bytes:
+        return body(invoice=invoice, credit="CR-1")
+
+    async def no_invoice() -> bytes:
+        return body(invoice="in_none", credit="CR-1")
+
+    async def holds(request: Request) -> int:
+        row = twin.json("GET", f"/v1/invoices/{json.loads(request.body)['invoice']}")
+        return int(request.key in row["metadata"].values() and not row["auto_advance"])
+
+    async def held_draft() -> bytes:
+        id = draft_invoice(twin, who)
+        hold = {"auto_advance": "false", f"metadata[{HOLD_FIELD}]": "key"}
+        post(twin, f"/v1/invoices/{id}", **hold)
+        return body(invoice=id, credit="CR-1")
+
+    async def releases(request: Request) -> int:
+        row = twin.json("GET", f"/v1/invoices/{json.loads(request.body)['invoice']}")
+        return int(row["metadata"] == {} and row["auto_advance"])
+
     async def touch() -> None:
         post(twin, "/v1/products", name="Something new")
 
@@ -166,6 +222,10 @@ def samples_of(twin: Twin, config: SystemConfig) -> Samples:
             DEBIT: OperationSample(debit, other_currency, ["id", "amount"], debits),
             COLLECT: OperationSample(collectable, declined, ["charge", "status"], charges),
             GIVE_UP: OperationSample(overdue, other_amount, ["id", "status"], given_up),
+            ADJUST: OperationSample(adjustable, finalized, ["invoice", "amount"], adjustments),
+            RESTORE: OperationSample(adjusted, no_invoice, ["invoice", "credit"], restored),
+            HOLD: OperationSample(draft, no_draft, ["invoice", "holds"], holds),
+            RELEASE: OperationSample(held_draft, no_invoice, ["invoice", "advances"], releases),
             **{
                 name: OperationSample(served, no_service, ["subscription", "service"], changes)
                 for name in (RESTRICT, SUSPEND, RESUME)

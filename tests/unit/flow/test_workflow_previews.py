@@ -120,8 +120,13 @@ async def test_a_refusal_has_its_reason(changes: dict[str, Any], reason: str) ->
     assert (answer["eligible"], answer["reason"], answer["decides"]) == (False, reason, [])
 
 
-async def test_a_draft_is_refused_and_a_wish_below_the_terms_is_automatic() -> None:
-    assert (await ask(await company(status="draft")))["reason"] == "the invoice is a draft"
+async def test_a_draft_is_answered_like_an_issued_invoice() -> None:
+    of_draft, of_issued = await ask(await company(status="draft")), await ask(await company())
+    assert of_draft == of_issued | {"lowers_draft": True}
+    assert (await ask(await company(status="draft"), reason="goodwill"))["tax"] == usd(0)
+
+
+async def test_a_wish_below_the_terms_is_automatic() -> None:
     small = await ask(await company(), amount={"minor": 9900, "currency": "USD"})
     assert (small["amount"], small["tier"], small["decides"]) == (usd(99), "automatic", [])
 

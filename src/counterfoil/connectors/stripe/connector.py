@@ -39,6 +39,7 @@ from counterfoil.connectors.stripe import (
     collection,
     credit_lines,
     documents,
+    drafts,
     feed,
 )
 from counterfoil.connectors.stripe.client import API_VERSION, StripeClient
@@ -99,7 +100,7 @@ _OPERATIONS = (
         "newest first, `lines` as the vendor shows them. Times are seconds since 1970; `after` is an invoice's id.",
     ),
     *(_read(name, doc) for name, doc in (*cash.READS.items(), *collection.READS.items())),
-    *(_write(name, doc) for name, doc in collection.WRITES.items()),
+    *(_write(name, doc) for name, doc in (*collection.WRITES.items(), *drafts.WRITES.items())),
 )
 
 
@@ -184,6 +185,8 @@ class Stripe:
                     return await self._debit(request, by)
             if request.operation in collection.WRITES:
                 return await collection.send(self._client, request, by)
+            if request.operation in drafts.WRITES:
+                return await drafts.send(self._client, request, by)
             message = f"Stripe has no write operation {request.operation}"
             return Rejected(ErrorClass.INVALID, message, "operation")
         except EarlyOutcome as early:
@@ -211,6 +214,8 @@ class Stripe:
                     return Confirmed({"id": id, "status": "void"}) if voided else Absent()
             if request.operation in collection.WRITES:
                 return await collection.find(self._client, request, by)
+            if request.operation in drafts.WRITES:
+                return await drafts.find(self._client, request, by)
             return Unknown(f"Stripe has no write operation {request.operation}")
         except Refused as error:
             # The invoice, customer or note does not exist, so nothing was created for it.

@@ -45,7 +45,7 @@ class InvoiceLine:
         """Return a part together with the tax that the vendor adds to it."""
         if part == self.left:
             return self.total
-        return part + sum(_share(tax, part, self.amount) for tax in self.taxes)
+        return part + sum(tax_share(tax, part, self.amount) for tax in self.taxes)
 
 
 def invoice_lines(
@@ -167,7 +167,7 @@ def _base(line: InvoiceLine, share: int) -> int:
     return low
 
 
-def _share(tax: int, part: int, whole: int) -> int:
+def tax_share(tax: int, part: int, whole: int) -> int:
     """Return `tax * part / whole`, halves up, as the vendor rounds. All are above zero or zero."""
     return (2 * tax * part + whole) // (2 * whole)
 

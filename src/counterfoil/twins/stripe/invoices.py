@@ -142,6 +142,8 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
             invoice["default_tax_rates"] = tax_rates(account, value, "default_tax_rates")
             for line in account.of("line_item", id):
                 account.save(tax_line(invoice, line))
+        elif name == "auto_advance":
+            _set_advance(account, invoice, value)
         elif name == "days_until_due":
             invoice["due_date"] = None if value is None else account.now + value * DAY_SECONDS
         else:
@@ -149,6 +151,15 @@ def update(account: StripeAccount, params: Obj, id: str) -> Obj:
     total(account, invoice) if invoice["status"] == "draft" else account.save(invoice)
     account.emit("invoice.updated", invoice, before)
     return invoice
+
+
+def _set_advance(account: StripeAccount, invoice: Obj, value: bool) -> None:
+    """Turn the automatic work on a draft or open invoice on or off. Collection begins again an hour later."""
+    if invoice["status"] not in ("draft", "open") or bool(value) == invoice["auto_advance"]:
+        return
+    invoice["auto_advance"] = bool(value)
+    charged = invoice["collection_method"] == "charge_automatically"
+    invoice["next_payment_attempt"] = account.now + HOUR_SECONDS if value and charged else None
 
 
 def delete(account: StripeAccount, params: Obj, id: str) -> Obj:

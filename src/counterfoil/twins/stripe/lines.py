@@ -33,6 +33,9 @@ ADD_LINES: Shape = {
         "period": PERIOD, "price": "str", "price_data": PRICE_DATA, "quantity": "uint", "tax_rates": ["str"],
     }],
 }  # fmt: skip
+REMOVE_LINES: Shape = {
+    "invoice_metadata": "meta", "lines!": [{"id!": "str", "behavior!": ("delete", "unassign")}],
+}  # fmt: skip
 _AMOUNTS = ("amount", "price", "price_data", "unit_amount", "unit_amount_decimal")
 _EXEMPTIONS = {"exempt": "customer_exempt", "reverse": "reverse_charge"}
 """Reason that a tax is zero for the `tax_exempt` of a customer. The vendor gives none for its manual rates otherwise."""
@@ -267,6 +270,31 @@ def add_lines(account: StripeAccount, params: Obj, id: str) -> Obj:
             values = {"currency": invoice["currency"], **line_params, "customer": invoice["customer"]}
             item = create_item(account, values)
         place_item(account, invoice, item)
+    if "invoice_metadata" in params:
+        invoice["metadata"] = merge(invoice["metadata"], params["invoice_metadata"])
+    total(account, invoice)
+    account.emit("invoice.updated", invoice, before)
+    return invoice
+
+
+def remove_lines(account: StripeAccount, params: Obj, id: str) -> Obj:
+    """Delete lines of a draft together with their invoice items, or only take the items off the draft."""
+    invoice = account.get("invoice", id)
+    draft_only(invoice)
+    before = dict(invoice)
+    own_lines = {line["id"]: line for line in account.of("line_item", id)}
+    for position, line_params in enumerate(params["lines"]):
+        line = own_lines.pop(line_params["id"], None)
+        if line is None:
+            param = f"lines[{position}][id]"
+            raise invalid(f"No such line on this invoice: '{line_params['id']}'", param, "resource_missing")
+        account.remove(line["id"])
+        item = account.find("invoiceitem", line.get("invoice_item", ""))
+        if item and line_params["behavior"] == "unassign":
+            account.save({**item, "invoice": None})
+        elif item:
+            account.remove(item["id"])
+            account.emit("invoiceitem.deleted", item)
     if "invoice_metadata" in params:
         invoice["metadata"] = merge(invoice["metadata"], params["invoice_metadata"])
     total(account, invoice)

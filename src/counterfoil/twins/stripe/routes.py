@@ -176,6 +176,7 @@ _TABLE: list[tuple[str, str, Shape, Answer]] = [
     ("DELETE", "invoices/{}", {}, invoices.delete),
     ("GET", "invoices/{}/lines", CURSORS, _lines("invoice", "line_item", "invoices")),
     ("POST", "invoices/{}/add_lines", lines.ADD_LINES, lines.add_lines),
+    ("POST", "invoices/{}/remove_lines", lines.REMOVE_LINES, lines.remove_lines),
     ("POST", "invoices/{}/finalize", invoices.FINALIZE, invoices.finalize),
     ("POST", "invoices/{}/pay", invoices.PAY, invoices.pay),
     ("POST", "invoices/{}/void", {}, invoices.void),
