@@ -59,7 +59,7 @@ FAULTS = [
     Fault("tax of a lowered draft", DRAFT_MAPPINGS, "!= 'compensation'", "== 'compensation'", "test", "compensation-on-a-draft-has-no-tax"),
     Fault("draft that is none", DRAFT_MAPPINGS, "  when: i.status == 'draft'\n", "", "test", "draft-that-was-issued-meanwhile-is-no-draft"),
     Fault("fee of a draft", DRAFT_MAPPINGS, "getFullYear()) * 12", "getFullYear()) * 1", "test", "draft-is-read-with-its-fee"),
-    Fault("accrual of a lowered draft", ACCRUAL, "has(credit.adjusts) && has(", "has(credit.adjusts) && !has(", "test", "credit-on-a-draft-is-accrued-until-its-invoice-is-posted"),
+    Fault("accrual of a lowered draft", ACCRUAL, "has(credit.draft_invoice_id) && has(", "has(credit.draft_invoice_id) && !has(", "test", "credit-on-a-draft-is-accrued-until-its-invoice-is-posted"),
     # Service levels
     Fault("terms of the contract", CREDIT, "min(wish, entitled, cap_left)", "min(wish, cap_left)", "test", "wish-above-the-terms-is-the-terms"),
     Fault("wish of the agent", CREDIT, "min(wish, entitled, cap_left)", "min(entitled, cap_left)", "test", "wish-below-the-terms-is-the-wish"),

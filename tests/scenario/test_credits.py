@@ -13,11 +13,12 @@ from counterfoil.core.matching import FoilState
 from counterfoil.demo.erp.client import ErpClient
 from tests.companies.acme import SOON, Company, Edits
 from tests.scenario.test_operations import BACK, ask
-from tests.served import CREDIT, INVOICE, Served, served
+from tests.served import CREDIT, INVOICE, Served, served, until
 
 pytestmark = [pytest.mark.xdist_group("books"), pytest.mark.timeout(900)]
 
 BILLING_CREDIT, TAKEBACK, REFUND = "billing-credit-to-erp", "credit-takeback", "refund-to-erp"
+HOLD = "draft-hold"
 GERMAN: Edits = {"systems/billing-de.yaml": [("every: 15s", "every: 1s")]}
 """Edits that poll the German billing account every second."""
 
@@ -133,6 +134,61 @@ async def test_credits_take_the_tax_of_their_invoice_and_bring_it_back(systems: 
         assert memo["taxes"] == [(Decimal("-10.00"), Decimal("-1.90"))]
         assert await foils_match(s, "credit-in-erp")
         await s.sound()
+
+
+async def test_a_credit_lowers_a_draft_or_goes_by_memo_once_it_is_issued(systems: Company) -> None:
+    async with served(systems, systems.governance(SOON)) as s:
+        # Approved in time: the draft waits, becomes smaller by the credit and its tax, and no memo follows.
+        customer, invoice = await asyncio.to_thread(drafted, systems)
+        await is_drafted(s, 1)
+        await systems.ask_credit(customer, invoice, "108.25", "inc-1")
+        await s.run_at(HOLD, "waiting")
+        assert not (await asyncio.to_thread(systems.stripe.invoices.retrieve, invoice)).auto_advance
+        assert await s.vote(await s.open_approval(), "lead") == "granted"
+        await s.run_at(CREDIT, "adjusted")
+        await s.run_at(HOLD, "released")
+        assert (await asyncio.to_thread(systems.stripe.invoices.retrieve, invoice)).auto_advance
+        await asyncio.to_thread(systems.stripe.invoices.finalize_invoice, invoice)
+        (posted,) = await s.run_at(INVOICE, "done")
+        document = await document_of(systems, posted.bkey)
+        assert document["total_amount"] == Decimal("216.50")
+        assert document["taxes"] == [(Decimal("200.00"), Decimal("16.50"))]
+        assert [foil for foil in (await s.dump()).foils if foil.rule == "credit-in-erp"] == []
+        assert await foils_match(s, "invoice-in-erp")
+        # A person issues it before the approval: the draft is let go after its time, and the credit goes by memo.
+        customer, invoice = await asyncio.to_thread(drafted, systems)
+        await is_drafted(s, 2)
+        await systems.ask_credit(customer, invoice, "108.25", "inc-2")
+        await s.run_at(HOLD, "waiting")
+        approval = await s.open_approval()
+        await asyncio.to_thread(systems.stripe.invoices.finalize_invoice, invoice)
+        await s.run_at(INVOICE, "done", 2)
+        assert await s.vote(approval, "lead") == "granted"
+        runs = await s.run_at(CREDIT, "done", 2)
+        (credit,) = [run for run in runs if run.state == "reconciled"]
+        memo = await document_of(systems, credit.bkey)
+        assert (memo["taxes"], memo["state"]) == ([(Decimal("-100.00"), Decimal("-8.25"))], "paid")
+        assert await foils_match(s, "credit-in-erp")
+        await s.sound()
+
+
+def drafted(systems: Company) -> tuple[str, str]:
+    """Create a customer with a draft of 300.00 and sales tax, which billing would finalize by itself. Return both ids."""
+    api, customer = systems.stripe, systems.customer()
+    rate = {"display_name": "Sales tax", "inclusive": False, "percentage": 8.25, "jurisdiction": "US-TX"}
+    item = {"customer": customer, "amount": 30_000, "currency": "usd", "description": "Seats"}
+    api.invoice_items.create({**item, "tax_rates": [api.tax_rates.create(rate).id]})
+    terms = {"collection_method": "send_invoice", "days_until_due": 30, "auto_advance": True}
+    draft = {"customer": customer, "currency": "usd", "pending_invoice_items_behavior": "include", **terms}
+    return customer, str(api.invoices.create(draft).id)
+
+
+async def is_drafted(s: Served, count: int) -> None:
+    async def look() -> bool:
+        drafts = {e.data["invoice_id"] for e in (await s.dump()).events if e.type == "invoice.drafted.v1"}
+        return len(drafts) >= count
+
+    await until(f"{count} drafts", look, 60, s.report)
 
 
 def pay(systems: Company, customer: str, invoice: str) -> None:

@@ -50,7 +50,7 @@ _CREDIT, _LINE = "counterfoil_credit", "counterfoil_line"
 """Metadata fields of a line of ours: the credit, and the line of the invoice that it lowers."""
 _HOLD = "counterfoil_hold_"
 _UNTAXED = ("customer_exempt", "reverse_charge")
-_WHOLE_RATE = 1_000_000
+_RATE_UNITS = 1_000_000
 """100 % in the unit of rates. The vendor's percentages have four decimals."""
 
 
@@ -174,7 +174,7 @@ async def _parts(
         for rate, _, _ in taxes:
             if rate not in figures:
                 read = await client.get(f"/v1/tax_rates/{rate}", "tax_rate", {}, by)
-                figures[rate] = int(Decimal(str(read["percentage"])) * _WHOLE_RATE // 100)
+                figures[rate] = int(Decimal(str(read["percentage"])) * _RATE_UNITS // 100)
         rates[line["id"]] = [rate for rate, _, _ in taxes]
         added = [0 if exempt else figures[rate] for rate, inclusive, exempt in taxes if not inclusive]
         creditable.append(_creditable(line, lines, added))
@@ -189,13 +189,13 @@ def _creditable(
 ) -> InvoiceLine:
     """Return a line with what its discounts and earlier credits leave. A line below zero has nothing left.
 
-    The vendor taxes each line of a draft anew by its rates, so the rates stand for the taxes of a whole.
+    The vendor computes the tax of each line of a draft by its rates, so the rates stand for the taxes of a whole.
     """
     earlier = sum(other["amount"] for other in lines if _metadata(other).get(_LINE) == line["id"])
     discounts = sum(discount["amount"] for discount in line.get("discount_amounts") or ())
     left = max(0, line["amount"] + earlier - discounts)
-    left_taxes = tuple(tax_share(rate, left, _WHOLE_RATE) for rate in rates)
-    return InvoiceLine(line["id"], _WHOLE_RATE, tuple(rates), left, left_taxes)
+    left_taxes = tuple(tax_share(rate, left, _RATE_UNITS) for rate in rates)
+    return InvoiceLine(line["id"], _RATE_UNITS, tuple(rates), left, left_taxes)
 
 
 def _taxes(line: Mapping[str, Any]) -> list[tuple[str, bool, bool]]:
