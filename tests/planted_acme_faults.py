@@ -36,6 +36,8 @@ PAYMENT, REFUND, DISPUTE = (
 CREDITS, BILLING_CREDIT = "tables/credits.yaml", "workflows/billing-credit-to-erp.yaml"
 COLLECTION, COLLECTION_MAPPINGS = "workflows/collection.yaml", "mappings/collection.yaml"
 PAYOUT, WRITE_OFF = "workflows/payout-to-erp.yaml", "workflows/write-off-to-erp.yaml"
+BALANCE, BALANCE_MAPPINGS = "balance.yaml", "mappings/balance.yaml"
+DRAW, ADJUSTMENT = "workflows/balance-draw-to-erp.yaml", "workflows/balance-adjustment.yaml"
 ACCRUALS, ACCRUAL = "accruals.yaml", "workflows/credit-accrual.yaml"
 
 DRAFTS, DRAFT_CREDIT, DRAFT_MAPPINGS = (
@@ -79,6 +81,27 @@ FAULTS = [
     Fault("refund during the approval", CREDIT, ", moved, fits_invoice]", ", moved]", "test", "credit-over-what-a-refund-has-left-by-then-is-refused"),
     Fault("money that went back in a dispute", BILLING, "repaid: \"=minor(d.repaid, c)\"", "repaid: \"=minor(0, c)\"", "test", "credit-over-what-an-open-dispute-left-is-refused"),
     Fault("downtime", LEVEL_IN, "string(body.downtime_seconds) + 's'", "string(body.downtime_seconds) + 'm'", "test", "incident-of-monitoring"),
+    # Balances
+    Fault("oldest credit first", DRAW, "o.place < c.place", "o.place > c.place", "test", "draw-of-one-credit-leaves-the-younger-alone"),
+    Fault("part of a credit", DRAW, "min(c.open, max(", "max(c.open, max(", "test", "draw-uses-the-oldest-credits-first"),
+    Fault("memo by hand", DRAW, "first(c.reference, '') != '' && head('credit', c.reference) != null", "true", "test", "draw-uses-the-oldest-credits-first"),
+    Fault("credit that is on its way", DRAW, "failed: {again: {from: start, at_most: 3}}", "failed: park", "test", "draw-of-a-credit-that-is-still-on-its-way-waits-for-it"),
+    Fault("draw beyond the credits", DRAW, "check: covered == event.data.amount", "check: covered <= event.data.amount", "test", "draw-over-more-than-the-ledger-has-open-is-a-case"),
+    Fault("draw that is given back", DRAW, "      - when: event.data.status == 'returned'\n", "      - when: event.data.status == 'unknown'\n", "test", "void-of-an-invoice-gives-the-balance-back"),
+    Fault("void before the draw is booked", DRAW, "    do: [{stop: never_booked}]", "    do: [park]", "test", "draw-that-the-ledger-has-not-followed-is-given-back-by-nobody"),
+    Fault("draw that is over already", DRAW, "event.data.balance_draw_id).status == 'returned'", "event.data.balance_draw_id).status != 'returned'", "test", "draw-that-is-heard-of-after-its-return-is-not-booked"),
+    Fault("invoice of a draw", BALANCE_MAPPINGS, "'document': int(xref('invoice', input.invoice_id))}\n    : {'account': receivable, 'amount': -major(", "'document': 0}\n    : {'account': receivable, 'amount': -major(", "test", "draw-uses-the-oldest-credits-first"),
+    Fault("what a release takes back", BALANCE_MAPPINGS, "  reverses: =input.balance_id\n", "", "test", "void-of-an-invoice-gives-the-balance-back"),
+    Fault("counterfoil of a draw", BALANCE, "first(event.data.invoice_id, 'none')", "'I-1'", "test", "draw-for-another-invoice-in-the-erp-is-a-case"),
+    Fault("draw of another invoice", BALANCE_MAPPINGS, "filter(m, m.invoice == i.id)", "filter(m, true)", "test", "billing-invoice-that-draws-a-balance"),
+    Fault("amount too small to collect", BALANCE_MAPPINGS, "m.type == 'applied_to_invoice' && ", "", "test", "billing-amount-that-is-too-small-draws-nothing"),
+    Fault("return of a draw", BALANCE_MAPPINGS, "m.type == 'unapplied_from_invoice'", "m.type == 'unspent'", "test", "billing-void-that-gives-a-balance-back"),
+    Fault("sign of an adjustment", BALANCE_MAPPINGS, "amount: =-minor(made[0]", "amount: =minor(made[0]", "test", "billing-balance-that-a-person-gave"),
+    Fault("one adjustment of several", BALANCE_MAPPINGS, " && m.ending_balance == c.balance\n    && m.amount == c.balance - body.data.previous_attributes.balance", "", "test", "billing-balance-that-a-person-gave"),
+    Fault("own take-back", BALANCE_MAPPINGS, " && !has(m.metadata.credit_id)", "", "test", "billing-take-back-of-ours-is-no-adjustment-by-a-person"),
+    Fault("sign of an application that is taken back", BALANCE_MAPPINGS, "body.reverses == null ? 1 : -1", "1", "test", "erp-application-and-its-return"),
+    Fault("balance that a person gave", ADJUSTMENT, "check: event.data.amount.minor < 0", "check: event.data.amount.minor != 0", "test", "balance-that-a-person-gave-is-a-case"),
+    Fault("who agrees to a balance that was paid out", "policies/balance.yaml", "{up_to: 1000, roles: [finance-operations]}", "{up_to: 2000, roles: [finance-operations]}", "test", "balance-that-a-person-lowers-is-used-by-nobody-alone"),
     # Policies
     Fault("tier of the support lead", POLICIES, "{up_to: 1000, roles: [support-lead]}", "{up_to: 1001, roles: [support-lead]}", "test", "credit-over-1000-needs-finance"),
     Fault("automatic tier", POLICIES, "requester: event.data.requested_by\n  expires: 3d\n  negative: false\n  matrix:\n    - {up_to: 100,", "requester: event.data.requested_by\n  expires: 3d\n  negative: false\n  matrix:\n    - {up_to: 500,", "test", "credit-over-100-needs-the-support-lead"),

@@ -29,7 +29,8 @@ OBJECTS = re.findall(
     """
     legal_entity period customer party_role product price rate_card quote order contract obligation subscription
     renewal_group entitlement meter usage_window invoice line tax_line credit debit_memo allocation payment refund dispute
-    payout bank_line customer_balance dunning ticket incident revenue_schedule accrual journal write_off
+    payout bank_line customer_balance balance_draw balance_adjustment dunning ticket incident revenue_schedule accrual journal
+    write_off
 """,
 )
 PAPERS = re.findall(

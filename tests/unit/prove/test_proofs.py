@@ -38,7 +38,14 @@ def acme() -> Model:
 
 
 @pytest.mark.parametrize(
-    ("workflow", "faults"), [("customer-sync", 2), ("invoice-to-erp", 2), ("support-credit-to-erp", 1)]
+    ("workflow", "faults"),
+    [
+        ("customer-sync", 2),
+        ("invoice-to-erp", 2),
+        ("balance-draw-to-erp", 2),
+        ("balance-adjustment", 2),
+        ("support-credit-to-erp", 1),
+    ],
 )
 def test_the_example_company_holds(workflow: str, faults: int) -> None:
     proof = prove(acme(), workflow, faults)

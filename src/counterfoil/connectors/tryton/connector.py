@@ -11,8 +11,8 @@ text):
   exchange_difference;
 - the entries of payments and accruals (`entries.ENTRIES`), all with one input -> id, number, reference, date, period, currency, lines,
   exchange_difference, documents, reverses;
-- `erp.invoice.get {id | reference}`, `erp.party.get {id | code}`, `erp.period.list {from?, to?}`,
-  `erp.trial_balance {as_of?}` and `erp.account.balance {account, as_of?}` are reads.
+- `erp.invoice.get {id | reference}`, `erp.party.get {id | code}`, `erp.period.list {from?, to?}`, `erp.trial_balance {as_of?}`,
+  `erp.account.balance {account, as_of?}` and `erp.open_credit.list {party, currency}` are reads.
 
 This connector never cancels a posted customer document: Tryton refuses it, and an auditor would too. A credit memo
 undoes an invoice, a debit memo undoes a credit memo, an entry with `reverses` undoes an entry. Tryton sends no webhooks, so there are feeds and no deliveries.
@@ -76,6 +76,7 @@ _READS = (
     ("erp.period.list", "Periods and their states."),
     ("erp.trial_balance", "Balances of all accounts."),
     ("erp.account.balance", "Balances of one account, by the currency of the documents."),
+    ("erp.open_credit.list", "Open credit memos of a customer, oldest first."),
 )
 _SPECS = (
     *(OperationSpec(name, repeat, HORIZON_SECONDS, doc=doc) for name, repeat, doc in _WRITES),
@@ -101,6 +102,11 @@ class _Periods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _AccountBalance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     account: str
     as_of: date | None = None
+
+
+class _OpenCredits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    party: int
+    currency: str
 
 
 class _Balance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -206,6 +212,9 @@ class Tryton:
             case "erp.account.balance":
                 of = _arguments(_AccountBalance, arguments)
                 return await self._books.account_balance(of.account, of.as_of, by)
+            case "erp.open_credit.list":
+                whose = _arguments(_OpenCredits, arguments)
+                return {"credits": await self._entries.open_credits(whose.party, whose.currency, by)}
         raise Misconfigured(f"system {self._name} has no read operation {operation!r}")
 
     async def poll(self, feed: str, cursor: str | None, limit: int, timeout: float) -> Page:

@@ -44,7 +44,8 @@ ENTRIES: dict[str, tuple[Journal, str]] = {
     "erp.bank_fee.post": ("cash_journal", "Post a fee of the bank."),
     "erp.accrual.post": ("accruals_journal", "Accrue an amount at the end of a period."),
     "erp.accrual.reverse": ("accruals_journal", "Take back an accrual at the beginning of the next period."),
-    "erp.balance.apply": ("applications_journal", "Apply money on account to documents."),
+    "erp.balance.apply": ("applications_journal", "Apply credit memos or money on account to documents."),
+    "erp.balance.release": ("applications_journal", "Take back an application."),
 }
 """Operations of entries, with the setting of their journal. Input and checks are the same for all."""
 
@@ -106,6 +107,10 @@ class Entries:
             message = f"{entry.reference} is entered as move {record['id']} but not finished"
             return Rejected(ErrorClass.TRANSIENT, message, "unfinished")
         return Confirmed(await self._result(record, booked.linked(), by))
+
+    async def open_credits(self, party: int, currency: str, by: Deadline) -> list[Record]:
+        """Return the open credit memos of a party, oldest first. Raises TryAgain or Refused."""
+        return await self._documents.open_credits(party, currency, by)
 
     async def _enter(self, entry: EntryInput, journal: str, by: Deadline) -> int:
         """Create the draft of an entry and return its id. Raises Refused, TryAgain or Uncertain."""

@@ -15,10 +15,10 @@ from counterfoil.core.errors import ErrorClass, Refused
 
 from .document_body import MODEL
 from .moves import LedgerMoves, nominal, open_lines, total
-from .rest import Record, Rest
+from .rest import Record, Rest, day
 
 _FIELDS = (
-    "number", "reference", "state", "type", "currency.code", "party", "account.code", "reconciled", "cancel_move",
+    "number", "reference", "state", "type", "invoice_date", "currency.code", "party", "account.code", "reconciled", "cancel_move",
     "move", "lines_to_pay", "payment_lines",
 )  # fmt: skip
 
@@ -113,3 +113,30 @@ class PaidDocuments:
         return {
             number: PaidDocument(records[number], open_lines(records[number], lines)) for number in numbers
         }
+
+    async def open_credits(self, party: int, currency: str, by: Deadline) -> list[Record]:
+        """Return the credit memos of a party with an open amount, oldest first. Raises Refused or TryAgain.
+
+        Their open amounts are positive.
+        """
+        domain = [
+            ["company", "=", self._company],
+            ["type", "=", "out"],
+            ["party", "=", party],
+            ["currency.code", "=", currency],
+            ["state", "=", "posted"],
+            ["move", "!=", None],
+        ]
+        numbers = [row["id"] for row in await self._rest.search_all(MODEL, domain, ["number"], by)]
+        documents = [d for d in (await self.read(numbers, by)).values() if d.state == "posted" and d.open < 0]
+        documents.sort(key=lambda document: (document.record["invoice_date"], document.record["id"]))
+        return [
+            {
+                **{name: document.record[name] for name in ("id", "number", "reference")},
+                "invoice_date": day(document.record["invoice_date"]),
+                "currency": currency,
+                "open": -document.open,
+                "place": place,
+            }
+            for place, document in enumerate(documents)
+        ]
