@@ -95,7 +95,7 @@ FAULTS = [
     Fault("counterfoil of a draw", BALANCE, "first(event.data.invoice_id, 'none')", "'I-1'", "test", "draw-for-another-invoice-in-the-erp-is-a-case"),
     Fault("draw of another invoice", BALANCE_MAPPINGS, "filter(m, m.invoice == i.id)", "filter(m, true)", "test", "billing-invoice-that-draws-a-balance"),
     Fault("amount too small to collect", BALANCE_MAPPINGS, "m.type == 'applied_to_invoice' && ", "", "test", "billing-amount-that-is-too-small-draws-nothing"),
-    Fault("return of a draw", BALANCE_MAPPINGS, "m.type == 'unapplied_from_invoice'", "m.type == 'unspent'", "test", "billing-void-that-gives-a-balance-back"),
+    Fault("return of a draw", BALANCE_MAPPINGS, "filter(m, m.type == 'unapplied_from_invoice')", "filter(m, m.type == 'unspent')", "test", "billing-void-that-gives-a-balance-back"),
     Fault("sign of an adjustment", BALANCE_MAPPINGS, "amount: =-minor(made[0]", "amount: =minor(made[0]", "test", "billing-balance-that-a-person-gave"),
     Fault("one adjustment of several", BALANCE_MAPPINGS, " && m.ending_balance == c.balance\n    && m.amount == c.balance - body.data.previous_attributes.balance", "", "test", "billing-balance-that-a-person-gave"),
     Fault("own take-back", BALANCE_MAPPINGS, " && !has(m.metadata.credit_id)", "", "test", "billing-take-back-of-ours-is-no-adjustment-by-a-person"),

@@ -20,8 +20,8 @@ For each company and currency, with documents read from billing, the ERP and the
     disputes                   = nothing, because each of them was decided
     bad debt                   = disputes that were lost
 
-The open items are the receivable lines that the ERP has not reconciled. What billing settles from a customer's balance is still
-open there, and so are credits to balances. An invoice that billing voids after its posting stays in the ERP until a person
+The open items are the receivable lines that the ERP has not reconciled. A credit to a customer's balance is open there until an
+invoice settles it: billing's and the ERP's balances go down together. An invoice that billing voids after its posting stays in the ERP until a person
 takes it back, and money that is refunded without a credit memo is owed: an open Case says so for each. One that a person
 cancels in the ERP is asserted by billing still, and its foil is open again. An entry by hand is an unmatched item with an owner. The plan names them all.
 """
@@ -206,6 +206,18 @@ def test_open_items_are_what_billing_says_is_remaining(week: Week, entity: str) 
     assert own.open_items == plus(
         (1, remaining), (1, from_balance), (-1, to_balance), (1, changed_late(account)), (1, own.refunds), (1, own.by_hand)
     )  # fmt: skip
+
+
+def test_every_draw_of_a_balance_is_followed(week: Week) -> None:
+    drawn = [
+        invoice
+        for account in week.accounts.values()
+        for invoice in account.billed.invoices
+        if (invoice["ending_balance"] or 0) > (invoice["starting_balance"] or 0)
+    ]
+    runs = [run for run in week.runs if run["workflow"] == "balance-draw-to-erp"]
+    assert {run["status"] for run in runs} == {"done"}
+    assert len(runs) == len(drawn)
 
 
 @by_entity
