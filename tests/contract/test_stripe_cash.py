@@ -66,6 +66,21 @@ def decide(twin: Twin, id: str, status: str, **more: Any) -> None:
 # -- payments, refunds, disputes
 
 
+async def test_a_collection_shows_the_disputes_of_its_charges_until_they_are_over(
+    twin: Twin, connector: Stripe
+) -> None:
+    invoice = open_invoice(twin, customer(twin))
+    charge = post(twin, f"/v1/invoices/{invoice}/pay")["charge"]
+    dispute = twin.control("POST", "disputes", {"charge": charge, "amount": 4_000})
+    standing = await read(connector, "collection.get", invoice=invoice)
+    due = dispute["evidence_details"]["due_by"]
+    assert standing["disputes"] == [{"id": dispute["id"], "amount": 4_000, "due_by": due}]
+    # The vendor leaves a disputed invoice paid, so nothing of it is open.
+    assert (standing["charged"], standing["paid"], standing["open"]) == (10_000, 10_000, 0)
+    decide(twin, dispute["id"], "lost")
+    assert (await read(connector, "collection.get", invoice=invoice))["disputes"] == []
+
+
 async def test_a_payment_is_read_with_its_fee_and_invoice(twin: Twin, connector: Stripe) -> None:
     who = customer(twin)
     invoice = open_invoice(twin, who)

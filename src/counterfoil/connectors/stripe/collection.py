@@ -6,7 +6,7 @@ an intent to each of its charges. A restriction carries its key in the metadata 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from counterfoil.connectors.http import Deadline
@@ -35,6 +35,8 @@ _LEVELS = {
     "billing.subscription.resume": "",
 }
 """Operations on the service of a subscription, with the value of its metadata field."""
+_OVER = ("won", "lost", "warning_closed", "charge_refunded")
+"""Last statuses of disputes and inquiries."""
 
 WRITES: Mapping[str, str] = {
     COLLECT: (
@@ -59,8 +61,9 @@ READS: Mapping[str, str] = {
     "billing.attempt.get": "{id} -> the vendor's invoice with the object `charge`: its latest attempt, or null.",
     "billing.collection.get": (
         "{invoice} -> {invoice, customer, status, open, currency, attempts, retry_planned, method, declines: [{method, code}], "
-        "others_overdue}. `status` is the vendor's, or `processing` while a bank debit is on its way. `method` is what the "
-        "vendor would charge, or null. `declines` has the payment methods whose latest charge for it was declined."
+        "paid, charged, disputes: [{id, amount, due_by}], others_overdue}. `status` is the vendor's, or `processing` while a bank debit is on its way. `method` is what the "
+        "vendor would charge, or null. `declines` has the payment methods whose latest charge for it was declined. `paid` is what counts as "
+        "paid, `charged` what its charges collected. `disputes` are those that are not over; `due_by` is the time for evidence."
     ),
 }
 
@@ -245,6 +248,7 @@ def _service(id: str, level: str) -> dict[str, Json]:
 async def _collection(client: StripeClient, id: str, by: Deadline) -> dict[str, Json]:
     invoice = await client.get(f"/v1/invoices/{id}", "invoice", {"expand[0]": "payment_intent"}, by)
     intent = invoice["payment_intent"]
+    charges = [] if intent is None else await _charges(client, intent["id"], by)
     processing = invoice["status"] == "open" and intent is not None and intent["status"] == "processing"
     return {
         "invoice": id,
@@ -255,7 +259,10 @@ async def _collection(client: StripeClient, id: str, by: Deadline) -> dict[str, 
         "attempts": invoice["attempt_count"],
         "retry_planned": invoice["next_payment_attempt"] is not None,
         "method": await _method(client, invoice, by),
-        "declines": [] if intent is None else await _declines(client, intent["id"], by),
+        "declines": _declines(charges),
+        "paid": invoice["amount_paid"],
+        "charged": sum(charge["amount"] for charge in charges if charge["status"] == "succeeded"),
+        "disputes": await _disputes(client, charges, by),
         "others_overdue": await _others_overdue(client, invoice, by),
     }
 
@@ -273,10 +280,25 @@ async def _method(client: StripeClient, invoice: Mapping[str, Json], by: Deadlin
     return None if customer.get("deleted") else customer["invoice_settings"]["default_payment_method"]
 
 
-async def _declines(client: StripeClient, intent: str, by: Deadline) -> list[Json]:
+async def _charges(client: StripeClient, intent: str, by: Deadline) -> list[dict[str, Any]]:
+    return [charge async for charge in client.rows("/v1/charges", {"payment_intent": intent}, by)]
+
+
+async def _disputes(client: StripeClient, charges: Sequence[Mapping[str, Any]], by: Deadline) -> list[Json]:
+    """Return the disputes of these charges that are not over, with the time until which evidence is accepted."""
+    return [
+        {"id": row["id"], "amount": row["amount"], "due_by": row["evidence_details"]["due_by"]}
+        for charge in charges
+        if charge["disputed"]
+        async for row in client.rows("/v1/disputes", {"charge": charge["id"]}, by)
+        if row["status"] not in _OVER
+    ]
+
+
+def _declines(charges: Sequence[Mapping[str, Any]]) -> list[Json]:
     """Return the payment methods whose latest charge failed, with its code. The vendor lists the newest charge first."""
-    latest: dict[str, Mapping[str, Json]] = {}
-    async for charge in client.rows("/v1/charges", {"payment_intent": intent}, by):
+    latest: dict[str, Mapping[str, Any]] = {}
+    for charge in charges:
         if charge.get("payment_method"):
             latest.setdefault(charge["payment_method"], charge)
     return [
