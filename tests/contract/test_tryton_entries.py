@@ -279,10 +279,15 @@ async def test_dispute_is_lost_in_part_and_released_in_part(
 
 
 async def test_payout_fails_and_is_taken_back_once(erp: Erp, us: Connector) -> None:
-    payout = request("erp.payout.post", **entry(erp.today, line("1000", "80.00"), line("1050", "-80.00")))
+    parts = line("1050", "-90.00") | {"text": "charges"}, line("1050", "10.00") | {"text": "fees"}
+    payout = request("erp.payout.post", **entry(erp.today, line("1000", "80.00"), *parts))
     await done(us, payout)
     back = taken_back("erp.payout.return", payout, erp.today)
-    await done(us, back)
+    result = await done(us, back)
+    # Each kind of money keeps its text, also where it comes back.
+    assert {(each["text"], each["amount"]) for each in result["lines"]} == {
+        (None, Decimal("-80.00")), ("charges", Decimal("90.00")), ("fees", Decimal("-10.00")),
+    }  # fmt: skip
     assert (await refused(us, taken_back("erp.payout.return", payout, erp.today))).code == "already_reversed"
     unknown = taken_back("erp.payout.return", payout, erp.today, reverses="no such entry")
     answer = await refused(us, unknown)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 import pytest
 
 from counterfoil.core.entity_scope import EntityScope
+from counterfoil.core.matching import FoilState
 from counterfoil.demo.bank import Movement
 from tests.companies.acme import SOON, Company
 from tests.scenario.test_cash import (
@@ -21,6 +24,7 @@ from tests.scenario.test_cash import (
     Cashier,
     balances,
     read_books,
+    states,
 )
 from tests.served import Served, served, until
 
@@ -114,6 +118,14 @@ async def test_payouts_of_every_kind(systems: Company) -> None:
         await s.run_at(PAYMENT, "done", count=3)
         (paid,) = await _paid_out(s, systems, set())
         assert {part["kind"] for part in paid["parts"]} == {"charges", "fees", "fee_tax"}
+        # The ledger has the same kinds, read back from the texts of its lines.
+        entry, *_ = [
+            e.data
+            for e in (await s.dump()).events
+            if e.type == "erp.entry_posted.v1" and e.data["reference"] == paid["payout_id"]
+        ]
+        by_kind = itemgetter("kind")
+        assert sorted(entry["parts"], key=by_kind) == sorted(paid["parts"], key=by_kind)
         # The processor collects what a refund has taken beyond the balance.
         await asyncio.to_thread(cashier.api.refunds.create, {"charge": charges[0], "amount": 20_000})
         await s.run_at(REFUND, "reconciled")
@@ -140,6 +152,7 @@ async def test_payouts_of_every_kind(systems: Company) -> None:
         assert bank > 0
         assert clearing > 0
         await no_case(s, "failed")
+        assert Counter(await states(s, "payout-in-erp")) == {FoilState.MATCHED: 4}, await s.report()
         await s.sound()
 
 

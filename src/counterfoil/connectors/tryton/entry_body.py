@@ -132,6 +132,7 @@ def _line(line: Record, own: str, ours: bool) -> Record:
         "functional": functional(line),
         "party": (line["party"] or {}).get("code"),
         "document": text or link.get("reference") or link.get("number"),
+        "text": line["description"] if ours and not line["party"] else None,
     }
 
 

@@ -204,7 +204,10 @@ class EntryDrafts:
                 foreign,
                 documents.get(line.document or 0) if original is None else None,
             )
-            for line, original, amount in zip(plan.lines, plan.originals, amounts, strict=True)
+            | ({"description": input.text} if input.text and original is None else {})
+            for input, line, original, amount in zip(
+                plan.inputs, plan.lines, plan.originals, amounts, strict=True
+            )
         ]
         if difference := -sum(amounts, Decimal(0)):
             account = await self._exchange_account(plan, difference, by)

@@ -95,13 +95,15 @@ class ApplicationInput(_Input, frozen=True):
 class EntryLineInput(_Input, frozen=True):
     """Line of an entry. `amount` is in the currency of the entry: positive is a debit, negative a credit.
 
-    `document` is the ERP id of the invoice or memo that this line of the receivable account pays, or pays back.
+    `document` is the ERP id of the invoice or memo that this line of the receivable account pays, or pays back. `text` is for
+    lines without a document. A line that takes back another one has the text of that line.
     """
 
     account: str
     amount: Decimal
     party: int | None = None
     document: int | None = None
+    text: str | None = None
 
 
 class EntryInput(_Input, frozen=True):
