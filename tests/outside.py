@@ -20,7 +20,7 @@ from tests.companies.acme import Company
 
 NOTHING_THERE = (EffectState.PLANNED, EffectState.REFUSED, EffectState.ABSENT, EffectState.DROPPED)
 SHOWN = frozenset({
-    "billing.credit_memo.issue", "erp.invoice.post", "erp.credit_memo.post", "erp.credit.apply",
+    "billing.credit_memo.issue", "erp.invoice.post", "erp.credit_memo.post", "erp.credit.apply", "erp.cancellation.post",
     "erp.party.upsert", "support.ticket.reply",
 })  # fmt: skip
 """Operations with objects that are counted here."""
@@ -107,12 +107,14 @@ async def _documents(erp: ErpClient, count: Callable[[str, str], None]) -> None:
     """Count the documents and applications in the books of one company."""
     credits = {}
     for document in await erp.invoices():
-        if document["state"] not in ("posted", "paid"):
+        # A posted document keeps its number when it is cancelled.
+        if document["state"] not in ("posted", "paid", "cancelled") or not document["number"]:
             continue
         reference = document["reference"] or ""
         if document["total_amount"] < 0:
             credits[document["number"]] = reference
-            count("erp.credit_memo.post", reference)
+            void = reference.endswith("/void")
+            count("erp.cancellation.post" if void else "erp.credit_memo.post", reference)
         elif not reference.endswith("/undo"):
             count("erp.invoice.post", reference)
     applied = [["description", "ilike", "% applied to %"]]

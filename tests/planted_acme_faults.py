@@ -48,6 +48,8 @@ DRAFTS, DRAFT_CREDIT, DRAFT_MAPPINGS = (
 
 LEVEL, LEVEL_IN = "policies/service-level.yaml", "mappings/service-level.yaml"
 
+VOID = "workflows/void-to-erp.yaml"
+
 FAULTS = [
     # Credits on drafts
     Fault("line of a draft", DRAFT_CREDIT, ".status == 'draft'\n        then", ".status == 'open'\n        then", "test", "approved-credit-lowers-the-draft"),
@@ -62,6 +64,14 @@ FAULTS = [
     Fault("draft that is none", DRAFT_MAPPINGS, "  when: i.status == 'draft'\n", "", "test", "draft-that-was-issued-meanwhile-is-no-draft"),
     Fault("fee of a draft", DRAFT_MAPPINGS, "getFullYear()) * 12", "getFullYear()) * 1", "test", "draft-is-read-with-its-fee"),
     Fault("accrual of a lowered draft", ACCRUAL, "has(credit.draft_invoice_id) && has(", "has(credit.draft_invoice_id) && !has(", "test", "credit-on-a-draft-is-accrued-until-its-invoice-is-posted"),
+    # Voids after the posting
+    Fault("void of another month", VOID, "same_month ? table('corrections', 'invoice') : 'document'", "table('corrections', 'invoice')", "test", "voided-invoice-of-an-earlier-month-is-cancelled-by-a-document"),
+    Fault("way of the company", VOID, "same_month ? table('corrections', 'invoice') : 'document'", "same_month ? 'void' : 'document'", "test", "german-invoice-that-is-voided-is-cancelled-by-a-document"),
+    Fault("way of the German company", "overlays/acme-de.yaml", "{document: invoice, way: document}", "{document: invoice, way: void}", "test", "german-invoice-that-is-voided-is-cancelled-by-a-document"),
+    Fault("words of the German company on a document", "overlays/acme-de.yaml", "Stornorechnung zu", "Rechnung zu", "test", "german-invoice-that-is-voided-is-cancelled-by-a-document"),
+    Fault("void of an invoice that is not posted", VOID, "      - when: first(inv.erp_number, '') == ''\n        then: [{stop: never_posted}]\n", "", "test", "void-of-an-invoice-that-the-ledger-lacks-needs-nothing"),
+    Fault("who agrees to a void", "policies/void.yaml", "{up_to: 10000, roles: [finance-operations]}", "{up_to: 10000, automatic: true}", "test", "void-that-is-rejected-is-a-case"),
+    Fault("application of a cancellation", VOID, "/void'\", invoice_id: =event.data.invoice_id, amount: =inv.total}", "/void'\", invoice_id: =event.data.invoice_id, amount: =inv.total - inv.total}", "test", "voided-invoice-of-an-earlier-month-is-cancelled-by-a-document"),
     # Service levels
     Fault("terms of the contract", CREDIT, "min(wish, entitled, cap_left)", "min(wish, cap_left)", "test", "wish-above-the-terms-is-the-terms"),
     Fault("wish of the agent", CREDIT, "min(wish, entitled, cap_left)", "min(entitled, cap_left)", "test", "wish-below-the-terms-is-the-wish"),

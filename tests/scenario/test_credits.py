@@ -133,6 +133,7 @@ async def test_credits_take_the_tax_of_their_invoice_and_bring_it_back(systems: 
         memo = await document_of(systems, german.bkey, "acme-de")
         assert memo["taxes"] == [(Decimal("-10.00"), Decimal("-1.90"))]
         assert await foils_match(s, "credit-in-erp")
+        await voided_after_posting(s, systems)
         await s.sound()
 
 
@@ -189,6 +190,33 @@ async def is_drafted(s: Served, count: int) -> None:
         return len(drafts) >= count
 
     await until(f"{count} drafts", look, 60, s.report)
+
+
+async def voided_after_posting(s: Served, systems: Company) -> None:
+    """Void posted invoices in billing: they are cancelled in place in America, and by a document of their own in Germany."""
+    american = (await systems.billed(5_000, tax=True))[1]
+    german = (await asyncio.to_thread(billed_in_germany, systems))[1]
+    await s.run_at(INVOICE, "done", 5)
+    ids = []
+    for place, (api, invoice) in enumerate(
+        [(systems.stripe, american), (systems.german_stripe, german)], start=1
+    ):
+        await asyncio.to_thread(api.invoices.void_invoice, invoice)
+        approval = await s.open_approval()
+        assert approval.policy == "invoice-void"
+        assert await s.vote(approval, "fiona") in ("granted", "counted")
+        ids.append((await s.run_at("void-to-erp", "cancelled", place))[-1].bkey)
+
+    async def both_end() -> bool:
+        foils = [foil for foil in (await s.dump()).foils if foil.rule == "invoice-in-erp"]
+        return [f.state for f in foils if f.key in ids] == [FoilState.REVERSED] * 2
+
+    await until("the end of both counterfoils", both_end)
+    memo = await document_of(systems, f"{ids[1]}/void", "acme-de")
+    assert (memo["state"], memo["taxes"]) == ("paid", [(Decimal("-100.00"), Decimal("-19.00"))])
+    async with systems.of_erp(company="acme-de") as erp:
+        body = await erp.get("account.invoice", memo["id"], ["number", "description"])
+    assert (body["number"], body["description"][:18]) == (memo["number"], "Stornorechnung zu ")
 
 
 def pay(systems: Company, customer: str, invoice: str) -> None:

@@ -409,7 +409,7 @@ class Player:
             await until("the review", look, PATIENCE_SECONDS, self.report)
 
     async def _decide_all(self) -> None:
-        """Decide open approvals as the persons whose roles may; a doubted invoice waits for billing."""
+        """Decide open approvals as the persons whose roles may. A doubted invoice waits for billing, a void for its month."""
         while True:
             with contextlib.suppress(TryAgain):
                 async with self.operator() as admin:
@@ -417,7 +417,7 @@ class Player:
                         doubted = (
                             row["policy"] == "invoice-review" and row["amount"]["minor"] >= DOUBTED_MINOR
                         )
-                        if not doubted:
+                        if not doubted and row["policy"] != "invoice-void":
                             await self._approve(row)
             await asyncio.sleep(0.5)
 

@@ -7,6 +7,7 @@ text):
 - `erp.invoice.post`, `erp.credit_memo.post`, `erp.debit_memo.post` -> id, number, reference, state, untaxed, tax,
   total, currency, lines, taxes, invoice_date, posting_date, period, party, move, and in a foreign currency functional
   and rate; a credit memo's amounts are negative; with the setting `login` many in one call;
+- `erp.invoice.void` -> the invoice, cancelled in place; `erp.cancellation.post` -> the credit memo that takes it back;
 - `erp.credit.apply` -> invoice, credit, applied, amount_to_pay_before and _after, credit_open, states, move,
   exchange_difference;
 - the entries of payments and accruals (`entries.ENTRIES`), all with one input -> id, number, reference, date, period, currency, lines,
@@ -14,8 +15,8 @@ text):
 - `erp.invoice.get {id | reference}`, `erp.party.get {id | code}`, `erp.period.list {from?, to?}`, `erp.trial_balance {as_of?}`,
   `erp.account.balance {account, as_of?}` and `erp.open_credit.list {party, currency}` are reads.
 
-This connector never cancels a posted customer document: Tryton refuses it, and an auditor would too. A credit memo
-undoes an invoice, a debit memo undoes a credit memo, an entry with `reverses` undoes an entry. Tryton sends no webhooks, so there are feeds and no deliveries.
+A posted invoice is cancelled in place only by `erp.invoice.void`, which Tryton refuses unless its company allows it. A
+credit memo undoes an invoice, a debit memo undoes a credit memo, an entry with `reverses` undoes an entry. Tryton sends no webhooks, so there are feeds and no deliveries.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from . import inputs, settings
 from .applications import Applications
 from .batches import MAX_BATCH_DOCUMENTS, Batches, Failure
 from .books import Books
+from .cancellations import Cancellations
 from .documents import ErpDocuments
 from .entries import ENTRIES, Entries
 from .feeds import FEEDS, list_book, poll
@@ -67,6 +69,8 @@ _WRITES = (
     ("erp.invoice.post", Repeat.FIND, "Post an invoice, by its reference."),
     ("erp.credit_memo.post", Repeat.FIND, "Post a credit memo, by its reference."),
     ("erp.debit_memo.post", Repeat.FIND, "Undo a credit memo by a debit memo."),
+    ("erp.invoice.void", Repeat.FIND, "Cancel an unpaid invoice in place."),
+    ("erp.cancellation.post", Repeat.FIND, "Post the credit memo that takes back an unpaid invoice."),
     ("erp.credit.apply", Repeat.FIND, "Apply a credit memo to an invoice."),
     *((name, Repeat.FIND, doc) for name, (_, doc) in ENTRIES.items()),
 )
@@ -132,6 +136,7 @@ class Tryton:
         self._documents = ErpDocuments(self._rest, self._names, options)
         self._applications = Applications(self._rest, self._names, options)
         self._entries = Entries(self._rest, self._names, options)
+        self._cancellations = Cancellations(self._rest, self._documents, options.company)
         self._parties = Parties(self._rest, self._names)
         self._books = Books(self._rest, options.company)
         self._rpc: Rpc | None = None
@@ -244,6 +249,10 @@ class Tryton:
             return await self._documents.post(document, _DOCUMENTS[request.operation], by)
         if request.operation == "erp.party.upsert":
             return await self._parties.upsert(inputs.read(inputs.PartyInput, request.body), by)
+        if request.operation == "erp.invoice.void":
+            return await self._cancellations.void(inputs.read(inputs.VoidInput, request.body), by)
+        if request.operation == "erp.cancellation.post":
+            return await self._cancellations.post(inputs.read(inputs.CancellationInput, request.body), by)
         if request.operation == "erp.credit.apply":
             application = inputs.read(inputs.ApplicationInput, request.body)
             return await self._applications.apply(application, request.key, by)
@@ -254,7 +263,11 @@ class Tryton:
 
     async def _look_up(self, request: Request, by: Deadline) -> Finding:
         if request.operation in _DOCUMENTS:
-            return await self._documents.find(inputs.read(DocumentInput, request.body), by)
+            return await self._documents.find(inputs.read(DocumentInput, request.body).reference, by)
+        if request.operation == "erp.invoice.void":
+            return await self._cancellations.find_void(inputs.read(inputs.VoidInput, request.body), by)
+        if request.operation == "erp.cancellation.post":
+            return await self._cancellations.find(inputs.read(inputs.CancellationInput, request.body), by)
         if request.operation == "erp.party.upsert":
             return await self._parties.find(inputs.read(inputs.PartyInput, request.body), by)
         if request.operation == "erp.credit.apply":

@@ -69,15 +69,15 @@ class ErpDocuments:
         except (TryAgain, Refused) as error:
             raise Uncertain(f"{document.reference} is posted but could not be read back: {error}") from error
 
-    async def find(self, document: DocumentInput, by: Deadline) -> Finding:
+    async def find(self, reference: str, by: Deadline) -> Finding:
         """Return the outcome of a document, by its reference. Raises TryAgain or Refused if the look-up fails."""
-        records = await self._by_reference(document.reference, by)
+        records = await self._by_reference(reference, by)
         if not records:
             return Absent()
         if len(records) > 1:
-            return Unknown(_several(document, records))
+            return Unknown(_several(reference, records))
         if records[0]["state"] in UNPOSTED:
-            message = f"{document.reference} is a draft: created but not posted"
+            message = f"{reference} is a draft: created but not posted"
             return Rejected(ErrorClass.TRANSIENT, message, "draft")
         return Confirmed(await self.body_of(records[0], by))
 
@@ -178,6 +178,8 @@ class ErpDocuments:
             "quantity": Number(line.quantity),
             "unit_price": line.unit_price,
         }
+        if line.takes_back is not None:
+            values["origin"] = f"account.invoice.line,{line.takes_back}"
         if line.product is not None:
             product = await self._names.record("product", line.product, by)
             values |= {"product": product["id"], "unit": product["template"]["default_uom"]}
@@ -284,7 +286,7 @@ def warning_key(code: str, number: int, model: str = MODEL) -> str:
 def draft_of(document: DocumentInput, records: Sequence[Record]) -> Record | None:
     """Return our draft among the documents with the reference, or None. Raises Refused if there is nothing to post."""
     if len(records) > 1:
-        raise Refused(_several(document, records), ErrorClass.CONFLICT, "duplicate_reference")
+        raise Refused(_several(document.reference, records), ErrorClass.CONFLICT, "duplicate_reference")
     if records and records[0]["state"] not in UNPOSTED:
         message = f"{document.reference} is {records[0]['number']}, in state {records[0]['state']}"
         raise Refused(message, ErrorClass.ALREADY_DONE, "posted")
@@ -304,6 +306,6 @@ def check(document: DocumentInput, negative: bool) -> None:
         raise Refused(f"the sum of the lines is {net}; it must be {allowed}", ErrorClass.INVALID, "sign")
 
 
-def _several(document: DocumentInput, records: Sequence[Record]) -> str:
+def _several(reference: str, records: Sequence[Record]) -> str:
     numbers = ", ".join(str(record["number"] or f"draft {record['id']}") for record in records)
-    return f"several documents have the reference {document.reference!r}: {numbers}"
+    return f"several documents have the reference {reference!r}: {numbers}"

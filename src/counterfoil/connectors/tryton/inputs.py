@@ -40,7 +40,7 @@ class TaxInput(_Input, frozen=True):
 
 class LineInput(_Input, frozen=True):
     """Line of a document. `unit_price` has at most four decimals (limit of the ERP): for finer prices send quantity 1 and
-    the net amount."""
+    the net amount. `takes_back` is the ERP id of the line of another document."""
 
     description: str
     quantity: Decimal
@@ -48,6 +48,7 @@ class LineInput(_Input, frozen=True):
     account: str
     product: str | None = None
     taxes: tuple[TaxInput, ...] = ()
+    takes_back: int | None = None
 
 
 class ManualTaxInput(_Input, frozen=True):
@@ -81,6 +82,24 @@ class DocumentInput(_Input, frozen=True):
     manual_taxes: tuple[ManualTaxInput, ...] = ()
     total: Decimal | None = None
     accept_warnings: tuple[str, ...] = ()
+
+
+class VoidInput(_Input, frozen=True):
+    """Cancellation in place of an invoice of the ERP over `total`."""
+
+    invoice: int
+    total: Decimal
+
+
+class CancellationInput(_Input, frozen=True):
+    """Credit memo that takes back an invoice of the ERP over `total` (positive). `reference` is the canonical id of the memo."""
+
+    reference: str
+    invoice: int
+    total: Decimal
+    invoice_date: date
+    accounting_date: date | None = None
+    description: str | None = None
 
 
 class ApplicationInput(_Input, frozen=True):

@@ -69,7 +69,8 @@ class CompanyPlan:
 
     `accounts` are code, name and type; receivables and payables are reconcilable and have a party, clearing accounts are
     reconcilable without one. `cash` has the accounts of payments, `products` the revenue accounts by code of the product. `prefixes` are those of the numbers of moves, invoices and credit notes; the
-    year follows. Its days are those of `zone`. `suffix` makes the logins of the users unique.
+    year follows. Its days are those of `zone`. `suffix` makes the logins of the users unique. `cancels_in_place` lets the
+    company cancel a posted invoice without a document.
     """
 
     key: str
@@ -90,6 +91,7 @@ class CompanyPlan:
     zone: str
     suffix: str = ""
     vat_id: str | None = None
+    cancels_in_place: bool = False
 
 
 US = CompanyPlan(
@@ -144,6 +146,7 @@ US = CompanyPlan(
     products={"SEAT": "4000", "API-CALL": "4010", "SLA-CREDIT": "4800"},
     prefixes=("", "INV-", "CN-"),
     zone="America/New_York",
+    cancels_in_place=True,
 )
 
 DE = CompanyPlan(

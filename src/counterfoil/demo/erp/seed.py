@@ -157,6 +157,7 @@ def _companies(settings: Any, currencies: dict[str, Any]) -> dict[str, Any]:
     for plan in PLANS:
         # Without a zone the ERP takes a document of the company's own day for one of the future.
         companies[plan.key].timezone = plan.zone
+        companies[plan.key].cancel_invoice_out = plan.cancels_in_place
         companies[plan.key].save()
     (administrator,) = model("res.user").find([("login", "=", "admin")])
     of_administrator = {company.id for company in administrator.companies}
