@@ -114,6 +114,7 @@ def _check(original: Record, target: VoidInput | CancellationInput) -> None:
         raise Refused(message, ErrorClass.REFUSED, "amount_changed")
     if original["state"] != "posted":
         raise Refused(f"invoice {number} is {original['state']}", ErrorClass.REFUSED, "not_open")
-    if original["payment_lines"]:
+    # What was applied and taken back stays among its payment lines.
+    if original["amount_to_pay"] != original["total_amount"]:
         message = f"payments or credits are applied to invoice {number}; take them back first"
         raise Refused(message, ErrorClass.REFUSED, "applied")
