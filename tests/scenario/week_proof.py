@@ -216,6 +216,12 @@ async def _missing(player: Player) -> list[str]:
     async with player.operator() as admin:
         cases = await admin.all("cases", state="open")
         owned = {case["run"] for case in cases} | {case["foil"] for case in cases}
+        # What billing voided after its posting is cancelled when finance agrees, which it does later.
+        owned |= {
+            row["run"]
+            for row in await admin.all("approvals", state="open")
+            if row["policy"] == "invoice-void"
+        }
         of_foils = {foil["run"] for foil in await admin.all("foils") if foil["id"] in owned}
         unowned = [
             f"run {run['workflow']} {run['name']} {run['state']}: {run['waits_for']}"
