@@ -672,7 +672,7 @@ async def test_feed_has_entries_of_ours_and_those_by_hand(
     assert (ours["reference"], ours["description"]) == (json.loads(paid.body)["reference"], "ch_1")
     assert ours["lines"][1] == {
         "account": "1200", "amount": Decimal("-100.00"), "currency": "USD", "functional": Decimal("-100.00"),
-        "party": code["code"], "document": bill["reference"],
+        "party": code["code"], "document": bill["reference"], "text": None,
     }  # fmt: skip
     other = bodies[by_hand]
     assert (other["reference"], other["description"], other["reverses"]) == (None, "By hand", None)
