@@ -50,6 +50,7 @@ def test_amounts_of_own_invariants_are_weighed_against_the_event(tmp_path: Path)
 
 
 ONE_WAY = {
+    "balance-adjustment": "items of a list whose sum is exactly an amount of the event are not drawn",
     "payout-to-erp": "amounts on both sides of a limit in a table are not drawn",
     "exchange-at-its-rate": "the rates of the items of a list are not drawn",
     "reversal-at-its-rate": "rates that agree to a hundredth of a percent are not drawn",

@@ -172,14 +172,20 @@ OTHERWISE = {
 }
 
 
+def with_one_mapping(model: Model) -> Model:
+    """Return the model without the other mapping of issued invoices: what two mappings read is evaluated whole."""
+    other = ("mapping", "billing-balance-draw")
+    return Model.from_documents([d for d in model.plain() if (d["kind"], d["name"]) != other])
+
+
 @pytest.mark.parametrize("name", OTHERWISE)
 def test_an_event_made_again_is_the_one_that_the_whole_mapping_makes(
     traffic: list[RecordedDelivery], name: str
 ) -> None:
     spared, edits = OTHERWISE[name]
-    new = changed(*edits)
-    assert (IncrementalMapping.of(acme(), new, "billing", "invoice.finalized") is not None) is spared
-    short, long = impact(acme(), new, traffic), impact(acme(), new, traffic, every=True)
+    old, new = with_one_mapping(acme()), with_one_mapping(changed(*edits))
+    assert (IncrementalMapping.of(old, new, "billing", "invoice.finalized") is not None) is spared
+    short, long = impact(old, new, traffic), impact(old, new, traffic, every=True)
     assert not short.nothing
     same = msgspec.structs.replace(short.counts, shortcut=0)
     assert msgspec.structs.replace(short, counts=same, assumed={}) == msgspec.structs.replace(

@@ -150,7 +150,8 @@ def billed(total: int, lines: list[int]) -> Any:
         "total_tax_amounts": [],
         "tax_rates": {},
     }
-    (mapping,) = [m for m in acme.model().inbound("billing", "invoice.finalized") if m.emits]
+    mappings = acme.model().inbound("billing", "invoice.finalized")
+    (mapping,) = [m for m in mappings if m.name == "billing-invoice-finalized"]
     objects = {"invoice": "in_9", "customer": "cus_9", "credit": "in_9"}
     answers = {("canon", (o, id_, "billing")): f"{o}-9" for o, id_ in objects.items()}
     mapped = apply_inbound(mapping, {"data": {"object": invoice}}, invoice, MONDAY, answers)
