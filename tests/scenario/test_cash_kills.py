@@ -149,8 +149,11 @@ async def _kill(server: Program, seconds: float) -> None:
 
 async def _booked(systems: Company, moved: Moved) -> bool:
     await asyncio.sleep(1)
+    references = await _references(systems)
+    # A refund that failed before it was booked has no entry, so the accounts alone tell of refunds.
+    del references["refu"]
     return (
-        await _references(systems) == moved.entries
+        references == moved.entries
         and (await balances(systems)).items() >= (await _expected(systems, moved)).items()
     )
 
