@@ -78,7 +78,6 @@ async def test_the_ledger_follows_a_balance_that_is_drawn_given_back_and_paid_ou
         assert "no credit memo says why" in (await s.case("failed")).message
         await read_books(s)
         await s.quiet()
-        assert [
-            row.difference for row in (await prepared(s, "invoice-in-erp")).body.controls if row.balance
-        ] == []
+        # Nothing is owed, on either way of counting.
+        assert len((await prepared(s, "invoice-in-erp")).body.controls) == 0
         await s.sound()

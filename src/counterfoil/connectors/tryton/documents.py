@@ -52,12 +52,7 @@ class ErpDocuments:
     ) -> Record:
         """Post a draft with these `values`, or delete it if the ERP refuses. Raises as `post` does."""
         try:
-            try:
-                await self._press_post(number, document.accept_warnings, by)
-            except Refused as error:
-                if error.code != TOO_EARLY or not await self._date_as_last_number(number, values, by):
-                    raise
-                await self._press_post(number, document.accept_warnings, by)
+            await self._press_post_late(number, document, values, by)
         except Refused as error:
             if error.error_class is not ErrorClass.ALREADY_DONE:
                 await self._delete(number, by)
@@ -202,6 +197,17 @@ class ErpDocuments:
             if rows[name]:
                 values = {**values, name: [["delete", rows[name]], *values[name]]}
         await self._rest.write(MODEL, number, values, by)
+
+    async def _press_post_late(
+        self, number: int, document: DocumentInput, values: dict[str, Any], by: Deadline
+    ) -> None:
+        """Post, once more with the date of the last number if the document comes after later ones."""
+        try:
+            await self._press_post(number, document.accept_warnings, by)
+        except Refused as error:
+            if error.code != TOO_EARLY or not await self._date_as_last_number(number, values, by):
+                raise
+            await self._press_post(number, document.accept_warnings, by)
 
     async def _press_post(self, number: int, accept_warnings: tuple[str, ...], by: Deadline) -> None:
         """Post, and confirm the warnings that the request accepts, for this document only, as a person would."""
