@@ -240,7 +240,9 @@ def left(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_a_case_is_left_for_finance(played: Played) -> None:
     run = played.systems.credit(played.systems.ticket(REFUSED.name))["run"]["id"]
-    (case,) = left(played.systems.cases)
+    cases = left(played.systems.cases)
+    assert [case["reason"] for case in cases] == ["invalid"], cases
+    (case,) = cases
     assert (case["run"], case["reason"], case["owner"]) == (run, "invalid", "finance-operations")
     assert case["exposure"][0]["amount"] == "36.00"  # a person entered 4.00 of the 40.00 by hand
 

@@ -147,6 +147,9 @@ class Plan:
         evening = [act for firm in self.size.firms for act in self._evening(before[firm.entity])]
         evening += self._money(day)
         self._add(morning, day)
+        if any(invoice.fate == "paid-credit" for invoices in self._paid.values() for invoice in invoices):
+            # Otherwise it would be chance whether the next invoice of a customer draws from the balance.
+            self.acts.append(Act("until credited"))
         self.acts += _outage(day, "start")
         self._chance.shuffle(noon)
         self._add([act for acts in noon for act in acts], day, shuffled=False)

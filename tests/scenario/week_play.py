@@ -167,6 +167,8 @@ class Player:
                 await self.until_posted(act.names)
             case "until paid":
                 await self._until_paid(act.names)
+            case "until credited":
+                await self._until_credited()
             case "ERP outage: start" | "server outage: start":
                 self._down_since = time.monotonic()
                 await asyncio.to_thread(self._stop, act.kind.partition(" ")[0])
@@ -397,6 +399,19 @@ class Player:
                 return numbers <= {i["data"]["number"] for i in invoices if i["data"]["invoice_id"] in paid}
 
             await until("the payments", look, PATIENCE_SECONDS, self.report)
+
+    async def _until_credited(self) -> None:
+        """Wait until billing has a credit note for each credit of the week so far."""
+        requested = Counter(act.entity for act in self.plan.of("credit") if act.name in self.ids)
+
+        async def look() -> bool:
+            states = {
+                entity: await asyncio.to_thread(self._control, entity, "GET", "state") for entity in KEYS
+            }
+            notes = {entity: state["objects"].get("credit_note", 0) for entity, state in states.items()}
+            return all(notes[entity] >= number for entity, number in requested.items())
+
+        await until("the credits", look, PATIENCE_SECONDS, self.report)
 
     async def _until_reviewed(self, act: Act) -> None:
         """Wait until a reviewer sees the invoice."""
