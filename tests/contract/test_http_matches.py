@@ -175,6 +175,13 @@ def test_a_pair_holds_until_it_is_ended(caller: Caller) -> None:
     assert kind(caller.pair("BILL/2026/12", "INV-12", person="cory")) == (409, "settled")
     assert caller.state("INV-12") == "matched"
     paired = datetime.now(UTC).isoformat()
+    one = caller.get(f"/v1/foils/{foil_of('INV-12')}")
+    assert one == one | caller.get("/v1/foils", key="INV-12")["items"][0]
+    assert [(p["item"], p["name"], p["person"], p["note"]) for p in one["pairs"]] == [
+        (item_of("BILL/2026/12"), "BILL/2026/12", "fay", "typing error"),
+    ]
+    answering = {(d["side"], d["system"], d["name"]) for d in one["documents"] if d["answers"]}
+    assert answering == {("left", "billing", "INV-12"), ("right", "erp", "BILL/2026/12")}
     body = {"foil": foil_of("INV-12"), "note": "another invoice"}
     assert caller.post(f"/v1/unmatched/{item_of('BILL/2026/12')}/unpair", body).json()["verdict"] == "done"
     assert kind(caller.post(f"/v1/unmatched/{item_of('BILL/2026/12')}/unpair", body | {"note": "again"})) == (
@@ -182,6 +189,7 @@ def test_a_pair_holds_until_it_is_ended(caller: Caller) -> None:
     )  # fmt: skip
     states = [caller.state("INV-12", **query) for query in ({}, {"as_of": paired}, {"as_of": ago(30)})]
     assert states == ["open", "matched", "open"]
+    assert caller.get(f"/v1/foils/{foil_of('INV-12')}")["pairs"] == []
     assert "BILL/2026/12" not in [
         row["document"] for row in caller.get("/v1/unmatched", as_of=paired)["items"]
     ]
@@ -261,6 +269,21 @@ def test_a_waiver_waits_for_a_second_person(caller: Caller) -> None:
     assert kind(caller.post(path, {"note": "freight"}, "cory")) == (409, "settled")
 
 
+def test_one_counterfoil_has_its_documents_in_every_version(caller: Caller) -> None:
+    one = caller.get(f"/v1/foils/{foil_of('INV-10')}")
+    (document,) = [d for d in one["documents"] if d["side"] == "left"]
+    assert [(v["number"], v["legs"]["gross"]["amount"], v["known_to"] is None) for v in document["versions"]] == [
+        (2, "60.00", True), (1, "55.00", False),
+    ]  # fmt: skip
+    assert document["answers"]
+    assert "60.00 USD" in one["difference"]
+    assert one["explanation"]
+    unknown = caller.http.get("/v1/foils/foil_none", headers=caller.company.bearer("fay"))
+    assert kind(unknown) == (404, "not-found")
+    refused = caller.http.get(f"/v1/foils/{foil_of('INV-10')}", headers=caller.company.bearer("leo"))
+    assert kind(refused) == (403, "not-allowed")
+
+
 # ------------------------------------------------------------------ the terminal
 
 
@@ -298,6 +321,16 @@ def test_the_terminal_lists_what_the_surface_promises(terminal: Terminal) -> Non
     code, out, _ = terminal.run("unmatched")
     line = next(line for line in out.splitlines() if line.startswith("BILL/2026/11"))
     assert (code, "60.00 USD" in line, "1 h" in line) == (0, True, True)
+
+
+def test_the_terminal_shows_one_counterfoil(terminal: Terminal) -> None:
+    one = terminal.json("foils", foil_of("INV-10"))
+    assert one["document"] == "INV-10"
+    code, out, _ = terminal.run("foils", foil_of("INV-10"))
+    assert (code, one["explanation"] in out.replace("\n", " ")) == (0, True)
+    assert [line.split()[:2] for line in out.splitlines()[-2:]] == [["billing", "INV-10"]] * 2
+    code, _, err = terminal.run("foils", "foil_none")
+    assert (code, "There is no counterfoil foil_none" in err.replace("\n", " ")) == (2, True)
 
 
 def test_the_terminal_shows_the_past(terminal: Terminal) -> None:

@@ -18,6 +18,7 @@ from counterfoil.cli.output import (
     say,
     write_json,
     write_rows,
+    write_table,
 )
 from counterfoil.core.matching import FoilState
 
@@ -36,6 +37,7 @@ DAY_SECONDS = 24 * HOUR_SECONDS
 
 
 def foils(
+    foil: Annotated[str | None, typer.Argument(help="A counterfoil's id: both sides of this one.")] = None,
     state: Annotated[
         str | None, typer.Option("--state", "--status", help="open, partly, matched, broken, ...")
     ] = None,
@@ -49,7 +51,10 @@ def foils(
     limit: Limit = 200,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """List counterfoils with state and amount."""
+    """List counterfoils with state and amount, or show one with both sides."""
+    if foil is not None:
+        _one_foil(foil, format)
+        return
     require_word("state", state, FoilState)
     query = {"state": state, "key": key, "run": run, "rule": rule, "owner": owner, "entity": entity}
     with Server() as server:
@@ -64,6 +69,36 @@ def foils(
             format_legs(f["residual"]), f["state"], f["reconciliation"], format_minute(f["due"]), f["reason"], f["id"],
         ],
         nothing_fits("counterfoil", "No counterfoil.", *query.values(), as_of, effective_by),
+    )  # fmt: skip
+
+
+def _one_foil(foil: str, format: Format) -> None:
+    """Print a counterfoil with its documents, pairs and accepted differences."""
+    with Server() as server:
+        detail = server.get(f"/v1/foils/{quote(foil, safe='')}")
+    if format is Format.JSON:
+        write_json(detail)
+        return
+    say(f"{detail['customer']} {detail['name'] or detail['document']}: {detail['state']}".strip())
+    say(detail["explanation"])
+    say(f"Reconciliation {detail['reconciliation']}, key {detail['key']}, due {format_minute(detail['due'])}")
+    for pair in detail["pairs"]:
+        say(f"{pair['person']} paired {pair['name']} with it {format_minute(pair['at'])}: {pair['note']}")
+    for waiver in detail["waivers"]:
+        say(f"{waiver['person']} accepted a difference {format_minute(waiver['at'])}: {waiver['note']}")
+    for approval in detail["approvals"]:
+        say(f"Waits for {', '.join(approval['roles'])}: counterfoil approve {approval['id']}")
+    versions = [(document, version) for document in detail["documents"] for version in document["versions"]]
+    write_table(
+        ["SYSTEM", "DOCUMENT", "STATE", "AMOUNT>", "VERSION>", "DATE", "KNOWN FROM (UTC)", "UNTIL (UTC)"],
+        [
+            (
+                document["system"], document["name"], document["state"], format_legs(version["legs"]), version["number"],
+                version["effective"], format_minute(version["known_from"]), format_minute(version["known_to"]),
+            )
+            for document, version in versions
+        ],
+        "",
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from counterfoil.web.api import audit_shapes, shapes
 from counterfoil.web.api.as_of import EffectiveText, KnownText, foils_as_of, question_of
 from counterfoil.web.api.cases import case_shapes
 from counterfoil.web.api.event_shapes import EventShape, event_shape
+from counterfoil.web.api.foil_detail import get_foil
 from counterfoil.web.api.queries import (
     ApprovalStateText,
     CaseStateText,
@@ -245,6 +246,7 @@ ROUTES = [
     list_runs,
     get_run,
     list_foils,
+    get_foil,
     list_cases,
     get_case,
     list_approvals,

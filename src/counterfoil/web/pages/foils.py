@@ -15,13 +15,10 @@ from counterfoil.application import Application
 from counterfoil.core.cases import totals
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
-from counterfoil.store.port.documents import foils_of
-from counterfoil.store.port.matches import DocumentVersion, row_of
-from counterfoil.store.port.views import ListFilter, MatchRow
+from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
-from counterfoil.web.api.match_requests import open_requests
-from counterfoil.web.api.match_words import difference_text, explain, total_text
-from counterfoil.web.api.names import NameReader
+from counterfoil.web.api.foil_detail import foil_or_404, load_foil
+from counterfoil.web.api.match_words import explain
 from counterfoil.web.api.queries import (
     Cursor,
     FoilStateText,
@@ -29,12 +26,10 @@ from counterfoil.web.api.queries import (
     foil_shapes,
     list_filter,
     of_entity,
-    with_votes,
 )
 from counterfoil.web.api.search import search_foils
 from counterfoil.web.api.state_words import FINANCE_WORDS
 from counterfoil.web.http.permissions import Permission
-from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages.approvals import approval_rows
 from counterfoil.web.pages.forms import FormEntry
@@ -139,29 +134,17 @@ async def show_foil(request: WebRequest, foil_id: str, entry: FormEntry) -> Resp
     `entry` is a form of the page that was refused or taken back.
     """
     app, identity = application(request), caller(request)
-    foil = await app.store.foil(foil_id)
-    if foil is None:
-        raise Problem(404, f"There is no counterfoil {foil_id[:100]}.")
-    (shape,) = await foil_shapes(app, [foil])
-    match = (await app.views.matches_of([(foil.rule, foil.key)]))[0]
-    approvals = await _approvals_of(app, foil)
+    foil = await foil_or_404(app, foil_id)
+    detail = await load_foil(app, foil)
     return await render_page(
         request,
         "foil.html",
         entry.status,
         entry=entry,
-        foil=shape,
-        title=f"{foil.object.replace('_', ' ')} {shape.name or foil.number}".strip(),
-        reason=explain(foil, match.observations),
-        difference=difference_text(foil),
-        documents=await _documents(app, match),
-        document_names={id_: name.name for id_, name in (await NameReader(app).foils(match.foils)).items()},
-        items={o.id: o.number for o in match.observations},
-        pairs=[p for p in match.pairings if p.foil == foil.id],
-        waivers=[w for w in match.waivers if w.foil == foil.id],
-        partners=set(foil.partners),
-        may_waive=_may_waive(foil, approvals, await app.now()),
-        approvals=await approval_rows(app, identity, approvals),
+        foil=detail,
+        title=f"{foil.object.replace('_', ' ')} {detail.name or foil.number}".strip(),
+        may_waive=_may_waive(foil, detail.approvals, await app.now()),
+        approvals=await approval_rows(app, identity, detail.approvals),
         names={person.id: person.name for person in await app.store.persons()},
     )
 
@@ -171,51 +154,6 @@ def _may_waive(foil: Foil, approvals: Sequence[shapes.ApprovalShape], now: datet
     is_due = foil.due <= now or str(foil.state) not in _NOT_DUE
     is_requested = any(approval.path == "waive" for approval in approvals)
     return str(foil.state) in _WAIVABLE and any(foil.residual.values()) and is_due and not is_requested
-
-
-async def _documents(app: Application, match: MatchRow) -> list[dict[str, Any]]:
-    """Return the documents of both sides, each with its versions, the newest first."""
-    keys = {match.key, *(o.own_key for o in match.observations if o.own_key)}
-    versions = [v for key in sorted(keys) for v in await app.views.document_versions(match.rule, key)]
-    documents: list[dict[str, Any]] = []
-    rows: list[Foil | Observation] = [*match.foils, *match.observations]
-    for row in rows:
-        side = "left" if isinstance(row, Foil) else "right"
-        of_row = [v for v in versions if (v.side, v.document) == (side, row.document)]
-        documents.append(
-            {
-                "row": row,
-                "system": row.left if isinstance(row, Foil) else row.ledger or match.foils[0].right,
-                "side": side,
-                "total": total_text(row),
-                "versions": [_version(v) for v in sorted(of_row, key=_newest_first)],
-            }
-        )
-    return documents
-
-
-def _newest_first(version: DocumentVersion) -> tuple[bool, float]:
-    return version.known_to is not None, -version.known_from.timestamp()
-
-
-def _version(version: DocumentVersion) -> dict[str, Any]:
-    row = row_of(version)
-    return {
-        "number": version.version,
-        "legs": shapes.legs(row.legs),
-        "effective": row.effective,
-        "known_from": version.known_from,
-        "known_to": version.known_to,
-        "late": version.known_to == version.known_from,
-        "stands": row.stands,
-        "provisional": isinstance(row, Foil) and row.provisional,
-        "cause": row.cause if isinstance(row, Foil) else row.event,
-    }
-
-
-async def _approvals_of(app: Application, foil: Foil) -> list[shapes.ApprovalShape]:
-    """Return the open approvals of decisions on a counterfoil; such approvals belong to no Run."""
-    return await with_votes(app, [a for a, d in await open_requests(app) if foil.id in foils_of(d)])
 
 
 ROUTES = [foils_page, foil_page]
