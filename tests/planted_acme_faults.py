@@ -69,7 +69,8 @@ FAULTS = [
     Fault("way of the company", VOID, "same_month ? table('corrections', 'invoice') : 'document'", "same_month ? 'void' : 'document'", "test", "german-invoice-that-is-voided-is-cancelled-by-a-document"),
     Fault("way of the German company", "overlays/acme-de.yaml", "{document: invoice, way: document}", "{document: invoice, way: void}", "test", "german-invoice-that-is-voided-is-cancelled-by-a-document"),
     Fault("words of the German company on a document", "overlays/acme-de.yaml", "Stornorechnung zu", "Rechnung zu", "test", "german-invoice-that-is-voided-is-cancelled-by-a-document"),
-    Fault("void of an invoice that is not posted", VOID, "      - when: first(inv.erp_number, '') == ''\n        then: [{stop: never_posted}]\n", "", "test", "void-of-an-invoice-that-the-ledger-lacks-needs-nothing"),
+    Fault("void of an invoice that is not posted", VOID, "{timeout: {stop: never_posted}}", "{timeout: continue}", "test", "void-of-an-invoice-that-the-ledger-lacks-needs-nothing"),
+    Fault("void that overtakes the posting", VOID, "{again: {from: start, at_most: 3}}", "park", "test", "void-that-overtakes-the-posting-is-followed-once-the-ledger-shows-it"),
     Fault("who agrees to a void", "policies/void.yaml", "{up_to: 10000, roles: [finance-operations]}", "{up_to: 10000, automatic: true}", "test", "void-that-is-rejected-is-a-case"),
     Fault("application of a cancellation", VOID, "/void'\", invoice_id: =event.data.invoice_id, amount: =inv.total}", "/void'\", invoice_id: =event.data.invoice_id, amount: =inv.total - inv.total}", "test", "voided-invoice-of-an-earlier-month-is-cancelled-by-a-document"),
     # Service levels

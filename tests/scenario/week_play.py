@@ -38,6 +38,7 @@ PACE: Edits = {
     "systems/billing.yaml": [("every: 15s", "every: 3s")],
     "systems/billing-de.yaml": [("every: 15s", "every: 3s")],
     "systems/support.yaml": [("every: 15s", "every: 3s")],
+    "workflows/void-to-erp.yaml": [("until: +10m", "until: +5s")],
     "operations/erp.yaml": [("horizon: 60s", "horizon: 30s\ntimeout: 20s")],
     "operations/billing.yaml": [("horizon: 120s", "horizon: 30s\ntimeout: 20s")],
     "operations/support.yaml": [("horizon: 60s", "horizon: 30s\ntimeout: 20s")],
