@@ -429,6 +429,7 @@ FAULTS = [
     Fault("money on its way", COLLECTION, " && standing.status == 'open' && standing.open", " && standing.open", "test", "money-on-its-way-is-not-asked-for"),
     Fault("day of a restriction", "tables/dunning_days.csv", "restricted,21", "restricted,20", "test", "service-is-not-restricted-before-its-day"),
     Fault("day of a retry", "tables/dunning_days.csv", "retry 2,3", "retry 2,2", "test", "no-retry-before-its-day"),
+    Fault("difference of rates in the entry's currency", "mappings/from-erp.yaml", ".filter(l, !has(l.currency) || l.currency == body.currency)", "", "test", "difference-of-rates-is-no-amount-in-the-currency-of-the-entry"),
     Fault("no notice without a service", COLLECTION, " || (event.data.does in ['warn', 'restrict', 'suspend'] && !has(inv.subscription_id))", "", "test", "german-reminder-is-in-german"),
     Fault("service that stays restricted", COLLECTION, "['restricted', 'suspended', 'written_off'] ?", "['restricted'] ?", "test", "paid-invoice-ends-its-collection-and-resumes-the-service"),
     Fault("service with another debt", COLLECTION, " || standing.others_overdue", "", "test", "service-stays-restricted-while-another-invoice-is-overdue"),

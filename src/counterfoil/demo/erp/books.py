@@ -10,6 +10,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from counterfoil.core.money import exponent
 from counterfoil.demo.erp.charts import CURRENCIES, DOLLARS_PER_EURO, FIRST_RATES, TYPES, CompanyPlan, TaxBox
 
 
@@ -33,8 +34,8 @@ def create_currencies(years: range) -> dict[str, Any]:
     currencies = {}
     for code, name, number in CURRENCIES:
         currency = model("currency.currency")(name=name, symbol=code, code=code, numeric_code=number)
-        currency.rounding = Decimal("0.01")
-        currency.digits = 2
+        currency.digits = exponent(code)
+        currency.rounding = Decimal(1).scaleb(-currency.digits)
         rates = {date(2020, 1, 1): FIRST_RATES[code]}
         if code == "USD":
             rates |= {

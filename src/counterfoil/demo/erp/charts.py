@@ -232,9 +232,25 @@ PRODUCTS = (
 UNTAXED_PRODUCTS = ("SLA-CREDIT",)
 """Products without the default tax of their company."""
 
-CURRENCIES = (("USD", "US Dollar", "840"), ("EUR", "Euro", "978"))
-"""Currencies: ISO code, name and numeric code."""
-FIRST_RATES = {"EUR": "1.0", "USD": "1.25"}
+CURRENCIES = (
+    ("USD", "US Dollar", "840"),
+    ("EUR", "Euro", "978"),
+    ("ISK", "Icelandic Krona", "352"),
+    ("JPY", "Yen", "392"),
+    ("KWD", "Kuwaiti Dinar", "414"),
+    ("MGA", "Malagasy Ariary", "969"),
+    ("UGX", "Uganda Shilling", "800"),
+)
+"""Currencies: ISO code, name and numeric code. The last five have none, two or three decimals, which billing sends otherwise."""
+FIRST_RATES = {
+    "EUR": "1.0",
+    "USD": "1.25",
+    "ISK": "145",
+    "JPY": "160",
+    "KWD": "0.35",
+    "MGA": "5000",
+    "UGX": "4200",
+}
 """Rates from 1 January 2020, in units per euro: the euro is the base, as in the rates of the European Central Bank."""
 DOLLARS_PER_EURO = (
     "1.0850", "1.0790", "1.0830", "1.0910", "1.1240", "1.1420",
