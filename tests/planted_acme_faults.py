@@ -430,6 +430,8 @@ FAULTS = [
     Fault("day of a restriction", "tables/dunning_days.csv", "restricted,21", "restricted,20", "test", "service-is-not-restricted-before-its-day"),
     Fault("day of a retry", "tables/dunning_days.csv", "retry 2,3", "retry 2,2", "test", "no-retry-before-its-day"),
     Fault("difference of rates in the entry's currency", "mappings/from-erp.yaml", ".filter(l, !has(l.currency) || l.currency == body.currency)", "", "test", "difference-of-rates-is-no-amount-in-the-currency-of-the-entry"),
+    Fault("void invoice that is owed", "mappings/from-billing.yaml", "    open: \"=i.status == 'void' ? minor(0, c) : minor(i.amount_remaining, c)\"\n    # Only", "    open: =minor(i.amount_remaining, c)\n    # Only", "test", "billing-invoice-voided"),
+    Fault("credit on a void invoice", "workflows/support-credit-to-erp.yaml", "inv.status == 'void' ?", "inv.status == 'gone' ?", "test", "credit-on-a-void-invoice-is-refused"),
     Fault("no notice without a service", COLLECTION, " || (event.data.does in ['warn', 'restrict', 'suspend'] && !has(inv.subscription_id))", "", "test", "german-reminder-is-in-german"),
     Fault("service that stays restricted", COLLECTION, "['restricted', 'suspended', 'written_off'] ?", "['restricted'] ?", "test", "paid-invoice-ends-its-collection-and-resumes-the-service"),
     Fault("service with another debt", COLLECTION, " || standing.others_overdue", "", "test", "service-stays-restricted-while-another-invoice-is-overdue"),

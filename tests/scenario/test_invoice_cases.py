@@ -12,7 +12,7 @@ import pytest
 
 from tests.companies.acme import SOON, Company
 from tests.scenario.test_credits import document_of, foils_match, pay
-from tests.served import CREDIT, INVOICE, served
+from tests.served import CREDIT, INVOICE, Served, served
 
 pytestmark = [pytest.mark.xdist_group("books"), pytest.mark.timeout(900)]
 
@@ -88,3 +88,45 @@ async def test_invoices_of_unusual_kinds_are_right_to_the_cent(systems: Company)
         for rule in ("invoice-in-erp", "credit-in-erp"):
             assert await foils_match(s, rule)
         await s.sound()
+
+
+async def test_no_credit_goes_beyond_what_was_paid_back_or_ended(systems: Company) -> None:
+    async with served(systems, systems.governance(SOON)) as s:
+        # Paid and refunded without a credit: nothing is left that a credit over the same invoice could give back.
+        customer, refunded = await asyncio.to_thread(bill, systems, [10_000])
+        await s.run_at(INVOICE, "done")
+        await asyncio.to_thread(pay, systems, customer, refunded)
+        await s.run_at("payment-to-erp", "done")
+        (charge,) = (await asyncio.to_thread(systems.stripe.charges.list, {"customer": customer})).data
+        await asyncio.to_thread(systems.stripe.refunds.create, {"charge": charge.id})
+        await s.run_at("refund-to-erp", "reconciled")
+        await refuses(s, customer, refunded, "40.00", 1)
+        # Void: billing asserts nothing any more, and the ledger cancels it.
+        customer, void = await asyncio.to_thread(bill, systems, [5_000])
+        await s.run_at(INVOICE, "done", count=2)
+        await asyncio.to_thread(systems.stripe.invoices.void_invoice, void)
+        assert await s.vote(await s.open_approval(), "fiona") in ("granted", "counted")
+        await s.run_at("void-to-erp", "cancelled")
+        await refuses(s, customer, void, "20.00", 2)
+        # Another currency than that of the invoice.
+        customer, owed = await asyncio.to_thread(bill, systems, [3_000])
+        await s.run_at(INVOICE, "done", count=3)
+        await refuses(s, customer, owed, "10.00", 3, currency="EUR")
+        # A downgrade: billing issues an invoice over less than nothing, and the ledger has a credit memo.
+        customer, _ = await asyncio.to_thread(bill, systems, [-2_500])
+        (negative,) = await s.run_at("negative-invoice", "done")
+        memo = await document_of(systems, negative.bkey)
+        assert memo["total_amount"] == Decimal("-25.00")
+        notes = await asyncio.to_thread(systems.stripe.credit_notes.list, {})
+        assert notes.data == []
+        await s.sound()
+
+
+async def refuses(
+    s: Served, customer: str, invoice: str, amount: str, count: int, currency: str = "USD"
+) -> None:
+    """Ask for a credit, and wait for its refusal, the `count`-th one."""
+    await s.company.ask_credit(
+        customer, invoice, amount, f"inc-{count}", currency=currency, reason="goodwill"
+    )
+    await s.run_at(CREDIT, "refused", count=count)
