@@ -492,7 +492,7 @@ async def test_every_process_takes_up_a_release(tmp_path: Path, postgres: postgr
             async def taken_up() -> bool:
                 return worker.app.model.digest == planned["plan"]["revision"]
 
-            await until("the other process takes it up", taken_up, 10)
+            await until("the other process takes it up", taken_up)
             late = await doors.start_request("R-2")
             pins = {run.id: run.pin for run in (await doors.dump()).runs}
             assert pins == {waiting: planned["plan"]["base"], late: planned["plan"]["revision"]}

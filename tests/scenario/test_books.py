@@ -75,7 +75,7 @@ class Story:
             return not differences(*seen)
 
         try:
-            await until("the same totals", look, 30)
+            await until("the same totals", look)
         except AssertionError as error:
             raise AssertionError(
                 "\n".join([str(error), *differences(*seen), await self.s.report()])
@@ -103,7 +103,7 @@ class Story:
             return next((f for f in last if f["state"] in states), None)
 
         try:
-            return await until(f"{rule} {key} {states}", look, 40)
+            return await until(f"{rule} {key} {states}", look)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{last}\n{await self.s.report()}") from error
 
@@ -115,7 +115,7 @@ class Story:
             return [c for c in cases if all(c[name] == value for name, value in fields.items())]
 
         try:
-            cases = await until(f"a {state} Case of {fields}", look, 40)
+            cases = await until(f"a {state} Case of {fields}", look)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{await self.s.report()}") from error
         assert len(cases) == 1, cases
@@ -128,7 +128,7 @@ class Story:
             return [i for i in await self.admin.all("unmatched") if i["document"] == document]
 
         try:
-            items = await until(f"{document} unmatched", look, 40)
+            items = await until(f"{document} unmatched", look)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{await self.s.report()}") from error
         assert len(items) == 1, items
@@ -138,7 +138,7 @@ class Story:
         async def look() -> bool:
             return all(item["document"] != document for item in await self.admin.all("unmatched"))
 
-        await until(f"{document} to leave the list", look, 40)
+        await until(f"{document} to leave the list", look)
 
     async def document(self, reference: str) -> dict[str, Any]:
         (document,) = await self.erp.invoices(reference)
@@ -225,7 +225,7 @@ async def _bill_and_credit(story: Story) -> dict[str, str]:
         "by reference": await story.bill(9_999, "eur"),
         "void": await story.bill(31_040, tax=True),
     }
-    await story.s.run_at(INVOICE, "done", len(billed), seconds=120)
+    await story.s.run_at(INVOICE, "done", len(billed))
     await story.systems.ask_credit(story.customers["usd"], billed["credited"], "50.00", "inc-1")
     (credit,) = await story.s.run_at(CREDIT, "done")
     keys = {name: await story.key_of(id_) for name, id_ in billed.items()}

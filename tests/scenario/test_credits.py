@@ -189,7 +189,7 @@ async def is_drafted(s: Served, count: int) -> None:
         drafts = {e.data["invoice_id"] for e in (await s.dump()).events if e.type == "invoice.drafted.v1"}
         return len(drafts) >= count
 
-    await until(f"{count} drafts", look, 60, s.report)
+    await until(f"{count} drafts", look, state=s.report)
 
 
 async def voided_after_posting(s: Served, systems: Company) -> None:

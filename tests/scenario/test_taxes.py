@@ -163,7 +163,7 @@ async def _matched(s: Served, invoice: str) -> Any:
         keys = {link.canonical for link in dump.links if link.ext_id == invoice}
         return next((f for f in dump.foils if f.key in keys and f.state is FoilState.MATCHED), None)
 
-    return await until(f"{invoice} is matched", look, 120, s.report)
+    return await until(f"{invoice} is matched", look, state=s.report)
 
 
 async def _booked(erp: ErpClient, document: Mapping[str, Any]) -> dict[str, Any]:
