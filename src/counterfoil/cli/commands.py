@@ -38,7 +38,7 @@ COMMANDS: Final = {
     "reject": ("operate", "Vote against an approval."),
     "resolve": ("operate", "Resolve a Case with one of its choices."),
     "send": ("operate", "Send a webhook body to the server."),
-    "foils": ("matches", "List counterfoils with state and amount."),
+    "foils": ("matches", "List counterfoils with state and amount, or show one with both sides."),
     "unmatched": ("matches", "List documents that one system shows and no counterfoil accounts for."),
     "suggest": ("matches", "List the counterfoils that an unmatched item may answer, the likeliest first."),
     "pair": ("matches", "Pair unmatched items with counterfoils, whatever their keys."),
