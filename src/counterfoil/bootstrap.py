@@ -189,7 +189,10 @@ async def _releases(store: Store, folder: Path) -> tuple[Releases, str]:
         await try_connectors(build, proposed, sorted(connected(proposed.systems)))
         if await apply_at_start(store, releases.present, proposed, await store.now()):
             await releases.take_up(proposed)
-            return releases, f"{folder} is active now: no person has the permission to apply changes."
+            return (
+                releases,
+                f"{folder.resolve()} is active now: no person has the permission to apply changes.",
+            )
         return await _releases(store, folder)
     return releases, (
         f"{stays} differs from it and is not applied. `counterfoil plan {folder} --out change.plan` shows what "

@@ -38,9 +38,7 @@ DAY_SECONDS = 24 * HOUR_SECONDS
 
 def foils(
     foil: Annotated[str | None, typer.Argument(help="A counterfoil's id: both sides of this one.")] = None,
-    state: Annotated[
-        str | None, typer.Option("--state", "--status", help="open, partly, matched, broken, ...")
-    ] = None,
+    state: Annotated[str | None, typer.Option("--state", "--status", help=", ".join(FoilState))] = None,
     key: Text = None,
     run: Text = None,
     rule: RuleOption = None,
@@ -90,16 +88,22 @@ def _one_foil(foil: str, format: Format) -> None:
         say(f"Waits for {', '.join(approval['roles'])}: counterfoil approve {approval['id']}")
     versions = [(document, version) for document in detail["documents"] for version in document["versions"]]
     write_table(
-        ["SYSTEM", "DOCUMENT", "STATE", "AMOUNT>", "VERSION>", "DATE", "KNOWN FROM (UTC)", "UNTIL (UTC)"],
+        ["SYSTEM", "DOCUMENT", "CONTENT", "AMOUNT>", "VERSION>", "DATE", "KNOWN FROM (UTC)", "UNTIL (UTC)"],
         [
             (
-                document["system"], document["name"], document["state"], format_legs(version["legs"]), version["number"],
+                document["system"], document["name"], _content(version), format_legs(version["legs"]), version["number"],
                 version["effective"], format_minute(version["known_from"]), format_minute(version["known_to"]),
             )
             for document, version in versions
         ],
         "",
     )  # fmt: skip
+
+
+def _content(version: dict[str, Any]) -> str:
+    if version["provisional"]:
+        return "its call has no outcome yet"
+    return "posted" if version["stands"] else "withdrawn"
 
 
 def unmatched(

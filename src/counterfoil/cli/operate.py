@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import secrets
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -327,9 +327,9 @@ def send(
         headers[name.strip().lower()] = value.strip()
     if secret is not None:
         try:
-            headers |= signature.sign(
-                scheme, _read_secret(secret), body, datetime.now(UTC), id=f"msg_{secrets.token_hex(8)}"
-            )
+            # The same body is the same message, so that it is recognized when it is sent again.
+            message = headers.get("webhook-id") or f"msg_{hashlib.sha256(body).hexdigest()[:16]}"
+            headers |= signature.sign(scheme, _read_secret(secret), body, datetime.now(UTC), id=message)
         except Misconfigured as error:
             raise CommandFailed(str(error)) from error
     with Server() as server:

@@ -213,7 +213,7 @@ def _health_checks(health: dict[str, Any]) -> list[Check]:
         checks.append(("people file", False, problem, "Correct the file: the server takes it over at once."))
     for name, state in (health.get("systems") or health.get("feeds") or {}).items():
         error = str(state.get("error") or "")
-        detail = error or f"last {state.get('last') or 'no answer yet'}"
+        detail = error or f"last {state['last']}" if state.get("last") else "not called yet"
         checks.append((f"system {name}", not error, detail, "Check its address, credentials and state."))
     for version in health.get("deprecated") or ():
         checks.append(_deprecation_check(version))

@@ -103,7 +103,10 @@ async def get_foil(request: WebRequest, foil_id: FromPath[str]) -> FoilDetail:
 async def foil_or_404(app: Application, foil_id: str) -> Foil:
     foil = await app.store.foil(foil_id)
     if foil is None:
-        raise Problem(404, f"There is no counterfoil {foil_id[:100]}. `counterfoil foils` lists them.")
+        raise Problem(
+            404,
+            f"There is no counterfoil {foil_id[:100]}. `counterfoil foils --key` finds one by the number of a document.",
+        )
     return foil
 
 
