@@ -331,8 +331,8 @@ def test_amounts_that_are_rounded_otherwise_differ_by_the_rounding(traffic: list
     """Billing's cents are whole: the new model books whole dollars."""
     whole_dollars = (
         "mapping/billing-invoice-changed",
-        '"=minor(i.amount_remaining, c)"',
-        '"=minor(i.amount_remaining / 100 * 100, c)"',
+        "minor(i.amount_remaining, c)",
+        "minor(i.amount_remaining / 100 * 100, c)",
     )
     report = impact(acme(), changed(whole_dollars), traffic)
     uneven = [a for a in accounts(traffic) if a.total % 100]
