@@ -215,5 +215,5 @@ def test_only_a_part_of_the_credit_in_its_currency_is_taken_back(amount: Money, 
     """Each other request is refused, which tells its caller; none ends in a Case."""
     check = acme.model().workflows["credit-takeback"].steps[0]
     assert isinstance(check, Check)
-    names = {"credit": {"total": usd(40)}, "input": {"amount": amount}}
+    names = {"credit": {"total": usd(40)}, "input": {"amount": amount, "customer_id": "C-1"}}
     assert compile(check.check)(names) is expected
