@@ -329,6 +329,8 @@ def test_the_terminal_shows_one_counterfoil(terminal: Terminal) -> None:
     code, out, _ = terminal.run("foils", foil_of("INV-10"))
     assert (code, one["explanation"] in out.replace("\n", " ")) == (0, True)
     assert [line.split()[:2] for line in out.splitlines()[-2:]] == [["billing", "INV-10"]] * 2
+    code, _, err = terminal.run("foils", foil_of("INV-10"), "--state", "open")
+    assert (code, "leave the filters out" in err.replace("\n", " ")) == (2, True)
     code, _, err = terminal.run("foils", "foil_none")
     assert (code, "There is no counterfoil foil_none" in err.replace("\n", " ")) == (2, True)
 

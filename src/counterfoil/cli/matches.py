@@ -50,11 +50,13 @@ def foils(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """List counterfoils with state and amount, or show one with both sides."""
+    query = {"state": state, "key": key, "run": run, "rule": rule, "owner": owner, "entity": entity}
     if foil is not None:
+        if any((*query.values(), as_of, effective_by)):
+            raise typer.BadParameter("A counterfoil is named by its id alone: leave the filters out.")
         _one_foil(foil, format)
         return
     require_word("state", state, FoilState)
-    query = {"state": state, "key": key, "run": run, "rule": rule, "owner": owner, "entity": entity}
     with Server() as server:
         rows = server.rows("/v1/foils", limit, **query, as_of=as_of, effective_by=effective_by)
     _say_dates(as_of, effective_by, format)
