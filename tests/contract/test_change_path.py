@@ -12,10 +12,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from markupsafe import escape
 
-from counterfoil.change.bootstrap import apply_at_start
+from counterfoil.change.bootstrap import ACTIVE_AT_START, apply_at_start
+from counterfoil.change.plan_report import PlanReport
+from counterfoil.cli.plan_text import show
 from counterfoil.core import wire
 from counterfoil.core.errors import Misconfigured
 from counterfoil.store import check
@@ -113,6 +116,21 @@ async def test_an_approval_of_a_plan_stands_among_the_others(company: Changing) 
         await company.ask("GET", "/v1/approvals", "cora", params={"run": planned["plan"]["digest"]})
     ).json()
     assert [row["subject"] for row in rows["items"]] == [planned["plan"]["digest"]]
+    assert [row["about"] for row in rows["items"]] == [{"plan": planned["plan"]["digest"][:12]}]
+    assert ACTIVE_AT_START not in planned["plan"]["notes"]
+
+
+async def test_without_a_person_who_may_apply_a_plan_says_when_the_folder_becomes_active(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(tmp_path, edited(COMPANY, ('"releases:any:apply", ', "")))
+    async with changing(tmp_path) as company:
+        planned = (await company.plan(STRICTER))["plan"]
+        assert ACTIVE_AT_START in planned["notes"]
+        show(msgspec.convert(planned, PlanReport), [], {})
+    text = capsys.readouterr().out
+    assert ACTIVE_AT_START in text
+    assert "`apply` will" not in text
 
 
 async def test_an_approver_reads_what_changes_and_what_the_approval_leads_to(company: Changing) -> None:

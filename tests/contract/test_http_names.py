@@ -113,7 +113,14 @@ async def _fill(store: SqlStore) -> None:
         "unmatched", id="case_item", message="erp shows CN-2026-9", owners=("controller",), at=at, observation=ITEM,
         names={"object": LONG, "system": "erp"},
     )  # fmt: skip
-    await store.apply(OpenCases(cases=(case, other, item), at=at, actor="t"))
+    delivery = open_case(
+        "clash", id="case_delivery", message="names: other content", owners=("controller",), at=at, receipt=number, names={},
+    )  # fmt: skip
+    event = open_case(
+        "unrouted", id="case_event", message=f"{start.id}: no workflow", owners=("controller",), at=at, event=start.id,
+        names={},
+    )  # fmt: skip
+    await store.apply(OpenCases(cases=(case, other, item, delivery, event), at=at, actor="t"))
 
 
 async def _match(store: SqlStore, at: datetime) -> None:
@@ -187,6 +194,10 @@ async def test_names_come_before_ids_everywhere(tmp_path: Path) -> None:
             assert (run["name"], run["customer"]) == ("CN-77", "Initech Software")
             case = (await http.get("/v1/cases/case_names")).json()
             assert (case["name"], case["customer"], case["count"]) == ("CN-77", "Initech Software", 3)
+            delivery, event = [
+                (await http.get(f"/v1/cases/case_{about}")).json() for about in ("delivery", "event")
+            ]
+            assert (delivery["name"], event["name"]) == ("names", "Search was down")
             approval = (await http.get(f"/v1/approvals/{APPROVAL}")).json()
             assert list(approval["about"].items()) == [
                 ("customer", "Initech Software"), ("credit", "CN-77"), ("invoice", "INV-2026-0042"),
@@ -212,7 +223,7 @@ async def test_names_come_before_ids_everywhere(tmp_path: Path) -> None:
         assert _in_order(table, "CN-77", "Initech Software", KEY)
         table = next(line for line in (await _table(company, "cases")).splitlines() if "Initech" in line)
         assert _in_order(table, "CN-77", "Initech Software", "250.00 USD", "3", "case_names")
-        assert "ERP refused to post the credit memo" in table
+        assert "ERP refused to post the credit" in table
         assert "unknown_account" not in table
         table = next(line for line in (await _table(company, "foils")).splitlines() if "CN-78" in line)
         assert _in_order(table, "CN-78", "Initech Software", "27,062.50 USD", "credit-in-erp", FOIL[:20])

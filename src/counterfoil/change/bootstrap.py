@@ -19,6 +19,8 @@ from counterfoil.store.port.store import Store
 APPLY = "releases:any:apply"
 ACTOR = "up"
 PLAN_LIFETIME = timedelta(minutes=5)
+ACTIVE_AT_START = "no person may apply changes yet: the folder becomes active when `up` starts again"
+"""Note in a plan of such a company."""
 
 
 async def any_person_may_apply(store: Store, present: Model) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from counterfoil.change import stages
+from counterfoil.change.bootstrap import ACTIVE_AT_START, any_person_may_apply
 from counterfoil.change.calendar import calendar_notices
 from counterfoil.change.difference import DocumentChange, difference
 from counterfoil.change.plan_report import PlanReport, write_json
@@ -95,6 +96,7 @@ class Planner:
         now: datetime,
     ) -> PlanReport:
         rules = required_approvals(old, new, differences, person, await self._store.persons())
+        may_apply = await any_person_may_apply(self._store, old)
         runs = await affected_runs(self._store, self._ports.model, new)
         impact = None
         if differences and days:
@@ -129,7 +131,7 @@ class Planner:
             approvals=list(rules.approvals),
             emergency=rules.emergency,
             stages=plan_stages if digest else [],
-            notes=rules.notes,
+            notes=rules.notes if may_apply else (*rules.notes, ACTIVE_AT_START),
             rollback=await self._store.release_step(new.digest) is not None,
         )
 

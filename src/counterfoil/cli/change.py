@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 import typer
 
+from counterfoil.change.bootstrap import ACTIVE_AT_START
 from counterfoil.change.difference import DocumentChange
 from counterfoil.change.plan_report import PlanReport
 from counterfoil.cli import plan_text
@@ -95,7 +96,10 @@ def _plan(
         approvals = msgspec.convert(answer["approvals"], list[plan_text.PlanApproval])
         plan_text.show(report, approvals, places)
         if out is not None and answer["changes"]:
-            say(f"\nPlan written to {out}. Next: counterfoil apply {out}")
+            next_step = (
+                "" if ACTIVE_AT_START in answer["plan"]["notes"] else f" Next: counterfoil apply {out}"
+            )
+            say(f"\nPlan written to {out}.{next_step}")
     if answer["changes"]:
         raise typer.Exit(1)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from counterfoil.change import stages
+from counterfoil.change.bootstrap import ACTIVE_AT_START
 from counterfoil.change.difference import DocumentChange
 from counterfoil.change.plan_report import PlanReport
 from counterfoil.change.plan_words import change_lines, impact_lines
@@ -38,10 +39,11 @@ def show(
     _impact(report.impact)
     for notice in report.calendar:
         say(f"\n{notice.effect.upper()}: {notice.message} (calendar {notice.calendar})")
-    _approvals(report, approvals)
-    say("\n`apply` will:")
-    for number, stage in enumerate(report.stages, start=1):
-        say(f"  {number}. {stages.explain(stage)}")
+    if ACTIVE_AT_START not in report.notes:
+        _approvals(report, approvals)
+        say("\n`apply` will:")
+        for number, stage in enumerate(report.stages, start=1):
+            say(f"  {number}. {stages.explain(stage)}")
     for note in report.notes:
         say(f"\nnote: {note}")
 

@@ -204,7 +204,8 @@ class Http:
             try:
                 return await self._send(call, host, address)
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-                failure = call.failure(f"cannot connect to {host}:{port}: {_reason(error)}")
+                name = f"[{host}]" if ":" in host else host
+                failure = call.failure(f"cannot connect to {name}:{port}: {_reason(error)}")
             except httpx2.TransportError as error:
                 raise call.failure(f"{host}: {_reason(error)}") from None
         self._resolved.pop((host, port), None)

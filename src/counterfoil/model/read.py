@@ -30,6 +30,8 @@ from counterfoil.model.source import MAX_BYTES, Source, parse
 Folder: TypeAlias = str | os.PathLike[str]
 File: TypeAlias = FilePath
 MAX_FILES = 5_000
+_NO_FILE = "the folder has no governance file (`*.yaml` or `*.yml`)"
+_FIRST_FOLDER = "name another folder; `counterfoil init DIR` writes a first one"
 
 
 def read(
@@ -57,6 +59,9 @@ def read(
         of_file, faults = parse(text, name)
         sources.extend(of_file)
         findings.extend(faults)
+    if not sources and not findings:
+        # A folder named by mistake would pass every check, and as a change it would remove everything.
+        findings.append(Finding("unreadable", _NO_FILE, str(path), 0, 0, fix=_FIRST_FOLDER))
     findings.extend(expand(sources))
     findings.extend(extend(sources))
     for source in sources:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 import socket
 import ssl
 import tracemalloc
@@ -177,12 +178,18 @@ async def test_environment_sets_no_proxy_and_no_password(
 # What a failure proves
 
 
-async def test_refused_connection_is_not_sent() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        async with calling(f"http://127.0.0.1:{free.getsockname()[1]}") as http:
+@pytest.mark.parametrize(
+    ("family", "address", "name"),
+    [(socket.AF_INET, "127.0.0.1", "127.0.0.1"), (socket.AF_INET6, "::1", "[::1]")],
+    ids=["IPv4", "IPv6"],
+)
+async def test_refused_connection_is_not_sent(family: int, address: str, name: str) -> None:
+    with socket.socket(family) as free:
+        free.bind((address, 0))
+        port = free.getsockname()[1]
+        async with calling(f"http://{name}:{port}") as http:
             with pytest.raises(
-                NotSent, match=r"cannot connect to 127\.0\.0\.1:\d+: it refuses the connection$"
+                NotSent, match=re.escape(f"cannot connect to {name}:{port}: it refuses the connection") + "$"
             ) as caught:
                 await http.request("POST", "/v1/things", body=b"{}")
     assert isinstance(caught.value, TryAgain)
@@ -215,7 +222,9 @@ async def test_handshake_that_never_ends_is_not_sent() -> None:
     async with serving(ok()) as server:
         url = f"https://127.0.0.1:{server.port}"
         async with calling(url, connect_timeout=0.1) as http:
-            with pytest.raises(NotSent, match=r"cannot connect to 127\.0\.0\.1:\d+: it gave no answer in time$"):
+            with pytest.raises(
+                NotSent, match=r"cannot connect to 127\.0\.0\.1:\d+: it gave no answer in time$"
+            ):
                 await http.request("POST", "/", body=b"{}")
         async with calling(url) as http:
             with pytest.raises(NotSent, match=r"within 0\.1 s"):

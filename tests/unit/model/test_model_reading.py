@@ -29,6 +29,13 @@ def rules(findings: list[Finding]) -> list[str]:
     return [finding.rule for finding in findings]
 
 
+def test_a_folder_without_a_governance_file_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("kind: role\n")
+    (finding,) = read(tmp_path)[1]
+    assert (finding.rule, finding.severity) == ("unreadable", "error")
+    assert "`counterfoil init DIR`" in finding.fix
+
+
 # ------------------------------------------------------------------ hostile text
 
 

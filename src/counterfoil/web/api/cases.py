@@ -16,7 +16,7 @@ from counterfoil.web.api.names import DocumentName, NameReader
 
 
 async def case_shapes(app: Application, rows: Sequence[CaseRow]) -> list[shapes.CaseShape]:
-    """Return the shapes of Cases. A Case without a Run has the names of its counterfoil or unmatched item."""
+    """Return the shapes of Cases. A Case without a Run has the names of its counterfoil, unmatched item, event or delivery."""
     reader = NameReader(app)
     cases = [row.case for row in rows]
     by_key = await reader.documents(row.bkey for row in rows)
@@ -24,6 +24,8 @@ async def case_shapes(app: Application, rows: Sequence[CaseRow]) -> list[shapes.
     items = await _items(app, cases)
     by_foil = await reader.foils(foils.values())
     by_item = await reader.items(items.values())
+    by_event = await reader.events(await app.views.events_of(sorted({c.event for c in cases if c.event})))
+    by_receipt = await _deliveries(app, cases)
     in_text = await reader.in_text(text for case in cases for text in (case.message, case.next_action))
     matched = await _explained(app, cases, foils, items)
 
@@ -33,6 +35,8 @@ async def case_shapes(app: Application, rows: Sequence[CaseRow]) -> list[shapes.
             by_key.get(row.bkey or ""),
             by_foil.get(case.foil or ""),
             by_item.get(case.observation or ""),
+            by_event.get(case.event or ""),
+            by_receipt.get(case.receipt or 0),
         )
         return shapes.case_shape(
             row,
@@ -55,6 +59,13 @@ async def _items(app: Application, cases: Sequence[Case]) -> dict[str, Observati
     ids = dict.fromkeys(case.observation for case in cases if case.observation is not None)
     items = [await app.store.observation(id_) for id_ in ids]
     return {item.id: item for item in items if item is not None}
+
+
+async def _deliveries(app: Application, cases: Sequence[Case]) -> dict[int, DocumentName]:
+    """Return the ids of the deliveries that Cases are about, which name a delivery that says nothing of a document."""
+    numbers = dict.fromkeys(case.receipt for case in cases if case.receipt is not None)
+    receipts = [await app.store.receipt(number) for number in numbers]
+    return {receipt.no: DocumentName(receipt.ext_id) for receipt in receipts if receipt is not None}
 
 
 async def _explained(

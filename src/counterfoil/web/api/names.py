@@ -15,7 +15,9 @@ from counterfoil.core.approval import Approval
 from counterfoil.core.canonical import NAME_FIELDS, CanonicalEvent, Head
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.money import Money
+from counterfoil.core.release import is_of_plan
 from counterfoil.model import Model, kinds
+from counterfoil.store.port.documents import decision_of, foils_of
 
 CUSTOMER = "customer"
 _ID = re.compile(r"\b[a-z][a-z0-9-]{0,3}_[0-9a-hjkmnp-tv-z]{26}\b", re.ASCII)
@@ -84,10 +86,31 @@ class NameReader:
             )
         return DocumentName(name, customer)
 
+    async def events(self, events: Iterable[CanonicalEvent]) -> dict[str, DocumentName]:
+        """Return the names of the objects that events are about, or those of the documents in them, by the events' ids."""
+        events = list(events)
+        await self._load_with_customers([(event.object, event.key) for event in events])
+        named = {event.id: self._named_by(event.data) for event in events}
+        await self._load_with_customers([one for objects in named.values() for one in objects])
+        return {
+            event.id: _first(*(self._document(one) for one in ((event.object, event.key), *named[event.id])))
+            for event in events
+        }
+
     async def request(self, approval: Approval) -> dict[str, str]:
-        """Return what an approval is about: customer, documents, ticket and reason of the event that started its Run."""
-        if not approval.run.startswith("run_"):
-            return {}
+        """Return what an approval is about: customer, documents, ticket and reason of the event that started its Run.
+
+        A decision on a match is about the document of its counterfoil, and a change about its plan.
+        """
+        if is_of_plan(approval.run):
+            return {"plan": approval.run[:12]}
+        if not approval.run:
+            foils = [await self._app.store.foil(id_) for id_ in foils_of(decision_of(approval))]
+            names = await self.foils(foil for foil in foils if foil is not None)
+            first = _first(*names.values())
+            return {
+                name: text for name, text in ((CUSTOMER, first.customer), ("document", first.name)) if text
+            }
         inbox = await self._app.views.inbox(approval.run)
         refs = [item.ref for item in inbox if item.kind == "start"]
         events = await self._app.views.events_of(refs[:1])

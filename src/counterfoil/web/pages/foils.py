@@ -136,12 +136,14 @@ async def show_foil(request: WebRequest, foil_id: str, entry: FormEntry) -> Resp
     app, identity = application(request), caller(request)
     foil = await foil_or_404(app, foil_id)
     detail = await load_foil(app, foil)
+    runs, _ = await app.views.runs(ListFilter(limit=1, ids=(foil.run,))) if foil.run else ([], None)
     return await render_page(
         request,
         "foil.html",
         entry.status,
         entry=entry,
         foil=detail,
+        workflow=runs[0].run.workflow if runs else "",
         title=f"{foil.object.replace('_', ' ')} {detail.name or foil.number}".strip(),
         may_waive=_may_waive(foil, detail.approvals, await app.now()),
         approvals=await approval_rows(app, identity, detail.approvals),
