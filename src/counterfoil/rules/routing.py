@@ -135,12 +135,17 @@ def _successor(definition: Definition, event: CanonicalEvent, lookup: Lookup | N
 
 
 def due_starts(model: Model, object_: str, head: dict[str, Any], lookup: Lookup | None) -> list[RoutedStart]:
-    """Return the Runs that a date of this object will start; recomputed on each version of it."""
+    """Return the Runs that a date of this object will start; recomputed on each version of it.
+
+    One whose `when` is false now may begin with a later version. It is looked at once more when the date comes.
+    """
     starts = []
     for definition in model.starts_by_object(object_):
         names = with_entity({"object": head}, entity_of_start({"object": head}), definition.envelope)
-        key = key_of(definition.start.key, names, lookup)
-        starts.append(_start(definition, key, 0, {"object": head, "object_key": str(head["id"])}))
+        if not truth(definition.start.when, names, lookup):
+            continue
+        key, generation = key_of(definition.start.key, names, lookup), _generation(definition, names, lookup)
+        starts.append(_start(definition, key, generation, {"object": head, "object_key": str(head["id"])}))
     return starts
 
 

@@ -174,8 +174,10 @@ class TurnRows:
         )
         return next((money for value in candidates if (money := largest_amounts(value))), ())
 
-    def event(self, e: c.EmitEvent) -> CanonicalEvent:
-        return event_of(e, self.run, self.model.events[e.type], self.now)
+    def events(self) -> tuple[CanonicalEvent, ...]:
+        """Return the events that the turn emits, each newer than those before it."""
+        emitted = enumerate(self.commands.get(c.EmitEvent, ()))
+        return tuple(event_of(e, self.run, self.model.events[e.type], self.now, n) for n, e in emitted)
 
 
 def _step_of(key: str) -> str:

@@ -308,7 +308,7 @@ class Start(Part):
     operation: Name | None = None
     """The exposed operation whose calls start a Run."""
     when: Formula | None = None
-    """A Run starts only if this is true; absent: always."""
+    """A Run starts only if this is true; absent: always. With `due` it must also be true when the date comes."""
     key: Formula
     """Key of the Run: a second start with the same key and generation finds the first Run."""
     generation: Formula | GenerationEvent | None = None

@@ -143,15 +143,18 @@ def approval_of(a: c.AskApproval, run: str, now: datetime, covers: bytes, entity
     )
 
 
-def event_of(e: c.EmitEvent, run: Run, kind: EventKind, now: datetime) -> CanonicalEvent:
-    """Return the event that a Run emits. Without an object, its key is the Run's."""
+def event_of(e: c.EmitEvent, run: Run, kind: EventKind, now: datetime, number: int) -> CanonicalEvent:
+    """Return the event that a Run emits as the one with this number in its turn, from 0.
+
+    Without an object, its key is the Run's. Each event of a turn is newer than those before it.
+    """
     return CanonicalEvent(
         id=e.event,
         type=e.type,
         system="counterfoil",
         object=kind.object or "",
         key=key_of_object(kind, e.data, run.bkey),
-        version=micros(now),
+        version=micros(now) + number,
         data=dict(e.data),
         legal_entity=str(e.data.get("legal_entity") or run.entity),
         occurred_at=now,

@@ -98,7 +98,8 @@ def refresh_all(context: DecisionContext) -> None:
 def _due(context: DecisionContext) -> bool:
     """Return True once the start date of the Run has come.
 
-    A Run whose object has another key by then is superseded. Not before: until then the key may change back.
+    A Run whose object has another key or generation by then, or whose `when` is false, is superseded. Not before: until then
+    the object may change back.
     """
     start = context.definition.start
     if start.due_object is None:
@@ -106,12 +107,23 @@ def _due(context: DecisionContext) -> bool:
     head = context.lookup("head", (start.due_object, context.state.names.get("object_key", context.run.bkey)))
     if head is not None:
         context.state.names["object"] = head
-    if head is None or str(context.value(start.key)) != context.run.bkey:
+    if head is None or not _is_of_its_object(context):
         if context.state.starts_at is None or context.state.starts_at <= context.now:
             context.finish(RunStatus.DONE, "superseded")
         return False
     context.state.starts_at = moment(context.value(start.due_at))
     return context.state.starts_at <= context.now
+
+
+def _is_of_its_object(context: DecisionContext) -> bool:
+    """Report whether the object, as it is now, still starts this Run."""
+    start, run = context.definition.start, context.run
+    if str(context.value(start.key)) != run.bkey:
+        return False
+    if start.generation is not None and context.value(start.generation) != run.generation:
+        return False
+    is_successor = start.generation_where is not None and run.generation > 0
+    return is_successor or start.when is None or context.value(start.when) is True
 
 
 def _serials(context: DecisionContext) -> list[str]:
