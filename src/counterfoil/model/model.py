@@ -6,7 +6,7 @@ without files and lines, and compiles the same definitions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from functools import cached_property
 from typing import TypeVar
@@ -43,6 +43,8 @@ class Model(Documents):
         self._by_overlays: dict[tuple[str, ...], Model] = {}
         self._by_place: dict[tuple[str, str], Model] = {}
         """By region and declared legal entity; no key comes from a name that a system sent."""
+        self.stand_ins_here: Mapping[str, str] = {}
+        """Of the Model of one legal entity: the systems that stand for others, by the system whose part they play."""
 
     @cached_property
     def versions(self) -> ContractVersions:
@@ -94,7 +96,9 @@ class Model(Documents):
             faults = [f for f in findings if f.rule != "overlay-loosens"]
             if faults:
                 raise Misconfigured("; ".join(map(str, faults)))
-            self._by_overlays[names] = overlays.with_stand_ins(overlaid, stand_ins)
+            here = overlays.with_stand_ins(overlaid, stand_ins)
+            here.stand_ins_here = stand_ins
+            self._by_overlays[names] = here
         return self._by_overlays[names]
 
     def variants(self, on: date) -> dict[str, Model]:

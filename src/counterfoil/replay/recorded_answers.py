@@ -181,7 +181,7 @@ class RecordedAnswers(Mapping[Question, Any]):
         answers = self._answers
         if question in answers:
             return answers[question]
-        read = lookup.single_read(*question)
+        read = lookup.single_read(*lookup.at_entity(self.model, *question))
         if read is not None:
             answer = _SOURCES[type(read)](self, read)
         elif (link := self._linked(*question)) is not None:

@@ -52,6 +52,13 @@ def qualified(name: str, args: tuple[Any, ...], system: str) -> Question:
     return (name, (*args, system) if len(args) == 2 and name in ("canon", "link", "xref") else args)
 
 
+def at_entity(model: Model, name: str, args: tuple[Any, ...]) -> Question:
+    """Return the question about ids in the system that plays the named one's part for the model's legal entity."""
+    if len(args) == 3 and name in ("canon", "link", "xref") and args[2] in model.stand_ins_here:
+        return (name, (*args[:2], model.stand_ins_here[args[2]]))
+    return (name, args)
+
+
 def lookup_in(answers: Answers, system: str = "") -> Lookup:
     """Return a look-up function over the answers. It raises LookupNeeded for a missing one.
 
@@ -199,6 +206,7 @@ async def resolve(model: Model, speaks: str, name: str, args: tuple[Any, ...]) -
 
     Raises Misconfigured for a look-up that does not exist.
     """
+    name, args = at_entity(model, name, args)
     read = single_read(name, args)
     if read is not None:
         return await read

@@ -82,7 +82,7 @@ COMPANY = documents(
     kind: operation
     name: books.invoice.post
     system: books
-    input: {invoice_id: id, total: money, account: string}
+    input: {invoice_id: id, total: money, account: string, bill: string}
     output: {number: string}
     repeat: find
     horizon: 60s
@@ -103,7 +103,11 @@ COMPANY = documents(
     kind: mapping
     name: to-books
     to: {operation: books.invoice.post, system: books}
-    with: {reference: =input.invoice_id, total: =major(input.total), account: =input.account}
+    with:
+      reference: =input.invoice_id
+      total: =major(input.total)
+      account: =input.account
+      bills: ["=input.bill", "=xref('invoice', input.invoice_id, 'bills')"]
     returns: {result: {number: =string(result.number)}}
     ---
     kind: workflow
@@ -118,6 +122,7 @@ COMPANY = documents(
           invoice_id: =event.data.invoice_id
           total: =event.data.total
           account: "=table('accounts', run.legal_entity)"
+          bill: "=xref('invoice', event.data.invoice_id, 'bills')"
         becomes: posted
       - wait: {foils: all, until: +1d}
         outcomes: {timeout: park}
@@ -199,6 +204,16 @@ def test_the_books_of_another_entity_do_not_match(tmp_path: Path, system: str) -
     reason = "" if system == "books-de" else ", reason: entity"
     expect = f"foils: [{{reconciliation: booked, state: {state}{reason}, legal_entity: acme-de}}]"
     assert differences(tmp_path, given, expect) == []
+
+
+def test_ids_are_those_of_the_system_that_stands_for_the_named_one(tmp_path: Path) -> None:
+    expect = """\
+    effects:
+      - {operation: books.invoice.post, system: books-de, request: {bills: [in-1, in-1]}}
+      - {operation: books.invoice.post, system: books, request: {bills: [in-1, in-1]}}
+    cases: []
+    """
+    assert differences(tmp_path, GERMAN + HOME, expect) == []
 
 
 BOTH = (

@@ -69,7 +69,7 @@ class System(Kind):
     """The legal entity to which the system belongs; absent: each fact tells its own."""
     stands_for: Name | None = None
     """The system whose part it plays for its legal entity: the same mappings read its deliveries, and Runs of the entity
-    make their calls of that system here."""
+    make their calls of that system here and look up its ids here."""
     url: Secret | Annotated[str, StringConstraints(pattern=r"^(https?|postgresql)://")] = ""
     """Base address of the system's API or of its database, or a reference to it."""
     settings: dict[str, Any] = {}
