@@ -81,7 +81,7 @@ def observe(
         raise CommandFailed(str(error)) from None
     report = observed.data()
     title = f"{_file_name(left)} and {_file_name(right)}"
-    _write_files(observed, report, title, xlsx, html, write)
+    _write_files(observed, (left, right), report, title, xlsx, html, write)
     if format is Format.JSON:
         write_json(report)
     else:
@@ -121,16 +121,18 @@ def _file_name(text: str) -> str:
 
 def _write_files(
     observed: Any,
+    places: tuple[str, str],
     report: dict[str, Any],
     title: str,
     xlsx: Path | None,
     html: Path | None,
     write: Path | None,
 ) -> None:
-    from counterfoil.reconcile.reports.draft import draft
+    from counterfoil.reconcile.reports.draft import write_draft
     from counterfoil.reconcile.reports.page import page
     from counterfoil.reconcile.reports.xlsx import write_xlsx
 
+    notes: list[str] = []
     try:
         if xlsx is not None:
             xlsx.touch()  # the writer's own error for a path that cannot be written is no OSError
@@ -138,16 +140,14 @@ def _write_files(
         if html is not None:
             html.write_text(page(report, title), "utf-8")
         if write is not None:
-            write.mkdir(parents=True, exist_ok=True)
-            target = write / "reconciliation.yaml"
-            if target.exists():
-                raise CommandFailed(f"{target} exists already; name another folder.")
-            target.write_text(draft(observed), "utf-8")
-            write = target
+            notes = write_draft(observed, places, write)
+            write = write / "reconciliation.yaml"
+    except FileExistsError as error:
+        raise CommandFailed(f"{error.filename} exists already; name another folder.") from error
     except OSError as error:
         raise CommandFailed(f"{error.filename} cannot be written: {error.strerror}.") from error
     if written := [str(path) for path in (xlsx, html, write) if path is not None]:
-        complain(f"Written: {', '.join(written)}.")
+        complain(" ".join(f"{text}." for text in (f"Written: {', '.join(written)}", *notes)))
 
 
 def _print(report: dict[str, Any]) -> None:

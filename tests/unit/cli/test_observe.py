@@ -86,7 +86,7 @@ def test_reports_are_written_with_numbers_and_without_formulas(
 
 def test_the_draft_passes_the_check(run: Run, exports: tuple[str, str], tmp_path: Path) -> None:
     run("observe", *exports, "--write", str(tmp_path / "draft"))
-    assert run("check", str(tmp_path / "draft"))[:2] == (0, "7 documents, 0 errors, 0 warnings\n")
+    assert run("check", str(tmp_path / "draft"))[:2] == (0, "10 documents, 0 errors, 0 warnings\n")
     code, _, error = run("observe", *exports, "--write", str(tmp_path / "draft"))
     assert code == 2
     assert "exists already" in error
@@ -161,3 +161,15 @@ def test_a_report_that_cannot_be_written_is_refused(
         code, _, error = run("observe", *exports, option, str(tmp_path / "nowhere" / name))
         assert code == 2
         assert f"{name} cannot be written: No such file or directory." in error
+
+
+def test_a_draft_without_keys_of_their_own_has_placeholders_for_systems(run: Run, tmp_path: Path) -> None:
+    left, right = tmp_path / "bills.csv", tmp_path / "bank.csv"
+    left.write_text("Invoice,Total\n" + "".join(f"RE-{n}-2026,{n}1.50\n" for n in range(10, 30)))
+    right.write_text(
+        "Text,Amount\n" + "".join(f"transfer RE-{n}-2026 thanks,{n}1.50\n" for n in range(10, 30))
+    )
+    code, _, notes = run("observe", str(left), str(right), "--write", str(tmp_path / "draft"))
+    assert (code, "exports" in notes) == (0, False)
+    assert "connector: external" in (tmp_path / "draft" / "reconciliation.yaml").read_text("utf-8")
+    assert run("check", str(tmp_path / "draft"))[:2] == (0, "8 documents, 0 errors, 0 warnings\n")

@@ -43,7 +43,9 @@ def read_delimited(path: Path, builder_of: NewBuilder = TableBuilder) -> ExportT
         reader = csv.reader(file, delimiter=separator, strict=True)
         rows = _TextRows(path.name, reader, start)
         complete = _ends_with_line(path, encoding)
-        return build(path.name, rows, "line", notes, complete=complete, builder_of=builder_of)
+        table = build(path.name, rows, "line", notes, complete=complete, builder_of=builder_of)
+    table.form.encoding, table.form.separator = encoding, separator
+    return table
 
 
 def _encoding(path: Path, sample: bytes, notes: list[str]) -> str:

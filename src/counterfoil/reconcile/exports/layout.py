@@ -81,7 +81,10 @@ def build(
     table = builder.finish()
     if repeated:
         all_notes.append(f"The header stands {repeated + 1} times; it was read once.")
+    written = [] if start == 0 or head[start - 1][1] is not header else header
+    table.form.has_titles, table.form.names_as_written = start > 1, columns == written
     if trailers:
+        table.form.trailer = next(str(cell).strip() for cell in trailers[0][1] if not is_empty(cell))
         all_notes.append(
             f"{'Rows' if len(trailers) > 1 else 'A row'} below the data: {_described(trailers)}."
         )

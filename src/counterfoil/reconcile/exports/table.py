@@ -26,6 +26,21 @@ class StatedTotal:
 
 
 @dataclass(slots=True)
+class TextForm:
+    """Notation of one text file, for those who read later files of the same kind."""
+
+    encoding: str = ""
+    separator: str = ""
+    """Empty: no text file."""
+    has_titles: bool = False
+    """Lines stand above the header."""
+    trailer: str = ""
+    """First cell of the first row below the data."""
+    names_as_written: bool = False
+    """The columns have the names of the header, each of them once."""
+
+
+@dataclass(slots=True)
 class ExportTable:
     """Rows of one export, column by column. `places` are line numbers of text files and row numbers of others."""
 
@@ -40,6 +55,7 @@ class ExportTable:
     """Name of a place: `line` or `row`."""
     whole_rows: int = 0
     """Rows of the export, where the table has only some of them; 0 where it has all."""
+    form: TextForm = field(default_factory=TextForm)
 
     @property
     def rows(self) -> int:
