@@ -14,7 +14,7 @@ MONTHS ?= 1
 WEEKS ?= 1
 SIZE ?= full
 CASH ?= 100
-WORKERS ?= 3
+WORKERS ?= 4
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -31,7 +31,7 @@ run: $(READY) ## start the demonstration company and the server (PORT=8080)
 
 # Hundreds of processes start in the tests. Without byte code each of them would compile the product again.
 test: export PYTHONDONTWRITEBYTECODE :=
-test: $(READY) ## run the whole test suite (WORKERS=3)
+test: $(READY) ## run the whole test suite (WORKERS=4)
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --durations=20
 
 check: $(READY) ## format, lint, types, floors and the fast tests
