@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -307,6 +308,45 @@ async def test_write_off_and_its_recovery(erp: Erp, us: Connector) -> None:
     # The ERP warns before a reconciliation with a write-off is opened, and the connector answers for this one only.
     recovered = await done(us, taken_back("erp.write_off.recover", write_off, erp.today))
     assert states(recovered) == [("posted", Decimal("80.00"))]
+
+
+async def test_write_off_is_recovered_in_parts_and_written_off_again(erp: Erp, us: Connector) -> None:
+    party = await customer(us)
+    bill = await invoice(us, party, "100.00", erp.today)
+    name = fresh("bill")
+
+    def lines(amount: str) -> list[dict[str, Any]]:
+        return [line("5200", amount), line("1200", str(-Decimal(amount)), party, bill["id"])]
+
+    async def marks() -> Counter[tuple[str, Decimal]]:
+        """What settles the invoice, by the reference in its text, without payments."""
+        body = await us.read("erp.invoice.get", {"id": bill["id"]}, TIMEOUT)
+        rows = [(row["text"].partition("]")[0][1:], row["amount"]) for row in body["allocations"]]
+        return Counter((text.removeprefix(name), amount) for text, amount in rows if text.startswith(name))
+
+    first = request("erp.write_off.post", **entry(erp.today, *lines("100.00"), reference=f"{name}/write-off"))
+    assert states(await done(us, first)) == [("paid", 0)]
+    for nth, amount in enumerate(("40.00", "60.00"), 1):
+        back = f"{name}/write-off/recovered/{nth}"
+        part = taken_back(
+            "erp.write_off.recover", first, erp.today, reference=back, lines=lines(f"-{amount}")
+        )
+        assert states(await done(us, part)) == [("posted", Decimal(amount))]
+        if nth == 1:
+            assert await marks() == {("/write-off", 100): 1, ("/write-off/recovered/1", -40): 1}
+        last = receipt(erp.today, party, bill, amount)
+        assert states(await done(us, last)) == [("paid", 0)]
+    more = taken_back("erp.write_off.recover", first, erp.today, lines=lines("-0.01"))
+    assert (await refused(us, more)).code == "already_reversed"
+    # The last payment comes back, and what is open then is given up again.
+    assert states(await done(us, taken_back("erp.receipt.return", last, erp.today))) == [
+        ("posted", Decimal(60))
+    ]
+    second = entry(erp.today, *lines("60.00"), reference=f"{name}/write-off/2")
+    assert states(await done(us, request("erp.write_off.post", **second))) == [("paid", 0)]
+    every = await marks()
+    assert every["/write-off/2", Decimal(60)] == 1
+    assert sum(amount * count for (_, amount), count in every.items()) == 60, every
 
 
 @pytest.mark.parametrize("currency", ["USD", "EUR"])

@@ -135,7 +135,7 @@ async def test_money_goes_in_out_and_to_the_bank(systems: Company) -> None:
         assert (await balances(systems))["clearing"] == Decimal("870.70")
         # The refund fails after it had succeeded.
         await cashier.decides(refund.id, "failed")
-        await s.run_at(REFUND, "done")
+        await s.run_at(REFUND, "reconciled", count=2)
         # Two disputes: one is won, one is lost as bad debt.
         _, _, won = await cashier.paid(20_000)
         _, _, lost = await cashier.paid(30_000)
@@ -146,7 +146,7 @@ async def test_money_goes_in_out_and_to_the_bank(systems: Company) -> None:
         assert held["disputes"] == Decimal("320.00")
         await cashier.decides(first, "won")
         await cashier.decides(second, "lost")
-        await s.run_at(DISPUTE, "done", count=4)
+        await s.run_at(DISPUTE, "reconciled", count=4)
         after = await balances(systems)
         assert (after["disputes"], after["bad debt"]) == (Decimal(0), Decimal("120.00"))
         # To the bank.
@@ -159,7 +159,7 @@ async def test_money_goes_in_out_and_to_the_bank(systems: Company) -> None:
         await asyncio.to_thread(cashier.api.invoices.mark_uncollectible, invoice)
         approval = await s.open_approval()
         assert await s.vote(approval, "carl") in ("granted", "counted")
-        await s.run_at(WRITE_OFF, "done")
+        await s.run_at(WRITE_OFF, "reconciled")
         assert (await balances(systems))["bad debt"] == Decimal("190.00")
         await cashier.pays(customer, invoice)
         await s.run_at(PAYMENT, "done", count=4)

@@ -85,10 +85,10 @@ async def test_disputes_in_part_and_debits_that_come_back(systems: Company) -> N
         await cashier.decides(first, "won")
         await cashier.decides(second, "lost")
         await cashier.decides(inquiry, "warning_closed")
-        await s.run_at(DISPUTE, "done", count=6)
+        await s.run_at(DISPUTE, "reconciled", count=6)
         # The debit comes back: its invoice is owed again, and the fee of the return is booked.
         await cashier.disputes(debit, reason="insufficient_funds")
-        await s.run_at(RETURN, "done")
+        await s.run_at(RETURN, "reconciled")
         held, lost, concession, after = await of_account(systems, "1070", "5200", "4810", "5100")
         assert (held, lost, concession) == (Decimal(300), Decimal(0), Decimal(400))
         assert after == fees + 15, "a won dispute keeps its fee, and a returned debit has one of its own"
@@ -98,7 +98,7 @@ async def test_disputes_in_part_and_debits_that_come_back(systems: Company) -> N
         # A dispute that was held before the close is won after it.
         await until("the closed period", lambda: _closed(s))
         await cashier.decides(third, "won")
-        await s.run_at(DISPUTE, "done", count=8)
+        await s.run_at(DISPUTE, "reconciled", count=8)
         await s.quiet()
         await read_books(s)
         assert await controls(s, "payment-in-erp", systems.today) == [*IN_THE_MONTH]

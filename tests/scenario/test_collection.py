@@ -108,7 +108,7 @@ async def test_unpaid_invoices_are_collected_restricted_and_given_up(systems: Co
         await s.run_at("collection-end", "given_up")
         approval = await until("the approval of the write-off", lambda: _write_off(s))
         assert await s.vote(approval, "carl") in ("granted", "counted")
-        await s.run_at("write-off-to-erp", "done")
+        await s.run_at("write-off-to-erp", "reconciled")
         assert [charge.status for charge in await debtor.charges(lost)] == ["failed"]
         assert (await balances(systems))["bad debt"] == Decimal("70.00")
         await s.quiet()

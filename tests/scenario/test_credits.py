@@ -117,7 +117,7 @@ async def test_credits_take_the_tax_of_their_invoice_and_bring_it_back(systems: 
         await s.run_at(CREDIT, "done", 2)
         await systems.ask_credit(customer, invoice, "40.00", "inc-3", reason="refund")
         await s.run_at(CREDIT, "done", 3)
-        await s.run_at(REFUND, "done")
+        await s.run_at(REFUND, "reconciled")
         notes = (await asyncio.to_thread(systems.stripe.credit_notes.list, {"invoice": invoice})).data
         documents = {note.total: await document_of(systems, note.metadata["credit_id"]) for note in notes}
         assert {total: (row["taxes"], row["state"]) for total, row in documents.items()} == {

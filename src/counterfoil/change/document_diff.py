@@ -26,7 +26,7 @@ Path: TypeAlias = tuple[str, ...]
 
 # Lists without order. `type` of a mapping may also be a single text.
 _SETS = frozenset(
-    {"may", "to", "covers", "requesters", "roles", "sets", "enum", "type", "compare", "counts", "in",
+    {"may", "to", "covers", "requesters", "excludes", "roles", "sets", "enum", "type", "compare", "counts", "in",
      "enforced_by", "risks", "entities"}
 )  # fmt: skip
 _BLOCKS = frozenset({"steps", "then", "otherwise", "do"})

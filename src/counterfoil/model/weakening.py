@@ -71,6 +71,9 @@ def _approval(old: kinds.Approval, new: kinds.Approval) -> Iterator[Weakening]:
     missing = sorted(set(old.requesters) - set(new.requesters))
     if missing:
         yield (*where, "requesters"), f"{', '.join(missing)} may approve what they request"
+    no_longer = sorted(set(old.excludes) - set(new.excludes))
+    if no_longer:
+        yield (*where, "excludes"), f"persons with the role {', '.join(no_longer)} may decide"
     if new.negative and not old.negative:
         yield (*where, "negative"), "it allows negative amounts"
     for amount in _edges(old, new):

@@ -152,7 +152,7 @@ class PossibleEvents:
     def _fits(
         self, where: Expression, names: Mapping[str, Any], data: dict[str, Any], type_: str, lookups: Any
     ) -> bool:
-        event = self.body(type_, data, 0)
+        event = self.body(type_, data, 1)  # never the event that began the Run
         try:
             start = {"event": event, "start": names.get("event")}
             return where(names_with(names, start), lookups.ask) is True

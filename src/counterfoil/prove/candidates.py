@@ -71,8 +71,9 @@ class Candidates:
                     self.predicates.append((f"{step.path} when", step.when))
                     self.goals += [[(step.when, True)], [(step.when, False)]]
                 self._gather_step(step, in_main=address == "")
-        if self.definition.start.when is not None:
-            self.musts.append(self.definition.start.when)
+        begins = _beginning(self.definition.start)
+        if begins is not None:
+            self.musts.append(begins)
         for expression in [
             *self._expressions(),
             *(e for _, e in self.predicates),
@@ -213,6 +214,13 @@ class Candidates:
 
     def _items(self, each: d.Each) -> Leaf | None:
         return self.reader.leaf(each.items.expression.ast) if isinstance(each.items, d.Formula) else None
+
+
+def _beginning(start: d.Start) -> Expression | None:
+    """Return the condition of a Run: that of its successors, where a constant `when` leaves all Runs to them."""
+    if start.generation_event == start.event and start.when is not None and not start.when.names:
+        return start.generation_where
+    return start.when
 
 
 def _unlike(value: Any) -> list[Any]:

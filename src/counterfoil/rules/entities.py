@@ -6,6 +6,7 @@ Pure. A company that declares no legal entities has facts without one, or with w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from counterfoil.core.canonical import CanonicalEvent, Head
@@ -87,6 +88,24 @@ def idle_roles(model: Model, person: Person | None, entity: str | None) -> froze
     scopes = {role: role_scope(model, person, role) for role in person.roles if role in model.roles}
     acts = {r for r, scope in scopes.items() if (scope.everything if entity is None else scope.sees(entity))}
     return frozenset(scopes.keys() - acts)
+
+
+def excluded_role(model: Model, person: Person, policy: str, entity: str | None, on: date) -> str | None:
+    """Return a role of the person that an approval policy excludes from its decisions; None if it excludes none of them.
+
+    The policy is that of the legal entity, and a role counts in every entity.
+    """
+    of_entity = model.at(entity, on) if entity else model
+    kind = of_entity.policies.get(policy)
+    excludes = kind.approval.excludes if kind is not None and kind.approval is not None else []
+    return next((role for role in excludes if role in person.roles), None)
+
+
+def deciding_roles(model: Model, person: Person, policy: str, entity: str | None, on: date) -> frozenset[str]:
+    """Return the roles by which a person decides approvals of a policy for a legal entity; None: for the company."""
+    if excluded_role(model, person, policy, entity, on) is not None:
+        return frozenset()
+    return acting_roles(model, person, entity)
 
 
 def acting_roles(model: Model, person: Person, entity: str | None) -> frozenset[str]:

@@ -491,6 +491,13 @@ PLANTED: list[tuple[str, ...]] = [
     ("system-currency", "settings: {region: eu}", "currencies: {QQQ: {decimals: 1}}", "currencies: {QQQ"),
     ("segregation", "requesters: [agent]", "requesters: [agent, controller]", "- {roles: [controller]}"),
     (
+        "segregation",
+        "requesters: [agent]",
+        "requesters: [agent]\n  excludes: [controller]",
+        "- {roles: [controller]}",
+    ),
+    ("unknown-reference", "requesters: [agent]", "requesters: [agent]\n  excludes: [agents]  #!"),
+    (
         "sender-decides",
         "{kind: role, name: controller}",
         "{kind: role, name: controller, may: ['events:any:send', 'approvals:own:decide']}  #!",

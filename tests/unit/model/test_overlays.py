@@ -216,6 +216,13 @@ def test_every_environment_and_entity_is_checked_at_once(tmp_path: Path) -> None
     assert {f.rule for f in company(tmp_path, *two, environment="")[1]} == {"wrong-value"}
 
 
+def test_letting_an_excluded_role_decide_needs_a_reason(tmp_path: Path) -> None:
+    strict = COMPANY.replace("requesters: [agent]", "requesters: [agent]\n  excludes: [support]")
+    change = "{kind: policy, name: credit-approval, set: {approval: {excludes: []}}}"
+    _, findings = read(write(tmp_path, strict + REGION + overlay("there", "{legal_entity: de}", change)))
+    assert "overlay-loosens" in {f.rule for f in findings}, [str(f) for f in findings]
+
+
 @pytest.mark.parametrize(
     ("of", "change"),
     [

@@ -37,6 +37,10 @@ ENTRIES: dict[str, tuple[Journal, str]] = {
     "erp.dispute.post": ("cash_journal", "Post a disputed payment that the processor holds back."),
     "erp.dispute.release": ("cash_journal", "Take back a dispute that is won."),
     "erp.dispute.lose": ("cash_journal", "Post the loss of a dispute."),
+    "erp.dispute_fee.post": (
+        "cash_journal",
+        "Post a fee of a dispute that was charged after its withdrawal.",
+    ),
     "erp.payout.post": ("cash_journal", "Post a payout of the processor to the bank."),
     "erp.payout.return": ("cash_journal", "Take back a payout that failed."),
     "erp.write_off.post": ("write_off_journal", "Write off what a customer owes."),

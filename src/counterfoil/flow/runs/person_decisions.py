@@ -8,7 +8,7 @@ from counterfoil.core.release import is_of_plan
 from counterfoil.flow.runs import match_decisions
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.model import Model
-from counterfoil.rules.entities import idle_roles
+from counterfoil.rules.entities import deciding_roles, idle_roles
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.people import Decide, DecideVerdict, Resolve, ResolveVerdict
 from counterfoil.store.port.store import Store
@@ -23,8 +23,11 @@ async def decide_approval(
     if about is None:
         return "not_found"
     entity = None if is_of_plan(about.run) else about.entity
-    idle = idle_roles(model, await store.person(person), entity)
-    return (await store.apply(Decide(**vote, approve=approve, at=await store.now(), idle=idle))).verdict
+    now = await store.now()
+    voter = await store.person(person)
+    acting = frozenset() if voter is None else deciding_roles(model, voter, about.policy, entity, now.date())
+    idle = frozenset() if voter is None else frozenset(voter.roles) - acting
+    return (await store.apply(Decide(**vote, approve=approve, at=now, idle=idle))).verdict
 
 
 async def resolve_case(

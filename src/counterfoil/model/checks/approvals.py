@@ -75,7 +75,7 @@ def _tiers(document: Document, matrix: list[kinds.Tier]) -> Iterator[Finding]:
 
 @rule("segregation")
 def segregation(model: Model) -> Iterator[Finding]:
-    """No role can both request and approve."""
+    """No role can both request and approve, and no tier names a role whose persons are excluded."""
     for document, policy in model.documents_of(kinds.Policy):
         for position, tier in enumerate(policy.approval.matrix if policy.approval else []):
             for at, role in enumerate(tier.roles):
@@ -83,6 +83,12 @@ def segregation(model: Model) -> Iterator[Finding]:
                     path = ("approval", "matrix", position, "roles", at)
                     message = f"`{role}` can both request and approve"
                     yield document.finding("segregation", message, path, fix="give one of them another role")
+                if policy.approval is not None and role in policy.approval.excludes:
+                    path = ("approval", "matrix", position, "roles", at)
+                    message = f"`{role}` approves, and persons with this role do not decide"
+                    yield document.finding(
+                        "segregation", message, path, fix="take it out of one of both lists"
+                    )
 
 
 @rule("sender-decides")

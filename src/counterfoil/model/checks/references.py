@@ -230,6 +230,8 @@ def _policy(value: kinds.Policy) -> Iterator[Reference]:
             yield "table", value.approval.rates, (*path, "rates")
         for position, role in enumerate(value.approval.requesters):
             yield "role", role, (*path, "requesters", position)
+        for position, role in enumerate(value.approval.excludes):
+            yield "role", role, (*path, "excludes", position)
         for position, tier in enumerate(value.approval.matrix):
             for at, role in enumerate(tier.roles):
                 yield "role", role, (*path, "matrix", position, "roles", at)

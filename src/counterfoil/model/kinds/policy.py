@@ -86,6 +86,8 @@ class Approval(Part):
     """The person who requests; this person cannot approve."""
     requesters: list[Name] = []
     """Roles that request; no role can both request and approve."""
+    excludes: list[Name] = []
+    """Roles whose persons do not decide, whatever other roles they have."""
     expires: Duration = "3d"
     """Time to decide."""
 

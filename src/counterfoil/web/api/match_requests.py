@@ -12,7 +12,7 @@ from counterfoil.core.case import Case, CaseState, Choice
 from counterfoil.core.people import Person
 from counterfoil.flow.runs.match_decisions import open_waiver
 from counterfoil.model import Model
-from counterfoil.rules.entities import acting_roles
+from counterfoil.rules.entities import deciding_roles
 from counterfoil.store.port.documents import Decision, decision_of
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api.shapes import CaseShape
@@ -64,7 +64,10 @@ def waits_text(model: Model, request: Approval, persons: Iterable[Person]) -> st
     able = [
         p.name
         for p in persons
-        if p.active and acting_roles(model, p, request.entity) & set(request.roles) and not request.part_of(p)
+        if p.active
+        and deciding_roles(model, p, request.policy, request.entity, request.created_at.date())
+        & set(request.roles)
+        and not request.part_of(p)
     ]
     names = {p.id: p.name for p in persons}
     roles = " or ".join(role.replace("-", " ").replace("_", " ") for role in request.roles)

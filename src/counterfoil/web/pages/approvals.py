@@ -16,7 +16,7 @@ from counterfoil.change.plan_report import PlanReport, read_report
 from counterfoil.change.plan_words import change_lines, impact_lines
 from counterfoil.core.approval import Approval, ApprovalState, part_in_request
 from counterfoil.core.release import is_of_plan
-from counterfoil.rules.entities import acting_roles
+from counterfoil.rules.entities import deciding_roles, excluded_role
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.decisions import vote
@@ -51,7 +51,8 @@ async def approval_rows(
                 p.name
                 for p in persons
                 if p.active
-                and acting_roles(app.model, p, approval.legal_entity or None) & set(approval.roles)
+                and deciding_roles(app.model, p, approval.policy, approval.legal_entity or None, now.date())
+                & set(approval.roles)
                 and part_in_request(approval.requester, approval.senders, p) is None
             ],
             "names": names,
@@ -111,7 +112,13 @@ def _obstacle(app: Application, identity: Identity, approval: shapes.ApprovalSha
         return f"You {did}. Separation of duties: another person must decide."
     if any(vote.person == person.id for vote in approval.votes):
         return "You have voted. Another person's vote is needed."
-    if not acting_roles(app.model, person, approval.legal_entity or None) & set(approval.roles):
+    entity, today = approval.legal_entity or None, now.date()
+    excluded = excluded_role(app.model, person, approval.policy, entity, today)
+    if excluded is not None:
+        return (
+            f"You have the role {filters.words(excluded)}. Separation of duties: another person must decide."
+        )
+    if not deciding_roles(app.model, person, approval.policy, entity, today) & set(approval.roles):
         return f"Decided by: {' or '.join(map(filters.words, approval.roles))}."
     if Permission.APPROVALS_OWN_DECIDE not in identity.may:
         return f"Your roles do not include the permission {Permission.APPROVALS_OWN_DECIDE}."
