@@ -219,7 +219,8 @@ class Candidates:
 def _beginning(start: d.Start) -> Expression | None:
     """Return the condition of a Run: that of its successors, where a constant `when` leaves all Runs to them."""
     if start.generation_event == start.event and start.when is not None and not start.when.names:
-        return start.generation_where
+        where = start.generation_where
+        return where if where is not None and where.names else None
     return start.when
 
 
