@@ -124,6 +124,8 @@ class _Author:
         for leg in legs.values():
             if self._chance(2):
                 leg["tolerance"] = self._one_of(TOLERANCES)
+                if self._chance(3):
+                    leg["absorbs"] = "short"
         if self._chance(3):
             legs["period"] = {"kind": "equal"}
         if self._chance(3):

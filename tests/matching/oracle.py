@@ -179,7 +179,8 @@ class Match:
             leg: sum((self._residual(member, leg) for member in members if leg in member.legs), ZERO)
             for leg in self.rules.sums
         }
-        wrong = [leg for leg, gap in gaps.items() if abs(gap) > self.rules.tolerance[leg]]
+        sums = {leg: sum((m.amount(leg) for m in members if leg in m.legs), ZERO) for leg in gaps}
+        wrong = [leg for leg, gap in gaps.items() if not self.rules.is_absorbed(leg, sums[leg], gap)]
         total = self.rules.total
         names = ", ".join(member.name for member in members)
         if total not in wrong:

@@ -176,7 +176,10 @@ class Pairing:
 
     def _has_room(self, right: Document) -> bool:
         total = self.rules.total
-        return total is not None and abs(self.remaining(right, total)) > self.rules.tolerance[total]
+        if total is None:
+            return False
+        absorbed = ZERO if total in self.rules.short_only else self.rules.tolerance[total]
+        return abs(self.remaining(right, total)) > absorbed
 
     def _wants(self, left: Document) -> bool:
         total = self.rules.total
@@ -195,7 +198,7 @@ class Pairing:
     def _closeness(self, edge: Pair) -> tuple[int, ...]:
         left, right = edge
         gaps_are_small = all(
-            abs(left.amount(leg) - right.amount(leg)) <= self.rules.tolerance[leg]
+            self.rules.is_absorbed(leg, left.amount(leg), left.amount(leg) - right.amount(leg))
             for leg in self.rules.sums
             if leg in left.legs
         )

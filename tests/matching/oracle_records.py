@@ -26,6 +26,8 @@ class Rules:
     equals: tuple[str, ...]
     minimums: tuple[str, ...]
     tolerance: Amounts
+    short_only: frozenset[str]
+    """Sum legs whose tolerance absorbs only what is missing."""
     total: str | None
     shape: str
     decimals: int
@@ -40,6 +42,12 @@ class Rules:
     @property
     def many_lefts(self) -> bool:
         return self.shape in ("n:1", "n:m")
+
+    def is_absorbed(self, leg: str, asserted: Decimal, gap: Decimal) -> bool:
+        """Return whether a gap, positive for a part that is missing of a positive amount, is within the tolerance."""
+        if leg in self.short_only and gap and not (gap > 0 < asserted >= gap or gap < 0 > asserted <= gap):
+            return False
+        return abs(gap) <= self.tolerance[leg]
 
     def format(self, amount: Decimal) -> str:
         return format(amount if amount else ZERO, f".{self.decimals}f")
@@ -57,6 +65,7 @@ def read_rules(history: dict[str, Any]) -> Rules:
         tuple(sorted(by_kind["equal"])),
         tuple(sorted(by_kind["at_least"])),
         {name: as_number(legs[name].get("tolerance", 0)) for name in sums},
+        frozenset(name for name in sums if legs[name].get("absorbs") == "short"),
         next(iter(totals or sums), None),
         history.get("shape", "1:1"),
         max([2, *exponents]),

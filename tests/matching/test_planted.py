@@ -57,8 +57,11 @@ def in_windows(text: str, planted: str) -> Bug:
 
 BUGS = [
     in_claims("self.left.due <= now", "self.left.due < now"),
-    in_matching("size(by) > rules.legs[name].tolerance", "size(by) >= rules.legs[name].tolerance"),
-    in_matching("size(by) > rules.legs[name].tolerance", "by != 0"),
+    in_joins("if size(residual) > leg.tolerance:", "if size(residual) >= leg.tolerance:"),
+    in_joins("if size(residual) > leg.tolerance:", "if residual != 0:"),
+    in_joins("<= residual <= max(0, asserted)", "<= residual"),
+    in_joins("min(0, asserted) <= residual", "residual"),
+    in_joins('total.tolerance if total.absorbs == "any" else 0', "total.tolerance"),
     in_matching('f"leg: {differing}") if differing', 'f"leg: {differing}") if lower'),
     in_matching("if want * observed < 0:", "if want * observed < 0 and not rules.shape:"),
     in_matching("if size(observed) > size(want):", "if observed > want:"),
@@ -109,7 +112,7 @@ BUGS = [
     in_joins("if same_currency(self._rules, left, right.document) and", "if"),
     in_joins("*pair_), reverse=True)", "*pair_))"),
     in_joins("same_books(rules, left, right.document), equal, small", "True, equal, small"),
-    in_joins("same_sign(need, missing) and size(missing) > self._tolerance", "same_sign(need, missing)"),
+    in_joins("same_sign(need, missing) and size(missing) > self._most_short", "same_sign(need, missing)"),
     in_joins("if self._is_left_over(s)), None)", "if not self._is_left_over(s)), None)"),
     in_joins("_smaller(missing, total) == total != 0", "total == 0"),
     in_joins("self._left_over[right.id] -= amount", "pass"),

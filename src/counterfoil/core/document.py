@@ -19,6 +19,7 @@ from counterfoil.core.money import Money
 
 Side: TypeAlias = Literal["left", "right"]
 Shape: TypeAlias = Literal["1:1", "1:n", "n:1", "n:m"]
+Absorbs: TypeAlias = Literal["any", "short"]
 Number: TypeAlias = int | Decimal
 LegValue: TypeAlias = Money | int | Decimal | str
 
@@ -59,6 +60,8 @@ class LegRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The leg by which documents are paired. One sum leg of a reconciliation is the total."""
     tolerance: Number = 0
     """Largest difference that is absorbed, in the unit of the leg: minor units for money."""
+    absorbs: Absorbs = "any"
+    """`short`: only where less is shown than asserted."""
     absorbed_by: str = ""
     """The role that bears what the tolerance absorbs; empty: the owner of the foil."""
     per: str = ""

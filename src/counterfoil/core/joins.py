@@ -15,6 +15,7 @@ import msgspec
 from counterfoil.core.document import (
     LedgerDocument,
     LegKind,
+    LegRule,
     MatchRules,
     NetDocument,
     Number,
@@ -56,7 +57,9 @@ class Joins:
         """A right document may answer several left ones."""
         self._collects = rules.shape in ("1:n", "n:m")
         """A left document may have several right ones."""
-        self._tolerance: Number = rules.legs[rules.total].tolerance if rules.total is not None else 0
+        total = LegRule() if rules.total is None else rules.legs[rules.total]
+        self._most_short: Number = total.tolerance
+        self._most_over: Number = total.tolerance if total.absorbs == "any" else 0
         self.lefts = lefts
         self.rights = rights
         self._pairs: list[_Pair] = []
@@ -226,13 +229,13 @@ class Joins:
         return any((name, right.id) in self._joined for name in right.document.names)
 
     def _is_left_over(self, right: NetDocument) -> bool:
-        return size(self._left_over[right.id]) > self._tolerance
+        return size(self._left_over[right.id]) > self._most_over
 
     def _wants(self, left: LedgerDocument) -> bool:
         need, missing = self._need[left.id], self._missing[left.id]
         if not self._collects:
             return left.id not in self._paired_lefts
-        return _same_sign(need, missing) and size(missing) > self._tolerance
+        return _same_sign(need, missing) and size(missing) > self._most_short
 
     def _offers(self, right: NetDocument) -> bool:
         return self._left_over[right.id] != 0 if self._divides else right.id not in self._paired_rights
@@ -297,9 +300,17 @@ def _closeness(rules: MatchRules, left: LedgerDocument, right: NetDocument) -> _
         if leg.kind is LegKind.EQUAL:
             equal = equal and right_legs.get(name) == value
         elif leg.kind is LegKind.SUM:
-            small = small and size(number(value) - right.legs.get(name, 0)) <= leg.tolerance
+            asserted = number(value)
+            small = small and tolerates(leg, asserted, asserted - right.legs.get(name, 0))
     namings = (right.id in left.names) + (left.id in right.document.names)
     return namings, same_books(rules, left, right.document), equal, small
+
+
+def tolerates(leg: LegRule, asserted: Number, residual: Number) -> bool:
+    """Return whether a leg absorbs a residual: asserted less shown."""
+    if size(residual) > leg.tolerance:
+        return False
+    return leg.absorbs == "any" or min(0, asserted) <= residual <= max(0, asserted)
 
 
 def reversals_first(documents: Sequence[LedgerDocument]) -> list[tuple[LedgerDocument, LedgerDocument]]:

@@ -35,7 +35,7 @@ from counterfoil.core.document import (
     total_of,
     unit,
 )
-from counterfoil.core.joins import Share
+from counterfoil.core.joins import Share, tolerates
 from counterfoil.core.money import Money
 from counterfoil.core.pairing import Pairs, pair
 from counterfoil.core.windows import belongs, day_of
@@ -186,7 +186,11 @@ def _with_partners(
     def verdict(state: FoilState, reason: str = "") -> FoilVerdict:
         return FoilVerdict(state, reason, residual, partners, amounts_only=not lower)
 
-    off = {name: by for name, by in group.residual.items() if size(by) > rules.legs[name].tolerance}
+    off = {
+        name: by
+        for name, by in group.residual.items()
+        if not tolerates(rules.legs[name], group.asserted[name], by)
+    }
     total = rules.total or ""
     text = differences(left, parts, off)
     if total not in off:

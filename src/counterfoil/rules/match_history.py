@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from counterfoil.core.document import (
+    Absorbs,
     LedgerDocument,
     LegKind,
     LegRule,
@@ -43,6 +44,7 @@ class _Leg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     kind: LegKind = LegKind.SUM
     total: bool = False
     tolerance: str | int = 0
+    absorbs: Absorbs = "any"
 
 
 class _Within(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,7 +116,10 @@ def judge_history(history: Mapping[str, Any]) -> dict[str, Any]:
     rules = MatchRules(
         legs={
             n: LegRule(
-                kind=leg.kind, total=leg.total, tolerance=_amount(leg.tolerance, f"legs.{n}.tolerance")
+                kind=leg.kind,
+                total=leg.total,
+                tolerance=_amount(leg.tolerance, f"legs.{n}.tolerance"),
+                absorbs=leg.absorbs,
             )
             for n, leg in file.legs.items()
         },

@@ -109,6 +109,7 @@ def terms_of(rule: kinds.Reconciliation) -> Terms:
             kind=LegKind(leg.kind),
             total=leg.total,
             tolerance=leg.tolerance,
+            absorbs=leg.absorbs,
             absorbed_by=leg.absorbed_by or "",
             per=leg.per or "",
         )

@@ -57,6 +57,9 @@ class LegForm(Part):
     """The leg by which documents are paired. Needed where there are several sums."""
     tolerance: int = Field(default=0, ge=0)
     """Difference that is absorbed: minor units for money."""
+    absorbs: Literal["any", "short"] = "any"
+    """`short`: the tolerance absorbs only that less is shown than asserted, as a fee that a bank deducted. What is shown beyond
+    is `over`."""
     absorbed_by: Name | None = None
     """The role that bears what the tolerance of this leg absorbs. Default: the owner of the reconciliation."""
     per: str | None = None
@@ -67,6 +70,12 @@ class LegForm(Part):
     def _parts_are_sums(self) -> LegForm:
         if self.per is not None and (self.kind != "sum" or self.total):
             raise ValueError("a leg with `per` is a sum, and not the total: its parts add up to nothing")
+        return self
+
+    @model_validator(mode="after")
+    def _absorbs_something(self) -> LegForm:
+        if self.absorbs == "short" and (self.kind != "sum" or not self.tolerance):
+            raise ValueError("`absorbs: short` limits the tolerance of a sum; write its `tolerance`")
         return self
 
 
