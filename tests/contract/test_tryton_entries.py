@@ -702,10 +702,11 @@ async def test_feed_has_entries_of_ours_and_those_by_hand(
     posted = await done(us, paid)
     by_hand = await entered(erp, accountant, ("1000", "12.00"), ("5110", "-12.00"))
     await entered(erp, accountant, ("5000", "13.00"), ("5110", "-13.00"))
+    owed = await entered(erp, accountant, ("1200", "14.00"), ("5000", "-14.00"), customer=party)
     back = await done(us, taken_back("erp.receipt.return", paid, erp.today))
     deliveries, cursor = await changes(us, "entries", cursor)
     bodies = {each.body["number"]: each.body for each in deliveries}
-    assert set(bodies) == {posted["number"], by_hand, back["number"]}
+    assert set(bodies) == {posted["number"], by_hand, owed, back["number"]}
     assert {each.type for each in deliveries} == {"entry"}
     (code,) = await accountant.search("party.party", [["id", "=", party]], ["code"])
     ours = bodies[posted["number"]]
@@ -736,11 +737,14 @@ async def test_cancellation_by_hand_counts_as_a_reversal_and_hides_no_entry(
     deliveries, _ = await changes(us, "entries", cursor)
     (body,) = [each.body for each in deliveries if each.body["number"] == number]
     assert (body["reference"], body["reverses"]) == (None, posted["reference"])
+    assert body["reversed_number"] == posted["number"]
     again = await refused(us, taken_back("erp.payout.return", payout, erp.today))
     assert again.code == "already_reversed"
 
 
-async def entered(erp: Erp, accountant: ErpClient, *lines: tuple[str, str], **values: Any) -> str:
+async def entered(
+    erp: Erp, accountant: ErpClient, *lines: tuple[str, str], customer: int | None = None, **values: Any
+) -> str:
     """The number of an entry that an accountant made and posted."""
     (period,) = await accountant.search("account.period", [["name", "=", f"{erp.today:%Y-%m}"]], ["id"])
     (journal,) = await accountant.search("account.journal", [["code", "=", "CASH"]], ["id"])
@@ -750,6 +754,7 @@ async def entered(erp: Erp, accountant: ErpClient, *lines: tuple[str, str], **va
             "account": accounts[code],
             "debit": max(Decimal(amount), Decimal(0)),
             "credit": max(-Decimal(amount), Decimal(0)),
+            "party": customer if code == "1200" else None,
         }
         for code, amount in lines
     ]

@@ -90,6 +90,7 @@ def _body(
         line for line in lines if not line["second_currency"] and line["account"]["code"] in exchange
     ]
     reference = reference_of(record["description"])
+    is_marked = reference is not None
     origin = reversed_entries.get(record["origin"] or "")
     reverses = None
     if origin is not None:
@@ -108,8 +109,9 @@ def _body(
         "description": _text(record["description"] or ""),
         "origin": None if origin is not None else record["origin"],
         "reverses": reverses,
+        "reversed_number": None if origin is None else origin["number"],
         "currency": next(iter(foreign)) if len(foreign) == 1 else own,
-        "lines": [_line(line, own, reference is not None) for line in lines],
+        "lines": [_line(line, own, is_marked) for line in lines],
         "exchange_difference": total(differences) if foreign else Decimal(0),
         "version": version(record),
     }

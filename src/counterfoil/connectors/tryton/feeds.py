@@ -108,6 +108,8 @@ FEEDS = {
             [
                 "OR",
                 ["lines.account.code", "in", list(settings.cash_accounts)],
+                # Entries by hand on receivables. Those of documents and their payments have an origin.
+                [["lines.account.code", "=", settings.receivable], ["origin", "=", None]],
                 # Entries with a reference of ours, which begins their description.
                 ["description", "like", "[%]%"],
             ],
