@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from counterfoil.connectors.files import inspection
 from counterfoil.connectors.files.reader import FileRefused, SourceRow
-from counterfoil.connectors.files.readers import bounded_xml
+from counterfoil.connectors.files.readers import bounded_xml, camt
 from counterfoil.connectors.files.readers.camt import VERSIONS, read_statements
 from counterfoil.core.errors import Misconfigured
 from tests.companies.bank_systems import arrivals, bank, lines, rows
@@ -264,6 +265,37 @@ def day(n: int, of: str = "", amount: str = "1.00", name: str = "") -> str:
     return document(
         "08", statement(booked, str(n - 1), closing, name or f"S-{n}", of or number(n), f"2026-03-{n:02d}")
     )
+
+
+@pytest.mark.parametrize(
+    ("cache_rows", "passes"), [(2, ["1.xml", "2.xml"]), (1, ["1.xml", "2.xml", "2.xml"])]
+)
+async def test_a_new_statement_is_parsed_once_unless_it_is_larger_than_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_rows: int, passes: list[str]
+) -> None:
+    parsed: list[str] = []
+
+    class CountedParts(bounded_xml.XmlParts):
+        def __init__(self, path: Path, *elements: Any) -> None:
+            parsed.append(path.name)
+            super().__init__(path, *elements)
+
+    monkeypatch.setattr(camt, "XmlParts", CountedParts)
+    monkeypatch.setattr(inspection, "CACHE_ROWS", cache_rows)
+    write(tmp_path, day(1), "1.xml")
+    connector = bank("bank-de", tmp_path)
+    _, cursor = await arrivals(connector)
+    booked = entry("08", "1.00", "CRDT", ref="R-2") + entry("08", "2.00", "CRDT", ref="R-3")
+    text = document("08", statement(booked, "1", "4", "S-2", number(2), "2026-03-02"))
+    write(tmp_path, text, "2.xml")
+    rows_: list[Any] = []
+    for _ in range(3):
+        page = await connector.poll("lines", cursor, 1, 20)
+        cursor = page.cursor
+        rows_ += [one.body["reference"] for one in page.deliveries]
+    assert rows_ == ["R-2", "R-3"]
+    assert parsed == passes
+    await connector.close()
 
 
 async def test_a_statement_brings_nothing_twice_under_another_name_or_message(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from counterfoil.connectors.files.amounts import BalanceCheck, completed_row
 from counterfoil.connectors.files.cells import MARKS, Mark, MarkSearch, typed_row
 from counterfoil.connectors.files.folder import FileStamp, stamp_of
-from counterfoil.connectors.files.reader import FileRefused, OutsideLine
+from counterfoil.connectors.files.reader import FileRefused, OutsideLine, SourceRow
 from counterfoil.connectors.files.readers import reader_of
 from counterfoil.connectors.files.row_index import RowIndex
 from counterfoil.connectors.files.settings import BookFiles
@@ -28,6 +28,8 @@ from counterfoil.core.errors import TryAgain
 
 STEP_ROWS = 1_000
 """Rows between two looks at the clock."""
+CACHE_ROWS = 5_000
+"""Rows of the inspected files that stay in memory, so that these files are not read again for their deliveries."""
 
 
 class InspectedFile(NamedTuple):
@@ -85,12 +87,19 @@ def _in_steps(work: Iterator[None]) -> Iterator[None]:
 
 
 def rows_of(
-    path: Path, book: BookFiles, mark: Mark, balances: BalanceCheck | None = None
+    path: Path,
+    book: BookFiles,
+    mark: Mark,
+    balances: BalanceCheck | None = None,
+    lines: Iterable[SourceRow | OutsideLine] | None = None,
 ) -> Generator[PlacedRow]:
-    """Yield the rows of a file as they are delivered, and let `balances` check their sum. Raises FileRefused."""
+    """Yield the rows of a file as they are delivered, and let `balances` check their sum. Raises FileRefused.
+
+    `lines`: those of the file, for a caller that reads it for another end as well.
+    """
     reader = reader_of(path, book)
     balances = balances or BalanceCheck(path.name, book, mark)
-    for line in reader.rows(path, book):
+    for line in reader.rows(path, book) if lines is None else lines:
         if isinstance(line, OutsideLine):
             balances.add_line(line)
             continue
@@ -121,6 +130,8 @@ class Inspection:
         """`linked` are all files of the book, whose statements must be one chain."""
         self.files: list[InspectedFile] = []
         self.index = RowIndex()
+        self._cache: dict[int, list[PlacedRow]] = {}
+        """All rows of small files, by the number of the file."""
         self._stamps, self._book, self._form = tuple(files), book, form
         self._chain, self._linked = chain, tuple(linked) if book.is_statement else ()
         self._steps = self._inspect()
@@ -145,9 +156,9 @@ class Inspection:
 
     def _inspect(self) -> Generator[None]:
         for stamp in self._linked:
-            with unchanged(stamp):
-                yield from _in_steps(self._chain.read(stamp))
-        self._chain.check(self._linked)
+            if stamp not in self._stamps:
+                with unchanged(stamp):
+                    yield from _in_steps(self._chain.read(stamp))
         for number, stamp in enumerate(self._stamps):
             with unchanged(stamp):
                 mark = MARKS[0] if self._book.decimal is None else self._book.decimal
@@ -159,6 +170,8 @@ class Inspection:
                 with stamp.path.open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
             self.files.append(InspectedFile(stamp, mark, digest))
+        if self._book.is_statement:
+            self._chain.check(self._linked)
 
     def _marks(self, stamp: FileStamp, search: MarkSearch) -> Iterator[None]:
         reader = reader_of(stamp.path, self._book)
@@ -174,7 +187,12 @@ class Inspection:
 
     def _indexed(self, number: int, stamp: FileStamp, mark: Mark) -> Iterator[None]:
         unit = reader_of(stamp.path, self._book).unit
-        for at, (place, row) in enumerate(rows_of(stamp.path, self._book, mark)):
+        lines = self._chain.rows(stamp) if self._book.is_statement else None
+        room, count = CACHE_ROWS - sum(map(len, self._cache.values())), 0
+        cache: list[PlacedRow] = []
+        for at, (place, row) in enumerate(rows_of(stamp.path, self._book, mark, lines=lines)):
+            if at < room:
+                cache.append(PlacedRow(place, row))
             try:
                 if not self._form.id:
                     self.index.add_content(self._form.key(row), number, at, place)
@@ -191,6 +209,9 @@ class Inspection:
             except RowRefused as error:
                 raise FileRefused(f"{stamp.name}, {unit} {place}: {error}") from None
             yield
+            count = at + 1
+        if count <= room:
+            self._cache[number] = cache
 
     # ------------------------------------------------------------------ deliveries
 
@@ -203,7 +224,7 @@ class Inspection:
         with unchanged(file.stamp):
             rows, self._open = self._open, None
             if rows is None or (rows.number, rows.next) != (number, start):
-                rows = _OpenRows(number, start, rows_of(file.stamp.path, self._book, file.mark))
+                rows = _OpenRows(number, start, self._rows(number))
                 next(islice(rows.rows, start, start), None)
             batch = list(islice(rows.rows, limit))
             marks = self.index.marks(number, start, start + len(batch))
@@ -214,6 +235,13 @@ class Inspection:
                 deliveries.append(self._form.delivery(row, 0 if mark is None else mark.repeat))
         self._open = _OpenRows(number, start + len(batch), rows.rows)
         return FilePage(deliveries, start + len(batch), len(batch) == limit)
+
+    def _rows(self, number: int) -> Generator[PlacedRow]:
+        """Return the rows of an inspected file, from memory if they are there."""
+        file, cache = self.files[number], self._cache.get(number)
+        if cache is None:
+            return rows_of(file.stamp.path, self._book, file.mark)
+        return (row for row in cache)
 
 
 class FilePage(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from counterfoil.connectors.files.folder import FileStamp
-from counterfoil.connectors.files.reader import FileRefused
+from counterfoil.connectors.files.reader import FileRefused, SourceRow
 from counterfoil.connectors.files.readers.camt import read_statements
 from counterfoil.connectors.files.readers.camt_statement import StatementSummary
 
@@ -16,20 +16,24 @@ log = logging.getLogger("counterfoil.files")
 
 
 class StatementChain:
-    """Summaries of the statements in files, which are read once for each content."""
+    """Summaries of the statements in files, which are read once for each content unless their rows are needed again."""
 
     def __init__(self) -> None:
         self._summaries: dict[FileStamp, list[StatementSummary]] = {}
 
     def read(self, file: FileStamp) -> Iterator[None]:
         """Read the statements of a file unless they are present, row by row. Raises FileRefused."""
-        if file in self._summaries:
-            return
+        if file not in self._summaries:
+            yield from (None for _ in self.rows(file))
+
+    def rows(self, file: FileStamp) -> Iterator[SourceRow]:
+        """Yield the rows of a file, and learn its statements by the way. Raises FileRefused."""
         summaries = []
         for part in read_statements(file.path):
             if isinstance(part, StatementSummary):
                 summaries.append(part)
-            yield
+            else:
+                yield part
         self._summaries[file] = summaries
         pending = sum(summary.pending for summary in summaries)
         if pending:
