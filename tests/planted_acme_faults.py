@@ -422,6 +422,7 @@ FAULTS = [
     Fault("dispute by hand as a fee of the bank", "bank-fees.yaml", " && event.data.disputed.minor == 0", "", "test", "dispute-paid-by-hand-at-the-bank-is-no-fee"),
     Fault("cancellation by a person", "mappings/from-erp.yaml", " + '/cancelled'].filter", "].filter", "test", "entry-of-ours-that-a-person-cancels-is-owed-again"),
     Fault("number of what an entry takes back", "mappings/from-erp.yaml", "has(body.reversed_number) ? body.reversed_number : body.reverses", "body.reverses", "test", "entry-of-ours-that-a-person-cancels-is-owed-again"),
+    Fault("application that a person cancels", "mappings/balance.yaml", "first(body.reference, first(body.reverses, '')).startsWith('bala')", "first(body.reference, '').startsWith('bala')", "test", "balance-of-a-customer-that-a-person-takes-off-an-invoice-is-owed-again"),
     Fault("text of a person as a reference", "mappings/from-erp.yaml", "'^(paym|", "'(Cheque)|^(paym|", "test", "text-in-brackets-of-a-person-is-no-reference-of-ours"),
     Fault("fee as a transfer", BANK, " && !(has(event.data.fee) && event.data.fee == -event.data.amount)", "", "test", "fee-of-the-bank-is-booked-and-matched"),
     Fault("charges of a wire as its fee", BANK, "event.data.fee == -event.data.amount)", "true)", "test", "charges-of-a-wire-are-a-fee-and-the-wire-pays-in-full"),

@@ -20,6 +20,7 @@ BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.
     [
         ("document: event.data.id + '/' + item.invoice", "document: event.data.id", "does not read `item`"),
         ("absorbed_by: treasury", "absorbed_by: treasurer", "treasurer"),
+        ("{tolerance: 500, absorbed", "{absorbs: short, absorbed", "write its `tolerance`"),
         ("window: 5d", "window: 5h", "window"),
         ("key: [payer]", "key: [payer, customer]", "needs one key column"),
         ("remember: {table: payer_customers}", "remember: {table: payers}", "payers"),
