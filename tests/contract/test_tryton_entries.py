@@ -703,10 +703,14 @@ async def test_feed_has_entries_of_ours_and_those_by_hand(
     by_hand = await entered(erp, accountant, ("1000", "12.00"), ("5110", "-12.00"))
     await entered(erp, accountant, ("5000", "13.00"), ("5110", "-13.00"))
     owed = await entered(erp, accountant, ("1200", "14.00"), ("5000", "-14.00"), customer=party)
+    (move,) = await accountant.search("account.move", [["number", "=", owed]], ["id"])
+    lines = ("1200", "-14.00"), ("5000", "14.00")
+    origin = f"account.move,{move['id']}"
+    owed_back = await entered(erp, accountant, *lines, customer=party, origin=origin)
     back = await done(us, taken_back("erp.receipt.return", paid, erp.today))
     deliveries, cursor = await changes(us, "entries", cursor)
     bodies = {each.body["number"]: each.body for each in deliveries}
-    assert set(bodies) == {posted["number"], by_hand, owed, back["number"]}
+    assert set(bodies) == {posted["number"], by_hand, owed, owed_back, back["number"]}
     assert {each.type for each in deliveries} == {"entry"}
     (code,) = await accountant.search("party.party", [["id", "=", party]], ["code"])
     ours = bodies[posted["number"]]
@@ -718,6 +722,7 @@ async def test_feed_has_entries_of_ours_and_those_by_hand(
     other = bodies[by_hand]
     assert (other["reference"], other["description"], other["reverses"]) == (None, "By hand", None)
     assert bodies[back["number"]]["reverses"] == ours["reference"]
+    assert (bodies[owed_back]["reverses"], bodies[owed_back]["reversed_number"]) == (owed, owed)
     assert await changes(us, "entries", cursor) == ([], cursor)
     book = {each.body["number"]: each for each in await listed(us, "entries", 50)}
     assert book[posted["number"]].ext_id in {each.ext_id for each in deliveries}

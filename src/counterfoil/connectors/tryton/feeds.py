@@ -108,8 +108,11 @@ FEEDS = {
             [
                 "OR",
                 ["lines.account.code", "in", list(settings.cash_accounts)],
-                # Entries by hand on receivables. Those of documents and their payments have an origin.
-                [["lines.account.code", "=", settings.receivable], ["origin", "=", None]],
+                # Entries by hand on receivables, and what takes them back. Those of documents have a document as origin.
+                [
+                    ["lines.account.code", "=", settings.receivable],
+                    ["OR", ["origin", "=", None], ["origin.origin", "=", None, MOVE]],
+                ],
                 # Entries with a reference of ours, which begins their description.
                 ["description", "like", "[%]%"],
             ],
