@@ -46,6 +46,7 @@ async def test_a_cancellation_memo_takes_lines_and_taxes_back(erp: Erp, us: Conn
     party = await customer(us)
     bill = await invoice(us, party, "100.00", erp.today, **taxed(erp))
     _, cursor = await changes(us, "invoices", None)
+    _, entries = await changes(us, "entries", None)
     about = {"invoice": bill["id"], "total": "108.25", "invoice_date": erp.today.isoformat()}
     asked = request("erp.cancellation.post", reference=f"{bill['reference']}/void", **about)
     assert await us.find(asked, TIMEOUT) == Absent()
@@ -62,6 +63,9 @@ async def test_a_cancellation_memo_takes_lines_and_taxes_back(erp: Erp, us: Conn
     applied = {"credit": memo["id"], "invoice": bill["id"], "amount": "108.25", "date": erp.today.isoformat()}
     await done(us, request("erp.credit.apply", **applied))
     assert (await state(us, bill), await state(us, memo)) == (("paid", 0), ("paid", 0))
+    # Its entries are ours: none looks as if a person had made it.
+    (applied_entry,) = [each.body for each in (await changes(us, "entries", entries))[0]]
+    assert applied_entry["reference"] == f"{memo['reference']}/application/{bill['reference']}"
     # Whoever reads the books sees which invoice it takes back.
     deliveries, _ = await changes(us, "invoices", cursor)
     (shown, *_) = [each.body for each in reversed(deliveries) if each.body["id"] == memo["id"]]
@@ -71,10 +75,12 @@ async def test_a_cancellation_memo_takes_lines_and_taxes_back(erp: Erp, us: Conn
 async def test_an_unpaid_invoice_is_cancelled_in_place(erp: Erp, us: Connector) -> None:
     party = await customer(us)
     bill = await invoice(us, party, "100.00", erp.today, **taxed(erp))
+    _, entries = await changes(us, "entries", None)
     asked = request("erp.invoice.void", invoice=bill["id"], total="108.25")
     assert await us.find(asked, TIMEOUT) == Absent()
     result = await done(us, asked)
     assert (result["state"], result["amount_to_pay"]) == ("cancelled", 0)
+    assert (await changes(us, "entries", entries))[0] == []  # its reversal in the ledger is no entry by hand
     assert await us.find(asked, TIMEOUT) == Confirmed(result)
     assert (await refused(us, asked)).code == "cancelled"
 
