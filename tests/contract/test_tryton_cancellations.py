@@ -104,6 +104,59 @@ async def test_what_is_paid_or_over_another_amount_is_not_cancelled(
     assert (await refused(us, request(operation, total="100.00", **about))).code == "applied"
 
 
+async def test_what_credit_memos_have_left_is_cancelled_with_the_rest_of_each_tax(
+    erp: Erp, us: Connector
+) -> None:
+    party = await customer(us)
+    bill = await invoice(us, party, "100.00", erp.today, **taxed(erp))
+    tax = {"code": "US-TX", "account": "2230", "base": "-33.33", "amount": "-2.75", "description": "US-TX"}
+    credit = await invoice(us, party, "-33.33", erp.today, manual_taxes=[tax], total="-36.08")
+    goodwill = await invoice(us, party, "-20.00", erp.today)
+    day = erp.today.isoformat()
+    for memo, amount in ((credit, "36.08"), (goodwill, "10.00")):
+        await done(
+            us,
+            request("erp.credit.apply", credit=memo["id"], invoice=bill["id"], amount=amount, date=day),
+        )
+    about = {"reference": fresh("void"), "invoice": bill["id"], "invoice_date": day}
+    too_much = await refused(us, request("erp.cancellation.post", total="108.25", **about))
+    in_place = await refused(us, request("erp.invoice.void", invoice=bill["id"], total="62.17"))
+    assert (too_much.code, in_place.code) == ("applied", "applied")
+    rest = await done(us, request("erp.cancellation.post", total="62.17", **about))
+    assert [(line["account"], line["net"]) for line in rest["lines"]] == [("4000", Decimal("-56.67"))]
+    assert [(tax["code"], tax["base"], tax["amount"]) for tax in rest["taxes"]] == [
+        ("US-TX", Decimal("-66.67"), Decimal("-5.50"))
+    ]
+    await done(
+        us, request("erp.credit.apply", credit=rest["id"], invoice=bill["id"], amount="62.17", date=day)
+    )
+    assert (await state(us, bill), await state(us, rest)) == (("paid", 0), ("paid", 0))
+
+
+async def test_an_invoice_whose_write_off_was_taken_back_is_cancelled(erp: Erp, us: Connector) -> None:
+    party = await customer(us)
+    bill = await invoice(us, party, "50.00", erp.today)
+    loss = {
+        "reference": fresh("loss"),
+        "date": erp.today.isoformat(),
+        "currency": "USD",
+        "description": "Bad debt",
+        "lines": [
+            {"account": "5200", "amount": "50.00"},
+            {"account": "1200", "amount": "-50.00", "party": party, "document": bill["id"]},
+        ],
+    }
+    await done(us, request("erp.write_off.post", **loss))
+    back = {"reference": f"{loss['reference']}/back", "reverses": loss["reference"]}
+    lines = [{**line, "amount": str(-Decimal(str(line["amount"])))} for line in loss["lines"]]
+    await done(us, request("erp.write_off.recover", **{**loss, **back, "lines": lines}))
+    about = {"reference": fresh("void"), "invoice": bill["id"], "invoice_date": erp.today.isoformat()}
+    memo = await done(us, request("erp.cancellation.post", total="50.00", **about))
+    applied = {"credit": memo["id"], "invoice": bill["id"], "amount": "50.00", "date": erp.today.isoformat()}
+    await done(us, request("erp.credit.apply", **applied))
+    assert (await state(us, bill), await state(us, memo)) == (("paid", 0), ("paid", 0))
+
+
 @pytest.mark.timeout(300)
 async def test_conformance_of_cancellations(erp: Erp, us: Connector) -> None:
     party = await customer(us)
@@ -122,3 +175,20 @@ async def test_conformance_of_cancellations(erp: Erp, us: Connector) -> None:
     await conforms(
         us, erp.config(), count, "erp.cancellation.post", (memo, too_much), ("id", "number", "reference")
     )
+
+
+@pytest.mark.timeout(300)
+async def test_conformance_of_cancellation_in_place(erp: Erp, us: Connector) -> None:
+    party = await customer(us)
+    bills = [(await invoice(us, party, "7.00", erp.today))["id"] for _ in range(20)]
+
+    async def count(asked: Any) -> int:
+        return int(isinstance(await us.find(asked, TIMEOUT), Confirmed))
+
+    def whole() -> Any:
+        return {"invoice": bills.pop(), "total": "7.00"}
+
+    def too_much() -> Any:
+        return whole() | {"total": "8.00"}
+
+    await conforms(us, erp.config(), count, "erp.invoice.void", (whole, too_much), ("id", "number", "state"))
