@@ -193,13 +193,19 @@ async def is_drafted(s: Served, count: int) -> None:
 
 
 async def voided_after_posting(s: Served, systems: Company) -> None:
-    """Void posted invoices in billing: they are cancelled in place in America, and by a document of their own in Germany."""
+    """Void posted invoices in billing: they are cancelled in place in America, and by a document of their own in Germany.
+
+    One that is credited in part is cancelled over the rest, and by a document in America too.
+    """
     american = (await systems.billed(5_000, tax=True))[1]
     german = (await asyncio.to_thread(billed_in_germany, systems))[1]
-    await s.run_at(INVOICE, "done", 5)
+    credited = (await systems.billed(5_000, tax=True))[1]
+    await s.run_at(INVOICE, "done", 6)
+    await asyncio.to_thread(systems.stripe.credit_notes.create, {"invoice": credited, "amount": 2_000})
+    await s.run_at(BILLING_CREDIT, "done", 2)
     ids = []
     for place, (api, invoice) in enumerate(
-        [(systems.stripe, american), (systems.german_stripe, german)], start=1
+        [(systems.stripe, american), (systems.german_stripe, german), (systems.stripe, credited)], start=1
     ):
         await asyncio.to_thread(api.invoices.void_invoice, invoice)
         approval = await s.open_approval()
@@ -207,11 +213,14 @@ async def voided_after_posting(s: Served, systems: Company) -> None:
         assert await s.vote(approval, "fiona") in ("granted", "counted")
         ids.append((await s.run_at("void-to-erp", "cancelled", place))[-1].bkey)
 
-    async def both_end() -> bool:
-        foils = [foil for foil in (await s.dump()).foils if foil.rule == "invoice-in-erp"]
-        return [f.state for f in foils if f.key in ids] == [FoilState.REVERSED] * 2
+    async def all_end() -> bool:
+        states = {foil.key: foil.state for foil in (await s.dump()).foils if foil.rule == "invoice-in-erp"}
+        return [states[key] for key in ids] == [FoilState.REVERSED, FoilState.REVERSED, FoilState.MATCHED]
 
-    await until("the end of both counterfoils", both_end)
+    await until("the end of all counterfoils", all_end)
+    rest = await document_of(systems, f"{ids[2]}/void")
+    assert (rest["state"], rest["total_amount"]) == ("paid", Decimal("-34.13"))
+    assert (await document_of(systems, ids[2]))["amount_to_pay"] == 0
     memo = await document_of(systems, f"{ids[1]}/void", "acme-de")
     assert (memo["state"], memo["taxes"]) == ("paid", [(Decimal("-100.00"), Decimal("-19.00"))])
     async with systems.of_erp(company="acme-de") as erp:

@@ -70,7 +70,7 @@ _WRITES = (
     ("erp.credit_memo.post", Repeat.FIND, "Post a credit memo, by its reference."),
     ("erp.debit_memo.post", Repeat.FIND, "Undo a credit memo by a debit memo."),
     ("erp.invoice.void", Repeat.FIND, "Cancel an unpaid invoice in place."),
-    ("erp.cancellation.post", Repeat.FIND, "Post the credit memo that takes back an unpaid invoice."),
+    ("erp.cancellation.post", Repeat.FIND, "Post a memo over what is open of an invoice."),
     ("erp.credit.apply", Repeat.FIND, "Apply a credit memo to an invoice."),
     *((name, Repeat.FIND, doc) for name, (_, doc) in ENTRIES.items()),
 )
