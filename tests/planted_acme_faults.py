@@ -95,8 +95,6 @@ FAULTS = [
     Fault("limit of all months", LEVEL, "per: [contract_id, service_month]", "per: [contract_id]", "test", "incidents-of-two-months-have-a-limit-each"),
     Fault("limit in two currencies", CREDIT, "of: >-\n      has(ticket.customer_ref)", "of: >-\n      !has(ticket.customer_ref)", "test", "credits-in-two-currencies-share-the-limit-of-the-contract"),
     Fault("rate of the limit", CREDIT, "round(major(cap_left) / contract_rate, 'down'", "round(major(cap_left) * contract_rate, 'down'", "test", "credits-in-two-currencies-share-the-limit-of-the-contract"),
-    Fault("first day of a fee", CREDIT, "failed_on < inv.service_starts || ", "", "test", "fee-of-another-time-than-that-of-the-incident-is-refused"),
-    Fault("last day of a fee", CREDIT, "failed_on >= inv.service_ends", "failed_on > inv.service_ends", "test", "fee-counts-from-its-first-to-its-last-day"),
     Fault("days of a fee", BILLING, " && !(has(l.proration) && l.proration)", "", "test", "billing-names-the-days-that-a-fee-is-for"),
     Fault("request that changed after its approval", ACCRUAL, " && first(credit.approved_revision, 0) == first(credit.claim_revision, 0)", "", "test", "request-that-changed-after-its-approval-is-accrued-as-eligible"),
     Fault("reservation of the month", CREDIT, "    reserve: {limit: contract-month-credit, amount: counted, at_most: cap}\n", "", "test", "two-incidents-of-one-month-stay-within-its-limit"),

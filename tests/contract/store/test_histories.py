@@ -45,6 +45,7 @@ def rules_of(history: dict[str, Any]) -> MatchRules:
             kind=LegKind(leg.get("kind", "sum")),
             total=leg.get("total", False),
             tolerance=int(Decimal(str(leg.get("tolerance", 0))) * SCALE),
+            absorbs=leg.get("absorbs", "any"),
         )
         for name, leg in history["legs"].items()
     }
