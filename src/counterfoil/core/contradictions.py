@@ -19,6 +19,8 @@ from counterfoil.core.money import Money
 from counterfoil.core.money_json import read_money
 from counterfoil.core.run import Run
 
+HEAD_PREFIX = "head:"
+"""Before the id of the event in a Run that copies the state of an object."""
 MAX_SHOWN_CHARS = 200
 """Longest text of one value in a message."""
 
@@ -135,7 +137,7 @@ def case_of_start(
             event=event_id,
             exposure=exposure({}, after),
         )
-    if before == after:
+    if before == after or _began_with_newer(began, event):
         return None
     why = f"generation {run.generation} began with other content: {differences(before, after)}"
     return open_case(
@@ -149,6 +151,14 @@ def case_of_start(
         event=event_id,
         exposure=exposure(before, after),
     )
+
+
+def _began_with_newer(began: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+    """Report whether a Run began with the state of an object that has this event's content, or a newer one."""
+    versions = began.get("version", ""), event.get("version", "")
+    if not str(began.get("id", "")).startswith(HEAD_PREFIX) or not all(str(v).isdecimal() for v in versions):
+        return False
+    return int(versions[1]) <= int(versions[0])
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import msgspec
 from counterfoil.core import ids
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.clock import micros
+from counterfoil.core.contradictions import HEAD_PREFIX
 from counterfoil.core.link import event_topic
 from counterfoil.model import Model
 from counterfoil.model.blocks import blocks_of
@@ -157,7 +158,7 @@ def sync_start(
     Its start formulas read an event whose data is the head.
     """
     event = {
-        "id": f"head:{object_}:{head['id']}:{head['version']}",
+        "id": f"{HEAD_PREFIX}{object_}:{head['id']}:{head['version']}",
         "type": definition.start.event or "",
         "system": "counterfoil",
         "source": "counterfoil",

@@ -56,3 +56,21 @@ def test_an_event_of_another_entity_starts_no_run_of_the_same_key(
     assert (None if case is None else case.message.rpartition(": ")[2]) == words
     # It is the entity of the event that sees it, and it says nothing of the other one.
     assert case is None or (case.run, case.event, "acme-us" in case.message) == (None, "evt_2", False)
+
+
+@pytest.mark.parametrize(
+    ("began", "version", "is_case"),
+    [("head:customer:c1:7", "7", False), ("head:customer:c1:7", "6", False), ("head:customer:c1:7", "8", True), ("evt_1", "6", True)],
+)  # fmt: skip
+def test_a_run_that_began_with_the_state_of_an_object_has_its_older_events(
+    began: str, version: str, is_case: bool
+) -> None:
+    """A system may deliver the change of an object before its creation; the state has both."""
+    run = Run(id="run_1", workflow="sync", bkey="c1", generation=0, pin="p", arrival=1, created_at=NOW)
+    first, again = (
+        wire.dumps(
+            {"event": {"type": "customer.changed.v1", "id": id_, "version": v, "data": {"revision": n}}}
+        )
+        for id_, v, n in ((began, "7", 7), ("evt_2", version, 0))
+    )
+    assert (case_of_start(run, "evt_2", again, first, "finance", NOW) is not None) == is_case
