@@ -177,8 +177,7 @@ BUGS = (
         documents, "_name", "return in_ledger(ledger, document)", "return document")),
     _bug("a minted Link has no entity", 0, (Admitter, "_events", "legal_entity=entities[0],", "")),
     _bug("a vote counts for an entity that the person does not act for", 0, (
-        person_decisions, "decide_approval", "idle_roles(model, await store.person(person), entity)",
-        "frozenset()")),
+        person_decisions, "decide_approval", "frozenset(voter.roles) - acting", "frozenset()")),
 )  # fmt: skip
 SNAPSHOT_BUG = _bug("the snapshot forgets why a call was refused", 0, (
     executor, "after_outcome", "error=outcome.error,", 'error="",'))  # fmt: skip
