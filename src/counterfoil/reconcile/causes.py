@@ -27,7 +27,8 @@ FEES = tuple(
     )
 )  # fmt: skip
 """Usual fees of payment processors: percentage of the gross amount, and a fixed part."""
-_HIGHEST_TAX = 1 + max(TAX_PERCENTAGES) / 100
+_TAX_FACTORS = tuple((percentage, 1 + percentage / 100) for percentage in TAX_PERCENTAGES)
+_HIGHEST_TAX = max(factor for _, factor in _TAX_FACTORS)
 _HIGHEST_FEE_SHARE = max(percentage for percentage, _ in FEES) / 100
 _HIGHEST_FIXED_FEE = max(fixed for _, fixed in FEES)
 """Bounds beyond which no usual rate explains a difference: most are, and each rate takes time."""
@@ -78,8 +79,8 @@ def _explained(
             ):
                 return DifferenceCause(cause, f"the {cause} of the {side} side")
     larger, smaller = max(a, b), min(a, b)
-    for percentage in TAX_PERCENTAGES if larger <= smaller * _HIGHEST_TAX + unit else ():
-        if _is_rounded(larger, smaller * (100 + percentage) / 100, unit):
+    for percentage, factor in _TAX_FACTORS if larger <= smaller * _HIGHEST_TAX + unit else ():
+        if _is_rounded(larger, smaller * factor, unit):
             why = f"only the amount of the {'left' if a > b else 'right'} side includes {percentage} % tax"
             return DifferenceCause("tax", why, f"tax {percentage}")
     for percentage, fixed in (

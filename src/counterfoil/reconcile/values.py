@@ -11,7 +11,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any, Literal, NamedTuple
 
-from counterfoil.core.money import MoneyError, exponent
+from counterfoil.core.money import EXPONENTS
 
 SYMBOLS = {"€": "EUR", "$": "USD", "US$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "zł": "PLN"}
 MAX_DIGITS = 30
@@ -139,11 +139,7 @@ def is_currency(text: Any) -> bool:
     if not isinstance(text, str):
         return False
     code = SYMBOLS.get(text.strip(), text.strip())
-    try:
-        exponent(code)
-    except MoneyError:
-        return False
-    return True
+    return code in EXPONENTS
 
 
 def currency_of(text: Any) -> str:

@@ -152,15 +152,15 @@ def test_rows_that_differ_and_do_not_fit_into_memory_are_the_same() -> None:
                 database.execute(f"""
                     create table {side}_rows as select range as row, '{letter}' || range || repeat('X', 100) as k,
                     1.00::decimal(18, 2) as a, 'EUR' as c, null::varchar as e, date '2026-01-01' as d from range(100_000)""")
-            result = compare_sets(
-                database, (100_000, 100_000), Layout("k = ''", (), (("k",), ("k",))), usual_days
-            )
+            layout = Layout("k = ''", (), (("k",), ("k",)))
+            result = compare_sets(database, layout, usual_days)
             rows = database.execute(
                 "select count(*), sum(hash(g, l, r, l_k, r_k, kind)) from candidates"
             ).fetchall()
             results.append((result, rows))
     assert results[0] == results[1]
     assert results[0][1][0][0] == 200_000
+    assert results[0][0].sums == ({"EUR": 100_000}, {"EUR": 100_000})
 
 
 def test_keys_inside_of_texts_are_compared_in_memory_up_to_a_limit(

@@ -15,7 +15,7 @@ from counterfoil.reconcile.exports.table import ExportRefused
 from counterfoil.reconcile.guess import SURE_SHARE, Guess, Stated, Sureness, guess
 from counterfoil.reconcile.keys import best_pair, candidates
 from counterfoil.reconcile.large.parquet import ParquetSide
-from counterfoil.reconcile.large.setwise import Layout, SetResult, compare_sets, totals
+from counterfoil.reconcile.large.setwise import Layout, SetResult, compare_sets
 from counterfoil.reconcile.large.sides import MAX_AMOUNT_DIGITS, AmountsTooLong, LargeSide, SideName, SideRows
 
 SIDES: tuple[SideName, SideName] = ("left", "right")
@@ -147,8 +147,7 @@ def compare_large(
         ]
         layout = _layout(sides[0].inexact(reading), rows)
         try:
-            sums = [totals(database, name) for name in SIDES]
-            result = compare_sets(database, (sums[0][0], sums[1][0]), layout, usual_days)
+            result = compare_sets(database, layout, usual_days)
         except duckdb.OutOfRangeException:
             names = " and ".join(side.header.name for side in sides)
             raise AmountsTooLong(
@@ -165,7 +164,7 @@ def compare_large(
     books = []
     for n, side in enumerate(sides):
         book = book_of(side.differing(SIDES[n], rows[n]), chosen, SIDES[n], defaults[n])
-        book.elsewhere = less(sums[n][1], book)
+        book.elsewhere = less(result.sums[n], book)
         books.append(book)
     agreement = Agreement(dict(result.shapes), _matched(books[0], result), dict(result.lags))
     comparison = compare(books[0], books[1], keyed=True, agreement=agreement)
@@ -177,7 +176,8 @@ def _layout(inexact: str, rows: Sequence[SideRows]) -> Layout:
     left, right = (side.constants for side in rows)
     compared = tuple(c for c in ("c", "e") if c not in left or left[c] != right.get(c))
     carried = [[short for short in side.carried.values() if short not in side.constants] for side in rows]
-    return Layout(inexact, compared, (carried[0], carried[1]))
+    currencies = left.get("c", "l.c"), right.get("c", "r.c")
+    return Layout(inexact, compared, (carried[0], carried[1]), currencies)
 
 
 def _confirmed(chosen: Guess, overlap: float) -> Guess:

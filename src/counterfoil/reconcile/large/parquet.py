@@ -21,7 +21,7 @@ from counterfoil.reconcile.values import currency_of
 HEAD_ROWS = 2_000
 SLICE_ROWS = 200_000
 """First rows of both sides among which pairs are looked for: of ten millions in any order, 4,000 keys are in both."""
-PAIR_ROWS = 4_000
+PAIR_ROWS = 2_000
 MIN_PAIR_ROWS = 1_000
 MAX_NAMES = 1_000
 """Different currencies or entities of one column, at most."""
@@ -239,17 +239,16 @@ class ParquetSide:
                 continue
             written = self._column(column)
             # A column that is compared as written is not carried twice.
-            same = (
-                n
-                for n, sql in columns.items()
-                if sql in (written, f"nullif(coalesce({written}::varchar, ''), '')")
-            )
+            same = (n for n, sql in columns.items() if sql in (written, f"nullif({written}::varchar, '')"))
             short = next(same, f"v{len(carried)}")
             columns.setdefault(short, written)
             carried[column] = short
+        place = (
+            "::uinteger" if self.header.rows < 2**32 else ""
+        )  # a row in a join is shorter by half a number
         self._database.execute(f"""
             create or replace view {side}_rows as
-            select file_row_number as row, {", ".join(f"{sql} as {n}" for n, sql in columns.items())}
+            select file_row_number{place} as row, {", ".join(f"{sql} as {n}" for n, sql in columns.items())}
             from {self._source} where {amount} is not null""")
         filled = " or ".join(f"trim({self._column(column)}::varchar, E' \\t\\r\\n') <> ''" for column in keys)
         rows = self._database.execute(
@@ -266,9 +265,10 @@ class ParquetSide:
                 part = f"lower({part})"
             if reading == "any spaces":
                 part = f"trim(regexp_replace({part}, {text(_SPACES)}, ' ', 'g'), ' ')"
-            parts.append(f"coalesce({_loose(part) if key.reading == 'loose' else part}, '')")
+            parts.append(_loose(part) if key.reading == "loose" else part)
         if len(parts) == 1:
             return f"nullif({parts[0]}, '')"
+        parts = [f"coalesce({part}, '')" for part in parts]
         filled = " or ".join(f"{part} <> ''" for part in parts)
         return f"case when {filled} then concat_ws(chr(31), {', '.join(parts)}) end"
 

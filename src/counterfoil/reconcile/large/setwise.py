@@ -34,6 +34,8 @@ class SetResult:
     """Groups that differ, or may, and whose rows are too many to judge."""
     unjudged: dict[str, Decimal] = field(default_factory=dict)
     """Left sums by currency of these groups."""
+    sums: tuple[dict[str, Decimal], dict[str, Decimal]] = field(default_factory=lambda: ({}, {}))
+    """Sums by currency of all rows of each side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +48,18 @@ class Layout:
     """Currency and entity, if not all rows of both sides have the same."""
     carried: tuple[Sequence[str], Sequence[str]] = ((), ())
     """Columns of each side that the rows of differences keep, as `l_NAME` and `r_NAME`."""
-
-
-def totals(database: Any, side: str) -> tuple[int, dict[str, Decimal]]:
-    """Return the number of rows of a side, and their sums by currency."""
-    rows = database.execute(f"select c, count(*), sum(a) from {side}_rows group by c").fetchall()
-    return sum(n for _, n, _ in rows), {c: Decimal(a) for c, _, a in rows}
+    currencies: tuple[str, str] = ("l.c", "r.c")
+    """SQL of each side's currency: the column, or the constant that all rows have."""
 
 
 def compare_sets(
-    database: Any, rows: tuple[int, int], layout: Layout, usual_days_of: Callable[[Counter[int]], int]
+    database: Any, layout: Layout, usual_days_of: Callable[[Counter[int]], int]
 ) -> SetResult | None:
     """Compare `left_rows` and `right_rows`; return None if a key is inexact.
 
     `usual_days_of` returns the usual days of a count of lags.
     """
-    result = _join(database, rows, layout)
+    result = _join(database, layout)
     if result is None:
         return None
     if not result.unique:
@@ -86,9 +84,9 @@ def compare_sets(
     return result
 
 
-def _join(database: Any, rows: tuple[int, int], layout: Layout) -> SetResult | None:
+def _join(database: Any, layout: Layout) -> SetResult | None:
     """Make the tables of groups and members by a join; return None if a key is inexact."""
-    _join_into_lists(database, layout)
+    is_summed = _join_into_lists(database, layout)
     if database.execute("select bool_or(inexact) from joined").fetchone()[0]:
         return None
     database.execute("""
@@ -101,31 +99,59 @@ def _join(database: Any, rows: tuple[int, int], layout: Layout) -> SetResult | N
     counts = dict(database.execute("select kind, sum(n) from groups group by kind").fetchall())
     left, right = int(counts.pop("left", 0)), int(counts.pop("right", 0))
     pairs = int(sum(counts.values()))
-    return SetResult((pairs + left, pairs + right) == rows, pairs / max(1, min(pairs + left, pairs + right)))
+    rows = [database.execute(f"select count(*) from {side}_rows").fetchone()[0] for side in ("left", "right")]
+    unique = [pairs + left, pairs + right] == rows
+    if unique and is_summed:
+        sums = (
+            _sums(database, "joined", "left_c", "left_sum"),
+            _sums(database, "joined", "right_c", "right_sum"),
+        )
+    else:
+        sums = (_sums(database, "left_rows"), _sums(database, "right_rows"))
+    return SetResult(unique, pairs / max(1, min(pairs + left, pairs + right)), sums=sums)
 
 
-def _join_into_lists(database: Any, layout: Layout) -> None:
-    """Make a table of the counts by kind and lag, with lists of the rows that may differ.
+def _sums(database: Any, table: str, currency: str = "c", amount: str = "a") -> dict[str, Decimal]:
+    rows = database.execute(
+        f"select {currency}, sum({amount}) from {table} where {amount} is not null group by 1"
+    ).fetchall()
+    return {c: Decimal(a) for c, a in rows}
 
-    Few groups are fastest. A list must fit into memory, so many rows that differ need short lists.
+
+def _join_into_lists(database: Any, layout: Layout) -> bool:
+    """Make a table of the counts by kind and lag, with lists of the rows that may differ; report whether it has sums.
+
+    Few groups are fastest. A list must fit into memory, so many rows that differ need short lists. Sums over the pairs of
+    keys that repeat are not those of the rows, and may be too long for a number.
     """
     import duckdb
 
     try:
-        _join_by(database, layout, "kind, lag")
-    except duckdb.OutOfMemoryException:
-        _join_by(database, layout, f"kind, lag, case when kind > 0 then coalesce(l, r) // {LIST_ROWS} end")
+        _join_by(database, layout, "kind, lag", is_summed=True)
+        return True
+    except (duckdb.OutOfMemoryException, duckdb.OutOfRangeException):
+        short = f"kind, lag, case when kind > 0 then coalesce(l, r) // {LIST_ROWS} end"
+        _join_by(database, layout, short, is_summed=False)
+        return False
 
 
-def _join_by(database: Any, layout: Layout, groups: str) -> None:
+def _join_by(database: Any, layout: Layout, groups: str, *, is_summed: bool) -> None:
     other = " or ".join(f"l.{column} <> r.{column}" for column in ("a", *layout.compared))
     carried = [f"{side}_{column}" for side, column in _carried(layout)]
     joined = "".join(f", {side}.{column} as {side}_{column}" for side, column in _carried(layout))
     row = ", ".join(f"{column} := {column}" for column in ("l", "r", *carried))
+    sums = ""
+    if is_summed:
+        joined += ", l.a as left_a, r.a as right_a"
+        for side, code in zip(("left", "right"), layout.currencies, strict=True):
+            is_constant = code.startswith("'")
+            joined += "" if is_constant else f", {code} as {side}_c"
+            groups += "" if is_constant else f", {side}_c"
+            sums += f", {code if is_constant else f'{side}_c'} as {side}_c, sum({side}_a) as {side}_sum"
     database.execute(f"""
         create or replace temp table joined as
         select ['agree', 'month', 'left', 'right', 'differ'][1 + kind] as kind, lag, count(*) as n,
-            bool_or({layout.inexact}) as inexact, list(struct_pack({row})) filter (kind > 0) as rows
+            bool_or({layout.inexact}) as inexact, list(struct_pack({row})) filter (kind > 0) as rows{sums}
         from (
             select l.row as l, r.row as r, coalesce(l.k, r.k) as k, abs(l.d - r.d) as lag,
                 case when l.row is null then 3 when r.row is null then 2 when {other} then 4 when l.d = r.d then 0
