@@ -12,6 +12,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ import uvicorn
 from counterfoil.core.finding import errors
 from counterfoil.model import Model, read
 from counterfoil.web.http import server
+from tests.source import ROOT
 
 HERE = Path(__file__).parent
+ACME = ROOT / "examples" / "acme"
 SEPARATOR = "---\n"
 FAILURE = {
     "transient": "retry",
@@ -82,6 +85,12 @@ def checked(folder: Path) -> Model:
     model, findings = read(folder)
     assert [str(finding) for finding in errors(findings)] == []
     return model
+
+
+@cache
+def acme_model() -> Model:
+    """Return the model of the example company, which is read once in a process: nothing changes it."""
+    return checked(ACME)
 
 
 def model_in(folder: Path, text: str) -> Model:

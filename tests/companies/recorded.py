@@ -23,10 +23,11 @@ from counterfoil.core.people import Person
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.runs import person_decisions
 from counterfoil.flow.worker.worker import Worker
-from counterfoil.model import Model, read
+from counterfoil.model import Model
 from counterfoil.store.port.intake import Receive
 from counterfoil.store.port.people import PutPerson
 from counterfoil.store.port.views import ListFilter
+from tests.companies.base import acme_model
 from tests.source import ROOT
 
 ACME = ROOT / "examples" / "acme"
@@ -36,7 +37,7 @@ LEAD = "lee"
 
 @cache
 def acme() -> Model:
-    return read(ACME)[0]
+    return acme_model()
 
 
 def changed(*edits: tuple[str, str, str]) -> Model:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import hashlib
 import multiprocessing
 import os
@@ -42,7 +41,7 @@ from counterfoil.flow.runs.match_decisions import MatchAnswer
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.flow.worker.book_checkpoints import BookCheckpoints
 from counterfoil.flow.worker.sweep_requests import SweepRequests
-from counterfoil.model import Model, read
+from counterfoil.model import Model
 from counterfoil.store.port.intake import Receive
 from counterfoil.store.port.people import PutPerson, PutToken
 from counterfoil.store.sql.sqlite import SqliteStore
@@ -51,12 +50,11 @@ from counterfoil.store.visible import VisibleStore
 from counterfoil.web.http import server
 from counterfoil.web.http.identity import Passwords, new_token
 from counterfoil.web.http.permissions import Permission, granted
-from tests.companies.base import listening
+from tests.companies.base import acme_model, listening
 from tests.companies.limiter import AskingLimiter
 from tests.companies.web_matches import fill_matches
 from tests.companies.web_rows import case_of, fill
 from tests.patience import PATIENCE_SECONDS
-from tests.source import ROOT
 
 ERRORS = "errors.log"
 PASSWORD = "correct horse battery staple"
@@ -253,14 +251,6 @@ async def trial(store: SqlStore, passwords: Passwords) -> tuple[TrialApp, dict[s
     await fill(store)
     await fill_matches(store)
     return TrialApp(store, model), tokens
-
-
-@functools.cache
-def acme_model() -> Model:
-    """Return the model of the example company. It is compiled once: nothing changes it."""
-    model, findings = read(ROOT / "examples" / "acme")
-    assert [f for f in findings if f.severity == "error"] == []
-    return model
 
 
 async def people(store: SqlStore, passwords: Passwords) -> dict[str, str]:

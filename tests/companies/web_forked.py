@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from tests.companies.web import acme_model
+from tests.companies.base import acme_model
 from tests.companies.web_rows import first_release
 
 acme_model()

@@ -18,7 +18,6 @@ from counterfoil.core.link import Link
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.run import Direction, RunStatus
-from counterfoil.model import read
 from counterfoil.store.port.effects import Conclude, Intent, SendAttempt
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.maintenance import ExpireFoils, OpenCases, PutCheckpoint, Seal
@@ -27,7 +26,7 @@ from counterfoil.store.port.records import NewInboxItem, RunStart
 from counterfoil.store.port.releases import PutFirstRelease
 from counterfoil.store.port.turns import Turn
 from counterfoil.store.sql.store import SqlStore
-from tests.source import ROOT
+from tests.companies.base import acme_model
 
 GERMAN = "acme-de"
 """Legal entity of the rows whose keys begin with `DE-`. All others belong to the default one, `acme-us`."""
@@ -53,7 +52,7 @@ def customer_of(key: str) -> str:
 @cache
 def first_release() -> tuple[str, bytes]:
     """Return the digest and the body of the first Release, which is read once."""
-    model, _ = read(ROOT / "examples" / "acme", checks=False)
+    model = acme_model()
     return model.digest, model.to_json()
 
 

@@ -11,12 +11,11 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from counterfoil.model import read
 from counterfoil.store.memory import MemoryStore
 from counterfoil.web.api import asyncapi, operations_openapi
+from tests.companies.base import acme_model
 from tests.companies.gateway import Offering, model, offering, payment
 from tests.patching import replace_attribute
-from tests.source import ROOT
 
 OPERATION = re.compile(r"^(get|post)$")
 
@@ -52,7 +51,7 @@ def validator(document: Any, schema: Any) -> Any:
 
 
 def models() -> list[Any]:
-    acme, _ = read(ROOT / "examples" / "acme")
+    acme = acme_model()
     return [model(), acme]
 
 
@@ -203,7 +202,7 @@ def test_asyncapi_of_the_example_is_well_formed() -> None:
 
 
 async def test_descriptions_follow_the_release_in_force(company: Offering, tmp_path: Path) -> None:
-    acme, _ = read(ROOT / "examples" / "acme")
+    acme = acme_model()
     replace_attribute(company.app.releases, "present", acme)
     document = (await company.http.get("/asyncapi.json")).json()
     assert document["x-release"] == acme.digest

@@ -12,12 +12,11 @@ import pytest
 import pytest_asyncio
 
 from counterfoil.core.case import Choice
-from counterfoil.model import read
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.web.http import server
+from tests.companies.base import acme_model
 from tests.companies.web import TrialApp, cheap_passwords, people
 from tests.companies.web_rows import approval_of, fill
-from tests.source import ROOT
 from tests.unit.rules.test_envelope import ENVELOPE, documented
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("by-id")]
@@ -75,7 +74,7 @@ async def company(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bur
     await store.close()
     bury(path)
     store = await SqliteStore.open(path)
-    model, _ = read(ROOT / "examples" / "acme", checks=False)
+    model = acme_model()
     app = TrialApp(store, model)
     transport = httpx2.ASGITransport(server.build(app))
     async with httpx2.AsyncClient(transport=transport, base_url="http://test") as http:

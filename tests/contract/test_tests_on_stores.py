@@ -12,13 +12,14 @@ from typer.testing import CliRunner
 
 from counterfoil.cli.commands import app_with
 from counterfoil.cli.failure import CommandFailed
-from counterfoil.model import kinds, read
+from counterfoil.model import kinds
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.testing.case_run import CaseRun, begin_of
 from counterfoil.testing.outside_store import OutsideStore
 from counterfoil.testing.played_loop import PlayedClock, PlayedLoop
 from counterfoil.testing.run import persons_of, prepare
 from tests import postgres as real_postgres
+from tests.companies.base import acme_model
 from tests.source import ROOT
 
 ACME = ROOT / "examples" / "acme"
@@ -72,7 +73,7 @@ def test_a_store_that_cannot_be_opened_is_wrong_usage(
 
 def test_a_run_of_a_store_is_recorded(tmp_path: Path) -> None:
     path = tmp_path / "company.db"
-    model = read(ACME)[0]
+    model = acme_model()
     test = model.of_kind(kinds.Test)["rejected-credit-is-told"]
     loop = PlayedLoop()
     clock = PlayedClock(loop, begin_of(test))

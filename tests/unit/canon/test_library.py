@@ -15,10 +15,11 @@ import pytest
 from counterfoil.canon.library import PARTS, CanonicalDocument, CanonicalLibrary, library, read_library
 from counterfoil.contracts.lint import lint
 from counterfoil.json_or_yaml import parse
-from counterfoil.model import Model, read
+from counterfoil.model import Model
 from counterfoil.model.canonical import canonical_schema, canonical_text
 from counterfoil.model.scope import head_type
 from counterfoil.model.source import parse as parse_governance
+from tests.companies.base import acme_model
 from tests.source import ROOT
 
 CANON = ROOT / "src" / "counterfoil" / "canon"
@@ -240,7 +241,7 @@ def test_a_new_version_stands_beside_the_old_one(tmp_path: Path) -> None:
 
 
 def test_the_workflows_that_use_a_document_are_those_of_the_example() -> None:
-    model, _ = read(ROOT / "examples" / "acme")
+    model = acme_model()
     uses: dict[str, dict[str, list[str]]] = {}
     for workflow in sorted(model.workflows):
         of_kind: dict[str, list[str]] = {}
@@ -253,7 +254,7 @@ def test_the_workflows_that_use_a_document_are_those_of_the_example() -> None:
 
 
 def test_the_example_extends_every_object_event_and_operation_by_version() -> None:
-    model, _ = read(ROOT / "examples" / "acme")
+    model = acme_model()
     own = [document.data for document in model.documents if document.kind in PARTS]
     assert [data["name"] for data in own if "extends" not in data] == []
 

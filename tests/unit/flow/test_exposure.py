@@ -21,15 +21,14 @@ from counterfoil.flow.runs.outcomes import _differences
 from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.flow.runs.turn_rows import TurnRows
 from counterfoil.flow.worker.worker import Worker
-from counterfoil.model import Model, read
+from counterfoil.model import Model
 from counterfoil.rules.workflow.commands import Decision, OpenCase
 from counterfoil.rules.workflow.state import RunState
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port.people import Decide, PutPerson
-from tests.companies.base import edited
+from tests.companies.base import acme_model, edited
 from tests.companies.changing import COMPANY
 from tests.companies.external import COMPANY as EXTERNAL
-from tests.source import ROOT
 from tests.unit.flow.test_external import Clock, settle
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -157,5 +156,5 @@ def test_a_result_that_differs_puts_the_difference_at_stake(
         id="e", run="r", path="p", item="", gen=0, operation="erp.invoice.post", system="erp", repeat="find",
         created_at=NOW,
     )  # fmt: skip
-    acme, _ = read(ROOT / "examples" / "acme")
+    acme = acme_model()
     assert _differences(acme, effect, value, {"total": total, "tax": Money(0, "USD")}) == at_stake

@@ -15,14 +15,14 @@ from counterfoil.core.money import Money
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.intake.receive import receive_events
-from counterfoil.model import Model, read
+from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
 from counterfoil.store.port.intake import Receive
+from tests.companies.base import acme_model
 from tests.contract.store import samples as s
-from tests.source import ROOT
 from tests.unit.flow.test_external import NOW, Clock
 
-ACME, _ = read(ROOT / "examples" / "acme")
+ACME = acme_model()
 USD = Money(250_00, "USD")
 
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from counterfoil.model import read
 from counterfoil.model.catalog import Catalog, Edge, Key
 from counterfoil.web.pages.catalog_graph import build_graph
-from tests.source import ROOT
+from tests.companies.base import acme_model
 
 FINALIZED: Key = ("event", "invoice.finalized.v1")
 
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
-    model, _ = read(ROOT / "examples/acme", checks=False)
+    model = acme_model()
     return Catalog(model)
 
 
 def test_every_document_is_an_entry_and_every_edge_joins_two(catalog: Catalog) -> None:
-    model, _ = read(ROOT / "examples/acme", checks=False)
+    model = acme_model()
     assert set(catalog.entries) == {(d.kind, d.name) for d in model.documents}
     assert {key for edge in catalog.edges for key in (edge.source, edge.target)} <= set(catalog.entries)
 

@@ -20,7 +20,7 @@ from counterfoil.prove import explore as proving
 from counterfoil.prove.world import ProofContext, World
 from counterfoil.rules.workflow.commands import Decision
 from counterfoil.rules.workflow.state import RunState
-from tests.companies.base import write
+from tests.companies.base import acme_model, write
 from tests.companies.proven import COMPANY
 from tests.unit.prove.test_planted_workflows import PLANTED, planted
 from tests.unit.rules.test_language_workflows import language
@@ -31,7 +31,7 @@ ACME = ROOT / "examples" / "acme"
 
 @cache
 def acme() -> Model:
-    return read(ACME)[0]
+    return acme_model()
 
 
 # ------------------------------------------------------------------ workflows that are right

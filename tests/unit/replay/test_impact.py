@@ -37,6 +37,10 @@ UNCHECKED = (
 )
 
 
+pytestmark = pytest.mark.xdist_group("impact")
+"""One worker plays the company for all of them: that takes longer than the tests."""
+
+
 @pytest.fixture(scope="module")
 def traffic(tmp_path_factory: pytest.TempPathFactory) -> list[RecordedDelivery]:
     """The traffic recorded in the store of a company."""

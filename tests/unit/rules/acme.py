@@ -10,8 +10,9 @@ from typing import Any
 from counterfoil.core import ids
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
-from counterfoil.model import Model, read
+from counterfoil.model import Model
 from counterfoil.store.port.intake import Admit
+from tests.companies.base import acme_model
 from tests.unit.rules.driver import Play
 
 FOLDER = Path(__file__).parents[3] / "examples" / "acme"
@@ -20,7 +21,7 @@ LEAD, FINANCE = "lee", "fay"
 
 @cache
 def model() -> Model:
-    return read(FOLDER)[0]
+    return acme_model()
 
 
 def usd(major: int) -> Money:

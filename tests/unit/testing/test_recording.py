@@ -27,6 +27,7 @@ from counterfoil.testing.recording import recorded_test
 from counterfoil.testing.records import readable
 from counterfoil.testing.run import Suite, persons_of, prepare
 from counterfoil.testing.yaml_text import yaml_text
+from tests.companies.base import acme_model
 from tests.source import ROOT
 from tests.unit.rules.driver import model_of
 
@@ -84,7 +85,7 @@ def replayed(folder: Path, *recorded: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return read(ACME)[0]
+    return acme_model()
 
 
 @pytest.mark.parametrize(("name", "key"), RUNS, ids=[name for name, _ in RUNS])
