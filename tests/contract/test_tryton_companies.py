@@ -199,6 +199,54 @@ async def test_taxes_are_read_back_by_code_with_base_account_and_amount(
     }
 
 
+async def test_a_write_off_lowers_the_tax_return_and_its_recovery_raises_it_again(
+    erp: Erp, de: Connector, accountant: ErpClient
+) -> None:
+    party, _ = await customer(de)
+    month, today = f"{erp.german_today:%Y-%m}", erp.german_today.isoformat()
+    before = await accountant.tax_return(month)
+
+    async def since() -> dict[str, Decimal]:
+        after = await accountant.tax_return(month)
+        return {box: after[box] - before[box] for box in ("81", "86", "USt")}
+
+    rows = [taxed("USt19", "1776", "100.00", "19.00")]
+    bill = await posted(
+        de, **document(party, "100.00", "8400", erp.german_today, "EUR", manual_taxes=rows, total="119.00")
+    )
+
+    def entry(sign: int, gross: str, base: str, tax: str, **changes: Any) -> dict[str, Any]:
+        def correction(part: str, amount: str) -> list[dict[str, Any]]:
+            return [{"tax": "USt19", "part": part, "amount": str(-sign * Decimal(amount))}]
+
+        lines = [
+            {"account": "2400", "amount": str(sign * Decimal(base)), "taxes": correction("base", base)},
+            {"account": "1776", "amount": str(sign * Decimal(tax)), "taxes": correction("tax", tax)},
+            {
+                "account": "1400",
+                "amount": str(-sign * Decimal(gross)),
+                "party": party,
+                "document": bill["id"],
+            },
+        ]
+        return {"date": today, "currency": "EUR", "description": "", "lines": lines} | changes
+
+    name = fresh("bill")
+    lost = entry(1, "119.00", "100.00", "19.00", reference=f"{name}/write-off")
+    result = await done(de, request("erp.write_off.post", **lost))
+    assert [(each["state"], each["open"]) for each in result["documents"]] == [("paid", 0)]
+    assert await since() == {"81": 0, "86": 0, "USt": 0}
+    assert await de.find(request("erp.write_off.post", **lost), TIMEOUT) == Confirmed(result)
+    parts = [("40.00", "33.61", "6.39"), ("79.00", "66.39", "12.61")]
+    for nth, (gross, base, tax) in enumerate(parts):
+        reference = f"{name}/write-off/recovered/{nth}"
+        back = entry(-1, gross, base, tax, reference=reference, reverses=f"{name}/write-off")
+        await done(de, request("erp.write_off.recover", **back))
+        if nth == 0:
+            assert await since() == {"81": Decimal("33.61"), "86": 0, "USt": Decimal("6.39")}
+    assert await since() == {"81": Decimal("100.00"), "86": 0, "USt": Decimal("19.00")}
+
+
 async def test_lines_with_other_amounts_than_computed_show_those_of_the_erp(
     erp: Erp, de: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:

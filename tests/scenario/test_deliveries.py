@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx2
 
-from counterfoil.core.case import CaseState
 from counterfoil.core.canonical import rank_key
+from counterfoil.core.case import CaseState
 from counterfoil.core.money import Money
 from counterfoil.core.run import RunStatus
 from tests.companies.acme import RARELY, SOON, Company, change, token_of

@@ -17,7 +17,7 @@ from .entry_body import described, exchange_account
 from .entry_documents import PaidDocument, PaidDocuments
 from .entry_reversals import EntryLine, check_left, divided, originals_of
 from .entry_settlement import EntrySettlement, OnAccount
-from .inputs import EntryInput, EntryLineInput
+from .inputs import EntryInput, EntryLineInput, EntryTaxInput
 from .moves import MOVE, LedgerMoves, functional, nominal
 from .names import Names
 from .rates import recorded_rates
@@ -110,7 +110,12 @@ class EntryDrafts:
         parts = divided(lines, originals, others)
         lines = [line for _, line in parts]
         inputs = [
-            msgspec.structs.replace(inputs[place], amount=line.amount, document=line.document)
+            msgspec.structs.replace(
+                inputs[place],
+                amount=line.amount,
+                document=line.document,
+                taxes=_shares(inputs[place], line.amount),
+            )
             for place, line in parts
         ]
         exchange = next(
@@ -205,6 +210,7 @@ class EntryDrafts:
                 documents.get(line.document or 0) if original is None else None,
             )
             | ({"description": input.text} if input.text and original is None else {})
+            | await self._tax_lines(input, amount, rounding, by)
             for input, line, original, amount in zip(
                 plan.inputs, plan.lines, plan.originals, amounts, strict=True
             )
@@ -213,6 +219,19 @@ class EntryDrafts:
             account = await self._exchange_account(plan, difference, by)
             values.append({"account": account, **sides(difference)})
         return values
+
+    async def _tax_lines(
+        self, line: EntryLineInput, functional_amount: Decimal, rounding: Decimal, by: Deadline
+    ) -> dict[str, Any]:
+        """Return what a line changes in the tax return, which is in the currency of the company."""
+        if not line.taxes:
+            return {}
+        rows = []
+        for each in line.taxes:
+            amount = (each.amount * functional_amount / line.amount).quantize(rounding)
+            tax = await self._names.id_of("tax", each.tax, by)
+            rows.append({"tax": tax, "type": each.part, "amount": amount})
+        return {"tax_lines": [["create", rows]]}
 
     async def _exchange_account(self, plan: _Plan, difference: Decimal, by: Deadline) -> int:
         if plan.exchange is not None and functional(plan.exchange) * difference < 0:
@@ -233,6 +252,15 @@ class EntryDrafts:
             raise Refused(message, ErrorClass.INVALID, "no_rate")
         value: Decimal = rate["value"]
         return value
+
+
+def _shares(line: EntryLineInput, amount: Decimal) -> tuple[EntryTaxInput, ...]:
+    """Return what a part of a line changes in the tax return."""
+    if amount == line.amount:
+        return line.taxes
+    return tuple(
+        msgspec.structs.replace(each, amount=each.amount * amount / line.amount) for each in line.taxes
+    )
 
 
 def _line_values(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -111,6 +111,17 @@ class ApplicationInput(_Input, frozen=True):
     date: date
 
 
+class EntryTaxInput(_Input, frozen=True):
+    """What a line of an entry changes in the tax return, in the currency of the entry: a negative amount lowers it.
+
+    `part` is the base of a tax of the ERP, or the tax itself.
+    """
+
+    tax: str
+    part: Literal["base", "tax"]
+    amount: Decimal
+
+
 class EntryLineInput(_Input, frozen=True):
     """Line of an entry. `amount` is in the currency of the entry: positive is a debit, negative a credit.
 
@@ -123,6 +134,7 @@ class EntryLineInput(_Input, frozen=True):
     party: int | None = None
     document: int | None = None
     text: str | None = None
+    taxes: tuple[EntryTaxInput, ...] = ()
 
 
 class EntryInput(_Input, frozen=True):
