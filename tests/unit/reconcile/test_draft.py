@@ -6,6 +6,8 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from counterfoil import reconcile
 from counterfoil.bootstrap import application
 from counterfoil.change.connector_checks import ConnectorChecks
@@ -67,3 +69,20 @@ async def test_debit_and_credit_and_the_other_sign(tmp_path: Path) -> None:
     write_draft(observe(*places), places, tmp_path / "draft")
     states, items = await played(tmp_path / "draft", home_of(tmp_path / "home"))
     assert (states, items) == ({"matched": 7, "open": 1}, [])
+
+
+@pytest.mark.parametrize(
+    ("currency", "ours", "theirs"),
+    [("EUR", "1000.00", "1000.01"), ("JPY", "1000", "1001"), ("KWD", "1000.000", "1000.001")],
+)
+def test_the_tolerance_is_in_minor_units_of_the_currency(
+    tmp_path: Path, currency: str, ours: str, theirs: str
+) -> None:
+    places = []
+    for name, amount in (("billing", ours), ("ledger", theirs)):
+        rows = [f"INV-{n},{n}{ours[1:]},{currency}\n" for n in range(2, 30)]
+        text = "".join(["invoice,amount,currency\n", f"INV-1,{amount},{currency}\n", *rows])
+        (tmp_path / f"{name}.csv").write_text(text, "utf-8")
+        places.append(str(tmp_path / f"{name}.csv"))
+    write_draft(observe(*places), (places[0], places[1]), tmp_path / "draft")
+    assert "tolerance: 1}" in (tmp_path / "draft" / "reconciliation.yaml").read_text("utf-8")

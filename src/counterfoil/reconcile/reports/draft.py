@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from counterfoil.reconcile.entries import NO_CURRENCY
+from counterfoil.reconcile.entries import NO_CURRENCY, decimals_of
 from counterfoil.reconcile.observe import Observed
 from counterfoil.reconcile.reports.file_source import ASSUMED_CURRENCY, BOOK, FileSource, file_source
 
@@ -159,9 +159,12 @@ def _reconciliation(
         else next((s for s in ("1:n", "n:1") if shapes[s]), "1:1")
     )
     rounding = [
-        abs(a) for d in observed.comparison.differences if d.cause == "rounding" for a in d.amounts.values()
+        int(abs(amount).scaleb(decimals_of(currency)))
+        for d in observed.comparison.differences
+        if d.cause == "rounding"
+        for currency, amount in d.amounts.items()
     ]
-    tolerance = f", tolerance: {int(max(rounding) * 100)}" if rounding else ""
+    tolerance = f", tolerance: {max(rounding)}" if rounding else ""
     days = [", effective: event.data.day" if source.has_day else "" for source in sources] or ["", ""]
     # The mapping of a source has given its amounts the sign of the left side already.
     sign = "-event.data.total" if observed.guess.sign == -1 and not sources else "event.data.total"
