@@ -234,9 +234,8 @@ class InBulk(Wrapped):
         self.operations = {**inner.operations, PAYMENT: replace(inner.operations[PAYMENT], bulk=5)}
 
     async def send_many(self, requests: Sequence[Request], timeout: float) -> Sequence[Outcome]:
-        ends = asyncio.get_running_loop().time() + timeout
-        left = (max(0.01, ends - asyncio.get_running_loop().time()) for _ in requests)
-        return [await self.inner.send(*pair) for pair in zip(requests, left, strict=True)]
+        share = timeout / len(requests)
+        return [await self.inner.send(request, share) for request in requests]
 
 
 class HasNoSendMany(Wrapped):

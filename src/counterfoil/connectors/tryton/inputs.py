@@ -112,7 +112,7 @@ class ApplicationInput(_Input, frozen=True):
 
 
 class EntryTaxInput(_Input, frozen=True):
-    """What a line of an entry changes in the tax return, in the currency of the entry: a negative amount lowers it.
+    """Change of the tax return by a line of an entry, in the currency of the entry: a negative amount lowers it.
 
     `part` is the base of a tax of the ERP, or the tax itself.
     """
