@@ -243,9 +243,8 @@ class ParquetSide:
             short = next(same, f"v{len(carried)}")
             columns.setdefault(short, written)
             carried[column] = short
-        place = (
-            "::uinteger" if self.header.rows < 2**32 else ""
-        )  # a row in a join is shorter by half a number
+        # Shorter places of rows make the join's memory smaller.
+        place = "::uinteger" if self.header.rows < 2**32 else ""
         self._database.execute(f"""
             create or replace view {side}_rows as
             select file_row_number{place} as row, {", ".join(f"{sql} as {n}" for n, sql in columns.items())}
