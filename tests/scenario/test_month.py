@@ -128,7 +128,7 @@ async def look(s: Served, admin: Operator, played: Played) -> None:
         played.own[entity] = await books(s.company, entity, (*OURS, PAST_THE_WORKFLOW))
     for rule in RULES:
         played.forward[rule] = await admin.get(f"reconciliations/{rule}/roll-forward")
-        today = (await s.app.now()).date()
+        today = s.app.checkpoints.last_day(await s.app.now(), None, EntityScope())
         of_rule = s.app.model.reconciliations[rule]
         played.checkpoints += await s.app.checkpoints.prepare(of_rule, today, None, EntityScope(), "fay")
     played.dump, played.now = await s.dump(), await s.app.now()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from counterfoil.flow.worker.checkpoint_changes import COMMIT_LAG, CheckpointWat
 from counterfoil.flow.worker.rebuild import rebuild_documents
 from counterfoil.store.port.documents import RebuildDocuments
 from counterfoil.store.port.people import PutPerson, Resolve
+from tests.companies.base import acme_model
 from tests.unit.flow.swept_company import (
     MODEL,
     TIME,
@@ -106,6 +107,24 @@ async def test_a_cut_off_in_the_future_is_refused(company: Company) -> None:
     await read_both(company)
     with pytest.raises(CheckpointRefused, match="has not come yet"):
         await prepared(company, AT + timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("entity", "scope", "day"),
+    [
+        (None, ALL, date(2026, 12, 3)),
+        ("acme-de", ALL, date(2026, 12, 3)),
+        ("acme-us", ALL, date(2026, 12, 2)),
+        (None, EntityScope(frozenset(["acme-us"]), "acme-us"), date(2026, 12, 2)),
+    ],
+)
+async def test_a_cut_off_may_be_the_day_that_has_begun_where_the_books_are_kept(
+    company: Company, entity: str | None, scope: EntityScope, day: date
+) -> None:
+    """At half past eleven in the evening of UTC it is tomorrow in Berlin, and afternoon in New York."""
+    company.releases = Releases(company.store, acme_model())
+    moment = datetime(2026, 12, 2, 23, 30, tzinfo=UTC)
+    assert service(company).last_day(moment, entity, scope) == day
 
 
 async def test_a_document_that_the_book_no_longer_lists_is_a_defect_that_nobody_can_sign(

@@ -111,10 +111,8 @@ class BookCheckpoints:
     ) -> list[BookCheckpoint]:
         """Count both sides up to a cut-off and keep one checkpoint for each legal entity. Raises CheckpointRefused."""
         now = await self._store.now()
-        if at > now.date():
-            raise CheckpointRefused(
-                f"{at} has not come yet. A cut-off is a day up to today, {now.date()} (UTC)."
-            )
+        if at > (last := self.last_day(now, entity, scope)):
+            raise CheckpointRefused(f"{at} has not come yet. A cut-off is a day up to today, {last}.")
         listing = await self._reader.read(rule, now, entity, scope)
         matches = [row.rows for row in await self._views.matches_of_rule(rule.name, now)]
         ours = count_ours(matches, at)
@@ -130,6 +128,13 @@ class BookCheckpoints:
                 )
             entities = {entity}
         return [await self._prepare(rule, each, count) for each in sorted(entities) if scope.sees(each)]
+
+    def last_day(self, now: datetime, entity: str | None, scope: EntityScope) -> date:
+        """Return the latest day that has begun in UTC or where the books of one of the legal entities are kept."""
+        envelope = self._releases.present.envelope
+        entities = envelope.entities if entity is None else (entity,)
+        days = [envelope.day(each, now) for each in entities if scope.sees(each)]
+        return max([now.date(), *days])
 
     async def sign(self, id_: str, person: str, note: str) -> BookCheckpoint:
         """Sign a prepared checkpoint. Raises CheckpointRefused."""

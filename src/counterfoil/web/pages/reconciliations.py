@@ -218,7 +218,7 @@ async def _show_reconciliation(request: WebRequest, name: str, entry: FormEntry)
         sweeps=await app.sweeps.latest(app.model, rule, app.scope),
         checkpoints=[_shape(app, row) for row in await app.checkpoints.all_of(name, app.scope)],
         last_month_end=now.date().replace(day=1) - timedelta(days=1),
-        today=now.date(),
+        today=app.checkpoints.last_day(now, None, app.scope),
         names=await _names(app),
         entry=entry,
     )
