@@ -451,9 +451,16 @@ class Player:
         async with self.operator() as admin:
             runs = [run for run in await admin.all("runs") if run["status"] in ("ready", "waiting")]
             cases = await admin.all("cases", state="open")
+            waiting = {run["id"] for run in runs}
+            foils = [foil for foil in await admin.all("foils") if foil["run"] in waiting]
+            unmatched = await admin.all("unmatched")
+        async with self.systems.of_erp() as erp:
+            entries = await erp.search("account.move", [["description", "like", "[disp%"]], ["description"])
         lines = [
             f"run {r['workflow']} {r['key']} {r['name']} {r['status']} {r['state']}: {r['waits_for']}"
             for r in runs
         ]
         lines += [f"case {c['reason']} {c['owner']} {c['message']}" for c in cases]
+        lines += [f"foil {foil}" for foil in foils] + [f"unmatched {item}" for item in unmatched]
+        lines += [f"entry of a dispute in the ERP: {entry}" for entry in entries]
         return "\n".join([*lines, self.server.output()])
