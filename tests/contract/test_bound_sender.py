@@ -16,8 +16,7 @@ from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.store.sql.sqlite import SqliteStore
-from tests.companies.base import checked
-from tests.source import ROOT
+from tests.companies.base import acme_model
 
 US, DE = "acme-us", "acme-de"
 NOTHING = {"minor": 0, "currency": "USD"}
@@ -35,7 +34,7 @@ async def send(app: Application, sent: Event) -> None:
 async def app(tmp_path: Path) -> Any:
     store = await SqliteStore.open(tmp_path / "company.db")
     try:
-        releases = Releases(store, checked(ROOT / "examples" / "acme"))
+        releases = Releases(store, acme_model())
         await releases.publish(await store.now(), "test")
         worker = Worker(store, releases, {}, "trial/1")
         yield Application(store, store, releases, {}, worker, lambda model, names: {})

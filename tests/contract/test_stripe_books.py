@@ -16,14 +16,13 @@ from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.intake.receive import receive_page
 from counterfoil.store.memory import MemoryStore
-from tests.companies.base import checked
+from tests.companies.base import acme_model
 from tests.contract.stripe_twin_process import Twin, running_twin
 from tests.contract.trial_stripe import config_of, customer, open_invoice, post, subscription
-from tests.source import ROOT
 from tests.unit.flow.test_external import NOW, Clock
 
 SECONDS = 10.0
-ACME = checked(ROOT / "examples" / "acme")
+ACME = acme_model()
 
 
 @pytest.fixture(scope="module")

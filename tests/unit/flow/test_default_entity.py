@@ -11,8 +11,7 @@ from counterfoil.model import Model, kinds
 from counterfoil.store.check import violations
 from counterfoil.testing.played_loop import PlayedClock
 from counterfoil.testing.run import Suite
-from tests.companies.base import checked
-from tests.source import ROOT
+from tests.companies.base import acme_model
 
 TEST = "invoice-is-posted-and-reconciled"
 
@@ -49,7 +48,7 @@ def without_entities(model: Model) -> Model:
 
 
 def test_documents_and_runs_belong_to_the_default_entity_once_it_is_declared() -> None:
-    new = checked(ROOT / "examples" / "acme")
+    new = acme_model()
     old = without_entities(new)
     suite = KeepingSuite(old)
     try:

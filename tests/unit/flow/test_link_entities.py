@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from counterfoil.core.link import Link
 from counterfoil.model import kinds
-from tests.companies.base import checked
-from tests.source import ROOT
+from tests.companies.base import acme_model
 from tests.unit.flow.test_default_entity import KeepingSuite
 
 
 def links_after(test_name: str) -> list[Link]:
     """Return the Links that a test of acme leaves in the store."""
-    model = checked(ROOT / "examples" / "acme")
+    model = acme_model()
     suite = KeepingSuite(model)
     try:
         (document,) = [d for d, test in model.documents_of(kinds.Test) if test.name == test_name]

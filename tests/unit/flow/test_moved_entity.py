@@ -14,12 +14,11 @@ from counterfoil.flow.intake.admit import Admitter
 from counterfoil.flow.intake.receive import receive_events
 from counterfoil.rules.entities import moved_head
 from counterfoil.store.memory import MemoryStore
-from tests.companies.base import checked
+from tests.companies.base import acme_model
 from tests.contract.store import samples as s
-from tests.source import ROOT
 from tests.unit.flow.test_external import NOW, Clock
 
-ACME = checked(ROOT / "examples" / "acme")
+ACME = acme_model()
 US, DE = "acme-us", "acme-de"
 OPEN = {"minor": 0, "currency": "USD"}
 

@@ -33,13 +33,13 @@ from counterfoil.rules.lookup import lookup_in
 from counterfoil.rules.matching import foil_of, observations_of, owed
 from counterfoil.rules.workflow.state import load
 from counterfoil.web.api.event_shapes import event_shape
-from tests.companies.base import documents, edited, model_of
+from tests.companies.base import acme_model, documents, edited, model_of
 from tests.companies.clean import COMPANY
 from tests.companies.two_entities import TWO_ENTITIES
 from tests.source import ROOT
 from tests.unit.rules.company import ask, company
 
-ACME = read(ROOT / "examples" / "acme", checks=False)[0]
+ACME = acme_model()
 ENVELOPE = [
     "id",
     "source",
