@@ -66,7 +66,7 @@ SMALL = Size((
     Firm("acme-de", "eur", "usd", (2, 1), 1, _TAXES["acme-de"], ("large", "paid-credit", "void", "lost"), 1),
 ), days=4, events=150, invoices=16)  # fmt: skip
 """A week that `make test` has the time for."""
-SIZES = {"small": SMALL, "full": Size(_FULL, 5, 400, 50), "month": Size(_FULL, 13, 1000, 160)}
+SIZES = {"small": SMALL, "full": Size(_FULL, 5, 400, 50), "month": Size(_FULL, 13, 1000, 150)}
 CANCELLED = "cancelled"
 """Fate of an invoice of the American company that a person cancels in the ERP."""
 EVERY_DAYS = 5

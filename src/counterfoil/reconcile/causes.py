@@ -27,11 +27,10 @@ FEES = tuple(
     )
 )  # fmt: skip
 """Usual fees of payment processors: percentage of the gross amount, and a fixed part."""
-_TAX_FACTORS = tuple((percentage, 1 + percentage / 100) for percentage in TAX_PERCENTAGES)
-_HIGHEST_TAX = max(factor for _, factor in _TAX_FACTORS)
-_HIGHEST_FEE_SHARE = max(percentage for percentage, _ in FEES) / 100
-_HIGHEST_FIXED_FEE = max(fixed for _, fixed in FEES)
-"""Bounds beyond which no usual rate explains a difference: most are, and each rate takes time."""
+_TAX_FACTORS = tuple((percentage, float(1 + percentage / 100)) for percentage in TAX_PERCENTAGES)
+_FEE_SHARES = tuple((percentage, fixed, float(percentage / 100), float(fixed)) for percentage, fixed in FEES)
+_FLOAT_SHARE = 1e-12
+"""Share of an amount by which a calculation in floats may be wrong. Floats only leave out rates that are far off."""
 _WIDE = Context(prec=80)
 """Exact for the amounts of any export."""
 ROUNDED_UNITS = 2
@@ -79,13 +78,17 @@ def _explained(
             ):
                 return DifferenceCause(cause, f"the {cause} of the {side} side")
     larger, smaller = max(a, b), min(a, b)
-    for percentage, factor in _TAX_FACTORS if larger <= smaller * _HIGHEST_TAX + unit else ():
-        if _is_rounded(larger, smaller * factor, unit):
+    about, about_smaller, about_difference = float(larger), float(smaller), float(difference)
+    slack = 2 * float(unit) + about * _FLOAT_SHARE
+    for percentage, factor in _TAX_FACTORS:
+        if abs(about - about_smaller * factor) > slack:
+            continue
+        if _is_rounded(larger, smaller * (1 + percentage / 100), unit):
             why = f"only the amount of the {'left' if a > b else 'right'} side includes {percentage} % tax"
             return DifferenceCause("tax", why, f"tax {percentage}")
-    for percentage, fixed in (
-        FEES if difference <= larger * _HIGHEST_FEE_SHARE + _HIGHEST_FIXED_FEE + unit else ()
-    ):
+    for percentage, fixed, share, about_fixed in _FEE_SHARES:
+        if abs(about_difference - about * share - about_fixed) > slack:
+            continue
         if _is_rounded(difference, larger * percentage / 100 + fixed, unit):
             words = f"{percentage} %" + (f" and {fixed}" if fixed else "")
             why = f"a fee of {words} was deducted on the {'right' if a > b else 'left'} side"
@@ -95,7 +98,5 @@ def _explained(
 
 def _is_rounded(amount: Decimal, value: Decimal, unit: Decimal) -> bool:
     """Report whether the amount is the value, rounded by a usual rule."""
-    if abs(amount - value) > unit:  # most are far from it, and rounding takes longer
-        return False
     rounded = (value.quantize(unit, rule, _WIDE) for rule in (ROUND_HALF_UP, ROUND_HALF_EVEN))
     return amount in rounded
