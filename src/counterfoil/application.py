@@ -16,6 +16,7 @@ from counterfoil.change.ports import ChangePorts
 from counterfoil.change.service import ChangeService
 from counterfoil.connectors.sdk import Connector
 from counterfoil.core.case import Choice
+from counterfoil.core.case_edits import CaseEdit
 from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.event import Event
@@ -29,7 +30,7 @@ from counterfoil.flow.intake.load_shedding import Intake, SheddingLimits
 from counterfoil.flow.intake.receive import ReceiptAnswer, receipts_of, receive_webhook, store_sent
 from counterfoil.flow.intake.sender_scope import check_sender
 from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
-from counterfoil.flow.runs import match_decisions, person_decisions
+from counterfoil.flow.runs import case_edits, match_decisions, person_decisions
 from counterfoil.flow.runs.match_decisions import MatchAnswer
 from counterfoil.flow.worker.book_checkpoints import BookCheckpoints
 from counterfoil.flow.worker.release_follower import ReleaseFollower
@@ -37,9 +38,10 @@ from counterfoil.flow.worker.sweep_requests import SweepRequests
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.replay.impact import replay_traffic
+from counterfoil.store.port.case_edits import EditVerdict
 from counterfoil.store.port.people import DecideVerdict, ResolveVerdict
 from counterfoil.store.port.store import Store
-from counterfoil.store.port.views import Views
+from counterfoil.store.port.views import CaseRow, Views
 from counterfoil.store.visible import VisibleStore, VisibleViews
 
 READY_LAG_SECONDS = 300.0
@@ -162,10 +164,24 @@ class Application:
         A person with `cases:any:resolve` may resolve the Cases of any role.
         """
         person = await self.store.person(person_id)
-        override = person is not None and RESOLVE_ANY in self._permissions(person)
+        override = person is not None and self._may_resolve_any(person)
         return await person_decisions.resolve_case(
             self.store, self.model, self.worker.reconciler, case_id, person_id, choice, note, override
         )
+
+    async def edit_case(self, case_id: str, person_id: str, edit: CaseEdit) -> EditVerdict:
+        """Record an edit of a Case that decides nothing, and return the store's verdict."""
+        return await case_edits.edit_case(
+            self.store, self.model, case_id, person_id, edit, self._may_resolve_any
+        )
+
+    async def assignable(self, row: CaseRow) -> list[Person]:
+        """Return the persons who may decide a Case, by name."""
+        persons = await self.store.persons()
+        return case_edits.assignable(self.model, row, persons, self._may_resolve_any)
+
+    def _may_resolve_any(self, person: Person) -> bool:
+        return RESOLVE_ANY in self._permissions(person)
 
     async def pair(self, foil: str, observation: str, person: str, note: str) -> MatchAnswer:
         """Pair an unmatched item with a foil; above a limit the pair waits for an approval."""

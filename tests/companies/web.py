@@ -25,6 +25,7 @@ from counterfoil.connectors.sdk import OperationSpec, Repeat
 from counterfoil.core import wire
 from counterfoil.core.canonical import Receipt
 from counterfoil.core.case import Choice
+from counterfoil.core.case_edits import CaseEdit
 from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.event import Event
 from counterfoil.core.people import Person
@@ -36,14 +37,16 @@ from counterfoil.flow.intake.load_shedding import Intake
 from counterfoil.flow.intake.receive import receipts_of
 from counterfoil.flow.intake.sender_scope import check_sender
 from counterfoil.flow.intake.usage import UsageAnswer, UsageIntake
-from counterfoil.flow.runs import match_decisions, person_decisions
+from counterfoil.flow.runs import case_edits, match_decisions, person_decisions
 from counterfoil.flow.runs.match_decisions import MatchAnswer
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.flow.worker.book_checkpoints import BookCheckpoints
 from counterfoil.flow.worker.sweep_requests import SweepRequests
 from counterfoil.model import Model
+from counterfoil.store.port.case_edits import EditVerdict
 from counterfoil.store.port.intake import Receive
 from counterfoil.store.port.people import PutPerson, PutToken
+from counterfoil.store.port.views import CaseRow
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.store.sql.store import SqlStore
 from counterfoil.store.visible import VisibleStore
@@ -164,13 +167,25 @@ class TrialApp:
 
     async def resolve_case(self, case_id: str, person: str, choice: Choice, note: str) -> str:
         who = await self.store.person(person)
-        override = who is not None and Permission.CASES_ANY_RESOLVE in granted(who, self.model)
+        override = who is not None and self._may_resolve_any(who)
         no_calls = cast(
             OutcomeReconciler, None
         )  # the rows have no call that a person's choice is evidence for
         return await person_decisions.resolve_case(
             self.store, self.model, no_calls, case_id, person, choice, note, override
         )
+
+    async def edit_case(self, case_id: str, person: str, edit: CaseEdit) -> EditVerdict:
+        return await case_edits.edit_case(
+            self.store, self.model, case_id, person, edit, self._may_resolve_any
+        )
+
+    async def assignable(self, row: CaseRow) -> list[Person]:
+        persons = await self.store.persons()
+        return case_edits.assignable(self.model, row, persons, self._may_resolve_any)
+
+    def _may_resolve_any(self, person: Person) -> bool:
+        return Permission.CASES_ANY_RESOLVE in granted(person, self.model)
 
     async def decide_approval(
         self, approval_id: str, subject: str, person: str, approve: bool, comment: str

@@ -246,6 +246,8 @@ def get_paths(app: TrialApp, rows: Rows) -> Iterator[tuple[str, bool]]:
         yield f"/v1/foils?run={run}", False
         yield f"/v1/cases?run={run}", False
         yield f"/v1/approvals?run={run}", False
+    yield "/cases?group=cause", False
+    yield "/v1/cases/causes?state=open", False
     yield "/v1/foils?as_of=2099-01-01T00:00:00Z", False
     yield "/v1/foils?effective_by=2099-01-01", False
     yield "/v1/unmatched?effective_by=2099-01-01", False
@@ -358,6 +360,16 @@ async def test_nobody_decides_on_rows_of_an_entity_that_they_do_not_act_for(comp
         ),
         (f"/v1/foils/{foil_of('DE-INV-9')}/waive", {"note": "n"}),
         *((f"/v1/cases/{case}", {"choice": "dismiss", "note": "n"}) for case in rows.by_parameter["case_id"]),
+        *(
+            (f"/v1/cases/{case}/{edit}", body)
+            for case in rows.by_parameter["case_id"]
+            for edit, body in (
+                ("assignment", {"assignee": "controller.home"}),
+                ("comments", {"text": "t"}),
+                ("tags", {"add": ["t"]}),
+                ("snooze", {"until": "2099-01-01T00:00:00Z", "reason": "r"}),
+            )
+        ),
     ]
     before, _ = await company.app.store.audited()
     for path, body in posts:
@@ -365,6 +377,7 @@ async def test_nobody_decides_on_rows_of_an_entity_that_they_do_not_act_for(comp
             answer = await company.http.post(path, json=body, headers=company.bearer(person))
             assert answer.status_code in (403, 404), (person, path, answer.text[:300])
     after, _ = await company.app.store.audited()
+    assert after.case_comments == before.case_comments
     assert (after.approvals, after.votes, after.cases, after.matches) == (
         before.approvals, before.votes, before.cases, before.matches,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Commands on a running server: Runs, traces, Cases, approvals, deliveries."""
+"""Commands on a running server: Runs, traces, approvals, deliveries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ from counterfoil.cli.output import (
 )
 from counterfoil.connectors import signature
 from counterfoil.core.approval import ApprovalState
-from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.errors import Misconfigured
 from counterfoil.core.finding import did_you_mean
 from counterfoil.core.plural import counted
@@ -164,31 +163,6 @@ def _run_id(server: Server, id_or_key: str) -> str:
     return str(rows[0]["id"])
 
 
-def cases(
-    state: Annotated[str, typer.Option("--state", "--status", help="open, resolved or all.")] = "open",
-    owner: Annotated[str | None, typer.Option(help="The owning role.")] = None,
-    run: Text = None,
-    entity: EntityOption = None,
-    limit: Limit = 200,
-    format: FormatOption = Format.TEXT,
-) -> None:
-    """List Cases with owner and deadline."""
-    require_word("state", state, (*CaseState, "all"))
-    with Server() as server:
-        query = {"state": None if state == "all" else state, "owner": owner, "run": run, "entity": entity}
-        rows = server.rows("/v1/cases", limit, **query)
-    write_rows(
-        rows,
-        format,
-        ["DOCUMENT", "CUSTOMER", "REASON", "EXPOSURE>", "TIMES>", "OWNER", "DEADLINE (UTC)", "CHOICES", "WHAT HAPPENED", "ID"],
-        lambda c: [
-            c["name"] or c["key"], c["customer"], c["reason"], format_money(c["exposure"]), c["count"], c["owner"], format_minute(c["deadline"]),
-            ", ".join(c["choices"]), c["summary"], c["id"],
-        ],
-        nothing_fits("Case", "No Case is open." if state == "open" else "No Case.", owner, run, entity),
-    )  # fmt: skip
-
-
 def approvals(
     state: Annotated[
         str, typer.Option("--state", "--status", help="open, granted, rejected, expired, stale, void or all.")
@@ -236,16 +210,16 @@ def _decide(id: str, decision: str, comment: str, format: Format) -> None:
         try:
             approval = server.get(path)
         except ServerRefused as refused:
-            raise _with_near_id(refused, server, "approval", id) from None
+            raise with_near_id(refused, server, "approval", id) from None
         body = {"decision": decision, "comment": comment, "subject": approval["subject"]}
         answer = server.post(path, body)
     if approval["summary"] and format is Format.TEXT:
         reason = approval["covers"].get("note", "")
         say(f"{approval['summary']}." + (f" Reason: {reason}" if reason else ""))
-    _print_verdict(answer, format)
+    print_verdict(answer, format)
 
 
-def _with_near_id(refused: ServerRefused, server: Server, kind: str, id: str) -> CommandFailed:
+def with_near_id(refused: ServerRefused, server: Server, kind: str, id: str) -> CommandFailed:
     """Return a refusal of an id with the open rows that were perhaps meant, or with the choices of the Case."""
     if refused.status not in (404, 422):
         return refused
@@ -272,27 +246,7 @@ def _names(row: Mapping[str, Any]) -> set[str]:
     return (names | {part.strip() for name in names for part in name.split(",")}) - {""}
 
 
-def resolve(
-    id: str,
-    choice: Annotated[str, typer.Option(help="retry, continue, undo, close, waive or dismiss.")],
-    note: Annotated[str, typer.Option(help="The reason, for later readers of the Case.")],
-    format: FormatOption = Format.TEXT,
-) -> None:
-    """Resolve a Case with one of its choices."""
-    require_word("choice", choice, Choice)
-    path = f"/v1/cases/{quote(id, safe='')}"
-    with Server() as server:
-        about = server.get(path) if choice == Choice.RETRY and format is Format.TEXT else {}
-        try:
-            answer = server.post(path, {"choice": choice, "note": note})
-        except ServerRefused as refused:
-            raise _with_near_id(refused, server, "case", id) from None
-    if about.get("release_note"):
-        say(f"{about['release_note']}.")
-    _print_verdict(answer, format)
-
-
-def _print_verdict(answer: dict[str, Any], format: Format) -> None:
+def print_verdict(answer: dict[str, Any], format: Format) -> None:
     if format is Format.JSON:
         write_json(answer)
     else:
@@ -369,4 +323,4 @@ def whoami(format: FormatOption = Format.TEXT) -> None:
     say(f"Permissions: {', '.join(me['permissions']) or 'none'}")
 
 
-COMMANDS: list[Callable[..., None]] = [whoami, runs, trace, cases, approvals, approve, reject, resolve, send]
+COMMANDS: list[Callable[..., None]] = [whoami, runs, trace, approvals, approve, reject, send]

@@ -57,3 +57,12 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     resolved_by: str | None = None
     choice: Choice | None = None
     note: str = ""
+    assignee: str = ""
+    """The person who works on it. Empty: no one in particular; every person with the role of the owner may."""
+    tags: tuple[str, ...] = ()
+    """In order."""
+    snoozed_until: datetime | None = None
+    """Set aside until then: lists leave it out."""
+    snooze_reason: str = ""
+    cause: str = ""
+    """Key that Cases of one cause share: the reason, and the operation, code, rule or system that it depends on."""

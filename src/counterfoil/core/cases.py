@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +21,9 @@ from counterfoil.core.money import INT64_MAX, Money
 from counterfoil.core.terms import Legs, total_money
 
 MAX_MESSAGE_CHARS = 4000
+MAX_CAUSE_CHARS = 200
+_CODE = re.compile(r": [a-z_]+: ([a-z][a-z0-9_]*): ", re.ASCII)
+"""The error code in the message about a refused call: it follows the class."""
 MAX_REPEATED_CHARS = MAX_MESSAGE_CHARS - 40
 """Of a message that the count follows."""
 DEFAULT_NAMES = {
@@ -56,8 +60,12 @@ def open_case(
     observation: str | None = None,
     exposure: tuple[Money, ...] = (),
     count: int = 1,
+    rule: str = "",
 ) -> Case:
-    """Build an open Case for the first of `owners`. Its id derives from its subject, so a repeat opens no second one."""
+    """Build an open Case for the first of `owners`. Its id derives from its subject, so a repeat opens no second one.
+
+    `rule` is the reconciliation that its cause is about.
+    """
     row = reason_row(reason)
     return Case(
         id=id,
@@ -77,7 +85,23 @@ def open_case(
         exposure=exposure,
         count=count,
         created_at=at,
+        cause=cause_key(reason, rule or _place(names), message),
     )
+
+
+def cause_key(reason: str, place: str, message: str) -> str:
+    """Return the key that Cases of one cause share: `refused/erp.credit_memo.post/unknown_account`.
+
+    Parts are the reason, the operation, rule or system that it depends on, and the error code of a refused call.
+    """
+    code = _CODE.search(message)
+    parts = (reason, place, "" if code is None else code[1])
+    return "/".join(part for part in parts if part)[:MAX_CAUSE_CHARS]
+
+
+def _place(names: Mapping[str, str] | None) -> str:
+    """Return the operation or the system among the names of a next action."""
+    return (names or {}).get("operation") or (names or {}).get("system") or ""
 
 
 def with_occurrences(case: Case, more: Case) -> Case:
@@ -180,6 +204,7 @@ def case_of_break(foil: Foil, at: datetime) -> Case:
         run=foil.run,
         foil=foil.id,
         exposure=totals((*foil.difference, *foil.excess_money)) or totals(total_money(foil.terms, foil.legs)),
+        rule=foil.rule,
     )
 
 
@@ -194,6 +219,7 @@ def case_of_unmatched(item: Observation, at: datetime) -> Case:
         names={"object": item.number, "system": item.ledger},
         observation=item.id,
         exposure=tuple(abs(money) for money in item.money),
+        rule=item.rule,
     )
 
 
@@ -209,6 +235,7 @@ def case_of_pairing(pairing: Pairing, foil: Foil, item: Observation, at: datetim
         names={"object": f"{foil.object} {foil.number}", "system": foil.right},
         foil=None,
         exposure=tuple(abs(money) for money in foil.open_money),
+        rule=foil.rule,
     )
 
 

@@ -14,6 +14,7 @@ from counterfoil.core.book_checkpoint import BookCheckpoint
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
+from counterfoil.core.case_edits import CaseComment
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
@@ -108,6 +109,7 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     event_repeats: list[tuple[str, int]] = []
     """Event, receipt."""
     book_checkpoints: list[BookCheckpoint] = []
+    case_comments: list[CaseComment] = []
 
     @property
     def foils(self) -> list[Foil]:
@@ -169,6 +171,7 @@ def dump_memory(db: Tables) -> Dump:
         swept=sorted(db.swept),
         event_repeats=sorted(db.event_repeats),
         book_checkpoints=[db.book_checkpoints[id_] for id_ in sorted(db.book_checkpoints)],
+        case_comments=[db.case_comments[id_] for id_ in sorted(db.case_comments)],
     )
 
 

@@ -27,6 +27,7 @@ from counterfoil.store.port.stalled import StalledFinding
 from counterfoil.store.port.store import LoadedRun, Store
 from counterfoil.store.port.views import (
     CaseRow,
+    CauseRow,
     EventFilter,
     ItemFilter,
     ItemRow,
@@ -45,7 +46,7 @@ _PLAIN = frozenset({
     "release", "release_step", "release_steps", "usage_meters", "version_usage", "votes", "waiting_runs",
 })  # fmt: skip
 """Members of a store that name no row of an entity, or only by an id that the caller has seen."""
-_PLAIN_VIEWS = frozenset({"item_cases"})
+_PLAIN_VIEWS = frozenset({"item_cases", "case_comments"})
 """Reads of ids that the caller has seen."""
 
 
@@ -198,6 +199,9 @@ class VisibleViews:
 
     async def cases(self, page: ListFilter) -> tuple[list[CaseRow], str | None]:
         return await self._views.cases(self._rows(page))
+
+    async def causes(self, page: ListFilter) -> list[CauseRow]:
+        return await self._views.causes(self._rows(page))
 
     async def approvals(self, page: ListFilter) -> tuple[list[Approval], str | None]:
         return await self._views.approvals(self._rows(page))

@@ -12,6 +12,7 @@ from counterfoil.core.approval import Approval
 from counterfoil.core.book_checkpoint import BookCheckpoint
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case, Choice
+from counterfoil.core.case_edits import CaseEdit
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
@@ -21,6 +22,7 @@ from counterfoil.core.people import Person
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.core.sweep import Sweep
 from counterfoil.core.terms import Terms
+from counterfoil.store.port.case_edits import EditCase
 from counterfoil.store.port.documents import (
     DecideMatch,
     Decision,
@@ -93,6 +95,10 @@ def case(id_: str = "case_1", **more: Any) -> Case:
         "created_at": T0,
     }
     return Case(**{**fields, **more})
+
+
+def edit_case(edit: CaseEdit, id_: str = "case_1", who: str = "ann", **more: Any) -> EditCase:
+    return EditCase(case=id_, person=who, edit=edit, **{"at": T0, **more})
 
 
 def decide(

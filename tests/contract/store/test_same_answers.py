@@ -20,6 +20,7 @@ from counterfoil.core.audit import Checkpoint
 from counterfoil.core.book_checkpoint import BookCheckpoint, control_case_id, defect_case_id
 from counterfoil.core.call import CallRate
 from counterfoil.core.case import Choice
+from counterfoil.core.case_edits import AssignCase, CommentCase, SnoozeCase, TagCase
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil_versions import Withdrawal
 from counterfoil.core.matching import FoilState
@@ -35,6 +36,7 @@ from counterfoil.store.memory import MemoryStore
 from counterfoil.store.memory.registry import RULES
 from counterfoil.store.port.book_checkpoints import PrepareCheckpoint, ReportChange, SignCheckpoint
 from counterfoil.store.port.calls import AnswerCall, PlaceCall
+from counterfoil.store.port.case_edits import EditCase
 from counterfoil.store.port.documents import (
     DecideMatch,
     OpenItemCases,
@@ -472,6 +474,28 @@ class Story:
             return self.people(dump)
         a, who = self.pick.choice(requested), self.pick.choice(("ann", "bob"))
         return s.vote(a.id, who, self.pick.random() < 0.9, subject=a.subject, at=self.now)
+
+    @plays(EditCase, weight=2)
+    def edit_case(self, dump: Dump) -> Transition[Any]:
+        case = self.pick.choice(dump.cases or [s.case("case_none")])
+        who = ("ann", "bob", "zoe", "")
+        edit = self.pick.choice(
+            (
+                AssignCase(self.pick.choice(who), self.pick.choice((case.assignee, ""))),
+                CommentCase(self.pick.choice(("looked at it", "asked them"))),
+                TagCase(self.some(("month-end", "tax")), self.some(("tax",), 1)),
+                SnoozeCase(self.pick.choice((None, s.at(self.clock + 60), s.at(self.clock - 60))), "later"),
+            )
+        )
+        override = self.pick.choice((True, True, False))
+        return s.edit_case(
+            edit,
+            case.id,
+            self.pick.choice(who[:3]),
+            at=self.now,
+            override=override,
+            receiver_override=override,
+        )
 
     @plays(OpenItemCases)
     def open_item_cases(self, dump: Dump) -> Transition[Any]:

@@ -12,13 +12,14 @@ from msgspec.structs import replace
 
 from counterfoil.core import wire
 from counterfoil.core.case import Choice
+from counterfoil.core.case_edits import AssignCase, CommentCase, SnoozeCase, TagCase
 from counterfoil.core.effect import EffectState
 from counterfoil.core.matching import FoilState
-from counterfoil.core.money import Money
+from counterfoil.core.money import INT64_MAX, Money
 from counterfoil.core.run import RunStatus
 from counterfoil.core.waiting import waits_for
 from counterfoil.store.port import views
-from counterfoil.store.port.maintenance import Seal
+from counterfoil.store.port.maintenance import OpenCases, Seal
 from counterfoil.store.port.turns import WaitOn
 from counterfoil.store.sql import reads
 from counterfoil.store.sql import views as sql_views
@@ -330,3 +331,75 @@ async def test_counts_by_table_and_state(store: Any) -> None:
     wanted = {"run.waiting": 1, "effect.planned": 1, "foil.open": 1, "case.open": 1, "receipt": 1}
     assert {name: counts[name] for name in wanted} == wanted
     assert counts["pending"] == len((await store.dump()).leaves)
+
+
+async def test_cases_are_filtered_by_person_tag_reason_cause_and_snooze(store: Any) -> None:
+    for person in (s.person("ann", ("finance",)), s.person("bob", ("finance",))):
+        await store.apply(s.put_person(person))
+    cases = (
+        s.case("case_a", cause="refused/erp.post", reason="refused"),
+        s.case("case_b", cause="refused/erp.post", reason="refused", owner="support"),
+        s.case("case_c"),
+    )
+    await store.apply(OpenCases(cases=cases, at=s.T0, actor="test"))
+    edits = (
+        ("case_a", AssignCase("ann")),
+        ("case_a", TagCase(("month-end", "tax"))),
+        ("case_b", TagCase(("tax 2",))),
+        ("case_c", SnoozeCase(s.at(60), "later")),
+    )
+    for case, edit in edits:
+        answer = await store.apply(s.edit_case(edit, case, override=True))
+        assert answer.verdict == "done"
+
+    async def listed(**filters: Any) -> list[str]:
+        rows, _ = await store.cases(views.ListFilter(**filters))
+        return sorted(row.case.id for row in rows)
+
+    assert await listed(assignee="ann") == ["case_a"]
+    assert await listed(assignee="") == ["case_b", "case_c"]
+    assert await listed(tag="tax") == ["case_a"]
+    assert await listed(tag="%") == await listed(tag="t_x") == []
+    assert await listed(reason="refused") == await listed(cause="refused/erp.post") == ["case_a", "case_b"]
+    assert await listed(ids=("case_c", "case_x")) == ["case_c"]
+    assert await listed(awake_at=s.at(59)) == ["case_a", "case_b"]
+    assert await listed(awake_at=s.at(60)) == ["case_a", "case_b", "case_c"]
+    assert await listed(snoozed_at=s.at(59)) == ["case_c"]
+    assert await listed(snoozed_at=s.at(60)) == []
+    assert (
+        await store.apply(s.resolve("case_c", "ann", Choice.DISMISS, override=True))
+    ).verdict == "resolved"
+    assert await listed(awake_at=s.at(1)) == ["case_a", "case_b", "case_c"]
+
+
+async def test_cases_are_grouped_by_cause_with_money_age_and_owners(store: Any) -> None:
+    huge = Money(INT64_MAX, "USD")
+    cases = (
+        s.case("case_a", cause="x", exposure=(Money(100, "USD"),), created_at=s.at(5)),
+        s.case("case_b", cause="x", exposure=(Money(100, "USD"), Money(-7, "EUR")), owner="support"),
+        s.case("case_c", cause="x", exposure=(Money(100, "USD"),), created_at=s.at(1)),
+        s.case("case_d", cause="y", exposure=(huge,)),
+        s.case("case_e", cause="y", exposure=(huge,)),
+        s.case("case_f", cause="z", created_at=s.at(9)),
+    )
+    await store.apply(OpenCases(cases=cases, at=s.T0, actor="test"))
+    rows = await store.causes(views.ListFilter(state="open"))
+    assert [
+        (row.cause, row.number, row.exposure, row.oldest, row.owners, row.unassigned) for row in rows
+    ] == [
+        ("x", 3, (Money(7, "EUR"), Money(300, "USD")), s.T0, ("finance", "support"), 3),
+        ("y", 2, (huge,), s.T0, ("finance",), 2),
+        ("z", 1, (), s.at(9), ("finance",), 1),
+    ]
+    of_support = await store.causes(views.ListFilter(state="open", owner="support"))
+    assert [(row.cause, row.number) for row in of_support] == [("x", 1)]
+    assert await store.causes(views.ListFilter(state="open", entities=("acme-de",))) == []
+
+
+async def test_comments_of_a_case_come_oldest_first(store: Any) -> None:
+    await store.apply(s.put_person(s.person("ann")))
+    await store.apply(OpenCases(cases=(s.case(), s.case("case_2")), at=s.T0, actor="test"))
+    for n, case in enumerate(("case_1", "case_2", "case_1")):
+        await store.apply(s.edit_case(CommentCase(f"text {n}"), case, at=s.at(n)))
+    assert [c.text for c in await store.case_comments("case_1")] == ["text 0", "text 2"]
+    assert await store.case_comments("case_none") == []

@@ -12,6 +12,7 @@ from counterfoil.core.book_checkpoint import BookCheckpoint
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
+from counterfoil.core.case_edits import CaseComment
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Allocation, Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
@@ -57,6 +58,7 @@ class Tables:
         self.approvals: dict[str, Approval] = {}
         self.votes: dict[tuple[str, str], Vote] = {}
         self.cases: dict[str, Case] = {}
+        self.case_comments: dict[str, CaseComment] = {}
         self.foils: dict[str, Foil] = {}
         self.observations: dict[str, Observation] = {}
         self.versions: dict[tuple[str, str, str], tuple[DocumentVersion, ...]] = {}

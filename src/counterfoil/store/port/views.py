@@ -13,6 +13,7 @@ from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case, CaseState
+from counterfoil.core.case_edits import CaseComment
 from counterfoil.core.cases import largest_amounts, totals
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import UNFINISHED_FOILS, Allocation, Foil, Observation, Pairing, Waiver
@@ -45,7 +46,17 @@ class ListFilter(msgspec.Struct, frozen=True, kw_only=True):
     entities: tuple[str, ...] | None = None
     """Legal entities of rows that the caller sees, as stored. None: every row."""
     ids: tuple[str, ...] | None = None
-    """Of Runs and foils: rows with one of these ids."""
+    """Of Runs, foils and Cases: rows with one of these ids."""
+    reason: str | None = None
+    """This and what follows are filters of Cases."""
+    cause: str | None = None
+    assignee: str | None = None
+    """Empty: Cases that no person has."""
+    tag: str | None = None
+    awake_at: datetime | None = None
+    """Cases that are not snoozed at this time."""
+    snoozed_at: datetime | None = None
+    """Cases that are snoozed at this time."""
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +115,21 @@ class CaseRow(msgspec.Struct, frozen=True, kw_only=True):
     workflow: str | None = None
     bkey: str | None = None
     pin: str | None = None
+
+
+class CauseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Cases of one cause."""
+
+    cause: str
+    reason: str
+    number: int
+    exposure: tuple[Money, ...]
+    """Sum of each currency."""
+    oldest: datetime
+    owners: tuple[str, ...]
+    """In order."""
+    unassigned: int
+    """Cases of it that no person has."""
 
 
 class MatchRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +192,14 @@ class Views(Protocol):
         ...
 
     async def cases(self, page: ListFilter) -> tuple[list[CaseRow], str | None]: ...
+    async def causes(self, page: ListFilter) -> list[CauseRow]:
+        """Return the Cases that fit, grouped by cause, the largest group first; without limit and cursor."""
+        ...
+
+    async def case_comments(self, case: str) -> list[CaseComment]:
+        """Return what persons wrote on a Case, oldest first."""
+        ...
+
     async def approvals(self, page: ListFilter) -> tuple[list[Approval], str | None]: ...
     async def events(self, page: EventFilter) -> tuple[list[CanonicalEvent], str | None]: ...
     async def inbox(self, run: str) -> list[InboxItem]: ...

@@ -44,6 +44,7 @@ async def dump() -> Dump:
         approvals=await all_of(t.APPROVAL, "id"),
         votes=await all_of(t.VOTE, "approval, person"),
         cases=await all_of(t.CASE, "id"),
+        case_comments=await all_of(t.CASE_COMMENT, "id"),
         matches=await matches(10**9),
         guards=[GuardRow(scope=s, key=k, used=used, limit=most) for s, k, used, most in guards],
         reservations=[

@@ -16,6 +16,7 @@ from counterfoil.store.port.wake import RunWatch, WakeKind, Wakes
 from counterfoil.store.sql import (
     audited,
     book_checkpoint_reads,
+    case_reads,
     dumped,
     entities,
     history,
@@ -183,6 +184,8 @@ class SqlStore(ABC):
     matches_of_rule = long_read(history.matches_of_rule)
     item_cases = long_read(history.item_cases)
     cases = long_read(views.cases)
+    causes = long_read(case_reads.causes)
+    case_comments = long_read(case_reads.case_comments)
     approvals = long_read(views.approvals)
     events = long_read(views.events)
     inbox = long_read(views.inbox)

@@ -14,6 +14,7 @@ from counterfoil.core.book_checkpoint import BookCheckpoint
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
+from counterfoil.core.case_edits import CaseComment
 from counterfoil.core.effect import IN_FLIGHT, UNFINISHED, UNSETTLED, Effect, EffectState
 from counterfoil.core.foil import UNFINISHED_FOILS, Allocation, Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
@@ -119,6 +120,7 @@ RESERVATION = _rows("reservation", scope=TEXT, key=TEXT, run=TEXT, path=TEXT, am
 APPROVAL = _table("approval", Approval)
 VOTE = _table("vote", Vote)
 CASE = _table("case_", Case)
+CASE_COMMENT = _table("case_comment", CaseComment)
 PERSON = _table("person", Person)
 TOKEN = _table("token", Token)
 RELEASE = _rows("release", digest=TEXT, body=BYTES, at=TIME)

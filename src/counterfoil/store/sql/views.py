@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import count as count_up
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from counterfoil.core.approval import Approval
 from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent
 from counterfoil.core.case import Case
+from counterfoil.core.clock import micros
 from counterfoil.core.effect import UNFINISHED, Effect, EffectState
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.ids import run_id
@@ -52,7 +54,16 @@ _FOILS = {
     **{name: f"{name} = {{}}" for name in ("rule", "key", "owner")},
     **by_entity("foil"),
 }
-_CASES = {**_STATE, **_OF_KEY, "owner": "owner = {}", **by_entity("case_")}
+CASE_FILTERS = {
+    **_STATE,
+    **_OF_KEY,
+    **_IDS,
+    **{name: f"{name} = {{}}" for name in ("owner", "reason", "cause", "assignee")},
+    "tag": """replace(tags, '"' || {} || '"', '') <> tags""",
+    "awake_at": "(state <> 'open' or snoozed_until is null or snoozed_until <= {})",
+    "snoozed_at": "state = 'open' and snoozed_until > {}",
+    **by_entity("case_"),
+}
 _APPROVALS = {**_STATE, **_OF_KEY, "owner": "requester = {}", **by_entity("approval")}
 _EVENTS = {"type": "type = {}", "system": "system = {}", "key": "key = {}", **by_entity("event")}
 _MATCHED = """
@@ -162,7 +173,7 @@ async def document_versions(rule: str, key: str) -> list[DocumentVersion]:
 
 
 async def cases(page: views.ListFilter) -> tuple[list[views.CaseRow], str | None]:
-    rows, cursor = await _list(t.CASE, page, _CASES)
+    rows, cursor = await _list(t.CASE, page, CASE_FILTERS)
     return await targets(rows), cursor
 
 
@@ -298,24 +309,39 @@ async def _list(
     *always: str,
 ) -> tuple[list[R], str | None]:
     """Return records, newest first. One more row than the limit is read, to know whether a next page exists."""
-    clauses, args = list(always), list[Any]()
-    for name, clause in filters.items():
-        value = getattr(page, name)
-        if value is not None:
-            args.append(list(value) if isinstance(value, tuple) else value)
-            clauses.append(clause.format(f"${len(args)}"))
+    clauses, args = filtered(page, filters)
+    clauses = [*always, *clauses]
     last = _cursor(page)
     if last is not None:
         clauses.append(f"({time}, id) < (${len(args) + 1}, ${len(args) + 2})")
         args += last
-    where = f"where {' and '.join(clauses)}" if clauses else ""
     order = f"order by {time} desc, id desc limit ${len(args) + 1}"
-    rows = await Statement(f"{table.select} {where} {order}", (*args, page.limit + 1))
+    rows = await Statement(f"{table.select} {where_clause(clauses)} {order}", (*args, page.limit + 1))
     cursor = None
     if len(rows) > page.limit:
         columns, end = list(table.columns), rows[page.limit - 1]
         cursor = f"{end[columns.index(time)]}.{end[columns.index('id')]}"
     return [table.read(row) for row in rows[: page.limit]], cursor
+
+
+def filtered(
+    page: views.ListFilter | views.EventFilter | views.ItemFilter, filters: Mapping[str, str]
+) -> tuple[list[str], list[Any]]:
+    """Return the conditions of the filters that are set, and their parameters."""
+    clauses, args = list[str](), list[Any]()
+    for name, clause in filters.items():
+        value = getattr(page, name)
+        if value is None:
+            continue
+        if isinstance(value, datetime):
+            value = micros(value)
+        args.append(list(value) if isinstance(value, tuple) else value)
+        clauses.append(clause.format(f"${len(args)}"))
+    return clauses, args
+
+
+def where_clause(clauses: Sequence[str]) -> str:
+    return f"where {' and '.join(clauses)}" if clauses else ""
 
 
 async def targets(cases: Sequence[Case]) -> list[views.CaseRow]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from counterfoil.application import Application
 from counterfoil.core.case import Case, CaseState
 from counterfoil.core.foil import Foil, Observation
@@ -46,7 +48,15 @@ async def case_shapes(app: Application, rows: Sequence[CaseRow]) -> list[shapes.
             next_action=with_names(case.next_action, in_text),
         )
 
-    return await with_facts(app, rows, [shape(row) for row in rows])
+    return await with_facts(app, rows, await _with_assignees(app, [shape(row) for row in rows]))
+
+
+async def _with_assignees(app: Application, cases: list[shapes.CaseShape]) -> list[shapes.CaseShape]:
+    """Return the shapes with the names of the persons who work on them."""
+    if not any(case.assignee for case in cases):
+        return cases
+    names = {person.id: person.name for person in await app.store.persons()}
+    return [replace(case, assignee_name=names.get(case.assignee, case.assignee)) for case in cases]
 
 
 async def _foils(app: Application, cases: Sequence[Case]) -> dict[str, Foil]:

@@ -19,6 +19,8 @@ from counterfoil.model import Model
 from counterfoil.web.api import (
     asyncapi,
     book_checkpoints,
+    case_edits,
+    case_lists,
     catalog,
     contracts,
     controls,
@@ -54,6 +56,8 @@ from counterfoil.web.http.request import (
 API_ROUTES: list[Any] = [
     *intake.ROUTES,
     *decisions.ROUTES,
+    *case_edits.ROUTES,
+    *case_lists.ROUTES,
     *operations.ROUTES,
     *lists.ROUTES,
     *matches.ROUTES,

@@ -10,6 +10,7 @@ from litestar.params import FromPath, QueryParameter
 
 from counterfoil.web.api import audit_shapes, shapes
 from counterfoil.web.api.as_of import EffectiveText, KnownText, foils_as_of, question_of
+from counterfoil.web.api.case_lists import AssigneeText, Snoozed, SnoozedText, with_work
 from counterfoil.web.api.cases import case_shapes
 from counterfoil.web.api.event_shapes import EventShape, event_shape
 from counterfoil.web.api.foil_detail import get_foil
@@ -154,10 +155,17 @@ async def list_cases(
     run: Text = None,
     owner: Text = None,
     entity: Text = None,
+    reason: Text = None,
+    cause: Text = None,
+    in_assignee: AssigneeText = None,
+    tag: Text = None,
+    in_snoozed: SnoozedText = Snoozed.NO,
 ) -> CaseList:
     app = application(request)
     filters = {"state": in_state, "workflow": workflow, "key": key, "run": run, "owner": owner}
-    page = of_entity(app, list_filter(limit, cursor, **filters), entity)
+    filters |= {"reason": reason, "cause": cause, "tag": tag}
+    page = with_work(list_filter(limit, cursor, **filters), in_assignee, in_snoozed, await app.now())
+    page = of_entity(app, page, entity)
     rows, after = await app.views.cases(page)
     return CaseList(await case_shapes(app, rows), after)
 

@@ -158,6 +158,14 @@ class CaseShape(msgspec.Struct, frozen=True, kw_only=True):
     """How to retry by the active Release, if its Run uses another one."""
     approval: str | None = None
     """Open approval that it waits for: the difference was asked to be accepted."""
+    assignee: str = ""
+    """The person who works on it; empty for no one."""
+    assignee_name: str = ""
+    tags: list[str] = []
+    snoozed_until: datetime | None = None
+    snooze_reason: str = ""
+    cause: str = ""
+    """Key that Cases of one cause share."""
 
 
 class VoteShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -363,6 +371,7 @@ def case_shape(row: CaseRow, name: DocumentName, default: str = "", **words: str
         confirmed=[],
         release_note="",
         approval=None,
+        assignee_name="",
     )
 
 

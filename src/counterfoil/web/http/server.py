@@ -22,6 +22,7 @@ from counterfoil.web.http.refusals import StrangerLimit, record_error
 from counterfoil.web.http.request import WebRequest, guard
 from counterfoil.web.pages import (
     approvals,
+    case_edits,
     cases,
     catalog,
     foils,
@@ -42,6 +43,7 @@ PAGE_ROUTES: list[Any] = [
     *runs.ROUTES,
     *approvals.ROUTES,
     *cases.ROUTES,
+    *case_edits.ROUTES,
     *foils.ROUTES,
     *matches.ROUTES,
     *reconciliations.ROUTES,
