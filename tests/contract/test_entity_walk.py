@@ -242,6 +242,9 @@ def get_paths(app: TrialApp, rows: Rows) -> Iterator[tuple[str, bool]]:
             "/unmatched",
         ):
             yield f"{path}?key={quote(text)}", False
+        for path in ("/v1/search", "/search"):
+            for query in (text, text.removeprefix("DE-"), text[-4:], "10.00", "10 usd"):
+                yield f"{path}?q={quote(query)}", False
     for run in rows.by_parameter["run_id"][:2]:
         yield f"/v1/foils?run={run}", False
         yield f"/v1/cases?run={run}", False

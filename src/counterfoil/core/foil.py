@@ -13,7 +13,7 @@ import msgspec
 
 from counterfoil.core.document import Within, divided_leg, ledger_of, number_of
 from counterfoil.core.matching import FoilState
-from counterfoil.core.money import Money
+from counterfoil.core.money import INT64_MAX, Money
 from counterfoil.core.terms import Legs, Terms, rules_for, total_money
 
 _F = FoilState
@@ -22,6 +22,12 @@ NEEDS_CASE = frozenset({_F.BROKEN, _F.OVER})
 Residual: TypeAlias = dict[str, int]
 """By sum leg: for money in minor units of the document's currency."""
 ItemState: TypeAlias = Literal["paired", "unmatched", "over", "gone"]
+
+
+def largest_minor(legs: Legs) -> int | None:
+    """Return the largest amount of legs, without sign, in minor units; None without money."""
+    amounts = [abs(value.minor) for value in legs.values() if isinstance(value, Money)]
+    return min(max(amounts), INT64_MAX) if amounts else None
 
 
 class AbsorbedAmount(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +100,11 @@ class Foil(msgspec.Struct, frozen=True, kw_only=True):
     def caps(self) -> set[tuple[str, str]]:
         """Rule and key of each match whose total it uses up."""
         return {(cap.rule, cap.key) for cap in self.within}
+
+    @property
+    def amount_minor(self) -> int | None:
+        """The largest amount of any leg, without sign, in minor units; None without money."""
+        return largest_minor(self.legs)
 
     @property
     def excess_money(self) -> tuple[Money, ...]:
@@ -179,6 +190,11 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     def ledger(self) -> str:
         """The system that shows it: the right one, or one that stands for it."""
         return ledger_of(self.document) or self.system
+
+    @property
+    def amount_minor(self) -> int | None:
+        """The largest amount of any leg, without sign, in minor units; None without money."""
+        return largest_minor(self.legs)
 
     @property
     def money(self) -> tuple[Money, ...]:

@@ -18,6 +18,7 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
+from counterfoil.core.money import Money
 from counterfoil.core.release import Plan
 from counterfoil.core.run import InboxItem
 from counterfoil.core.settle import MatchRows
@@ -26,6 +27,7 @@ from counterfoil.store.port.matches import DocumentVersion
 from counterfoil.store.port.stalled import StalledFinding
 from counterfoil.store.port.store import LoadedRun, Store
 from counterfoil.store.port.views import (
+    AmountTable,
     CaseRow,
     CauseRow,
     EventFilter,
@@ -238,6 +240,26 @@ class VisibleViews:
 
     async def foils_of(self, rules: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
         return await self._views.foils_of(rules, keys, limit, self._scope.stored)
+
+    async def objects_with_words(self, words: Sequence[str], limit: int) -> list[tuple[str, str]]:
+        return await self._views.objects_with_words(words, limit, self._scope.stored)
+
+    async def near_words(self, word: str, limit: int) -> list[str]:
+        return await self._views.near_words(word, limit, self._scope.stored)
+
+    async def with_amount(self, table: AmountTable, amounts: Sequence[Money], limit: int) -> list[str]:
+        return await self._views.with_amount(table, amounts, limit, self._scope.stored)
+
+    async def cases_about(
+        self, runs: Sequence[str], foils: Sequence[str], items: Sequence[str], limit: int
+    ) -> list[str]:
+        return await self._views.cases_about(runs, foils, items, limit, self._scope.stored)
+
+    async def approvals_about(self, runs: Sequence[str], limit: int) -> list[str]:
+        return await self._views.approvals_about(runs, limit, self._scope.stored)
+
+    async def items_of(self, rules: Sequence[str], keys: Sequence[str], limit: int) -> list[str]:
+        return await self._views.items_of(rules, keys, limit, self._scope.stored)
 
     async def foils_shown_as(self, documents: Sequence[str]) -> list[str]:
         return await self._views.foils_shown_as(documents, self._scope.stored)

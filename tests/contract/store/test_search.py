@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from counterfoil.core.canonical import searched_texts
+from counterfoil.core.money import Money
 from tests.contract.store import samples as s
 from tests.contract.store.test_documents import admitted
 
@@ -67,6 +68,57 @@ async def test_a_bound_look_up_counts_rows_of_its_entities_alone(store: Any) -> 
     assert set(await store.runs_of(["w1"], ["de", "us"], 10)) == runs
     (run,) = await store.runs_of(["w1"], ["de", "us"], 1, ("us",))
     assert (await store.load(run)).run.entity == "us"
+
+
+async def test_the_beginnings_of_words_name_an_object(store: Any) -> None:
+    await head(store, 1, number="CN-2026-00005", legal_name="Königsberg Øre, Inc.")
+    for words in (["konigs"], ["ore", "konig"], ["2026", "00005", "cn"]):
+        assert await store.objects_with_words(words, 10) == [("invoice", "k1")], words
+    for words in ([], ["nigsberg"], ["konigs", "absent"], ["co"]):
+        assert await store.objects_with_words(words, 10) == [], words
+    assert await store.near_words("konigsbreg", 5) == ["konigsberg"]
+    assert await store.near_words("absent", 5) == []
+    await head(store, 2, number="CN-2026-00005", legal_name="Other")
+    assert await store.objects_with_words(["konigs"], 10) == []
+    assert await store.near_words("konigsbreg", 5) == []
+    assert await store.objects_with_words(["other"], 10) == [("invoice", "k1")]
+
+
+async def test_rows_are_read_by_their_largest_amount(store: Any) -> None:
+    for name, minor, currency in (
+        ("a", 9_790, "USD"),
+        ("b", 9_790, "EUR"),
+        ("c", -9_790, "USD"),
+        ("d", 5, "USD"),
+    ):
+        legs = {"gross": Money(minor, currency), "tax": Money(4, currency)}
+        await admitted(
+            store,
+            name,
+            foils=(s.foil(f"foil-{name}", name, legs=legs, entity=currency),),
+            observations=(s.observation(f"obs-{name}", f"other-{name}", legs=legs, entity=currency),),
+        )
+    usd, both = [Money(9_790, "USD")], [Money(9_790, "USD"), Money(9_790, "EUR")]
+    assert set(await store.with_amount("foil", usd, 10)) == {"foil-a", "foil-c"}
+    assert set(await store.with_amount("foil", both, 10)) == {"foil-a", "foil-b", "foil-c"}
+    assert await store.with_amount("foil", both, 10, ("EUR",)) == ["foil-b"]
+    assert len(await store.with_amount("foil", both, 2)) == 2
+    assert set(await store.with_amount("observation", usd, 10)) == {"obs-a", "obs-c"}
+    assert await store.with_amount("foil", [Money(4, "USD")], 10) == []
+    assert await store.items_of(["credits"], ["other-a", "absent"], 10) == ["obs-a"]
+    assert await store.items_of(["credits"], ["other-a"], 10, ("EUR",)) == []
+
+
+async def test_near_words_of_another_entity_are_not_suggested(store: Any) -> None:
+    for entity in ("de", "us"):
+        fact = replace(
+            s.event(entity, f"k-{entity}", 1, data={"name": f"Northwind{entity}"}), legal_entity=entity
+        )
+        await admitted(store, entity, heads=(replace(s.head(fact), entity=entity),))
+    assert await store.near_words("northwinde", 5, ("us",)) == []
+    assert await store.near_words("northwinus", 5, ("us",)) == ["northwindus"]
+    assert await store.objects_with_words(["northwind"], 5, ("us",)) == [("invoice", "k-us")]
+    assert len(await store.objects_with_words(["northwind"], 5)) == 2
 
 
 @pytest.mark.parametrize(

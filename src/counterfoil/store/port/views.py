@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -46,7 +46,7 @@ class ListFilter(msgspec.Struct, frozen=True, kw_only=True):
     entities: tuple[str, ...] | None = None
     """Legal entities of rows that the caller sees, as stored. None: every row."""
     ids: tuple[str, ...] | None = None
-    """Of Runs, foils and Cases: rows with one of these ids."""
+    """Of Runs, foils, Cases and approvals: rows with one of these ids."""
     reason: str | None = None
     """This and what follows are filters of Cases."""
     cause: str | None = None
@@ -86,6 +86,12 @@ class ItemFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Legal entities that were asked for, as stored."""
     entities: tuple[str, ...] | None = None
     """Legal entities of rows that the caller sees, as stored. None: every row."""
+    ids: tuple[str, ...] | None = None
+    """Items with one of these ids."""
+
+
+AmountTable = Literal["foil", "observation", "approval", "case_"]
+"""Tables whose rows are searched by amount."""
 
 
 class ItemRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,6 +247,52 @@ class Views(Protocol):
         self, rules: Sequence[str], keys: Sequence[str], limit: int, entities: tuple[str, ...] | None = None
     ) -> list[str]:
         """Return the ids of the newest foils of these reconciliations whose key or document is one of these."""
+        ...
+
+    async def objects_with_words(
+        self, words: Sequence[str], limit: int, entities: tuple[str, ...] | None = None
+    ) -> list[tuple[str, str]]:
+        """Return type and key of objects of which each folded word begins a word of a name or number."""
+        ...
+
+    async def near_words(self, word: str, limit: int, entities: tuple[str, ...] | None = None) -> list[str]:
+        """Return words of names that differ from a folded word by a letter or two."""
+        ...
+
+    async def with_amount(
+        self,
+        table: AmountTable,
+        amounts: Sequence[Money],
+        limit: int,
+        entities: tuple[str, ...] | None = None,
+    ) -> list[str]:
+        """Return the ids of the newest rows with one of these amounts of either sign.
+
+        A document counts with its largest leg, a Case with its exposure in one currency; of items, the unmatched ones.
+        """
+        ...
+
+    async def cases_about(
+        self,
+        runs: Sequence[str],
+        foils: Sequence[str],
+        items: Sequence[str],
+        limit: int,
+        entities: tuple[str, ...] | None = None,
+    ) -> list[str]:
+        """Return the ids of the newest Cases about these Runs and counterfoils, and the open ones about these items."""
+        ...
+
+    async def approvals_about(
+        self, runs: Sequence[str], limit: int, entities: tuple[str, ...] | None = None
+    ) -> list[str]:
+        """Return the ids of the newest approvals of these Runs."""
+        ...
+
+    async def items_of(
+        self, rules: Sequence[str], keys: Sequence[str], limit: int, entities: tuple[str, ...] | None = None
+    ) -> list[str]:
+        """Return the ids of the newest unmatched items whose key or document is one of these."""
         ...
 
     async def foils_shown_as(

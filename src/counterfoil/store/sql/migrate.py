@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from counterfoil.core.errors import Misconfigured
+from counterfoil.store.sql.search import fill_words
 from counterfoil.store.sql.statements import Dialect, Statement
 
 TABLE = """
@@ -17,6 +18,10 @@ create table if not exists migration (
   number bigint primary key, name text not null, digest text not null, at bigint not null
 )
 """
+
+
+FILLS = {25: fill_words}
+"""Work after the statements of a file that no statement can do, by the file's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +76,7 @@ async def migrate(all_: list[SchemaFile], at: int) -> None:
             continue
         for statement in migration.statements:
             await Statement(statement, ())
+        if migration.number in FILLS:
+            await FILLS[migration.number]()
         statement = "insert into migration (number, name, digest, at) values ($1, $2, $3, $4)"
         await Statement(statement, (migration.number, migration.name, migration.digest, at))

@@ -22,6 +22,7 @@ from counterfoil.store.sql import (
     history,
     reads,
     recorded,
+    search,
     stalled_reads,
     sweep_reads,
     views,
@@ -193,6 +194,12 @@ class SqlStore(ABC):
     runs_of = long_read(views.runs_of)
     foils_of = long_read(views.foils_of)
     foils_shown_as = long_read(views.foils_shown_as)
+    objects_with_words = long_read(search.objects_with_words)
+    near_words = long_read(search.near_words)
+    with_amount = long_read(search.with_amount)
+    cases_about = long_read(search.cases_about)
+    approvals_about = long_read(search.approvals_about)
+    items_of = long_read(search.items_of)
     leaves_of = long_read(views.leaves_of)
     events_of = long_read(views.events_of)
     links_of = long_read(views.links_of)

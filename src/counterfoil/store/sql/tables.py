@@ -61,6 +61,8 @@ EVENT_REPEAT = _rows("event_repeat", event=TEXT, receipt=INT)
 HEAD = _table("head", Head)
 HEAD_HISTORY = _table("head_history", Head)
 HEAD_TEXT = _rows("head_text", object=TEXT, key=TEXT, field=TEXT, value=TEXT)
+HEAD_WORD = _rows("head_word", object=TEXT, key=TEXT, word=TEXT)
+WORD_VARIANT = _rows("word_variant", variant=TEXT, word=TEXT)
 LINK = _table("link", Link)
 LINK_CONFIRMED = "status = 'confirmed' and status <> 'superseded'"
 """The second condition is implied, but without it SQLite does not use the partial index `link_active`."""
@@ -76,17 +78,22 @@ EFFECT = _table("effect", Effect)
 MATCH_ROW = _rows("match_row", rule=TEXT, key=TEXT)
 MATCH_USER = _rows("match_user", rule=TEXT, key=TEXT, user_rule=TEXT, document=TEXT)
 """Documents whose versions use, or once used, up the total of a match."""
-FOIL = SqlTable(
+FOIL: SqlTable[Foil] = SqlTable(
     "foil",
-    Foil,
+    lambda *, amount_minor, **fields: Foil(**fields),
     {
         {"left": "left_system", "right": "right_system"}.get(field, field): column
         for field, column in {**columns_of(Foil), "residual": RESIDUAL, "excess": RESIDUAL}.items()
-    },
+    }
+    | {"amount_minor": INT},
     left_system="left",
     right_system="right",
 )
-OBSERVATION = SqlTable("observation", Observation, {**columns_of(Observation), "state": TEXT})
+OBSERVATION: SqlTable[Observation] = SqlTable(
+    "observation",
+    lambda *, amount_minor, **fields: Observation(**fields),
+    {**columns_of(Observation), "state": TEXT, "amount_minor": INT},
+)
 UNACCOUNTED = """
 state in ('unmatched', 'over') and ((state = 'over' and foil is null) or (state = 'unmatched' and not exists (
   select 1 from observation other

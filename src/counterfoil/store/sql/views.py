@@ -64,7 +64,7 @@ CASE_FILTERS = {
     "snoozed_at": "state = 'open' and snoozed_until > {}",
     **by_entity("case_"),
 }
-_APPROVALS = {**_STATE, **_OF_KEY, "owner": "requester = {}", **by_entity("approval")}
+_APPROVALS = {**_STATE, **_OF_KEY, **_IDS, "owner": "requester = {}", **by_entity("approval")}
 _EVENTS = {"type": "type = {}", "system": "system = {}", "key": "key = {}", **by_entity("event")}
 _MATCHED = """
 (rule, key) in (
@@ -144,6 +144,7 @@ async def foils(page: views.ListFilter) -> tuple[list[Foil], str | None]:
 _ITEMS = {
     **{name: f"{name} = {{}}" for name in ("system", "rule", "key", "owner")},
     **by_entity("observation"),
+    **_IDS,
 }
 
 

@@ -127,7 +127,7 @@ class NameReader:
         for field, value in data.items():
             object_ = field.removesuffix("_id")
             if isinstance(value, str) and object_ != field and object_ in self._app.model.objects:
-                name = _name_of(self._heads[object_, value])
+                name = name_of(self._heads[object_, value])
                 about |= {object_: name or value} if name or object_ != CUSTOMER else {}
         about |= {f: data[f] for f in _TEXT_FIELDS if isinstance(data.get(f), str) and data[f]}
         return {name: about[name] for name in sorted(about, key=lambda name: name != CUSTOMER)}
@@ -140,7 +140,7 @@ class NameReader:
         head = None if object_ is None else self._heads.get(object_)
         if head is None:
             return DocumentName()
-        name = _name_of(head)
+        name = name_of(head)
         return DocumentName(name, name if head.object == CUSTOMER else self._customer(head.state, steps=2))
 
     def _customer(self, state: Mapping[str, Any], steps: int) -> str:
@@ -148,7 +148,7 @@ class NameReader:
         named = self._named_by(state)
         for object_ in named:
             if object_[0] == CUSTOMER:
-                return _name_of(self._heads.get(object_))
+                return name_of(self._heads.get(object_))
         for object_ in named if steps > 1 else ():
             other = self._heads.get(object_)
             if other is not None and (name := self._customer(other.state, steps - 1)):
@@ -212,6 +212,6 @@ def _bounds(currency: str, lower: int | None, upper: int | None, amount: Money) 
     return text
 
 
-def _name_of(head: Head | None) -> str:
+def name_of(head: Head | None) -> str:
     values = [] if head is None else [head.state.get(field) for field in NAME_FIELDS]
     return next((value for value in values if isinstance(value, str) and value), "")

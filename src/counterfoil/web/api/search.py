@@ -5,6 +5,8 @@ Each look-up is one of an index. The text is that of the `key` filter, and is tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from counterfoil.application import Application
@@ -36,9 +38,9 @@ async def search_foils(app: Application, page: ListFilter) -> tuple[list[Foil], 
     foils, after = await app.views.foils(page)
     if foils or page.key is None or page.cursor is not None:
         return foils, after
-    keys = [*_documents(app, page.key), *await _keys(app, page.key)]
+    keys = [*document_names(app, page.key), *await _keys(app, page.key)]
     hits = await app.views.foils_of(sorted(app.model.reconciliations), keys, MAX_OBJECTS)
-    hits += await app.views.foils_shown_as(_documents(app, page.key))
+    hits += await app.views.foils_shown_as(document_names(app, page.key))
     if not hits:
         return [], None
     foils, _ = await app.views.foils(replace(page, key=None, ids=tuple(dict.fromkeys(hits))))
@@ -47,19 +49,35 @@ async def search_foils(app: Application, page: ListFilter) -> tuple[list[Foil], 
 
 async def _keys(app: Application, text: str) -> list[str]:
     """Return the keys of the objects that a text names: by a Link, by number or name, and through their customer."""
+    linked = await linked_keys(app, text)
+    return await keys_named_by(app, [text, *linked], (2 + _STEPS) * MAX_OBJECTS, linked)
+
+
+async def linked_keys(app: Application, text: str) -> list[str]:
+    """Return the keys of the objects that have this id in a system."""
     systems = app.model.systems
     accounts = sorted({"", *(system.account for system in systems.values())})
     links = await app.views.links_by_ext(text, list(app.model.objects), list(systems), accounts)
-    keys = dict.fromkeys(link.canonical for link in links)
-    last = [text, *keys]
+    return list(dict.fromkeys(link.canonical for link in links))
+
+
+async def keys_named_by(
+    app: Application, texts: Sequence[str], limit: int, first: Sequence[str] = ()
+) -> list[str]:
+    """Return the keys of the objects that have one of these numbers, names or keys, and of those that name them.
+
+    They follow those of `first`.
+    """
+    keys = dict.fromkeys(first)
+    last = list(texts)
     for _ in range(1 + _STEPS):
-        naming = await app.views.named(last, MAX_OBJECTS) if last else []
+        naming = await app.views.named(last, MAX_OBJECTS) if last and len(keys) < limit else []
         last = [key for key in naming if key not in keys]
         keys |= dict.fromkeys(last)
-    return list(keys)
+    return list(keys)[:limit]
 
 
-def _documents(app: Application, number: str) -> list[str]:
+def document_names(app: Application, number: str) -> list[str]:
     """Return the names that a document with this number may have: systems that stand for others number their own."""
     ledgers = [system.name for system in app.model.systems.values() if system.stands_for is not None]
     return [number, *(in_ledger(ledger, number) for ledger in sorted(ledgers))]
@@ -67,5 +85,5 @@ def _documents(app: Application, number: str) -> list[str]:
 
 async def _shown_as(app: Application, document: str) -> list[Foil]:
     """Return the counterfoils that a document of the other system answers."""
-    ids = tuple(await app.views.foils_shown_as(_documents(app, document)))
+    ids = tuple(await app.views.foils_shown_as(document_names(app, document)))
     return (await app.views.foils(ListFilter(ids=ids)))[0] if ids else []

@@ -31,6 +31,7 @@ from counterfoil.web.pages import (
     plans,
     reconciliations,
     runs,
+    search,
     sign_in,
     zones,
 )
@@ -49,6 +50,7 @@ PAGE_ROUTES: list[Any] = [
     *reconciliations.ROUTES,
     *catalog.ROUTES,
     *plans.ROUTES,
+    *search.ROUTES,
 ]
 
 

@@ -15,11 +15,13 @@ from markupsafe import Markup, escape
 from counterfoil.core.case import Choice
 from counterfoil.core.case_choices import asks_again, choice_effect
 from counterfoil.core.case_reasons import reason_row
+from counterfoil.core.search_words import folded, search_words
 from counterfoil.web.api.case_words import grouped
 from counterfoil.web.api.match_words import leg_words, system_title
 from counterfoil.web.api.shapes import Amount, CaseShape
 from counterfoil.web.api.state_words import FINANCE_WORDS
 
+_WORDS = re.compile(r"([^\W_]+)")
 _CHECKPOINT_ID = re.compile(r"\bbcp_[0-9a-z]+\b")
 _TONES = {
     "good": "matched confirmed done granted resolved signed",
@@ -211,6 +213,15 @@ def reason_title(reason: str) -> str:
     return reason_row(reason).title
 
 
+def marked(text: str, query: str) -> Markup:
+    """Return a text in which the words that begin with a word of the query are marked."""
+    parts = tuple(search_words(query))
+    return Markup("").join(
+        Markup("<mark>{}</mark>").format(word) if parts and folded(word).startswith(parts) else escape(word)
+        for word in _WORDS.split(str(text))
+    )
+
+
 def moment(value: datetime | str) -> datetime:
     """Return a time that may come as ISO text."""
     return value if isinstance(value, datetime) else datetime.fromisoformat(value)
@@ -219,5 +230,5 @@ def moment(value: datetime | str) -> datetime:
 FILTERS = {
     "money": money, "moneys": moneys, "chip": chip, "words": words, "leg": leg_words, "reason_title": reason_title, "moment": moment, "short": short,
     "raw": raw, "choice_effects": choice_effects, "without_ids": without_ids, "only_ids": only_ids, "pairs": pairs, "age": age,
-    "system": system_title, "grouped": grouped, "sums": sums, "figure": figure, "checkpoint_id": checkpoint_id,
+    "system": system_title, "grouped": grouped, "sums": sums, "figure": figure, "marked": marked, "checkpoint_id": checkpoint_id,
 }  # fmt: skip

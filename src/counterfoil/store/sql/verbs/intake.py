@@ -19,6 +19,7 @@ from counterfoil.core.contradictions import (
     clash_of_receipt,
     tie_case_id,
 )
+from counterfoil.core.search_words import object_words
 from counterfoil.store.port.heads import is_overtaken, merge_head
 from counterfoil.store.port.intake import Admit, AdmitResult, Receive, ReceiveResult, ReceiveVerdict
 from counterfoil.store.port.records import RunStart
@@ -27,6 +28,7 @@ from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import HEADERS
 from counterfoil.store.sql.reads import existing_receipts
 from counterfoil.store.sql.registry import sql
+from counterfoil.store.sql.search import add_variants
 from counterfoil.store.sql.tables import RECEIPT, RECEIPT_BODY
 from counterfoil.store.sql.transaction import Tx, link_topics
 from counterfoil.store.sql.verbs.releases import by_present
@@ -277,6 +279,13 @@ async def _index(x: Tx, head: Head, before: Mapping[str, Any]) -> None:
     if former:
         await x.rows("delete from head_text where object = $1 and key = $2", head.object, head.key)
     await x.insert(t.HEAD_TEXT, [(head.object, head.key, *text) for text in sorted(texts.items())])
+    words, former_words = object_words(head.state), object_words(before)
+    if words == former_words:
+        return
+    if former_words:
+        await x.rows("delete from head_word where object = $1 and key = $2", head.object, head.key)
+    await x.insert(t.HEAD_WORD, [(head.object, head.key, word) for word in words])
+    await add_variants(words)
 
 
 async def _resolve_cases(x: Tx, a: Admit) -> None:
