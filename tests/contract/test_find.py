@@ -177,6 +177,8 @@ async def test_every_page_has_the_field_and_the_page_names_before_ids(tmp_path: 
         assert f'href="/runs/{RUN}"' in page
         assert 'value="initech"' in page
         assert "results for “initech”" in page
+        assert "<b>CN-77</b>" in page
+        assert "&lt;code" not in page
 
 
 async def test_the_command_prints_the_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
