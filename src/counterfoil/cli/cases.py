@@ -74,10 +74,10 @@ def cases(
     write_rows(
         rows,
         format,
-        ["DOCUMENT", "CUSTOMER", "REASON", "EXPOSURE>", "TIMES>", "OWNER", "WORKS ON IT", "DEADLINE (UTC)", "CHOICES", "WHAT HAPPENED", "ID"],
+        ["DOCUMENT", "CUSTOMER", "REASON", "EXPOSURE>", "TIMES>", "OWNER", "DEADLINE (UTC)", "CHOICES", "WHAT HAPPENED", "ID"],
         lambda c: [
-            c["name"] or c["key"], c["customer"], c["reason"], format_money(c["exposure"]), c["count"], c["owner"],
-            c["assignee_name"], format_minute(c["deadline"]), ", ".join(c["choices"]), c["summary"], c["id"],
+            c["name"] or c["key"], c["customer"], c["reason"], format_money(c["exposure"]), c["count"],
+            ", ".join(filter(None, (c["owner"], c["assignee_name"]))), format_minute(c["deadline"]), ", ".join(c["choices"]), c["summary"], c["id"],
         ],
         empty,
     )  # fmt: skip
