@@ -227,6 +227,8 @@ class ProofContext:
                     emitted = (*emitted, (command.type, wire.digest(dict(command.data))))
                 case c.OpenCase():
                     cases = (*cases, case_of(command, w.run.id, w.now))
+                case c.CloseCase(case=closed):
+                    cases = tuple(k for k in cases if k.id != closed)
         return msgspec.structs.replace(
             w,
             run=run_after(w.run, decision, w.now, decision.due),

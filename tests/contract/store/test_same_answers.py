@@ -354,6 +354,7 @@ class Story:
                 for t in self.some(TOPICS)
             ),
             cases=tuple(self.case(run=run.id, path="p1") for _ in self.some("a", 1)),
+            close_cases=tuple((case.id, "The Run went on") for case in self.some(dump.cases, 2)),
             events=tuple(s.event(f"out{n}", "k1", received_at=self.now) for n in self.some(range(4), 1)),
             starts=tuple(s.start(key, f"child{self.pick.randint(1, 3)}") for key in self.some(KEYS, 1)),
         )

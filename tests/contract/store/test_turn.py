@@ -10,6 +10,7 @@ import pytest
 
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState
+from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.effect import EffectState
 from counterfoil.core.matching import FoilState
 from counterfoil.core.moves import MoveRefused
@@ -219,6 +220,28 @@ async def test_approvals_open_once_and_close_by_their_table(store: Any) -> None:
     assert (await store.load(run)).approvals[0].state is ApprovalState.EXPIRED
     with pytest.raises(MoveRefused):
         await store.apply(s.turn(run, 2, close_approvals=(("apr_1", ApprovalState.GRANTED),)))
+
+
+async def test_the_case_of_a_step_that_was_left_is_resolved_with_its_note(store: Any) -> None:
+    run = await s.born(store)
+    await store.apply(
+        s.turn(run, cases=(s.case("case_a", run=run, path="p"), s.case("case_b", run=run, path="q")))
+    )
+    closing = (("case_a", "The Run went on"), ("case_none", "The Run went on"))
+    await store.apply(s.turn(run, 1, close_cases=closing, when=s.at(7)))
+    left, other = (await store.case("case_a")).case, (await store.case("case_b")).case
+    assert (left.state, left.resolved_by, left.note) == (CaseState.RESOLVED, "run", "The Run went on")
+    assert (left.resolved_at, left.choice, other.state) == (s.at(7), None, CaseState.OPEN)
+
+
+async def test_a_case_that_a_person_resolved_keeps_the_decision(store: Any) -> None:
+    run = await s.born(store)
+    await store.apply(s.put_person(s.person("ann", ("finance",))))
+    await store.apply(s.turn(run, cases=(s.case("case_a", run=run, path="p", choices=(Choice.RETRY,)),)))
+    await store.apply(s.resolve("case_a", "ann", Choice.RETRY))
+    await store.apply(s.turn(run, 1, close_cases=(("case_a", "The Run went on"),)))
+    case = (await store.case("case_a")).case
+    assert (case.resolved_by, case.choice, case.note) == ("ann", Choice.RETRY, "n")
 
 
 async def test_a_turn_starts_runs_and_emits_events(store: Any) -> None:

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 
 from counterfoil.connectors.sdk import Rejected
 from counterfoil.core import wire
-from counterfoil.core.case import Choice
+from counterfoil.core.case import Case, Choice
+from counterfoil.core.case_reasons import CONTRADICTIONS
 from counterfoil.core.effect import EffectState
 from counterfoil.core.errors import ErrorClass
 from counterfoil.core.run import TERMINAL, Run
+from counterfoil.rules.workflow.state import load
 from counterfoil.store.memory.runs import append
 from counterfoil.store.port.records import NewInboxItem
 from tests.unit.rules import acme
@@ -175,6 +177,15 @@ async def story(scenario: Scenario, objects: tuple[str, ...], actions: list[tupl
     await play.advance(days=1)
     for run in play.runs():
         assert run.status in TERMINAL or run.due is not None
+    assert [case.reason for case in play.cases() if left_alone(play, case)] == []
+
+
+def left_alone(play: Play, case: Case) -> bool:
+    """Report whether a Case asks for a decision that no step of its Run waits for."""
+    if case.run is None or case.path is None or case.reason in CONTRADICTIONS:
+        return False
+    st = load(play.store.tables.runs[case.run].ctx).steps.get(case.path)
+    return st is None or st.phase != "parked" or st.case != case.id
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -296,7 +296,7 @@ async def test_a_refusal_that_proves_wrong_later_goes_on_as_done() -> None:
     await play.recorder.record(context, effect, 1, Confirmed({"id": "p1"}), "look-up")
     await play.settle()
     assert play.run().status is RunStatus.DONE
-    assert [c.reason for c in play.cases()] == ["refused", "contradiction"]
+    assert [c.reason for c in play.cases()] == ["contradiction"]
     assert play.foils()[0].state is FoilState.OPEN
 
 

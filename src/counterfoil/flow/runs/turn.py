@@ -231,6 +231,7 @@ class TurnPlanner:
             close_approvals=rows.of(c.CloseApproval, lambda x: (x.approval, x.state)),
             waits=tuple(WaitOn(topic=w.topic, since=w.since) for w in decision.waits),
             cases=rows.of(c.OpenCase, rows.case),
+            close_cases=rows.of(c.CloseCase, lambda x: (x.case, x.note)),
             events=rows.events(),
             starts=tuple(start for start in starts if start is not None),
             leaf=b"",

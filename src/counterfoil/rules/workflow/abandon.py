@@ -12,7 +12,7 @@ from counterfoil.core.case_choices import UNKNOWN_CHOICES
 from counterfoil.core.effect import EffectState
 from counterfoil.model.blocks import approvals_of
 from counterfoil.model.definition import Approve
-from counterfoil.rules.workflow import run_deadline
+from counterfoil.rules.workflow import run_deadline, step_cases
 from counterfoil.rules.workflow.commands import CloseApproval, DropEffect, PlanEffect, SendAgain, WriteFoil
 from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import StepState
@@ -82,7 +82,9 @@ def ask_what_happened(context: DecisionContext) -> None:
             st.phase = "parked"
             names = {"system": effect.system, "operation": effect.operation}
             message = f"The outcome of {effect.operation} is unknown"
-            context.open_case(key, st, "unknown", message, names, UNKNOWN_CHOICES, effect=effect.id)
+            step_cases.open_case(
+                context, key, st, "unknown", message, names, UNKNOWN_CHOICES, effect=effect.id
+            )
 
 
 # ------------------------------------------------------------------ approvals

@@ -176,6 +176,14 @@ class OpenCase(msgspec.Struct, frozen=True, kw_only=True):
     effect: str | None = None
 
 
+class CloseCase(msgspec.Struct, frozen=True, kw_only=True):
+    """Close the Case of a step that the Run has left. A Case that is resolved already stays as it is."""
+
+    case: str
+    note: str
+    """State of the Run when it left the step, in words."""
+
+
 class StartSync(msgspec.Struct, frozen=True):
     """Start the sync workflow of an object for this canonical id."""
 
@@ -200,6 +208,7 @@ Command: TypeAlias = (
     | ReleaseGuards
     | EmitEvent
     | OpenCase
+    | CloseCase
     | StartSync
 )
 

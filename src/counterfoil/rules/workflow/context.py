@@ -17,10 +17,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from counterfoil.core import ids
 from counterfoil.core.case import Choice
 from counterfoil.core.case_choices import STEP_CHOICES
-from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.effect import IN_FLIGHT, Effect, EffectState
 from counterfoil.core.money import Money, MoneyError
 from counterfoil.core.run import Direction, Run, RunStatus
@@ -40,7 +38,6 @@ from counterfoil.rules.workflow.commands import (
     Command,
     DropEffect,
     LateBoundInput,
-    OpenCase,
     ReserveGuard,
 )
 from counterfoil.rules.workflow.state import BlockFrame, RunState, StepState
@@ -382,33 +379,6 @@ class DecisionContext:
         return next(((k, s) for k, s in self.state.steps.items() if s.effect == effect), None)
 
     # ------------------------------------------------------------------ cases
-
-    def open_case(
-        self,
-        step_key: str,
-        st: StepState,
-        reason: str,
-        message: str,
-        names: Mapping[str, str],
-        choices: tuple[Choice, ...] | None = None,
-        effect: str | None = None,
-    ) -> None:
-        st.cases += 1
-        st.case = ids.derive("case", self.run.id, step_key, reason, st.cases)
-        owners = self.definition.exception_owners or self.definition.owners
-        self.commands.append(
-            OpenCase(
-                case=st.case,
-                reason=reason,
-                message=message,
-                path=step_key,
-                owner=owners[0] if owners else "",
-                within=self.definition.failure.case_within,
-                choices=reason_row(reason).choices if choices is None else choices,
-                names=names,
-                effect=effect,
-            )
-        )
 
     def next_try(self, policy: RetryPolicy, st: StepState, key: str) -> datetime | None:
         return next_try(policy, st.tries, f"{self.run.id}/{key}", self.now, st.retry_after)

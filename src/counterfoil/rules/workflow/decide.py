@@ -25,6 +25,7 @@ from counterfoil.rules.workflow import (
     reactions,
     run_deadline,
     start_facts,
+    step_cases,
     steps,
     undo,
 )
@@ -237,6 +238,8 @@ def _move(context: DecisionContext) -> bool:
     if st.phase == "done":
         frame.index += 1
         return True
+    if st.phase == "parked" and steps.arrives_late(context, step, st):
+        st.phase, st.outcome, st.detail = "waiting", "", ""
     if st.phase in ("backoff", "queued", "parked", "reacting"):
         return reactions.resume(context, step, st)
     if st.phase == "new" and step.when is not None and not context.holds(step.when):
@@ -298,6 +301,7 @@ def _answer(context: DecisionContext, consumed: int, more: bool, stored: bool) -
         _compute_output(context)
     if ended:
         abandon.close_open_approvals(context)
+    step_cases.close_left_cases(context)
     holding = not ended and context.effect_in_flight()
     if not ended:
         context.status = RunStatus.READY if more or holding else RunStatus.WAITING

@@ -10,7 +10,7 @@ from counterfoil.core.case import Choice
 from counterfoil.core.case_choices import FACT_CHOICES, STEP_CHOICES
 from counterfoil.core.run import RunStatus
 from counterfoil.model import definition as d
-from counterfoil.rules.workflow import abandon, calls, guards, start_facts, steps, undo
+from counterfoil.rules.workflow import abandon, calls, guards, start_facts, step_cases, steps, undo
 from counterfoil.rules.workflow.context import (
     DONE,
     MOVED,
@@ -152,7 +152,7 @@ def park(
         # A Case must not replace an approval: later calls that need the approval would be sent without it.
         choices = tuple(c for c in choices if c is not Choice.CONTINUE)
     reason = st.outcome or "parked"
-    context.open_case(context.key(step), st, reason, message, names, choices, effect=st.effect)
+    step_cases.open_case(context, context.key(step), st, reason, message, names, choices, effect=st.effect)
     return True
 
 
@@ -310,7 +310,7 @@ def _end_of_signal(context: DecisionContext, frame: BlockFrame, block: d.Block) 
             event = context.definition.signals[int(frame.block.removeprefix("signal"))].event
             repeated = " and has already restarted it as often as allowed" if name == "again" else ""
             message = f"{event} interrupted the Run{repeated}"
-            context.open_case(f"{frame.block}[{frame.tag}]", st, "signal", message, {})
+            step_cases.open_case(context, f"{frame.block}[{frame.tag}]", st, "signal", message, {})
             return False
     st.phase = "done"
     context.state.frames.pop()

@@ -11,6 +11,7 @@ from counterfoil.core import wire
 from counterfoil.core.case import Choice
 from counterfoil.core.case_choices import RUN_CHOICES
 from counterfoil.model.definition import Wait
+from counterfoil.rules.workflow import step_cases
 from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import StepState
 
@@ -56,7 +57,7 @@ def _open(context: DecisionContext, st: StepState) -> None:
     due, st.until = st.until, None
     choices = tuple(c for c in RUN_CHOICES if not (context.undoing and c is Choice.UNDO))
     message = f"The Run did not finish by {wire.time_text(due) if due else 'now'}"
-    context.open_case(PLACE, st, "deadline", message, {}, choices)
+    step_cases.open_case(context, PLACE, st, "deadline", message, {}, choices)
 
 
 def _waits(context: DecisionContext) -> bool:

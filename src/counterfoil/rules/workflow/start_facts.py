@@ -14,6 +14,7 @@ from counterfoil.core.case_choices import FACT_CHOICES
 from counterfoil.core.run import RunStatus
 from counterfoil.model.definition import Fact
 from counterfoil.rules.templates import FAULTS, UnusableValue, fill
+from counterfoil.rules.workflow import step_cases
 from counterfoil.rules.workflow.commands import PlanEffect
 from counterfoil.rules.workflow.context import DecisionContext, NameFault
 from counterfoil.rules.workflow.state import RunState, StepState
@@ -47,7 +48,7 @@ def ready(context: DecisionContext) -> bool:
 def _park(context: DecisionContext, st: StepState, error: Exception) -> bool:
     st.phase = "parked"
     message = f"The facts of the Run cannot be read: {error}"
-    context.open_case(PLACE, st, "invalid", message, {}, FACT_CHOICES)
+    step_cases.open_case(context, PLACE, st, "invalid", message, {}, FACT_CHOICES)
     return False
 
 
@@ -174,7 +175,7 @@ def _retry_read(context: DecisionContext, fact: Fact, key: str, st: StepState, w
     st.phase = "backoff" if st.retry_at is not None else "parked"
     if st.phase == "parked":
         message = f"{fact.target}: {why}" + (f": {st.detail}" if st.detail else "")
-        context.open_case(key, st, why, message, {"operation": fact.target}, FACT_CHOICES)
+        step_cases.open_case(context, key, st, why, message, {"operation": fact.target}, FACT_CHOICES)
 
 
 def _ask(context: DecisionContext, fact: Fact, key: str, st: StepState) -> None:

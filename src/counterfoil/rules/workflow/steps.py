@@ -317,13 +317,7 @@ def wait(context: DecisionContext, step: d.Wait, st: StepState) -> StepResult:
     if st.phase == "new":
         until = _until(context, step.until, st)
         st.phase, st.until = "waiting", until
-    if step.event is not None:
-        event = _take_event(context, step)
-        if event is not None:
-            if step.id is not None:
-                context.state.names[step.id] = event
-            return DONE
-    if step.foils is not None and _are_settled(context, step.foils):
+    if _has_arrived(context, step):
         return DONE
     if st.until is not None and st.until <= context.now:
         if step.event is None and step.foils is None:
@@ -331,6 +325,21 @@ def wait(context: DecisionContext, step: d.Wait, st: StepState) -> StepResult:
         awaited = step.event or "the matching of counterfoils"
         return StepOutcome("timeout", f"{awaited} did not arrive by {wire.time_text(st.until)}")
     return WAITING
+
+
+def arrives_late(context: DecisionContext, step: d.Step, st: StepState) -> bool:
+    """Report whether what a wait did not get in time has arrived while a person was asked about it."""
+    return isinstance(step, d.Wait) and st.outcome == "timeout" and _has_arrived(context, step)
+
+
+def _has_arrived(context: DecisionContext, step: d.Wait) -> bool:
+    """Report whether the event or the matches of a wait are there, and bind the event."""
+    event = _take_event(context, step) if step.event is not None else None
+    if event is None:
+        return step.foils is not None and _are_settled(context, step.foils)
+    if step.id is not None:
+        context.state.names[step.id] = event
+    return True
 
 
 def _until(context: DecisionContext, until: d.Until | None, st: StepState) -> datetime | None:

@@ -19,7 +19,7 @@ from counterfoil.core.run import Direction, RunStatus
 from counterfoil.model.definition import Call, Record, UndoChoice
 from counterfoil.rules import amount_signs
 from counterfoil.rules.templates import FAULTS, fill, names_with, truth
-from counterfoil.rules.workflow import abandon, calls, guards
+from counterfoil.rules.workflow import abandon, calls, guards, step_cases
 from counterfoil.rules.workflow.commands import PlanEffect, ReverseFoils, SendAgain
 from counterfoil.rules.workflow.context import DecisionContext
 from counterfoil.rules.workflow.state import ConfirmedEffect, StepState, UndoState
@@ -209,7 +209,7 @@ def _case(context: DecisionContext, key: str, st: StepState, reason: str, messag
     effect = context.effects.get(st.effect or "")
     names = {"system": effect.system} if effect is not None else {}
     message = f"Undo of {key.removeprefix('undo:')}: {message}"
-    context.open_case(key, st, f"{UNDO_PREFIX}{reason}", message, names, effect=st.effect)
+    step_cases.open_case(context, key, st, f"{UNDO_PREFIX}{reason}", message, names, effect=st.effect)
     return False
 
 

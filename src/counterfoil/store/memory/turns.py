@@ -8,11 +8,12 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from counterfoil.core.approval import APPROVAL_MOVES
+from counterfoil.core.case import CaseState
 from counterfoil.core.effect import IN_FLIGHT
 from counterfoil.core.foil_versions import taken_back
 from counterfoil.core.moves import check_move
 from counterfoil.core.run import TERMINAL, Run
-from counterfoil.store.memory.cases import open_case
+from counterfoil.store.memory.cases import open_break_after, open_case, resolve_case
 from counterfoil.store.memory.effects import (
     abandon,
     drop_stale,
@@ -102,6 +103,7 @@ def turn(db: Tables, t: Turn) -> TurnResult:
     write_foils(db, t)
     for case in t.cases:
         open_case(db, case, t.at, t.actor)
+    close_cases(db, t)
     for event in t.events:
         if event.id not in db.events:
             db.put(db.events, event.id, event)
@@ -124,6 +126,15 @@ def turn(db: Tables, t: Turn) -> TurnResult:
         started=tuple(started),
         woken=tuple(woken),
     )
+
+
+def close_cases(db: Tables, t: Turn) -> None:
+    """Resolve the Cases of steps that the Run has left. A foil that is still broken gets a Case of its own."""
+    for id_, note in t.close_cases:
+        case = db.cases.get(id_)
+        if case is not None and case.state is CaseState.OPEN:
+            resolve_case(db, case, t.at, "run", note)
+            open_break_after(db, case, t.at)
 
 
 def leaves_sent_call(db: Tables, t: Turn) -> bool:

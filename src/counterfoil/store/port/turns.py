@@ -97,7 +97,8 @@ class Turn(Transition[TurnResult], frozen=True, kw_only=True):
        `stale` item. `again` moves refused to planned. `drop` moves planned to dropped and voids provisional foils of
        planned or refused effects; an effect that was sent meanwhile stays as it is.
     6. Foils are inserted; foils of the effects in `reverse` are reversed; both are settled against observations.
-    7. Cases open. Events are inserted with a todo of kind `event`. Runs start.
+    7. Cases open; those in `close_cases` are resolved with their note if they are open. Where a foil that such a Case
+       was about is still broken, it gets a Case of its own. Events are inserted with a todo of kind `event`. Runs start.
     8. `release` gives guards back; `unhold` gives serials back, and the next waiting Run becomes due.
     9. Waits are replaced by `waits`, and what was posted is delivered. Leaf.
 
@@ -135,6 +136,8 @@ class Turn(Transition[TurnResult], frozen=True, kw_only=True):
     close_approvals: tuple[tuple[str, ApprovalState], ...] = ()
     waits: tuple[WaitOn, ...] = ()
     cases: tuple[Case, ...] = ()
+    close_cases: tuple[tuple[str, str], ...] = ()
+    """Case and note: Cases of steps that the Run has left."""
     events: tuple[CanonicalEvent, ...] = ()
     starts: tuple[RunStart, ...] = ()
     leaf: bytes = b"{}"
@@ -155,6 +158,7 @@ class Turn(Transition[TurnResult], frozen=True, kw_only=True):
                 *(effect.id for effect in self.plan),
                 *(approval.id for approval in self.approvals),
                 *(id_ for id_, _ in self.close_approvals),
+                *(id_ for id_, _ in self.close_cases),
             ]
         )
 

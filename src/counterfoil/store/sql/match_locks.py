@@ -44,6 +44,8 @@ join match_user u on u.user_rule = foil.rule and u.document = foil.document
 where foil.effect = any($1::text[])
 """
 """Match rows of the foils of effects, and those whose totals they use up."""
+KEYS_OF_CASES = "select f.rule, f.key from foil f join case_ c on c.foil = f.id where c.id = any($1::text[])"
+"""Match rows of the foils that Cases are about."""
 KEYS_OF_SHOWN = f"""
 with mine as (
   select rule, key, own_key from observation where (rule, document) in ({_NAMED})

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from counterfoil.core import ids
 from counterfoil.core.case import Case
-from counterfoil.core.cases import case_of_pairing
+from counterfoil.core.cases import case_of_break, case_of_pairing, holds_run
 from counterfoil.core.clock import micros
 from counterfoil.core.foil import NEEDS_CASE, Allocation, Foil, Observation, Pairing
 from counterfoil.core.foil_versions import Withdrawal, is_recorded, next_foil, next_observation, stood_before
@@ -429,6 +429,15 @@ async def open_break(x: Tx, case: Case, at: datetime) -> None:
     exposure = t.CASE.columns["exposure"].save(case.exposure)
     if not await x.rows(TAKE_DIFFERENCE, case.foil, exposure):
         await x.open_case(case, at, "matching")
+
+
+async def open_break_after(x: Tx, resolved: Case, at: datetime) -> None:
+    """Open the Case of a foil that is still broken once the Case that a Run waited for is resolved."""
+    if resolved.foil is None or not holds_run(resolved):
+        return
+    foil = t.FOIL.read((await x.rows(FOIL_BY_ID, resolved.foil))[0])
+    if foil.state in NEEDS_CASE:
+        await open_break(x, case_of_break(foil, at), at)
 
 
 async def _tell(x: Tx, before: Foil, foil: Foil, at: datetime) -> None:

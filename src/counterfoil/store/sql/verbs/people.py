@@ -5,9 +5,7 @@ from __future__ import annotations
 from counterfoil.core import wire
 from counterfoil.core.approval import ApprovalState, Vote
 from counterfoil.core.case import Case, Choice
-from counterfoil.core.cases import case_of_break, holds_run
 from counterfoil.core.clock import micros
-from counterfoil.core.foil import NEEDS_CASE
 from counterfoil.core.people import Person
 from counterfoil.store.port.documents import decision_of
 from counterfoil.store.port.people import (
@@ -21,7 +19,7 @@ from counterfoil.store.port.people import (
 )
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.match_locks import KEYS_OF_EFFECTS
-from counterfoil.store.sql.matches import FOIL_BY_ID, open_break
+from counterfoil.store.sql.matches import open_break_after
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs import documents, effects
@@ -109,10 +107,7 @@ async def resolve(x: Tx, r: Resolve) -> ResolveResult:
     x.leaf("case.resolved", case.id, r.at, f"person:{r.person}", body, run=case.run)
     if r.evidence is not None:
         await effects.record_and_append(x, r.evidence)
-    if case.foil is not None and holds_run(case):
-        foil = t.FOIL.read((await x.rows(FOIL_BY_ID, case.foil))[0])
-        if foil.state in NEEDS_CASE:
-            await open_break(x, case_of_break(foil, r.at), r.at)
+    await open_break_after(x, case, r.at)
     return ResolveResult(verdict="resolved")
 
 

@@ -177,6 +177,7 @@ async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnResult:
     await _write_foils(x, u)
     for case in u.cases:
         await x.open_case(case, u.at, u.actor)
+    await _close_cases(x, u)
     await _emit(x, u)
     for start in u.starts:
         await x.start(start, u.at)
@@ -205,6 +206,20 @@ async def _commit(x: Tx, u: Turn, read: int = 0) -> TurnResult:
     )
 
 
+CLOSE_CASE = f"""
+update case_ set state = 'resolved', resolved_at = $2, resolved_by = 'run', note = $3
+where id = $1 and state = 'open' returning {t.CASE.names}
+"""
+
+
+async def _close_cases(x: Tx, u: Turn) -> None:
+    """Resolve the Cases of steps that the Run has left. A foil that is still broken gets a Case of its own."""
+    for id_, note in u.close_cases:
+        row = await x.one(CLOSE_CASE, id_, micros(u.at), note)
+        if row is not None:
+            await matches.open_break_after(x, t.CASE.read(row), u.at)
+
+
 async def _write_foils(x: Tx, u: Turn) -> None:
     """Write new foils and take back those of undone effects, then settle their match rows."""
     touched: set[tuple[str, str]] = set()
@@ -230,6 +245,9 @@ async def _lock(x: Tx, u: Turn, c: Conclude | None = None) -> None:
     await x.lock_topics([*linked, *(wait.topic for wait in u.waits)])
     touched = await match_locks.matches_of(x, u.foils)
     effects = sorted({*u.drop, *u.reverse, *([c.effect] if c is not None else [])})
+    if u.close_cases:
+        cases = [id_ for id_, _ in u.close_cases]
+        touched |= {(rule, key) for rule, key in await x.rows(match_locks.KEYS_OF_CASES, cases)}
     if effects:
         touched |= {(rule, key) for rule, key in await x.rows(match_locks.KEYS_OF_EFFECTS, effects)}
     await x.lock_matches(touched)
