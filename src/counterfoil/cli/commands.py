@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "send": ("operate", "Send a webhook body to the server."),
     "foils": ("matches", "List counterfoils with state and amount, or show one with both sides."),
     "unmatched": ("matches", "List documents that one system shows and no counterfoil accounts for."),
+    "notices": ("notices", "List your notices, or mark them as read."),
     "search": ("search", "Search everything by a name, number, amount or id."),
     "suggest": ("matches", "List the counterfoils that an unmatched item may answer, the likeliest first."),
     "pair": ("matches", "Pair unmatched items with counterfoils, whatever their keys."),

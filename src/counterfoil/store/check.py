@@ -67,6 +67,7 @@ def violations(dump: Dump, at: datetime, irreversible: Collection[str] = ()) -> 
         _ends(dump, irreversible),
         _unfinished(dump),
         _leaves(dump),
+        _notices(dump),
         _releases(dump),
     ):
         result += parts
@@ -347,6 +348,14 @@ def _leaves(dump: Dump) -> Iterator[str]:
     indices = sorted(index for index, _ in dump.leaves if index is not None)
     if indices != list(range(len(indices))):
         yield f"12: the tree of {len(indices)} leaves has gaps"
+
+
+def _notices(dump: Dump) -> Iterator[str]:
+    """12. The counts of unread notices are those of the rows."""
+    unread = Counter((n.person, str(n.kind), n.entity) for n in dump.notices if n.read_at is None)
+    counts = {(person, kind, entity): count for person, kind, entity, count in dump.notice_counts if count}
+    if counts != unread:
+        yield f"12: the counts of unread notices are {counts}, and the rows are {dict(unread)}"
 
 
 def _releases(dump: Dump) -> Iterator[str]:

@@ -18,6 +18,7 @@ from counterfoil.core.case_edits import CaseComment
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
+from counterfoil.core.notice import Notice
 from counterfoil.core.people import Person
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
@@ -110,6 +111,11 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """Event, receipt."""
     book_checkpoints: list[BookCheckpoint] = []
     case_comments: list[CaseComment] = []
+    notices: list[Notice]
+    notice_counts: list[tuple[str, str, str, int]]
+    """person, kind, entity, unread."""
+    noticed: list[tuple[str, str]]
+    """Source and id of what has its notices."""
 
     @property
     def foils(self) -> list[Foil]:
@@ -171,6 +177,9 @@ def dump_memory(db: Tables) -> Dump:
         swept=sorted(db.swept),
         event_repeats=sorted(db.event_repeats),
         book_checkpoints=[db.book_checkpoints[id_] for id_ in sorted(db.book_checkpoints)],
+        notices=[db.notices[id_] for id_ in sorted(db.notices)],
+        notice_counts=sorted((*name, unread) for name, unread in db.notice_counts.items()),
+        noticed=sorted(db.noticed),
         case_comments=[db.case_comments[id_] for id_ in sorted(db.case_comments)],
     )
 

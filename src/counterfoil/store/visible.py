@@ -48,8 +48,8 @@ _PLAIN = frozenset({
     "release", "release_step", "release_steps", "usage_meters", "version_usage", "votes", "waiting_runs",
 })  # fmt: skip
 """Members of a store that name no row of an entity, or only by an id that the caller has seen."""
-_PLAIN_VIEWS = frozenset({"item_cases", "case_comments"})
-"""Reads of ids that the caller has seen."""
+_PLAIN_VIEWS = frozenset({"item_cases", "case_comments", "notices", "unread_counts"})
+"""Reads of ids that the caller has seen, and of notices, whose filter names the entities of each kind."""
 
 
 class VisibleStore:

@@ -18,6 +18,7 @@ from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
+from counterfoil.core.notice import NewNotice, NoticeKind
 from counterfoil.core.people import Person
 from counterfoil.core.run import Direction, RunStatus
 from counterfoil.core.sweep import Sweep
@@ -99,6 +100,17 @@ def case(id_: str = "case_1", **more: Any) -> Case:
 
 def edit_case(edit: CaseEdit, id_: str = "case_1", who: str = "ann", **more: Any) -> EditCase:
     return EditCase(case=id_, person=who, edit=edit, **{"at": T0, **more})
+
+
+def new_notice(subject: str = "case_1", **more: Any) -> NewNotice:
+    fields = {
+        "kind": NoticeKind.CASE,
+        "cause": "refused",
+        "entity": "",
+        "reason": "refused",
+        "persons": ("ann",),
+    }
+    return NewNotice(**{**fields, "subject": subject, "due": T0 + DAY, **more})
 
 
 def decide(

@@ -25,6 +25,7 @@ from counterfoil.core.effect import EffectState
 from counterfoil.core.foil_versions import Withdrawal
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
+from counterfoil.core.notice import NoticeKind
 from counterfoil.core.people import Token
 from counterfoil.core.release import Plan
 from counterfoil.core.run import Direction, Run, RunStatus
@@ -47,6 +48,7 @@ from counterfoil.store.port.documents import (
 from counterfoil.store.port.effects import Conclude, Intent, LookAgain, ResendUnknown
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.maintenance import ExpireFoils, OpenCases, PutCheckpoint, Seal, SealResult
+from counterfoil.store.port.notices import ReadNotices, WriteNotices
 from counterfoil.store.port.people import Decide, PutPerson, PutToken, Resolve
 from counterfoil.store.port.records import TopicPost
 from counterfoil.store.port.refusals import RecordRefusal, RefusedAttempt
@@ -86,6 +88,9 @@ def plays(*kinds: type[Transition[Any]], weight: int = 1) -> Callable[[P], P]:
         return play
 
     return register
+
+
+_CASE_NOTICES = (NoticeKind.CASE, NoticeKind.DEADLINE, NoticeKind.ASSIGNED)
 
 
 class Story:
@@ -476,6 +481,29 @@ class Story:
         a, who = self.pick.choice(requested), self.pick.choice(("ann", "bob"))
         return s.vote(a.id, who, self.pick.random() < 0.9, subject=a.subject, at=self.now)
 
+    @plays(WriteNotices, ReadNotices, weight=2)
+    def notices(self, dump: Dump) -> Transition[Any]:
+        who = ("ann", "bob")
+        if self.pick.random() < 0.3:
+            ids = tuple(n.id for n in dump.notices if self.pick.random() < 0.5)
+            until = s.at(self.clock - self.pick.choice((0, 1, 30)))
+            return ReadNotices(
+                person=self.pick.choice(who), ids=self.pick.choice((None, ids)), until=until, at=self.now
+            )
+        news = [
+            s.new_notice(
+                row.id,
+                kind=self.pick.choice((NoticeKind.APPROVAL,) if row in dump.approvals else _CASE_NOTICES),
+                cause=self.pick.choice(("refused", "late")),
+                entity=self.pick.choice(("", "de")),
+                amounts=(Money(self.pick.randint(1, 9), self.pick.choice(("USD", "EUR"))),),
+                persons=self.some(who),
+            )
+            for row in (*dump.cases, *dump.approvals)
+            if self.pick.random() < 0.5
+        ]
+        return WriteNotices(notices=tuple(news), at=self.now)
+
     @plays(EditCase, weight=2)
     def edit_case(self, dump: Dump) -> Transition[Any]:
         case = self.pick.choice(dump.cases or [s.case("case_none")])
@@ -496,6 +524,7 @@ class Story:
             at=self.now,
             override=override,
             receiver_override=override,
+            notice=self.pick.choice((None, s.new_notice(case.id, kind=NoticeKind.ASSIGNED, cause=case.id))),
         )
 
     @plays(OpenItemCases)
@@ -763,6 +792,7 @@ async def reads(store: Any, now: Any) -> list[Any]:
         await store.signed_checkpoints(),
         [await store.changed_documents(f"bcp_{n}", s.T0, now, "", 99) for n in range(3)],
         await store.sweep("swp_0"),
+        await store.unnoticed(now, 5),
         await store.swept_to_admit("swp_0"),
         await store.unlisted_documents(s.sweep("swp_0", requested_at=now), ["invoice"], "", 99),
         await store.unlisted_cases("billing", ["invoice"]),

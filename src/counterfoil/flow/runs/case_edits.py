@@ -8,6 +8,7 @@ from counterfoil.core.case_edits import AssignCase, CaseEdit
 from counterfoil.core.people import Person
 from counterfoil.model import Model
 from counterfoil.rules.entities import acting_roles, idle_roles
+from counterfoil.rules.notices import assigned_notice
 from counterfoil.store.port.case_edits import EditCase, EditVerdict
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import CaseRow
@@ -34,6 +35,7 @@ async def edit_case(
         override=person is not None and may_any(person),
         receiver_idle=idle_roles(model, receiver, target.entity),
         receiver_override=receiver is not None and _may_any_of(model, receiver, target.entity, may_any),
+        notice=assigned_notice(target.case, target.entity, target.bkey or "", receiver, person_id),
     )
     return (await store.apply(change)).verdict
 

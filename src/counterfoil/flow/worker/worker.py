@@ -30,6 +30,7 @@ from counterfoil.flow.worker.audit_checkpoint import Publish, Sign, seal
 from counterfoil.flow.worker.checkpoint_changes import CheckpointWatch
 from counterfoil.flow.worker.feeds import FeedPoller
 from counterfoil.flow.worker.keyed_tasks import KeyedTasks
+from counterfoil.flow.worker.notices import write_notices
 from counterfoil.flow.worker.rebuild import rebuild_documents
 from counterfoil.flow.worker.sweeps import SweepReader
 from counterfoil.model import Model
@@ -51,6 +52,8 @@ HEARTBEAT_SECONDS = 4.0
 """Interval of heartbeats; shorter when a call waits for a slot that other workers hold."""
 SCAN_SECONDS = 15.0
 SEAL_SECONDS = 1.0
+NOTICE_SECONDS = 1.0
+"""Interval between looks for Cases and approvals without notices."""
 SWEEP_SECONDS = 1.0
 """Interval between looks for a sweep that is due or asked for."""
 SUNSET_INTERVAL = timedelta(minutes=1)
@@ -117,6 +120,7 @@ class Worker:
             self._loop("watch", self.watch_once, idle=IDLE_SECONDS),
             self._loop("seal", self.seal_once, idle=SEAL_SECONDS),
             self._loop("scan", self.scan_once, idle=SCAN_SECONDS),
+            self._loop("notice", self.notice_once, idle=NOTICE_SECONDS),
             self._loop("sweep", self.sweeps.sweep_once, idle=SWEEP_SECONDS),
         ]
         self.feeds.start_missing()
@@ -359,6 +363,10 @@ class Worker:
 
     async def seal_once(self) -> int:
         return await seal(self.store, self._sign, await self.store.now(), self._publish)
+
+    async def notice_once(self) -> int:
+        """Write notices of new Cases and approvals. Return how many Cases and approvals were looked at."""
+        return await write_notices(self.store, self.releases.present, await self.store.now())
 
     # ------------------------------------------------------------------ recovery
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from counterfoil.core.case_edits import EDIT_NAMES, CommentCase, comment_of, edit_body, edited
+from counterfoil.store.memory.notices import put_notices
 from counterfoil.store.memory.refusals import refuse
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
@@ -31,4 +32,6 @@ def edit_case(db: Tables, t: EditCase) -> EditCaseResult:
         db.put(db.cases, case.id, case)
     body = edit_body(case, t.edit, comment)
     db.leaf(EDIT_NAMES[type(t.edit)], case.id, t.at, f"person:{t.person}", body, run=case.run)
+    if t.notice is not None:
+        put_notices(db, [t.notice], t.at)
     return EditCaseResult(verdict="done")

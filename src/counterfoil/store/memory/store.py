@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from counterfoil.core.clock import utc_now
 from counterfoil.store.dump import Dump, dump_memory
 from counterfoil.store.memory import book_checkpoints as checkpoints
-from counterfoil.store.memory import reads, stalled, sweeps
+from counterfoil.store.memory import notices, reads, stalled, sweeps
 from counterfoil.store.memory.registry import RULES
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.audited import AuditTree, TreeEntry
@@ -120,6 +120,7 @@ class MemoryStore:
     case = read(reads.case)
     receipt = read(reads.receipt)
     cursor = read(reads.cursor)
+    unnoticed = read(notices.unnoticed)
     sweep = read(sweeps.sweep)
     latest_sweeps = read(sweeps.latest_sweeps)
     swept_to_admit = read(sweeps.swept_to_admit)

@@ -16,6 +16,7 @@ from counterfoil.core.case_edits import CaseComment
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Allocation, Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
+from counterfoil.core.notice import Notice
 from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
@@ -59,6 +60,11 @@ class Tables:
         self.votes: dict[tuple[str, str], Vote] = {}
         self.cases: dict[str, Case] = {}
         self.case_comments: dict[str, CaseComment] = {}
+        self.notices: dict[str, Notice] = {}
+        self.notice_counts: dict[tuple[str, str, str], int] = {}
+        """person, kind, entity -> unread."""
+        self.noticed: dict[tuple[str, str], None] = {}
+        """Source and id of what has its notices."""
         self.foils: dict[str, Foil] = {}
         self.observations: dict[str, Observation] = {}
         self.versions: dict[tuple[str, str, str], tuple[DocumentVersion, ...]] = {}

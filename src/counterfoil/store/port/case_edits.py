@@ -22,9 +22,10 @@ from counterfoil.core.case_edits import (
     edited,
     is_repeat,
 )
+from counterfoil.core.notice import NewNotice
 from counterfoil.core.people import Person
 from counterfoil.store.port.refusals import RefusedAttempt, refusal_key
-from counterfoil.store.port.transition import Transition
+from counterfoil.store.port.transition import ALONE, Transition
 
 EditRefusal: TypeAlias = Literal[
     "not_found", "closed", "inactive", "role", "receiver", "assignee", "tags", "comments", "overdue", "past"
@@ -56,9 +57,12 @@ class EditCase(Transition[EditCaseResult], frozen=True, kw_only=True):
     receiver_idle: frozenset[str] = frozenset()
     """Roles by which the new assignee does not act for the legal entity of the Case."""
     receiver_override: bool = False
+    notice: NewNotice | None = None
+    """Written for the new assignee once the edit is done."""
 
     def keys(self) -> frozenset[str]:
-        return frozenset([self.case, refusal_key(self.person)])
+        shared = () if self.notice is None else ("notices", ALONE)
+        return frozenset([self.case, refusal_key(self.person), *shared])
 
     @property
     def receiver(self) -> str:

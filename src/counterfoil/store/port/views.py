@@ -26,7 +26,9 @@ from counterfoil.core.waiting import Obstacles
 from counterfoil.store.port.matches import DocumentVersion
 
 if TYPE_CHECKING:
+    from counterfoil.core.notice import Notice
     from counterfoil.store.port.as_of import KnownMatches
+    from counterfoil.store.port.notices import NoticeFilter, UnreadCount
 
 
 class ListFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +206,14 @@ class Views(Protocol):
 
     async def case_comments(self, case: str) -> list[CaseComment]:
         """Return what persons wrote on a Case, oldest first."""
+        ...
+
+    async def notices(self, page: NoticeFilter) -> tuple[list[Notice], str | None]:
+        """Return notices of one person, the newest first."""
+        ...
+
+    async def unread_counts(self, person: str) -> list[UnreadCount]:
+        """Return how many unread notices a person has, by kind and legal entity."""
         ...
 
     async def approvals(self, page: ListFilter) -> tuple[list[Approval], str | None]: ...

@@ -14,6 +14,10 @@ from counterfoil.store.sql.statements import Statement, records
 from counterfoil.store.sql.views import matches
 
 R = TypeVar("R")
+NOTICED = """
+select 'approval', id from approval where noticed union all select 'case', id from case_ where noticed
+union all select 'deadline', id from case_ where deadline_noticed order by 1, 2
+"""
 
 
 async def dump() -> Dump:
@@ -45,6 +49,11 @@ async def dump() -> Dump:
         votes=await all_of(t.VOTE, "approval, person"),
         cases=await all_of(t.CASE, "id"),
         case_comments=await all_of(t.CASE_COMMENT, "id"),
+        notices=await all_of(t.NOTICE, "id"),
+        notice_counts=await rows(
+            "select person, kind, entity, unread from notice_count order by person, kind, entity"
+        ),
+        noticed=await rows(NOTICED),
         matches=await matches(10**9),
         guards=[GuardRow(scope=s, key=k, used=used, limit=most) for s, k, used, most in guards],
         reservations=[

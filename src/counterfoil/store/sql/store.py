@@ -20,6 +20,7 @@ from counterfoil.store.sql import (
     dumped,
     entities,
     history,
+    notice_reads,
     reads,
     recorded,
     search,
@@ -122,6 +123,8 @@ class SqlStore(ABC):
     case = short_read(reads.case)
     receipt = short_read(reads.receipt)
     cursor = short_read(reads.cursor)
+    unnoticed = short_read(notice_reads.unnoticed)
+    unread_counts = short_read(notice_reads.unread_counts)
     sweep = short_read(sweep_reads.sweep)
     latest_sweeps = short_read(sweep_reads.latest_sweeps)
     swept_to_admit = short_read(sweep_reads.swept_to_admit)
@@ -187,6 +190,7 @@ class SqlStore(ABC):
     cases = long_read(views.cases)
     causes = long_read(case_reads.causes)
     case_comments = long_read(case_reads.case_comments)
+    notices = long_read(notice_reads.notices)
     approvals = long_read(views.approvals)
     events = long_read(views.events)
     inbox = long_read(views.inbox)

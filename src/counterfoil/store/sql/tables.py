@@ -19,6 +19,7 @@ from counterfoil.core.effect import IN_FLIGHT, UNFINISHED, UNSETTLED, Effect, Ef
 from counterfoil.core.foil import UNFINISHED_FOILS, Allocation, Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
+from counterfoil.core.notice import Notice
 from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
@@ -128,6 +129,7 @@ APPROVAL = _table("approval", Approval)
 VOTE = _table("vote", Vote)
 CASE = _table("case_", Case)
 CASE_COMMENT = _table("case_comment", CaseComment)
+NOTICE = _table("notice", Notice)
 PERSON = _table("person", Person)
 TOKEN = _table("token", Token)
 RELEASE = _rows("release", digest=TEXT, body=BYTES, at=TIME)

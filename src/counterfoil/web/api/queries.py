@@ -57,7 +57,7 @@ def list_filter(limit: int = 50, cursor: str | None = None, **filters: str | Non
     """Return the filter of a list. An empty text filters nothing. Raises Problem for an invalid cursor."""
     return ListFilter(
         limit=limit,
-        cursor=_checked(cursor),
+        cursor=checked_cursor(cursor),
         ids=None,
         **_texts(filters),
     )
@@ -67,7 +67,7 @@ def event_filter(limit: int = 50, cursor: str | None = None, **filters: str | No
     """Return the filter of the list of events. Raises Problem for an invalid cursor."""
     return EventFilter(
         limit=limit,
-        cursor=_checked(cursor),
+        cursor=checked_cursor(cursor),
         **_texts(filters),
     )
 
@@ -76,7 +76,7 @@ def item_filter(limit: int = 50, cursor: str | None = None, **filters: str | Non
     """Return the filter of the list of unmatched items. Raises Problem for an invalid cursor."""
     return ItemFilter(
         limit=limit,
-        cursor=_checked(cursor),
+        cursor=checked_cursor(cursor),
         **_texts(filters),
     )
 
@@ -93,7 +93,7 @@ def of_entity(app: Application, page: Page, entity: str | None) -> Page:
     return replace(page, entity=stored)
 
 
-def _checked(cursor: str | None) -> str | None:
+def checked_cursor(cursor: str | None) -> str | None:
     if cursor and not _CURSOR.fullmatch(cursor):
         raise invalid_cursor()
     return cursor or None

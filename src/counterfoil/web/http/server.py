@@ -27,6 +27,7 @@ from counterfoil.web.pages import (
     catalog,
     foils,
     matches,
+    notices,
     overview,
     plans,
     reconciliations,
@@ -50,6 +51,7 @@ PAGE_ROUTES: list[Any] = [
     *reconciliations.ROUTES,
     *catalog.ROUTES,
     *plans.ROUTES,
+    *notices.ROUTES,
     *search.ROUTES,
 ]
 

@@ -15,6 +15,7 @@ from litestar.response import Response
 from counterfoil.application import Application
 from counterfoil.core.case_choices import LABELS
 from counterfoil.core.clock import utc_now
+from counterfoil.web.api.notices import unread_notices
 from counterfoil.web.http import assets
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.problems import problem_of, problem_response
@@ -41,6 +42,7 @@ _NOTES = {
     "commented": "Your comment is kept with the Case.",
     "tagged": "The tags are changed.",
     "snoozed": "Done. Lists leave a snoozed Case out until its time, at the latest until its deadline.",
+    "read": "Marked as read. A notice that comes back is unread again.",
     "requested": "Requested. Another person must agree: see the approvals.",
     "plan-granted": "Approved. The change may be applied now: `counterfoil apply`.",
     "plan-counted": "Approved. The change waits for its other approvals.",
@@ -85,7 +87,7 @@ class PageTemplates:
             now=now, me=identity, may=may, when=when, zone=zone.key,
             local_times=lambda text: filters.local_times(text, zone),
             clock=lambda moment: filters.clock(moment, zone), day=lambda moment: filters.day(moment, zone),
-            **{"entities": {}, "bound": False, **values},
+            **{"entities": {}, "bound": False, "unread": None, **values},
         )  # fmt: skip
 
 
@@ -96,7 +98,8 @@ async def render_page(request: WebRequest, template: str, status: int = 200, **v
     note = _NOTES.get(request.query_params.get("note", ""), "")
     path = request.url.path
     zone = zone_of(request)
-    names = {"entities": entity_titles(app), "bound": not app.scope.everything, **values}
+    unread = None if identity is None else await unread_notices(request, identity)
+    names = {"unread": unread, "entities": entity_titles(app), "bound": not app.scope.everything, **values}
     text = templates.render(template, await app.now(), identity, zone, note=note, path=path, **names)
     return Response(text, media_type=HTML, status_code=status)
 

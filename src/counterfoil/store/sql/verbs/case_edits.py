@@ -7,6 +7,7 @@ from counterfoil.store.port.case_edits import EditCase, EditCaseResult
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
+from counterfoil.store.sql.verbs.notices import put_notices
 from counterfoil.store.sql.verbs.people import CASE, person
 from counterfoil.store.sql.verbs.refusals import refuse
 
@@ -43,4 +44,6 @@ async def edit_case(x: Tx, e: EditCase) -> EditCaseResult:
         await x.rows(statement, *(saved[name] for name in names))
     body = edit_body(case, e.edit, comment)
     x.leaf(EDIT_NAMES[type(e.edit)], case.id, e.at, f"person:{e.person}", body, run=case.run)
+    if e.notice is not None:
+        await put_notices(x, [e.notice], e.at)
     return EditCaseResult(verdict="done")

@@ -1,0 +1,98 @@
+"""Receivers of a notice of a Case or an approval: persons who may act on it, within their legal entities.
+
+Pure. A person without the permission to read Cases or approvals receives none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+from counterfoil.core.approval import Approval
+from counterfoil.core.case import Case, CaseState
+from counterfoil.core.notice import COMPANY, NewNotice, NoticeKind
+from counterfoil.core.people import Person
+from counterfoil.core.permissions import Permission
+from counterfoil.core.release import is_of_plan
+from counterfoil.model import Model
+from counterfoil.rules.entities import acting_roles, deciding_roles
+
+READS = {
+    NoticeKind.CASE: Permission.CASES_ANY_READ,
+    NoticeKind.ASSIGNED: Permission.CASES_ANY_READ,
+    NoticeKind.DEADLINE: Permission.CASES_ANY_READ,
+    NoticeKind.APPROVAL: Permission.APPROVALS_ANY_READ,
+}
+"""The permission that a person needs for notices of each kind."""
+
+
+def case_notice(
+    model: Model, case: Case, entity: str | None, document: str, persons: Iterable[Person]
+) -> NewNotice:
+    """Return the notice of a new Case, for the persons of the role that owns it. A resolved one has no receivers."""
+    return _of_case(NoticeKind.CASE, case, entity, document, _owners(model, case, entity, persons))
+
+
+def deadline_notice(
+    model: Model, case: Case, entity: str | None, document: str, persons: Iterable[Person]
+) -> NewNotice:
+    """Return the notice of a near deadline: for the person who works on the Case, else for those of its role."""
+    owners = _owners(model, case, entity, persons)
+    assigned = [id_ for id_ in owners if id_ == case.assignee]
+    return _of_case(NoticeKind.DEADLINE, case, entity, document, assigned or owners)
+
+
+def assigned_notice(
+    case: Case, entity: str | None, document: str, receiver: Person | None, giver: str
+) -> NewNotice | None:
+    """Return the notice of a Case that another person gives to the receiver; None for one that a person takes."""
+    if receiver is None or receiver.id == giver:
+        return None
+    return _of_case(NoticeKind.ASSIGNED, case, entity, document, [receiver.id])
+
+
+def approval_notice(model: Model, approval: Approval, persons: Iterable[Person], on: date) -> NewNotice:
+    """Return the notice of an approval that waits, for the persons who may decide it: never for its requester."""
+    entity = None if is_of_plan(approval.run) else approval.entity
+    deciders = [
+        person.id
+        for person in persons
+        if approval.state == "open"
+        and not approval.automatic
+        and _may(model, person, entity, READS[NoticeKind.APPROVAL])
+        and not approval.part_of(person)
+        and set(approval.roles) & deciding_roles(model, person, approval.policy, entity, on)
+    ]
+    return NewNotice(
+        kind=NoticeKind.APPROVAL, subject=approval.id, cause=approval.id, entity=COMPANY if entity is None else entity,
+        reason=approval.policy, amounts=() if approval.amount is None else (approval.amount,),
+        due=approval.expires, persons=tuple(deciders),
+    )  # fmt: skip
+
+
+def _owners(model: Model, case: Case, entity: str | None, persons: Iterable[Person]) -> list[str]:
+    if case.state is not CaseState.OPEN:
+        return []
+    return [
+        person.id
+        for person in persons
+        if _may(model, person, entity, READS[NoticeKind.CASE])
+        and case.owner in acting_roles(model, person, entity)
+    ]
+
+
+def _may(model: Model, person: Person, entity: str | None, permission: Permission) -> bool:
+    """Report whether an active person has a permission by a role that acts for the legal entity."""
+    roles = acting_roles(model, person, entity) if person.active else frozenset[str]()
+    return any(permission in model.roles[name].may for name in roles if name in model.roles)
+
+
+def _of_case(
+    kind: NoticeKind, case: Case, entity: str | None, document: str, persons: Iterable[str]
+) -> NewNotice:
+    # A Case that a person gave to another is a notice of its own; Cases of one cause are one notice.
+    cause = case.id if kind is NoticeKind.ASSIGNED else case.cause or case.reason
+    return NewNotice(
+        kind=kind, subject=case.id, cause=cause, entity=COMPANY if entity is None else entity, reason=case.reason,
+        document=document, amounts=case.exposure, due=case.deadline, persons=tuple(persons),
+    )  # fmt: skip

@@ -1,0 +1,72 @@
+"""Notices of persons: written once for each Case or approval, and marked as read. `core.notice` says what they hold."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from counterfoil.core.approval import Approval
+from counterfoil.core.notice import NewNotice, Notice
+from counterfoil.store.port.transition import ALONE, Transition
+from counterfoil.store.port.views import CaseRow
+
+
+class Unnoticed(msgspec.Struct, frozen=True):
+    """Rows that have no notices yet, oldest first. A row has its mark from the transaction that wrote it."""
+
+    cases: list[CaseRow]
+    approvals: list[Approval]
+    deadlines: list[CaseRow]
+    """Open Cases in the last quarter of their time, at most a day before the deadline."""
+
+
+class NoticeFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """The notices of a person that fit."""
+
+    person: str
+    scopes: tuple[tuple[tuple[str, ...], tuple[str, ...] | None], ...]
+    """Kinds, and the entities whose notices of these kinds the person sees; None: all."""
+    unread: bool = False
+    limit: int = 50
+    cursor: str | None = None
+
+
+class UnreadCount(msgspec.Struct, frozen=True):
+    kind: str
+    entity: str
+    unread: int
+
+
+class WriteNotices(Transition[int], frozen=True, kw_only=True):
+    """Write the notices of Cases and approvals, and mark these; returns how many notices were written or raised.
+
+    A Case or approval that has its mark already is left out: of two workers, one writes. Leaf for each notice.
+    """
+
+    notices: tuple[NewNotice, ...]
+    at: datetime
+
+    def keys(self) -> frozenset[str]:
+        return frozenset(["notices", ALONE, *(new.subject for new in self.notices)])
+
+
+class ReadNotices(Transition[int], frozen=True, kw_only=True):
+    """Mark notices of a person as read; returns how many were unread. Leaf if any was.
+
+    A notice that grew after `until`, which the person cannot have seen so, stays unread.
+    """
+
+    person: str
+    ids: tuple[str, ...] | None
+    """None: all of the person."""
+    until: datetime
+    at: datetime
+
+    def keys(self) -> frozenset[str]:
+        return frozenset(["notices"])
+
+
+def read_leaf(notices: list[Notice]) -> dict[str, list[str]]:
+    """Return the body of the leaf of notices marked as read."""
+    return {"notices": sorted(notice.id for notice in notices)}

@@ -1,0 +1,96 @@
+"""Notices of persons: written once for each mark, and marked as read."""
+# ruff: noqa: S608 - only names of tables and columns are put into statements, values never are
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from counterfoil.core import wire
+from counterfoil.core.clock import micros
+from counterfoil.core.notice import NewNotice, Notice, NoticeSource, notice_id, notice_with, written_body
+from counterfoil.store.port.notices import ReadNotices, WriteNotices, read_leaf
+from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.registry import sql
+from counterfoil.store.sql.transaction import Tx
+
+_MARKS = {
+    NoticeSource.CASE: ("case_", "noticed"),
+    NoticeSource.DEADLINE: ("case_", "deadline_noticed"),
+    NoticeSource.APPROVAL: ("approval", "noticed"),
+}
+"""Table and column of each mark."""
+NOTICES = f"{t.NOTICE.select} where id = any($1::text[]) order by id for update"
+PUT = f"""
+insert into notice ({t.NOTICE.names}) values ({", ".join(f"${n}" for n in range(1, len(t.NOTICE.columns) + 1))})
+on conflict (id) do update set
+  {", ".join(f"{name} = excluded.{name}" for name in t.NOTICE.columns if name != "id")}
+"""
+ADD_UNREAD = """
+insert into notice_count (person, kind, entity, unread) values ($1, $2, $3, $4)
+on conflict (person, kind, entity) do update set unread = notice_count.unread + excluded.unread
+"""
+MARK_READ = f"""
+update notice set read_at = $3 where person = $1 and read_at is null and at <= $2 {{which}} returning {t.NOTICE.names}
+"""
+
+
+@sql(WriteNotices)
+async def write_notices(x: Tx, w: WriteNotices) -> int:
+    """Set the marks first, in one order: a second worker waits there, and sets none of them again."""
+    fresh: set[tuple[NoticeSource, str]] = set()
+    for source, (table, column) in _MARKS.items():
+        ids = sorted({new.subject for new in w.notices if new.source is source})
+        if not ids:
+            continue
+        if x.dialect == "postgres":
+            await x.rows(f"select 1 from {table} where id = any($1::text[]) order by id for update", ids)
+        statement = (
+            f"update {table} set {column} = true where id = any($1::text[]) and not {column} returning id"
+        )
+        fresh |= {(source, row[0]) for row in await x.rows(statement, ids)}
+    return await put_notices(x, [n for n in w.notices if n.source and (n.source, n.subject) in fresh], w.at)
+
+
+async def put_notices(x: Tx, notices: Sequence[NewNotice], at: datetime) -> int:
+    """Write or raise the notices of each person; return how many. The caller has locked the rows they are about."""
+    if not any(new.persons for new in notices):
+        return 0
+    await x.lock_topics(["notices"])
+    names = {notice_id(p, new.kind, new.cause, new.entity) for new in notices for p in new.persons}
+    former = {n.id: n for n in map(t.NOTICE.read, await x.rows(NOTICES, sorted(names)))}
+    after = dict(former)
+    for new in notices:
+        for person in new.persons:
+            id_ = notice_id(person, new.kind, new.cause, new.entity)
+            after[id_] = notice_with(after.get(id_), new, person, at)
+    for id_ in sorted(names):
+        await x.rows(PUT, *t.NOTICE.row(after[id_]))
+        x.leaf("notice.written", id_, at, "notices", written_body(after[id_]))
+    unread = [after[i] for i in names if i not in former or former[i].read_at is not None]
+    await _count(x, unread, 1)
+    return len(names)
+
+
+@sql(ReadNotices)
+async def read_notices(x: Tx, r: ReadNotices) -> int:
+    await x.lock_topics(["notices"])
+    args = (r.person, micros(r.until), micros(r.at))
+    if r.ids is None:
+        rows = await x.rows(MARK_READ.format(which=""), *args)
+    else:
+        rows = await x.rows(MARK_READ.format(which="and id = any($4::text[])"), *args, list(r.ids))
+    notices = [t.NOTICE.read(row) for row in rows]
+    if notices:
+        await _count(x, notices, -1)
+        body = wire.dumps(read_leaf(notices))
+        x.leaf("notice.read", r.person, r.at, f"person:{r.person}", body)
+    return len(notices)
+
+
+async def _count(x: Tx, notices: Iterable[Notice], step: int) -> None:
+    """Keep the counts of unread notices, in one order."""
+    counts = Counter((notice.person, str(notice.kind), notice.entity) for notice in notices)
+    for name, number in sorted(counts.items()):
+        await x.rows(ADD_UNREAD, *name, step * number)
