@@ -39,6 +39,8 @@ PATHS = [
     "/catalog/event/invoice.finalized.v1",
     "/catalog/object/invoice",
     "/releases",
+    "/notices",
+    "/notices?state=all",
 ]
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from counterfoil.core.case import CaseState
+from counterfoil.core.case import CaseState, Choice
 from counterfoil.core.case_edits import AssignCase
 from counterfoil.core.money import Money
 from counterfoil.core.notice import NoticeKind
 from counterfoil.store.check import check
 from counterfoil.store.port.maintenance import OpenCases
-from counterfoil.store.port.notices import ReadNotices, WriteNotices
+from counterfoil.store.port.notices import ReadNotices, SettleNotices, WriteNotices
 from tests.contract.store import samples as s
 
 USD = (Money(1000, "USD"),)
@@ -145,3 +145,47 @@ async def test_a_mark_of_a_case_that_does_not_exist_writes_nothing(store: Any, s
     await open_cases(store, 1, state=state)
     assert await write(store, "case_other") == 0
     assert await rows(store) == []
+
+
+async def settle(store: Any) -> int:
+    return int(await store.apply(SettleNotices(at=s.at(30))))
+
+
+async def test_a_notice_is_settled_once_no_case_of_its_cause_is_open(store: Any) -> None:
+    await store.apply(s.put_person(s.person("ann", ("finance",))))
+    one, two = await open_cases(store, 2, cause="refused/erp")
+    await write(store, one, two, cause="refused/erp")
+    for id_, settled in ((two, 0), (one, 1)):
+        resolved = await store.apply(s.resolve(id_, choice=Choice.DISMISS))
+        assert resolved.verdict == "resolved"
+        assert await settle(store) == settled
+    (notice,) = await rows(store)
+    assert notice.read_at == s.at(30)
+    assert await unread(store) == {"ann": 0}
+    assert await settle(store) == 0
+
+
+async def test_a_given_case_that_went_on_to_another_person_is_settled(store: Any) -> None:
+    for id_ in ("ann", "bob", "cat"):
+        await store.apply(s.put_person(s.person(id_, ("finance",))))
+    await open_cases(store, 1)
+    more = {"kind": NoticeKind.ASSIGNED, "cause": "case_1"}
+    await store.apply(s.edit_case(AssignCase("bob"), notice=s.new_notice("case_1", persons=("bob",), **more)))
+    assert await settle(store) == 0
+    give = AssignCase("cat", "bob")
+    await store.apply(s.edit_case(give, notice=s.new_notice("case_1", persons=("cat",), **more)))
+    assert await settle(store) == 1
+    assert await unread(store) == {"bob": 0, "cat": 1}
+
+
+async def test_the_notice_of_an_approval_is_settled_once_it_is_decided(store: Any) -> None:
+    await store.apply(s.put_person(s.person("ann", ("finance",))))
+    run = await s.born(store)
+    await store.apply(s.turn(run, approvals=(s.approval(),)))
+    assert [approval.id for approval in (await store.unnoticed(s.T0, 9)).approvals] == ["apr_1"]
+    assert await write(store, "apr_1", kind=NoticeKind.APPROVAL, cause="apr_1") == 1
+    assert (await store.unnoticed(s.T0, 9)).approvals == []
+    assert await settle(store) == 0
+    assert (await store.apply(s.vote("apr_1", "ann"))).verdict == "granted"
+    assert await settle(store) == 1
+    assert await unread(store) == {"ann": 0}

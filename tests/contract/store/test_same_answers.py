@@ -48,7 +48,7 @@ from counterfoil.store.port.documents import (
 from counterfoil.store.port.effects import Conclude, Intent, LookAgain, ResendUnknown
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.maintenance import ExpireFoils, OpenCases, PutCheckpoint, Seal, SealResult
-from counterfoil.store.port.notices import ReadNotices, WriteNotices
+from counterfoil.store.port.notices import ReadNotices, SettleNotices, WriteNotices
 from counterfoil.store.port.people import Decide, PutPerson, PutToken, Resolve
 from counterfoil.store.port.records import TopicPost
 from counterfoil.store.port.refusals import RecordRefusal, RefusedAttempt
@@ -480,6 +480,11 @@ class Story:
             return self.people(dump)
         a, who = self.pick.choice(requested), self.pick.choice(("ann", "bob"))
         return s.vote(a.id, who, self.pick.random() < 0.9, subject=a.subject, at=self.now)
+
+    @plays(SettleNotices)
+    def settle_notices(self, dump: Dump) -> Transition[Any]:
+        del dump
+        return SettleNotices(at=self.now)
 
     @plays(WriteNotices, ReadNotices, weight=2)
     def notices(self, dump: Dump) -> Transition[Any]:

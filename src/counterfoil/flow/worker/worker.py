@@ -34,6 +34,7 @@ from counterfoil.flow.worker.notices import write_notices
 from counterfoil.flow.worker.rebuild import rebuild_documents
 from counterfoil.flow.worker.sweeps import SweepReader
 from counterfoil.model import Model
+from counterfoil.store.port.notices import SettleNotices
 from counterfoil.store.port.store import AdmissionTodo, Store
 from counterfoil.store.port.turns import Claim
 from counterfoil.store.port.wake import WakeKind
@@ -344,6 +345,7 @@ class Worker:
             if state.open_for > UNREACHABLE_SECONDS:
                 error = f"calls have failed for {state.open_for:.0f} s"
                 await worker_cases.open_unreachable(self.store, self.releases, system, error, now)
+        await self.store.apply(SettleNotices(at=now))
         stalls = await worker_cases.scan_stalls(self.store, self.releases, now)
         await self._checkpoints.look(now)
         return len(stalls)

@@ -8,13 +8,21 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from counterfoil.core import wire
-from counterfoil.core.approval import Approval
+from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Case, CaseState
-from counterfoil.core.notice import NewNotice, Notice, NoticeSource, notice_id, notice_with, written_body
+from counterfoil.core.notice import (
+    NewNotice,
+    Notice,
+    NoticeKind,
+    NoticeSource,
+    notice_id,
+    notice_with,
+    written_body,
+)
 from counterfoil.store.memory.reads import case
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
-from counterfoil.store.port.notices import ReadNotices, Unnoticed, WriteNotices, read_leaf
+from counterfoil.store.port.notices import ReadNotices, SettleNotices, Unnoticed, WriteNotices, read_leaf
 
 
 @memory(WriteNotices)
@@ -62,6 +70,29 @@ def read_notices(db: Tables, t: ReadNotices) -> int:
         body = wire.dumps(read_leaf(notices))
         db.leaf("notice.read", t.person, t.at, f"person:{t.person}", body)
     return len(notices)
+
+
+@memory(SettleNotices)
+def settle_notices(db: Tables, t: SettleNotices) -> int:
+    notices = [n for n in db.notices.values() if n.read_at is None and not _is_waiting(db, n)]
+    for notice in notices:
+        db.put(db.notices, notice.id, replace(notice, read_at=t.at))
+    if notices:
+        _count(db, notices, -1)
+        db.leaf("notice.settled", "notices", t.at, "notices", wire.dumps(read_leaf(notices)))
+    return len(notices)
+
+
+def _is_waiting(db: Tables, notice: Notice) -> bool:
+    if notice.kind is NoticeKind.APPROVAL:
+        approval = db.approvals.get(notice.subject)
+        return approval is not None and approval.state is ApprovalState.OPEN
+    case = db.cases.get(notice.subject)
+    is_open = case is not None and case.state is CaseState.OPEN
+    if notice.kind is NoticeKind.ASSIGNED:
+        return is_open and case is not None and case.assignee == notice.person
+    of_cause = (c for c in db.cases.values() if c.cause == notice.cause)
+    return is_open or any(c.state is CaseState.OPEN for c in of_cause)
 
 
 def unnoticed(db: Tables, at: datetime, limit: int) -> Unnoticed:

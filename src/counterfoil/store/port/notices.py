@@ -67,6 +67,19 @@ class ReadNotices(Transition[int], frozen=True, kw_only=True):
         return frozenset(["notices"])
 
 
+class SettleNotices(Transition[int], frozen=True, kw_only=True):
+    """Mark unread notices as read whose Cases and approvals wait for no one any more; returns how many.
+
+    A notice of a cause stays while a Case of the cause is open. One of a Case that a person gave away stays while it is
+    open and still with the receiver. Leaf if any was settled.
+    """
+
+    at: datetime
+
+    def keys(self) -> frozenset[str]:
+        return frozenset(["notices", ALONE])
+
+
 def read_leaf(notices: list[Notice]) -> dict[str, list[str]]:
     """Return the body of the leaf of notices marked as read."""
     return {"notices": sorted(notice.id for notice in notices)}

@@ -10,7 +10,7 @@ from datetime import datetime
 from counterfoil.core import wire
 from counterfoil.core.clock import micros
 from counterfoil.core.notice import NewNotice, Notice, NoticeSource, notice_id, notice_with, written_body
-from counterfoil.store.port.notices import ReadNotices, WriteNotices, read_leaf
+from counterfoil.store.port.notices import ReadNotices, SettleNotices, WriteNotices, read_leaf
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
@@ -33,6 +33,18 @@ on conflict (person, kind, entity) do update set unread = notice_count.unread + 
 """
 MARK_READ = f"""
 update notice set read_at = $3 where person = $1 and read_at is null and at <= $2 {{which}} returning {t.NOTICE.names}
+"""
+
+
+SETTLED = """
+update notice set read_at = $1 where read_at is null and case kind
+  when 'approval' then not exists (select 1 from approval a where a.id = notice.subject and a.state = 'open')
+  when 'assigned' then not exists (
+    select 1 from case_ c where c.id = notice.subject and c.state = 'open' and c.assignee = notice.person
+  )
+  else not exists (select 1 from case_ c where c.id = notice.subject and c.state = 'open')
+    and not exists (select 1 from case_ c where c.cause = notice.cause and c.state = 'open')
+end returning {names}
 """
 
 
@@ -86,6 +98,17 @@ async def read_notices(x: Tx, r: ReadNotices) -> int:
         await _count(x, notices, -1)
         body = wire.dumps(read_leaf(notices))
         x.leaf("notice.read", r.person, r.at, f"person:{r.person}", body)
+    return len(notices)
+
+
+@sql(SettleNotices)
+async def settle_notices(x: Tx, s: SettleNotices) -> int:
+    await x.lock_topics(["notices"])
+    rows = await x.rows(SETTLED.format(names=t.NOTICE.names), micros(s.at))
+    notices = [t.NOTICE.read(row) for row in rows]
+    if notices:
+        await _count(x, notices, -1)
+        x.leaf("notice.settled", "notices", s.at, "notices", wire.dumps(read_leaf(notices)))
     return len(notices)
 
 
