@@ -43,6 +43,7 @@ _BASE: dict[str, Class] = {
     "workflow": "workflow",
     "reconciliation": "reconciliation",
     "role": "security",
+    "channel": "security",
     "alert": "control",
     "control": "control",
     "pattern": "text",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import re
 import socket
 import ssl
@@ -97,6 +98,8 @@ class Http:
         tls: ssl.SSLContext | None = None,
         resolve: Resolve | None = None,
     ) -> None:
+        # The library logs each address at INFO, and addresses of webhooks hold secrets.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
         self._base = _base(url)
         self._reach = reach or Reach()
         self._headers = _check_headers(headers or {})

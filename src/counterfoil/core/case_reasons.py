@@ -343,6 +343,11 @@ _SYSTEMS = (
             "Restore the connection to {system} or its credentials",
         ),
         (
+            "undelivered",
+            "Notices cannot be delivered over a channel",
+            "Correct the address or the secret of the channel {channel}. The notices are on the pages meanwhile",
+        ),
+        (
             "clock_jumped",
             "The clock of the machine jumped",
             "Check the time synchronization of the machine, and what expired at about this time",

@@ -27,6 +27,7 @@ _CODE = re.compile(r": [a-z_]+: ([a-z][a-z0-9_]*): ", re.ASCII)
 MAX_REPEATED_CHARS = MAX_MESSAGE_CHARS - 40
 """Of a message that the count follows."""
 DEFAULT_NAMES = {
+    "channel": "of notices",
     "object": "the document",
     "operation": "the call",
     "successor": "to the new version",

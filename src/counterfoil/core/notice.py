@@ -115,6 +115,11 @@ def notice_with(former: Notice | None, new: NewNotice, person: str, at: datetime
     )
 
 
+def is_fresh(former: Notice | None, notice: Notice) -> bool:
+    """Report whether a notice began a round."""
+    return former is None or former.round != notice.round
+
+
 def _sum(*amounts: Iterable[Money]) -> tuple[Money, ...]:
     minor: dict[str, int] = {}
     for money in (money for some in amounts for money in some):

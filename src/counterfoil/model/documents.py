@@ -90,6 +90,7 @@ class Documents:
     policies = _values_of(kinds.Policy)
     reconciliations = _values_of(kinds.Reconciliation)
     roles = _values_of(kinds.Role)
+    channels = _values_of(kinds.NoticeChannel)
     legal_entities = _values_of(kinds.LegalEntity)
 
     @cached_property

@@ -10,6 +10,7 @@ from datetime import date
 
 from counterfoil.core.approval import Approval
 from counterfoil.core.case import Case, CaseState
+from counterfoil.core.delivery import CHANNEL_PREFIX, UNDELIVERED
 from counterfoil.core.notice import COMPANY, NewNotice, NoticeKind
 from counterfoil.core.people import Person
 from counterfoil.core.permissions import Permission
@@ -30,7 +31,8 @@ def case_notice(
     model: Model, case: Case, entity: str | None, document: str, persons: Iterable[Person]
 ) -> NewNotice:
     """Return the notice of a new Case, for the persons of the role that owns it. A resolved one has no receivers."""
-    return _of_case(NoticeKind.CASE, case, entity, document, _owners(model, case, entity, persons))
+    owners = _owners(model, case, entity, persons) + _case_channels(model, NoticeKind.CASE, case, entity)
+    return _of_case(NoticeKind.CASE, case, entity, document, owners)
 
 
 def deadline_notice(
@@ -39,7 +41,8 @@ def deadline_notice(
     """Return the notice of a near deadline: for the person who works on the Case, else for those of its role."""
     owners = _owners(model, case, entity, persons)
     assigned = [id_ for id_ in owners if id_ == case.assignee]
-    return _of_case(NoticeKind.DEADLINE, case, entity, document, assigned or owners)
+    receivers = (assigned or owners) + _case_channels(model, NoticeKind.DEADLINE, case, entity)
+    return _of_case(NoticeKind.DEADLINE, case, entity, document, receivers)
 
 
 def assigned_notice(
@@ -63,11 +66,34 @@ def approval_notice(model: Model, approval: Approval, persons: Iterable[Person],
         and not approval.part_of(person)
         and set(approval.roles) & deciding_roles(model, person, approval.policy, entity, on)
     ]
+    if approval.state == "open" and not approval.automatic:
+        deciders += _channels(model, NoticeKind.APPROVAL, approval.roles, entity)
     return NewNotice(
         kind=NoticeKind.APPROVAL, subject=approval.id, cause=approval.id, entity=COMPANY if entity is None else entity,
         reason=approval.policy, amounts=() if approval.amount is None else (approval.amount,),
         due=approval.expires, persons=tuple(deciders),
     )  # fmt: skip
+
+
+def _case_channels(model: Model, kind: NoticeKind, case: Case, entity: str | None) -> list[str]:
+    if case.state is not CaseState.OPEN or case.reason == UNDELIVERED:
+        return []
+    return _channels(model, kind, [case.owner], entity)
+
+
+def _channels(model: Model, kind: NoticeKind, roles: Iterable[str], entity: str | None) -> list[str]:
+    """Return the channels of roles for a kind of notice, within their legal entities."""
+    of_roles = set(roles)
+    return [
+        f"{CHANNEL_PREFIX}{name}"
+        for name, channel in sorted(model.channels.items())
+        if (channel.notices is None or str(kind) in channel.notices)
+        and not of_roles.isdisjoint(channel.roles)
+        and (
+            channel.entities is None
+            or (entity is not None and (entity or model.default_entity) in channel.entities)
+        )
+    ]
 
 
 def _owners(model: Model, case: Case, entity: str | None, persons: Iterable[Person]) -> list[str]:

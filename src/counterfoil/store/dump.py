@@ -15,6 +15,7 @@ from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.case_edits import CaseComment
+from counterfoil.core.delivery import NoticeDelivery
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
@@ -111,6 +112,7 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """Event, receipt."""
     book_checkpoints: list[BookCheckpoint] = []
     case_comments: list[CaseComment] = []
+    deliveries: list[NoticeDelivery]
     notices: list[Notice]
     notice_counts: list[tuple[str, str, str, int]]
     """person, kind, entity, unread."""
@@ -177,6 +179,7 @@ def dump_memory(db: Tables) -> Dump:
         swept=sorted(db.swept),
         event_repeats=sorted(db.event_repeats),
         book_checkpoints=[db.book_checkpoints[id_] for id_ in sorted(db.book_checkpoints)],
+        deliveries=[db.deliveries[id_] for id_ in sorted(db.deliveries)],
         notices=[db.notices[id_] for id_ in sorted(db.notices)],
         notice_counts=sorted((*name, unread) for name, unread in db.notice_counts.items()),
         noticed=sorted(db.noticed),

@@ -21,6 +21,7 @@ from counterfoil.core.book_checkpoint import BookCheckpoint, control_case_id, de
 from counterfoil.core.call import CallRate
 from counterfoil.core.case import Choice
 from counterfoil.core.case_edits import AssignCase, CommentCase, SnoozeCase, TagCase
+from counterfoil.core.delivery import CHANNEL_PREFIX, GATHER, DeliveryState
 from counterfoil.core.effect import EffectState
 from counterfoil.core.foil_versions import Withdrawal
 from counterfoil.core.matching import FoilState
@@ -38,6 +39,7 @@ from counterfoil.store.memory.registry import RULES
 from counterfoil.store.port.book_checkpoints import PrepareCheckpoint, ReportChange, SignCheckpoint
 from counterfoil.store.port.calls import AnswerCall, PlaceCall
 from counterfoil.store.port.case_edits import EditCase
+from counterfoil.store.port.deliveries import ClaimDeliveries, DeliveryEnd, EndDelivery
 from counterfoil.store.port.documents import (
     DecideMatch,
     OpenItemCases,
@@ -481,6 +483,19 @@ class Story:
         a, who = self.pick.choice(requested), self.pick.choice(("ann", "bob"))
         return s.vote(a.id, who, self.pick.random() < 0.9, subject=a.subject, at=self.now)
 
+    @plays(ClaimDeliveries, EndDelivery, weight=2)
+    def deliver(self, dump: Dump) -> Transition[Any]:
+        sending = [d for d in dump.deliveries if d.state is DeliveryState.SENDING]
+        if not sending or self.pick.random() < 0.4:
+            return ClaimDeliveries(at=self.now + GATHER, limit=2)
+        delivery = self.pick.choice(sending)
+        end: DeliveryEnd = self.pick.choice(("sent", "later", "failed"))
+        case = s.case("case_undelivered", reason="undelivered") if end == "failed" else None
+        attempts = delivery.attempts - self.pick.choice((0, 0, 1))
+        return EndDelivery(
+            id=delivery.id, attempts=attempts, end=end, at=self.now, next_at=self.now, error="no", case=case
+        )
+
     @plays(SettleNotices)
     def settle_notices(self, dump: Dump) -> Transition[Any]:
         del dump
@@ -502,7 +517,7 @@ class Story:
                 cause=self.pick.choice(("refused", "late")),
                 entity=self.pick.choice(("", "de")),
                 amounts=(Money(self.pick.randint(1, 9), self.pick.choice(("USD", "EUR"))),),
-                persons=self.some(who),
+                persons=self.some((*who, f"{CHANNEL_PREFIX}chat"), 3),
             )
             for row in (*dump.cases, *dump.approvals)
             if self.pick.random() < 0.5

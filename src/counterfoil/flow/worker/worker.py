@@ -28,6 +28,7 @@ from counterfoil.flow.runs.turn import TurnPlanner
 from counterfoil.flow.worker import worker_cases
 from counterfoil.flow.worker.audit_checkpoint import Publish, Sign, seal
 from counterfoil.flow.worker.checkpoint_changes import CheckpointWatch
+from counterfoil.flow.worker.deliveries import deliver_notices
 from counterfoil.flow.worker.feeds import FeedPoller
 from counterfoil.flow.worker.keyed_tasks import KeyedTasks
 from counterfoil.flow.worker.notices import write_notices
@@ -367,8 +368,9 @@ class Worker:
         return await seal(self.store, self._sign, await self.store.now(), self._publish)
 
     async def notice_once(self) -> int:
-        """Write notices of new Cases and approvals. Return how many Cases and approvals were looked at."""
-        return await write_notices(self.store, self.releases.present, await self.store.now())
+        """Write notices and deliver them over channels. Return how many rows and deliveries there were."""
+        model, now = self.releases.present, await self.store.now()
+        return await write_notices(self.store, model, now) + await deliver_notices(self.store, model, now)
 
     # ------------------------------------------------------------------ recovery
 

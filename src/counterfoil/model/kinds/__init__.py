@@ -10,6 +10,7 @@ always one.
 # mypy: implicit-reexport
 
 from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Secret, Template, Zone, seconds
+from counterfoil.model.kinds.channel import NoticeChannel, WebhookTarget
 from counterfoil.model.kinds.contracts import (
     Caps,
     Deprecated,
@@ -138,7 +139,7 @@ from counterfoil.model.kinds.workflow import (
 
 _KINDS: tuple[type[Kind], ...] = (
     System, Object, Event, Operation, Mapping, Workflow, Policy, Pattern, Table, Calendar, StateMap,
-    Reconciliation, Alert, Role, Control, Test, Overlay, LegalEntity,
+    Reconciliation, Alert, Role, Control, Test, Overlay, LegalEntity, NoticeChannel,
 )  # fmt: skip
 KINDS: dict[str, type[Kind]] = {kind.model_fields["kind"].default: kind for kind in _KINDS}
 """Each kind by its word in a file."""

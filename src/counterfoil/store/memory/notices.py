@@ -10,11 +10,13 @@ from msgspec.structs import replace
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Case, CaseState
+from counterfoil.core.delivery import delivery_of
 from counterfoil.core.notice import (
     NewNotice,
     Notice,
     NoticeKind,
     NoticeSource,
+    is_fresh,
     notice_id,
     notice_with,
     written_body,
@@ -45,12 +47,20 @@ def write_notices(db: Tables, t: WriteNotices) -> int:
 def put_notices(db: Tables, notices: Sequence[NewNotice], at: datetime) -> int:
     """Write or raise the notices of each person; return how many."""
     ids = {notice_id(p, new.kind, new.cause, new.entity) for new in notices for p in new.persons}
+    former = {id_: db.notices[id_] for id_ in ids if id_ in db.notices}
     unread = [id_ for id_ in ids if id_ not in db.notices or db.notices[id_].read_at is not None]
     for new in notices:
         for person in new.persons:
             id_ = notice_id(person, new.kind, new.cause, new.entity)
             db.put(db.notices, id_, notice_with(db.notices.get(id_), new, person, at))
     for id_ in sorted(ids):
+        delivery = delivery_of(db.notices[id_], at)
+        if (
+            delivery is not None
+            and is_fresh(former.get(id_), db.notices[id_])
+            and delivery.id not in db.deliveries
+        ):
+            db.put(db.deliveries, delivery.id, delivery)
         db.leaf("notice.written", id_, at, "notices", written_body(db.notices[id_]))
     _count(db, [db.notices[id_] for id_ in unread], 1)
     return len(ids)

@@ -13,6 +13,7 @@ from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.case_edits import CaseComment
+from counterfoil.core.delivery import NoticeDelivery
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Allocation, Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
@@ -60,6 +61,7 @@ class Tables:
         self.votes: dict[tuple[str, str], Vote] = {}
         self.cases: dict[str, Case] = {}
         self.case_comments: dict[str, CaseComment] = {}
+        self.deliveries: dict[str, NoticeDelivery] = {}
         self.notices: dict[str, Notice] = {}
         self.notice_counts: dict[tuple[str, str, str], int] = {}
         """person, kind, entity -> unread."""

@@ -34,3 +34,19 @@ create table notice_count (
   unread bigint not null,
   primary key (person, kind, entity)
 );
+-- Notices sent over channels: planned with the notice, claimed before the call.
+create table delivery (
+  id text primary key,
+  channel text not null,
+  notice text not null,
+  round bigint not null,
+  state text not null,
+  attempts bigint not null,
+  next_at bigint not null,
+  send_by bigint not null,
+  created_at bigint not null,
+  ended_at bigint,
+  body bytea not null,
+  error text not null
+);
+create index delivery_due on delivery (next_at, id) where state in ('planned', 'sending');

@@ -49,6 +49,7 @@ async def dump() -> Dump:
         votes=await all_of(t.VOTE, "approval, person"),
         cases=await all_of(t.CASE, "id"),
         case_comments=await all_of(t.CASE_COMMENT, "id"),
+        deliveries=await all_of(t.DELIVERY, "id"),
         notices=await all_of(t.NOTICE, "id"),
         notice_counts=await rows(
             "select person, kind, entity, unread from notice_count order by person, kind, entity"

@@ -15,6 +15,7 @@ from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.case_edits import CaseComment
+from counterfoil.core.delivery import NoticeDelivery
 from counterfoil.core.effect import IN_FLIGHT, UNFINISHED, UNSETTLED, Effect, EffectState
 from counterfoil.core.foil import UNFINISHED_FOILS, Allocation, Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
@@ -129,6 +130,7 @@ APPROVAL = _table("approval", Approval)
 VOTE = _table("vote", Vote)
 CASE = _table("case_", Case)
 CASE_COMMENT = _table("case_comment", CaseComment)
+DELIVERY = _table("delivery", NoticeDelivery)
 NOTICE = _table("notice", Notice)
 PERSON = _table("person", Person)
 TOKEN = _table("token", Token)

@@ -9,7 +9,16 @@ from datetime import datetime
 
 from counterfoil.core import wire
 from counterfoil.core.clock import micros
-from counterfoil.core.notice import NewNotice, Notice, NoticeSource, notice_id, notice_with, written_body
+from counterfoil.core.delivery import delivery_of
+from counterfoil.core.notice import (
+    NewNotice,
+    Notice,
+    NoticeSource,
+    is_fresh,
+    notice_id,
+    notice_with,
+    written_body,
+)
 from counterfoil.store.port.notices import ReadNotices, SettleNotices, WriteNotices, read_leaf
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.registry import sql
@@ -80,6 +89,13 @@ async def put_notices(x: Tx, notices: Sequence[NewNotice], at: datetime) -> int:
     for id_ in sorted(names):
         await x.rows(PUT, *t.NOTICE.row(after[id_]))
         x.leaf("notice.written", id_, at, "notices", written_body(after[id_]))
+    # Planned with the notice; the second of two workers has no fresh mark, and a round is planned once.
+    planned = [
+        d
+        for id_ in sorted(names)
+        if is_fresh(former.get(id_), after[id_]) and (d := delivery_of(after[id_], at))
+    ]
+    await x.insert(t.DELIVERY, [t.DELIVERY.row(d) for d in planned], ignore=True, returning="id")
     unread = [after[i] for i in names if i not in former or former[i].read_at is not None]
     await _count(x, unread, 1)
     return len(names)
