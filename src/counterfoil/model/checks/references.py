@@ -94,6 +94,10 @@ def references(document: Document) -> Iterator[Reference]:
             yield from _calendar(value)
         case kinds.Alert():
             yield from (("role", name, ("to", position)) for position, name in enumerate(value.to))
+        case kinds.NoticeChannel():
+            yield from (("role", name, ("roles", position)) for position, name in enumerate(value.roles))
+            for position, name in enumerate(value.entities or ()):
+                yield "legal_entity", name, ("entities", position)
     yield from entity_references(value)
     yield from _lookups(document)
 
