@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -18,10 +19,11 @@ from counterfoil.flow.worker.notices import write_notices
 from counterfoil.rules.notices import approval_notice, case_notice, deadline_notice
 from counterfoil.store.port.maintenance import OpenCases
 from counterfoil.store.port.people import PutPerson
-from tests.companies.web import Company, running
+from tests.companies.web import PASSWORD, Company, running
 from tests.companies.web_rows import GERMAN, case_of
 from tests.contract.store import samples as s
 from tests.contract.test_entity_walk import HOME, model_with_entities
+from tests.contract.test_http_cases import command
 
 pytestmark = pytest.mark.xdist_group("web")
 USD = (Money(2500, "USD"),)
@@ -202,3 +204,32 @@ def test_an_approval_is_a_notice_to_its_deciders_and_not_to_its_requester(tmp_pa
         "free",
     )
     assert approval_notice(model, replace(waiting, automatic=True), deciders, s.T0.date()).persons == ()
+
+
+async def test_the_command_lists_and_reads_notices(desk: Desk) -> None:
+    await desk.open("case_work_1", exposure=USD)
+    code, out, err = await command(cast(Any, desk), "notices")
+    assert code == 0, err
+    assert "25.00 USD" in out
+    (row,) = json.loads((await command(cast(Any, desk), "notices", "--format", "json"))[1])
+    code, out, _ = await command(cast(Any, desk), "notices", "--read", row["id"])
+    assert (code, out) == (0, "1 notice marked as read; 0 unread.\n")
+    assert (await command(cast(Any, desk), "notices"))[1] == "No unread notices.\n"
+    assert "read" in (await command(cast(Any, desk), "notices", "--all"))[1]
+
+
+async def test_the_forms_of_the_page_read_one_notice_and_then_all(desk: Desk) -> None:
+    for n in range(3):
+        await desk.open(f"case_work_{n}", cause=f"clash/{n}")
+    async with httpx2.AsyncClient(base_url=desk.company.url, trust_env=False) as http:
+        origin = {"origin": desk.company.url}
+        form = {"email": "fay@acme.example", "password": PASSWORD}
+        assert (await http.post("/sign-in", data=form, headers=origin)).status_code == 303
+        page = (await http.get("/notices", headers={"accept": "text/html"})).text
+        fields = dict(re.findall(r'name="(csrf|id|until)" value="([^"]+)"', page))
+        for body, unread in ((fields, 2), ({k: v for k, v in fields.items() if k != "id"}, 0)):
+            answer = await http.post("/notices/read", data=body, headers=origin)
+            assert (answer.status_code, answer.headers["location"]) == (303, "/notices?note=read")
+            assert (await desk.get())["unread"] == unread
+        wrong = await http.post("/notices/read", data=fields | {"until": "x"}, headers=origin)
+        assert wrong.status_code == 422
