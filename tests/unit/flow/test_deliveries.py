@@ -201,3 +201,18 @@ def test_a_channel_of_an_entity_receives_nothing_of_another() -> None:
     for entity, receivers in (("acme-de", (chat,)), ("acme-us", ())):
         waiting = s.approval(entity=entity, roles=("finance-operations",))
         assert approval_notice(desk.model, waiting, [], on).persons == receivers
+
+
+async def test_a_defect_of_one_attempt_is_counted_and_its_text_is_nowhere(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Desk(receiver)
+    await desk.open("case_1")
+
+    async def fail(*_: Any) -> None:
+        raise RuntimeError("topsecret")
+
+    receiver.now += GATHER
+    assert await deliver_notices(desk.store, desk.model, receiver.now, fail) == 1
+    assert await desk.state() == (DeliveryState.PLANNED, "the attempt failed with RuntimeError")
+    assert "topsecret" not in caplog.text

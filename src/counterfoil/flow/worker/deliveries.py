@@ -53,6 +53,9 @@ async def _deliver(store: Store, model: Model, delivery: NoticeDelivery, now: da
         error, is_final = str(refused), True
     except (TryAgain, Uncertain, Misconfigured) as failure:
         error = str(failure)
+    except Exception as defect:
+        # Its text may hold the address. The kind alone is recorded, and the attempts are counted as for any failure.
+        error = f"the attempt failed with {type(defect).__name__}"
     at = await store.now()
     later = None if is_final else retry_at(delivery, at)
     end = EndDelivery(id=delivery.id, attempts=delivery.attempts, end="sent", at=at, next_at=at)
