@@ -25,6 +25,7 @@ PATHS = [
     "/runs",
     f"/runs/{run_of('CR-1001')}",
     f"/runs/{run_of('CR-1002')}",
+    f"/runs/{run_of('CR-1001')}/graph",
     "/approvals",
     "/cases",
     "/foils",

@@ -31,7 +31,7 @@ COMMANDS: Final = {
     "match": ("match", "Judge a history of documents: the state of each, with its reason."),
     "whoami": ("operate", "Show the person whose token the commands of this folder use."),
     "runs": ("operate", "List Runs with state and exposure."),
-    "trace": ("operate", "Show the full history of one Run."),
+    "trace": ("operate", "Show the full history of one Run, or the graph of its transaction."),
     "cases": ("cases", "List Cases with owner and deadline, or grouped by cause."),
     "case": ("cases", "Show one Case, or take, assign, comment on, tag or snooze it."),
     "approvals": ("operate", "List approvals with amount, roles and expiry."),

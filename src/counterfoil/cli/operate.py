@@ -27,6 +27,7 @@ from counterfoil.cli.output import (
     write_rows,
     write_table,
 )
+from counterfoil.cli.transaction import write_graph
 from counterfoil.connectors import signature
 from counterfoil.core.approval import ApprovalState
 from counterfoil.core.errors import Misconfigured
@@ -101,10 +102,18 @@ def trace(
     id: Annotated[
         str, typer.Argument(help="A Run's id or business key, a document number, or a customer's name.")
     ],
+    graph: Annotated[
+        bool,
+        typer.Option("--graph", help="What caused what: the documents and Runs of the whole transaction."),
+    ] = False,
+    svg: Annotated[Path | None, typer.Option(help="Write the graph as a drawing into this file.")] = None,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Show the full history of one Run."""
+    """Show the full history of one Run, or the graph of its transaction."""
     with Server() as server:
+        if graph or svg is not None:
+            write_graph(server, _run_id(server, id), svg, format)
+            return
         detail = server.get(f"/v1/runs/{quote(_run_id(server, id), safe='')}")
     if format is Format.JSON:
         write_json(detail)

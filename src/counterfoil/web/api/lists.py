@@ -32,6 +32,7 @@ from counterfoil.web.api.queries import (
 )
 from counterfoil.web.api.search import search_foils, search_runs
 from counterfoil.web.api.trace import Trace, load_trace
+from counterfoil.web.api.transaction_graph import TransactionGraph, load_graph
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, requires
@@ -115,6 +116,20 @@ async def get_run(request: WebRequest, run_id: FromPath[str]) -> Trace:
     if trace is None:
         raise Problem(404, f"There is no Run {run_id[:100]}. `counterfoil runs` lists the Runs.")
     return trace
+
+
+@get(
+    "/v1/runs/{run_id:str}/graph",
+    opt=requires(Permission.RUNS_ANY_READ),
+    tags=["runs"],
+    summary="Get the graph of one business transaction",
+)
+async def get_run_graph(request: WebRequest, run_id: FromPath[str]) -> TransactionGraph:
+    """Documents, Runs and counterfoils of the transaction of a Run, with what caused what; at most 500 nodes."""
+    graph = await load_graph(application(request), run_id)
+    if graph is None:
+        raise Problem(404, f"There is no Run {run_id[:100]}. `counterfoil runs` lists the Runs.")
+    return graph
 
 
 @get("/v1/foils", opt=requires(Permission.FOILS_ANY_READ), tags=["counterfoils"], summary="List counterfoils")
@@ -253,6 +268,7 @@ async def list_audit(
 ROUTES = [
     list_runs,
     get_run,
+    get_run_graph,
     list_foils,
     get_foil,
     list_cases,

@@ -129,7 +129,7 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
     case_rows = await _cases(app, run_id)
     cases = await case_shapes(app, case_rows)
     leaves = await app.views.leaves_of(run_id)
-    links = await _links(app, events.values(), effects)
+    links = await read_links(app, events.values(), effects)
     foils = sorted(loaded.foils, key=lambda f: (f.created_at, f.id))
     matches = await _matches(app, foils)
     versions = {key: await app.views.document_versions(*key) for key in matches}
@@ -210,7 +210,9 @@ async def _matches(app: Application, foils: Sequence[Foil]) -> dict[tuple[str, s
     return {(row.rule, row.key): row for row in rows}
 
 
-async def _links(app: Application, events: Iterable[CanonicalEvent], effects: Iterable[Effect]) -> list[Link]:
+async def read_links(
+    app: Application, events: Iterable[CanonicalEvent], effects: Iterable[Effect]
+) -> list[Link]:
     """Return the Links of all objects that the Run's events and effects name: `customer_id` names a customer."""
     keys: dict[tuple[str, str], None] = {}
     for event in events:

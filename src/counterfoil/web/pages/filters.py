@@ -152,7 +152,12 @@ def chip(word: str, finance: bool = False) -> Markup:
         return Markup("")
     term = FINANCE_WORDS.get(word, "") if finance else ""
     extra = Markup(' <span class="finance">{}</span>').format(term) if term and term != word else Markup("")
-    return Markup('<span class="chip {}">{}</span>{}').format(_TONE_OF.get(word, "idle"), words(word), extra)
+    return Markup('<span class="chip {}">{}</span>{}').format(tone_of(word), words(word), extra)
+
+
+def tone_of(word: str) -> str:
+    """Return the class of the colour of a state: good, bad, warn, idle or move."""
+    return _TONE_OF.get(word, "idle")
 
 
 def words(identifier: str) -> str:

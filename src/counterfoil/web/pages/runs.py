@@ -18,12 +18,14 @@ from counterfoil.web.api.queries import (
 )
 from counterfoil.web.api.search import search_runs
 from counterfoil.web.api.trace import load_trace
+from counterfoil.web.api.transaction_graph import GraphNode, TransactionGraph, load_graph
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages.approvals import approval_rows
 from counterfoil.web.pages.cases import case_row
 from counterfoil.web.pages.rendering import render_page, search_texts
+from counterfoil.web.pages.transaction_drawing import draw
 
 
 @get("/runs", opt=requires(Permission.RUNS_ANY_READ), include_in_schema=False)
@@ -66,4 +68,31 @@ async def run_page(request: WebRequest, run_id: FromPath[str]) -> Response[Any]:
     )
 
 
-ROUTES = [runs_page, run_page]
+@get("/runs/{run_id:str}/graph", opt=requires(Permission.RUNS_ANY_READ), include_in_schema=False)
+async def transaction_page(request: WebRequest, run_id: FromPath[str]) -> Response[Any]:
+    graph = await _graph(request, run_id)
+    nodes = {node.id: node for node in graph.nodes}
+    causes: dict[str, list[tuple[str, GraphNode]]] = {id_: [] for id_ in nodes}
+    for edge in graph.edges:
+        causes[edge.target].append((edge.word, nodes[edge.source]))
+    return await render_page(request, "transaction.html", graph=graph, drawn=draw(graph), causes=causes)
+
+
+@get("/runs/{run_id:str}/graph.svg", opt=requires(Permission.RUNS_ANY_READ), include_in_schema=False)
+async def transaction_svg(request: WebRequest, run_id: FromPath[str]) -> Response[str]:
+    """Return the drawing as a file of its own, for a report or a ticket."""
+    graph = await _graph(request, run_id)
+    title = f"Transaction {graph.name}, {graph.customer}".removesuffix(", ")
+    response = await render_page(request, "transaction.svg", drawn=draw(graph), title=title)
+    headers = {"content-disposition": 'attachment; filename="transaction.svg"'}
+    return Response(response.content, media_type="image/svg+xml", headers=headers)
+
+
+async def _graph(request: WebRequest, run_id: str) -> TransactionGraph:
+    graph = await load_graph(application(request), run_id)
+    if graph is None:
+        raise Problem(404, f"There is no Run {run_id[:100]}.")
+    return graph
+
+
+ROUTES = [runs_page, run_page, transaction_page, transaction_svg]
