@@ -29,6 +29,7 @@ from counterfoil.web.http import server
 from counterfoil.web.http.identity import new_token
 from tests import postgres as real_postgres
 from tests.companies.web import TrialApp, cheap_passwords, people
+from tests.companies.web_customers import fill_customers
 from tests.companies.web_matches import admit, bill_item, fill_matches, foil_of, invoice_foil, item_of
 from tests.companies.web_rows import GERMAN, approval_of, fill, fill_credits, run_of, seal
 from tests.source import ROOT
@@ -143,6 +144,7 @@ async def entity_company(
     await fill_matches(store)
     await fill_credits(store, "DE-")
     await fill_matches(store, "DE-")
+    await fill_customers(store)
     app = TrialApp(store, model)
     await _pair_keys(app)
     rule, today = model.reconciliations["invoice-in-erp"], (await store.now()).date()
@@ -167,6 +169,7 @@ class Rows:
             "item_id": [item_of(f"{prefix}BILL/2026/11"), item_of(f"{prefix}INV-9")],
             "case_id": cases,
             "checkpoint_id": checkpoints,
+            "customer_id": [f"{prefix}cust_{77 if prefix else 42}"],
             "approval_id": [approval_of(f"{prefix}CR-{n}") for n in (1001, 1003, 1006)],
         }
         self.texts = [f"{prefix}CR-1003", f"{prefix}INV-9", f"{prefix}BILL/2026/11"]

@@ -43,6 +43,10 @@ COMMANDS: Final = {
     "unmatched": ("matches", "List documents that one system shows and no counterfoil accounts for."),
     "notices": ("notices", "List your notices, or mark them as read."),
     "search": ("search", "Search everything by a name, number, amount or id."),
+    "customer": (
+        "customer",
+        "Show one customer across systems: documents, Runs that wait, open Cases, unmatched money.",
+    ),
     "suggest": ("matches", "List the counterfoils that an unmatched item may answer, the likeliest first."),
     "pair": ("matches", "Pair unmatched items with counterfoils, whatever their keys."),
     "unpair": ("matches", "End a pair that a person made."),

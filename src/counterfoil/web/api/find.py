@@ -134,8 +134,7 @@ async def _suggestion(visible: Iterable[Application], query: SearchQuery) -> str
 
 
 def _customer(head: Head, default: str) -> SearchHit:
-    name = name_of(head)
-    page = f"/search?{urlencode({'q': name})}" if name else f"/runs?{urlencode({'key': head.key})}"
+    name, page = name_of(head), f"/customers/{quote(head.key, safe='')}"
     return SearchHit(id=head.key, customer=name, name=name, legal_entity=head.entity or default, page=page)
 
 

@@ -25,6 +25,7 @@ from counterfoil.web.pages import (
     case_edits,
     cases,
     catalog,
+    customers,
     foils,
     matches,
     notices,
@@ -53,6 +54,7 @@ PAGE_ROUTES: list[Any] = [
     *plans.ROUTES,
     *notices.ROUTES,
     *search.ROUTES,
+    *customers.ROUTES,
 ]
 
 
