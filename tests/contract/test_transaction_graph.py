@@ -113,6 +113,14 @@ async def test_a_refused_call_is_a_node_and_the_run_says_what_it_waits_for(tmp_p
         assert "approval of 2,500.00 USD by finance-operations" in run["waits_for"]
 
 
+async def test_the_page_of_a_counterfoil_says_what_its_run_waits_for(tmp_path: Path) -> None:
+    async with asked(tmp_path) as (_, http):
+        for key, waits in (("CR-1002", True), ("CR-1001", False)):
+            page = await http.get(f"/foils/{ids.derive('foil', key)}", headers=PAGE)
+            assert page.status_code == 200
+            assert ("waits for a worker" in page.text) is waits
+
+
 async def test_runs_are_joined_by_causation_in_both_directions(tmp_path: Path) -> None:
     async with asked(tmp_path) as (company, http):
         child = await child_run(company.app.store, "CR-1001", run_of("CR-1001"))

@@ -26,6 +26,7 @@ from counterfoil.web.api.queries import (
     foil_shapes,
     list_filter,
     of_entity,
+    run_shapes,
 )
 from counterfoil.web.api.search import search_foils
 from counterfoil.web.api.state_words import FINANCE_WORDS
@@ -144,6 +145,7 @@ async def show_foil(request: WebRequest, foil_id: str, entry: FormEntry) -> Resp
         entry=entry,
         foil=detail,
         workflow=runs[0].run.workflow if runs else "",
+        waits_for=next((run.waits_for for run in await run_shapes(app, runs)), ""),
         title=f"{foil.object.replace('_', ' ')} {detail.name or foil.number}".strip(),
         may_waive=_may_waive(foil, detail.approvals, await app.now()),
         approvals=await approval_rows(app, identity, detail.approvals),
