@@ -30,14 +30,15 @@ BELOW: dict[str, set[str]] = {
     "change": GOVERNANCE | BESIDE,
     "replay": GOVERNANCE | BESIDE,
     "prove": GOVERNANCE | BESIDE,
-    "reconcile": {"core"},
+    "sheets": set(),
+    "reconcile": {"core", "sheets"},
     "testing": GOVERNANCE | BESIDE | {"flow"},
     "application": ENGINE,
     "people_file": {"core"},
     "people_follower": {"core", "store", "people_file"},
     "bootstrap": ENGINE | {"application", "people_file", "people_follower"},
     "serving": ENGINE | {"application", "bootstrap"},
-    "web": ENGINE | {"application"},
+    "web": ENGINE | {"application", "sheets"},
     # The command line is the door to every process, so it alone may start the others.
     "cli": ENGINE
     | {"application", "bootstrap", "people_file", "serving", "web", "testing", "demo", "twins", "reconcile"},

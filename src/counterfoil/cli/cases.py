@@ -10,6 +10,7 @@ from urllib.parse import quote
 import typer
 
 from counterfoil.cli.client import Server, ServerRefused
+from counterfoil.cli.exports import ExportOption, ListFormat, ListFormatOption, is_exported
 from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.operate import (
     EntityOption,
@@ -50,7 +51,8 @@ def cases(
     snoozed: Annotated[str, typer.Option(help="no, yes or all.")] = "no",
     by_cause: Annotated[bool, typer.Option(help="One row for each cause, with number and money.")] = False,
     limit: Limit = 200,
-    format: FormatOption = Format.TEXT,
+    format: ListFormatOption = ListFormat.TEXT,
+    export: ExportOption = None,
 ) -> None:
     """List Cases with owner and deadline, or grouped by cause."""
     require_word("state", state, (*CaseState, "all"))
@@ -66,14 +68,18 @@ def cases(
         raise CommandFailed(
             "--by-cause and --run do not go together: the Cases of a Run have several causes."
         )
+    if by_cause and (export is not None or format not in (ListFormat.TEXT, ListFormat.JSON)):
+        raise CommandFailed("--by-cause has no file: export the Cases, which have a column with their cause.")
+    if is_exported("cases", format, export, **query, run=run):
+        return
     with Server() as server:
         if by_cause:
-            _write_causes(server.get("/v1/cases/causes", **query), format, empty)
+            _write_causes(server.get("/v1/cases/causes", **query), format.printed, empty)
             return
         rows = server.rows("/v1/cases", limit, **query, run=run)
     write_rows(
         rows,
-        format,
+        format.printed,
         ["DOCUMENT", "CUSTOMER", "REASON", "EXPOSURE>", "TIMES>", "OWNER", "DEADLINE (UTC)", "CHOICES", "WHAT HAPPENED", "ID"],
         lambda c: [
             c["name"] or c["key"], c["customer"], c["reason"], format_money(c["exposure"]), c["count"],

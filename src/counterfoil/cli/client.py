@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx2
 
@@ -94,6 +94,21 @@ class Server:
     def get(self, path: str, **query: Any) -> Any:
         """Return a route's JSON. Raises CommandFailed for any other status than 2xx."""
         return self._json(self.request("GET", path, params={k: v for k, v in query.items() if v is not None}))
+
+    def save(self, path: str, file: BinaryIO, **query: Any) -> None:
+        """Write a route's file while it arrives. Raises CommandFailed for any other status than 2xx, and for half a file."""
+        params = {k: v for k, v in query.items() if v is not None}
+        try:
+            with self._client.stream("GET", path, params=params) as answer:
+                if answer.status_code >= 300:
+                    answer.read()
+                    self._json(answer)
+                for chunk in answer.iter_bytes():
+                    file.write(chunk)
+        except httpx2.HTTPError as error:
+            raise CommandFailed(
+                f"{self.url}: the file did not arrive whole: {error or type(error).__name__}. Export it again."
+            ) from None
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._json(self.request("POST", path, json=dict(body)))

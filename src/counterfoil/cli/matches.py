@@ -9,6 +9,7 @@ from urllib.parse import quote
 import typer
 
 from counterfoil.cli.client import Server
+from counterfoil.cli.exports import ExportOption, ListFormat, ListFormatOption, is_exported
 from counterfoil.cli.operate import EntityOption, Limit, Text, nothing_fits, require_word
 from counterfoil.cli.output import (
     Format,
@@ -47,22 +48,28 @@ def foils(
     as_of: AsOfOption = None,
     effective_by: EffectiveOption = None,
     limit: Limit = 200,
-    format: FormatOption = Format.TEXT,
+    format: ListFormatOption = ListFormat.TEXT,
+    export: ExportOption = None,
 ) -> None:
     """List counterfoils with state and amount, or show one with both sides."""
     query = {"state": state, "key": key, "run": run, "rule": rule, "owner": owner, "entity": entity}
     if foil is not None:
         if any((*query.values(), as_of, effective_by)):
             raise typer.BadParameter("A counterfoil is named by its id alone: leave the filters out.")
-        _one_foil(foil, format)
+        if export is not None or format not in (ListFormat.TEXT, ListFormat.JSON):
+            raise typer.BadParameter("One counterfoil is no list: leave --export out, and csv and xlsx.")
+        _one_foil(foil, format.printed)
         return
     require_word("state", state, FoilState)
+    dates = {"as_of": as_of, "effective_by": effective_by}
+    if is_exported("foils", format, export, **query, **dates):
+        return
     with Server() as server:
-        rows = server.rows("/v1/foils", limit, **query, as_of=as_of, effective_by=effective_by)
-    _say_dates(as_of, effective_by, format)
+        rows = server.rows("/v1/foils", limit, **query, **dates)
+    _say_dates(as_of, effective_by, format.printed)
     write_rows(
         rows,
-        format,
+        format.printed,
         ["DOCUMENT", "CUSTOMER", "ASSERTED>", "OBSERVED>", "RESIDUAL>", "STATE", "RECONCILIATION", "DUE (UTC)", "REASON", "ID"],
         lambda f: [
             f["name"] or f["document"], f["customer"], format_legs(f["asserted"]), format_legs(f["observed"]),
@@ -117,16 +124,20 @@ def unmatched(
     as_of: AsOfOption = None,
     effective_by: EffectiveOption = None,
     limit: Limit = 200,
-    format: FormatOption = Format.TEXT,
+    format: ListFormatOption = ListFormat.TEXT,
+    export: ExportOption = None,
 ) -> None:
     """List documents that one system shows and no counterfoil accounts for."""
     query = {"system": system, "rule": rule, "key": key, "owner": owner, "entity": entity}
+    dates = {"as_of": as_of, "effective_by": effective_by}
+    if is_exported("unmatched", format, export, **query, **dates):
+        return
     with Server() as server:
-        rows = server.rows("/v1/unmatched", limit, **query, as_of=as_of, effective_by=effective_by)
-    _say_dates(as_of, effective_by, format)
+        rows = server.rows("/v1/unmatched", limit, **query, **dates)
+    _say_dates(as_of, effective_by, format.printed)
     write_rows(
         rows,
-        format,
+        format.printed,
         ["DOCUMENT", "CUSTOMER", "AMOUNT>", "AGE>", "SYSTEM", "RECONCILIATION", "OWNER", "CASE", "ID"],
         lambda i: [
             i["name"] or i["document"], i["customer"], format_legs(i["amounts"]), _age(i["age_s"]), i["system"],

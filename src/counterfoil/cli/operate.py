@@ -14,6 +14,7 @@ from urllib.parse import quote
 import typer
 
 from counterfoil.cli.client import Server, ServerRefused
+from counterfoil.cli.exports import ExportOption, ListFormat, ListFormatOption, is_exported
 from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.input_file import read_input
 from counterfoil.cli.output import (
@@ -74,18 +75,21 @@ def runs(
     key: Annotated[str | None, typer.Option(help="The exact business key.")] = None,
     entity: EntityOption = None,
     limit: Limit = 200,
-    format: FormatOption = Format.TEXT,
+    format: ListFormatOption = ListFormat.TEXT,
+    export: ExportOption = None,
 ) -> None:
     """List Runs with state and exposure."""
     require_word("status", status, RunStatus)
     query = {"workflow": workflow, "key": key, "entity": entity}
+    if is_exported("runs", format, export, status=status, state=state, **query):
+        return
     with Server() as server:
         rows = server.rows("/v1/runs", limit, status=status, state=state, **query)
         if not rows and status is None and state in list(RunStatus):
             rows = server.rows("/v1/runs", limit, status=state, **query)
     write_rows(
         rows,
-        format,
+        format.printed,
         ["DOCUMENT", "CUSTOMER", "WORKFLOW", "STATE", "STATUS", "WAITS FOR", "EXPOSURE>", "CASES>", "BEGAN (UTC)", "KEY", "ID"],
         lambda r: [
             r["name"] or r["key"], r["customer"], r["workflow"], r["state"],
@@ -179,17 +183,19 @@ def approvals(
     run: Text = None,
     entity: EntityOption = None,
     limit: Limit = 200,
-    format: FormatOption = Format.TEXT,
+    format: ListFormatOption = ListFormat.TEXT,
+    export: ExportOption = None,
 ) -> None:
     """List approvals with amount, roles and expiry."""
     require_word("state", state, (*ApprovalState, "all"))
+    query = {"state": None if state == "all" else state, "run": run, "entity": entity}
+    if is_exported("approvals", format, export, **query):
+        return
     with Server() as server:
-        rows = server.rows(
-            "/v1/approvals", limit, state=None if state == "all" else state, run=run, entity=entity
-        )
+        rows = server.rows("/v1/approvals", limit, **query)
     write_rows(
         rows,
-        format,
+        format.printed,
         ["ABOUT", "AMOUNT>", "DECISION", "ROLES", "WHY", "REQUESTER", "STATE", "EXPIRES (UTC)", "ID"],
         lambda a: [
             ", ".join(a["about"].values()), format_money([a["amount"]]) if a["amount"] else "",

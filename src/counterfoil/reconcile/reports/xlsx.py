@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from counterfoil.reconcile.reports.words import CAUSES, guess_lines, headline, warnings
+from counterfoil.sheets.workbook import MAX_SHEET_ROWS, new_workbook
 
-_REPEATABLE = datetime(2000, 1, 1, tzinfo=UTC)
-"""Creation time of the file: the same report gives the same bytes."""
 _COLUMNS = (
     "cause",
     "key",
@@ -22,21 +20,11 @@ _COLUMNS = (
     "rows on the right",
     "why",
 )
-_MAX_SHEET_ROWS = 1_048_000
 
 
 def write_xlsx(report: Mapping[str, Any], path: Path, title: str) -> None:
     """Write the report to a file."""
-    import xlsxwriter
-
-    options = {
-        "strings_to_formulas": False,
-        "strings_to_urls": False,
-        "strings_to_numbers": False,
-        "constant_memory": True,
-    }
-    with xlsxwriter.Workbook(str(path), options) as book:
-        book.set_properties({"title": title, "created": _REPEATABLE.replace(tzinfo=None)})
+    with new_workbook(path, title) as book:
         bold = book.add_format({"bold": True})
         money = book.add_format({"num_format": "#,##0.00##"})
         totals = book.add_worksheet("totals")
@@ -48,13 +36,13 @@ def write_xlsx(report: Mapping[str, Any], path: Path, title: str) -> None:
             for column, side in enumerate(("left", "right", "difference"), 1):
                 totals.write_number(row, column, float(report["totals"][side].get(currency, "0")), money)
         below = 5 + len(report["totals"]["difference"])
-        for row, text in enumerate(warnings(report)[:_MAX_SHEET_ROWS], below):
+        for row, text in enumerate(warnings(report)[:MAX_SHEET_ROWS], below):
             totals.write_string(row, 0, text)
         sheet = book.add_worksheet("differences")
         sheet.write_row(0, 0, _COLUMNS, bold)
         sheet.set_column(0, 1, 22)
         sheet.freeze_panes(1, 0)
-        for row, d in enumerate(report["differences"][:_MAX_SHEET_ROWS], 1):
+        for row, d in enumerate(report["differences"][:MAX_SHEET_ROWS], 1):
             sheet.write_string(row, 0, CAUSES[d["cause"]])
             sheet.write_string(row, 1, d["key"])
             for column, amount in ((2, d["left"]), (3, d["right"]), (4, d["amount"])):

@@ -22,29 +22,35 @@ _STEPS = 2
 
 async def search_runs(app: Application, page: ListFilter) -> tuple[list[RunRow], str | None]:
     """Return a page of Runs. If no Run has the key, search it as a number, a name or an id in any system."""
-    rows, after = await app.views.runs(page)
-    if rows or page.key is None or page.cursor is not None:
-        return rows, after
+    return await app.views.runs(await run_filter(app, page))
+
+
+async def run_filter(app: Application, page: ListFilter) -> ListFilter:
+    """Return the filter by the ids of Runs that the key names, if no Run has it; else the same filter."""
+    if page.key is None or (await app.views.runs(_first(page)))[0]:
+        return page
     runs = await app.views.runs_of(sorted(app.model.workflows), await _keys(app, page.key), MAX_OBJECTS)
     runs += [foil.run for foil in await _shown_as(app, page.key) if foil.run is not None]
-    if not runs:
-        return [], None
-    rows, _ = await app.views.runs(replace(page, key=None, ids=tuple(dict.fromkeys(runs))))
-    return rows, None
+    return replace(page, key=None, ids=tuple(dict.fromkeys(runs)))
 
 
 async def search_foils(app: Application, page: ListFilter) -> tuple[list[Foil], str | None]:
     """Return a page of counterfoils. If none has the key, search it as a number, a name or an id in any system."""
-    foils, after = await app.views.foils(page)
-    if foils or page.key is None or page.cursor is not None:
-        return foils, after
+    return await app.views.foils(await foil_filter(app, page))
+
+
+async def foil_filter(app: Application, page: ListFilter) -> ListFilter:
+    """Return the filter by the ids of counterfoils that the key names, if none has it; else the same filter."""
+    if page.key is None or (await app.views.foils(_first(page)))[0]:
+        return page
     keys = [*document_names(app, page.key), *await _keys(app, page.key)]
     hits = await app.views.foils_of(sorted(app.model.reconciliations), keys, MAX_OBJECTS)
     hits += await app.views.foils_shown_as(document_names(app, page.key))
-    if not hits:
-        return [], None
-    foils, _ = await app.views.foils(replace(page, key=None, ids=tuple(dict.fromkeys(hits))))
-    return foils, None
+    return replace(page, key=None, ids=tuple(dict.fromkeys(hits)))
+
+
+def _first(page: ListFilter) -> ListFilter:
+    return replace(page, limit=1, cursor=None)
 
 
 async def _keys(app: Application, text: str) -> list[str]:

@@ -134,7 +134,10 @@ async def approvals_page(
     approvals, after = await app.views.approvals(page)
     rows = await approval_rows(app, caller(request), await with_votes(app, approvals))
     rows.sort(key=lambda row: bool(row["reason"]))
-    return await render_page(request, "approvals.html", rows=rows, next=after, state=state)
+    return await render_page(
+        request, "approvals.html", rows=rows, next=after, state=state,
+        filters={"state": "" if state == "all" else state},
+    )  # fmt: skip
 
 
 @post("/approvals/{approval_id:str}", opt=requires(Permission.APPROVALS_OWN_DECIDE), include_in_schema=False)

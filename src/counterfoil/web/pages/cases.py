@@ -96,6 +96,7 @@ async def cases_page(
     ordered = sorted(rows.values(), key=lambda row: not row["mine"])
     return await render_page(
         request, "cases.html", rows=ordered, next=after, state=state, search=search, group="",
+        filters=search | {"state": "" if state == "all" else state, "assignee": assignee or ""},
         **await filter_choices(app),
     )  # fmt: skip
 
