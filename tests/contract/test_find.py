@@ -12,10 +12,14 @@ import httpx2
 import pytest
 from msgspec.structs import replace
 
+from counterfoil.core import ids as ids_of
+from counterfoil.core.canonical import Receipt
+from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.web.api.search_rows import MAX_HITS
 from tests.companies.web import Company, running
 from tests.companies.web_matches import admit, bill_item, foil_of, invoice_foil, item_of
-from tests.contract.test_http_names import APPROVAL, KEY, RUN, _fill, _table
+from tests.companies.web_rows import case_of
+from tests.contract.test_http_names import APPROVAL, KEY, REQUEST, RUN, _event, _fill, _table
 
 pytestmark = pytest.mark.xdist_group("web")
 
@@ -64,6 +68,34 @@ async def test_numbers_and_ids_are_searched_whole_or_in_part(tmp_path: Path) -> 
             assert RUN in ids((await groups(http, text)).get("runs", [])), text
         assert ids((await groups(http, "SI-20311"))["items"]) == [item_of("SI-20311")]
         assert ids((await groups(http, "case_names"))["cases"]) == ["case_names"]
+
+
+async def test_a_ticket_is_named_by_its_bare_number(tmp_path: Path) -> None:
+    async with searched(tmp_path) as (company, http):
+        ticket = ids_of.canonical_id(
+            "ticket", "support", company.app.model.systems["support"].account, "4711"
+        )
+        await ask_for_credit(company.app.store, ticket)
+        for text in ("4711", "#4711"):
+            answer = await groups(http, text)
+            assert RUN in ids(answer["runs"]), text
+            assert foil_of(KEY) in ids(answer["foils"]), text
+            assert APPROVAL in ids(answer["approvals"]), text
+        assert "runs" not in await groups(http, "471")
+
+
+async def ask_for_credit(store: Any, ticket: str) -> None:
+    """Write the event of a ticket that asks for the credit; its key is derived from the bare number."""
+    at = await store.now()
+    receipt = Receipt(
+        system="support", ext_id="ticket", type="t", identity="t", sha256="t", door="webhook", headers={}, body=b"{}",
+        received_at=at,
+    )  # fmt: skip
+    clash = case_of("case_ticket", "clash", "controller", at)
+    received = await store.apply(Receive(receipts=(receipt,), clashes=(clash,), at=at, actor="t"))
+    number = received.numbers[0]
+    event = _event("support.credit_requested.v1", "ticket", ticket, REQUEST, number, at)
+    await store.apply(Admit(todo=("receipt", str(number)), events=(event,), at=at, actor="t"))
 
 
 @pytest.mark.parametrize("text", ["1,234.50", "1.234,50", "1234.50 USD", "usd 1,234.50"])

@@ -325,6 +325,17 @@ def test_pages_work_with_the_keyboard_alone(visitor: Visitor) -> None:
     assert page.url.endswith("#main")
 
 
+def test_the_header_is_one_line_on_a_small_desktop_screen(visitor: Visitor) -> None:
+    visitor.sign_in("cory")
+    visitor.page.goto("/foils")
+    tops = visitor.page.evaluate(
+        "[...document.querySelectorAll('.bar > *')].map(e => e.getBoundingClientRect())"
+    )
+    middles = [box["top"] + box["height"] / 2 for box in tops]
+    assert max(middles) - min(middles) < 10
+    assert tops[2]["width"] > 140
+
+
 def test_a_page_without_permission_has_no_link(visitor: Visitor) -> None:
     page = visitor.sign_in("leo")
     expect(page.get_by_role("link", name="Counterfoils")).to_have_count(0)

@@ -223,6 +223,12 @@ class VisibleViews:
     async def events_of(self, ids: Sequence[str]) -> list[CanonicalEvent]:
         return [e for e in await self._views.events_of(ids) if self._scope.sees(e.legal_entity)]
 
+    async def events_about(
+        self, objects: Sequence[str], keys: Sequence[str], limit: int
+    ) -> list[CanonicalEvent]:
+        events = await self._views.events_about(objects, keys, limit)
+        return [event for event in events if self._scope.sees(event.legal_entity)]
+
     async def links_of(self, objects: Sequence[tuple[str, str]]) -> list[Link]:
         return [link for link in await self._views.links_of(objects) if self._scope.sees(link.legal_entity)]
 

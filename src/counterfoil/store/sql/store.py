@@ -206,6 +206,7 @@ class SqlStore(ABC):
     items_of = long_read(search.items_of)
     leaves_of = long_read(views.leaves_of)
     events_of = long_read(views.events_of)
+    events_about = long_read(views.events_about)
     links_of = long_read(views.links_of)
     links_by_ext = long_read(views.links_by_ext)
     matches_of = long_read(views.matches_of)

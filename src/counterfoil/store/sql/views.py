@@ -194,6 +194,13 @@ async def events_of(ids: Sequence[str]) -> list[CanonicalEvent]:
     return await records(t.EVENT, "where id = any($1::text[])", list(ids))
 
 
+async def events_about(objects: Sequence[str], keys: Sequence[str], limit: int) -> list[CanonicalEvent]:
+    which = (
+        "where object = any($1::text[]) and key = any($2::text[]) order by received_at desc, id desc limit $3"
+    )
+    return await records(t.EVENT, which, list(objects), list(keys), limit)
+
+
 async def links_of(objects: Sequence[tuple[str, str]]) -> list[Link]:
     which = """
     where object = any($1::text[]) and canonical = any($2::text[]) order by valid_from, system, ext_id

@@ -12,8 +12,11 @@ from msgspec.structs import replace
 from counterfoil.application import Application
 from counterfoil.core.document import in_ledger
 from counterfoil.core.foil import Foil
+from counterfoil.core.ids import canonical_id
 from counterfoil.store.port.views import ListFilter, RunRow
 
+MAX_EVENTS = 20
+"""Events of one object whose documents a search follows."""
 MAX_OBJECTS = 200
 """Objects of one text that a search follows."""
 _STEPS = 2
@@ -81,6 +84,28 @@ async def keys_named_by(
         last = [key for key in naming if key not in keys]
         keys |= dict.fromkeys(last)
     return list(keys)[:limit]
+
+
+async def keys_in_events(app: Application, text: str) -> list[str]:
+    """Return the keys of the documents in the events about the object that has this id in its system of record.
+
+    A ticket is named by its bare number: the mapping derives its key, and its event names the credit that it asks for.
+    The customer is left out, since that leads to every document of theirs.
+    """
+    systems = app.model.systems
+    keys = {name: object_.system for name, object_ in app.model.objects.items()}
+    derived = [
+        canonical_id(object_, system, systems[system].account if system in systems else "", text)
+        for object_, system in keys.items()
+    ]
+    events = await app.views.events_about(list(keys), [text, *derived], MAX_EVENTS)
+    values = (
+        value
+        for event in events
+        for field, value in event.data.items()
+        if field.endswith("_id") and field != "customer_id"
+    )
+    return [*dict.fromkeys(value for value in values if isinstance(value, str) and value)]
 
 
 def document_names(app: Application, number: str) -> list[str]:

@@ -20,7 +20,7 @@ from counterfoil.web.api import shapes
 from counterfoil.web.api.cases import case_shapes
 from counterfoil.web.api.names import CUSTOMER
 from counterfoil.web.api.queries import foil_shapes, item_shapes, run_shapes, with_votes
-from counterfoil.web.api.search import document_names, keys_named_by, linked_keys
+from counterfoil.web.api.search import document_names, keys_in_events, keys_named_by, linked_keys
 
 Row = TypeVar("Row", shapes.FoilShape, shapes.ItemShape, shapes.CaseShape, shapes.ApprovalShape)
 MAX_HITS = 20
@@ -53,6 +53,7 @@ async def read_rows(app: Application, query: SearchQuery) -> SearchRows:
     if not query.exact:
         first = [*await linked_keys(app, query.text), *(key for _, key in objects)]
         keys = await keys_named_by(app, [query.text, *first], _MAX_KEYS, first)
+        keys = list(dict.fromkeys([*keys, *await keys_in_events(app, query.text)]))[:_MAX_KEYS]
         if not customers:
             customers = await app.store.heads_of(CUSTOMER, keys[:_MAX_IDS])
     foils = await _foils(app, query, keys)
