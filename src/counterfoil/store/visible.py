@@ -34,8 +34,10 @@ from counterfoil.store.port.views import (
     ItemFilter,
     ItemRow,
     ListFilter,
+    ListSums,
     MatchRow,
     RunRow,
+    SummedTable,
     Views,
 )
 from counterfoil.store.port.visible import LinkedSystems, ObjectIds
@@ -204,6 +206,12 @@ class VisibleViews:
 
     async def causes(self, page: ListFilter) -> list[CauseRow]:
         return await self._views.causes(self._rows(page))
+
+    async def list_sums(
+        self, table: SummedTable, page: ListFilter | ItemFilter, max_rows: int, max_summed: int
+    ) -> ListSums:
+        own = replace(page, entities=self._scope.stored)
+        return await self._views.list_sums(table, own, max_rows, max_summed)
 
     async def approvals(self, page: ListFilter) -> tuple[list[Approval], str | None]:
         return await self._views.approvals(self._rows(page))

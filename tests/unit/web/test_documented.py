@@ -10,7 +10,16 @@ import pytest
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from counterfoil.web.api import audit_shapes, contracts, decisions, event_shapes, matches, shapes, trace
+from counterfoil.web.api import (
+    audit_shapes,
+    contracts,
+    decisions,
+    event_shapes,
+    matches,
+    shapes,
+    statements,
+    trace,
+)
 from counterfoil.web.http.permissions import COVERS, Open, Permission
 from counterfoil.web.http.problems import _TITLES
 from counterfoil.web.http.request import REQUIRES
@@ -88,7 +97,7 @@ def test_a_kind_of_problem_is_documented(kind: str) -> None:
         event_shapes.EventShape, shapes.EffectShape, shapes.LinkShape, shapes.InboxShape, audit_shapes.LeafShape, matches.MatchDecided,
         contracts.ContractShape, contracts.VersionShape, contracts.DeprecatedShape, contracts.UserShape,
         contracts.WaitingShape,
-        trace.Trace, trace.Moment, trace.LegShape, trace.ObservationShape,
+        statements.ListStatement, trace.Trace, trace.Moment, trace.LegShape, trace.ObservationShape,
     ],
 )  # fmt: skip
 def test_a_shape_is_documented_field_by_field(shape: type[msgspec.Struct]) -> None:

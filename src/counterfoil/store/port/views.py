@@ -92,6 +92,20 @@ class ItemFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Items with one of these ids."""
 
 
+SummedTable = Literal["run", "foil", "observation", "case_", "approval"]
+"""Tables of lists that state how many rows fit."""
+
+
+class ListSums(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that the filters of a list fit, and their money."""
+
+    rows: int
+    more: bool
+    """There are more rows."""
+    minor: dict[str, int] | None = None
+    """Minor units by currency. None: of a Run, or of more rows than are summed."""
+
+
 AmountTable = Literal["foil", "observation", "approval", "case_"]
 """Tables whose rows are searched by amount."""
 
@@ -202,6 +216,15 @@ class Views(Protocol):
     async def cases(self, page: ListFilter) -> tuple[list[CaseRow], str | None]: ...
     async def causes(self, page: ListFilter) -> list[CauseRow]:
         """Return the Cases that fit, grouped by cause, the largest group first; without limit and cursor."""
+        ...
+
+    async def list_sums(
+        self, table: SummedTable, page: ListFilter | ItemFilter, max_rows: int, max_summed: int
+    ) -> ListSums:
+        """Count the rows that fit, up to `max_rows`, and sum their money where they are at most `max_summed`.
+
+        Of a document that is its total while it stands, of a Case its exposure. Limit and cursor do not count.
+        """
         ...
 
     async def case_comments(self, case: str) -> list[CaseComment]:

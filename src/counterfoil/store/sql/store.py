@@ -21,6 +21,7 @@ from counterfoil.store.sql import (
     entities,
     history,
     notice_reads,
+    list_sums,
     reads,
     recorded,
     search,
@@ -189,6 +190,7 @@ class SqlStore(ABC):
     item_cases = long_read(history.item_cases)
     cases = long_read(views.cases)
     causes = long_read(case_reads.causes)
+    list_sums = long_read(list_sums.list_sums)
     case_comments = long_read(case_reads.case_comments)
     notices = long_read(notice_reads.notices)
     approvals = long_read(views.approvals)

@@ -66,6 +66,18 @@ CASE_FILTERS = {
 }
 _APPROVALS = {**_STATE, **_OF_KEY, **_IDS, "owner": "requester = {}", **by_entity("approval")}
 _EVENTS = {"type": "type = {}", "system": "system = {}", "key": "key = {}", **by_entity("event")}
+_ITEMS = {
+    **{name: f"{name} = {{}}" for name in ("system", "rule", "key", "owner")},
+    **by_entity("observation"),
+    **_IDS,
+}
+LIST_FILTERS: dict[views.SummedTable, dict[str, str]] = {
+    "run": _RUNS,
+    "foil": _FOILS,
+    "observation": _ITEMS,
+    "case_": CASE_FILTERS,
+    "approval": _APPROVALS,
+}
 _MATCHED = """
 (rule, key) in (
   select rule, key from (select rule, key from foil union select rule, key from observation) as both_sides
@@ -139,13 +151,6 @@ async def effects(page: views.ListFilter) -> tuple[list[Effect], str | None]:
 
 async def foils(page: views.ListFilter) -> tuple[list[Foil], str | None]:
     return await _list(t.FOIL, page, _FOILS)
-
-
-_ITEMS = {
-    **{name: f"{name} = {{}}" for name in ("system", "rule", "key", "owner")},
-    **by_entity("observation"),
-    **_IDS,
-}
 
 
 async def unmatched(page: views.ItemFilter) -> tuple[list[views.ItemRow], str | None]:

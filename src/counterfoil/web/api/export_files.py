@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any
@@ -14,10 +13,10 @@ from typing import IO, Any
 import msgspec
 from litestar.response import Stream
 
-from counterfoil.core.money import Money
 from counterfoil.sheets.cells import BYTE_ORDER_MARK, Cell, csv_lines, csv_statement
 from counterfoil.sheets.workbook import MAX_SHEET_ROWS, TableSheets, new_workbook
 from counterfoil.web.api.export_tables import Rows, TableRow
+from counterfoil.web.api.statements import major
 from counterfoil.web.http.problems import Problem
 
 CHUNK_BYTES = 64 * 1024
@@ -70,16 +69,10 @@ def statement_lines(export: Export, sums: Sums) -> list[tuple[str, Cell]]:
         ("Rows", sums.rows),
     ]
     lines += [
-        (f"Total of {export.money}, {currency}", _major(minor, currency))
+        (f"Total of {export.money}, {currency}", major(minor, currency))
         for currency, minor in sorted(sums.minor.items())
     ]
     return [*lines, ("Author", export.author)]
-
-
-def _major(minor: int, currency: str) -> Decimal:
-    """Return a sum in major units; a sum may be larger than one amount can be."""
-    unit = Money(1, currency).major()
-    return (Decimal(minor) * unit).quantize(unit) if unit != 1 else Decimal(minor)
 
 
 async def csv_response(export: Export, rows: Rows) -> Stream:

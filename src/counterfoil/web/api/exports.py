@@ -27,8 +27,9 @@ from counterfoil.web.api.queries import (
     list_filter,
     of_entity,
 )
+from counterfoil.web.api.statements import author_of, stated_query
 from counterfoil.web.http.permissions import Permission
-from counterfoil.web.http.request import WebRequest, application, caller, requires
+from counterfoil.web.http.request import WebRequest, application, requires
 
 
 class FileFormat(StrEnum):
@@ -229,19 +230,15 @@ async def _export(
     as_of: datetime | None = None,
 ) -> Export:
     """Return what an export states: the filters that are set, the time, the Release and the person."""
-    person = caller(request).person
-    query = {name: text for name, text in filters.items() if text}
-    if app.scope.names is not None and "entity" not in query:
-        query["legal entities"] = ", ".join(sorted(app.scope.names))
     return Export(
         name=name,
         title=_TITLES[name],
         columns=columns,
         money=money,
-        query=query,
+        query=stated_query(app, filters),
         as_of=as_of or await app.now(),
         release=app.model.digest,
-        author=f"{person.name} ({person.id})",
+        author=author_of(request),
     )
 
 

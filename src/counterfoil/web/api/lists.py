@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 from litestar import get
 from litestar.params import FromPath, QueryParameter
 
+from counterfoil.application import Application
+from counterfoil.store.port.as_of import AsOf
+from counterfoil.store.port.views import ListFilter, SummedTable
 from counterfoil.web.api import audit_shapes, shapes
 from counterfoil.web.api.as_of import EffectiveText, KnownText, foils_as_of, question_of
 from counterfoil.web.api.case_lists import AssigneeText, Snoozed, SnoozedText, with_work
@@ -30,7 +34,8 @@ from counterfoil.web.api.queries import (
     run_shapes,
     with_votes,
 )
-from counterfoil.web.api.search import search_foils, search_runs
+from counterfoil.web.api.search import foil_filter, run_filter
+from counterfoil.web.api.statements import ListStatement, statement_of
 from counterfoil.web.api.trace import Trace, load_trace
 from counterfoil.web.api.transaction_graph import TransactionGraph, load_graph
 from counterfoil.web.http.permissions import Permission
@@ -43,6 +48,8 @@ class RunList(msgspec.Struct, frozen=True):
 
     items: list[shapes.RunShape]
     next: str | None
+    statement: ListStatement | None = None
+    """Of the first page alone."""
 
 
 class FoilList(msgspec.Struct, frozen=True):
@@ -55,6 +62,8 @@ class FoilList(msgspec.Struct, frozen=True):
     next: str | None
     as_of: str | None = None
     effective_by: str | None = None
+    statement: ListStatement | None = None
+    """Of the first page alone."""
 
 
 class CaseList(msgspec.Struct, frozen=True):
@@ -62,6 +71,8 @@ class CaseList(msgspec.Struct, frozen=True):
 
     items: list[shapes.CaseShape]
     next: str | None
+    statement: ListStatement | None = None
+    """Of the first page alone."""
 
 
 class ApprovalList(msgspec.Struct, frozen=True):
@@ -69,6 +80,8 @@ class ApprovalList(msgspec.Struct, frozen=True):
 
     items: list[shapes.ApprovalShape]
     next: str | None
+    statement: ListStatement | None = None
+    """Of the first page alone."""
 
 
 class EventList(msgspec.Struct, frozen=True):
@@ -99,10 +112,11 @@ async def list_runs(
 ) -> RunList:
     """`key` is a business key, a document number, a customer's name, or the id that any system gave to the object."""
     app = application(request)
-    page = list_filter(limit, cursor, status=status, state=in_state, workflow=workflow, key=key)
-    page = of_entity(app, page, entity)
-    rows, after = await search_runs(app, page)
-    return RunList(await run_shapes(app, rows), after)
+    filters = {"status": status, "state": in_state, "workflow": workflow, "key": key}
+    page = await run_filter(app, of_entity(app, list_filter(limit, cursor, **filters), entity))
+    rows, after = await app.views.runs(page)
+    stated = await _first(request, app, "run", page, filters | {"entity": entity})
+    return RunList(await run_shapes(app, rows), after, stated)
 
 
 @get(
@@ -153,10 +167,15 @@ async def list_foils(
     page = of_entity(app, list_filter(limit, cursor, **filters), entity)
     at = question_of(as_of, effective, await app.now())
     if at is None:
-        rows, after = await search_foils(app, page)
-        return FoilList(await foil_shapes(app, rows), after)
+        page = await foil_filter(app, page)
+        rows, after = await app.views.foils(page)
+        stated = await _first(request, app, "foil", page, filters | {"entity": entity})
+        return FoilList(await foil_shapes(app, rows), after, statement=stated)
     rows, after = await foils_as_of(app.views, page, at)
-    return FoilList(await foil_shapes(app, rows), after, **shapes.dates_of(at))
+    stated = await _first(
+        request, app, "foil", page, filters | {"entity": entity, "effective_by": effective}, at
+    )
+    return FoilList(await foil_shapes(app, rows), after, **shapes.dates_of(at), statement=stated)
 
 
 @get("/v1/cases", opt=requires(Permission.CASES_ANY_READ), tags=["cases"], summary="List Cases")
@@ -182,7 +201,9 @@ async def list_cases(
     page = with_work(list_filter(limit, cursor, **filters), in_assignee, in_snoozed, await app.now())
     page = of_entity(app, page, entity)
     rows, after = await app.views.cases(page)
-    return CaseList(await case_shapes(app, rows), after)
+    work = {"entity": entity, "assignee": in_assignee, "snoozed": in_snoozed}
+    stated = await _first(request, app, "case_", page, filters | work)
+    return CaseList(await case_shapes(app, rows), after, stated)
 
 
 @get(
@@ -210,10 +231,11 @@ async def list_approvals(
     entity: Text = None,
 ) -> ApprovalList:
     app = application(request)
-    page = list_filter(limit, cursor, state=in_state, workflow=workflow, key=key, run=run)
-    page = of_entity(app, page, entity)
+    filters = {"state": in_state, "workflow": workflow, "key": key, "run": run}
+    page = of_entity(app, list_filter(limit, cursor, **filters), entity)
     rows, after = await app.views.approvals(page)
-    return ApprovalList(await with_votes(app, rows), after)
+    stated = await _first(request, app, "approval", page, filters | {"entity": entity})
+    return ApprovalList(await with_votes(app, rows), after, stated)
 
 
 @get(
@@ -263,6 +285,18 @@ async def list_audit(
         next=rows[-1][0] + 1 if len(rows) == limit else None,
         checkpoint=None if checkpoint is None else audit_shapes.checkpoint_shape(checkpoint),
     )
+
+
+async def _first(
+    request: WebRequest,
+    app: Application,
+    table: SummedTable,
+    page: ListFilter,
+    filters: Mapping[str, str | None],
+    at: AsOf | None = None,
+) -> ListStatement | None:
+    """Return the statement of a first page; a reader of many pages needs it once."""
+    return None if page.cursor is not None else await statement_of(request, app, table, page, filters, at)
 
 
 ROUTES = [

@@ -18,6 +18,7 @@ from counterfoil.web.api import shapes
 from counterfoil.web.api.as_of import EffectiveText, KnownText, items_as_of, question_of
 from counterfoil.web.api.decisions import MAX_NOTE_CHARS
 from counterfoil.web.api.queries import Cursor, Limit, Text, item_filter, item_shapes, of_entity
+from counterfoil.web.api.statements import ListStatement, statement_of
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import (
@@ -73,6 +74,8 @@ class ItemList(msgspec.Struct, frozen=True):
     next: str | None
     as_of: str | None = None
     effective_by: str | None = None
+    statement: ListStatement | None = None
+    """Of the first page alone."""
 
 
 class PairRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,11 +119,13 @@ async def list_unmatched(
     page = of_entity(app, item_filter(limit, cursor, **filters), entity)
     now = await app.now()
     at = question_of(as_of, effective, now)
+    query = filters | {"entity": entity, "effective_by": effective}
+    stated = None if cursor else await statement_of(request, app, "observation", page, query, at)
     if at is None:
         rows, after = await app.views.unmatched(page)
-        return ItemList(await item_shapes(app, rows, now), after)
+        return ItemList(await item_shapes(app, rows, now), after, statement=stated)
     rows, after = await items_as_of(app.views, page, at)
-    return ItemList(await item_shapes(app, rows, at.known), after, **shapes.dates_of(at))
+    return ItemList(await item_shapes(app, rows, at.known), after, **shapes.dates_of(at), statement=stated)
 
 
 @post(

@@ -21,6 +21,7 @@ from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.decisions import vote
 from counterfoil.web.api.queries import Cursor, list_filter, with_votes
+from counterfoil.web.api.statements import statement_of
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
@@ -134,9 +135,10 @@ async def approvals_page(
     approvals, after = await app.views.approvals(page)
     rows = await approval_rows(app, caller(request), await with_votes(app, approvals))
     rows.sort(key=lambda row: bool(row["reason"]))
+    listed = {"state": "" if state == "all" else state}
     return await render_page(
-        request, "approvals.html", rows=rows, next=after, state=state,
-        filters={"state": "" if state == "all" else state},
+        request, "approvals.html", rows=rows, next=after, state=state, filters=listed,
+        statement=await statement_of(request, app, "approval", page, listed),
     )  # fmt: skip
 
 

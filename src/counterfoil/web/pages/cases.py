@@ -18,6 +18,7 @@ from counterfoil.web.api.case_lists import AssigneeText, Snoozed, SnoozedText, w
 from counterfoil.web.api.cases import case_shapes
 from counterfoil.web.api.decisions import MAX_NOTE_CHARS, resolution_result
 from counterfoil.web.api.queries import Cursor, Text, list_filter, of_entity
+from counterfoil.web.api.statements import statement_of
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
@@ -93,10 +94,11 @@ async def cases_page(
     if page.cursor is None and state == "open" and not any(search.values()):
         mine, _ = await open_cases(app, identity)
         rows = {case.id: case_row(identity, case) for case in mine} | rows
+    listed = search | {"state": "" if state == "all" else state, "assignee": assignee or ""}
     ordered = sorted(rows.values(), key=lambda row: not row["mine"])
     return await render_page(
         request, "cases.html", rows=ordered, next=after, state=state, search=search, group="",
-        filters=search | {"state": "" if state == "all" else state, "assignee": assignee or ""},
+        filters=listed, statement=await statement_of(request, app, "case_", page, listed),
         **await filter_choices(app),
     )  # fmt: skip
 

@@ -28,8 +28,9 @@ from counterfoil.web.api.queries import (
     of_entity,
     run_shapes,
 )
-from counterfoil.web.api.search import search_foils
+from counterfoil.web.api.search import foil_filter
 from counterfoil.web.api.state_words import FINANCE_WORDS
+from counterfoil.web.api.statements import statement_of
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages.approvals import approval_rows
@@ -70,7 +71,8 @@ async def foils_page(
     search = search_texts(state=in_state, key=key, rule=rule)
     page = of_entity(app, list_filter(50, cursor, **search), entity)
     search |= search_texts(entity=entity)
-    foils, after = await search_foils(app, page)
+    page = await foil_filter(app, page)
+    foils, after = await app.views.foils(page)
     matches = await app.views.matches_of(sorted({(foil.rule, foil.key) for foil in foils}))
     items = {(match.rule, match.key): match.observations for match in matches}
     return await render_page(
@@ -79,6 +81,7 @@ async def foils_page(
         rows=await foil_shapes(app, foils),
         reasons={foil.id: explain(foil, items.get((foil.rule, foil.key), ())) for foil in foils},
         next=after,
+        statement=await statement_of(request, app, "foil", page, search),
         search=search,
         states=FINANCE_WORDS,
         rules=sorted(app.model.reconciliations),

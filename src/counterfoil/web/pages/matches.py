@@ -27,6 +27,7 @@ from counterfoil.web.api.matches import MatchDecided, checked_note, decide_pair,
 from counterfoil.web.api.names import DocumentName, NameReader
 from counterfoil.web.api.pair_words import missing_text, pair_effect
 from counterfoil.web.api.queries import Cursor, Text, item_filter, item_shapes, of_entity, with_votes
+from counterfoil.web.api.statements import ListStatement, statement_of
 from counterfoil.web.api.suggestions import open_foils, pairs_before
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
@@ -56,7 +57,8 @@ async def unmatched_page(
     filters = {name: text for name, text in search.items() if name != "entity"}
     page = of_entity(app, item_filter(50, cursor, **filters), search["entity"])
     rows, after = await app.views.unmatched(page)
-    return await _render(request, rows, after, search)
+    statement = await statement_of(request, app, "observation", page, search)
+    return await _render(request, rows, after, search, statement=statement)
 
 
 async def _render(
@@ -65,6 +67,7 @@ async def _render(
     after: str | None,
     search: dict[str, str],
     entry: FormEntry | None = None,
+    statement: ListStatement | None = None,
 ) -> Response[Any]:
     app = application(request)
     now = await app.now()
@@ -97,6 +100,7 @@ async def _render(
         ],
         sums=money_sums(row.item for row in rows),
         next=after,
+        statement=statement,
         search=search,
         rules=sorted(app.model.reconciliations),
         entry=entry,

@@ -16,7 +16,8 @@ from counterfoil.web.api.queries import (
     of_entity,
     run_shapes,
 )
-from counterfoil.web.api.search import search_runs
+from counterfoil.web.api.search import run_filter
+from counterfoil.web.api.statements import statement_of
 from counterfoil.web.api.trace import load_trace
 from counterfoil.web.api.transaction_graph import GraphNode, TransactionGraph, load_graph
 from counterfoil.web.http.permissions import Permission
@@ -41,12 +42,14 @@ async def runs_page(
     search = search_texts(workflow=workflow, status=status, key=key)
     page = of_entity(app, list_filter(50, cursor, **search), entity)
     search |= search_texts(entity=entity)
-    rows, after = await search_runs(app, page)
+    page = await run_filter(app, page)
+    rows, after = await app.views.runs(page)
     return await render_page(
         request,
         "runs.html",
         rows=await run_shapes(app, rows),
         next=after,
+        statement=await statement_of(request, app, "run", page, search),
         search=search,
         workflows=sorted(app.model.workflows),
         first=page.cursor is None,
