@@ -15,6 +15,7 @@ from counterfoil.cli.failure import CommandFailed
 from counterfoil.cli.operate import (
     EntityOption,
     Limit,
+    SortOption,
     Text,
     nothing_fits,
     print_verdict,
@@ -50,6 +51,7 @@ def cases(
     tag: Text = None,
     snoozed: Annotated[str, typer.Option(help="no, yes or all.")] = "no",
     by_cause: Annotated[bool, typer.Option(help="One row for each cause, with number and money.")] = False,
+    sort: SortOption = None,
     limit: Limit = 200,
     format: ListFormatOption = ListFormat.TEXT,
     export: ExportOption = None,
@@ -76,7 +78,7 @@ def cases(
         if by_cause:
             _write_causes(server.get("/v1/cases/causes", **query), format.printed, empty)
             return
-        rows = server.rows("/v1/cases", limit, **query, run=run)
+        rows = server.rows("/v1/cases", limit, sort=sort, **query, run=run)
     write_rows(
         rows,
         format.printed,

@@ -10,7 +10,7 @@ import typer
 
 from counterfoil.cli.client import Server
 from counterfoil.cli.exports import ExportOption, ListFormat, ListFormatOption, is_exported
-from counterfoil.cli.operate import EntityOption, Limit, Text, nothing_fits, require_word
+from counterfoil.cli.operate import EntityOption, Limit, SortOption, Text, nothing_fits, require_word
 from counterfoil.cli.output import (
     Format,
     FormatOption,
@@ -47,6 +47,7 @@ def foils(
     entity: EntityOption = None,
     as_of: AsOfOption = None,
     effective_by: EffectiveOption = None,
+    sort: SortOption = None,
     limit: Limit = 200,
     format: ListFormatOption = ListFormat.TEXT,
     export: ExportOption = None,
@@ -65,7 +66,7 @@ def foils(
     if is_exported("foils", format, export, **query, **dates):
         return
     with Server() as server:
-        rows = server.rows("/v1/foils", limit, **query, **dates)
+        rows = server.rows("/v1/foils", limit, sort=sort, **query, **dates)
     _say_dates(as_of, effective_by, format.printed)
     write_rows(
         rows,
@@ -123,6 +124,7 @@ def unmatched(
     entity: EntityOption = None,
     as_of: AsOfOption = None,
     effective_by: EffectiveOption = None,
+    sort: SortOption = None,
     limit: Limit = 200,
     format: ListFormatOption = ListFormat.TEXT,
     export: ExportOption = None,
@@ -133,7 +135,7 @@ def unmatched(
     if is_exported("unmatched", format, export, **query, **dates):
         return
     with Server() as server:
-        rows = server.rows("/v1/unmatched", limit, **query, **dates)
+        rows = server.rows("/v1/unmatched", limit, sort=sort, **query, **dates)
     _say_dates(as_of, effective_by, format.printed)
     write_rows(
         rows,

@@ -38,6 +38,10 @@ from counterfoil.core.run import RunStatus
 
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of rows, newest first.")]
 Text = Annotated[str | None, typer.Option()]
+SortOption = Annotated[
+    str | None,
+    typer.Option(help="The order, such as created, due or -amount; - means the largest or latest first."),
+]
 EntityOption = Annotated[str | None, typer.Option(help="The legal entity.")]
 NEAR_ROWS = 1000
 """Open rows among which the one that was meant is looked for."""
@@ -74,6 +78,7 @@ def runs(
     ] = None,
     key: Annotated[str | None, typer.Option(help="The exact business key.")] = None,
     entity: EntityOption = None,
+    sort: SortOption = None,
     limit: Limit = 200,
     format: ListFormatOption = ListFormat.TEXT,
     export: ExportOption = None,
@@ -84,9 +89,9 @@ def runs(
     if is_exported("runs", format, export, status=status, state=state, **query):
         return
     with Server() as server:
-        rows = server.rows("/v1/runs", limit, status=status, state=state, **query)
+        rows = server.rows("/v1/runs", limit, status=status, state=state, sort=sort, **query)
         if not rows and status is None and state in list(RunStatus):
-            rows = server.rows("/v1/runs", limit, status=state, **query)
+            rows = server.rows("/v1/runs", limit, status=state, sort=sort, **query)
     write_rows(
         rows,
         format.printed,
@@ -182,6 +187,7 @@ def approvals(
     ] = "open",
     run: Text = None,
     entity: EntityOption = None,
+    sort: SortOption = None,
     limit: Limit = 200,
     format: ListFormatOption = ListFormat.TEXT,
     export: ExportOption = None,
@@ -192,7 +198,7 @@ def approvals(
     if is_exported("approvals", format, export, **query):
         return
     with Server() as server:
-        rows = server.rows("/v1/approvals", limit, **query)
+        rows = server.rows("/v1/approvals", limit, sort=sort, **query)
     write_rows(
         rows,
         format.printed,

@@ -31,11 +31,18 @@ if TYPE_CHECKING:
     from counterfoil.store.port.notices import NoticeFilter, UnreadCount
 
 
+ListSort = Literal[
+    "created", "-created", "due", "-due", "deadline", "-deadline", "expires", "-expires", "amount", "-amount"
+]
+"""Order of a list; `-` means the largest or latest first. None: the newest first."""
+
+
 class ListFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Filters of a list; rows equal every value that is set, newest first, after a cursor."""
 
     limit: int = 50
     cursor: str | None = None
+    sort: ListSort | None = None
     status: str | None = None
     state: str | None = None
     workflow: str | None = None
@@ -80,6 +87,7 @@ class ItemFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     limit: int = 50
     cursor: str | None = None
+    sort: ListSort | None = None
     system: str | None = None
     rule: str | None = None
     key: str | None = None

@@ -27,6 +27,7 @@ from counterfoil.store.port.matches import DocumentVersion, users_by_cap
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.columns import SqlTable
 from counterfoil.store.sql.entities import by_entity, counts_of, entities_of_cases, entity_clause
+from counterfoil.store.sql.list_order import list_order
 from counterfoil.store.sql.matches import CLOSED_ASSERTION
 from counterfoil.store.sql.statements import Statement, records
 
@@ -306,14 +307,6 @@ async def person_pairs(rule: str, keys: Sequence[str] | None = None) -> MatchRow
     return MatchRows(foils, items, pairings)
 
 
-def _cursor(page: views.ListFilter | views.EventFilter | views.ItemFilter) -> tuple[int, str] | None:
-    """Return time and id of the last row of the former page. Raises ValueError for an invalid cursor."""
-    if page.cursor is None:
-        return None
-    at, _, id_ = page.cursor.partition(".")
-    return int(at), id_
-
-
 async def _list(
     table: SqlTable[R],
     page: views.ListFilter | views.EventFilter | views.ItemFilter,
@@ -323,17 +316,13 @@ async def _list(
 ) -> tuple[list[R], str | None]:
     """Return records, newest first. One more row than the limit is read, to know whether a next page exists."""
     clauses, args = filtered(page, filters)
-    clauses = [*always, *clauses]
-    last = _cursor(page)
-    if last is not None:
-        clauses.append(f"({time}, id) < (${len(args) + 1}, ${len(args) + 2})")
-        args += last
-    order = f"order by {time} desc, id desc limit ${len(args) + 1}"
-    rows = await Statement(f"{table.select} {where_clause(clauses)} {order}", (*args, page.limit + 1))
-    cursor = None
-    if len(rows) > page.limit:
-        columns, end = list(table.columns), rows[page.limit - 1]
-        cursor = f"{end[columns.index(time)]}.{end[columns.index('id')]}"
+    order = list_order(page, time)
+    clauses, args = [*always, *clauses, *order.after(len(args))], [*args, *order.last]
+    rows = await Statement(
+        f"{table.select} {where_clause(clauses)} {order.text} limit ${len(args) + 1}", (*args, page.limit + 1)
+    )
+    ends = len(rows) > page.limit
+    cursor = order.cursor(list(table.columns), rows[page.limit - 1]) if ends else None
     return [table.read(row) for row in rows[: page.limit]], cursor
 
 

@@ -36,10 +36,14 @@ MAX_SCANNED_ROWS = 2000
 """Rows of one request that are recomputed at most; `next` continues after them."""
 
 
-def question_of(as_of: str | None, effective_by: str | None, now: datetime) -> AsOf | None:
+def question_of(
+    as_of: str | None, effective_by: str | None, now: datetime, sort: str | None = None
+) -> AsOf | None:
     """Return the two dates of a question, None for the present. A time without offset is UTC. Raises Problem 400."""
     if not as_of and not effective_by:
         return None
+    if sort and sort != "-created":
+        raise Problem(400, "States of the past are listed newest first: leave `sort` out.")
     try:
         # A `+` that was not encoded arrives as a space.
         time = datetime.fromisoformat(as_of.replace(" ", "+")) if as_of else now

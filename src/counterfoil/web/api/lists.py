@@ -19,11 +19,15 @@ from counterfoil.web.api.cases import case_shapes
 from counterfoil.web.api.event_shapes import EventShape, event_shape
 from counterfoil.web.api.foil_detail import get_foil
 from counterfoil.web.api.queries import (
+    ApprovalSort,
     ApprovalStateText,
+    CaseSort,
     CaseStateText,
     Cursor,
+    FoilSort,
     FoilStateText,
     Limit,
+    RunSort,
     RunStatusText,
     State,
     Text,
@@ -32,6 +36,7 @@ from counterfoil.web.api.queries import (
     list_filter,
     of_entity,
     run_shapes,
+    sorted_by,
     with_votes,
 )
 from counterfoil.web.api.search import foil_filter, run_filter
@@ -109,11 +114,13 @@ async def list_runs(
     workflow: Text = None,
     key: Text = None,
     entity: Text = None,
+    sort: RunSort = None,
 ) -> RunList:
     """`key` is a business key, a document number, a customer's name, or the id that any system gave to the object."""
     app = application(request)
     filters = {"status": status, "state": in_state, "workflow": workflow, "key": key}
-    page = await run_filter(app, of_entity(app, list_filter(limit, cursor, **filters), entity))
+    page = sorted_by(of_entity(app, list_filter(limit, cursor, **filters), entity), sort)
+    page = await run_filter(app, page)
     rows, after = await app.views.runs(page)
     stated = await _first(request, app, "run", page, filters | {"entity": entity})
     return RunList(await run_shapes(app, rows), after, stated)
@@ -160,12 +167,13 @@ async def list_foils(
     entity: Text = None,
     as_of: KnownText = None,
     effective: EffectiveText = None,
+    sort: FoilSort = None,
 ) -> FoilList:
     """`key` may be a document number, a customer's name or an id in any system. `rule` is the reconciliation. With `as_of` or `effective_by`, `state` selects the states of then."""
     app = application(request)
     filters = {"state": in_state, "workflow": workflow, "key": key, "run": run, "rule": rule, "owner": owner}
-    page = of_entity(app, list_filter(limit, cursor, **filters), entity)
-    at = question_of(as_of, effective, await app.now())
+    page = sorted_by(of_entity(app, list_filter(limit, cursor, **filters), entity), sort)
+    at = question_of(as_of, effective, await app.now(), sort)
     if at is None:
         page = await foil_filter(app, page)
         rows, after = await app.views.foils(page)
@@ -194,12 +202,13 @@ async def list_cases(
     in_assignee: AssigneeText = None,
     tag: Text = None,
     in_snoozed: SnoozedText = Snoozed.NO,
+    sort: CaseSort = None,
 ) -> CaseList:
     app = application(request)
     filters = {"state": in_state, "workflow": workflow, "key": key, "run": run, "owner": owner}
     filters |= {"reason": reason, "cause": cause, "tag": tag}
     page = with_work(list_filter(limit, cursor, **filters), in_assignee, in_snoozed, await app.now())
-    page = of_entity(app, page, entity)
+    page = sorted_by(of_entity(app, page, entity), sort)
     rows, after = await app.views.cases(page)
     work = {"entity": entity, "assignee": in_assignee, "snoozed": in_snoozed}
     stated = await _first(request, app, "case_", page, filters | work)
@@ -229,10 +238,11 @@ async def list_approvals(
     key: Text = None,
     run: Text = None,
     entity: Text = None,
+    sort: ApprovalSort = None,
 ) -> ApprovalList:
     app = application(request)
     filters = {"state": in_state, "workflow": workflow, "key": key, "run": run}
-    page = of_entity(app, list_filter(limit, cursor, **filters), entity)
+    page = sorted_by(of_entity(app, list_filter(limit, cursor, **filters), entity), sort)
     rows, after = await app.views.approvals(page)
     stated = await _first(request, app, "approval", page, filters | {"entity": entity})
     return ApprovalList(await with_votes(app, rows), after, stated)

@@ -17,7 +17,16 @@ from counterfoil.flow.runs.match_decisions import MatchAnswer
 from counterfoil.web.api import shapes
 from counterfoil.web.api.as_of import EffectiveText, KnownText, items_as_of, question_of
 from counterfoil.web.api.decisions import MAX_NOTE_CHARS
-from counterfoil.web.api.queries import Cursor, Limit, Text, item_filter, item_shapes, of_entity
+from counterfoil.web.api.queries import (
+    Cursor,
+    ItemSort,
+    Limit,
+    Text,
+    item_filter,
+    item_shapes,
+    of_entity,
+    sorted_by,
+)
 from counterfoil.web.api.statements import ListStatement, statement_of
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
@@ -112,13 +121,14 @@ async def list_unmatched(
     entity: Text = None,
     as_of: KnownText = None,
     effective: EffectiveText = None,
+    sort: ItemSort = None,
 ) -> ItemList:
     """Documents of the right system that nothing accounts for. `rule` is the reconciliation."""
     app = application(request)
     filters = {"system": system, "rule": rule, "key": key, "owner": owner}
-    page = of_entity(app, item_filter(limit, cursor, **filters), entity)
+    page = sorted_by(of_entity(app, item_filter(limit, cursor, **filters), entity), sort)
     now = await app.now()
-    at = question_of(as_of, effective, now)
+    at = question_of(as_of, effective, now, sort)
     query = filters | {"entity": entity, "effective_by": effective}
     stated = None if cursor else await statement_of(request, app, "observation", page, query, at)
     if at is None:

@@ -43,8 +43,24 @@ Cursor = Annotated[
 ]
 Page = TypeVar("Page", ListFilter, EventFilter, ItemFilter)
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_CURSOR = re.compile(r"\d{1,18}\.[\w:.\-]{1,180}", re.ASCII)
-"""Microseconds of any year to 9999, and an id."""
+_CURSOR = re.compile(r"(?:(-?[a-z]{1,20})~)?\d{1,19}\.[\w:.\-]{1,180}", re.ASCII)
+"""Order of the list, microseconds of any year to 9999 or minor units, and an id."""
+
+
+def sort_parameter(*names: str) -> QueryParameter:
+    """Return the query parameter with the orders of a list."""
+    return QueryParameter(
+        name="sort",
+        enum=[sort for name in ("created", *names) for sort in (name, f"-{name}")],
+        description="Order; `-` means the latest or largest first. By default `-created`.",
+    )
+
+
+RunSort = Annotated[str | None, sort_parameter()]
+FoilSort = Annotated[str | None, sort_parameter("due", "amount")]
+ItemSort = Annotated[str | None, sort_parameter("amount")]
+CaseSort = Annotated[str | None, sort_parameter("deadline")]
+ApprovalSort = Annotated[str | None, sort_parameter("expires")]
 
 
 def invalid_cursor() -> Problem:
@@ -91,6 +107,15 @@ def of_entity(app: Application, page: Page, entity: str | None) -> Page:
         return page
     stored = (entity, "") if entity == app.model.default_entity else (entity,)
     return replace(page, entity=stored)
+
+
+def sorted_by(page: Page, sort: str | None) -> Page:
+    """Return the filter of a list in an order. Raises Problem for the cursor of another order."""
+    order = None if sort in (None, "", "-created") else sort
+    match = _CURSOR.fullmatch(page.cursor or "")
+    if match is not None and match[1] != order:
+        raise invalid_cursor()
+    return replace(page, sort=order) if order else page
 
 
 def checked_cursor(cursor: str | None) -> str | None:

@@ -20,7 +20,7 @@ from counterfoil.rules.entities import deciding_roles, excluded_role
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
 from counterfoil.web.api.decisions import vote
-from counterfoil.web.api.queries import Cursor, list_filter, with_votes
+from counterfoil.web.api.queries import ApprovalSort, Cursor, list_filter, sorted_by, with_votes
 from counterfoil.web.api.statements import statement_of
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
@@ -128,16 +128,20 @@ def _obstacle(app: Application, identity: Identity, approval: shapes.ApprovalSha
 
 @get("/approvals", opt=requires(Permission.APPROVALS_ANY_READ), include_in_schema=False)
 async def approvals_page(
-    request: WebRequest, cursor: Cursor = None, in_state: ListedState = "open"
+    request: WebRequest,
+    cursor: Cursor = None,
+    in_state: ListedState = "open",
+    sort: ApprovalSort = None,
 ) -> Response[Any]:
     app, state = application(request), in_state or "all"
-    page = list_filter(50, cursor, state="" if state == "all" else state)
+    page = sorted_by(list_filter(50, cursor, state="" if state == "all" else state), sort)
     approvals, after = await app.views.approvals(page)
     rows = await approval_rows(app, caller(request), await with_votes(app, approvals))
-    rows.sort(key=lambda row: bool(row["reason"]))
+    if not sort:
+        rows.sort(key=lambda row: bool(row["reason"]))
     listed = {"state": "" if state == "all" else state}
     return await render_page(
-        request, "approvals.html", rows=rows, next=after, state=state, filters=listed,
+        request, "approvals.html", rows=rows, next=after, state=state, filters=listed, sort=sort or "",
         statement=await statement_of(request, app, "approval", page, listed),
     )  # fmt: skip
 

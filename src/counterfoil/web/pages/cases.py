@@ -17,7 +17,7 @@ from counterfoil.web.api.case_edits import comments_of
 from counterfoil.web.api.case_lists import AssigneeText, Snoozed, SnoozedText, with_work
 from counterfoil.web.api.cases import case_shapes
 from counterfoil.web.api.decisions import MAX_NOTE_CHARS, resolution_result
-from counterfoil.web.api.queries import Cursor, Text, list_filter, of_entity
+from counterfoil.web.api.queries import CaseSort, Cursor, Text, list_filter, of_entity, sorted_by
 from counterfoil.web.api.statements import statement_of
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.permissions import Permission
@@ -75,6 +75,7 @@ async def cases_page(
     tag: Text = None,
     in_snoozed: SnoozedText = Snoozed.NO,
     group: GroupText = None,
+    sort: CaseSort = None,
 ) -> Response[Any]:
     """Show the person's own Cases by deadline, then the others, newest first; or all of them grouped by cause."""
     app, identity, state = application(request), caller(request), in_state or "all"
@@ -86,18 +87,19 @@ async def cases_page(
         50, cursor, state="" if state == "all" else state, owner=owner, reason=reason, cause=cause, tag=tag
     )
     assignee = identity.person.id if in_assignee == "me" else in_assignee
-    page = of_entity(app, with_work(page, assignee, in_snoozed, await app.now()), entity)
+    page = with_work(page, assignee, in_snoozed, await app.now())
+    page = sorted_by(of_entity(app, page, entity), sort)
     if group:
         return await show_causes(request, page, search, state)
     cases, after = await app.views.cases(page)
     rows = {case.id: case_row(identity, case) for case in await case_shapes(app, cases)}
-    if page.cursor is None and state == "open" and not any(search.values()):
+    if page.cursor is None and state == "open" and not any((*search.values(), sort)):
         mine, _ = await open_cases(app, identity)
         rows = {case.id: case_row(identity, case) for case in mine} | rows
     listed = search | {"state": "" if state == "all" else state, "assignee": assignee or ""}
-    ordered = sorted(rows.values(), key=lambda row: not row["mine"])
+    ordered = list(rows.values()) if sort else sorted(rows.values(), key=lambda row: not row["mine"])
     return await render_page(
-        request, "cases.html", rows=ordered, next=after, state=state, search=search, group="",
+        request, "cases.html", rows=ordered, next=after, state=state, search=search, group="", sort=sort or "",
         filters=listed, statement=await statement_of(request, app, "case_", page, listed),
         **await filter_choices(app),
     )  # fmt: skip

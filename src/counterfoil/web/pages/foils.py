@@ -21,12 +21,14 @@ from counterfoil.web.api.foil_detail import foil_or_404, load_foil
 from counterfoil.web.api.match_words import explain
 from counterfoil.web.api.queries import (
     Cursor,
+    FoilSort,
     FoilStateText,
     Text,
     foil_shapes,
     list_filter,
     of_entity,
     run_shapes,
+    sorted_by,
 )
 from counterfoil.web.api.search import foil_filter
 from counterfoil.web.api.state_words import FINANCE_WORDS
@@ -66,10 +68,11 @@ async def foils_page(
     key: Text = None,
     rule: Text = None,
     entity: Text = None,
+    sort: FoilSort = None,
 ) -> Response[Any]:
     app = application(request)
     search = search_texts(state=in_state, key=key, rule=rule)
-    page = of_entity(app, list_filter(50, cursor, **search), entity)
+    page = sorted_by(of_entity(app, list_filter(50, cursor, **search), entity), sort)
     search |= search_texts(entity=entity)
     page = await foil_filter(app, page)
     foils, after = await app.views.foils(page)
@@ -83,6 +86,7 @@ async def foils_page(
         next=after,
         statement=await statement_of(request, app, "foil", page, search),
         search=search,
+        sort=sort or "-created",
         states=FINANCE_WORDS,
         rules=sorted(app.model.reconciliations),
         first=page.cursor is None,

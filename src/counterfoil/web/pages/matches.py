@@ -26,7 +26,16 @@ from counterfoil.web.api.match_words import (
 from counterfoil.web.api.matches import MatchDecided, checked_note, decide_pair, decide_waive
 from counterfoil.web.api.names import DocumentName, NameReader
 from counterfoil.web.api.pair_words import missing_text, pair_effect
-from counterfoil.web.api.queries import Cursor, Text, item_filter, item_shapes, of_entity, with_votes
+from counterfoil.web.api.queries import (
+    Cursor,
+    ItemSort,
+    Text,
+    item_filter,
+    item_shapes,
+    of_entity,
+    sorted_by,
+    with_votes,
+)
 from counterfoil.web.api.statements import ListStatement, statement_of
 from counterfoil.web.api.suggestions import open_foils, pairs_before
 from counterfoil.web.http.identity import Identity
@@ -51,14 +60,15 @@ async def unmatched_page(
     owner: Text = None,
     entity: Text = None,
     key: Text = None,
+    sort: ItemSort = None,
 ) -> Response[Any]:
     app = application(request)
     search = search_texts(rule=rule, system=system, owner=owner, entity=entity, key=key)
     filters = {name: text for name, text in search.items() if name != "entity"}
-    page = of_entity(app, item_filter(50, cursor, **filters), search["entity"])
+    page = sorted_by(of_entity(app, item_filter(50, cursor, **filters), search["entity"]), sort)
     rows, after = await app.views.unmatched(page)
     statement = await statement_of(request, app, "observation", page, search)
-    return await _render(request, rows, after, search, statement=statement)
+    return await _render(request, rows, after, search, statement=statement, sort=sort or "-created")
 
 
 async def _render(
@@ -68,6 +78,7 @@ async def _render(
     search: dict[str, str],
     entry: FormEntry | None = None,
     statement: ListStatement | None = None,
+    sort: str = "-created",
 ) -> Response[Any]:
     app = application(request)
     now = await app.now()
@@ -102,6 +113,7 @@ async def _render(
         next=after,
         statement=statement,
         search=search,
+        sort=sort,
         rules=sorted(app.model.reconciliations),
         entry=entry,
     )

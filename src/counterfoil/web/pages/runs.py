@@ -10,11 +10,13 @@ from litestar.response import Response
 
 from counterfoil.web.api.queries import (
     Cursor,
+    RunSort,
     RunStatusText,
     Text,
     list_filter,
     of_entity,
     run_shapes,
+    sorted_by,
 )
 from counterfoil.web.api.search import run_filter
 from counterfoil.web.api.statements import statement_of
@@ -37,10 +39,11 @@ async def runs_page(
     status: RunStatusText = None,
     key: Text = None,
     entity: Text = None,
+    sort: RunSort = None,
 ) -> Response[Any]:
     app = application(request)
     search = search_texts(workflow=workflow, status=status, key=key)
-    page = of_entity(app, list_filter(50, cursor, **search), entity)
+    page = sorted_by(of_entity(app, list_filter(50, cursor, **search), entity), sort)
     search |= search_texts(entity=entity)
     page = await run_filter(app, page)
     rows, after = await app.views.runs(page)
@@ -51,6 +54,7 @@ async def runs_page(
         next=after,
         statement=await statement_of(request, app, "run", page, search),
         search=search,
+        sort=sort or "-created",
         workflows=sorted(app.model.workflows),
         first=page.cursor is None,
     )
