@@ -17,6 +17,7 @@ from counterfoil.change.service import ChangeService
 from counterfoil.connectors.sdk import Connector
 from counterfoil.core.case import Choice
 from counterfoil.core.case_edits import CaseEdit
+from counterfoil.core.delegation import Delegation
 from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.errors import ErrorClass, Refused
 from counterfoil.core.event import Event
@@ -39,6 +40,12 @@ from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.replay.impact import replay_traffic
 from counterfoil.store.port.case_edits import EditVerdict
+from counterfoil.store.port.delegations import (
+    Delegate,
+    DelegateVerdict,
+    EndDelegation,
+    EndDelegationVerdict,
+)
 from counterfoil.store.port.people import DecideVerdict, ResolveVerdict
 from counterfoil.store.port.store import Store
 from counterfoil.store.port.views import CaseRow, Views
@@ -157,6 +164,15 @@ class Application:
         return await person_decisions.decide_approval(
             self.store, self.model, approval_id, subject, person, approve, comment
         )
+
+    async def delegate(self, delegation: Delegation) -> DelegateVerdict:
+        """Let another person decide for the giver, and return the store's verdict."""
+        return (await self.store.apply(Delegate(delegation=delegation, at=delegation.created_at))).verdict
+
+    async def end_delegation(self, id_: str, giver: str) -> EndDelegationVerdict:
+        """Take a delegation back, and return the store's verdict."""
+        end = EndDelegation(delegation=id_, giver=giver, at=await self.now())
+        return (await self.store.apply(end)).verdict
 
     async def resolve_case(self, case_id: str, person_id: str, choice: Choice, note: str) -> ResolveVerdict:
         """Record a person's decision on a Case and return the store's verdict.

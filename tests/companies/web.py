@@ -26,6 +26,7 @@ from counterfoil.core import wire
 from counterfoil.core.canonical import Receipt
 from counterfoil.core.case import Choice
 from counterfoil.core.case_edits import CaseEdit
+from counterfoil.core.delegation import Delegation
 from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.event import Event
 from counterfoil.core.people import Person
@@ -44,6 +45,7 @@ from counterfoil.flow.worker.book_checkpoints import BookCheckpoints
 from counterfoil.flow.worker.sweep_requests import SweepRequests
 from counterfoil.model import Model
 from counterfoil.store.port.case_edits import EditVerdict
+from counterfoil.store.port.delegations import Delegate, EndDelegation
 from counterfoil.store.port.intake import Receive
 from counterfoil.store.port.people import PutPerson, PutToken
 from counterfoil.store.port.views import CaseRow
@@ -193,6 +195,14 @@ class TrialApp:
         return await person_decisions.decide_approval(
             self.store, self.model, approval_id, subject, person, approve, comment
         )
+
+    async def delegate(self, delegation: Delegation) -> str:
+        return (await self.store.apply(Delegate(delegation=delegation, at=delegation.created_at))).verdict
+
+    async def end_delegation(self, id_: str, giver: str) -> str:
+        return (
+            await self.store.apply(EndDelegation(delegation=id_, giver=giver, at=await self.now()))
+        ).verdict
 
     async def pair(self, foil: str, observation: str, person: str, note: str) -> MatchAnswer:
         return await match_decisions.pair(self.store, self.model, foil, observation, person, note)

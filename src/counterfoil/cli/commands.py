@@ -37,6 +37,11 @@ COMMANDS: Final = {
     "approvals": ("operate", "List approvals with amount, roles and expiry."),
     "approve": ("operate", "Vote for what an approval covers now."),
     "reject": ("operate", "Vote against an approval."),
+    "delegate": ("delegations", "Let another person decide your approvals for a time."),
+    "delegations": (
+        "delegations",
+        "List who decides for you and for whom you decide, or end a delegation.",
+    ),
     "resolve": ("cases", "Resolve a Case with one of its choices."),
     "send": ("operate", "Send a webhook body to the server."),
     "foils": ("matches", "List counterfoils with state and amount, or show one with both sides."),

@@ -88,3 +88,5 @@ class Vote(msgspec.Struct, frozen=True, kw_only=True):
     approve: bool
     comment: str
     at: datetime
+    behalf: str = ""
+    """The person whose roles it was cast by, through a delegation. Empty: by the voter's own."""

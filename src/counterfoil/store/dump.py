@@ -15,6 +15,7 @@ from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.case_edits import CaseComment
+from counterfoil.core.delegation import Delegation
 from counterfoil.core.delivery import NoticeDelivery
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Observation, Pairing, Waiver
@@ -118,6 +119,7 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     """person, kind, entity, unread."""
     noticed: list[tuple[str, str]]
     """Source and id of what has its notices."""
+    delegations: list[Delegation] = []
 
     @property
     def foils(self) -> list[Foil]:
@@ -183,6 +185,7 @@ def dump_memory(db: Tables) -> Dump:
         notices=[db.notices[id_] for id_ in sorted(db.notices)],
         notice_counts=sorted((*name, unread) for name, unread in db.notice_counts.items()),
         noticed=sorted(db.noticed),
+        delegations=[db.delegations[id_] for id_ in sorted(db.delegations)],
         case_comments=[db.case_comments[id_] for id_ in sorted(db.case_comments)],
     )
 

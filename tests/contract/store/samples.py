@@ -13,6 +13,7 @@ from counterfoil.core.book_checkpoint import BookCheckpoint
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.case_edits import CaseEdit
+from counterfoil.core.delegation import Delegation
 from counterfoil.core.effect import Effect, EffectState
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
@@ -24,6 +25,7 @@ from counterfoil.core.run import Direction, RunStatus
 from counterfoil.core.sweep import Sweep
 from counterfoil.core.terms import Terms
 from counterfoil.store.port.case_edits import EditCase
+from counterfoil.store.port.delegations import Delegate
 from counterfoil.store.port.documents import (
     DecideMatch,
     Decision,
@@ -327,6 +329,16 @@ def approval(id_: str = "apr_1", run: str = RUN, **more: Any) -> Approval:
 def vote(id_: str = "apr_1", who: str = "ann", approve: bool = True, **more: Any) -> Decide:
     fields = {"subject": "digest", "comment": "seen", "at": T0}
     return Decide(approval=id_, person=who, approve=approve, **{**fields, **more})
+
+
+def delegation(giver: str = "ann", receiver: str = "bob", **more: Any) -> Delegation:
+    times = {"starts_at": T0, "ends_at": T0 + DAY, "created_at": T0}
+    fields = {"id": f"del_{giver}_{receiver}", "giver": giver, "receiver": receiver, **times}
+    return Delegation(**{**fields, **more})
+
+
+def delegate(giver: str = "ann", receiver: str = "bob", when: datetime = T0, **more: Any) -> Delegate:
+    return Delegate(delegation=delegation(giver, receiver, **more), at=when)
 
 
 def resolve(id_: str = "case_1", who: str = "ann", choice: Choice = Choice.RETRY, **more: Any) -> Resolve:

@@ -39,6 +39,7 @@ from counterfoil.store.memory.registry import RULES
 from counterfoil.store.port.book_checkpoints import PrepareCheckpoint, ReportChange, SignCheckpoint
 from counterfoil.store.port.calls import AnswerCall, PlaceCall
 from counterfoil.store.port.case_edits import EditCase
+from counterfoil.store.port.delegations import Delegate, EndDelegation
 from counterfoil.store.port.deliveries import ClaimDeliveries, DeliveryEnd, EndDelivery
 from counterfoil.store.port.documents import (
     DecideMatch,
@@ -523,6 +524,34 @@ class Story:
             if self.pick.random() < 0.5
         ]
         return WriteNotices(notices=tuple(news), at=self.now)
+
+    @plays(Delegate, weight=2)
+    def delegate(self, dump: Dump) -> Transition[Any]:
+        giver, receiver = self.pick.choice(("ann", "bob", "zoe")), self.pick.choice(("ann", "bob", "none"))
+        start = self.clock + self.pick.choice((-50, 0, 40))
+        return s.delegate(
+            giver,
+            receiver,
+            self.now,
+            id=f"del_{self.clock}_{self.pick.randint(1, 99)}",
+            starts_at=s.at(start),
+            ends_at=s.at(start + self.pick.choice((-5, 100, 9_000))),
+            up_to=self.pick.choice((None, Money(9_000, "USD"), Money(90_000, "USD"))),
+            created_at=self.now,
+        )
+
+    @plays(EndDelegation)
+    def end_delegation(self, dump: Dump) -> Transition[Any]:
+        row = self.pick.choice(dump.delegations or [s.delegation()])
+        return EndDelegation(delegation=row.id, giver=self.pick.choice((row.giver, "zoe")), at=self.now)
+
+    @plays(weight=2)
+    def vote_for_another(self, dump: Dump) -> Transition[Any]:
+        if not dump.approvals:
+            return self.people(dump)
+        row = self.pick.choice(dump.delegations or [s.delegation()])
+        about = self.pick.choice(dump.approvals)
+        return s.vote(about.id, row.receiver, subject=about.subject, at=self.now, delegation=row.id)
 
     @plays(EditCase, weight=2)
     def edit_case(self, dump: Dump) -> Transition[Any]:

@@ -8,6 +8,7 @@ from counterfoil.core.release import is_of_plan
 from counterfoil.flow.runs import match_decisions
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.model import Model
+from counterfoil.rules.delegations import PendingDecision, for_decision
 from counterfoil.rules.entities import deciding_roles, idle_roles
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.people import Decide, DecideVerdict, Resolve, ResolveVerdict
@@ -27,7 +28,19 @@ async def decide_approval(
     voter = await store.person(person)
     acting = frozenset() if voter is None else deciding_roles(model, voter, about.policy, entity, now.date())
     idle = frozenset() if voter is None else frozenset(voter.roles) - acting
-    return (await store.apply(Decide(**vote, approve=approve, at=now, idle=idle))).verdict
+    delegation = ""
+    if voter is not None and not acting & set(about.roles):
+        givers = {p.id: p for p in await store.persons()}
+        pending = PendingDecision(
+            about.policy, about.roles, about.amount, about.requester, about.senders, entity
+        )
+        stand_in = for_decision(model, await store.delegations(person), givers, voter, pending, now)
+        if stand_in is not None:
+            giver = givers[stand_in.giver]
+            delegation = stand_in.id
+            idle = frozenset(giver.roles) - deciding_roles(model, giver, about.policy, entity, now.date())
+    decision = Decide(**vote, approve=approve, at=now, idle=idle, delegation=delegation)
+    return (await store.apply(decision)).verdict
 
 
 async def resolve_case(

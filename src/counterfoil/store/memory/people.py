@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from counterfoil.core import wire
-from counterfoil.core.approval import ApprovalState, Vote
+from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import Choice
 from counterfoil.store.memory.cases import open_break_after, release_held, resolve_case
 from counterfoil.store.memory.documents import carry_out
@@ -31,24 +31,23 @@ def decide(db: Tables, t: Decide) -> DecideResult:
     approval = db.approvals.get(t.approval)
     if approval is None:
         return DecideResult(verdict="not_found")
-    refusal = t.refusal(approval, db.persons.get(t.person))
-    if refusal is None and (t.approval, t.person) in db.votes:
-        refusal = "voted"
+    delegation = db.delegations.get(t.delegation)
+    giver = None if delegation is None else db.persons.get(delegation.giver)
+    votes = [v for v in db.votes.values() if v.approval == t.approval]
+    refusal = t.refusal(approval, db.persons.get(t.person), votes, delegation, giver)
     if refusal is not None:
         refuse(db, t.refused(refusal, approval.run))
         return DecideResult(verdict=refusal)
-    vote = Vote(approval=t.approval, person=t.person, approve=t.approve, comment=t.comment, at=t.at)
+    vote = t.vote(delegation)
     db.put(db.votes, (t.approval, t.person), vote)
-    votes = [v for v in db.votes.values() if v.approval == t.approval and v.approve]
-    state = t.state_after(approval, len(votes))
+    state = t.state_after(approval, sum(v.approve for v in (*votes, vote)))
     if state is not approval.state:
         db.put(db.approvals, approval.id, replace(approval, state=state))
         if approval.run:
             append(db, t.stimulus(approval, state), t.at)
         elif state is ApprovalState.GRANTED and carry_out(db, decision_of(approval), t.at) != "done":
             db.put(db.approvals, approval.id, replace(approval, state=ApprovalState.STALE))
-    body = wire.dumps({"approve": t.approve, "subject": t.subject, "comment": t.comment})
-    db.leaf("decided", approval.id, t.at, f"person:{t.person}", body, run=approval.run)
+    db.leaf("decided", approval.id, t.at, f"person:{t.person}", t.body(vote), run=approval.run)
     return DecideResult(verdict=VOTE_RESULTS[state])
 
 

@@ -11,6 +11,7 @@ from counterfoil.core.clock import utc_now
 from counterfoil.store.dump import Dump, dump_memory
 from counterfoil.store.memory import book_checkpoints as checkpoints
 from counterfoil.store.memory import notices, reads, stalled, sweeps
+from counterfoil.store.memory.delegations import delegations as delegation_rows
 from counterfoil.store.memory.registry import RULES
 from counterfoil.store.memory.tables import Tables
 from counterfoil.store.port.audited import AuditTree, TreeEntry
@@ -151,6 +152,7 @@ class MemoryStore:
     events_after = read(reads.events_after)
     person = read(reads.person)
     persons = read(reads.persons)
+    delegations = read(delegation_rows)
     token = read(reads.token)
     leaves = read(reads.leaves)
     checkpoint = read(reads.checkpoint)

@@ -13,6 +13,7 @@ from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.case_edits import CaseComment
+from counterfoil.core.delegation import Delegation
 from counterfoil.core.delivery import NoticeDelivery
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Allocation, Foil, Observation, Pairing, Waiver
@@ -67,6 +68,7 @@ class Tables:
         """person, kind, entity -> unread."""
         self.noticed: dict[tuple[str, str], None] = {}
         """Source and id of what has its notices."""
+        self.delegations: dict[str, Delegation] = {}
         self.foils: dict[str, Foil] = {}
         self.observations: dict[str, Observation] = {}
         self.versions: dict[tuple[str, str, str], tuple[DocumentVersion, ...]] = {}

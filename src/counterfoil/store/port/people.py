@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from counterfoil.core import wire
-from counterfoil.core.approval import Approval, ApprovalState
+from counterfoil.core.approval import Approval, ApprovalState, Vote
 from counterfoil.core.case import Case, CaseState, Choice
+from counterfoil.core.delegation import Delegation
 from counterfoil.core.people import Person, Token
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.records import NewInboxItem
@@ -19,8 +21,18 @@ from counterfoil.store.port.wake import WakeKind
 
 VoteResult: TypeAlias = Literal["counted", "granted", "rejected"]
 VoteRefusal: TypeAlias = Literal[
-    "not_found", "closed", "expired", "subject", "requester", "sender", "role", "inactive", "voted"
+    "not_found",
+    "closed",
+    "expired",
+    "subject",
+    "requester",
+    "sender",
+    "role",
+    "inactive",
+    "voted",
+    "delegation",
 ]
+"""`delegation`: the one by which the person would vote does not hold, or not for this approval."""
 DecideVerdict: TypeAlias = Literal[VoteResult, VoteRefusal]
 ResolveRefusal: TypeAlias = Literal[
     "not_found", "closed", "choice", "role", "inactive", "changed", "settled", "differs", "cap", "tier"
@@ -44,8 +56,9 @@ class Decide(Transition[DecideResult], frozen=True, kw_only=True):
     """Record a person's vote.
 
     Refused when the approval is not open, is expired or has another subject. Refused when the person is the requester or
-    a sender, has none of the approval's roles, is inactive or has voted. Reaching the quorum grants; one rejection
-    rejects; both append `approval` to the Run. Leaf, also of a refusal.
+    a sender, has none of the approval's roles, is inactive or has voted. By a delegation the giver's roles count, and all
+    this holds for both persons: one vote for both. Reaching the quorum grants; one rejection rejects; both append
+    `approval` to the Run. Leaf, also of a refusal.
     """
 
     approval: str
@@ -55,13 +68,22 @@ class Decide(Transition[DecideResult], frozen=True, kw_only=True):
     comment: str
     at: datetime
     idle: frozenset[str] = frozenset()
-    """Roles by which the person does not act for the legal entity of what is decided on."""
+    """Roles by which the person does not act for the legal entity of what is decided on; with a delegation, the giver's."""
+    delegation: str = ""
+    """Delegation by which the person votes. Empty: by roles of their own."""
 
     def keys(self) -> frozenset[str]:
         return frozenset([self.approval, refusal_key(self.person)])
 
-    def refusal(self, approval: Approval, person: Person | None) -> VoteRefusal | None:
-        """Return why the vote does not count, apart from an earlier vote of this person."""
+    def refusal(
+        self,
+        approval: Approval,
+        person: Person | None,
+        votes: Sequence[Vote],
+        delegation: Delegation | None = None,
+        giver: Person | None = None,
+    ) -> VoteRefusal | None:
+        """Return why the vote does not count. `votes` are those on the approval; `delegation` and `giver` are stored rows."""
         if approval.state is not ApprovalState.OPEN:
             return "closed"
         if approval.expires <= self.at:
@@ -73,7 +95,40 @@ class Decide(Transition[DecideResult], frozen=True, kw_only=True):
         part = approval.part_of(person)
         if part is not None:
             return part
-        return None if set(approval.roles) & set(person.roles) - self.idle else "role"
+        roles = person.roles
+        if self.delegation:
+            if delegation is None or giver is None or not self._may_stand_in(approval, delegation, giver):
+                return "delegation"
+            roles = giver.roles
+        if not set(approval.roles) & set(roles) - self.idle:
+            return "role"
+        voices = {self.person, delegation.giver if delegation is not None else self.person}
+        return "voted" if voices & {name for vote in votes for name in (vote.person, vote.behalf)} else None
+
+    def _may_stand_in(self, approval: Approval, delegation: Delegation, giver: Person) -> bool:
+        """Report whether the delegation lets the person decide this approval for its giver."""
+        return (
+            delegation.receiver == self.person
+            and giver.active
+            and delegation.fits(approval, self.at)
+            and approval.part_of(giver) is None
+        )
+
+    def vote(self, delegation: Delegation | None) -> Vote:
+        """Return the vote to record."""
+        return Vote(
+            approval=self.approval,
+            person=self.person,
+            approve=self.approve,
+            comment=self.comment,
+            at=self.at,
+            behalf="" if delegation is None else delegation.giver,
+        )
+
+    def body(self, vote: Vote) -> bytes:
+        """Return the body of the vote's leaf."""
+        body: dict[str, Any] = {"approve": self.approve, "subject": self.subject, "comment": self.comment}
+        return wire.dumps(body | ({"behalf": vote.behalf} if vote.behalf else {}))
 
     def refused(self, verdict: VoteRefusal, run: str) -> RefusedAttempt:
         """Return the record of a refused vote."""

@@ -14,6 +14,7 @@ from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.book_checkpoint import BookCheckpoint
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, HeadState, Receipt
+from counterfoil.core.delegation import Delegation
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
@@ -313,6 +314,10 @@ class Store(Protocol):
 
     async def person(self, id_: str) -> Person | None: ...
     async def persons(self) -> list[Person]: ...
+    async def delegations(self, person: str = "") -> list[Delegation]:
+        """Return the delegations that a person gave or received, or all, by start; also those that are over."""
+        ...
+
     async def token(self, digest: str, at: datetime) -> Person | None: ...
     async def leaves(self, start: int, limit: int) -> list[tuple[int, Leaf]]:
         """Return sealed leaves by tree index."""

@@ -48,6 +48,7 @@ async def dump() -> Dump:
         approvals=await all_of(t.APPROVAL, "id"),
         votes=await all_of(t.VOTE, "approval, person"),
         cases=await all_of(t.CASE, "id"),
+        delegations=await all_of(t.DELEGATION, "id"),
         case_comments=await all_of(t.CASE_COMMENT, "id"),
         deliveries=await all_of(t.DELIVERY, "id"),
         notices=await all_of(t.NOTICE, "id"),

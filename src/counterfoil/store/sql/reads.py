@@ -14,6 +14,7 @@ from counterfoil.core.audit import Checkpoint, Leaf
 from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, HeadState, Receipt
 from counterfoil.core.clock import from_micros, micros
+from counterfoil.core.delegation import Delegation
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
@@ -340,6 +341,12 @@ async def person(id_: str) -> Person | None:
 
 async def persons() -> list[Person]:
     return await records(t.PERSON, "order by id")
+
+
+async def delegations(person: str = "") -> list[Delegation]:
+    if not person:
+        return await records(t.DELEGATION, "order by starts_at, id")
+    return await records(t.DELEGATION, "where giver = $1 or receiver = $1 order by starts_at, id", person)
 
 
 async def token(digest: str, at: datetime) -> Person | None:

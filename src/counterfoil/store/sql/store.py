@@ -20,8 +20,8 @@ from counterfoil.store.sql import (
     dumped,
     entities,
     history,
-    notice_reads,
     list_sums,
+    notice_reads,
     reads,
     recorded,
     search,
@@ -163,6 +163,7 @@ class SqlStore(ABC):
     events_after = long_read(reads.events_after)
     person = short_read(reads.person)
     persons = short_read(reads.persons)
+    delegations = short_read(reads.delegations)
     token = short_read(reads.token)
     leaves = short_read(reads.leaves)
     checkpoint = short_read(reads.checkpoint)

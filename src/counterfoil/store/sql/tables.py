@@ -15,6 +15,7 @@ from counterfoil.core.call import OperationCall
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt
 from counterfoil.core.case import Case
 from counterfoil.core.case_edits import CaseComment
+from counterfoil.core.delegation import Delegation
 from counterfoil.core.delivery import NoticeDelivery
 from counterfoil.core.effect import IN_FLIGHT, UNFINISHED, UNSETTLED, Effect, EffectState
 from counterfoil.core.foil import UNFINISHED_FOILS, Allocation, Foil, Observation, Pairing, Waiver
@@ -132,6 +133,7 @@ CASE = _table("case_", Case)
 CASE_COMMENT = _table("case_comment", CaseComment)
 DELIVERY = _table("delivery", NoticeDelivery)
 NOTICE = _table("notice", Notice)
+DELEGATION = _table("delegation", Delegation)
 PERSON = _table("person", Person)
 TOKEN = _table("token", Token)
 RELEASE = _rows("release", digest=TEXT, body=BYTES, at=TIME)

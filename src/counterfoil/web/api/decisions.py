@@ -47,7 +47,16 @@ _DECIDE: dict[VoteRefusal, tuple[int, str, str]] = {
     ),
     "role": (403, "role", "Approval {id} requires a role that {person} does not have."),
     "inactive": (403, "inactive", "{person} is not active and cannot decide."),
-    "voted": (409, "voted", "{person} has already voted on {id}. Each person has one vote."),
+    "voted": (
+        409,
+        "voted",
+        "{person} has already voted on {id}, or a vote was cast for the same person. Each person has one vote.",
+    ),
+    "delegation": (
+        403,
+        "delegation",
+        "The delegation by which {person} would decide {id} has ended, or does not reach so far.",
+    ),
 }
 _RESOLVE: dict[ResolveVerdict, tuple[int, str, str]] = {
     "not_found": (404, "not-found", "There is no Case {id}."),

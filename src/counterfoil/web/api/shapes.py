@@ -173,6 +173,8 @@ class VoteShape(msgspec.Struct, frozen=True, kw_only=True):
     approve: bool
     comment: str
     at: datetime
+    behalf: str = ""
+    """The person for whom it was cast, by a delegation. Empty: for the voter."""
 
 
 class ApprovalShape(msgspec.Struct, frozen=True, kw_only=True):

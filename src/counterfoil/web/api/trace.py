@@ -145,7 +145,8 @@ async def load_trace(app: Application, run_id: str) -> Trace | None:
         *(
             Moment(
                 at=vote.at, system=PEOPLE_LANE, kind="approval", ref=id_,
-                title=f"{names.get(vote.person, vote.person)} {'approved' if vote.approve else 'rejected'}",
+                title=f"{names.get(vote.person, vote.person)} {'approved' if vote.approve else 'rejected'}"
+                + (f" for {names.get(vote.behalf, vote.behalf)}" if vote.behalf else ""),
                 detail=vote.comment, state="granted" if vote.approve else "rejected",
             )
             for id_, cast in votes.items() for vote in cast

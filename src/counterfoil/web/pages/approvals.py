@@ -15,10 +15,12 @@ from counterfoil.change.plan import approvals_of
 from counterfoil.change.plan_report import PlanReport, read_report
 from counterfoil.change.plan_words import change_lines, impact_lines
 from counterfoil.core.approval import Approval, ApprovalState, part_in_request
+from counterfoil.core.people import Person
 from counterfoil.core.release import is_of_plan
 from counterfoil.rules.entities import deciding_roles, excluded_role
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
+from counterfoil.web.api.deciders import Deciders, decision_of
 from counterfoil.web.api.decisions import vote
 from counterfoil.web.api.queries import ApprovalSort, Cursor, list_filter, sorted_by, with_votes
 from counterfoil.web.api.statements import statement_of
@@ -45,23 +47,22 @@ async def approval_rows(
     names = {key: p.name for p in persons for key in (p.id, p.email)}
     now = await app.now()
     plans = await _plans(app, {approval.run for approval in approvals})
-    return [
-        {
-            "approval": approval,
-            "people": [
-                p.name
-                for p in persons
-                if p.active
-                and deciding_roles(app.model, p, approval.policy, approval.legal_entity or None, now.date())
-                & set(approval.roles)
-                and part_in_request(approval.requester, approval.senders, p) is None
-            ],
-            "names": names,
-            "reason": _obstacle(app, identity, approval, now),
-            "plan": _change(plans[approval.run]) if approval.run in plans else None,
-        }
-        for approval in approvals
-    ]
+    deciders = Deciders(app.model, persons, await app.store.delegations(), now)
+    rows = []
+    for approval in approvals:
+        decision = decision_of(approval)
+        behalf = deciders.giver_for(identity.person, decision)
+        rows.append(
+            {
+                "approval": approval,
+                "people": deciders.names_for(decision),
+                "names": names,
+                "reason": _obstacle(app, identity, approval, now, behalf),
+                "behalf": "" if behalf is None else behalf.name,
+                "plan": _change(plans[approval.run]) if approval.run in plans else None,
+            }
+        )
+    return rows
 
 
 async def _plans(app: Application, runs: Iterable[str]) -> dict[str, PlanReport]:
@@ -100,8 +101,17 @@ async def open_for(app: Application, identity: Identity) -> list[dict[str, Any]]
     return [row | {"approval": named.get(row["approval"].id, row["approval"])} for row in own]
 
 
-def _obstacle(app: Application, identity: Identity, approval: shapes.ApprovalShape, now: datetime) -> str:
-    """Return why this person cannot decide, or an empty text. The store checks the same again."""
+def _obstacle(
+    app: Application,
+    identity: Identity,
+    approval: shapes.ApprovalShape,
+    now: datetime,
+    giver: Person | None = None,
+) -> str:
+    """Return why this person cannot decide, or an empty text. The store checks the same again.
+
+    `giver` is the person for whom this one may decide it by a delegation.
+    """
     person = identity.person
     if approval.state != "open":
         return f"The approval is {approval.state}."
@@ -111,7 +121,7 @@ def _obstacle(app: Application, identity: Identity, approval: shapes.ApprovalSha
     if part is not None:
         did = {"requester": "requested this", "sender": "sent an event behind this"}[part]
         return f"You {did}. Separation of duties: another person must decide."
-    if any(vote.person == person.id for vote in approval.votes):
+    if any(person.id in (vote.person, vote.behalf) for vote in approval.votes):
         return "You have voted. Another person's vote is needed."
     entity, today = approval.legal_entity or None, now.date()
     excluded = excluded_role(app.model, person, approval.policy, entity, today)
@@ -119,7 +129,11 @@ def _obstacle(app: Application, identity: Identity, approval: shapes.ApprovalSha
         return (
             f"You have the role {filters.words(excluded)}. Separation of duties: another person must decide."
         )
-    if not deciding_roles(app.model, person, approval.policy, entity, today) & set(approval.roles):
+    own = deciding_roles(app.model, person, approval.policy, entity, today) & set(approval.roles)
+    if giver is not None:
+        if any(giver.id in (vote.person, vote.behalf) for vote in approval.votes):
+            return f"{giver.name}, for whom you would decide, has voted. Another person's vote is needed."
+    elif not own:
         return f"Decided by: {' or '.join(map(filters.words, approval.roles))}."
     if Permission.APPROVALS_OWN_DECIDE not in identity.may:
         return f"Your roles do not include the permission {Permission.APPROVALS_OWN_DECIDE}."

@@ -64,12 +64,12 @@ async def snooze_case(request: WebRequest, case_id: FromPath[str]) -> Response[A
     return await _answer(request, case_id, edit, "snoozed")
 
 
-def local_time(text: str, zone: tzinfo) -> datetime:
+def local_time(text: str, zone: tzinfo, field: str = "until") -> datetime:
     """Return the time of a `datetime-local` field in a zone. Raises Problem 422."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise Problem(422, "Enter a date and time, such as 2026-12-01 18:00.", field="until") from None
+        raise Problem(422, "Enter a date and time, such as 2026-12-01 18:00.", field=field) from None
     return at if at.tzinfo is not None else at.replace(tzinfo=zone)
 
 

@@ -43,6 +43,8 @@ _NOTES = {
     "tagged": "The tags are changed.",
     "snoozed": "Done. Lists leave a snoozed Case out until its time, at the latest until its deadline.",
     "read": "Marked as read. A notice that comes back is unread again.",
+    "delegated": "Done. Both names are recorded with each decision.",
+    "delegation-ended": "The delegation has ended.",
     "requested": "Requested. Another person must agree: see the approvals.",
     "plan-granted": "Approved. The change may be applied now: `counterfoil apply`.",
     "plan-counted": "Approved. The change waits for its other approvals.",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from counterfoil.core import wire
-from counterfoil.core.approval import ApprovalState, Vote
+from counterfoil.core.approval import ApprovalState
 from counterfoil.core.case import Case, Choice
 from counterfoil.core.clock import micros
+from counterfoil.core.delegation import Delegation
 from counterfoil.core.people import Person
 from counterfoil.store.port.documents import decision_of
 from counterfoil.store.port.people import (
@@ -48,15 +49,16 @@ async def decide(x: Tx, d: Decide) -> DecideResult:
     row = await x.one(f"{APPROVAL} for update", d.approval)
     assert row is not None
     approval = t.APPROVAL.read(row)
-    refusal = d.refusal(approval, await person(x, d.person))
-    vote = Vote(approval=d.approval, person=d.person, approve=d.approve, comment=d.comment, at=d.at)
-    if refusal is None and not await x.insert(t.VOTE, [t.VOTE.row(vote)], ignore=True, returning="person"):
-        refusal = "voted"
+    delegation = await _delegation(x, d.delegation) if d.delegation else None
+    giver = None if delegation is None else await person(x, delegation.giver)
+    votes = [t.VOTE.read(row) for row in await x.rows(f"{t.VOTE.select} where approval = $1", d.approval)]
+    refusal = d.refusal(approval, await person(x, d.person), votes, delegation, giver)
     if refusal is not None:
         await refuse(x, d.refused(refusal, approval.run))
         return DecideResult(verdict=refusal)
-    votes = await x.rows("select count(*) from vote where approval = $1 and approve", d.approval)
-    state = d.state_after(approval, votes[0][0])
+    vote = d.vote(delegation)
+    await x.insert(t.VOTE, [t.VOTE.row(vote)])
+    state = d.state_after(approval, sum(v.approve for v in (*votes, vote)))
     if state is not approval.state:
         await x.rows("update approval set state = $2 where id = $1", approval.id, str(state))
         if approval.run:
@@ -65,9 +67,14 @@ async def decide(x: Tx, d: Decide) -> DecideResult:
             verdict = await documents.carry_out(x, decision_of(approval), d.at)
             if verdict != "done":
                 await x.rows("update approval set state = 'stale' where id = $1", approval.id)
-    body = wire.dumps({"approve": d.approve, "subject": d.subject, "comment": d.comment})
-    x.leaf("decided", approval.id, d.at, f"person:{d.person}", body, run=approval.run)
+    x.leaf("decided", approval.id, d.at, f"person:{d.person}", d.body(vote), run=approval.run)
     return DecideResult(verdict=VOTE_RESULTS[state])
+
+
+async def _delegation(x: Tx, id_: str) -> Delegation | None:
+    """Return a delegation, locked against its end while the decision is recorded."""
+    row = await x.one(f"{t.DELEGATION.select} where id = $1 for share", id_)
+    return None if row is None else t.DELEGATION.read(row)
 
 
 @sql(Resolve)
