@@ -39,6 +39,8 @@ from counterfoil.flow.worker.sweep_requests import SweepRequests
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.replay.impact import replay_traffic
+from counterfoil.rules.personal_mask import PersonalMask
+from counterfoil.store.masked import MaskedReads
 from counterfoil.store.port.case_edits import EditVerdict
 from counterfoil.store.port.delegations import (
     Delegate,
@@ -80,6 +82,9 @@ class Application:
         bounds: SheddingLimits | None = None,
     ) -> None:
         self.store = store
+        self.records: Store = store
+        """The store within the caller's legal entities with personal data: what decisions read. `store` and `views`
+        mask it for a caller who may not read it."""
         self._whole = store
         self.intake = Intake(store, bounds, offer=worker.offer)
         self.uses = worker.uses
@@ -103,6 +108,8 @@ class Application:
         self.checkpoints = BookCheckpoints(store, views, releases, connectors, reader)
         self.scope = EntityScope()
         """The legal entities that the caller sees."""
+        self.mask: PersonalMask | None = None
+        """Masks what the caller may not read of the results of operations; None: they may read everything."""
         self.notice = ""
         """Message for the operator at start; empty if there is none."""
         self.verifier = ""
@@ -147,13 +154,13 @@ class Application:
         """Store the CloudEvents that a person sends, all or none. Raises Refused and TryAgain."""
         model, now = self.model, await self.store.now()
         receipts = receipts_of(model, events, now, sender)
-        if isinstance(self.store, VisibleStore):
-            await check_sender(self.store, self._whole, model, self.scope, events, receipts)
+        if isinstance(self.records, VisibleStore):
+            await check_sender(self.records, self._whole, model, self.scope, events, receipts)
         return await store_sent(self.intake, model, receipts, now, sender)
 
     async def receive_usage(self, body: bytes, content_type: str, sender: str) -> UsageAnswer:
         """Store a batch of usage events. Raises WireRefused and TryAgain."""
-        heads = None if self.scope.everything else self.store
+        heads = None if self.scope.everything else self.records
         now = await self.store.now()
         return await self._usage.receive(self.model, body, content_type, sender, now, heads, self.scope)
 
@@ -162,7 +169,7 @@ class Application:
     ) -> DecideVerdict:
         """Record a person's vote and return the store's verdict."""
         return await person_decisions.decide_approval(
-            self.store, self.model, approval_id, subject, person, approve, comment
+            self.records, self.model, approval_id, subject, person, approve, comment
         )
 
     async def delegate(self, delegation: Delegation) -> DelegateVerdict:
@@ -182,7 +189,7 @@ class Application:
         person = await self.store.person(person_id)
         override = person is not None and self._may_resolve_any(person)
         return await person_decisions.resolve_case(
-            self.store, self.model, self.worker.reconciler, case_id, person_id, choice, note, override
+            self.records, self.model, self.worker.reconciler, case_id, person_id, choice, note, override
         )
 
     async def edit_case(self, case_id: str, person_id: str, edit: CaseEdit) -> EditVerdict:
@@ -201,21 +208,21 @@ class Application:
 
     async def pair(self, foil: str, observation: str, person: str, note: str) -> MatchAnswer:
         """Pair an unmatched item with a foil; above a limit the pair waits for an approval."""
-        return await match_decisions.pair(self.store, self.model, foil, observation, person, note)
+        return await match_decisions.pair(self.records, self.model, foil, observation, person, note)
 
     async def pair_several(
         self, foils: Sequence[str], observations: Sequence[str], person: str, note: str
     ) -> MatchAnswer:
         """Pair several unmatched items with several foils, all at once or none; one approval for all."""
-        return await match_decisions.pair_several(self.store, self.model, foils, observations, person, note)
+        return await match_decisions.pair_several(self.records, self.model, foils, observations, person, note)
 
     async def unpair(self, foil: str, observation: str, person: str, note: str) -> MatchAnswer:
         """End a pair that a person made; above a limit that waits for an approval."""
-        return await match_decisions.unpair(self.store, self.model, foil, observation, person, note)
+        return await match_decisions.unpair(self.records, self.model, foil, observation, person, note)
 
     async def waive(self, foil: str, person: str, note: str) -> MatchAnswer:
         """Accept exactly the difference that a foil has now, approved by amount."""
-        return await match_decisions.waive(self.store, self.model, foil, person, note)
+        return await match_decisions.waive(self.records, self.model, foil, person, note)
 
     def _permissions(self, person: Person) -> set[str]:
         roles = self.model.roles
@@ -288,12 +295,18 @@ class Application:
         return self._deprecations[1]
 
 
-def seen_by(scope: EntityScope, app: Application) -> Application:
-    """Return the engine as a caller sees it who is bound to legal entities."""
-    if scope.everything:
+def seen_by(scope: EntityScope, app: Application, mask: PersonalMask | None = None) -> Application:
+    """Return the engine as a caller sees it who is bound to legal entities, or who may not read all personal data."""
+    if scope.everything and (mask is None or mask.hides_nothing):
         return app
     scoped = copy(app)
-    scoped.store = cast(Store, VisibleStore(app.store, app.views, scope))
-    scoped.views = cast(Views, VisibleViews(app.views, scope))
     scoped.scope = scope
+    if not scope.everything:
+        scoped.records = cast(Store, VisibleStore(app.store, app.views, scope))
+        scoped.store, scoped.views = scoped.records, cast(Views, VisibleViews(app.views, scope))
+    if mask is not None and not mask.hides_nothing:
+        scoped.mask = mask
+        store, views = scoped.store, scoped.views
+        scoped.store = cast(Store, MaskedReads(store, store, views, mask))
+        scoped.views = cast(Views, MaskedReads(views, store, views, mask))
     return scoped

@@ -98,6 +98,8 @@ class TrialApp:
 
     def __init__(self, store: SqlStore, model: Model) -> None:
         self.store = store
+        self.records = store
+        self.mask = None
         self._whole = store
         self.views = store
         self.model = model
@@ -142,14 +144,14 @@ class TrialApp:
         return (await self._keep(system, [(str(content["id"]), body, "webhook")], now))[0]
 
     async def receive_events(self, events: Sequence[Event], sender: str) -> list[Answer]:
-        if isinstance(self.store, VisibleStore):
+        if isinstance(self.records, VisibleStore):
             receipts = receipts_of(self.model, events, await self.now(), sender)
-            await check_sender(self.store, self._whole, self.model, self.scope, events, receipts)
+            await check_sender(self.records, self._whole, self.model, self.scope, events, receipts)
         rows = [(event.id, wire.dumps({"type": event.type}), "events") for event in events]
         return await self._keep("billing", rows, await self.now())
 
     async def receive_usage(self, body: bytes, content_type: str, sender: str) -> UsageAnswer:
-        heads = None if self.scope.everything else self.store
+        heads = None if self.scope.everything else self.records
         now = await self.now()
         return await self._usage.receive(self.model, body, content_type, sender, now, heads, self.scope)
 
@@ -174,7 +176,7 @@ class TrialApp:
             OutcomeReconciler, None
         )  # the rows have no call that a person's choice is evidence for
         return await person_decisions.resolve_case(
-            self.store, self.model, no_calls, case_id, person, choice, note, override
+            self.records, self.model, no_calls, case_id, person, choice, note, override
         )
 
     async def edit_case(self, case_id: str, person: str, edit: CaseEdit) -> EditVerdict:
@@ -193,7 +195,7 @@ class TrialApp:
         self, approval_id: str, subject: str, person: str, approve: bool, comment: str
     ) -> str:
         return await person_decisions.decide_approval(
-            self.store, self.model, approval_id, subject, person, approve, comment
+            self.records, self.model, approval_id, subject, person, approve, comment
         )
 
     async def delegate(self, delegation: Delegation) -> str:
@@ -205,18 +207,18 @@ class TrialApp:
         ).verdict
 
     async def pair(self, foil: str, observation: str, person: str, note: str) -> MatchAnswer:
-        return await match_decisions.pair(self.store, self.model, foil, observation, person, note)
+        return await match_decisions.pair(self.records, self.model, foil, observation, person, note)
 
     async def pair_several(
         self, foils: Sequence[str], observations: Sequence[str], person: str, note: str
     ) -> MatchAnswer:
-        return await match_decisions.pair_several(self.store, self.model, foils, observations, person, note)
+        return await match_decisions.pair_several(self.records, self.model, foils, observations, person, note)
 
     async def unpair(self, foil: str, observation: str, person: str, note: str) -> MatchAnswer:
-        return await match_decisions.unpair(self.store, self.model, foil, observation, person, note)
+        return await match_decisions.unpair(self.records, self.model, foil, observation, person, note)
 
     async def waive(self, foil: str, person: str, note: str) -> MatchAnswer:
-        return await match_decisions.waive(self.store, self.model, foil, person, note)
+        return await match_decisions.waive(self.records, self.model, foil, person, note)
 
     async def health(self) -> dict[str, Any]:
         now = await self.now()

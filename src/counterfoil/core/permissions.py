@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+PERSONAL_AREA = "pii:"
+"""Beginning of the permissions to read personal data: one for each object of the company, such as `pii:customer:read`."""
+
+
+def personal_read(object_: str) -> str:
+    """Return the permission to read the personal data of an object."""
+    return f"{PERSONAL_AREA}{object_}:read"
+
 
 class Permission(StrEnum):
     """The closed set of permissions; docs/reference/http.md lists which route requires which."""

@@ -24,6 +24,7 @@ from counterfoil.model.document import Data, Document
 from counterfoil.model.document_definition import FoilDefinition, Ledgers, ObservationDefinition
 from counterfoil.model.documents import Documents
 from counterfoil.model.envelope import EnvelopeRules
+from counterfoil.model.personal import PersonalFields
 from counterfoil.model.versions import ContractVersions
 
 T = TypeVar("T")
@@ -55,6 +56,11 @@ class Model(Documents):
     def envelope(self) -> EnvelopeRules:
         """Rules that complete the envelope of an event when a formula or a client reads it."""
         return EnvelopeRules.of(self)
+
+    @cached_property
+    def personal(self) -> PersonalFields:
+        """Fields that are marked as personal data."""
+        return PersonalFields(self)
 
     # -------------------------------------------------------------- overlays
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from counterfoil.core.finding import Finding, did_you_mean
-from counterfoil.core.permissions import Permission
+from counterfoil.core.permissions import PERSONAL_AREA, Permission, personal_read
 from counterfoil.model import kinds
 from counterfoil.model.checks.registry import rule
 from counterfoil.model.model import Model
@@ -15,11 +15,20 @@ _NAMES = [str(permission) for permission in Permission]
 
 @rule("unknown-permission")
 def unknown_permission(model: Model) -> Iterator[Finding]:
-    """A role grants only permissions that exist."""
+    """A role grants only permissions that exist. `pii:OBJECT:read` names an object of the folder."""
+    personal = [personal_read(name) for name in sorted(model.objects)]
+    names = [*_NAMES, *personal]
     for document, role in model.documents_of(kinds.Role):
         for position, name in enumerate(role.may):
-            if name not in _NAMES:
-                area = ", ".join(other for other in _NAMES if other.startswith(name.partition(":")[0] + ":"))
-                fix = did_you_mean(name, _NAMES, f"one of {area or ', '.join(_NAMES)}")
-                message = f"there is no permission `{name}`"
-                yield document.finding("unknown-permission", message, ("may", position), fix=fix)
+            if name in names:
+                continue
+            fix, message = _fix(name, names), f"there is no permission `{name}`"
+            if name.startswith(PERSONAL_AREA):
+                fix = did_you_mean(name, personal, f"write `{personal_read('OBJECT')}` with an object's name")
+                message += ": it names no object of this folder"
+            yield document.finding("unknown-permission", message, ("may", position), fix=fix)
+
+
+def _fix(name: str, names: list[str]) -> str:
+    area = ", ".join(other for other in names if other.startswith(name.partition(":")[0] + ":"))
+    return did_you_mean(name, names, f"one of {area or ', '.join(_NAMES)}")

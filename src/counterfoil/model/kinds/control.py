@@ -296,8 +296,8 @@ class Role(Kind):
     """A group of people and programs, and what they may do."""
 
     kind: Literal["role"] = "role"
-    may: list[Annotated[str, StringConstraints(pattern=r"^[a-z]+:[a-z]+:[a-z]+$")]] = []
-    """Permissions, `area:thing:action`."""
+    may: list[Annotated[str, StringConstraints(pattern=r"^[a-z]+:[a-z][a-z0-9_]*:[a-z]+$")]] = []
+    """Permissions, `area:thing:action`. `pii:OBJECT:read` lets its persons read the personal data of an object."""
     calls: list[Name] = []
     """Exposed operations that its persons and programs may call."""
     speaks: list[Name] = []

@@ -32,6 +32,7 @@ from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import (
     JSON,
+    MaskedResponse,
     RequestBody,
     WebRequest,
     application,
@@ -280,9 +281,9 @@ def _refusal(verdict: str, action: Action, id_: str, foil: str) -> Problem:
 
 def _answer(decided: MatchDecided) -> Response[MatchDecided]:
     if decided.approval is None:
-        return Response(decided, status_code=200)
+        return MaskedResponse(decided, status_code=200)
     location = {"location": f"/v1/approvals/{decided.approval}"}
-    return Response(decided, status_code=202, headers=location)
+    return MaskedResponse(decided, status_code=202, headers=location)
 
 
 async def _decoded(request: WebRequest, shape: type[S]) -> tuple[str, S]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from litestar import get
 
-from counterfoil.web.http.permissions import Open
+from counterfoil.web.http.permissions import Open, personal_permissions
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 
 
@@ -21,13 +21,14 @@ class MeShape(msgspec.Struct, frozen=True, kw_only=True):
 @get("/v1/me", opt=requires(Open.SIGNED_IN), tags=["people"], summary="The caller", sync_to_thread=False)
 def get_me(request: WebRequest) -> MeShape:
     """The person whose token the request has."""
-    identity, scope = caller(request), application(request).scope
+    identity, app = caller(request), application(request)
+    scope = app.scope
     return MeShape(
         id=identity.person.id,
         name=identity.person.name,
         roles=sorted(identity.person.roles),
         entities=None if scope.names is None else sorted(scope.names),
-        permissions=sorted(identity.may),
+        permissions=sorted([*identity.may, *personal_permissions(identity.person, app.model)]),
     )
 
 

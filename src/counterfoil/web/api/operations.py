@@ -13,6 +13,7 @@ from litestar import get, post
 from litestar.params import FromPath
 from litestar.response import Response
 
+from counterfoil.application import Application
 from counterfoil.contracts import versions
 from counterfoil.core import wire
 from counterfoil.flow.gateway.calls import (
@@ -158,7 +159,7 @@ async def call(request: WebRequest, name: FromPath[str]) -> Response[bytes]:
     deprecation = _deprecation(app.model, heads.name, await app.now())
     try:
         result = await app.gateway.call(
-            operation_request, lambda outcome: _render(outcome, heads, deprecation)
+            operation_request, lambda outcome: _render(_masked(app, heads.name, outcome), heads, deprecation)
         )
     except CallRefused as refused:
         raise _problem(refused, heads) from None
@@ -197,10 +198,18 @@ async def progress(request: WebRequest, name: FromPath[str], run_id: FromPath[st
         outcome = await app.gateway.of_run(operation_request, run_id)
     except CallRefused as refused:
         raise _problem(refused, heads) from None
+    outcome = _masked(app, heads.name, outcome)
     return _response(_render(outcome, heads, _deprecation(app.model, heads.name, await app.now())))
 
 
 # ------------------------------------------------------------------ answers
+
+
+def _masked(app: Application, name: str, outcome: Outcome) -> Outcome:
+    """Return an outcome without personal data that the caller may not read. The store keeps it so for repeats."""
+    if app.mask is None or not isinstance(outcome, ReadAnswer | RunEnded):
+        return outcome
+    return msgspec.structs.replace(outcome, output=app.mask.output(name, outcome.output))
 
 
 def _render(outcome: Outcome, heads: _CallHeaders, deprecation: dict[str, str]) -> StoredReply:

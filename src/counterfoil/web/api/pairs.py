@@ -18,6 +18,7 @@ from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import (
     JSON,
+    MaskedResponse,
     RequestBody,
     WebRequest,
     application,
@@ -92,8 +93,8 @@ async def pair_documents(request: WebRequest) -> Response[PairsDecided]:
     data = decode_json(body, PairsRequest)
     decided = await decide_group(application(request), data.items, data.foils, person, data.note)
     if decided.approval is None:
-        return Response(decided, status_code=200)
-    return Response(decided, status_code=202, headers={"location": f"/v1/approvals/{decided.approval}"})
+        return MaskedResponse(decided, status_code=200)
+    return MaskedResponse(decided, status_code=202, headers={"location": f"/v1/approvals/{decided.approval}"})
 
 
 async def decide_group(

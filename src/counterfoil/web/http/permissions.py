@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.people import Person
-from counterfoil.core.permissions import Permission
+from counterfoil.core.permissions import Permission, personal_read
 from counterfoil.model import Model
 from counterfoil.rules.entities import role_scope
 
@@ -22,7 +22,16 @@ class Open(StrEnum):
     """Any signed-in person; the content depends on permissions."""
 
 
-__all__ = ["COVERS", "Open", "Permission", "Requirement", "granted", "scope_of"]
+__all__ = [
+    "COVERS",
+    "Open",
+    "Permission",
+    "Requirement",
+    "granted",
+    "personal_permissions",
+    "personal_rights",
+    "scope_of",
+]
 Requirement = Permission | Open
 
 COVERS: dict[Permission, Permission] = {Permission.CASES_ANY_RESOLVE: Permission.CASES_OWN_RESOLVE}
@@ -34,14 +43,33 @@ def scope_of(person: Person, model: Model, permission: Permission | None) -> Ent
 
     A person is bound by the people file, a role by its file. Both must name an entity, where they name some.
     """
+    return _scope_of(person, model, permission)
+
+
+def _scope_of(person: Person, model: Model, permission: str | None) -> EntityScope:
     names: set[str] = set()
     for role in (name for name in person.roles if name in model.roles):
-        if permission is None or permission in _permissions(model.roles[role].may):
+        may = model.roles[role].may
+        if permission is None or permission in may or permission in _permissions(may):
             scope = role_scope(model, person, role)
             if scope.names is None:
                 return scope
             names |= scope.names
     return EntityScope(frozenset(names), model.default_entity)
+
+
+def personal_rights(person: Person, model: Model) -> dict[str, EntityScope]:
+    """Return the legal entities in which a person may read personal data, by object."""
+    return {
+        object_: scope
+        for object_ in model.personal.objects
+        if (scope := _scope_of(person, model, personal_read(object_))).everything or scope.names
+    }
+
+
+def personal_permissions(person: Person, model: Model) -> list[str]:
+    """Return the names of a person's permissions to read personal data."""
+    return [personal_read(object_) for object_ in sorted(personal_rights(person, model))]
 
 
 def _permissions(names: Iterable[str]) -> frozenset[Permission]:

@@ -13,14 +13,18 @@ import msgspec
 from litestar import Request
 from litestar.handlers.base import BaseRouteHandler
 from litestar.params import QueryParameter
+from litestar.response import Response
+from litestar.response.base import ASGIResponse
 
 from counterfoil.application import Application, seen_by
 from counterfoil.core.fault_text import fault_text
 from counterfoil.core.finding import did_you_mean
 from counterfoil.core.http_headers import SEVERAL_VALUES
+from counterfoil.core.personal_texts import PersonalTexts
 from counterfoil.core.wire import read_json
+from counterfoil.rules.personal_mask import PersonalMask
 from counterfoil.web.http.identity import Connection, Identity, check_same_origin, identify
-from counterfoil.web.http.permissions import Open, Permission, Requirement, scope_of
+from counterfoil.web.http.permissions import Open, Permission, Requirement, personal_rights, scope_of
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.refusals import changes_something, record
 
@@ -30,6 +34,7 @@ BODY = "body"
 NOTE = "note"
 """Query parameter of every page: the key of the message after an action."""
 ALSO = "also"
+MASKED_TEXTS = "masked_texts"
 WebRequest = Request[Any, Any, Any]
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -61,17 +66,37 @@ def whole_application(connection: Connection) -> Application:
 
 
 def application(connection: Connection, permission: Permission | None = None) -> Application:
-    """Return the engine as the caller sees it: the rows of the legal entities for which they have a permission.
+    """Return the engine as the caller sees it: the rows of the legal entities for which they have a permission,
+    without personal data that they may not read.
 
     The permission is that of the route. A route for any signed-in person names one for each part that it shows.
     """
     app = whole_application(connection)
     identity: Identity | None = connection.scope.get("user")
+    texts = masked_texts(connection)
     if identity is None:
-        return app
+        return seen_by(app.scope, app, PersonalMask(app.model, {}, app.scope, texts))
     needed = permission or connection.route_handler.opt.get(REQUIRES)
     scope = scope_of(identity.person, app.model, needed if isinstance(needed, Permission) else None)
-    return seen_by(scope, app)
+    rights = personal_rights(identity.person, app.model)
+    return seen_by(scope, app, PersonalMask(app.model, rights, scope, texts))
+
+
+def masked_texts(connection: Connection) -> PersonalTexts:
+    """Return the personal texts that were masked for this request, which its answer has nowhere."""
+    texts: PersonalTexts | None = connection.state.get(MASKED_TEXTS)
+    if texts is None:
+        texts = PersonalTexts([value for _, value in connection.query_params.multi_items()])
+        connection.state[MASKED_TEXTS] = texts
+    return texts
+
+
+class MaskedResponse(Response[Any]):
+    """The answer to a request, whose texts have no personal data that was masked for the caller."""
+
+    def to_asgi_response(self, app: Any, request: WebRequest, **how: Any) -> ASGIResponse:
+        self.content = masked_texts(request).replace_all(self.content)
+        return super().to_asgi_response(app, request, **how)
 
 
 def company_application(connection: Connection) -> Application:

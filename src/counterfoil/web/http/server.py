@@ -16,10 +16,10 @@ from counterfoil.web.http import assets
 from counterfoil.web.http.connections import ConnectionLimits, bounded
 from counterfoil.web.http.identity import Passwords
 from counterfoil.web.http.limits import Asgi, RequestLimits
-from counterfoil.web.http.problems import problem_response
+from counterfoil.web.http.problems import problem_of, problem_response
 from counterfoil.web.http.proxies import ProxyHeaders, PublicAddress
 from counterfoil.web.http.refusals import StrangerLimit, record_error
-from counterfoil.web.http.request import WebRequest, guard
+from counterfoil.web.http.request import MaskedResponse, WebRequest, guard, masked_texts
 from counterfoil.web.pages import (
     approvals,
     case_edits,
@@ -70,6 +70,7 @@ def routes(app: Application, passwords: Passwords | None = None) -> Litestar:
     return Litestar(
         route_handlers=[*description.API_ROUTES, *description.ROUTES, assets.serve, *PAGE_ROUTES],
         guards=[guard],
+        response_class=MaskedResponse,
         exception_handlers={Exception: _error_response},
         after_exception=[record_error],
         state=State(
@@ -89,9 +90,11 @@ def routes(app: Application, passwords: Passwords | None = None) -> Litestar:
 
 def _error_response(request: WebRequest, error: Exception) -> Response[Any]:
     """Return an error page to a browser, and a problem document to any other caller."""
+    problem = problem_of(error)
+    problem.detail = masked_texts(request).replace(problem.detail)
     if is_page(request):
-        return error_page(request, error)
-    return problem_response(request.url.path, error)
+        return error_page(request, problem)
+    return problem_response(request.url.path, problem)
 
 
 def config(

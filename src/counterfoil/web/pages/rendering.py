@@ -9,22 +9,26 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import jinja2
+from jinja2.runtime import Context
 from litestar.datastructures import Cookie
 from litestar.response import Response
+from markupsafe import Markup
 
 from counterfoil.application import Application
 from counterfoil.core.case_choices import LABELS
 from counterfoil.core.clock import utc_now
+from counterfoil.core.personal_texts import PersonalTexts
 from counterfoil.web.api.notices import unread_notices
 from counterfoil.web.http import assets
 from counterfoil.web.http.identity import Identity
 from counterfoil.web.http.problems import problem_of, problem_response
-from counterfoil.web.http.request import WebRequest, application
+from counterfoil.web.http.request import WebRequest, application, masked_texts
 from counterfoil.web.pages import filters
 
 ZONE_COOKIE = "counterfoil_zone"
 HTML = "text/html; charset=utf-8"
 _PROGRAM_PATHS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/static/")
+_MASKED_TEXTS = "masked_texts"
 _ADDRESS_CHARS = "/?#[]@:!$&'()*+,;=%"
 """Characters that an address holds as they are, beside letters and digits (RFC 3986)."""
 MATCH_DECISIONS = {
@@ -61,6 +65,17 @@ _NOTES = {
 }
 
 
+@jinja2.pass_context
+def _masked(context: Context, value: Any) -> Any:
+    """Return a value of a template without the personal texts that the caller may not read."""
+    texts: PersonalTexts | None = context.get(_MASKED_TEXTS)
+    if texts is None:  # inside of an imported macro, whose markup passes here again where it is called
+        return value
+    if isinstance(value, Markup):
+        return Markup(texts.replace_escaped(value))  # noqa: S704 - it was markup, and a fixed word is put into it
+    return texts.replace(value) if isinstance(value, str) else value
+
+
 class PageTemplates:
     """The templates, ready to render."""
 
@@ -69,6 +84,7 @@ class PageTemplates:
             loader=jinja2.PackageLoader("counterfoil.web"),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
+            finalize=_masked,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -78,7 +94,13 @@ class PageTemplates:
         )
 
     def render(
-        self, template: str, now: datetime, identity: Identity | None, zone: ZoneInfo, **values: Any
+        self,
+        template: str,
+        now: datetime,
+        identity: Identity | None,
+        zone: ZoneInfo,
+        masked: PersonalTexts,
+        **values: Any,
     ) -> str:
         def when(moment: datetime | None, exact: bool = False) -> Any:
             return filters.when(moment, now, exact, zone)
@@ -86,7 +108,7 @@ class PageTemplates:
         may = {str(p) for p in identity.may} if identity else set()
         page = self._environment.get_template(template)
         return page.render(
-            now=now, me=identity, may=may, when=when, zone=zone.key,
+            now=now, me=identity, may=may, when=when, zone=zone.key, **{_MASKED_TEXTS: masked},
             local_times=lambda text: filters.local_times(text, zone),
             clock=lambda moment: filters.clock(moment, zone), day=lambda moment: filters.day(moment, zone),
             **{"entities": {}, "bound": False, "unread": None, **values},
@@ -102,7 +124,8 @@ async def render_page(request: WebRequest, template: str, status: int = 200, **v
     zone = zone_of(request)
     unread = None if identity is None else await unread_notices(request, identity)
     names = {"unread": unread, "entities": entity_titles(app), "bound": not app.scope.everything, **values}
-    text = templates.render(template, await app.now(), identity, zone, note=note, path=path, **names)
+    texts = masked_texts(request)
+    text = templates.render(template, await app.now(), identity, zone, texts, note=note, path=path, **names)
     return Response(text, media_type=HTML, status_code=status)
 
 
@@ -139,7 +162,14 @@ def error_page(request: WebRequest, error: Exception) -> Response[Any]:
     identity: Identity | None = request.scope.get("user")
     try:
         text = templates.render(
-            "problem.html", utc_now(), identity, zone_of(request), note="", path=path, problem=problem
+            "problem.html",
+            utc_now(),
+            identity,
+            zone_of(request),
+            masked_texts(request),
+            note="",
+            path=path,
+            problem=problem,
         )
     except jinja2.TemplateError:
         return problem_response(path, error)
