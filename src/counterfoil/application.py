@@ -195,7 +195,7 @@ class Application:
     async def edit_case(self, case_id: str, person_id: str, edit: CaseEdit) -> EditVerdict:
         """Record an edit of a Case that decides nothing, and return the store's verdict."""
         return await case_edits.edit_case(
-            self.store, self.model, case_id, person_id, edit, self._may_resolve_any
+            self.records, self.model, case_id, person_id, edit, self._may_resolve_any
         )
 
     async def assignable(self, row: CaseRow) -> list[Person]:

@@ -181,7 +181,7 @@ class TrialApp:
 
     async def edit_case(self, case_id: str, person: str, edit: CaseEdit) -> EditVerdict:
         return await case_edits.edit_case(
-            self.store, self.model, case_id, person, edit, self._may_resolve_any
+            self.records, self.model, case_id, person, edit, self._may_resolve_any
         )
 
     async def assignable(self, row: CaseRow) -> list[Person]:

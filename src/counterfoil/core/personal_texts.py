@@ -26,7 +26,9 @@ class PersonalTexts:
 
     def __init__(self, echoed: Collection[str] = ()) -> None:
         self._texts: set[str] = set()
-        self._echoed = frozenset(text.strip().casefold() for text in echoed)
+        self._echoed: set[str] = set()
+        for text in echoed:
+            self.echo(text)
         self._inside: re.Pattern[str] | None = None
         self._is_current = True
 
@@ -35,6 +37,10 @@ class PersonalTexts:
         if folded and folded not in self._texts and folded != MASKED:
             self._texts.add(folded)
             self._is_current = False
+
+    def echo(self, text: str) -> None:
+        """Leave a text as it is where the answer has it whole, because the caller wrote it."""
+        self._echoed.add(text.strip().casefold())
 
     def replace(self, text: str) -> str:
         """Return a text with the word `(masked)` for each personal one in it."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from counterfoil.core.canonical import MAX_SEARCHED_CHARS, NAME_FIELDS
@@ -16,6 +16,8 @@ MAX_WORDS = 24
 """Words of one object that are searched."""
 MAX_WORD_CHARS = 40
 """Longer words are cut."""
+MIN_PREFIX_CHARS = 3
+"""Shorter words are searched as whole words."""
 MIN_NEAR_CHARS = 4
 MAX_NEAR_CHARS = 24
 """Lengths of words that have near ones: others are numbers or too short to be mistaken."""
@@ -35,6 +37,12 @@ def search_words(text: str) -> list[str]:
     """Return the distinct words of a text, folded, in order."""
     words = (word[:MAX_WORD_CHARS] for word in _WORD.findall(folded(text)))
     return list(dict.fromkeys(words))
+
+
+def begins_one(part: str, words: Iterable[str]) -> bool:
+    """Test whether a word of a search is, or begins, one of the words of an object."""
+    whole = len(part) < MIN_PREFIX_CHARS
+    return any(word == part if whole else word.startswith(part) for word in words)
 
 
 def object_words(state: Mapping[str, Any]) -> list[str]:

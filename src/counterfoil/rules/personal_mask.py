@@ -16,6 +16,7 @@ from counterfoil.core.canonical import CanonicalEvent, Head, Receipt, searched_t
 from counterfoil.core.effect import Effect
 from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.personal_texts import MASKED, PersonalTexts
+from counterfoil.core.search_words import object_words
 from counterfoil.model import Model
 from counterfoil.model.personal import MarkedForm, Marks
 
@@ -57,6 +58,15 @@ class PersonalMask:
             or (entity is not None and name in self._rights and self._rights[name].sees(entity))
             for name in names
         )
+
+    def echo(self, texts: Iterable[str]) -> None:
+        """Leave texts of the reader as they are, where an answer has them whole."""
+        for text in texts:
+            self._texts.echo(text)
+
+    def prose(self, text: str) -> str:
+        """Return a text without the personal texts that were masked for the reader so far."""
+        return self._texts.replace(text)
 
     def event(self, event: CanonicalEvent) -> CanonicalEvent:
         form = self._fields.events.get(event.type) or self._fields.of(event.object)
@@ -119,8 +129,13 @@ class PersonalMask:
 
     def is_named_by(self, head: Head, texts: Iterable[str]) -> bool:
         """Test whether one of the texts is a searched text of the object that the reader may read."""
-        found = searched_texts(self.head(head).state).values()
-        return bool(set(found) & {text.lower() for text in texts})
+        names = searched_texts(self.head(head).state).values()
+        return bool(set(names) & {text.lower() for text in texts})
+
+    def words_of(self, head: Head) -> list[str]:
+        """Return the searched words of the names of an object that the reader may read."""
+        state = self.head(head).state
+        return object_words({field: value for field, value in state.items() if value != MASKED})
 
     def personal_objects(self, data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield the objects with hidden personal data that fields such as `customer_id` name: object and key."""

@@ -24,11 +24,14 @@ from counterfoil.core.link import Link
 from counterfoil.core.people import Person
 from counterfoil.core.release import is_of_plan
 from counterfoil.core.run import InboxItem, Run
+from counterfoil.core.search_words import begins_one
 from counterfoil.store.port.store import LoadedRun, Store
 from counterfoil.store.port.views import CaseRow, MatchRow, Views
 
 _WITHOUT = (Foil, Observation, Link, Person, Run, MatchRow, str, bytes, int)
 """Records that have no field of a contract."""
+MAX_NAMED_OBJECTS = 500
+"""Objects of one search among which those are selected that a readable name has."""
 _REFUSED = frozenset({"head_states", "dump", "audited", "traffic"})
 """Reads of whole states, which only decisions and operators need."""
 
@@ -43,6 +46,7 @@ class Mask(Protocol):
     def receipt(self, receipt: Receipt) -> Receipt: ...
     def quoting(self, text: str, receipt: Receipt) -> str: ...
     def leaf(self, leaf: Leaf) -> Leaf: ...
+    def words_of(self, head: Head) -> list[str]: ...
     def is_named_by(self, head: Head, texts: Iterable[str]) -> bool: ...
     def personal_objects(self, data: Mapping[str, Any]) -> Iterator[tuple[str, str]]: ...
     def hidden(self) -> frozenset[str]: ...
@@ -75,6 +79,31 @@ class MaskedReads:
         heads = await self._heads((object_, key) for object_ in self._mask.hidden() for key in keys)
         unnamed = {head.key for head in heads if not self._mask.is_named_by(head, texts)}
         return [key for key in keys if key not in unnamed]
+
+    async def objects_with_words(
+        self, words: Sequence[str], limit: int, *entities: Any
+    ) -> list[tuple[str, str]]:
+        """Return the objects of which each word begins a word of a name that the reader may read."""
+        most = max(limit, MAX_NAMED_OBJECTS)
+        objects = await self._views.objects_with_words(words, most, *entities)
+        hidden = self._mask.hidden()
+        heads = await self._heads(one for one in objects if one[0] in hidden)
+        readable = {(head.object, head.key): self._mask.words_of(head) for head in heads}
+        named = [
+            one
+            for one in objects
+            if one[0] not in hidden or all(begins_one(word, readable.get(one, ())) for word in words)
+        ]
+        return named[:limit]
+
+    async def near_words(self, word: str, limit: int, *entities: Any) -> list[str]:
+        """Return near words that a readable name has whole."""
+        near = await self._views.near_words(word, limit, *entities)
+        return [other for other in near if await self._is_readable(other)]
+
+    async def _is_readable(self, word: str) -> bool:
+        objects = await self.objects_with_words([word], MAX_NAMED_OBJECTS)
+        return any(word in self._mask.words_of(head) for head in await self._heads(objects))
 
     async def _masked(self, result: Awaitable[Any]) -> Any:
         value = await result

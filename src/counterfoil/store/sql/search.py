@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from counterfoil.core.canonical import NAME_FIELDS
 from counterfoil.core.money import Money
-from counterfoil.core.search_words import object_words, word_variants
+from counterfoil.core.search_words import MIN_PREFIX_CHARS, object_words, word_variants
 from counterfoil.store.port.views import AmountTable
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.entities import entity_clause
@@ -18,8 +18,6 @@ from counterfoil.store.sql.statements import Insert, Statement
 
 MAX_SCANNED_ROWS = 2000
 """Objects with the rarest word of a search, among which those with its other words are selected."""
-MIN_PREFIX_CHARS = 3
-"""Shorter words are searched as whole words."""
 MAX_OTHER_ROWS = 4
 """Rows that are read for each row of the answer, because some have the amount in another currency."""
 MAX_COPIED_ROWS = 500

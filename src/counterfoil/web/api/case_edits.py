@@ -35,6 +35,7 @@ from counterfoil.web.http.request import (
     S,
     WebRequest,
     application,
+    caller,
     decode_json,
     require_json,
     requires,
@@ -109,8 +110,7 @@ class CommentList(msgspec.Struct, frozen=True):
 )
 async def list_comments(request: WebRequest, case_id: FromPath[str]) -> CommentList:
     app = application(request)
-    await case_row_of(app, case_id)
-    return CommentList(await comments_of(app, case_id))
+    return CommentList(await comments_of(app, case_id, caller(request).person.id))
 
 
 @post(
@@ -123,7 +123,7 @@ async def list_comments(request: WebRequest, case_id: FromPath[str]) -> CommentL
 async def comment(request: WebRequest, case_id: FromPath[str]) -> CommentList:
     app, (person, body) = application(request), await _decoded(request, Comment)
     await edit_case(app, case_id, person, comment_edit(body.text))
-    return CommentList(await comments_of(app, case_id))
+    return CommentList(await comments_of(app, case_id, person))
 
 
 @post(
@@ -216,9 +216,16 @@ async def edit_case(app: Application, case_id: str, person: str, edit: CaseEdit)
     raise Problem(status, sentence.format(**names), kind=verdict.replace("_", "-"), field=field)
 
 
-async def comments_of(app: Application, case_id: str) -> list[CommentShape]:
-    """Return the comments on a Case that the caller sees, with the names of their authors."""
+async def comments_of(app: Application, case_id: str, reader: str) -> list[CommentShape]:
+    """Return the comments on a Case that the caller sees, with the names of their authors. Raises Problem 404.
+
+    They are prose: names that the caller may not read are those of the Case's documents, which are read with it. What
+    the reader wrote stays as it is.
+    """
+    await case_shapes(app, [await case_row_of(app, case_id)])
     comments = await app.views.case_comments(case_id)
+    if app.mask is not None:
+        app.mask.echo(comment.text for comment in comments if comment.person == reader)
     names = {person.id: person.name for person in await app.store.persons()} if comments else {}
     return [
         CommentShape(id=c.id, person=c.person, name=names.get(c.person, c.person), at=c.at, text=c.text)

@@ -20,7 +20,7 @@ from counterfoil.web.api.names import name_of
 from counterfoil.web.api.search_rows import MAX_HITS, SearchRows, near_text, read_rows
 from counterfoil.web.http.permissions import Open, Permission
 from counterfoil.web.http.problems import Problem
-from counterfoil.web.http.request import WebRequest, application, caller, requires
+from counterfoil.web.http.request import WebRequest, application, caller, masked_texts, requires
 
 Kind = Literal["customers", "runs", "foils", "items", "cases", "approvals"]
 SearchText = Annotated[
@@ -100,6 +100,7 @@ async def search(request: WebRequest, text: SearchText = "") -> SearchAnswer:
 async def answer(request: WebRequest, text: str) -> SearchAnswer:
     """Return what a text names for the caller. Rows of one scope are read once."""
     query, whole = read_query(text), application(request)
+    masked_texts(request).echo(query.text)
     by_scope: dict[EntityScope, SearchRows] = {}
     visible: dict[EntityScope, Application] = {}
     groups: list[SearchGroup] = []

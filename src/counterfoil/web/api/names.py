@@ -97,6 +97,10 @@ class NameReader:
             for event in events
         }
 
+    async def data(self, data: Mapping[str, Any]) -> None:
+        """Read the objects that a value names, and their customers."""
+        await self._load_with_customers(self._named_by(data))
+
     async def request(self, approval: Approval) -> dict[str, str]:
         """Return what an approval is about: customer, documents, ticket and reason of the event that started its Run.
 

@@ -32,6 +32,7 @@ from counterfoil.flow.gateway.calls import (
 from counterfoil.model import Model
 from counterfoil.rules.json_values import plain
 from counterfoil.web.api import operation_headers
+from counterfoil.web.api.names import NameReader
 from counterfoil.web.http.deprecation_headers import lifecycle_headers
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import PROBLEM_JSON, Problem
@@ -144,12 +145,15 @@ async def call(request: WebRequest, name: FromPath[str]) -> Response[bytes]:
     key = operation_headers.idempotency_key(request.headers)
     body = await request.body()
     require_json(request)
+    value = wire.read_json(body)
+    if app.mask is not None and isinstance(value, dict):
+        await NameReader(app).data(value)  # a system's refusal may name them
     operation_request = OperationRequest(
         consumer=person.id,
         roles=person.roles,
         operation=heads.name,
         key=key,
-        input=wire.read_json(body),
+        input=value,
         body=body,
         headers={"content-type": media_type(request), "idempotency-key": key, **heads.stored},
         correlation=heads.correlation,
@@ -207,7 +211,11 @@ async def progress(request: WebRequest, name: FromPath[str], run_id: FromPath[st
 
 def _masked(app: Application, name: str, outcome: Outcome) -> Outcome:
     """Return an outcome without personal data that the caller may not read. The store keeps it so for repeats."""
-    if app.mask is None or not isinstance(outcome, ReadAnswer | RunEnded):
+    if app.mask is None:
+        return outcome
+    if isinstance(outcome, Unanswerable):
+        return msgspec.structs.replace(outcome, detail=app.mask.prose(outcome.detail))
+    if not isinstance(outcome, ReadAnswer | RunEnded):
         return outcome
     return msgspec.structs.replace(outcome, output=app.mask.output(name, outcome.output))
 

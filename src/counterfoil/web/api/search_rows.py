@@ -13,6 +13,7 @@ import msgspec
 
 from counterfoil.application import Application
 from counterfoil.core.canonical import Head
+from counterfoil.core.personal_texts import MASKED
 from counterfoil.core.search_query import SearchQuery
 from counterfoil.core.search_words import search_words
 from counterfoil.store.port.views import ItemFilter, ListFilter
@@ -103,7 +104,7 @@ async def _foils(app: Application, query: SearchQuery, keys: Sequence[str]) -> l
     ids = await app.views.with_amount("foil", query.amounts, _MAX_IDS) if query.amounts else []
     by_amount = await _foil_rows(app, ids)
     chosen = [
-        foil for foil in by_amount if _is_named(query, foil.customer, foil.name, foil.document, foil.key)
+        foil for foil in by_amount if _is_named(app, query, foil.customer, foil.name, foil.document, foil.key)
     ]
     if query.exact:
         return chosen
@@ -122,7 +123,7 @@ async def _items(app: Application, query: SearchQuery, keys: Sequence[str]) -> l
     ids = await app.views.with_amount("observation", query.amounts, _MAX_IDS) if query.amounts else []
     by_amount = await _item_rows(app, ids)
     chosen = [
-        item for item in by_amount if _is_named(query, item.customer, item.name, item.document, item.key)
+        item for item in by_amount if _is_named(app, query, item.customer, item.name, item.document, item.key)
     ]
     if query.exact:
         return chosen
@@ -145,7 +146,7 @@ async def _cases(
 ) -> list[shapes.CaseShape]:
     ids = await app.views.with_amount("case_", query.amounts, _MAX_IDS) if query.amounts else []
     by_amount = await _case_rows(app, ids)
-    chosen = [case for case in by_amount if _is_named(query, case.customer, case.name, case.key or "")]
+    chosen = [case for case in by_amount if _is_named(app, query, case.customer, case.name, case.key or "")]
     about = ([foil.id for foil in foils], [item.id for item in items])
     ids = [query.text, *await app.views.cases_about(runs, *about, _MAX_IDS)]
     return _once([*await _case_rows(app, ids), *chosen])
@@ -159,7 +160,7 @@ async def _case_rows(app: Application, ids: Iterable[str]) -> list[shapes.CaseSh
 async def _approvals(app: Application, query: SearchQuery, runs: Sequence[str]) -> list[shapes.ApprovalShape]:
     ids = await app.views.with_amount("approval", query.amounts, _MAX_IDS) if query.amounts else []
     by_amount = await _approval_rows(app, ids)
-    chosen = [approval for approval in by_amount if _is_named(query, *approval.about.values())]
+    chosen = [approval for approval in by_amount if _is_named(app, query, *approval.about.values())]
     ids = [query.text, *await app.views.approvals_about(runs, _MAX_IDS)]
     return _once([*await _approval_rows(app, ids), *chosen])
 
@@ -169,9 +170,10 @@ async def _approval_rows(app: Application, ids: Iterable[str]) -> list[shapes.Ap
     return await with_votes(app, rows)
 
 
-def _is_named(query: SearchQuery, *names: str) -> bool:
-    """Test whether the names of a row have every word of a search that is no amount."""
-    words = [word for name in names for word in search_words(name)]
+def _is_named(app: Application, query: SearchQuery, *names: str) -> bool:
+    """Test whether the names of a row, as the caller may read them, have every word of a search that is no amount."""
+    readable = names if app.mask is None else [app.mask.prose(name) for name in names]
+    words = [word for name in readable if name != MASKED for word in search_words(name)]
     return all(any(word.startswith(part) for word in words) for part in query.names)
 
 

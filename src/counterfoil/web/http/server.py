@@ -92,6 +92,7 @@ def _error_response(request: WebRequest, error: Exception) -> Response[Any]:
     """Return an error page to a browser, and a problem document to any other caller."""
     problem = problem_of(error)
     problem.detail = masked_texts(request).replace(problem.detail)
+    problem.more = masked_texts(request).replace_all(problem.more)
     if is_page(request):
         return error_page(request, problem)
     return problem_response(request.url.path, problem)

@@ -142,11 +142,13 @@ async def show_case(request: WebRequest, entry: FormEntry) -> Response[Any]:
     if row is None:
         raise Problem(404, f"There is no Case {entry.id[:100]}.")
     back = safe_path(entry.values.get("back", "/cases"))
-    named = case_row(caller(request), (await case_shapes(app, [row]))[0])
+    identity = caller(request)
+    named = case_row(identity, (await case_shapes(app, [row]))[0])
     is_open = row.case.state is CaseState.OPEN
+    comments = await comments_of(app, row.case.id, identity.person.id)
     return await render_page(
-        request, "case.html", entry.status, row=named, back=back, entry=entry,
-        comments=await comments_of(app, row.case.id), persons=await app.assignable(row) if is_open else [],
+        request, "case.html", entry.status, row=named, back=back, entry=entry, comments=comments,
+        persons=await app.assignable(row) if is_open else [],
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from counterfoil.web.http.identity import Identity, check_same_origin, read_form
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.refusals import FORGERIES, record
-from counterfoil.web.http.request import WebRequest, caller
+from counterfoil.web.http.request import WebRequest, caller, masked_texts
 from counterfoil.web.pages.rendering import render_page
 
 _SHOWN_AGAIN = (403, 409, 422)
@@ -50,6 +50,8 @@ async def answer_form(
     `reads` is the permission that the page needs. Raises Problem where no page can show the form again.
     """
     form = read_form(await request.body(), request.headers.get("content-type", ""))
+    for text in form.values():
+        masked_texts(request).echo(text)
     try:
         return await act(_checked(request, form), form)
     except Problem as problem:

@@ -9,7 +9,7 @@ from litestar.response import Response
 
 from counterfoil.web.api.find import SearchText, answer
 from counterfoil.web.http.permissions import Open
-from counterfoil.web.http.request import WebRequest, requires
+from counterfoil.web.http.request import WebRequest, masked_texts, requires
 from counterfoil.web.pages.rendering import render_page
 
 GROUP_TITLES = {
@@ -25,6 +25,7 @@ GROUP_TITLES = {
 @get("/search", opt=requires(Open.SIGNED_IN), include_in_schema=False)
 async def search_page(request: WebRequest, text: SearchText = "") -> Response[Any]:
     result = await answer(request, text) if text.strip() else None
+    result = masked_texts(request).replace_all(result)
     return await render_page(request, "search.html", result=result, query=text.strip(), titles=GROUP_TITLES)
 
 
