@@ -22,6 +22,7 @@ from counterfoil.store.sql.sqlite_file import owner
 
 HOME = ".counterfoil"
 """Folder of a running company's files (store, keys, tokens), in the working folder."""
+_CLIENT_LOGGERS = ("httpx2", "httpcore2", "httpcore", "httpx")
 Announce = Callable[[], None]
 Build = Callable[[Application, str, int], uvicorn.Config]
 """Builds the server settings for an Application, a host and a port."""
@@ -40,6 +41,19 @@ class _Server(uvicorn.Server):
             self._announce()
 
 
+def log_to_stderr() -> None:
+    """Log to standard error from the level that COUNTERFOIL_LOG names.
+
+    Clients of HTTP log warnings at most: their lower levels have addresses and headers, in which personal data and
+    secrets stand.
+    """
+    logging.basicConfig(
+        level=os.environ.get("COUNTERFOIL_LOG", "WARNING"), format="%(asctime)s %(name)s %(message)s"
+    )
+    for name in _CLIENT_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def serve(
     folder: Path, store_url: str, listener: socket.socket, workers: int, build: Build, announce: Announce
 ) -> int:
@@ -48,9 +62,7 @@ def serve(
     `build` supplies pages and routes, which this floor cannot import. `announce` is called once the server answers on
     the listener.
     """
-    logging.basicConfig(
-        level=os.environ.get("COUNTERFOIL_LOG", "WARNING"), format="%(asctime)s %(name)s %(message)s"
-    )
+    log_to_stderr()
     return asyncio.run(_serve(folder, store_url, listener, workers, build, announce))
 
 
@@ -92,7 +104,7 @@ def work(folder: Path, store_url: str) -> int:
             + (f", and process {process} has it open" if process else "")
             + ". `counterfoil up` runs its own worker. A separate worker needs postgresql://..."
         )
-    logging.basicConfig(level=os.environ.get("COUNTERFOIL_LOG", "WARNING"))
+    log_to_stderr()
     return asyncio.run(_work(folder, store_url))
 
 

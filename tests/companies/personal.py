@@ -90,6 +90,11 @@ AMOUNT = Money(81_733, "USD")
 DUE_DAYS = timedelta(days=2)
 
 
+def fault_of(subject: Subject) -> str:
+    """Return why a call of a system failed, with a part of its answer."""
+    return f"answered 503: {{'party': '{subject.mail}'}}"
+
+
 async def plant(store: SqlStore, subject: Subject) -> None:
     """Write the rows of a customer: a delivery, heads, a Run with a refused call and an approval, and Cases."""
     at = await store.now()
@@ -227,7 +232,11 @@ async def _cases(store: SqlStore, subject: Subject, receipt: int, event: str, ef
         "unrouted", id=subject.case("event"), message=f"{event}: no workflow takes {subject.name}",
         owners=("finance-operations",), at=at, event=event, run=subject.run,
     )  # fmt: skip
-    await store.apply(OpenCases(cases=(refused, delivery, unrouted), at=at, actor="worker:t"))
+    away = open_case(
+        "unreachable", id=subject.case("away"), message=f"erp: {fault_of(subject)}", owners=("finance-operations",), at=at,
+        names={"system": "erp"},
+    )  # fmt: skip
+    await store.apply(OpenCases(cases=(refused, delivery, unrouted, away), at=at, actor="worker:t"))
     for edit in (CommentCase(f"Called {subject.name}, they pay tomorrow"), TagCase(("walk",))):
         change = EditCase(case=subject.case("refused"), person="fay", edit=edit, at=at)
         assert (await store.apply(change)).verdict == "done"

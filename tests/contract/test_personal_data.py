@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus
 
 import httpx2
@@ -25,7 +25,7 @@ from counterfoil.store.port.people import PutPerson, PutToken
 from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.web.http import server
 from counterfoil.web.http.identity import new_token
-from tests.companies.personal import AMOUNT, GERMAN_SUBJECT, HOME_SUBJECT, Subject, plant
+from tests.companies.personal import AMOUNT, GERMAN_SUBJECT, HOME_SUBJECT, Subject, fault_of, plant
 from tests.companies.web import TrialApp, cheap_passwords, people
 from tests.companies.web_matches import foil_of, item_of
 from tests.companies.web_rows import GERMAN, fill, seal
@@ -51,6 +51,15 @@ name: privacy
 may: {json.dumps([*READS, *map(personal_read, OBJECTS)])}
 """
 MIXED = "reader+german-privacy"
+
+
+class FailingApp(TrialApp):
+    """The company while a system answers with an error that quotes a person."""
+
+    async def health(self) -> dict[str, Any]:
+        health = await super().health()
+        health["feeds"]["billing.events"]["error"] = fault_of(HOME_SUBJECT)
+        return health
 
 
 class Walked(NamedTuple):
@@ -105,7 +114,7 @@ async def company(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wal
             await store.apply(PutPerson(person=person, at=now, actor="test"))
             tokens[name], token = new_token(id_, now.replace(year=now.year + 1))
             await store.apply(PutToken(token=token, at=now))
-        app = TrialApp(store, model)
+        app = FailingApp(store, model)
         transport = httpx2.ASGITransport(server.build(app))  # type: ignore[arg-type]
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as http:
             yield Walked(app, model, http, tokens)
@@ -127,7 +136,7 @@ def _paths(app: TrialApp, subject: Subject) -> Iterator[str]:
     values = {
         "run_id": [subject.run], "approval_id": [subject.approval], "checkpoint_id": ["none"],
         "foil_id": [foil_of(subject.invoice)], "item_id": [item_of(f"BILL-{subject.prefix}")],
-        "case_id": [subject.case(about) for about in ("refused", "delivery", "event")],
+        "case_id": [subject.case(about) for about in ("refused", "delivery", "event", "away")],
         "kind": ["object"], "name": ["customer"], "system": ["erp"], "digest": ["d" * 64], "path": ["x"],
     }  # fmt: skip
     routes = server.routes(app).routes  # type: ignore[arg-type]
@@ -219,6 +228,13 @@ async def test_each_kind_of_answer_shows_the_value_with_the_permission_and_the_m
         assert _stands_in(whole, subject.name), path
         assert MASKED in masked.text, path
         assert not _stands_in(masked, subject.name), path
+
+
+async def test_a_failing_system_is_named_with_its_status_and_without_its_answer(company: Walked) -> None:
+    for path in ("/v1/health", "/", f"/v1/cases/{HOME_SUBJECT.case('away')}"):
+        whole, masked = await company.get("privacy", path), await company.get("reader", path)
+        assert _stands_in(whole, HOME_SUBJECT.mail), path
+        assert "answered 503: (masked)" in masked.text, path
 
 
 # ------------------------------------------------------------------ search

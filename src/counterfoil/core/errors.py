@@ -56,3 +56,14 @@ class Uncertain(CounterfoilError):
 
 class Misconfigured(CounterfoilError):
     """A person must change a file or a setting. The message says which."""
+
+
+def log_text(error: CounterfoilError) -> str:
+    """Return what the log may say of an error about a document or a system's answer, whose message may quote personal data.
+
+    Cases and the health of systems have the whole message, for persons who may read it.
+    """
+    if isinstance(error, Misconfigured):
+        return str(error)
+    kind = type(error).__name__
+    return f"{kind} ({error.error_class})" if isinstance(error, Refused) else kind

@@ -17,6 +17,12 @@ _LEAST_DIGITS = 7
 """A shorter text without a letter is replaced only where it is the whole text: it may be a part of an amount or a date."""
 
 
+def without_answer(fault: str) -> str:
+    """Return why a system failed, without what follows a colon: it may be quoted from the system's answer."""
+    cause, colon, _ = fault.partition(": ")
+    return f"{cause}: {MASKED}" if colon else fault
+
+
 class PersonalTexts:
     """Personal texts that were read for one request and masked. It replaces them in prose, whatever the case.
 

@@ -15,7 +15,7 @@ from counterfoil.core.audit import Leaf
 from counterfoil.core.canonical import CanonicalEvent, Head, Receipt, searched_texts
 from counterfoil.core.effect import Effect
 from counterfoil.core.entity_scope import EntityScope
-from counterfoil.core.personal_texts import MASKED, PersonalTexts
+from counterfoil.core.personal_texts import MASKED, PersonalTexts, without_answer
 from counterfoil.core.search_words import object_words
 from counterfoil.model import Model
 from counterfoil.model.personal import MarkedForm, Marks
@@ -67,6 +67,10 @@ class PersonalMask:
     def prose(self, text: str) -> str:
         """Return a text without the personal texts that were masked for the reader so far."""
         return self._texts.replace(text)
+
+    def fault(self, text: str) -> str:
+        """Return why a system failed, without what may be quoted from its answer."""
+        return text if self.hides_nothing else without_answer(text)
 
     def event(self, event: CanonicalEvent) -> CanonicalEvent:
         form = self._fields.events.get(event.type) or self._fields.of(event.object)

@@ -25,6 +25,7 @@ from counterfoil.core.people import Person
 from counterfoil.core.release import is_of_plan
 from counterfoil.core.run import InboxItem, Run
 from counterfoil.core.search_words import begins_one
+from counterfoil.core.sweep import Sweep
 from counterfoil.store.port.store import LoadedRun, Store
 from counterfoil.store.port.views import CaseRow, MatchRow, Views
 
@@ -45,6 +46,7 @@ class Mask(Protocol):
     def body(self, data: bytes) -> bytes: ...
     def receipt(self, receipt: Receipt) -> Receipt: ...
     def quoting(self, text: str, receipt: Receipt) -> str: ...
+    def fault(self, text: str) -> str: ...
     def leaf(self, leaf: Leaf) -> Leaf: ...
     def words_of(self, head: Head) -> list[str]: ...
     def is_named_by(self, head: Head, texts: Iterable[str]) -> bool: ...
@@ -138,6 +140,8 @@ class MaskedReads:
                 return replace(record, covers=self._mask.body(record.covers))
             case InboxItem():
                 return replace(record, body=self._mask.body(record.body))
+            case Sweep():
+                return replace(record, error=self._mask.fault(record.error))
             case Case():
                 return await self._case(record)
         parts = {name: getattr(record, name) for name in record.__struct_fields__}
@@ -145,7 +149,10 @@ class MaskedReads:
         return replace(record, **{name: part for name, part in masked.items() if part is not parts[name]})
 
     async def _case(self, case: Case) -> Case:
-        """Return a Case whose message quotes no value of its delivery."""
+        """Return a Case whose message quotes no value of its delivery, and nothing that a system answered."""
+        if case.reason == "unreachable":
+            system, colon, fault = case.message.partition(": ")
+            return replace(case, message=f"{system}{colon}{self._mask.fault(fault)}")
         receipt = None if case.receipt is None else await self._store.receipt(case.receipt)
         return case if receipt is None else replace(case, message=self._mask.quoting(case.message, receipt))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from counterfoil.connectors.http import Deadline
-from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain
+from counterfoil.core.errors import ErrorClass, Misconfigured, Refused, TryAgain, Uncertain, log_text
 
 from .document_body import FIELDS, MODEL, bodies_of
 from .documents import ErpDocuments, check, draft_of
@@ -108,7 +108,7 @@ class Batches:
             # Without the right to post, a half would fail as well.
             unauthorized = error.error_class is ErrorClass.UNAUTHORIZED
             if unauthorized:
-                log.warning("documents are posted one at a time: %s", error)
+                log.warning("documents are posted one at a time: %s", log_text(error))
             for part in [[item] for item in items] if unauthorized else _halves(items):
                 await self._post(part, by)
         except (TryAgain, Uncertain, Misconfigured) as error:

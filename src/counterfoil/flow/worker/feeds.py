@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 
 from counterfoil.connectors.sdk import Connector
-from counterfoil.core.errors import CounterfoilError, TryAgain
+from counterfoil.core.errors import CounterfoilError, TryAgain, log_text
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import receive_page
 from counterfoil.flow.worker import worker_cases
@@ -101,7 +101,7 @@ class FeedPoller:
             state.deliveries += await poll(self._store, self._releases, self._connectors, system, feed)
             state.last, state.failures, state.error = await self._store.now(), 0, ""
         except CounterfoilError as error:
-            log.warning("poll of %s.%s: %s", system, feed, error)
+            log.warning("poll of %s.%s: %s", system, feed, log_text(error))
             await self._count_failure(system, state, str(error))
         except Exception:
             state.failures += 1

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from counterfoil.core.errors import CounterfoilError, TryAgain
+from counterfoil.core.errors import CounterfoilError, TryAgain, log_text
 from counterfoil.flow.dispatch.limiter import LimiterClosed
 
 log = logging.getLogger("counterfoil.worker")
@@ -58,7 +58,7 @@ class KeyedTasks:
         except (TryAgain, LimiterClosed) as error:
             log.warning("%s: %s", key, error)
         except CounterfoilError as error:
-            log.error("%s: %s", key, error)
+            log.error("%s: %s", key, log_text(error))
         except Exception as error:
             log.exception("%s failed; its row is unchanged", key)
             await self._on_defect(key, type(error).__name__)

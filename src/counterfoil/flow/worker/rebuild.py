@@ -141,7 +141,7 @@ async def _documents(
         try:
             documents = await read_documents(store, releases, event, now)
         except HeldDelivery as hold:
-            log.warning("%s keeps its documents as they are: %s", event.id, hold.message)
+            log.warning("%s keeps its documents as they are: %s", event.id, hold.reason)
             continue
         foils += [foil for foil in documents.foils if foil.rule in rules]
         observations += [o for o in documents.observations if o.rule in rules]

@@ -18,7 +18,7 @@ from counterfoil.core import ids
 from counterfoil.core.case import Case
 from counterfoil.core.cases import open_case
 from counterfoil.core.document import number_of
-from counterfoil.core.errors import CounterfoilError, TryAgain
+from counterfoil.core.errors import CounterfoilError, TryAgain, log_text
 from counterfoil.core.sweep import Sweep, SweepState
 from counterfoil.flow.context.releases import Releases
 from counterfoil.flow.intake.receive import SWEEP_DOOR, receipts_of_page
@@ -132,7 +132,7 @@ class SweepReader:
                 )
             except CounterfoilError as problem:
                 failures += 1
-                log.warning("sweep of %s.%s: %s", sweep.system, sweep.book, problem)
+                log.warning("sweep of %s.%s: %s", sweep.system, sweep.book, log_text(problem))
                 if failures == MAX_FAILURES or not isinstance(problem, TryAgain):
                     await self._end(sweep, SweepState.FAILED, error=str(problem))
                     return

@@ -12,7 +12,7 @@ from typing import Any
 
 from counterfoil.connectors.sdk import Connector
 from counterfoil.core.effect import Effect
-from counterfoil.core.errors import Misconfigured, TryAgain
+from counterfoil.core.errors import Misconfigured, TryAgain, log_text
 from counterfoil.core.run import LANES
 from counterfoil.flow.context import deprecations
 from counterfoil.flow.context.deprecations import DeprecationUsage
@@ -260,7 +260,7 @@ class Worker:
             started = await self.admitter.admit(todo, now)
         except TryAgain as error:
             self._delayed[_todo_key(todo)] = now + timedelta(seconds=error.after or 2.0)
-            log.warning("admission of %s %s waits: %s", todo.kind, todo.ref, error)
+            log.warning("admission of %s %s waits: %s", todo.kind, todo.ref, log_text(error))
             return
         for run in started:
             self._execute(run.run.id, self.executor.execute(run, now))

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from counterfoil.application import Application
 from counterfoil.core.errors import TryAgain
+from counterfoil.core.personal_texts import without_answer
 from counterfoil.core.run import RunStatus
 from counterfoil.core.waiting import waits_for
 from counterfoil.flow.context.deprecations import RECENT_USE, DeprecatedVersion, in_use
@@ -80,7 +81,20 @@ async def health(request: WebRequest) -> dict[str, Any]:
     waiting = [
         {"id": r.run.id, "key": r.run.bkey, "waits_for": waits_for(r.run, r.obstacles, now)} for r in rows
     ]
-    return {**await app.health(), "waiting": waiting}
+    return {**await system_health(app), "waiting": waiting}
+
+
+async def system_health(app: Application) -> dict[str, Any]:
+    """Return the state of systems and backlog. What a system answered may be personal, of any legal entity."""
+    health = await app.health()
+    if app.mask is None and app.scope.everything:
+        return health
+    faults = {
+        part: {name: {**s, "error": without_answer(s.get("error") or "")} for name, s in health[part].items()}
+        for part in ("feeds", "systems")
+        if part in health
+    }
+    return health | faults
 
 
 @get(

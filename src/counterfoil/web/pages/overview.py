@@ -11,6 +11,7 @@ from litestar.response import Response
 
 from counterfoil.application import Application
 from counterfoil.core.entity_scope import EntityScope
+from counterfoil.web.api.health import system_health
 from counterfoil.web.http.permissions import Open, Permission
 from counterfoil.web.http.request import WebRequest, application, caller, requires
 from counterfoil.web.pages.approvals import MAX_OVERVIEW_ROWS, open_for
@@ -36,7 +37,7 @@ async def overview(request: WebRequest) -> Response[Any]:
 
     counts, health, cases, approvals, foils, unmatched = await asyncio.gather(
         _counts(request),
-        app.health(),
+        system_health(app),
         part(Permission.CASES_ANY_READ, lambda visible: open_cases(visible, identity)),
         part(Permission.APPROVALS_ANY_READ, lambda visible: open_for(visible, identity)),
         part(Permission.FOILS_ANY_READ, exposures),
