@@ -29,7 +29,7 @@ _WORDS_BY_PATTERN = {
     "[A-Z]{2}": "country code",
     "T\\d\\d:": "moment in UTC",
     "\\d{4}-": "day",
-    ":[a-z]+:": "permission",
+    ":[a-z]+$": "permission",
     "^(mapping|workflow": "document by kind and name",
     "\\??$": "field name",
     "@[1-9]": "name and version",

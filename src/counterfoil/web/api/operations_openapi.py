@@ -6,7 +6,9 @@ from typing import Any
 
 from counterfoil.contracts import versions
 from counterfoil.core.money_json import AMOUNT_PATTERN
+from counterfoil.core.personal_texts import MASKED
 from counterfoil.model import Model
+from counterfoil.model.personal import Marks
 from counterfoil.rules.versions import serve
 from counterfoil.web.api.operations import REFUSALS
 from counterfoil.web.http.permissions import Permission
@@ -97,6 +99,8 @@ _PROBLEM: Json = {
         },
     },
 }
+_TEXT_LIMITS = frozenset(["enum", "const", "pattern", "format", "maxLength"])
+"""Keywords of a text that the word for a masked one may not fit."""
 _EARLY_REFUSALS = {
     400: "the idempotency key, version or body is not readable",
     401: "the token is missing or invalid",
@@ -147,7 +151,8 @@ def components(model: Model) -> Json:
     for name, by in exposed(model).items():
         own = _schema_name(name)
         schemas[f"{own}.input"] = clean(model.schema_of_operation(name, "input"), MONEY_INPUT)
-        schemas[f"{own}.output"] = clean(model.schema_of_operation(name, "output"))
+        output = maskable(model.schema_of_operation(name, "output"), model.personal.outputs[name].marks)
+        schemas[f"{own}.output"] = clean(output)
         if isinstance(model.operations[by].exposes, dict):
             schemas[f"{own}.progress"] = _progress_schema(own)
     refusals = {f"Operation{status}": _refusal(status, text) for status, text in _refusals().items()}
@@ -285,6 +290,32 @@ def _progress_schema(own: str) -> Json:
             "waiting_for": {"enum": ["approval", "system", "event", "work", None]},
         },
     }
+
+
+def maskable(schema: Json, marks: Marks) -> Json:
+    """Return the schema of a value whose marked fields may be masked for the caller."""
+    if schema.get("type") == "array":
+        return {**schema, "items": maskable(schema.get("items", {}), marks)}
+    parts = dict(schema.get("properties", {}))
+    for name in marks.keys() & parts.keys():
+        below = marks[name]
+        parts[name] = _hideable(parts[name]) if below is None else maskable(parts[name], below)
+    return {**schema, "properties": parts} if parts else schema
+
+
+def _hideable(schema: Json) -> Json:
+    """Return the schema of a personal value: the word for a text fits a plain text, and another value may be null."""
+    kind = None if "x-type" in schema else schema.get("type")
+    if kind == "string" and not schema.keys() & _TEXT_LIMITS:
+        return schema
+    if kind == "array":
+        return {**schema, "items": _hideable(schema.get("items", {}))}
+    if kind == "object" and schema.get("properties"):
+        return {
+            **schema,
+            "properties": {name: _hideable(part) for name, part in schema["properties"].items()},
+        }
+    return {"anyOf": [schema, {"enum": [MASKED, None]}], "description": "Masked without `pii:OBJECT:read`."}
 
 
 def clean(schema: Any, money: Json | None = None) -> Any:
