@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from msgspec.structs import replace
 
 from counterfoil.core import ids as ids_of
 from counterfoil.core.canonical import Receipt
+from counterfoil.core.people import Person
 from counterfoil.store.port.intake import Admit, Receive
+from counterfoil.store.port.people import PutPerson, PutToken
 from counterfoil.web.api.search_rows import MAX_HITS
+from counterfoil.web.http.identity import new_token
 from tests.companies.web import Company, running
 from tests.companies.web_matches import admit, bill_item, foil_of, invoice_foil, item_of
 from tests.companies.web_rows import case_of
@@ -222,3 +226,21 @@ async def test_the_command_prints_the_groups(tmp_path: Path, capsys: pytest.Capt
         assert "Did you mean initech?" in await _table(company, "search", "inittech")
         answer = json.loads(await _table(company, "search", "CN-77", "--json"))
         assert RUN in [hit["id"] for group in answer["groups"] for hit in group["hits"]]
+
+
+async def test_the_command_of_a_person_without_the_permission_prints_the_mask(
+    tmp_path: Path,
+) -> None:
+    async with searched(tmp_path) as (company, _):
+        store = company.app.store
+        now = await store.now()
+        person = Person(id="ari", name="Ari", email="ari@acme.example", roles=("architect",))
+        await store.apply(PutPerson(person=person, at=now, actor="test"))
+        company.tokens["fay"], token = new_token("ari", now + timedelta(days=1))
+        await store.apply(PutToken(token=token, at=now))
+        for words in (("search", "CN-77"), ("runs",), ("runs", "--format", "json")):
+            text = await _table(company, *words)
+            assert "(masked)" in text, words
+            assert "Initech" not in text, words
+        nothing = json.loads(await _table(company, "search", "initech", "--json"))
+        assert (nothing["total"], nothing["suggestion"]) == (0, "")
