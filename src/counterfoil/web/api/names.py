@@ -160,11 +160,12 @@ class NameReader:
         return ""
 
     def _named_by(self, state: Mapping[str, Any]) -> list[_Object]:
-        """Return the objects that fields such as `invoice_id` name."""
+        """Return the objects that fields such as `invoice_id` name. A text that no store can hold names none."""
         fields = [
             (field.removesuffix("_id"), value) for field, value in state.items() if field.endswith("_id")
         ]
-        return [(o, value) for o, value in fields if isinstance(value, str) and o in self._app.model.objects]
+        objects = self._app.model.objects
+        return [(o, v) for o, v in fields if isinstance(v, str) and v.isprintable() and o in objects]
 
     async def _load_with_customers(self, objects: Iterable[_Object]) -> None:
         """Read heads, and those that lead from them to customers: the document, what it names, and what that names."""
