@@ -21,7 +21,7 @@ from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.people import PutPerson
 from counterfoil.store.port.records import NewInboxItem, RunStart
 from counterfoil.store.sql.store import SqlStore
-from counterfoil.web.api.transaction_graph import GraphEdge, GraphNode, TransactionGraph
+from counterfoil.web.api.transaction_graph import TransactionEdge, TransactionGraph, TransactionNode
 from counterfoil.web.pages.transaction_drawing import draw
 from tests.companies.web import Company, running
 from tests.companies.web_matches import admit, bill_item, foil_of, invoice_foil
@@ -231,12 +231,12 @@ async def test_trace_writes_the_graph_as_a_table_as_json_and_as_a_file(tmp_path:
 def _graph(nodes: int, pairs: list[tuple[int, int]], state: str = "done") -> TransactionGraph:
     at = datetime(2026, 12, 3, tzinfo=UTC)
     made = [
-        GraphNode(id=str(n), kind="document", system=f"s{n % 3}", title="t", number=f"N-{n}", key="k", state=state, at=at, page="/")
+        TransactionNode(id=str(n), kind="document", system=f"s{n % 3}", title="t", number=f"N-{n}", key="k", state=state, at=at, page="/")
         for n in range(nodes)
     ]  # fmt: skip
     return TransactionGraph(
         run="r", name="n", customer="", systems=[f"s{n}" for n in range(min(3, nodes))], nodes=made,
-        edges=[GraphEdge(source=str(a), target=str(b), word="created") for a, b in pairs], left_out=0,
+        edges=[TransactionEdge(source=str(a), target=str(b), word="created") for a, b in pairs], left_out=0,
         more_runs=False, as_of=at,
     )  # fmt: skip
 

@@ -93,7 +93,7 @@ class CustomerShape(msgspec.Struct, frozen=True, kw_only=True):
     as_of: datetime
 
 
-class _Rows(NamedTuple):
+class _CustomerRows(NamedTuple):
     """Rows of the customer within one scope."""
 
     runs: list[shapes.RunShape]
@@ -183,7 +183,7 @@ async def _heads(app: Application, keys: Sequence[str]) -> list[Head]:
     return heads
 
 
-async def _rows(app: Application, customer: str, documents: Sequence[Head]) -> _Rows:
+async def _rows(app: Application, customer: str, documents: Sequence[Head]) -> _CustomerRows:
     """Return the Runs that wait, unfinished counterfoils, unmatched items and open Cases of a customer."""
     keys = [customer, *(head.key for head in documents)]
     more = len(keys) > _MAX_KEYS
@@ -201,7 +201,7 @@ async def _rows(app: Application, customer: str, documents: Sequence[Head]) -> _
     waiting = [row for row in runs if row.run.status not in TERMINAL]
     unfinished = [foil for foil in foils if foil.state in UNFINISHED_FOILS | NEEDS_CASE]
     more = more or max(len(waiting), len(unfinished), len(items), len(cases)) > MAX_ROWS
-    return _Rows(
+    return _CustomerRows(
         await run_shapes(app, waiting[:MAX_ROWS]),
         unfinished,
         items,

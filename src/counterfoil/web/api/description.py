@@ -19,6 +19,7 @@ from counterfoil.model import Model
 from counterfoil.web.api import (
     asyncapi,
     book_checkpoints,
+    bulk,
     case_edits,
     case_lists,
     catalog,
@@ -61,6 +62,7 @@ from counterfoil.web.http.request import (
 API_ROUTES: list[Any] = [
     *intake.ROUTES,
     *decisions.ROUTES,
+    *bulk.ROUTES,
     *case_edits.ROUTES,
     *delegations.ROUTES,
     *case_lists.ROUTES,

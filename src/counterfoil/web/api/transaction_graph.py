@@ -40,7 +40,7 @@ NodeKind: TypeAlias = Literal["document", "call", "counterfoil", "run"]
 Word: TypeAlias = Literal["started", "informed", "emitted", "created", "called", "asserted", "observed"]
 
 
-class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
+class TransactionNode(msgspec.Struct, frozen=True, kw_only=True):
     """One document, call without a document, counterfoil or Run. `system` is its lane."""
 
     id: str
@@ -59,8 +59,8 @@ class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
     """Address of its page."""
 
 
-class GraphEdge(msgspec.Struct, frozen=True, kw_only=True):
-    """What one node did to another one, by their ids."""
+class TransactionEdge(msgspec.Struct, frozen=True, kw_only=True):
+    """Cause of one node by another one, by their ids."""
 
     source: str
     target: str
@@ -75,8 +75,8 @@ class TransactionGraph(msgspec.Struct, frozen=True, kw_only=True):
     customer: str
     systems: list[str]
     """Lanes in order of appearance."""
-    nodes: list[GraphNode]
-    edges: list[GraphEdge]
+    nodes: list[TransactionNode]
+    edges: list[TransactionEdge]
     left_out: int
     """Nodes beyond the bound."""
     more_runs: bool
@@ -84,8 +84,8 @@ class TransactionGraph(msgspec.Struct, frozen=True, kw_only=True):
     as_of: datetime
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True):
-    """What the store has about one Run."""
+class _RunRows(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of the store about one Run."""
 
     loaded: LoadedRun
     started: list[CanonicalEvent]
@@ -122,9 +122,9 @@ async def load_graph(app: Application, run_id: str) -> TransactionGraph | None:
 # ------------------------------------------------------------------ the Runs of the transaction
 
 
-async def _parts(app: Application, run_id: str) -> tuple[dict[str, _Part], bool]:
+async def _parts(app: Application, run_id: str) -> tuple[dict[str, _RunRows], bool]:
     """Return the Runs of a transaction by id, and whether there are more than are read."""
-    parts: dict[str, _Part] = {}
+    parts: dict[str, _RunRows] = {}
     pending, more = [run_id], False
     for _ in range(1 + _STEPS):
         added = []
@@ -135,35 +135,35 @@ async def _parts(app: Application, run_id: str) -> tuple[dict[str, _Part], bool]
         if not added:
             break
         keys = list(dict.fromkeys(key for part in added for key in _keys(app, part)))
-        found = await app.views.runs_of(sorted(app.model.workflows), keys, MAX_RUNS + 1) if keys else []
-        pending = list(dict.fromkeys([*(c for part in added for c in _causes(part)), *found]))
+        others = await app.views.runs_of(sorted(app.model.workflows), keys, MAX_RUNS + 1) if keys else []
+        pending = list(dict.fromkeys([*(c for part in added for c in _causes(part)), *others]))
         pending = [id_ for id_ in pending if id_ not in parts]
         more = more or len(parts) + len(pending) > MAX_RUNS
         pending = pending[: MAX_RUNS - len(parts)]
     return parts, more
 
 
-async def _part(app: Application, run_id: str) -> _Part | None:
+async def _part(app: Application, run_id: str) -> _RunRows | None:
     loaded = await app.store.load(run_id)
     if loaded is None:
         return None
     inbox = await app.views.inbox(run_id)
     kinds = {item.ref: item.kind for item in reversed(inbox) if item.kind in ("start", "event")}
     events = await app.views.events_of(sorted(kinds))
-    return _Part(
+    return _RunRows(
         loaded=loaded,
         started=[event for event in events if kinds[event.id] == "start"],
         informed=[event for event in events if kinds[event.id] == "event"],
     )
 
 
-def _causes(part: _Part) -> list[str]:
+def _causes(part: _RunRows) -> list[str]:
     """Return the Runs that emitted what started a Run, by the ids of cause and correlation."""
     ids = [id_ for event in part.started for id_ in (event.cause, event.correlation)]
     return [id_ for id_ in ids if id_.startswith(_RUN_PREFIX)]
 
 
-def _keys(app: Application, part: _Part) -> list[str]:
+def _keys(app: Application, part: _RunRows) -> list[str]:
     """Return the keys under which other Runs of a transaction stand: of its documents, never of its customer."""
     run = part.loaded.run
     customers = {e.key for e in (*part.started, *part.informed) if e.object == CUSTOMER}
@@ -173,7 +173,7 @@ def _keys(app: Application, part: _Part) -> list[str]:
     return [key for key in dict.fromkeys(keys) if key and key not in customers]
 
 
-async def _titles(app: Application, parts: Mapping[str, _Part]) -> dict[str, str]:
+async def _titles(app: Application, parts: Mapping[str, _RunRows]) -> dict[str, str]:
     """Return the numbers and names of the documents by their keys."""
     keys: dict[str, None] = {}
     for part in parts.values():
@@ -183,7 +183,7 @@ async def _titles(app: Application, parts: Mapping[str, _Part]) -> dict[str, str
     return {key: named.name for key, named in names.items() if named.name}
 
 
-async def _foils(app: Application, parts: Sequence[_Part], documents: Sequence[str]) -> list[Foil]:
+async def _foils(app: Application, parts: Sequence[_RunRows], documents: Sequence[str]) -> list[Foil]:
     """Return the counterfoils of Runs and of documents, oldest first. Some are of no Run: an event asserts them."""
     foils = {foil.id: foil for part in parts for foil in part.loaded.foils}
     keys = list(dict.fromkeys([*(part.loaded.run.bkey for part in parts), *documents]))[:MAX_NODES]
@@ -203,12 +203,12 @@ class _Builder:
 
     def __init__(self, names: dict[str, str]) -> None:
         self._names = names
-        self._nodes: dict[str, GraphNode] = {}
+        self._nodes: dict[str, TransactionNode] = {}
         self._edges: dict[tuple[str, str], Word] = {}
         self._created: dict[str, str] = {}
         """Nodes of calls and of events, by the id of the effect or event."""
 
-    async def read(self, app: Application, parts: Sequence[_Part]) -> None:
+    async def read(self, app: Application, parts: Sequence[_RunRows]) -> None:
         """Add the documents, calls and counterfoils of Runs."""
         for part in parts:
             run = part.loaded.run.id
@@ -226,7 +226,7 @@ class _Builder:
     def add_run(self, run: shapes.RunShape) -> None:
         state = run.state if run.status in ("ready", "waiting") else f"{run.state}, {run.status}"
         self._put(
-            GraphNode(
+            TransactionNode(
                 id=run.id, kind="run", system=OWN_LANE, title=run.workflow, number=run.name or run.key, key=run.key,
                 amounts=run.exposure, state=state, waits_for=run.waits_for, at=run.created_at,
                 page=f"/runs/{run.id}",
@@ -239,7 +239,7 @@ class _Builder:
                 self._join(event.cause, run, word)
             return
         node = self._put(
-            GraphNode(
+            TransactionNode(
                 id=_document_id(event.system, event.object or event.type, event.key), kind="document",
                 system=event.system, title=event.object or event.type, number=self._names.get(event.key, ""),
                 key=event.key, amounts=_money(event.data), state=_happened(event), at=event.occurred_at,
@@ -259,7 +259,7 @@ class _Builder:
         created = [li for li in links if li.system == effect.system]
         for link in created:
             node = self._put(
-                GraphNode(
+                TransactionNode(
                     id=_document_id(link.system, link.object, link.canonical), kind="document", system=link.system,
                     title=link.object, number=number or link.ext_id, key=link.canonical, amounts=amounts,
                     state=str(effect.state), at=at, page=page,
@@ -269,7 +269,7 @@ class _Builder:
             self._created.setdefault(effect.id, node)
         if not created:
             node = self._put(
-                GraphNode(
+                TransactionNode(
                     id=effect.id, kind="call", system=effect.system, title="call", number=effect.operation,
                     key=effect.id, amounts=amounts, state=str(effect.state), at=at, page=page,
                 )
@@ -279,7 +279,7 @@ class _Builder:
 
     def _add_foil(self, foil: Foil) -> None:
         self._put(
-            GraphNode(
+            TransactionNode(
                 id=foil.id, kind="counterfoil", system=OWN_LANE, title=foil.rule,
                 number=self._names.get(foil.number, "") or self._names.get(foil.key, "") or foil.number, key=foil.key,
                 amounts=_largest(value for value in foil.legs.values() if isinstance(value, Money)),
@@ -299,11 +299,11 @@ class _Builder:
 
     async def _add_observed(self, app: Application, foils: Sequence[Foil]) -> None:
         matches = await app.views.matches_of(sorted({(foil.rule, foil.key) for foil in foils}))
-        seen = {(match.rule, match.key): match.observations for match in matches}
-        ids = sorted({o.event for observations in seen.values() for o in observations})
+        items = {(match.rule, match.key): match.observations for match in matches}
+        ids = sorted({o.event for observations in items.values() for o in observations})
         events = {event.id: event for event in await app.views.events_of(ids)}
         for foil in foils:
-            for observation in seen.get((foil.rule, foil.key), ()):
+            for observation in items.get((foil.rule, foil.key), ()):
                 if observation.id in foil.partners or foil.state is not FoilState.MATCHED:
                     node = self._observed(observation, foil, events.get(observation.event))
                     self._join(foil.id, node, "observed")
@@ -314,14 +314,14 @@ class _Builder:
         key = event.key if event is not None else observation.document
         legs = _largest(value for value in observation.legs.values() if isinstance(value, Money))
         return self._put(
-            GraphNode(
+            TransactionNode(
                 id=_document_id(system, object_, key), kind="document", system=system, title=object_,
                 number=observation.number, key=key, amounts=legs,
                 state="observed" if observation.stands else "withdrawn", at=observation.at, page=f"/foils/{foil.id}",
             )
         )  # fmt: skip
 
-    def _put(self, node: GraphNode) -> str:
+    def _put(self, node: TransactionNode) -> str:
         """Add a node, or the latest state of one that is there; its number, time and page are the first ones."""
         first = self._nodes.get(node.id)
         if first is None:
@@ -340,14 +340,14 @@ class _Builder:
     def _join(self, source: str, target: str, word: Word) -> None:
         self._edges.setdefault((source, target), word)
 
-    def bounded(self) -> tuple[list[GraphNode], list[GraphEdge], int]:
+    def bounded(self) -> tuple[list[TransactionNode], list[TransactionEdge], int]:
         """Return the first nodes in order of time, the edges between them, and how many nodes are left out."""
         rank = {"document": 0, "run": 1, "call": 2, "counterfoil": 3}
         ordered = sorted(self._nodes.values(), key=lambda node: (node.at, rank[node.kind], node.id))
         nodes = [replace(node, number=node.number or node.key) for node in ordered[:MAX_NODES]]
         ids = {node.id for node in nodes}
         edges = [
-            GraphEdge(source=source, target=target, word=word)
+            TransactionEdge(source=source, target=target, word=word)
             for (source, target), word in self._edges.items()
             if source in ids and target in ids
         ]

@@ -34,6 +34,8 @@ SESSION_PREFIX = "cfs_"
 TOKEN_PREFIX = "cft_"  # noqa: S105 - a prefix, not a secret
 SESSION = timedelta(hours=12)
 MAX_FORM_BYTES = 64 * 1024
+MAX_FIELDS = 50
+"""Fields of a form."""
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
@@ -110,7 +112,7 @@ def _netloc(origin: str) -> str:
         return ""
 
 
-def read_form(body: bytes, content_type: str) -> dict[str, str]:
+def read_form(body: bytes, content_type: str, max_fields: int = MAX_FIELDS) -> dict[str, str]:
     """Return a form's fields; the last value of a repeated name. Raises Problem."""
     if content_type.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
         raise Problem(415, "Send application/x-www-form-urlencoded.")
@@ -118,10 +120,12 @@ def read_form(body: bytes, content_type: str) -> dict[str, str]:
         raise Problem(413, f"The form is larger than {MAX_FORM_BYTES} bytes.")
     try:
         form = dict(
-            parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=50, errors="strict")
+            parse_qsl(
+                body.decode("utf-8"), keep_blank_values=True, max_num_fields=max_fields, errors="strict"
+            )
         )
     except ValueError:
-        raise Problem(400, "The form is not valid. Send UTF-8 with at most 50 fields.") from None
+        raise Problem(400, f"The form is not valid. Send UTF-8 with at most {max_fields} fields.") from None
     if any("\0" in name or "\0" in value for name, value in form.items()):
         raise Problem(400, "The form contains the character U+0000, which a database cannot store.")
     return form

@@ -22,6 +22,7 @@ from counterfoil.web.http.refusals import StrangerLimit, record_error
 from counterfoil.web.http.request import MaskedResponse, WebRequest, guard, masked_texts
 from counterfoil.web.pages import (
     approvals,
+    bulk,
     case_edits,
     cases,
     catalog,
@@ -47,6 +48,7 @@ PAGE_ROUTES: list[Any] = [
     *runs.ROUTES,
     *approvals.ROUTES,
     *cases.ROUTES,
+    *bulk.ROUTES,
     *case_edits.ROUTES,
     *delegations.ROUTES,
     *foils.ROUTES,

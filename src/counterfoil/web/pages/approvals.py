@@ -155,7 +155,7 @@ async def approvals_page(
         rows.sort(key=lambda row: bool(row["reason"]))
     listed = {"state": "" if state == "all" else state}
     return await render_page(
-        request, "approvals.html", rows=rows, next=after, state=state, filters=listed, sort=sort or "",
+        request, "approvals.html", several=sum(not row["reason"] for row in rows) > 1, rows=rows, next=after, state=state, filters=listed, sort=sort or "",
         statement=await statement_of(request, app, "approval", page, listed),
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from litestar.response import Response
@@ -12,7 +13,10 @@ from counterfoil.core.case_reasons import CATALOGUE
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api.case_lists import cause_list
 from counterfoil.web.api.cases import case_shapes
-from counterfoil.web.http.request import WebRequest, application
+from counterfoil.web.api.shapes import CaseShape
+from counterfoil.web.http.identity import Identity
+from counterfoil.web.http.permissions import Permission
+from counterfoil.web.http.request import WebRequest, application, caller
 from counterfoil.web.pages.rendering import render_page
 
 MAX_CAUSES = 20
@@ -36,11 +40,23 @@ async def show_causes(
     for shape in listed.items[:MAX_CAUSES]:
         of_group = replace(page, cause=shape.cause, reason=shape.reason, limit=limit)
         rows, _ = await app.views.cases(of_group)
-        groups.append({"cause": shape, "cases": await case_shapes(app, rows)})
+        cases = await case_shapes(app, rows)
+        groups.append({"cause": shape, "cases": cases, "choices": _common_choices(caller(request), cases)})
     return await render_page(
         request, "causes.html", groups=groups, causes=listed, state=state, search=search, group="cause",
         **await filter_choices(app),
     )  # fmt: skip
+
+
+def _common_choices(identity: Identity, cases: Sequence[CaseShape]) -> list[str]:
+    """Return the choices that every open Case offers; none for a person who may not decide all of them."""
+    waiting = [case for case in cases if case.state == "open"]
+    if not waiting or Permission.CASES_OWN_RESOLVE not in identity.may:
+        return []
+    owners = {case.owner for case in waiting}
+    if owners - set(identity.person.roles) and Permission.CASES_ANY_RESOLVE not in identity.may:
+        return []
+    return [choice for choice in waiting[0].choices if all(choice in case.choices for case in waiting)]
 
 
 async def filter_choices(app: Application) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from counterfoil.model.catalog import Edge, Key
 
-BOX_WIDTH_PX, BOX_HEIGHT_PX = 178, 26
-COLUMN_GAP_PX, ROW_GAP_PX = 58, 8
+BOX_WIDTH_PIXELS, BOX_HEIGHT_PIXELS = 178, 26
+COLUMN_GAP_PIXELS, ROW_GAP_PIXELS = 58, 8
 MAX_LABEL_CHARS = 25
 
 
@@ -58,21 +58,23 @@ def build_graph(edges: Iterable[Edge]) -> CatalogGraph | None:
     tallest = max(map(len, columns.values()))
 
     def at(column: int, key: Key) -> GraphNode:
-        top = (tallest - len(columns[column])) * (BOX_HEIGHT_PX + ROW_GAP_PX) // 2
-        y = top + rows[column, key] * (BOX_HEIGHT_PX + ROW_GAP_PX)
-        return GraphNode(key[0], key[1], shown_columns.index(column) * (BOX_WIDTH_PX + COLUMN_GAP_PX), y)
+        top = (tallest - len(columns[column])) * (BOX_HEIGHT_PIXELS + ROW_GAP_PIXELS) // 2
+        y = top + rows[column, key] * (BOX_HEIGHT_PIXELS + ROW_GAP_PIXELS)
+        return GraphNode(
+            key[0], key[1], shown_columns.index(column) * (BOX_WIDTH_PIXELS + COLUMN_GAP_PIXELS), y
+        )
 
     curves = []
     for left, right, _ in links:
         a, b = at(*left), at(*right)
-        begin, end, middle = a.x + BOX_WIDTH_PX, b.x, (a.x + BOX_WIDTH_PX + b.x) // 2
-        y1, y2 = a.y + BOX_HEIGHT_PX // 2, b.y + BOX_HEIGHT_PX // 2
+        begin, end, middle = a.x + BOX_WIDTH_PIXELS, b.x, (a.x + BOX_WIDTH_PIXELS + b.x) // 2
+        y1, y2 = a.y + BOX_HEIGHT_PIXELS // 2, b.y + BOX_HEIGHT_PIXELS // 2
         curves.append(f"M{begin} {y1}C{middle} {y1} {middle} {y2} {end} {y2}")
     return CatalogGraph(
         nodes=[at(column, key) for column in shown_columns for key in columns[column]],
         curves=curves,
-        width=len(shown_columns) * (BOX_WIDTH_PX + COLUMN_GAP_PX) - COLUMN_GAP_PX,
-        height=tallest * (BOX_HEIGHT_PX + ROW_GAP_PX) - ROW_GAP_PX,
+        width=len(shown_columns) * (BOX_WIDTH_PIXELS + COLUMN_GAP_PIXELS) - COLUMN_GAP_PIXELS,
+        height=tallest * (BOX_HEIGHT_PIXELS + ROW_GAP_PIXELS) - ROW_GAP_PIXELS,
         lines=[f"{left[1][1]} {word} {right[1][1]}" for left, right, word in links],
     )
 

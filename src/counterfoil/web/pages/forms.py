@@ -8,7 +8,7 @@ from typing import Any
 
 from litestar.response import Response
 
-from counterfoil.web.http.identity import Identity, check_same_origin, read_form
+from counterfoil.web.http.identity import MAX_FIELDS, Identity, check_same_origin, read_form
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.refusals import FORGERIES, record
@@ -36,9 +36,9 @@ Act = Callable[[Identity, dict[str, str]], Awaitable[Response[Any]]]
 Show = Callable[[FormEntry], Awaitable[Response[Any]]]
 
 
-async def posted_form(request: WebRequest) -> tuple[Identity, dict[str, str]]:
+async def posted_form(request: WebRequest, max_fields: int = MAX_FIELDS) -> tuple[Identity, dict[str, str]]:
     """Return the caller and the fields of a form from our own pages. Raises Problem."""
-    form = read_form(await request.body(), request.headers.get("content-type", ""))
+    form = read_form(await request.body(), request.headers.get("content-type", ""), max_fields)
     return _checked(request, form), form
 
 

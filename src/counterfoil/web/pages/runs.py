@@ -21,7 +21,7 @@ from counterfoil.web.api.queries import (
 from counterfoil.web.api.search import run_filter
 from counterfoil.web.api.statements import statement_of
 from counterfoil.web.api.trace import load_trace
-from counterfoil.web.api.transaction_graph import GraphNode, TransactionGraph, load_graph
+from counterfoil.web.api.transaction_graph import TransactionGraph, TransactionNode, load_graph
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, caller, requires
@@ -79,7 +79,7 @@ async def run_page(request: WebRequest, run_id: FromPath[str]) -> Response[Any]:
 async def transaction_page(request: WebRequest, run_id: FromPath[str]) -> Response[Any]:
     graph = await _graph(request, run_id)
     nodes = {node.id: node for node in graph.nodes}
-    causes: dict[str, list[tuple[str, GraphNode]]] = {id_: [] for id_ in nodes}
+    causes: dict[str, list[tuple[str, TransactionNode]]] = {id_: [] for id_ in nodes}
     for edge in graph.edges:
         causes[edge.target].append((edge.word, nodes[edge.source]))
     return await render_page(request, "transaction.html", graph=graph, drawn=draw(graph), causes=causes)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from counterfoil.web.api.transaction_graph import GraphEdge, GraphNode, TransactionGraph
+from counterfoil.web.api.transaction_graph import TransactionEdge, TransactionGraph, TransactionNode
 from counterfoil.web.pages.filters import sums, tone_of, words
 
-BOX_WIDTH_PX, BOX_HEIGHT_PX = 208, 78
-COLUMN_GAP_PX, ROW_GAP_PX = 44, 34
-HEAD_HEIGHT_PX = 30
+BOX_WIDTH_PIXELS, BOX_HEIGHT_PIXELS = 208, 78
+COLUMN_GAP_PIXELS, ROW_GAP_PIXELS = 44, 34
+HEAD_HEIGHT_PIXELS = 30
 """Height of the names of the systems above the columns."""
-BOW_PX = 26
+BOW_PIXELS = 26
 """How far a curve leaves the side of a box."""
 MAX_LINE_CHARS, MAX_NUMBER_CHARS = 28, 22
 
@@ -21,7 +21,7 @@ MAX_LINE_CHARS, MAX_NUMBER_CHARS = 28, 22
 class Box:
     """One node at its place. `lines` are its number, its kind, its amount and its state."""
 
-    node: GraphNode
+    node: TransactionNode
     x: int
     y: int
     tone: str
@@ -56,10 +56,10 @@ class Drawing:
 def draw(graph: TransactionGraph) -> Drawing:
     """Return the layout of a graph, in pixels."""
     rows = _rows(graph.nodes, graph.edges)
-    columns = {system: n * (BOX_WIDTH_PX + COLUMN_GAP_PX) for n, system in enumerate(graph.systems)}
+    columns = {system: n * (BOX_WIDTH_PIXELS + COLUMN_GAP_PIXELS) for n, system in enumerate(graph.systems)}
     boxes = {
         node.id: Box(
-            node, columns[node.system], HEAD_HEIGHT_PX + rows[node.id] * (BOX_HEIGHT_PX + ROW_GAP_PX),
+            node, columns[node.system], HEAD_HEIGHT_PIXELS + rows[node.id] * (BOX_HEIGHT_PIXELS + ROW_GAP_PIXELS),
             tone_of(node.state.rpartition(", ")[2]), label_of(node),
         )
         for node in graph.nodes
@@ -68,19 +68,20 @@ def draw(graph: TransactionGraph) -> Drawing:
         boxes=list(boxes.values()),
         curves=[_curve(edge, boxes) for edge in graph.edges],
         columns=list(columns.items()),
-        width=max(1, len(columns)) * (BOX_WIDTH_PX + COLUMN_GAP_PX),
-        height=HEAD_HEIGHT_PX + (1 + max(rows.values(), default=0)) * (BOX_HEIGHT_PX + ROW_GAP_PX),
+        width=max(1, len(columns)) * (BOX_WIDTH_PIXELS + COLUMN_GAP_PIXELS),
+        height=HEAD_HEIGHT_PIXELS
+        + (1 + max(rows.values(), default=0)) * (BOX_HEIGHT_PIXELS + ROW_GAP_PIXELS),
     )
 
 
-def label_of(node: GraphNode) -> str:
+def label_of(node: TransactionNode) -> str:
     """Return a node in one line: `credit CN-12 in billing, 120.00 USD, confirmed`."""
     place = f"{words(node.title)} {node.number} in {node.system}"
     waits = f"waits for {node.waits_for}" if node.waits_for else ""
     return ", ".join(text for text in (place, sums(node.amounts), words(node.state), waits) if text)
 
 
-def _rows(nodes: Sequence[GraphNode], edges: Iterable[GraphEdge]) -> dict[str, int]:
+def _rows(nodes: Sequence[TransactionNode], edges: Iterable[TransactionEdge]) -> dict[str, int]:
     """Return the row of each node: below all that caused it, in a free place of its column.
 
     Where causes go in a circle, the earlier node stands above.
@@ -104,21 +105,21 @@ def _rows(nodes: Sequence[GraphNode], edges: Iterable[GraphEdge]) -> dict[str, i
     return rows
 
 
-def _curve(edge: GraphEdge, boxes: Mapping[str, Box]) -> Curve:
+def _curve(edge: TransactionEdge, boxes: Mapping[str, Box]) -> Curve:
     """Return the curve of an edge: downwards from box to box, or along the sides where it goes up or far down."""
     a, b = boxes[edge.source], boxes[edge.target]
-    middle_a, middle_b = a.x + BOX_WIDTH_PX // 2, b.x + BOX_WIDTH_PX // 2
-    below, step = a.y + BOX_HEIGHT_PX, BOX_HEIGHT_PX + ROW_GAP_PX
+    middle_a, middle_b = a.x + BOX_WIDTH_PIXELS // 2, b.x + BOX_WIDTH_PIXELS // 2
+    below, step = a.y + BOX_HEIGHT_PIXELS, BOX_HEIGHT_PIXELS + ROW_GAP_PIXELS
     is_near = b.y - a.y == step
     if b.y > a.y and (is_near or a.x != b.x):
-        bend = max(ROW_GAP_PX, (b.y - below) // 2)
+        bend = max(ROW_GAP_PIXELS, (b.y - below) // 2)
         path = f"M{middle_a} {below}C{middle_a} {below + bend} {middle_b} {b.y - bend} {middle_b} {b.y}"
     else:
-        begin, end = a.y + BOX_HEIGHT_PX // 2, b.y + BOX_HEIGHT_PX // 2
-        left, right = (a.x + BOX_WIDTH_PX, b.x) if a.x < b.x else (a.x, b.x + BOX_WIDTH_PX)
+        begin, end = a.y + BOX_HEIGHT_PIXELS // 2, b.y + BOX_HEIGHT_PIXELS // 2
+        left, right = (a.x + BOX_WIDTH_PIXELS, b.x) if a.x < b.x else (a.x, b.x + BOX_WIDTH_PIXELS)
         if a.x == b.x:
-            left = right = a.x + BOX_WIDTH_PX
-        out = BOW_PX if a.x <= b.x else -BOW_PX
+            left = right = a.x + BOX_WIDTH_PIXELS
+        out = BOW_PIXELS if a.x <= b.x else -BOW_PIXELS
         back = out if a.x == b.x else -out
         path = f"M{left} {begin}C{left + out} {begin} {right + back} {end} {right} {end}"
     return Curve(path, edge.word, f"{label_of(a.node)} {edge.word} {label_of(b.node)}")
