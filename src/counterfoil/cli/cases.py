@@ -36,6 +36,8 @@ from counterfoil.core.case_reasons import CATALOGUE
 from counterfoil.core.plural import counted
 
 _HOUR_SECONDS = 3600
+MAX_BULK_ROWS = 200
+"""Cases that one request resolves."""
 
 
 def cases(
@@ -187,13 +189,24 @@ def _lines(row: dict[str, Any]) -> Iterator[str]:
 
 
 def resolve(
-    id: str,
     choice: Annotated[str, typer.Option(help="retry, continue, undo, close, waive or dismiss.")],
     note: Annotated[str, typer.Option(help="The reason, for later readers of the Case.")],
+    id: Annotated[str | None, typer.Argument()] = None,
+    cause: Annotated[
+        str | None, typer.Option(help="All open Cases of a cause, as `cases --by-cause` lists it.")
+    ] = None,
+    expect: Annotated[
+        int | None, typer.Option(help="With --cause: their number. Another one changes nothing.")
+    ] = None,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Resolve a Case with one of its choices."""
+    """Resolve a Case with one of its choices, or all Cases of one cause."""
     require_word("choice", choice, Choice)
+    if (id is None) == (cause is None):
+        raise CommandFailed("name one Case, or the cause of several with --cause.")
+    if id is None:
+        _resolve_cause(cause or "", choice, note, expect, format)
+        return
     path = f"/v1/cases/{quote(id, safe='')}"
     with Server() as server:
         about = server.get(path) if choice == Choice.RETRY and format is Format.TEXT else {}
@@ -204,6 +217,33 @@ def resolve(
     if about.get("release_note"):
         say(f"{about['release_note']}.")
     print_verdict(answer, format)
+
+
+def _resolve_cause(cause: str, choice: str, note: str, expect: int | None, format: Format) -> None:
+    """Resolve the open Cases of a cause, at most as many as one request takes. Raises CommandFailed."""
+    with Server() as server:
+        groups = server.get("/v1/cases/causes", cause=cause)
+        number, money = groups["number"], format_money(groups["exposure"])
+        text = f"{counted(number, 'open Case')} of this cause{f', {money}' if money else ''}"
+        if not number:
+            raise CommandFailed(
+                f"no open Case has the cause {cause}; `counterfoil cases --by-cause` lists them."
+            )
+        if number != expect:
+            raise CommandFailed(f"{text}. Say so with --expect {number}, and they are resolved.")
+        rows = server.rows("/v1/cases", MAX_BULK_ROWS, cause=cause, state="open")
+        ids = [row["id"] for row in rows]
+        answer = server.post("/v1/cases/resolutions", {"ids": ids, "choice": choice, "note": note})
+    if format is Format.JSON:
+        write_json(answer)
+        return
+    say(
+        f"{counted(answer['done'], 'Case')} resolved"
+        + (f", {answer['refused']} refused" if answer["refused"] else "")
+    )
+    for line in answer["items"]:
+        if line["verdict"] != "resolved":
+            say(f"{line['id']} {line['verdict']}: {line['detail']}")
 
 
 COMMANDS: list[Callable[..., None]] = [cases, case, resolve]

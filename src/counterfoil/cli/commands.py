@@ -42,7 +42,7 @@ COMMANDS: Final = {
         "delegations",
         "List who decides for you and for whom you decide, or end a delegation.",
     ),
-    "resolve": ("cases", "Resolve a Case with one of its choices."),
+    "resolve": ("cases", "Resolve a Case with one of its choices, or all Cases of one cause."),
     "send": ("operate", "Send a webhook body to the server."),
     "foils": ("matches", "List counterfoils with state and amount, or show one with both sides."),
     "unmatched": ("matches", "List documents that one system shows and no counterfoil accounts for."),
