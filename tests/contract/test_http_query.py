@@ -87,7 +87,7 @@ def test_every_route_is_here() -> None:
     assert {r.path for r, _, _ in CLOSED} == {
         "/v1/runs", "/v1/foils", "/v1/cases", "/v1/cases/causes", "/v1/approvals", "/v1/contracts", "/v1/catalog",
         *(f"/v1/exports/{name}" for name in ("runs", "foils", "unmatched", "cases", "approvals", "audit")),
-        "/v1/unmatched", "/unmatched", "/runs", "/foils", "/cases", "/approvals", "/catalog",
+        "/v1/unmatched", "/unmatched", "/runs", "/foils", "/cases", "/approvals", "/catalog", "/v1/notices", "/notices",
     }  # fmt: skip
 
 

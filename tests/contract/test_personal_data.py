@@ -138,6 +138,7 @@ def _paths(app: TrialApp, subject: Subject) -> Iterator[str]:
         "foil_id": [foil_of(subject.invoice)], "item_id": [item_of(f"BILL-{subject.prefix}")],
         "case_id": [subject.case(about) for about in ("refused", "delivery", "event", "away")],
         "kind": ["object"], "name": ["customer"], "system": ["erp"], "digest": ["d" * 64], "path": ["x"],
+        "customer_id": [subject.customer],
     }  # fmt: skip
     routes = server.routes(app).routes  # type: ignore[arg-type]
     for path in sorted({route.path_format for route in routes if "GET" in getattr(route, "methods", ())}):
@@ -289,7 +290,7 @@ async def test_a_hit_by_a_document_number_shows_the_mask(company: Walked) -> Non
         answer = (await company.get(person, f"/v1/search?q={HOME_SUBJECT.account}")).json()
         ((customer,),) = [group["hits"] for group in answer["groups"] if group["kind"] == "customers"]
         assert (customer["id"], customer["name"]) == (HOME_SUBJECT.customer, name)
-    assert customer["page"] == f"/runs?key={HOME_SUBJECT.customer}"
+    assert customer["page"] == f"/customers/{HOME_SUBJECT.customer}"
 
 
 async def test_words_beside_an_amount_do_not_select_by_a_hidden_name(company: Walked) -> None:

@@ -105,7 +105,7 @@ async def test_a_store_that_nobody_edited_has_no_finding(store: Any, signer: Che
         ("delete from leaf where kind = 'received' and subject = '2'", "not sealed yet was deleted"),
         ("update vote set comment = 'no'", "the vote of person:ann on apr_1 was edited"),
         ("delete from vote", "the vote of person:ann on apr_1 was deleted"),
-        ("insert into vote select approval, 'bob', approve, comment, at from vote", "person:bob on apr_1 was added"),
+        ("insert into vote (approval, person, approve, comment, at) select approval, 'bob', approve, comment, at from vote", "person:bob on apr_1 was added"),
         ("update approval set amount = replace(amount, '12000', '12')", "Approval apr_1 was edited"),
         ("update effect set request = 'x'", "Effect eff_"),
         ("update effect set result = 'x'", "the result of effect eff_"),

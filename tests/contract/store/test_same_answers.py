@@ -484,7 +484,7 @@ class Story:
         a, who = self.pick.choice(requested), self.pick.choice(("ann", "bob"))
         return s.vote(a.id, who, self.pick.random() < 0.9, subject=a.subject, at=self.now)
 
-    @plays(ClaimDeliveries, EndDelivery, weight=2)
+    @plays(ClaimDeliveries, EndDelivery, weight=4)
     def deliver(self, dump: Dump) -> Transition[Any]:
         sending = [d for d in dump.deliveries if d.state is DeliveryState.SENDING]
         if not sending or self.pick.random() < 0.4:

@@ -34,7 +34,7 @@ def _of_case(exposure: Any) -> tuple[Money, ...]:
 
 
 def _of_approval(amount: Any) -> tuple[Money, ...]:
-    money = t.APPROVAL.columns["amount"].load(amount)
+    money = None if amount is None else t.APPROVAL.columns["amount"].load(amount)
     return () if money is None else (money,)
 
 

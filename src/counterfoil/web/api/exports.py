@@ -29,7 +29,7 @@ from counterfoil.web.api.queries import (
 )
 from counterfoil.web.api.statements import author_of, stated_query
 from counterfoil.web.http.permissions import Permission
-from counterfoil.web.http.request import WebRequest, application, requires
+from counterfoil.web.http.request import WebRequest, application, masked_texts, requires
 
 
 class FileFormat(StrEnum):
@@ -72,7 +72,7 @@ async def export_runs(
     )
     page = of_entity(app, list_filter(tables.PAGE_ROWS, **filters), entity)
     export = await _export(request, app, "runs", tables.RUN_COLUMNS, _AT_RISK, filters | {"entity": entity})
-    return await _file(export, tables.run_rows(app, page), in_format)
+    return await _file(request, export, tables.run_rows(app, page), in_format)
 
 
 @get(
@@ -104,7 +104,7 @@ async def export_foils(
     export = await _export(
         request, app, "foils", tables.FOIL_COLUMNS, _AMOUNT, stated, None if at is None else at.known
     )
-    return await _file(export, tables.foil_rows(app, page, at), in_format)
+    return await _file(request, export, tables.foil_rows(app, page, at), in_format)
 
 
 @get(
@@ -133,7 +133,7 @@ async def export_unmatched(
     export = await _export(
         request, app, "unmatched", tables.ITEM_COLUMNS, _AMOUNT, stated, None if at is None else at.known
     )
-    return await _file(export, tables.item_rows(app, page, at), in_format)
+    return await _file(request, export, tables.item_rows(app, page, at), in_format)
 
 
 @get(
@@ -165,7 +165,7 @@ async def export_cases(
     page = with_work(list_filter(tables.PAGE_ROWS, **filters), in_assignee, in_snoozed, await app.now())
     stated = filters | {"entity": entity, "assignee": in_assignee, "snoozed": in_snoozed}
     export = await _export(request, app, "cases", tables.CASE_COLUMNS, _AT_RISK, stated)
-    return await _file(export, tables.case_rows(app, of_entity(app, page, entity)), in_format)
+    return await _file(request, export, tables.case_rows(app, of_entity(app, page, entity)), in_format)
 
 
 @get(
@@ -189,7 +189,7 @@ async def export_approvals(
     page = of_entity(app, list_filter(tables.PAGE_ROWS, **filters), entity)
     stated = filters | {"entity": entity}
     export = await _export(request, app, "approvals", tables.APPROVAL_COLUMNS, _AMOUNT, stated)
-    return await _file(export, tables.approval_rows_of(app, page), in_format)
+    return await _file(request, export, tables.approval_rows_of(app, page), in_format)
 
 
 @get(
@@ -207,7 +207,7 @@ async def export_audit(
     """`start` is the tree index of the first leaf."""
     app = application(request)
     export = await _export(request, app, "audit", tables.AUDIT_COLUMNS, "", {"start": str(start or "")})
-    return await _file(export, tables.leaf_rows(app, start), in_format)
+    return await _file(request, export, tables.leaf_rows(app, start), in_format)
 
 
 _TITLES = {
@@ -242,10 +242,18 @@ async def _export(
     )
 
 
-async def _file(export: Export, rows: tables.Rows, in_format: str | None) -> Stream:
+async def _file(request: WebRequest, export: Export, rows: tables.Rows, in_format: str | None) -> Stream:
+    rows = _without_personal_texts(request, rows)
     if in_format == FileFormat.XLSX:
         return await xlsx_response(export, rows)
     return await csv_response(export, rows)
+
+
+async def _without_personal_texts(request: WebRequest, rows: tables.Rows) -> tables.Rows:
+    """Yield pages of rows without the personal texts that were masked while they were read."""
+    texts = masked_texts(request)
+    async for page in rows:
+        yield [row._replace(cells=texts.replace_all(row.cells)) for row in page]
 
 
 ROUTES = [export_runs, export_foils, export_unmatched, export_cases, export_approvals, export_audit]

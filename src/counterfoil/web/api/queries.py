@@ -43,8 +43,10 @@ Cursor = Annotated[
 ]
 Page = TypeVar("Page", ListFilter, EventFilter, ItemFilter)
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_CURSOR = re.compile(r"(?:(-?[a-z]{1,20})~)?\d{1,19}\.[\w:.\-]{1,180}", re.ASCII)
+_CURSOR = re.compile(r"(?:(-?[a-z]{1,20})~)?(\d{1,19})\.[\w:.\-]{1,180}", re.ASCII)
 """Order of the list, microseconds of any year to 9999 or minor units, and an id."""
+MAX_CURSOR = 2**63 - 1
+"""The largest number that a column holds."""
 
 
 def sort_parameter(*names: str) -> QueryParameter:
@@ -119,7 +121,8 @@ def sorted_by(page: Page, sort: str | None) -> Page:
 
 
 def checked_cursor(cursor: str | None) -> str | None:
-    if cursor and not _CURSOR.fullmatch(cursor):
+    match = _CURSOR.fullmatch(cursor) if cursor else None
+    if cursor and (match is None or int(match[2]) > MAX_CURSOR):
         raise invalid_cursor()
     return cursor or None
 
