@@ -198,12 +198,17 @@ def test_an_approval_is_a_notice_to_its_deciders_and_not_to_its_requester(tmp_pa
     model = model_with_entities(tmp_path / "acme")
     deciders = persons(roles=("controller",))
     waiting = s.approval(roles=("controller",), requester="german", entity=GERMAN, policy="none")
-    assert approval_notice(model, waiting, deciders, s.T0.date()).persons == ("free",)
-    assert approval_notice(model, replace(waiting, requester="x"), deciders, s.T0.date()).persons == (
+    assert approval_notice(model, waiting, deciders, s.T0).persons == ("free",)
+    assert approval_notice(model, replace(waiting, requester="x"), deciders, s.T0).persons == (
         "german",
         "free",
     )
-    assert approval_notice(model, replace(waiting, automatic=True), deciders, s.T0.date()).persons == ()
+    assert approval_notice(model, replace(waiting, automatic=True), deciders, s.T0).persons == ()
+    away = [s.delegation("free", "other"), s.delegation("german", "other", up_to=Money(1, "USD"))]
+    may_read = [*deciders[:-1], s.person("other", ("finance-operations",))]
+    assert set(approval_notice(model, waiting, may_read, s.T0, away).persons) == {"free", "other"}
+    assert set(approval_notice(model, waiting, may_read, s.T0 + s.DAY, away).persons) == {"free"}
+    assert approval_notice(model, waiting, may_read, s.T0, away[1:]).persons == ("free",)
 
 
 async def test_the_command_lists_and_reads_notices(desk: Desk) -> None:

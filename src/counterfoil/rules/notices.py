@@ -5,18 +5,20 @@ Pure. A person without the permission to read Cases or approvals receives none o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import date
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from counterfoil.core.approval import Approval
 from counterfoil.core.case import Case, CaseState
+from counterfoil.core.delegation import Delegation
 from counterfoil.core.delivery import CHANNEL_PREFIX, UNDELIVERED
 from counterfoil.core.notice import COMPANY, NewNotice, NoticeKind
 from counterfoil.core.people import Person
 from counterfoil.core.permissions import Permission
 from counterfoil.core.release import is_of_plan
 from counterfoil.model import Model
-from counterfoil.rules.entities import acting_roles, deciding_roles
+from counterfoil.rules.delegations import PendingDecision, for_decision, may_decide
+from counterfoil.rules.entities import acting_roles
 
 READS = {
     NoticeKind.CASE: Permission.CASES_ANY_READ,
@@ -54,17 +56,33 @@ def assigned_notice(
     return _of_case(NoticeKind.ASSIGNED, case, entity, document, [receiver.id])
 
 
-def approval_notice(model: Model, approval: Approval, persons: Iterable[Person], on: date) -> NewNotice:
-    """Return the notice of an approval that waits, for the persons who may decide it: never for its requester."""
+def approval_notice(
+    model: Model,
+    approval: Approval,
+    persons: Iterable[Person],
+    now: datetime,
+    delegations: Sequence[Delegation] = (),
+) -> NewNotice:
+    """Return the notice of an approval that waits, for the persons who may decide it: never for its requester.
+
+    A person to whom a decider delegated is one of them. `delegations` are all that exist.
+    """
     entity = None if is_of_plan(approval.run) else approval.entity
+    decision = PendingDecision(
+        approval.policy, approval.roles, approval.amount, approval.requester, approval.senders, entity
+    )
+    by_id = {person.id: person for person in persons}
     deciders = [
         person.id
-        for person in persons
+        for person in by_id.values()
         if approval.state == "open"
         and not approval.automatic
         and _may(model, person, entity, READS[NoticeKind.APPROVAL])
         and not approval.part_of(person)
-        and set(approval.roles) & deciding_roles(model, person, approval.policy, entity, on)
+        and (
+            may_decide(model, person, decision, now)
+            or for_decision(model, delegations, by_id, person, decision, now) is not None
+        )
     ]
     if approval.state == "open" and not approval.automatic:
         deciders += _channels(model, NoticeKind.APPROVAL, approval.roles, entity)

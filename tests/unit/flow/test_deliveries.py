@@ -197,10 +197,10 @@ def test_a_channel_of_an_entity_receives_nothing_of_another() -> None:
     chat, case = f"{CHANNEL_PREFIX}chat", s.case(owner="finance-operations")
     for entity, receivers in (("acme-de", (chat,)), ("acme-us", ()), ("", ()), (None, ())):
         assert case_notice(desk.model, case, entity, "", []).persons == receivers
-    on = datetime(2026, 12, 1, tzinfo=UTC).date()
+    now = datetime(2026, 12, 1, tzinfo=UTC)
     for entity, receivers in (("acme-de", (chat,)), ("acme-us", ())):
         waiting = s.approval(entity=entity, roles=("finance-operations",))
-        assert approval_notice(desk.model, waiting, [], on).persons == receivers
+        assert approval_notice(desk.model, waiting, [], now).persons == receivers
 
 
 async def test_a_defect_of_one_attempt_is_counted_and_its_text_is_nowhere(

@@ -26,9 +26,10 @@ async def write_notices(store: Store, model: Model, now: datetime) -> int:
         if not count:
             return total
         persons = await store.persons()
+        delegations = await store.delegations() if rows.approvals else []
         new = (
             *(case_notice(model, row.case, row.entity, row.bkey or "", persons) for row in rows.cases),
-            *(approval_notice(model, approval, persons, now.date()) for approval in rows.approvals),
+            *(approval_notice(model, approval, persons, now, delegations) for approval in rows.approvals),
             *(
                 deadline_notice(model, row.case, row.entity, row.bkey or "", persons)
                 for row in rows.deadlines

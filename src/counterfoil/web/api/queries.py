@@ -17,6 +17,7 @@ from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import CaseState
 from counterfoil.core.foil import Foil
 from counterfoil.core.matching import FoilState
+from counterfoil.core.money import INT64_MAX
 from counterfoil.core.release import is_of_plan
 from counterfoil.core.run import RunStatus
 from counterfoil.core.waiting import waits_for
@@ -45,8 +46,6 @@ Page = TypeVar("Page", ListFilter, EventFilter, ItemFilter)
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _CURSOR = re.compile(r"(?:(-?[a-z]{1,20})~)?(\d{1,19})\.[\w:.\-]{1,180}", re.ASCII)
 """Order of the list, microseconds of any year to 9999 or minor units, and an id."""
-MAX_CURSOR = 2**63 - 1
-"""The largest number that a column holds."""
 
 
 def sort_parameter(*names: str) -> QueryParameter:
@@ -122,7 +121,7 @@ def sorted_by(page: Page, sort: str | None) -> Page:
 
 def checked_cursor(cursor: str | None) -> str | None:
     match = _CURSOR.fullmatch(cursor) if cursor else None
-    if cursor and (match is None or int(match[2]) > MAX_CURSOR):
+    if cursor and (match is None or int(match[2]) > INT64_MAX):
         raise invalid_cursor()
     return cursor or None
 
