@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 import counterfoil
+from counterfoil.core.personal_texts import PersonalTexts
 from counterfoil.demo.company import find_governance
 from counterfoil.model import read
 from counterfoil.store.sql.sqlite import SqliteStore
@@ -33,7 +34,8 @@ async def open_store():
 asyncio.run(open_store())
 assert "style.css" in assets.files()
 sign_in = {"next": "/", "email": "", "problem": None, "path": "/sign-in", "note": ""}
-assert "Password" in PageTemplates().render("sign_in.html", datetime.now(UTC), None, ZoneInfo("UTC"), **sign_in)
+page = PageTemplates().render("sign_in.html", datetime.now(UTC), None, ZoneInfo("UTC"), PersonalTexts(), **sign_in)
+assert "Password" in page
 folder = find_governance(Path.cwd())
 model, findings = read(folder)
 print(Path(counterfoil.__file__).parent, folder, len(model.workflows), len(findings), sep="\\n")
