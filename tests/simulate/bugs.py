@@ -109,7 +109,7 @@ BUGS = (
         calls, "_unknown", "    if st.until is None:", (
             "    if st.until is None and operation.repeat != 'blind':\n"
             "        return _absent(context, step, st)\n    if st.until is None:"))),
-    _bug("a turn does not look at the version", 344, (
+    _bug("a turn does not look at the version", 40, (
         turns, "turn", "run is None or run.version != t.version", "run is None")),
     _bug("an append does not make the Run due", 0, (
         runs, "append", "run.due if run.status in TERMINAL else least(run.due, at)", "run.due")),
