@@ -95,6 +95,8 @@ async def test_cases_of_one_cause_are_closed_together_after_a_page_with_their_to
     done = await fay.post("/cases/resolutions", **chosen, **fields, confirm="yes")
     assert "3 Cases decided" in done.text
     assert set((await states(company)).values()) == {"resolved"}
+    late = await fay.post("/cases/resolutions", **chosen, **fields)
+    assert (late.status_code, "already resolved" in late.text) == (409, True)
     again = await fay.post("/cases/resolutions", **chosen, **fields, confirm="yes")
     assert "0 Cases decided, 3 refused" in again.text
     assert "already resolved" in again.text
@@ -193,3 +195,26 @@ async def test_the_command_says_the_total_before_it_resolves_a_cause(company: Co
     code, text = await command(company, *words, "--expect", "3")
     assert (code, "no open Case has the cause" in text) == (2, True)
     assert (await command(company, "resolve", "--choice", "dismiss", "--note", "n"))[0] == 2
+
+
+async def test_a_case_that_another_person_resolved_is_not_in_the_total(
+    company: Company, fay: Browser
+) -> None:
+    first = {"ids": ["case_same_0"], "choice": "dismiss", "note": "n"}
+    assert (await send(company, "/v1/cases/resolutions", first)).json()["done"] == 1
+    chosen = {f"row.case_same_{n}": "1" for n in range(3)}
+    asked = await fay.post("/cases/resolutions", **chosen, choice="dismiss", note="n")
+    assert "Yes, dismiss all 2" in asked.text
+    assert "50.00 EUR, 0.01 USD" in asked.text
+
+
+async def test_a_sum_beyond_one_amount_is_stated(company: Company, fay: Browser) -> None:
+    now = await company.app.store.now()
+    large = (Money(2**63 - 1, "USD"),)
+    cases = [
+        case_of(f"case_large_{n}", "refused", "finance-operations", now, exposure=large) for n in range(2)
+    ]
+    await company.app.store.apply(OpenCases(cases=tuple(cases), at=now, actor="test"))
+    chosen = {f"row.case_large_{n}": "1" for n in range(2)}
+    asked = await fay.post("/cases/resolutions", **chosen, choice="dismiss", note="n")
+    assert (asked.status_code, "184,467,440,737,095,516.14 USD" in asked.text) == (200, True), asked.text

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from counterfoil.core.approval import part_in_request
+from counterfoil.core.approval import Approval, part_in_request
 from counterfoil.core.delegation import Delegation
 from counterfoil.core.money import Money
 from counterfoil.core.people import Person
+from counterfoil.core.release import is_of_plan
 from counterfoil.model import Model
 from counterfoil.rules.entities import deciding_roles, excluded_role
 
@@ -24,6 +25,14 @@ class PendingDecision(NamedTuple):
     senders: Collection[str]
     entity: str | None
     """Legal entity; None: a decision for the company as a whole."""
+
+
+def pending_decision(approval: Approval) -> PendingDecision:
+    """Return what an approval asks for. A change of governance concerns the company as a whole."""
+    entity = None if is_of_plan(approval.run) else approval.entity
+    return PendingDecision(
+        approval.policy, approval.roles, approval.amount, approval.requester, approval.senders, entity
+    )
 
 
 def for_decision(

@@ -15,9 +15,8 @@ from counterfoil.core.delivery import CHANNEL_PREFIX, UNDELIVERED
 from counterfoil.core.notice import COMPANY, NewNotice, NoticeKind
 from counterfoil.core.people import Person
 from counterfoil.core.permissions import Permission
-from counterfoil.core.release import is_of_plan
 from counterfoil.model import Model
-from counterfoil.rules.delegations import PendingDecision, for_decision, may_decide
+from counterfoil.rules.delegations import for_decision, may_decide, pending_decision
 from counterfoil.rules.entities import acting_roles
 
 READS = {
@@ -67,10 +66,8 @@ def approval_notice(
 
     A person to whom a decider delegated is one of them. `delegations` are all that exist.
     """
-    entity = None if is_of_plan(approval.run) else approval.entity
-    decision = PendingDecision(
-        approval.policy, approval.roles, approval.amount, approval.requester, approval.senders, entity
-    )
+    decision = pending_decision(approval)
+    entity = decision.entity
     by_id = {person.id: person for person in persons}
     deciders = [
         person.id

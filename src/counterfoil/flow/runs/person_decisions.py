@@ -8,7 +8,7 @@ from counterfoil.core.release import is_of_plan
 from counterfoil.flow.runs import match_decisions
 from counterfoil.flow.runs.reconciler import OutcomeReconciler
 from counterfoil.model import Model
-from counterfoil.rules.delegations import PendingDecision, for_decision
+from counterfoil.rules.delegations import for_decision, pending_decision
 from counterfoil.rules.entities import deciding_roles, idle_roles
 from counterfoil.store.port.effects import Conclude
 from counterfoil.store.port.people import Decide, DecideVerdict, Resolve, ResolveVerdict
@@ -31,10 +31,8 @@ async def decide_approval(
     delegation = ""
     if voter is not None and not acting & set(about.roles):
         givers = {p.id: p for p in await store.persons()}
-        pending = PendingDecision(
-            about.policy, about.roles, about.amount, about.requester, about.senders, entity
-        )
-        stand_in = for_decision(model, await store.delegations(person), givers, voter, pending, now)
+        received = await store.delegations(person)
+        stand_in = for_decision(model, received, givers, voter, pending_decision(about), now)
         if stand_in is not None:
             giver = givers[stand_in.giver]
             delegation = stand_in.id

@@ -25,6 +25,7 @@ from counterfoil.web.api import shapes
 from counterfoil.web.api.cases import case_shapes
 from counterfoil.web.api.names import CUSTOMER, name_of
 from counterfoil.web.api.queries import foil_shapes, item_shapes, run_shapes
+from counterfoil.web.api.statements import sums_of
 from counterfoil.web.http.permissions import Open, Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, caller, requires
@@ -273,7 +274,7 @@ def _sums(values: Iterable[Money]) -> list[shapes.Amount]:
     sums: dict[str, int] = {}
     for money in values:
         sums[money.currency] = sums.get(money.currency, 0) + money.minor
-    return [shapes.amount(Money(minor, currency)) for currency, minor in sorted(sums.items())]
+    return sums_of(sums)
 
 
 ROUTES = [get_customer]

@@ -15,7 +15,7 @@ from counterfoil.rules.delegations import PendingDecision, for_decision, may_dec
 from counterfoil.web.api.shapes import ApprovalShape
 
 
-def decision_of(approval: ApprovalShape) -> PendingDecision:
+def pending_of(approval: ApprovalShape) -> PendingDecision:
     """Return what counts of an approval for who may decide it."""
     amount = None if approval.amount is None else Money(approval.amount.minor, approval.amount.currency)
     entity = None if is_of_plan(approval.run) else approval.legal_entity or None

@@ -20,7 +20,7 @@ from counterfoil.core.release import is_of_plan
 from counterfoil.rules.entities import deciding_roles, excluded_role
 from counterfoil.store.port.views import ListFilter
 from counterfoil.web.api import shapes
-from counterfoil.web.api.deciders import Deciders, decision_of
+from counterfoil.web.api.deciders import Deciders, pending_of
 from counterfoil.web.api.decisions import vote
 from counterfoil.web.api.queries import ApprovalSort, Cursor, list_filter, sorted_by, with_votes
 from counterfoil.web.api.statements import statement_of
@@ -50,7 +50,7 @@ async def approval_rows(
     deciders = Deciders(app.model, persons, await app.store.delegations(), now)
     rows = []
     for approval in approvals:
-        decision = decision_of(approval)
+        decision = pending_of(approval)
         behalf = deciders.giver_for(identity.person, decision)
         rows.append(
             {

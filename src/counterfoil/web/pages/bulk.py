@@ -11,12 +11,12 @@ from litestar.response import Response
 from counterfoil.application import Application
 from counterfoil.core.case import Choice
 from counterfoil.core.case_choices import LABELS, choice_effect
-from counterfoil.core.money import Money
 from counterfoil.core.plural import counted
 from counterfoil.web.api import shapes
 from counterfoil.web.api.bulk import MAX_BULK_ROWS, BulkResult, decide_all, resolve_all
 from counterfoil.web.api.cases import case_shapes
 from counterfoil.web.api.queries import with_votes
+from counterfoil.web.api.statements import sums_of
 from counterfoil.web.http.permissions import Permission
 from counterfoil.web.http.problems import Problem
 from counterfoil.web.http.request import WebRequest, application, requires
@@ -48,6 +48,9 @@ async def resolve_cases(request: WebRequest) -> Response[Any]:
     if not is_confirmed(form):
         if not note.strip():
             raise Problem(422, "Enter a note: later readers of the Cases need the reason.", field="note")
+        cases = {id_: case for id_, case in cases.items() if case.state == "open"}
+        if not cases:
+            raise Problem(409, "These Cases are already resolved. Nothing was changed.", kind="closed")
         total = _total([case.exposure for case in cases.values()])
         facts = {
             "at stake": filters.moneys(total),
@@ -87,6 +90,9 @@ async def decide_approvals(request: WebRequest) -> Response[Any]:
             raise Problem(422, "Select the approvals to decide on.", field="ids")
         if not approve and not comment.strip():
             raise Problem(422, "Enter a comment: it stays with each decision.", field="comment")
+        named = {id_: row for id_, row in named.items() if row.state == "open"}
+        if not named:
+            raise Problem(409, "These approvals are already decided. Nothing was changed.", kind="closed")
         total = _total([[row.amount] for row in named.values() if row.amount is not None])
         number = counted(len(named), "approval")
         verb = "Approve" if approve else "Reject"
@@ -135,7 +141,7 @@ def _total(amounts: Sequence[Sequence[shapes.Amount]]) -> list[shapes.Amount]:
     sums: dict[str, int] = {}
     for amount in (amount for each in amounts for amount in each):
         sums[amount.currency] = sums.get(amount.currency, 0) + amount.minor
-    return [shapes.amount(Money(minor, currency)) for currency, minor in sorted(sums.items())]
+    return sums_of(sums)
 
 
 def _case_name(case: shapes.CaseShape) -> str:
