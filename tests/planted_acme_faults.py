@@ -380,7 +380,7 @@ FAULTS = [
     Fault("refund without a reason", REFUND, "first(head('refund', event.data.refund_id).credit_id, '') != '' || ", "", "test", "refund-of-a-credit-settles-it"),
     Fault("refund that nobody explains", REFUND, "|| event.data.status == 'failed' ||", "|| event.data.status != 'failed' ||", "test", "refund-without-a-credit-memo-is-a-case"),
     Fault("failed refund", REFUND, "      - when: event.data.status == 'failed'\n", "      - when: event.data.status == 'canceled'\n", "test", "refund-that-fails-after-success-is-taken-back"),
-    Fault("counterfoil of a failed refund", CASH, "    when: event.data.status == 'failed' && first(event.data.settled_in, '') == ''\n", "    when: event.data.status == 'canceled'\n", "test", "refund-that-failed-before-it-was-booked-is-not-booked"),
+    Fault("counterfoil of a failed refund", CASH, "    when: event.data.status == 'failed' && first(event.data.settled_in, '') == ''\n", "    when: event.data.status == 'canceled'\n", "test", "refund-that-fails-after-success-is-taken-back"),
     Fault("fee that a won dispute gives back", DISPUTE, "              fee: =returned", "              fee: =kept", "test", "dispute-holds-money-and-is-won"),
     Fault("account of a lost dispute", CASH_TO_ERP, "table('cash_accounts', input.outcome)", "table('cash_accounts', 'bad_debt')", "test", "dispute-that-is-lost-is-a-loss"),
     Fault("time for evidence", DISPUTE, "duration('72h')", "duration('24h')", "test", "dispute-without-evidence-is-a-case-in-time"),
