@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import pytest
 
 from counterfoil.core.money import Money
 from counterfoil.store.port.maintenance import OpenCases
+from tests.companies.commands import command
 from tests.companies.web import PASSWORD, Company, running
 from tests.companies.web_rows import approval_of, case_of
 from tests.patience import PATIENCE_SECONDS
@@ -173,27 +171,16 @@ async def test_the_page_of_approvals_decides_several_with_one_total(company: Com
         assert (await fay.post("/approvals/decisions", **fields)).status_code == 422
 
 
-async def command(company: Company, *words: str) -> tuple[int, str]:
-    own = {"COUNTERFOIL_URL": company.url, "COUNTERFOIL_TOKEN": company.tokens["fay"]}
-    run = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "from counterfoil.cli.main import main; main()", *words,
-        env=os.environ | own, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    out, _ = await asyncio.wait_for(run.communicate(), PATIENCE_SECONDS)
-    assert run.returncode is not None
-    return run.returncode, out.decode()
-
-
 async def test_the_command_says_the_total_before_it_resolves_a_cause(company: Company) -> None:
     words = ("resolve", "--cause", CAUSE, "--choice", "dismiss", "--note", "the account exists")
     for more in ((), ("--expect", "2")):
-        code, text = await command(company, *words, *more)
-        assert (code, "3 open Cases of this cause, 50.00 EUR, 120.01 USD" in text) == (2, True), text
+        code, out, err = await command(company, *words, *more)
+        assert (code, "3 open Cases of this cause, 50.00 EUR, 120.01 USD" in err) == (2, True), err
     assert set((await states(company)).values()) == {"open"}
-    code, text = await command(company, *words, "--expect", "3")
-    assert (code, text) == (0, "3 Cases resolved\n")
-    code, text = await command(company, *words, "--expect", "3")
-    assert (code, "no open Case has the cause" in text) == (2, True)
+    code, out, err = await command(company, *words, "--expect", "3")
+    assert (code, out) == (0, "3 Cases resolved\n"), err
+    code, out, err = await command(company, *words, "--expect", "3")
+    assert (code, "no open Case has the cause" in err) == (2, True)
     assert (await command(company, "resolve", "--choice", "dismiss", "--note", "n"))[0] == 2
 
 

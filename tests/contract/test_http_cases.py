@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -18,9 +16,9 @@ import pytest
 from counterfoil.core.case_edits import MAX_COMMENT_CHARS
 from counterfoil.core.money import Money
 from counterfoil.store.port.maintenance import OpenCases
+from tests.companies.commands import command
 from tests.companies.web import PASSWORD, Company, running
 from tests.companies.web_rows import case_of
-from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.xdist_group("web")
 CASE = "case_work_1"
@@ -252,32 +250,23 @@ async def test_the_page_filters_cases_as_the_list_does(desk: Desk) -> None:
     ).status_code == 400
 
 
-async def command(desk: Desk, *words: str, person: str = "fay") -> tuple[int, str, str]:
-    own = {"COUNTERFOIL_URL": desk.company.url, "COUNTERFOIL_TOKEN": desk.company.tokens[person]}
-    run = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "from counterfoil.cli.main import main; main()", *words,
-        env=os.environ | own, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(run.communicate(), PATIENCE_SECONDS)
-    assert run.returncode is not None
-    return run.returncode, out.decode(), err.decode()
-
-
 async def test_the_command_takes_comments_tags_and_snoozes(desk: Desk) -> None:
     until = await desk.in_hours(3)
     words = ("--take", "--comment", "asked the bank", "--tag", "tax", "--snooze", until, "--reason", "bank")
-    code, out, err = await command(desk, "case", CASE, *words)
+    code, out, err = await command(desk.company, "case", CASE, *words)
     assert code == 0, err
     for text in ("works on it: Fay Finance", "tags tax", "Fay Finance: asked the bank", "UTC: bank"):
         assert text in out
-    code, _, err = await command(desk, "case", CASE, "--take", person="ada")
+    code, _, err = await command(desk.company, "case", CASE, "--take", person="ada")
     assert (code, "Fay Finance has Case" in err) == (2, True)
-    code, out, _ = await command(desk, "case", CASE, "--untag", "tax", "--snooze", "none", "--format", "json")
+    code, out, _ = await command(
+        desk.company, "case", CASE, "--untag", "tax", "--snooze", "none", "--format", "json"
+    )
     case = json.loads(out)
     assert (case["tags"], case["snoozed_until"], case["comments"][0]["text"]) == ([], None, "asked the bank")
-    code, out, _ = await command(desk, "cases", "--assignee", "fay", "--format", "json")
+    code, out, _ = await command(desk.company, "cases", "--assignee", "fay", "--format", "json")
     assert [row["id"] for row in json.loads(out)] == [CASE]
-    code, out, _ = await command(desk, "cases", "--by-cause")
+    code, out, _ = await command(desk.company, "cases", "--by-cause")
     assert "The same id arrived again" in out
     for wrong in (("--take", "--assign", "ada"), ("--snooze", "tomorrow"), ("--snooze", "2099-01-01T00:00")):
-        assert (await command(desk, "case", CASE, *wrong))[0] == 2
+        assert (await command(desk.company, "case", CASE, *wrong))[0] == 2

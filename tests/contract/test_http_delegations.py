@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import re
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.companies.commands import command
 from tests.companies.web import Company, running
 from tests.companies.web_rows import approval_of
 from tests.patience import PATIENCE_SECONDS
@@ -160,29 +158,18 @@ async def test_the_page_makes_and_ends_a_delegation_without_javascript(office: O
         assert other.status_code == 403
 
 
-async def command(office: Office, *words: str, person: str) -> tuple[int, str, str]:
-    own = {"COUNTERFOIL_URL": office.company.url, "COUNTERFOIL_TOKEN": office.company.tokens[person]}
-    run = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "from counterfoil.cli.main import main; main()", *words,
-        env=os.environ | own, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(run.communicate(), PATIENCE_SECONDS)
-    assert run.returncode is not None
-    return run.returncode, out.decode(), err.decode()
-
-
 async def test_the_commands_make_list_and_end_a_delegation(office: Office) -> None:
     until = await office.in_hours(5)
     code, out, err = await command(
-        office, "delegate", "cory", "--until", until, "--up-to", "1000.00 USD", person="fay"
+        office.company, "delegate", "cory", "--until", until, "--up-to", "1000.00 USD", person="fay"
     )
     assert code == 0, err
     assert out.startswith("Cory Controller decides for you until ")
-    code, out, err = await command(office, "approve", SMALL, person="cory")
+    code, out, err = await command(office.company, "approve", SMALL, person="cory")
     assert code == 0, err
-    code, out, _ = await command(office, "delegations", "--format", "json", person="cory")
+    code, out, _ = await command(office.company, "delegations", "--format", "json", person="cory")
     (row,) = json.loads(out)
     assert (row["giver"], row["state"]) == ("fay", "holds")
-    code, out, _ = await command(office, "delegations", "--end", row["id"], person="fay")
+    code, out, _ = await command(office.company, "delegations", "--end", row["id"], person="fay")
     assert (code, "ended" in out) == (0, True)
-    assert (await command(office, "delegate", "cory", "--until", "tomorrow", person="fay"))[0] == 2
+    assert (await command(office.company, "delegate", "cory", "--until", "tomorrow", person="fay"))[0] == 2
