@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx2
 import pytest
@@ -19,11 +19,11 @@ from counterfoil.flow.worker.notices import write_notices
 from counterfoil.rules.notices import approval_notice, case_notice, deadline_notice
 from counterfoil.store.port.maintenance import OpenCases
 from counterfoil.store.port.people import PutPerson
+from tests.companies.commands import command
 from tests.companies.web import PASSWORD, Company, running
 from tests.companies.web_rows import GERMAN, case_of
 from tests.contract.store import samples as s
 from tests.contract.test_entity_walk import HOME, model_with_entities
-from tests.contract.test_http_cases import command
 
 pytestmark = pytest.mark.xdist_group("web")
 USD = (Money(2500, "USD"),)
@@ -213,14 +213,14 @@ def test_an_approval_is_a_notice_to_its_deciders_and_not_to_its_requester(tmp_pa
 
 async def test_the_command_lists_and_reads_notices(desk: Desk) -> None:
     await desk.open("case_work_1", exposure=USD)
-    code, out, err = await command(cast(Any, desk), "notices")
+    code, out, err = await command(desk.company, "notices")
     assert code == 0, err
     assert "25.00 USD" in out
-    (row,) = json.loads((await command(cast(Any, desk), "notices", "--format", "json"))[1])
-    code, out, _ = await command(cast(Any, desk), "notices", "--read", row["id"])
+    (row,) = json.loads((await command(desk.company, "notices", "--format", "json"))[1])
+    code, out, _ = await command(desk.company, "notices", "--read", row["id"])
     assert (code, out) == (0, "1 notice marked as read; 0 unread.\n")
-    assert (await command(cast(Any, desk), "notices"))[1] == "No unread notices.\n"
-    assert "read" in (await command(cast(Any, desk), "notices", "--all"))[1]
+    assert (await command(desk.company, "notices"))[1] == "No unread notices.\n"
+    assert "read" in (await command(desk.company, "notices", "--all"))[1]
 
 
 async def test_the_forms_of_the_page_read_one_notice_and_then_all(desk: Desk) -> None:

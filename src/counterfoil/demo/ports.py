@@ -1,13 +1,18 @@
 """Ports of 127.0.0.1 for programs that start later.
 
 A port that the kernel chooses (bind to 0) lies in the range of outgoing connections, so any connection of this
-machine may take it between the choice and the start of the program. These ports lie below that range.
+machine may take it between the choice and the start of the program. These ports lie below that range, and a process
+that has chosen one reserves it until its end, so that no other process chooses it before its program listens.
 """
 
 from __future__ import annotations
 
+import fcntl
+import functools
+import os
 import random
 import socket
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,14 +37,14 @@ def free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a free port that this process has not returned before and that no outgoing connection takes.
+    """Return a free port that no process of this user has chosen and that no outgoing connection takes.
 
     Raises RuntimeError if there is none.
     """
     ports = [port for port in range(LOWEST_PORT, _outgoing_start()) if port not in _chosen]
     random.shuffle(ports)  # so that processes that choose at the same time choose different ports
     for port in ports:
-        if free(port):
+        if _reserved(port) and free(port):
             _chosen.add(port)
             return port
     raise RuntimeError("no port of 127.0.0.1 is free")
@@ -54,6 +59,25 @@ def choose_ports(names: Sequence[str], previous: Mapping[str, int]) -> dict[str,
             port = free_port()
         chosen[name] = port
     return chosen
+
+
+@functools.cache
+def _reservations() -> int:
+    """Return the open file whose byte N is locked by the process that has chosen port N.
+
+    It stays open: a process that closes a file loses its locks on it.
+    """
+    path = Path(tempfile.gettempdir()) / f"counterfoil-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+
+
+def _reserved(port: int) -> bool:
+    """Lock the port for this process until its end; return False if another process has it."""
+    try:
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
 def _outgoing_start() -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,21 @@ def test_no_outgoing_connection_can_take_a_chosen_port() -> None:
 def test_a_port_is_chosen_once() -> None:
     chosen = [ports.free_port() for _ in range(50)]
     assert len(set(chosen)) == 50
+
+
+def test_no_other_process_chooses_a_port_that_is_chosen() -> None:
+    """The other process may use this port alone, and no program listens on it yet."""
+    port = ports.free_port()
+    code = (
+        "from counterfoil.demo import ports\n"
+        f"ports.LOWEST_PORT, ports._outgoing_start = {port}, lambda: {port + 1}\n"
+        "print(ports.free_port())"
+    )
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert other.returncode != 0
+    assert "no port of 127.0.0.1 is free" in other.stderr
+    with socket.socket() as program:
+        program.bind(("127.0.0.1", port))
 
 
 def test_the_previous_ports_are_kept_while_they_are_free() -> None:
