@@ -252,3 +252,16 @@ def waiver_of(foil: Foil, person: str, note: str, at: datetime) -> Waiver:
         note=note,
         at=at,
     )
+
+
+def runs_of_version(before: Foil, written: Foil, newer: Foil | None) -> tuple[str, ...]:
+    """Return the Runs that must read their foils again after one more version of a document that has a row.
+
+    The Run that wrote the version took it for a new row, which may be another Run's: then nothing else would tell it
+    that the document is matched. A Run keeps its rows at hand between turns.
+    """
+    if written.run is None:
+        return ()
+    row = newer or before
+    others = {written.run} if row.run != written.run else set()
+    return tuple(sorted(others | ({row.run} if newer is not None and row.run is not None else set())))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from ruamel.yaml import YAML
 
 from counterfoil.core.run import RunStatus
@@ -17,9 +19,10 @@ from counterfoil.flow.runs.snapshot import RunSnapshot
 from counterfoil.flow.worker.worker import Worker
 from counterfoil.model import Model
 from counterfoil.store.memory import MemoryStore
+from counterfoil.store.sql.sqlite import SqliteStore
 from tests.companies.base import edited
 from tests.companies.external import COMPANY
-from tests.unit.flow.test_external import event
+from tests.unit.flow.test_external import event, settle
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 BY_EVENT = edited(
@@ -81,6 +84,36 @@ async def test_a_run_that_is_born_knows_the_counterfoil_of_its_event() -> None:
     assert [r.status for r in dump.runs] == [RunStatus.WAITING]
     assert store.decided == 1
     assert not dump.cases
+
+
+@pytest.mark.parametrize("made", [MemoryStore, SqliteStore], ids=["memory", "sqlite"])
+async def test_a_run_whose_counterfoil_is_another_runs_does_not_wait_for_it(
+    made: Any, tmp_path: Path
+) -> None:
+    """Two messages about one sale start a Run each, and the row of the sale is that of the first.
+
+    The second Run carries the row that its message wrote, so without being told it would wait until its time is up.
+    """
+    per_message = edited(
+        BY_EVENT,
+        (
+            "sale.closed.v1, key: event.data.sale_id}\nserial: {key: event.data.sale_id}",
+            "sale.closed.v1, key: event.id}\nserial: {key: event.id}",
+        ),
+    )
+    model = Model.from_documents(list(YAML(typ="safe").load_all(per_message)))
+    store = MemoryStore(lambda: NOW) if made is MemoryStore else await SqliteStore.open(tmp_path / "store.db")
+    now = await store.now()
+    worker = Worker(store, Releases(store, model), {}, "w/1")
+    for number in (1, 2):
+        await receive_events(store, model, [event("shop", "sale.closed.v1", f"e{number}")], now)
+        await settle(worker)
+    await receive_events(store, model, [event("bus", "ledger.shown.v1", "e3")], now)
+    await settle(worker)
+    dump = await store.dump()
+    assert [foil.state for foil in dump.foils] == ["matched"]
+    assert [run.status for run in dump.runs] == [RunStatus.DONE, RunStatus.DONE]
+    await store.close()
 
 
 async def test_a_run_is_carried_through_its_call() -> None:

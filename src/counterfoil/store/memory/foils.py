@@ -12,7 +12,14 @@ from counterfoil.core import ids
 from counterfoil.core.cases import case_of_pairing
 from counterfoil.core.document import Side
 from counterfoil.core.foil import NEEDS_CASE, Foil, Observation, Pairing
-from counterfoil.core.foil_versions import Withdrawal, is_recorded, next_foil, next_observation, stood_before
+from counterfoil.core.foil_versions import (
+    Withdrawal,
+    is_recorded,
+    next_foil,
+    next_observation,
+    runs_of_version,
+    stood_before,
+)
 from counterfoil.core.homes import at_home, own_key
 from counterfoil.core.settle import MatchRows, pairing_holds, settle
 from counterfoil.store.memory.cases import open_break, open_case, resolve_cases_of_foil, resolve_cases_of_item
@@ -39,14 +46,13 @@ def put_foil(db: Tables, foil: Foil, at: datetime, *, reread: bool = False) -> s
     if before is not None and newer is None:
         _record(db, before, foil, at, older=True)
     after = newer or (None if before is None else stood_before(before, foil))
+    for run in () if before is None else runs_of_version(before, foil, newer):
+        _tell(db, before, replace(after or before, run=run), at)
     if after is None:
         # The late version was asserted on its own match.
         return {(foil.rule, foil.key)} | _place(db, "left", foil.rule, foil.document, at)
     _record(db, before, after, at, older=False)
     db.put(db.foils, after.id, after)
-    if before is not None and newer is not None and foil.run is not None:
-        # Its Run took it for a new row.
-        append(db, consequences(before, after, at).stimulus(after, _foil_items(db, after)), at)
     placed = _place(db, "left", foil.rule, foil.document, at)
     if before is None:
         return {(after.rule, after.key)} | after.caps | placed | _reversed_before(db, after)
@@ -272,13 +278,14 @@ def _follow(db: Tables, before: Foil, foil: Foil, at: datetime, quiet: bool) -> 
     if follows.ends_cases and not (quiet and foil.state in NEEDS_CASE):
         resolve_cases_of_foil(db, foil, at)
     if follows.tells_run:
-        append(db, follows.stimulus(foil, _foil_items(db, foil)), at)
+        _tell(db, before, foil, at)
     if follows.case is not None and not quiet:
         open_break(db, follows.case, at)
 
 
-def _foil_items(db: Tables, foil: Foil) -> int:
-    return len([1 for (run, kind, _) in db.inbox_refs if run == foil.run and kind == "foil"])
+def _tell(db: Tables, before: Foil, foil: Foil, at: datetime) -> None:
+    count = len([1 for (run, kind, _) in db.inbox_refs if run == foil.run and kind == "foil"])
+    append(db, consequences(before, foil, at).stimulus(foil, count), at)
 
 
 def foils_of_effect(db: Tables, effect: str) -> list[Foil]:

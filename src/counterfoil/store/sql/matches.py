@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from counterfoil.core import ids
-from counterfoil.core.case import Case
-from counterfoil.core.cases import case_of_break, case_of_pairing, holds_run
+from counterfoil.core.cases import case_of_pairing
 from counterfoil.core.clock import micros
 from counterfoil.core.foil import NEEDS_CASE, Allocation, Foil, Observation, Pairing
-from counterfoil.core.foil_versions import Withdrawal, is_recorded, next_foil, next_observation, stood_before
+from counterfoil.core.foil_versions import (
+    Withdrawal,
+    is_recorded,
+    next_foil,
+    next_observation,
+    runs_of_version,
+    stood_before,
+)
 from counterfoil.core.homes import at_home, own_key
 from counterfoil.core.settle import MatchRows, pairing_holds, settle
 from counterfoil.store.port.matches import (
@@ -27,6 +33,7 @@ from counterfoil.store.port.matches import (
     with_grace,
 )
 from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.break_cases import FOIL_BY_ID, open_break
 from counterfoil.store.sql.columns import SqlTable
 from counterfoil.store.sql.match_locks import Match, SharedMatchError, lock_late, withdrawals_of
 from counterfoil.store.sql.statements import Row
@@ -59,7 +66,6 @@ VERSIONS_OF_DOCUMENT = f"{t.VERSION.select} where side = $1 and rule = $2 and do
 CLEAR_ALLOCATIONS = "delete from allocation where rule = $1 and key = $2"
 MOVE_FOIL = "update foil set key = $2, own_key = $3 where id = $1"
 MOVE_SHOWN = "update observation set key = $2, own_key = $3 where id = $1"
-FOIL_BY_ID = f"{t.FOIL.select} where id = $1"
 SHOWN_BY_ID = f"{t.OBSERVATION.select} where id = $1"
 CLOSED_ASSERTION = """
 side = 'left' and stood and known_to is not null and (reverses = '' or not exists (
@@ -87,9 +93,6 @@ update case_ set state = 'resolved', resolved_at = $2, resolved_by = 'matching',
 where foil = $1 and state = 'open' and choices not like '%"retry"%'
 """
 """A Case that holds a Run awaits its decision."""
-TAKE_DIFFERENCE = """
-update case_ set exposure = $2 where foil = $1 and state = 'open' and choices like '%"retry"%' returning id
-"""
 END_ITEM_CASES = """
 update case_ set state = 'resolved', resolved_at = $2, resolved_by = 'matching', note = 'its assertion has arrived'
 where observation = $1 and state = 'open'
@@ -146,13 +149,13 @@ async def put_foil(x: Tx, foil: Foil, at: datetime, *, reread: bool = False) -> 
     if newer is None:
         await _record(x, foil, at, older=True)
     after = newer or stood_before(before, foil)
+    for run in runs_of_version(before, foil, newer):
+        await _tell(x, before, replace(after or before, run=run), at)
     if after is None:
         # The late version was asserted on its own match.
         return {(foil.rule, foil.key)} | await _place(x, before, at)
     await _record(x, after, at)
     await x.rows(UPDATE_FOIL, *t.FOIL.row(after))
-    if newer is not None and foil.run is not None:
-        await _tell(x, before, after, at)  # its Run took it for a new row
     if before.key != after.key:
         await x.rows(CLEAR_ALLOCATIONS, before.rule, before.key)
     touched = {(before.rule, before.key), (after.rule, after.key)} | before.caps | after.caps
@@ -422,22 +425,6 @@ async def _follow(x: Tx, before: Foil, foil: Foil, at: datetime, quiet: bool) ->
     if follows.case is not None and not quiet:
         # After the item for the Run, which waits for a turn that opens a Case about the same.
         await open_break(x, follows.case, at)
-
-
-async def open_break(x: Tx, case: Case, at: datetime) -> None:
-    """Open the Case of a foil that breaks. Where a Run waits for a decision on it, that Case takes its difference."""
-    exposure = t.CASE.columns["exposure"].save(case.exposure)
-    if not await x.rows(TAKE_DIFFERENCE, case.foil, exposure):
-        await x.open_case(case, at, "matching")
-
-
-async def open_break_after(x: Tx, resolved: Case, at: datetime) -> None:
-    """Open the Case of a foil that is still broken once the Case that a Run waited for is resolved."""
-    if resolved.foil is None or not holds_run(resolved):
-        return
-    foil = t.FOIL.read((await x.rows(FOIL_BY_ID, resolved.foil))[0])
-    if foil.state in NEEDS_CASE:
-        await open_break(x, case_of_break(foil, at), at)
 
 
 async def _tell(x: Tx, before: Foil, foil: Foil, at: datetime) -> None:

@@ -19,8 +19,8 @@ from counterfoil.store.port.people import (
     ResolveResult,
 )
 from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.break_cases import open_break_after
 from counterfoil.store.sql.match_locks import KEYS_OF_EFFECTS
-from counterfoil.store.sql.matches import open_break_after
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs import documents, effects

@@ -14,6 +14,7 @@ from counterfoil.store.port.records import event_stimulus
 from counterfoil.store.port.turns import Claim, ConcludeAndTurn, ConcludeAndTurnResult, Turn, TurnResult
 from counterfoil.store.sql import match_locks, matches
 from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.break_cases import open_break_after
 from counterfoil.store.sql.columns import micros_or_none
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx, link_topics
@@ -217,7 +218,7 @@ async def _close_cases(x: Tx, u: Turn) -> None:
     for id_, note in u.close_cases:
         row = await x.one(CLOSE_CASE, id_, micros(u.at), note)
         if row is not None:
-            await matches.open_break_after(x, t.CASE.read(row), u.at)
+            await open_break_after(x, t.CASE.read(row), u.at)
 
 
 async def _write_foils(x: Tx, u: Turn) -> None:
