@@ -38,6 +38,8 @@ from tests.scenario.week_play import Player
 from tests.served import until
 
 LOOK_SECONDS = 2.0
+LARGE_MINOR = 1_000_000
+"""Largest payout by a person, in cents of dollars and of euro, that finance need not look at."""
 ENDED = ("done", "undone", "closed")
 
 
@@ -66,6 +68,8 @@ class Account:
     """Disputes that were lost."""
     sent: Totals
     """Payouts that did not fail, and transfers of customers."""
+    looked_at: int
+    """Payouts by a person that are so large that finance looks at each."""
     books: Books
 
 
@@ -168,6 +172,7 @@ async def _account(player: Player, entity: str) -> Account:
                 (1, total((p["currency"], p["amount"]) for p in payouts if p["status"] == "paid")),
                 (1, transfers),
             ),
+            sum(p["status"] == "paid" and not p["automatic"] and p["amount"] > LARGE_MINOR for p in payouts),
             await books(systems, entity),
         )
 

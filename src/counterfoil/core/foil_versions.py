@@ -262,6 +262,6 @@ def runs_of_version(before: Foil, written: Foil, newer: Foil | None) -> tuple[st
     """
     if written.run is None:
         return ()
-    row = newer or before
-    others = {written.run} if row.run != written.run else set()
-    return tuple(sorted(others | ({row.run} if newer is not None and row.run is not None else set())))
+    if newer is not None:
+        return tuple(sorted({run for run in (written.run, newer.run) if run is not None}))
+    return (written.run,) if written.run != before.run else ()

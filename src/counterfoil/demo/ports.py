@@ -73,8 +73,9 @@ def _reservations() -> int:
 
 def _reserved(port: int) -> bool:
     """Lock the port for this process until its end; return False if another process has it."""
+    file = _reservations()
     try:
-        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
     except (BlockingIOError, PermissionError):
         return False
     return True

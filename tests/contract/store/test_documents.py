@@ -104,6 +104,33 @@ async def test_a_repeated_version_is_recorded_once(store: Any) -> None:
     assert len((await store.dump()).versions) == 2
 
 
+async def told_of_documents(store: Any) -> list[str]:
+    return [i.run for i in (await store.dump()).inbox if i.kind == "foil"]
+
+
+@pytest.mark.parametrize("version", [3, 2, 1], ids=["newer", "same", "older"])
+async def test_a_run_that_asserts_the_document_of_another_run_reads_it_again(
+    store: Any, version: int
+) -> None:
+    """The row stays with its first Run, whatever version the second one asserts. Each hears of a row that changed."""
+    first, second = await s.born(store, "inv-1"), await s.born(store, "inv-2")
+    await admitted(store, "e1", foils=(s.foil(run=first, version=2),))
+    assert await told_of_documents(store) == []
+    await admitted(store, "e2", s.at(60), foils=(s.foil(run=second, version=version),))
+    assert (await foil(store)).run == first
+    assert sorted(await told_of_documents(store)) == sorted([first, second] if version == 3 else [second])
+
+
+async def test_a_run_that_calls_for_the_document_of_another_run_reads_it_again(store: Any) -> None:
+    first, second = await s.born(store, "inv-1"), await s.born(store, "inv-2")
+    await admitted(store, "e1", foils=(s.foil(run=first, version=2),))
+    e = s.effect(run=second)
+    intended = s.foil(run=second, effect=e.id, state=FoilState.PROVISIONAL)
+    await store.apply(s.turn(second, plan=(e,), send=(s.send(e),), foils=(intended,)))
+    assert (await foil(store)).run == first
+    assert await told_of_documents(store) == [second]
+
+
 async def test_intent_outcome_and_event_of_a_document_are_one_row(store: Any) -> None:
     run = await s.born(store)
     e = s.effect(run=run)

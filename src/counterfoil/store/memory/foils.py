@@ -43,11 +43,13 @@ def put_foil(db: Tables, foil: Foil, at: datetime, *, reread: bool = False) -> s
         # A row that was renamed keeps its id.
         foil = replace(foil, id=ids.derive("foil", foil.id, foil.document))
     newer = next_foil(before, foil, reread=reread)
-    if before is not None and newer is None:
-        _record(db, before, foil, at, older=True)
-    after = newer or (None if before is None else stood_before(before, foil))
-    for run in () if before is None else runs_of_version(before, foil, newer):
-        _tell(db, before, replace(after or before, run=run), at)
+    after = newer
+    if before is not None:
+        if newer is None:
+            _record(db, before, foil, at, older=True)
+        after = newer or stood_before(before, foil)
+        for run in runs_of_version(before, foil, newer):
+            _tell(db, before, replace(after or before, run=run), at)
     if after is None:
         # The late version was asserted on its own match.
         return {(foil.rule, foil.key)} | _place(db, "left", foil.rule, foil.document, at)

@@ -39,8 +39,9 @@ from counterfoil.store.port.documents import (
 from counterfoil.store.port.matches import case_of_item, is_accounted_for
 from counterfoil.store.sql import match_locks, matches
 from counterfoil.store.sql import tables as t
+from counterfoil.store.sql.break_cases import FOIL_BY_ID
 from counterfoil.store.sql.match_locks import Match
-from counterfoil.store.sql.matches import FOIL_BY_ID, SHOWN_BY_ID
+from counterfoil.store.sql.matches import SHOWN_BY_ID
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
 from counterfoil.store.sql.verbs.refusals import refuse
