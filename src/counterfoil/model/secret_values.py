@@ -72,6 +72,8 @@ def _redacted(finding: Finding, secrets: set[str]) -> Finding:
 def _secrets(data: Any) -> Iterator[Place]:
     """Yield the place and the text of each secret in a document."""
     may_hold = isinstance(data, dict) and data.get("kind") in _WITH_SYSTEM
+    if not may_hold and _SECRET_FORM.search("\n".join(_texts(data))) is None:
+        return  # most documents
     for path, value in _scalars(data, ()):
         text = str(value)
         if not (may_hold or _SECRET_FORM.search(text)):
@@ -86,6 +88,20 @@ def _secrets(data: Any) -> Iterator[Place]:
             yield path, user[1].partition(":")[2]
         elif inside[:1] == ("secrets",) or (inside and _SECRET_KEY.search(key)) or _SECRET_FORM.search(text):
             yield path, text
+
+
+def _texts(data: Any) -> Iterator[str]:
+    """Yield each key and scalar of a document as text, in no order."""
+    rest = [data]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, dict):
+            yield from map(str, value)
+            rest.extend(value.values())
+        elif isinstance(value, list):
+            rest.extend(value)
+        elif value is not None:
+            yield str(value)
 
 
 def _scalars(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeAlias
 
+import msgspec
 import yaml  # type: ignore[import-untyped]
 
 from counterfoil.core.finding import Finding, Severity
@@ -39,8 +40,7 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True, gc=False):
     """Start of a node; `text` is the column of the first character of its text, 0 for folded text."""
 
     line: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from counterfoil.model import Model, kinds, read
 from counterfoil.model.document import Document
 from counterfoil.prove import prove
 from counterfoil.testing.run import CaseResult, Suite
+from tests.companies.parsed_texts import parse_each_text_once
 from tests.planted_acme_faults import FAULTS, Fault
 from tests.source import ROOT
 
@@ -61,37 +63,56 @@ def test_every_policy_mapping_and_workflow_has_a_test(model: Model) -> None:
     assert rules - covered == set(UNTESTED)
 
 
-def keep_only(folder: Path, name: str) -> None:
-    """Leave one test and the patterns in a folder: reading and checking the others takes most of the time."""
-    for file in folder.glob("*.yaml"):
-        documents = re.split(r"^---$", file.read_text("utf-8"), flags=re.M)
-        kept = [d for d in documents if re.search(rf"^kind: pattern$|^name: {re.escape(name)}$", d, re.M)]
-        file.write_text("---".join(kept), "utf-8") if kept else file.unlink()
+def kept(name: str) -> str:
+    """Return one test of acme and the patterns: reading and checking the others takes most of the time."""
+    texts = [
+        document
+        for file in sorted((ACME / "tests").glob("*.yaml"))
+        for document in re.split(r"^---$", file.read_text("utf-8"), flags=re.M)
+        if re.search(rf"^kind: pattern$|^name: {re.escape(name)}$", document, re.M)
+    ]
+    return "\n---\n".join(texts)
+
+
+@pytest.fixture(scope="module")
+def untested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return acme without its tests; each test leaves it as it was."""
+    folder = tmp_path_factory.mktemp("planted") / "acme"
+    shutil.copytree(ACME, folder, ignore=shutil.ignore_patterns("tests"))
+    return folder
+
+
+@contextmanager
+def planted(folder: Path, fault: Fault) -> Iterator[Path]:
+    """Plant a fault for a while, beside the test that finds it."""
+    file, test = folder / fault.file, folder / "kept.yaml"
+    text = file.read_text("utf-8")
+    assert text.count(fault.old) >= 1, f"{fault.file} does not say {fault.old!r}"
+    try:
+        file.write_text(text.replace(fault.old, fault.new, 1), "utf-8")
+        if fault.finder == "test":
+            test.write_text(kept(fault.name), "utf-8")
+        yield file
+    finally:
+        file.write_text(text, "utf-8")
+        test.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.rule)
-def test_a_planted_fault_is_found(tmp_path: Path, fault: Fault) -> None:
-    folder = tmp_path / "acme"
-    shutil.copytree(ACME, folder)
-    if fault.finder == "test":
-        keep_only(folder / "tests", fault.name)
-    else:
-        shutil.rmtree(folder / "tests")
-    file = folder / fault.file
-    text = file.read_text("utf-8")
-    assert text.count(fault.old) >= 1, f"{fault.file} does not say {fault.old!r}"
-    file.write_text(text.replace(fault.old, fault.new, 1), "utf-8")
-    model, findings = read(folder, checks=fault.finder != "test")
-    rules = {finding.rule for finding in errors(findings)}
-    if fault.finder == "check":
-        assert fault.name in rules
-        return
-    assert rules == set()
-    if fault.finder == "prove":
-        assert fault.name in {broken.invariant for broken in prove(model, file.stem, 1).broken}
-        return
-    (result,) = results(model, (fault.name,))
-    assert result.difference
+def test_a_planted_fault_is_found(untested: Path, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse_each_text_once(monkeypatch)
+    with planted(untested, fault) as file:
+        model, findings = read(untested, checks=fault.finder != "test")
+        rules = {finding.rule for finding in errors(findings)}
+        if fault.finder == "check":
+            assert fault.name in rules
+            return
+        assert rules == set()
+        if fault.finder == "prove":
+            assert fault.name in {broken.invariant for broken in prove(model, file.stem, 1).broken}
+            return
+        (result,) = results(model, (fault.name,))
+        assert result.difference
 
 
 def test_the_table_of_faults_has_every_finder_and_25_rules() -> None:
