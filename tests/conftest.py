@@ -12,12 +12,16 @@ import pytest
 
 from tests import postgres as real_postgres
 from tests.patching import replace_attribute
+from tests.schema_copy import copy_schemas
+from tests.shared_routes import share_routes
 
 GARBAGE_OBJECTS = 10_000
 """New objects after which the collector runs: fourteen times as many as by default."""
 
 # A client without settings reads the authorities of the machine, which takes 20 ms; tests build thousands of clients.
 replace_attribute(httpcore2, "default_ssl_context", functools.cache(httpcore2.default_ssl_context))
+copy_schemas()
+share_routes()
 
 
 def pytest_collection_finish() -> None:

@@ -295,6 +295,36 @@ async def test_two_processes_that_start_at_once_migrate_once(postgres: Any) -> N
     await postgres.drop(name)
 
 
+async def test_a_process_waits_for_the_migrations_of_another_one_without_a_time_limit(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(postgres._SETTINGS, "lock_timeout", "50ms")
+    other = await asyncpg.connect(postgres_dsn)
+    await other.execute("select pg_advisory_lock($1)", postgres.MIGRATION_LOCK)
+    opening = asyncio.create_task(PostgresStore.open(postgres_dsn))
+    done, _ = await asyncio.wait([opening], timeout=1)
+    assert not done
+    await other.close()
+    await (await opening).close()
+
+
+@pytest.mark.parametrize(
+    "setting", ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"]
+)
+async def test_a_migration_of_large_tables_has_no_time_limit(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    files = migrate.migrations("postgres")
+    sql = f"create table if not exists seen as select current_setting('{setting}') as value;"
+    later = SchemaFile(number=files[-1].number + 1, name="later.sql", sql=sql)
+    monkeypatch.setattr(migrate, "migrations", lambda dialect: [*files, later])
+    store = await PostgresStore.open(postgres_dsn)
+    connection = await asyncpg.connect(postgres_dsn)
+    assert await connection.fetchval("select value from seen") == "0"
+    await connection.close()
+    await store.close()
+
+
 async def test_the_clock_is_the_database_s(places: s.Places) -> None:
     store = await places("postgres")
     first, second = await store.now(), await store.now()

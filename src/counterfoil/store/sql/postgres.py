@@ -7,6 +7,7 @@ transitions is one transaction without savepoints. When one fails, all run again
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -32,6 +33,7 @@ from counterfoil.store.sql.store_health import StoreHealth
 from counterfoil.store.sql.transaction import Tx
 
 T = TypeVar("T")
+log = logging.getLogger("counterfoil.store")
 
 COMMITTERS = 3
 READERS = 4
@@ -117,7 +119,7 @@ class PostgresStore(SqlStore):
         )
         try:
             async with pool.acquire() as connection, connection.transaction():
-                await connection.execute("select pg_advisory_xact_lock($1)", MIGRATION_LOCK)
+                await _lock_migrations(connection)
                 await connection.execute(migrate.TABLE)
                 files = migrate.migrations("postgres")
                 await _drive(migrate.migrate(files, micros(utc_now())), connection)
@@ -328,6 +330,18 @@ class PostgresStore(SqlStore):
                 return await _drive(work, connection)
         except _LOST as error:
             raise await self._lost(error) from error
+
+
+async def _lock_migrations(connection: Connection) -> None:
+    """Wait until no other process migrates the database, and take the time limits off this transaction.
+
+    A new index of a large table takes minutes, in this process or in the one that it waits for.
+    """
+    for setting in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+        await connection.execute(f"set local {setting} = 0")
+    if not await connection.fetchval("select pg_try_advisory_xact_lock($1)", MIGRATION_LOCK):
+        log.info("another process prepares the database; this one waits for it")
+        await connection.execute("select pg_advisory_xact_lock($1)", MIGRATION_LOCK)
 
 
 def _notice(news: set[str]) -> str:

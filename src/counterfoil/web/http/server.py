@@ -75,18 +75,23 @@ def routes(app: Application, passwords: Passwords | None = None) -> Litestar:
         response_class=MaskedResponse,
         exception_handlers={Exception: _error_response},
         after_exception=[record_error],
-        state=State(
-            {
-                "counterfoil": app,
-                "passwords": passwords or Passwords(),
-                "templates": PageTemplates(),
-                "strangers": StrangerLimit(),
-            }
-        ),
+        state=state_of(app, passwords),
         openapi_config=None,
         request_max_body_size=None,
         logging_config=None,
         debug=False,
+    )
+
+
+def state_of(app: Application, passwords: Passwords | None = None) -> State:
+    """Return what the routes read of a company."""
+    return State(
+        {
+            "counterfoil": app,
+            "passwords": passwords or Passwords(),
+            "templates": PageTemplates(),
+            "strangers": StrangerLimit(),
+        }
     )
 
 
