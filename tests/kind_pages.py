@@ -19,6 +19,8 @@ EXAMPLES = ROOT / "examples" / "kinds"
 PAGES = ROOT / "docs" / "reference" / "kinds"
 
 _WORDS_BY_PATTERN = {
+    "%+-]+@": "e-mail address",
+    "[A-Za-z0-9.-]*[A-Za-z0-9])": "host name",
     "^[a-z][a-z0-9_]*([.-]": "name",
     "(ms|s|m|h|d)$": "duration",
     "{1,4}d$": "days",

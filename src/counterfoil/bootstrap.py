@@ -34,6 +34,7 @@ from counterfoil.store.sql.sqlite import SqliteStore
 from counterfoil.store.sql.store import SqlStore
 
 log = logging.getLogger("counterfoil")
+PUBLIC_URL = "COUNTERFOIL_PUBLIC_URL"
 STOP_SECONDS = 40
 """Timeout for a worker that is being stopped; longer than its own drain."""
 
@@ -138,6 +139,7 @@ async def application(folder: Path, store_url: str, home: Path, workers: int = 1
         signer = CheckpointSigner.load_or_create(home / "audit.key", "counterfoil.local")
         log.info("checkpoints of the audit log are verified with %s", signer.verifier)
         worker = Worker(store, releases, connectors, name, signer.sign, published.keep)
+        worker.public_url = os.environ.get(PUBLIC_URL, "").strip().rstrip("/")
         app = Application(store, store, releases, connectors, worker, build, limits)
         no_person = await _people_notice(store, people_path(folder, home), releases.present)
         app.notice = "\n".join(filter(None, [notice, no_person]))

@@ -42,6 +42,7 @@ PATHS = [
     "/releases",
     "/notices",
     "/notices?state=all",
+    "/notices/preferences",
 ]
 
 
@@ -356,3 +357,22 @@ def test_signing_out_returns_to_the_sign_in_page(visitor: Visitor) -> None:
     expect(page.get_by_role("status")).to_contain_text("signed out")
     page.goto("/runs")
     assert re.search(r"/sign-in\?next=/runs$", page.url)
+
+
+def test_a_person_chooses_what_is_mailed_and_sees_it_again(visitor: Visitor) -> None:
+    page = visitor.sign_in("fay")
+    page.goto("/notices")
+    page.get_by_role("link", name="Choose what is mailed to you").click()
+    page.get_by_label("New Cases, and Cases given to you").select_option(label="in the daily digest")
+    page.get_by_label("Quiet hours from, empty for none").fill("22:00")
+    page.get_by_label("Time zone of these times").fill("Europe/Berlin")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_have_text("Quiet hours need a beginning and an end.")
+    expect(page.get_by_label("Quiet hours until")).to_be_focused()
+    page.get_by_label("Quiet hours until").fill("07:00")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved. It holds for what is mailed from now on.")).to_be_visible()
+    page.reload()
+    expect(page.get_by_label("New Cases, and Cases given to you")).to_have_value("digest")
+    expect(page.get_by_label("Quiet hours from, empty for none")).to_have_value("22:00")
+    expect(page.get_by_label("Time zone of these times")).to_have_value("Europe/Berlin")

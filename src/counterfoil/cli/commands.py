@@ -46,6 +46,7 @@ COMMANDS: Final = {
     "send": ("operate", "Send a webhook body to the server."),
     "foils": ("matches", "List counterfoils with state and amount, or show one with both sides."),
     "unmatched": ("matches", "List documents that one system shows and no counterfoil accounts for."),
+    "preferences": ("preferences", "Print what of your notices is mailed to you, or choose it."),
     "notices": ("notices", "List your notices, or mark them as read."),
     "search": ("search", "Search everything by a name, number, amount or id."),
     "customer": (

@@ -56,6 +56,8 @@ class NewNotice(msgspec.Struct, frozen=True, kw_only=True):
     due: datetime
     """The deadline, or when the approval expires."""
     persons: tuple[str, ...] = ()
+    mail: str = ""
+    """The channel that mails it to its persons. Empty: none."""
 
     @property
     def source(self) -> NoticeSource | None:

@@ -16,6 +16,7 @@ from counterfoil.core.notice import COMPANY, NewNotice, NoticeKind
 from counterfoil.core.people import Person
 from counterfoil.core.permissions import Permission
 from counterfoil.model import Model
+from counterfoil.model.kinds import NoticeChannel
 from counterfoil.rules.delegations import for_decision, may_decide, pending_decision
 from counterfoil.rules.entities import acting_roles
 
@@ -33,7 +34,8 @@ def case_notice(
 ) -> NewNotice:
     """Return the notice of a new Case, for the persons of the role that owns it. A resolved one has no receivers."""
     owners = _owners(model, case, entity, persons) + _case_channels(model, NoticeKind.CASE, case, entity)
-    return _of_case(NoticeKind.CASE, case, entity, document, owners)
+    mail = _case_mail(model, NoticeKind.CASE, case, entity)
+    return _of_case(NoticeKind.CASE, case, entity, document, owners, mail)
 
 
 def deadline_notice(
@@ -43,16 +45,23 @@ def deadline_notice(
     owners = _owners(model, case, entity, persons)
     assigned = [id_ for id_ in owners if id_ == case.assignee]
     receivers = (assigned or owners) + _case_channels(model, NoticeKind.DEADLINE, case, entity)
-    return _of_case(NoticeKind.DEADLINE, case, entity, document, receivers)
+    mail = _case_mail(model, NoticeKind.DEADLINE, case, entity)
+    return _of_case(NoticeKind.DEADLINE, case, entity, document, receivers, mail)
 
 
 def assigned_notice(
-    case: Case, entity: str | None, document: str, receiver: Person | None, giver: str
+    model: Model, case: Case, entity: str | None, document: str, receiver: Person | None, giver: str
 ) -> NewNotice | None:
     """Return the notice of a Case that another person gives to the receiver; None for one that a person takes."""
     if receiver is None or receiver.id == giver:
         return None
-    return _of_case(NoticeKind.ASSIGNED, case, entity, document, [receiver.id])
+    mail = _case_mail(model, NoticeKind.CASE, case, entity)
+    return _of_case(NoticeKind.ASSIGNED, case, entity, document, [receiver.id], mail)
+
+
+def may_receive(model: Model, person: Person, notice_kind: NoticeKind, entity: str) -> bool:
+    """Report whether a person may still read a notice that was written for them, by the roles of this time."""
+    return _may(model, person, None if entity == COMPANY else entity, READS[notice_kind])
 
 
 def approval_notice(
@@ -87,6 +96,7 @@ def approval_notice(
         kind=NoticeKind.APPROVAL, subject=approval.id, cause=approval.id, entity=COMPANY if entity is None else entity,
         reason=approval.policy, amounts=() if approval.amount is None else (approval.amount,),
         due=approval.expires, persons=tuple(deciders),
+        mail=_mail_channel(model, NoticeKind.APPROVAL, approval.roles, entity),
     )  # fmt: skip
 
 
@@ -96,12 +106,32 @@ def _case_channels(model: Model, kind: NoticeKind, case: Case, entity: str | Non
     return _channels(model, kind, [case.owner], entity)
 
 
+def _case_mail(model: Model, kind: NoticeKind, case: Case, entity: str | None) -> str:
+    return "" if case.reason == UNDELIVERED else _mail_channel(model, kind, [case.owner], entity)
+
+
 def _channels(model: Model, kind: NoticeKind, roles: Iterable[str], entity: str | None) -> list[str]:
-    """Return the channels of roles for a kind of notice, within their legal entities."""
+    """Return the receivers that stand for channels of roles, for a kind of notice and within their legal entities."""
+    return [
+        f"{CHANNEL_PREFIX}{channel.name}"
+        for channel in _channels_of(model, kind, roles, entity)
+        if channel.mail is None
+    ]
+
+
+def _mail_channel(model: Model, kind: NoticeKind, roles: Iterable[str], entity: str | None) -> str:
+    """Return the first channel that mails a kind of notice of roles to persons; empty if there is none."""
+    mails = (c.name for c in _channels_of(model, kind, roles, entity) if c.mail is not None)
+    return next(mails, "")
+
+
+def _channels_of(
+    model: Model, kind: NoticeKind, roles: Iterable[str], entity: str | None
+) -> list[NoticeChannel]:
     of_roles = set(roles)
     return [
-        f"{CHANNEL_PREFIX}{name}"
-        for name, channel in sorted(model.channels.items())
+        channel
+        for _, channel in sorted(model.channels.items())
         if (channel.notices is None or str(kind) in channel.notices)
         and not of_roles.isdisjoint(channel.roles)
         and (
@@ -129,11 +159,11 @@ def _may(model: Model, person: Person, entity: str | None, permission: Permissio
 
 
 def _of_case(
-    kind: NoticeKind, case: Case, entity: str | None, document: str, persons: Iterable[str]
+    kind: NoticeKind, case: Case, entity: str | None, document: str, persons: Iterable[str], mail: str
 ) -> NewNotice:
     # A Case that a person gave to another is a notice of its own; Cases of one cause are one notice.
     cause = case.id if kind is NoticeKind.ASSIGNED else case.cause or case.reason
     return NewNotice(
         kind=kind, subject=case.id, cause=cause, entity=COMPANY if entity is None else entity, reason=case.reason,
-        document=document, amounts=case.exposure, due=case.deadline, persons=tuple(persons),
+        document=document, amounts=case.exposure, due=case.deadline, persons=tuple(persons), mail=mail,
     )  # fmt: skip

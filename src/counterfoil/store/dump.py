@@ -21,6 +21,7 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
 from counterfoil.core.notice import Notice
+from counterfoil.core.notice_preferences import NoticePreferences
 from counterfoil.core.people import Person
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
@@ -120,6 +121,7 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     noticed: list[tuple[str, str]]
     """Source and id of what has its notices."""
     delegations: list[Delegation] = []
+    notice_preferences: list[NoticePreferences] = []
 
     @property
     def foils(self) -> list[Foil]:
@@ -184,6 +186,7 @@ def dump_memory(db: Tables) -> Dump:
         deliveries=[db.deliveries[id_] for id_ in sorted(db.deliveries)],
         notices=[db.notices[id_] for id_ in sorted(db.notices)],
         notice_counts=sorted((*name, unread) for name, unread in db.notice_counts.items()),
+        notice_preferences=[db.notice_preferences[id_] for id_ in sorted(db.notice_preferences)],
         noticed=sorted(db.noticed),
         delegations=[db.delegations[id_] for id_ in sorted(db.delegations)],
         case_comments=[db.case_comments[id_] for id_ in sorted(db.case_comments)],

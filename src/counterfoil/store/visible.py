@@ -46,8 +46,8 @@ T = TypeVar("T", bound=Hashable)
 MAX_RUNS = 1_000
 """Runs that are read to decide about the ids of one request."""
 _PLAIN = frozenset({
-    "active_release", "apply", "checkpoint", "delegations", "depth", "guard_used", "next_due", "now", "person", "persons",
-    "problem", "receipt", "release", "release_step", "release_steps", "usage_meters", "version_usage", "votes",
+    "active_release", "apply", "checkpoint", "delegations", "depth", "guard_used", "next_due", "notice_preferences", "now",
+    "person", "persons", "problem", "receipt", "release", "release_step", "release_steps", "usage_meters", "version_usage", "votes",
     "waiting_runs",
 })  # fmt: skip
 """Members of a store that name no row of an entity, or only by an id that the caller has seen."""

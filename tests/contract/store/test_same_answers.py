@@ -27,6 +27,7 @@ from counterfoil.core.foil_versions import Withdrawal
 from counterfoil.core.matching import FoilState
 from counterfoil.core.money import Money
 from counterfoil.core.notice import NoticeKind
+from counterfoil.core.notice_preferences import NoticePreferences, SendMode
 from counterfoil.core.people import Token
 from counterfoil.core.release import Plan
 from counterfoil.core.run import Direction, Run, RunStatus
@@ -51,7 +52,7 @@ from counterfoil.store.port.documents import (
 from counterfoil.store.port.effects import Conclude, Intent, LookAgain, ResendUnknown
 from counterfoil.store.port.intake import Admit, Receive
 from counterfoil.store.port.maintenance import ExpireFoils, OpenCases, PutCheckpoint, Seal, SealResult
-from counterfoil.store.port.notices import ReadNotices, SettleNotices, WriteNotices
+from counterfoil.store.port.notices import PutNoticePreferences, ReadNotices, SettleNotices, WriteNotices
 from counterfoil.store.port.people import Decide, PutPerson, PutToken, Resolve
 from counterfoil.store.port.records import TopicPost
 from counterfoil.store.port.refusals import RecordRefusal, RefusedAttempt
@@ -490,12 +491,30 @@ class Story:
         if not sending or self.pick.random() < 0.4:
             return ClaimDeliveries(at=self.now + GATHER, limit=2)
         delivery = self.pick.choice(sending)
-        end: DeliveryEnd = self.pick.choice(("sent", "later", "failed"))
+        end: DeliveryEnd = self.pick.choice(("sent", "later", "failed", "obsolete"))
         case = s.case("case_undelivered", reason="undelivered") if end == "failed" else None
         attempts = delivery.attempts - self.pick.choice((0, 0, 1))
         return EndDelivery(
             id=delivery.id, attempts=attempts, end=end, at=self.now, next_at=self.now, error="no", case=case
         )
+
+    @plays(PutNoticePreferences, weight=2)
+    def choose_mails(self, dump: Dump) -> Transition[Any]:
+        former = {row.person: row.revision for row in dump.notice_preferences}
+        who = self.pick.choice(("ann", "bob", "none"))
+        minutes = (0, 9 * 60, 20 * 60)
+        new = NoticePreferences(
+            person=who,
+            approvals=self.pick.choice(list(SendMode)),
+            cases=self.pick.choice(list(SendMode)),
+            deadlines=self.pick.choice(list(SendMode)),
+            quiet_from=self.pick.choice(minutes),
+            quiet_until=self.pick.choice(minutes),
+            digest_at=self.pick.choice(minutes),
+            zone=self.pick.choice(("UTC", "Asia/Tokyo")),
+            revision=former.get(who, 0) + self.pick.choice((0, 0, 1)),
+        )
+        return PutNoticePreferences(preferences=new, at=self.now)
 
     @plays(SettleNotices)
     def settle_notices(self, dump: Dump) -> Transition[Any]:
@@ -519,6 +538,7 @@ class Story:
                 entity=self.pick.choice(("", "de")),
                 amounts=(Money(self.pick.randint(1, 9), self.pick.choice(("USD", "EUR"))),),
                 persons=self.some((*who, f"{CHANNEL_PREFIX}chat"), 3),
+                mail=self.pick.choice(("", "post")),
             )
             for row in (*dump.cases, *dump.approvals)
             if self.pick.random() < 0.5

@@ -213,6 +213,6 @@ async def test_a_defect_of_one_attempt_is_counted_and_its_text_is_nowhere(
         raise RuntimeError("topsecret")
 
     receiver.now += GATHER
-    assert await deliver_notices(desk.store, desk.model, receiver.now, fail) == 1
+    assert await deliver_notices(desk.store, desk.model, receiver.now, send=fail) == 1
     assert await desk.state() == (DeliveryState.PLANNED, "the attempt failed with RuntimeError")
     assert "topsecret" not in caplog.text

@@ -42,3 +42,38 @@ def test_a_channel_is_read_with_its_defaults(tmp_path: Path) -> None:
 def test_a_fault_of_a_channel_is_a_finding(tmp_path: Path, old: str, new: str, part: str) -> None:
     _, findings = read(write(tmp_path, COMPANY + US + DE + CHANNEL.replace(old, new)))
     assert any(part in str(finding) and finding.severity == "error" for finding in findings), findings
+
+
+MAIL = CHANNEL.replace(
+    "webhook: {url: env:CHAT_URL, secret: env:CHAT_SECRET}",
+    "mail: {host: smtp.example.com, sender: notices@example.com, user: env:MAIL_USER, password: env:MAIL_PASSWORD}",
+)
+
+
+def test_a_channel_of_mails_is_encrypted_by_default(tmp_path: Path) -> None:
+    model, findings = read(write(tmp_path, COMPANY + MAIL))
+    assert [str(finding) for finding in findings] == []
+    mail = model.channels["chat"].mail
+    assert mail is not None
+    assert (mail.port, mail.tls, mail.private) == (587, "starttls", False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("host: smtp.example.com", "host: smtp.example.com, tls: none", "without TLS needs `private: true`"),
+        (
+            "host: smtp.example.com",
+            "host: smtp.example.com, tls: none, private: true",
+            "sign-in to a mail server",
+        ),
+        (", password: env:MAIL_PASSWORD", "", "belong together"),
+        ("env:MAIL_PASSWORD", "plain", "password"),
+        ("notices@example.com", '"a@b.c\\nBcc: d@e.f"', "sender"),
+        ("host: smtp.example.com", "host: smtp.example.com/x", "host"),
+        ("mail: {", "webhook: {url: env:CHAT_URL, secret: env:CHAT_SECRET}\nmail: {", "exactly one of"),
+    ],
+)
+def test_a_fault_of_a_channel_of_mails_is_a_finding(tmp_path: Path, old: str, new: str, part: str) -> None:
+    _, findings = read(write(tmp_path, COMPANY + MAIL.replace(old, new)))
+    assert any(part in str(finding) and finding.severity == "error" for finding in findings), findings

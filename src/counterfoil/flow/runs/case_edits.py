@@ -35,7 +35,7 @@ async def edit_case(
         override=person is not None and may_any(person),
         receiver_idle=idle_roles(model, receiver, target.entity),
         receiver_override=receiver is not None and _may_any_of(model, receiver, target.entity, may_any),
-        notice=assigned_notice(target.case, target.entity, target.bkey or "", receiver, person_id),
+        notice=assigned_notice(model, target.case, target.entity, target.bkey or "", receiver, person_id),
     )
     return (await store.apply(change)).verdict
 

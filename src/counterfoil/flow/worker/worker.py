@@ -109,6 +109,8 @@ class Worker:
         self._rebuilt = ""
         """The Release by which documents of both sides are known to be written."""
         self._running = False
+        self.public_url = ""
+        """Address of the pages, for links in mails; empty if none is set."""
 
     async def run(self) -> None:
         """Work until `stop`, then let tasks in progress finish."""
@@ -370,7 +372,8 @@ class Worker:
     async def notice_once(self) -> int:
         """Write notices and deliver them over channels. Return how many rows and deliveries there were."""
         model, now = self.releases.present, await self.store.now()
-        return await write_notices(self.store, model, now) + await deliver_notices(self.store, model, now)
+        written = await write_notices(self.store, model, now)
+        return written + await deliver_notices(self.store, model, now, self.public_url)
 
     # ------------------------------------------------------------------ recovery
 

@@ -10,7 +10,7 @@ always one.
 # mypy: implicit-reexport
 
 from counterfoil.model.kinds.base import Duration, Formula, Kind, Name, Part, Secret, Template, Zone, seconds
-from counterfoil.model.kinds.channel import NoticeChannel, WebhookTarget
+from counterfoil.model.kinds.channel import MailTarget, NoticeChannel, WebhookTarget
 from counterfoil.model.kinds.contracts import (
     Caps,
     Deprecated,

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from counterfoil.core import wire
-from counterfoil.core.delivery import DeliveryState, NoticeDelivery, claimed, claimed_body, ended, ended_body
+from counterfoil.core.delivery import (
+    DeliveryState,
+    NoticeDelivery,
+    claim_leaf,
+    claimed,
+    claimed_body,
+    ended,
+    ended_body,
+)
 from counterfoil.store.memory.cases import open_case
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
@@ -17,10 +25,12 @@ def claim_deliveries(db: Tables, t: ClaimDeliveries) -> tuple[NoticeDelivery, ..
     due = [d for d in db.deliveries.values() if d.state in _OPEN and d.next_at <= t.at]
     claims = []
     for former in sorted(due, key=lambda d: (d.next_at, d.id))[: t.limit]:
-        delivery = claimed(former, db.notices[former.notice], t.at)
+        notices = [db.notices[id_] for id_ in sorted(former.about)]
+        delivery = claimed(former, notices, db.notice_preferences.get(former.person), t.at)
         db.put(db.deliveries, delivery.id, delivery)
-        db.leaf("delivery.sending", delivery.id, t.at, "notices", wire.dumps(claimed_body(delivery)))
-        claims.append(delivery)
+        db.leaf(claim_leaf(delivery), delivery.id, t.at, "notices", wire.dumps(claimed_body(delivery)))
+        if delivery.state is DeliveryState.SENDING:
+            claims.append(delivery)
     return tuple(claims)
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from counterfoil.core import wire
 from counterfoil.core.approval import Approval, ApprovalState
 from counterfoil.core.case import Case, CaseState
-from counterfoil.core.delivery import delivery_of
+from counterfoil.core.delivery import digest_ids, planned_deliveries
 from counterfoil.core.notice import (
     NewNotice,
     Notice,
@@ -21,10 +21,20 @@ from counterfoil.core.notice import (
     notice_with,
     written_body,
 )
+from counterfoil.core.notice_preferences import NoticePreferences
 from counterfoil.store.memory.reads import case
 from counterfoil.store.memory.registry import memory
 from counterfoil.store.memory.tables import Tables
-from counterfoil.store.port.notices import ReadNotices, SettleNotices, Unnoticed, WriteNotices, read_leaf
+from counterfoil.store.port.notices import (
+    PreferenceVerdict,
+    PutNoticePreferences,
+    ReadNotices,
+    SettleNotices,
+    Unnoticed,
+    WriteNotices,
+    mail_channels,
+    read_leaf,
+)
 
 
 @memory(WriteNotices)
@@ -53,14 +63,16 @@ def put_notices(db: Tables, notices: Sequence[NewNotice], at: datetime) -> int:
         for person in new.persons:
             id_ = notice_id(person, new.kind, new.cause, new.entity)
             db.put(db.notices, id_, notice_with(db.notices.get(id_), new, person, at))
-    for id_ in sorted(ids):
-        delivery = delivery_of(db.notices[id_], at)
-        if (
-            delivery is not None
-            and is_fresh(former.get(id_), db.notices[id_])
-            and delivery.id not in db.deliveries
-        ):
+    mails = mail_channels(notices)
+    rounds = [
+        (db.notices[i], mails.get(i, "")) for i in sorted(ids) if is_fresh(former.get(i), db.notices[i])
+    ]
+    wishes = {n.person: w for n, mail in rounds if mail and (w := db.notice_preferences.get(n.person))}
+    digests = {i: db.deliveries[i] for i in digest_ids(wishes.values(), at) if i in db.deliveries}
+    for delivery in planned_deliveries(rounds, wishes, digests, at):
+        if delivery.id in digests or delivery.id not in db.deliveries:
             db.put(db.deliveries, delivery.id, delivery)
+    for id_ in sorted(ids):
         db.leaf("notice.written", id_, at, "notices", written_body(db.notices[id_]))
     _count(db, [db.notices[id_] for id_ in unread], 1)
     return len(ids)
@@ -91,6 +103,20 @@ def settle_notices(db: Tables, t: SettleNotices) -> int:
         _count(db, notices, -1)
         db.leaf("notice.settled", "notices", t.at, "notices", wire.dumps(read_leaf(notices)))
     return len(notices)
+
+
+@memory(PutNoticePreferences)
+def put_notice_preferences(db: Tables, t: PutNoticePreferences) -> PreferenceVerdict:
+    person = t.preferences.person
+    verdict = t.verdict(db.persons.get(person), db.notice_preferences.get(person))
+    if verdict == "done":
+        db.put(db.notice_preferences, person, t.after)
+        db.leaf("notice.preferences", person, t.at, f"person:{person}", t.body())
+    return verdict
+
+
+def notice_preferences(db: Tables, person: str) -> NoticePreferences | None:
+    return db.notice_preferences.get(person)
 
 
 def _is_waiting(db: Tables, notice: Notice) -> bool:

@@ -122,6 +122,7 @@ class MemoryStore:
     receipt = read(reads.receipt)
     cursor = read(reads.cursor)
     unnoticed = read(notices.unnoticed)
+    notice_preferences = read(notices.notice_preferences)
     sweep = read(sweeps.sweep)
     latest_sweeps = read(sweeps.latest_sweeps)
     swept_to_admit = read(sweeps.swept_to_admit)

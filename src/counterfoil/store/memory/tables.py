@@ -19,6 +19,7 @@ from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Allocation, Foil, Observation, Pairing, Waiver
 from counterfoil.core.link import Link
 from counterfoil.core.notice import Notice
+from counterfoil.core.notice_preferences import NoticePreferences
 from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
@@ -66,6 +67,7 @@ class Tables:
         self.notices: dict[str, Notice] = {}
         self.notice_counts: dict[tuple[str, str, str], int] = {}
         """person, kind, entity -> unread."""
+        self.notice_preferences: dict[str, NoticePreferences] = {}
         self.noticed: dict[tuple[str, str], None] = {}
         """Source and id of what has its notices."""
         self.delegations: dict[str, Delegation] = {}

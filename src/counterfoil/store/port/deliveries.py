@@ -9,13 +9,14 @@ from counterfoil.core.case import Case
 from counterfoil.core.delivery import NoticeDelivery
 from counterfoil.store.port.transition import ALONE, Transition
 
-DeliveryEnd: TypeAlias = Literal["sent", "later", "failed"]
+DeliveryEnd: TypeAlias = Literal["sent", "later", "failed", "obsolete"]
 
 
 class ClaimDeliveries(Transition[tuple[NoticeDelivery, ...]], frozen=True, kw_only=True):
     """Take deliveries that are due, with the bytes to send; returns them. The intent is durable before the call.
 
-    One whose lease ended was perhaps sent: it is taken again, and sent with the same id and bytes. Leaf for each.
+    One whose lease ended was perhaps sent: it is taken again, and sent with the same id and bytes. A mail in the person's
+    quiet hours is put off to their end; one of which the person has read or wants nothing is obsolete. Leaf for each.
     """
 
     at: datetime

@@ -18,6 +18,7 @@ from counterfoil.core.delegation import Delegation
 from counterfoil.core.effect import Effect
 from counterfoil.core.foil import Foil, Observation
 from counterfoil.core.link import Link
+from counterfoil.core.notice_preferences import NoticePreferences
 from counterfoil.core.people import Person
 from counterfoil.core.release import Plan, ReleaseStep
 from counterfoil.core.run import InboxItem, Run
@@ -316,6 +317,10 @@ class Store(Protocol):
     async def persons(self) -> list[Person]: ...
     async def delegations(self, person: str = "") -> list[Delegation]:
         """Return the delegations that a person gave or received, or all, by start; also those that are over."""
+        ...
+
+    async def notice_preferences(self, person: str) -> NoticePreferences | None:
+        """Return what a person wants by mail; None: the person has chosen nothing."""
         ...
 
     async def token(self, digest: str, at: datetime) -> Person | None: ...

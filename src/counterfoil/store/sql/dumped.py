@@ -55,6 +55,7 @@ async def dump() -> Dump:
         notice_counts=await rows(
             "select person, kind, entity, unread from notice_count order by person, kind, entity"
         ),
+        notice_preferences=await all_of(t.NOTICE_PREFERENCE, "person"),
         noticed=await rows(NOTICED),
         matches=await matches(10**9),
         guards=[GuardRow(scope=s, key=k, used=used, limit=most) for s, k, used, most in guards],

@@ -7,9 +7,10 @@ from typing import Any
 
 from counterfoil.core.clock import micros
 from counterfoil.core.notice import Notice
+from counterfoil.core.notice_preferences import NoticePreferences
 from counterfoil.store.port.notices import NoticeFilter, Unnoticed, UnreadCount
 from counterfoil.store.sql import tables as t
-from counterfoil.store.sql.statements import Statement, records
+from counterfoil.store.sql.statements import Statement, record, records
 from counterfoil.store.sql.views import targets
 
 _DAY_MICROS = timedelta(days=1) // timedelta(microseconds=1)
@@ -51,6 +52,10 @@ async def notices(page: NoticeFilter) -> tuple[list[Notice], str | None]:
     rows = await records(t.NOTICE, which, *args)
     last = rows[page.limit - 1] if len(rows) > page.limit else None
     return rows[: page.limit], None if last is None else f"{micros(last.at)}.{last.id}"
+
+
+async def notice_preferences(person: str) -> NoticePreferences | None:
+    return await record(t.NOTICE_PREFERENCE, "where person = $1", person)
 
 
 async def unread_counts(person: str) -> list[UnreadCount]:

@@ -125,6 +125,7 @@ class SqlStore(ABC):
     receipt = short_read(reads.receipt)
     cursor = short_read(reads.cursor)
     unnoticed = short_read(notice_reads.unnoticed)
+    notice_preferences = short_read(notice_reads.notice_preferences)
     unread_counts = short_read(notice_reads.unread_counts)
     sweep = short_read(sweep_reads.sweep)
     latest_sweeps = short_read(sweep_reads.latest_sweeps)

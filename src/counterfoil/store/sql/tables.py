@@ -22,6 +22,7 @@ from counterfoil.core.foil import UNFINISHED_FOILS, Allocation, Foil, Observatio
 from counterfoil.core.link import Link
 from counterfoil.core.money import Money
 from counterfoil.core.notice import Notice
+from counterfoil.core.notice_preferences import NoticePreferences
 from counterfoil.core.people import Person, Token
 from counterfoil.core.quota import Quota, SystemAccount, WorkerHeartbeat
 from counterfoil.core.release import Plan, ReleaseStep
@@ -133,6 +134,7 @@ CASE = _table("case_", Case)
 CASE_COMMENT = _table("case_comment", CaseComment)
 DELIVERY = _table("delivery", NoticeDelivery)
 NOTICE = _table("notice", Notice)
+NOTICE_PREFERENCE = _table("notice_preference", NoticePreferences)
 DELEGATION = _table("delegation", Delegation)
 PERSON = _table("person", Person)
 TOKEN = _table("token", Token)

@@ -6,16 +6,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
-from urllib.parse import urlencode
 
 import msgspec
 from litestar import get, post
 from litestar.params import QueryParameter
 
-from counterfoil.core.case_reasons import reason_row
 from counterfoil.core.entity_scope import EntityScope
 from counterfoil.core.notice import COMPANY, Notice, NoticeKind
-from counterfoil.core.plural import counted
+from counterfoil.core.notice_text import notice_path, notice_title
 from counterfoil.rules.notices import READS
 from counterfoil.store.port.notices import NoticeFilter, ReadNotices
 from counterfoil.web.api.case_lists import cause_about
@@ -177,27 +175,8 @@ def notice_shape(notice: Notice) -> NoticeShape:
         read=notice.read_at is not None,
         legal_entity=None if notice.entity == COMPANY else notice.entity,
         subject=notice.subject,
-        link=_link(notice),
+        link=notice_path(notice),
     )
-
-
-def notice_title(notice: Notice) -> str:
-    """Return what happened, in words without names of persons or customers: every reader may see them."""
-    if notice.kind is NoticeKind.APPROVAL:
-        return f"An approval waits for you: {notice.reason.replace('-', ' ').replace('_', ' ')}"
-    what = reason_row(notice.reason).title
-    if notice.kind is NoticeKind.ASSIGNED:
-        return f"A Case is yours now: {what}"
-    cases = "" if notice.count == 1 else f"{counted(notice.count, 'Case')}: "
-    return f"Deadline near: {cases}{what}" if notice.kind is NoticeKind.DEADLINE else f"{cases}{what}"
-
-
-def _link(notice: Notice) -> str:
-    if notice.kind is NoticeKind.APPROVAL:
-        return f"/approvals/{notice.subject}"
-    if notice.count == 1:
-        return f"/cases/{notice.subject}"
-    return f"/cases?{urlencode({'cause': notice.cause})}"
 
 
 def _scopes(request: WebRequest, identity: Identity) -> dict[NoticeKind, EntityScope]:

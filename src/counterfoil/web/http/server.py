@@ -30,6 +30,7 @@ from counterfoil.web.pages import (
     delegations,
     foils,
     matches,
+    notice_preferences,
     notices,
     overview,
     plans,
@@ -57,6 +58,7 @@ PAGE_ROUTES: list[Any] = [
     *catalog.ROUTES,
     *plans.ROUTES,
     *notices.ROUTES,
+    *notice_preferences.ROUTES,
     *search.ROUTES,
     *customers.ROUTES,
 ]

@@ -46,6 +46,7 @@ _NOTES = {
     "commented": "Your comment is kept with the Case.",
     "tagged": "The tags are changed.",
     "snoozed": "Done. Lists leave a snoozed Case out until its time, at the latest until its deadline.",
+    "preferences": "Saved. It holds for what is mailed from now on.",
     "read": "Marked as read. A notice that comes back is unread again.",
     "delegated": "Done. Both names are recorded with each decision.",
     "delegation-ended": "The delegation has ended.",

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from counterfoil.core import wire
 from counterfoil.core.clock import micros
-from counterfoil.core.delivery import delivery_of
+from counterfoil.core.delivery import NoticeDelivery, digest_ids, planned_deliveries
 from counterfoil.core.notice import (
     NewNotice,
     Notice,
@@ -19,7 +19,15 @@ from counterfoil.core.notice import (
     notice_with,
     written_body,
 )
-from counterfoil.store.port.notices import ReadNotices, SettleNotices, WriteNotices, read_leaf
+from counterfoil.store.port.notices import (
+    PreferenceVerdict,
+    PutNoticePreferences,
+    ReadNotices,
+    SettleNotices,
+    WriteNotices,
+    mail_channels,
+    read_leaf,
+)
 from counterfoil.store.sql import tables as t
 from counterfoil.store.sql.registry import sql
 from counterfoil.store.sql.transaction import Tx
@@ -35,6 +43,17 @@ PUT = f"""
 insert into notice ({t.NOTICE.names}) values ({", ".join(f"${n}" for n in range(1, len(t.NOTICE.columns) + 1))})
 on conflict (id) do update set
   {", ".join(f"{name} = excluded.{name}" for name in t.NOTICE.columns if name != "id")}
+"""
+WISHES = f"{t.NOTICE_PREFERENCE.select} where person = any($1::text[]) order by person"
+DIGESTS = f"{t.DELIVERY.select} where id = any($1::text[]) order by id for update"
+SAVE_DELIVERY = f"""
+update delivery set {", ".join(f"{name} = ${n}" for n, name in enumerate(t.DELIVERY.columns, start=1))} where id = $1
+"""
+PUT_WISHES = f"""
+insert into notice_preference ({t.NOTICE_PREFERENCE.names})
+values ({", ".join(f"${n}" for n in range(1, len(t.NOTICE_PREFERENCE.columns) + 1))})
+on conflict (person) do update set
+  {", ".join(f"{name} = excluded.{name}" for name in t.NOTICE_PREFERENCE.columns if name != "person")}
 """
 ADD_UNREAD = """
 insert into notice_count (person, kind, entity, unread) values ($1, $2, $3, $4)
@@ -90,12 +109,10 @@ async def put_notices(x: Tx, notices: Sequence[NewNotice], at: datetime) -> int:
         await x.rows(PUT, *t.NOTICE.row(after[id_]))
         x.leaf("notice.written", id_, at, "notices", written_body(after[id_]))
     # Planned with the notice; the second of two workers has no fresh mark, and a round is planned once.
-    planned = [
-        d
-        for id_ in sorted(names)
-        if is_fresh(former.get(id_), after[id_]) and (d := delivery_of(after[id_], at))
-    ]
-    await x.insert(t.DELIVERY, [t.DELIVERY.row(d) for d in planned], ignore=True, returning="id")
+    mails = mail_channels(notices)
+    await _plan(
+        x, [(after[i], mails.get(i, "")) for i in sorted(names) if is_fresh(former.get(i), after[i])], at
+    )
     unread = [after[i] for i in names if i not in former or former[i].read_at is not None]
     await _count(x, unread, 1)
     return len(names)
@@ -128,8 +145,39 @@ async def settle_notices(x: Tx, s: SettleNotices) -> int:
     return len(notices)
 
 
+async def _plan(x: Tx, rounds: Sequence[tuple[Notice, str]], at: datetime) -> None:
+    """Plan the deliveries of fresh rounds; a digest that is open takes in its notices."""
+    persons = sorted({notice.person for notice, mail in rounds if mail})
+    wishes = [t.NOTICE_PREFERENCE.read(row) for row in (await x.rows(WISHES, persons) if persons else [])]
+    days = digest_ids(wishes, at)
+    rows = [t.DELIVERY.read(row) for row in (await x.rows(DIGESTS, days) if days else [])]
+    digests: dict[str, NoticeDelivery] = {row.id: row for row in rows}
+    planned = planned_deliveries(rounds, {w.person: w for w in wishes}, digests, at)
+    for row in planned:
+        if row.id in digests:
+            await x.rows(SAVE_DELIVERY, *t.DELIVERY.row(row))
+    new = [t.DELIVERY.row(row) for row in planned if row.id not in digests]
+    await x.insert(t.DELIVERY, new, ignore=True, returning="id")
+
+
 async def _count(x: Tx, notices: Iterable[Notice], step: int) -> None:
     """Keep the counts of unread notices, in one order."""
     counts = Counter((notice.person, str(notice.kind), notice.entity) for notice in notices)
     for name, number in sorted(counts.items()):
         await x.rows(ADD_UNREAD, *name, step * number)
+
+
+@sql(PutNoticePreferences)
+async def put_notice_preferences(x: Tx, p: PutNoticePreferences) -> PreferenceVerdict:
+    """Two changes of one person wait for each other on the row of the person."""
+    new = p.preferences
+    row = await x.one(f"{t.PERSON.select} where id = $1 for update", new.person)
+    former = await x.one(f"{t.NOTICE_PREFERENCE.select} where person = $1", new.person)
+    verdict = p.verdict(
+        None if row is None else t.PERSON.read(row),
+        None if former is None else t.NOTICE_PREFERENCE.read(former),
+    )
+    if verdict == "done":
+        await x.rows(PUT_WISHES, *t.NOTICE_PREFERENCE.row(p.after))
+        x.leaf("notice.preferences", new.person, p.at, f"person:{new.person}", p.body())
+    return verdict
