@@ -54,15 +54,18 @@ class MailSink:
         self.sign_ins.append((data.login, data.password))
         return AuthResult(success=data.password == self.password)
 
-    async def start(self, context: ssl.SSLContext | None = None) -> None:
-        """Listen; on the former port again after a stop."""
+    async def start(self, context: ssl.SSLContext | None = None, implicit: bool = False) -> None:
+        """Listen; on the former port again after a stop. With `implicit`, encrypted from the first byte."""
         loop = asyncio.get_running_loop()
         options: dict[str, Any] = {"hostname": "sink.test", "enable_SMTPUTF8": True}
-        if context is not None:
+        if context is not None and not implicit:
             options |= {"tls_context": context, "require_starttls": True, "auth_required": True}
             options |= {"authenticator": self.sign_in}
         self._server = await loop.create_server(
-            lambda: SMTP(self, loop=loop, **options), "127.0.0.1", self.port
+            lambda: SMTP(self, loop=loop, **options),
+            "127.0.0.1",
+            self.port,
+            ssl=context if implicit else None,
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -73,9 +76,9 @@ class MailSink:
 
 
 @contextlib.asynccontextmanager
-async def mail_sink(context: ssl.SSLContext | None = None) -> AsyncIterator[MailSink]:
+async def mail_sink(context: ssl.SSLContext | None = None, implicit: bool = False) -> AsyncIterator[MailSink]:
     sink = MailSink()
-    await sink.start(context)
+    await sink.start(context, implicit)
     try:
         yield sink
     finally:

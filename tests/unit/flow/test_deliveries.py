@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from counterfoil.connectors import signature
 from counterfoil.core.delivery import CHANNEL_PREFIX, GATHER, MAX_ATTEMPTS, DeliveryState
@@ -34,6 +35,10 @@ class Receiver:
         self.status = 204
         self.bodies: dict[str, bytes] = {}
         self.requests = 0
+        self.headers: dict[str, str] = {}
+        self.is_silent = False
+        """It takes a message, and answers nothing."""
+        self.arrived = asyncio.Event()
         self.now = s.T0
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -42,9 +47,15 @@ class Receiver:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = await reader.readexactly(int(headers["content-length"]))
         self.requests += 1
+        self.headers = headers
         signature.verify("standard-webhooks-v1", SECRET, headers, body, self.now)
         id_ = headers["webhook-id"]
         assert self.bodies.setdefault(id_, body) == body, "one id has one content"
+        self.arrived.set()
+        if self.is_silent:
+            await reader.read()
+            writer.close()
+            return
         writer.write(f"HTTP/1.1 {self.status} x\r\ncontent-length: 0\r\nlocation: /x\r\n\r\n".encode())
         await writer.drain()
         writer.close()
@@ -109,6 +120,25 @@ async def test_cases_of_one_cause_arrive_signed_as_one_message(receiver: Receive
     (body,) = receiver.bodies.values()
     message = json.loads(body)
     assert (message["type"], message["data"]["count"]) == ("notice.case", 30)
+
+
+async def test_the_library_of_the_standard_accepts_a_message_and_refuses_a_changed_one(
+    receiver: Receiver,
+) -> None:
+    receiver.now = datetime.now(UTC)
+    desk = Desk(receiver)
+    await desk.open("case_1", created_at=receiver.now, deadline=receiver.now + 30 * s.DAY)
+    assert await desk.deliver() == 1
+    ((id_, body),) = receiver.bodies.items()
+    library = Webhook(SECRET)
+    assert library.verify(body, receiver.headers)["data"]["subject"] == "case_1"
+    for changed, headers in (
+        (body.replace(b"case_1", b"case_2"), receiver.headers),
+        (body, receiver.headers | {"webhook-id": f"{id_}0"}),
+        (body, receiver.headers | {"webhook-timestamp": str(int(receiver.now.timestamp()) - 60)}),
+    ):
+        with pytest.raises(WebhookVerificationError):
+            library.verify(changed, headers)
 
 
 async def test_a_lost_answer_is_sent_again_with_the_same_id_and_content(receiver: Receiver) -> None:

@@ -263,6 +263,19 @@ async def test_secrets_go_encrypted_to_the_server_that_its_certificate_names(
         assert "topsecret" not in str(refusal.value)
 
 
+async def test_a_server_that_is_encrypted_from_the_first_byte_is_checked_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, authority = server_context(tmp_path, "localhost")
+    async with mail_sink(context, implicit=True) as sink:
+        server = server_of(sink, tls="implicit", user=None, password=None)
+        with pytest.raises(Misconfigured, match="certificate"):
+            await send_mail(server, MAIL)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        await send_mail(server, MAIL)
+        assert len(sink.mails) == 1
+
+
 async def test_no_password_is_sent_to_a_server_without_encryption(
     sink: MailSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
