@@ -51,7 +51,7 @@ def case_of_break(person: Person) -> str:
 
 def open_waivers(person: Person) -> list[str]:
     return re.findall(
-        r'<article class="card" id="(appr_\w+)"[^>]*>\s*<header>\s*<h3[^>]*>Accept',
+        r'<article class="card" id="(appr_\w+)"[^>]*>\s*<header>\s*<h3[^>]*>(?:<a[^>]*>)?Accept',
         person.http.get("/approvals").text,
     )
 
