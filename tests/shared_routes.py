@@ -1,4 +1,7 @@
-"""One registration of all routes for the companies of a process: it takes 150 ms, and a request finds its company itself."""
+"""One registration of all routes for the companies of a process: it takes 150 ms, and a request finds its company itself.
+
+What begins and ends with a server (the lifespan and its queue of events) is each company's own.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import functools
 from typing import Any
 
 from litestar import Litestar
+from litestar.events import SimpleEventEmitter
 
 from counterfoil.web.http import server
 from counterfoil.web.http.identity import Passwords
@@ -17,7 +21,7 @@ _routes = server.routes
 
 def share_routes() -> None:
     """Let the companies that this process serves from now on share their routes."""
-    replace_attribute(server, "routes", _copied)
+    replace_attribute(server, "routes", copied_routes)
 
 
 @functools.cache
@@ -27,7 +31,10 @@ def registered() -> Litestar:
     return _routes(no_company)
 
 
-def _copied(app: Any, passwords: Passwords | None = None) -> Litestar:
+def copied_routes(app: Any, passwords: Passwords | None = None) -> Litestar:
     routes = copy.copy(registered())
     routes.state = server.state_of(app, passwords)
+    routes.event_emitter = SimpleEventEmitter(listeners=[])
+    routes.asgi_router = copy.copy(routes.asgi_router)
+    routes.asgi_router.app = routes
     return routes

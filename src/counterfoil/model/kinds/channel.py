@@ -31,6 +31,7 @@ class MailTarget(Part):
     ]
     """Name of the server."""
     port: Annotated[int, Field(ge=1, le=65535)] = 587
+    """Port of the server."""
     tls: Literal["starttls", "implicit", "none"] = "starttls"
     """`implicit`: encrypted from the first byte, usually on port 465. `none` is for a `private` server alone."""
     sender: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+$", max_length=254)]
