@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from typing import Any
 
 import asyncpg
 import pytest
@@ -213,12 +214,32 @@ async def test_nothing_is_acknowledged_before_a_replica_has_it(own: postgres.Clu
 
 
 async def _set(cluster: postgres.Cluster, name: str, value: str) -> None:
+    """Set a setting that a reload takes up; returns once commits wait, if it is one that makes them wait."""
     connection = await asyncpg.connect(cluster.dsn())
     await connection.execute(f"alter system set {name} = '{value}'")
     await connection.execute("select pg_reload_conf()")
     while await connection.fetchval(f"show {name}") != value:
         await asyncio.sleep(0.02)
+    if name == "synchronous_standby_names" and value:
+        await _commits_wait(cluster, connection)
     await connection.close()
+
+
+async def _commits_wait(cluster: postgres.Cluster, observer: asyncpg.Connection[Any]) -> None:
+    """Return once a commit waits for a replica: the checkpointer says so to all, some time after the reload."""
+    probe = await asyncpg.connect(cluster.dsn())
+    pid = probe.get_server_pid()
+    while True:
+        commit = asyncio.create_task(probe.execute("select pg_logical_emit_message(true, 'probe', '')"))
+        event = None
+        while not commit.done() and event != "SyncRep":
+            await asyncio.sleep(0.01)
+            event = await observer.fetchval("select wait_event from pg_stat_activity where pid = $1", pid)
+        if event == "SyncRep":
+            await observer.execute("select pg_terminate_backend($1)", pid)
+            await asyncio.gather(commit, return_exceptions=True)
+            return
+        await commit
 
 
 async def _receipts(dsn: str) -> list[str]:
