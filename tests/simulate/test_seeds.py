@@ -1,4 +1,4 @@
-"""Three hundred seeds of the simulator, and that a seed says everything: the same one gives the same timeline."""
+"""A hundred seeds of the simulator, and that a seed says everything: the same one gives the same timeline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.simulate.plan import AtCommit, planned
 from tests.simulate.play import Played, play
 from tests.simulate.shrink import report, shrunk
 
-SEEDS = 200
+SEEDS = 100
 BATCH = 25
 ROOT = Path(__file__).parents[2]
 

@@ -1,5 +1,7 @@
 """The written histories of matching end in the same states on all stores, whatever side is known first.
 
+The memory store plays each history in every order, the databases each in one of them, in turn.
+
 tests/matching judges the same files without a store, and the oracle judges them too.
 """
 
@@ -166,9 +168,18 @@ def orders_of(path: Path) -> tuple[str, ...]:
     return ORDERS[:1] if decided else ORDERS
 
 
-@pytest.mark.parametrize(
-    ("path", "order"), [pytest.param(p, o, id=f"{p.stem}-{o}") for p in DATA for o in orders_of(p)]
-)
+def plays() -> Iterable[Any]:
+    """Yield a parameter set for each play of a history on a store."""
+    for number, path in enumerate(DATA):
+        orders = orders_of(path)
+        for order in orders:
+            yield pytest.param("memory", path, order, id=f"memory-{path.stem}-{order}")
+        for kind, turn in (("sqlite", number), ("postgres", number + 1)):
+            order = orders[turn % len(orders)]
+            yield pytest.param(kind, path, order, id=f"{kind}-{path.stem}-{order}")
+
+
+@pytest.mark.parametrize(("store", "path", "order"), [*plays()], indirect=["store"])
 async def test_each_written_history_ends_in_its_states(store: Any, path: Path, order: str) -> None:
     content = read(path)
     history = list(arrivals(content["history"]))[ORDERS.index(order)]
